@@ -1,0 +1,1 @@
+"""Fine-tuning recipes on Axolotl, each evaluated against its own base model."""

@@ -1,0 +1,82 @@
+"""Check checkpoints before Axolotl resumes: it takes the highest `checkpoint-N` unseen, and crashes on
+a broken one although a good older one lies beside it. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+NEEDED = ("trainer_state.json", "training_args.bin", "optimizer.pt", "scheduler.pt")
+
+
+def fault(checkpoint: Path) -> str | None:
+    """Return what is wrong with a checkpoint folder, or None when it is whole."""
+    for name in NEEDED:
+        if not (checkpoint / name).is_file():
+            return f"{name} is missing"
+    if not [*checkpoint.glob("rng_state*.pth")]:
+        return "rng_state.pth is missing"
+    try:
+        step = json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]
+    except (ValueError, KeyError):
+        return "trainer_state.json is not whole"
+    if step != int(checkpoint.name.partition("-")[2]):
+        return f"trainer_state.json belongs to step {step}"
+    weights = [*checkpoint.glob("*.safetensors")]
+    if not weights:
+        return "the weights are missing"
+    for path in weights:
+        if not _whole_safetensors(path):
+            return f"{path.name} is not whole"
+    for path in [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]:
+        if not _whole_zip(path):
+            return f"{path.name} is not whole"
+    return None
+
+
+def _whole_safetensors(path: Path) -> bool:
+    """Compare the file's size with what its header says (safetensors format: 8 bytes little-endian
+    header length, JSON header, then the tensors without gaps)."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        if len(start) < 8:
+            return False
+        length = int.from_bytes(start, "little")
+        if length > path.stat().st_size:
+            return False
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            return False
+    ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
+    return path.stat().st_size == 8 + length + max(ends, default=0)
+
+
+def _whole_zip(path: Path) -> bool:
+    """torch.save writes zip files; their checksums tell whether they are whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def set_broken_aside(folder: Path) -> tuple[list[str], int | None]:
+    """Move broken `checkpoint-N` folders in `folder` into `folder`/broken/.
+
+    Returns:
+        One line for each one moved, and the step of the newest whole one (None without any).
+    """
+    moved, newest = [], None
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2])):
+        reason = fault(path)
+        if reason is None:
+            newest = int(path.name.partition("-")[2])
+            continue
+        aside = folder / "broken"
+        aside.mkdir(exist_ok=True)
+        number = len([*aside.iterdir()])
+        path.rename(aside / f"{number}-{path.name}")
+        moved.append(f"{path.name} set aside: {reason}")
+    return moved, newest

@@ -1,0 +1,112 @@
+"""Who is compared: ways of prompting the base, the tuned model, and a linear classifier."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from tunebook.dataset import Dataset, Row
+from tunebook.jobs import Job
+from tunebook.prompt import Messages, PromptEncoder, with_shots, with_system
+from tunebook.suite import Suite
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of asking a model: free generation or ranked labels, with or without shots and the
+    dataset's `baseline_prompt`."""
+
+    ranked: bool
+    shots: bool
+    prompted: bool
+
+    @property
+    def name(self) -> str:
+        kind = "rank" if self.ranked else "generate"
+        return f"base_{kind}_{'k' if self.shots else '0'}{'_prompt' if self.prompted else ''}"
+
+
+PLAIN = Way(ranked=False, shots=False, prompted=False)
+
+
+def base_ways(dataset: Dataset) -> list[Way]:
+    """Return every way of prompting the base that the baseline is chosen from."""
+    return [
+        Way(ranked, shots, prompted)
+        for ranked in ((False, True) if dataset.labels else (False,))
+        for shots in (False, True)
+        for prompted in ((False, True) if dataset.baseline_prompt else (False,))
+    ]
+
+
+def choose_shots(rows: list[Row], dataset: Dataset, count: int, seed: int) -> list[Messages]:
+    """Draw `count` train rows: for classification, each of another label where there are enough."""
+    pool = sorted(rows, key=lambda row: row["id"])
+    random.Random(seed).shuffle(pool)
+    chosen: list[Row] = []
+    for row in pool:
+        labels = {other["gold"]["answer"] for other in chosen}
+        repeats = dataset.labels and row["gold"]["answer"] in labels and len(labels) < len(dataset.labels)
+        if not repeats and len(chosen) < count:
+            chosen.append(row)
+    return [row["messages"] for row in chosen]
+
+
+class JobMaker:
+    """Makes the jobs of one dataset for one chat template."""
+
+    def __init__(
+        self, dataset: Dataset, suite: Suite, encoder: PromptEncoder, shots: list[Messages]
+    ) -> None:
+        self.dataset, self.suite, self.encoder, self.shots = dataset, suite, encoder, shots
+
+    def messages(self, row: Row, way: Way) -> Messages:
+        """Return the row's messages as `way` asks them."""
+        messages = with_system(row["messages"], self.dataset.baseline_prompt if way.prompted else None)
+        return with_shots(messages, self.shots) if way.shots else messages
+
+    def answer(self, name: str, split: str, rows: list[Row], way: Way) -> Job:
+        """Make the job that generates an answer, or ranks the labels, for each row."""
+        messages = [self.messages(row, way) for row in rows]
+        contexts = [self.encoder.context(turns[:-1]) for turns in messages]
+        ids = [row["id"] for row in rows]
+        if not way.ranked:
+            return Job(name, split, "generate", ids, contexts, max_new=self.suite.max_new_tokens)
+        choices = []
+        for label in self.dataset.labels:
+            encoded = self.encoder.encode([*messages[0][:-1], {"role": "assistant", "content": label}])
+            choices.append([*encoded.answer, encoded.end])
+        return Job(name, split, "rank", ids, contexts, choices=choices)
+
+    def score(self, name: str, split: str, rows: list[Row], way: Way) -> Job:
+        """Make the job that scores the reference answer of each row."""
+        encoded = [self.encoder.encode(self.messages(row, way)) for row in rows]
+        contexts, answers = [item.context for item in encoded], [item.answer for item in encoded]
+        return Job(name, split, "score", [row["id"] for row in rows], contexts, answers)
+
+
+def text_job(name: str, tokenizer: Any, passages: list[str]) -> Job:
+    """Make the job that scores plain text: each passage after its own first token."""
+    encoded = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in passages]
+    ids = [f"passage-{number}" for number in range(len(passages))]
+    return Job(name, "retention", "score", ids, [ids[:1] for ids in encoded], [ids[1:] for ids in encoded])
+
+
+def linear_svm(train: list[Row], test: list[Row]) -> list[str]:
+    """Predict labels with TF-IDF (words 1-2, characters 2-5) and a linear SVM, scikit-learn's defaults."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.svm import LinearSVC
+
+    features = make_union(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
+    )
+    model = make_pipeline(features, LinearSVC(random_state=0))
+
+    def text(row: Row) -> str:
+        return "\n".join(turn["content"] for turn in row["messages"] if turn["role"] == "user")
+
+    model.fit([text(row) for row in train], [row["gold"]["answer"] for row in train])
+    return [str(label) for label in model.predict([text(row) for row in test])]

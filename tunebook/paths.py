@@ -1,0 +1,50 @@
+"""Where things are: the checkout and the one cache folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def show(path: Path) -> str:
+    """Return `path` relative to the checkout where it lies inside it, for messages."""
+    path = Path(path)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def recipes_folder() -> Path:
+    return Path(os.environ.get("TUNEBOOK_RECIPES", ROOT / "recipes"))
+
+
+def runs_folder() -> Path:
+    return Path(os.environ.get("TUNEBOOK_RUNS", ROOT / "runs"))
+
+
+def cache_folder() -> Path:
+    """Return the only folder outside the checkout that Tunebook writes to (`TUNEBOOK_CACHE`)."""
+    return Path(os.environ.get("TUNEBOOK_CACHE") or Path.home() / ".cache" / "tunebook")
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of training and evaluation processes.
+
+    Library caches go below `cache_folder()`, and nothing is reported to anybody unless asked for.
+    """
+    cache = cache_folder()
+    defaults = {
+        "HF_HOME": str(cache / "huggingface"),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "MPLCONFIGDIR": str(cache / "matplotlib"),
+        "AXOLOTL_DO_NOT_TRACK": "1",
+        "DO_NOT_TRACK": "1",
+        "WANDB_MODE": "disabled",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    environment = dict(os.environ)
+    for name, value in defaults.items():
+        environment.setdefault(name, value)
+    return environment

@@ -1,0 +1,178 @@
+"""`tunebook recipe`: resolve, check, data, train, evaluate, compare, report."""
+
+from __future__ import annotations
+
+import random
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunebook import base_model, check, hardware, manifest, suite
+from tunebook.compare import compare
+from tunebook.console import Console
+from tunebook.dataset import SPLITS, Dataset, Row, render, write_rows
+from tunebook.dataset import load as load_dataset
+from tunebook.errors import GATE_FAILED, GOOD, MachineError
+from tunebook.paths import ROOT, show
+from tunebook.recipes import load
+from tunebook.report import show_verdict, write_report
+from tunebook.resolve import Options, Resolved, digest, pick_tier, resolve
+from tunebook.run import Run, pick, point_latest, read_json, write_json
+from tunebook.train import run_child
+
+
+def sample_groups(rows: list[Row], count: int, dataset: Dataset, seed: int) -> list[Row]:
+    """Return about `count` rows: whole groups, seeded, stratified by label where there are labels."""
+    if count >= len(rows):
+        return rows
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    folds = max(2, round(len(rows) / count))
+    groups = [row["group"] for row in rows]
+    folds = min(folds, len(set(groups)))
+    labels = [row["gold"]["answer"] if dataset.labels else "" for row in rows]
+    kind = StratifiedGroupKFold if dataset.labels else GroupKFold
+    splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
+    chosen = next(iter(splitter.split(rows, labels, groups)))[1]
+    return [rows[index] for index in sorted(chosen)]
+
+
+def prepare_rows(resolved: Resolved, dataset: Dataset) -> dict[str, list[Row]]:
+    """Render every split, sampled as trial.yaml says on the trial tier."""
+    rows = {split: render(dataset, split) for split in SPLITS}
+    if resolved.tier == "trial":
+        seed = resolved.config.get("seed", 42)
+        for split, count in resolved.recipe.rows.items():
+            rows[split] = sample_groups(rows[split], count, dataset, seed)
+    return rows
+
+
+def place_paths(config: dict[str, Any], run: Run) -> dict[str, Any]:
+    """Return `config` with its data and output paths inside the run folder."""
+    placed = dict(config)
+    placed["datasets"] = [
+        {**config["datasets"][0], "path": str(run / "data" / "train.jsonl"), "ds_type": "json"},
+        *config["datasets"][1:],
+    ]
+    if config.get("test_datasets"):
+        placed["test_datasets"] = [
+            {**config["test_datasets"][0], "path": str(run / "data" / "dev.jsonl"), "ds_type": "json"},
+            *config["test_datasets"][1:],
+        ]
+    placed["output_dir"] = str(run / "train")
+    placed["dataset_prepared_path"] = str(run / "train" / "prepared")
+    return placed
+
+
+def run_recipe(name: str, options: Options, console: Console) -> int:
+    """Run the recipe `name` from where it stands and return the exit code.
+
+    Raises:
+        InputError, MachineError: before anything is written, where the input or machine is at fault.
+    """
+    start = time.monotonic()
+    recipe = load(name)
+    if pick_tier(options) == "trial" and not (base_model.folder() / "tunebook.json").is_file():
+        console.stage("set-up", f"converting the trial base model {base_model.NAME} (once, about a minute)")
+        base_model.ensure()
+    resolved = resolve(recipe, options)
+    dataset = load_dataset(recipe.dataset)
+    settings = suite.load(recipe, dataset.task, resolved.tier, options.eval)
+    check.check_config(resolved)
+    check.check_machine(resolved)
+    rows = prepare_rows(resolved, dataset)
+    identity = {**resolved.identity, "tier": resolved.tier, "lock": manifest.lock_hash(), "rows": rows}
+    run = pick(name, digest(identity)[:10], options.new)
+    evaluation = digest({"suite": settings.model_dump(), "dataset": _asked(dataset)})
+    with run.locked():
+        before = run.state()
+        if before.get("evaluation") not in (None, evaluation):
+            run.forget("evaluate", "compare", "report")
+            console.note("the evaluation settings changed: evaluating again")
+        if run.done("report"):
+            console.stage("finished", f"{show(run.folder)}; NEW=1 runs it once more")
+            return _verdict(run, console)
+        if before["stages"]:
+            done = ", ".join(stage for stage in before["stages"] if run.done(stage)) or "nothing yet"
+            console.note(f"going on with {show(run.folder)}; done before: {done}")
+        _write_inputs(run, resolved, dataset, settings, evaluation)
+        point_latest(run)
+        said = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
+        run.mark("check", "done", time.monotonic() - start)
+        console.stage("check", said, time.monotonic() - start)
+        if not run.done("data"):
+            with console.timed(run, "data") as words:
+                for split in SPLITS:
+                    write_rows(run / "data" / f"{split}.jsonl", rows[split])
+                words.append(", ".join(f"{len(rows[split])} {split}" for split in SPLITS) + " rows")
+        _train_and_evaluate(run, resolved, console)
+        with console.timed(run, "compare") as words:
+            words.append(compare(run))
+        with console.timed(run, "report") as words:
+            words.append(show(write_report(run)))
+        return _verdict(run, console)
+
+
+def _asked(dataset: Dataset) -> dict[str, Any]:
+    return dataset.model_dump(include={"rules", "labels", "baseline_prompt"}, mode="json")
+
+
+def _on(resolved: Resolved) -> str:
+    gpus = hardware.gpus()
+    if gpus:
+        return f"{len(gpus)} x {gpus[0]['name']}"
+    precision = "bf16" if resolved.config.get("bf16") else "fp32"
+    return f"no GPU found: {Path(resolved.config['base_model']).name} in {precision} on the CPU"
+
+
+def _write_inputs(
+    run: Run, resolved: Resolved, dataset: Dataset, settings: suite.Suite, evaluation: str
+) -> None:
+    config = place_paths(resolved.config, run)
+    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_json(
+        run / "settings.json",
+        {
+            "recipe": resolved.recipe.name,
+            "tier": resolved.tier,
+            "seed": resolved.config.get("seed", 42),
+            "base_model": resolved.config["base_model"],
+            "hardware": resolved.hardware,
+            "dataset": dataset.name,
+            "labels": dataset.labels,
+            "suite": settings.model_dump(),
+        },
+    )
+    state = run.state()
+    write_json(run / "state.json", {**state, "evaluation": evaluation})
+    command = "tunebook " + shlex.join(sys.argv[1:])
+    write_json(run / "manifest.json", manifest.build(resolved, dataset, command))
+
+
+def _train_and_evaluate(run: Run, resolved: Resolved, console: Console) -> None:
+    train, evaluate = not run.done("train"), not run.done("evaluate")
+    if train or evaluate:
+        run_child(run, train, evaluate, console)
+    stages = run.state()["stages"]
+    history = read_json(run / "train" / "history.json", {})
+    losses = [entry["loss"] for entry in history.get("log", []) if "loss" in entry]
+    fall = f", loss {losses[0]:.2f} to {losses[-1]:.2f}" if losses else ""
+    console.stage(
+        "train",
+        f"{history.get('steps')} steps, {history.get('trained_tokens')} trained tokens{fall}",
+        stages["train"]["seconds"],
+    )
+    contenders = ", ".join(read_json(run / "eval" / "choice.json")["contenders"])
+    console.stage("evaluate", contenders, stages["evaluate"]["seconds"])
+
+
+def _verdict(run: Run, console: Console) -> int:
+    measured = read_json(run / "metrics.json")
+    show_verdict(measured, console)
+    console.note(f"report: {show(run / 'report.html')}")
+    failed = [gate for gate in measured["gates"] if gate["passed"] is False]
+    return GATE_FAILED if failed or measured["verdict"] == "worse" else GOOD

@@ -1,0 +1,167 @@
+"""Compose the config of a run: recipe < trial < model table < hardware < SET < SEED, STEPS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tunebook import base_model, hardware
+from tunebook.errors import InputError, Problem, raise_all
+from tunebook.keys import check_keys
+from tunebook.paths import ROOT, show
+from tunebook.recipes import Recipe
+
+Tier = Literal["real", "trial"]
+OUTPUT_KEYS = ("output_dir", "dataset_prepared_path")
+PROGRESS_PLUGIN = "tunebook.plugins.Progress"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about a run."""
+
+    tier: Tier | None = None
+    hardware: str | None = None
+    set: str = ""
+    seed: int | None = None
+    steps: int | None = None
+    eval: Literal["quick", "default", "full"] = "default"
+    new: bool = False
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A composed config. `config` is what Axolotl gets, but for the paths of the run folder;
+    `identity` is the part that makes a run this run."""
+
+    recipe: Recipe
+    tier: Tier
+    hardware: str | None
+    config: dict[str, Any]
+    identity: dict[str, Any]
+    changed: list[str]
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lay `above` over `below`: mappings merge, lists replace (`plugins` append), null removes."""
+    result = dict(below)
+    for key, value in above.items():
+        if value is None:
+            result.pop(key, None)
+        elif key == "plugins":
+            result[key] = list(dict.fromkeys([*result.get(key, []), *value]))
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merge(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def parse_set(text: str) -> dict[str, Any]:
+    """Read `SET="key=value a.b=value"`: split as a shell would, values read by OmegaConf.
+
+    Raises:
+        InputError: a word without `=`, or a value that cannot be read.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"SET: {error} in {text!r}.") from None
+    for word in words:
+        if not word.partition("=")[1] or not word.partition("=")[0]:
+            raise InputError(f"SET: expected key=value (got {word!r}).")
+    try:
+        container = OmegaConf.to_container(OmegaConf.from_dotlist(words))
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise InputError(f"SET: {str(error).splitlines()[0]} in {text!r}.") from None
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def model_table() -> dict[str, Any]:
+    """Return tunebook/models.yaml."""
+    return yaml.safe_load((ROOT / "tunebook" / "models.yaml").read_text())
+
+
+def pick_tier(options: Options) -> Tier:
+    """Return the tier asked for, else `real` with a GPU and `trial` without."""
+    return options.tier or ("real" if hardware.gpus() else "trial")
+
+
+def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> Resolved:
+    """Compose and check the keys of a run's config; with `for_this_machine` False, no overlay is
+    guessed from the hardware that is here.
+
+    Raises:
+        InputError: unknown keys or wrong types in any layer, all of them, with file and line.
+    """
+    tier = pick_tier(options)
+    overrides = parse_set(options.set)
+    trial = recipe.trial if tier == "trial" else {}
+    if tier == "trial" and not trial:
+        raise InputError(f"{show(recipe.folder)}: has no trial.yaml, which the trial tier needs.")
+    plain = merge(merge(recipe.config, trial), overrides)
+    plugins = {"plugins": plain.get("plugins", [])}
+    problems = check_keys(recipe.config, recipe.lines, recipe.file)
+    problems += check_keys({**plugins, **trial}, recipe.trial_lines, show(recipe.folder / "trial.yaml"))
+    problems += check_keys({**plugins, **overrides}, {}, "SET")
+    if not plain.get("base_model"):
+        problems.append(Problem("missing; name a Hub model or a folder.", recipe.file, None, "base_model"))
+    raise_all(list(dict.fromkeys(problems)))
+
+    table = model_table().get(plain["base_model"], {}).get("axolotl", {})
+    config = merge(merge(recipe.config, trial), table)
+    guess = for_this_machine or options.hardware is not None
+    chosen, over = hardware.overlay(options.hardware) if guess else (None, {})
+    if chosen == "cpu" and "base_model" in overrides and tier == "trial":
+        _must_be_small(overrides["base_model"])
+    last = {"seed": options.seed, "max_steps": options.steps}
+    last = {key: value for key, value in last.items() if value is not None}
+    final = merge(merge(merge(config, over), overrides), last)
+    without_hardware = merge(merge(config, overrides), last)
+    identity = {
+        key: value
+        for key, value in without_hardware.items()
+        if key not in hardware.KEYS and key not in OUTPUT_KEYS
+    }
+    identity["global_batch"] = _global_batch(without_hardware)
+    if _global_batch(final) != _global_batch(without_hardware) and not _sets_batch(overrides):
+        raise InputError(
+            f"hardware/{chosen}.yaml changes the global batch from {_global_batch(without_hardware)} "
+            f"to {_global_batch(final)}; an overlay may only trade micro_batch_size for accumulation."
+        )
+    final["plugins"] = list(dict.fromkeys([*final.get("plugins", []), PROGRESS_PLUGIN]))
+    if final["base_model"] == base_model.NAME and tier == "trial":
+        final["base_model"] = str(base_model.ensure())
+    changed = sorted(key for key in final if final[key] != recipe.config.get(key))
+    return Resolved(recipe, tier, chosen, final, identity, changed)
+
+
+def _global_batch(config: dict[str, Any]) -> int:
+    return config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1)
+
+
+def _sets_batch(overrides: dict[str, Any]) -> bool:
+    return bool({"micro_batch_size", "gradient_accumulation_steps"} & set(overrides))
+
+
+def _must_be_small(base: str) -> None:
+    known = model_table().get(base, {})
+    if not Path(base).is_dir() and known.get("parameters", 10**12) > 600_000_000:
+        raise InputError(
+            f"base_model: the trial tier takes a local folder or a model of at most 0.6B (got {base!r})."
+        )
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
