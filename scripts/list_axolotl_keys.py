@@ -68,8 +68,9 @@ def add_model(model: type, models: dict[str, dict]) -> None:
 
 def build() -> dict:
     """Import Axolotl (slow) and return the whole list."""
-    from axolotl.utils.schemas.config import AxolotlInputConfig
     from pydoc import locate
+
+    from axolotl.utils.schemas.config import AxolotlInputConfig
 
     models: dict[str, dict] = {}
     add_model(AxolotlInputConfig, models)

@@ -1,6 +1,6 @@
 """Evaluate the trained run in RUN. Started by `tunebook recipe`, not by hand.
 
-    .venv/bin/python scripts/run_evaluation.py RUN
+.venv/bin/python scripts/run_evaluation.py RUN
 """
 
 from __future__ import annotations

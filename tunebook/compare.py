@@ -13,6 +13,8 @@ from tunebook.statistics import interval, mean_interval, permutation_p
 from tunebook.suite import Suite
 
 ALPHA = 0.05
+CLASSIFICATION = ["accuracy", "invalid_rate", "stop_rate"]
+CHAT = ["loss", "chrf", "rules", "stop_rate", "length_ratio"]
 Measure = dict[str, Any]
 
 
@@ -58,12 +60,10 @@ def measure(records: list[Row], labels: list[str]) -> dict[str, Measure]:
     """Return every metric of one contender; labels ranked by likelihood have no invalid answers, so
     invalid_rate and stop_rate are not measured for them."""
     groups = [record["group"] for record in records]
+    shown = CLASSIFICATION if labels else CHAT
+    result = {name: _measure(per_row(records, name), groups, name) for name in shown}
     if not labels:
-        names = ("loss", "chrf", "rules", "stop_rate", "length_ratio")
-        return {name: _measure(per_row(records, name), groups, name) for name in names}
-    result = {
-        name: _measure(per_row(records, name), groups, name) for name in ("accuracy", "invalid_rate", "stop_rate")
-    }
+        return result
     number = {label: index for index, label in enumerate(labels)}
     gold = np.array([number[record["gold"]] for record in records])
     predicted = np.array([number.get(record["label"], -1) for record in records])
@@ -141,10 +141,12 @@ def apply_gates(
     """Return each gate with its value and bound; `passed` is null where nothing was measured."""
     gates = []
     for name, gate in suite.gates.items():
+        value: float | None
+        bound: float | None
         if gate.increase_at_most is not None:
             # Non-inferiority: the upper end of the interval has to stay under the bound.
-            value = retention["high"] if retention else None
-            bound, passed = gate.increase_at_most, None if value is None else value <= gate.increase_at_most
+            value, bound = (retention["high"] if retention else None), gate.increase_at_most
+            passed = None if value is None else value <= gate.increase_at_most
         else:
             value = contenders[gate.contender].get(name, {}).get("value")
             low, high = gate.at_least, gate.at_most

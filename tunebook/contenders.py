@@ -56,9 +56,7 @@ def choose_shots(rows: list[Row], dataset: Dataset, count: int, seed: int) -> li
 class JobMaker:
     """Makes the jobs of one dataset for one chat template."""
 
-    def __init__(
-        self, dataset: Dataset, suite: Suite, encoder: PromptEncoder, shots: list[Messages]
-    ) -> None:
+    def __init__(self, dataset: Dataset, suite: Suite, encoder: PromptEncoder, shots: list[Messages]) -> None:
         self.dataset, self.suite, self.encoder, self.shots = dataset, suite, encoder, shots
 
     def messages(self, row: Row, way: Way) -> Messages:

@@ -20,8 +20,8 @@ from tunebook.errors import InputError, Problem, raise_all
 from tunebook.paths import ROOT, show
 from tunebook.yaml_lines import dotted, line_of, read
 
-SPLITS = ("train", "dev", "test")
 Split = Literal["train", "dev", "test"]
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 Row = dict[str, Any]
 MAX_SHOWN = 20
 
@@ -129,7 +129,9 @@ def render(dataset: Dataset, split: Split) -> list[Row]:
             f"{show(path)}: no such rows file. {show(dataset.folder / 'dataset.yaml')} names it under "
             f"source.files.{split}; put it there, or correct the name."
         )
-    rows, problems, seen = [], [], {}
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    seen: dict[str, int] = {}
     renderer = _Renderer(dataset)
     for number, value in _read_jsonl(path):
         if isinstance(value, Problem):
@@ -141,9 +143,7 @@ def render(dataset: Dataset, split: Split) -> list[Row]:
             problems.append(Problem(str(fault), show(path), number, fault.field))
             continue
         if row["id"] in seen:
-            problems.append(
-                Problem(f"repeats the id of line {seen[row['id']]}.", show(path), number, "id")
-            )
+            problems.append(Problem(f"repeats the id of line {seen[row['id']]}.", show(path), number, "id"))
         seen[row["id"]] = number
         rows.append(row)
     if len(problems) > MAX_SHOWN:

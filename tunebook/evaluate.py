@@ -81,7 +81,8 @@ class Models:
             revision=self.config.get("revision_of_model", "main"),
             dtype=self.dtype,
             attn_implementation=self.attention,
-        ).to(self.device)
+            device_map={"": self.device},
+        )
 
     def open(self, name: str) -> Any:
         """Return the TokenLM called `name`: base, unmerged (the adapter beside its base) or tuned."""
@@ -96,8 +97,11 @@ class Models:
                 model = self._load_base()
             elif not self.config.get("adapter"):
                 model = AutoModelForCausalLM.from_pretrained(
-                    self.tuned_folder, dtype=self.dtype, attn_implementation=self.attention
-                ).to(self.device)
+                    self.tuned_folder,
+                    dtype=self.dtype,
+                    attn_implementation=self.attention,
+                    device_map={"": self.device},
+                )
             else:
                 model = PeftModel.from_pretrained(self._load_base(), str(self.tuned_folder))
                 if name == "tuned":
@@ -159,7 +163,7 @@ class Evaluation:
                 answer = self.dataset.labels[best]
                 records.append({**entry, "answer": answer, "label": answer, "scores": record["scores"]})
             else:
-                text = self.models.tokenizer.decode(record["tokens"], skip_special_tokens=True).strip()
+                text = str(self.models.tokenizer.decode(record["tokens"], skip_special_tokens=True)).strip()
                 records.append({**entry, "answer": text, "stopped": record["stopped"]})
                 if self.dataset.labels:
                     records[-1]["label"] = metrics.read_label(text, self.dataset.labels)
@@ -168,9 +172,7 @@ class Evaluation:
     def losses(self, name: str, split: str, rows: list[Row], way: Way, model: str) -> list[Row]:
         """Score the reference answer of each row, in bits per byte."""
         records = []
-        for row, record in zip(
-            rows, self.ask(self.maker.score(name, split, rows, way), model), strict=True
-        ):
+        for row, record in zip(rows, self.ask(self.maker.score(name, split, rows, way), model), strict=True):
             loss = metrics.bits_per_byte(record["logprob"], row["gold"]["answer"])
             records.append({"id": row["id"], "group": row["group"], "loss": loss})
         return records

@@ -91,9 +91,7 @@ def _check_value(item: Any, kinds: list[str], path: Path_, lines: Lines, file: s
     elif any(_is_scalar(item, kind) for kind in kinds):
         return []
     expected = " or ".join(sorted({_name(kind) for kind in kinds if kind != "null"}))
-    return [
-        Problem(f"expected {expected} (got {item!r}).", file, line_of(lines, path), dotted(path))
-    ]
+    return [Problem(f"expected {expected} (got {item!r}).", file, line_of(lines, path), dotted(path))]
 
 
 def _is_scalar(item: Any, kind: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shlex
 import sys
 import time
@@ -14,10 +13,10 @@ import yaml
 from tunebook import base_model, check, hardware, manifest, suite
 from tunebook.compare import compare
 from tunebook.console import Console
-from tunebook.dataset import SPLITS, Dataset, Row, render, write_rows
+from tunebook.dataset import SPLITS, Dataset, Row, Split, render, write_rows
 from tunebook.dataset import load as load_dataset
-from tunebook.errors import GATE_FAILED, GOOD, MachineError
-from tunebook.paths import ROOT, show
+from tunebook.errors import GATE_FAILED, GOOD
+from tunebook.paths import show
 from tunebook.recipes import load
 from tunebook.report import show_verdict, write_report
 from tunebook.resolve import Options, Resolved, digest, pick_tier, resolve
@@ -41,12 +40,13 @@ def sample_groups(rows: list[Row], count: int, dataset: Dataset, seed: int) -> l
     return [rows[index] for index in sorted(chosen)]
 
 
-def prepare_rows(resolved: Resolved, dataset: Dataset) -> dict[str, list[Row]]:
+def prepare_rows(resolved: Resolved, dataset: Dataset) -> dict[Split, list[Row]]:
     """Render every split, sampled as trial.yaml says on the trial tier."""
     rows = {split: render(dataset, split) for split in SPLITS}
     if resolved.tier == "trial":
         seed = resolved.config.get("seed", 42)
-        for split, count in resolved.recipe.rows.items():
+        for split in SPLITS:
+            count = resolved.recipe.rows.get(split, len(rows[split]))
             rows[split] = sample_groups(rows[split], count, dataset, seed)
     return rows
 

@@ -88,14 +88,17 @@ def _loss_curve(history: dict[str, Any]) -> str:
 def side_by_side(run: Run, measured: dict[str, Any]) -> list[dict[str, str]]:
     """Return 20 rows, drawn with the run's seed: what was asked, the reference, both answers."""
     folder, split = run / "eval" / "answers", measured["split"]
-    asked = {row["id"]: row["messages"][:-1] for row in read_rows(run / "data" / f"{split}.jsonl")}
+    asked = {
+        row["id"]: [turn for turn in row["messages"][:-1] if turn["role"] != "system"]
+        for row in read_rows(run / "data" / f"{split}.jsonl")
+    }
     base = {row["id"]: row for row in read_rows(folder / f"{measured['baseline']}.{split}.jsonl")}
     tuned = [row for row in read_rows(folder / f"tuned.{split}.jsonl") if "answer" in row]
     chosen = random.Random(measured["seed"]).sample(tuned, min(SIDE_BY_SIDE, len(tuned)))
     return [
         {
             "id": row["id"],
-            "asked": "\n".join(f"{m['role']}: {m['content']}" for m in asked[row["id"]] if m["role"] != "system"),
+            "asked": "\n".join(f"{turn['role']}: {turn['content']}" for turn in asked[row["id"]]),
             "reference": row["gold"],
             "baseline": base[row["id"]].get("answer", ""),
             "tuned": row["answer"],

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tunebook.cards import fill
 from tunebook.console import Console
 from tunebook.errors import GOOD, InputError
 from tunebook.paths import show
 from tunebook.recipes import load
-from tunebook.report import number
+from tunebook.report import SHOWN, cell, number
 from tunebook.run import find, read_json, write_json
 
 
@@ -36,13 +37,39 @@ def publish(name: str, console: Console) -> int:
     path.parent.mkdir(exist_ok=True)
     kept = ("started", "commit", "lock", "versions", "command")
     write_json(path, {**measured, "run": {key: manifest[key] for key in kept}})
+    fill(path.parent.parent / "README.md", "results", markdown(path.parent))
     console.stage("results", show(path))
     return GOOD
 
 
+def published(results: Path) -> list[dict[str, Any]]:
+    """Return the published results in a recipe's results/ folder, by tier and seed."""
+    found = [read_json(path) for path in sorted(results.glob("*.json"))]
+    return sorted(found, key=lambda item: (item["tier"], item["seed"]))
+
+
+def markdown(results: Path) -> str:
+    """Return the published results as a Markdown table for the recipe's card."""
+    lines = []
+    for item in published(results):
+        metrics = [name for name in SHOWN if name in item["contenders"]["tuned"]]
+        if not lines:
+            head = ["tier", "seed", "contender", *metrics, "minutes", "peak GiB"]
+            lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+        order = ["tuned", item["baseline"], *item["contenders"]]
+        for name in dict.fromkeys(order):
+            measures = item["contenders"][name]
+            mark = " (baseline)" if name == item["baseline"] else ""
+            run = [f"{sum(item['seconds'].values()) / 60:.1f}", f"{item['peak_memory_gb']:.1f}"]
+            cells = [cell(metric, measures.get(metric)) for metric in metrics]
+            row = [item["tier"], str(item["seed"]), f"`{name}`{mark}", *cells]
+            lines.append(f"| {' | '.join(row + (run if name == 'tuned' else ['', '']))} |")
+    return "\n".join(lines) or "Not measured."
+
+
 def last_published(folder: Path) -> str | None:
     """Return the newest published result of a recipe folder in a few words, or None."""
-    found: list[dict[str, Any]] = [read_json(path) for path in (folder / "results").glob("*.json")]
+    found = published(folder / "results")
     if not found:
         return None
     last = max(found, key=lambda item: item["run"]["started"])

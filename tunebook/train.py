@@ -22,8 +22,10 @@ from tunebook.errors import StoppedError, TunebookError
 from tunebook.paths import ROOT, child_environment, show
 from tunebook.run import Run, read_json, write_json
 
-SHIPPED = ("*.safetensors", "adapter_config.json", "config.json", "generation_config.json")
-SHIPPED += ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt")
+SHIPPED = [
+    *("*.safetensors", "adapter_config.json", "config.json", "generation_config.json"),
+    *("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt"),
+]
 PR_SET_PDEATHSIG = 1
 
 

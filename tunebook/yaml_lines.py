@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
     try:
         text = path.read_text(encoding="utf-8")
         # OmegaConf reads 1e-4 as a number, plain PyYAML as text, and it refuses repeated keys.
-        value = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
+        value: Any = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None

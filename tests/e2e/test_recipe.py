@@ -1,0 +1,148 @@
+"""The real thing: `tunebook recipe` with the real Axolotl, on a tiny random model and on the trial model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tunebook.run import read_json
+
+pytestmark = pytest.mark.slow
+# Few steps, a checkpoint every 5, and no evaluation between them.
+SHORT = "evals_per_epoch=null saves_per_epoch=null save_steps=5 warmup_ratio=0"
+
+
+class Runner:
+    """Runs the console entry with its own runs and result cache, on the tiny model."""
+
+    def __init__(self, folder: Path, base: Path) -> None:
+        self.runs, self.base = folder / "runs", base
+        self.env = {**os.environ, "TUNEBOOK_RUNS": str(self.runs)}
+
+    def command(self, *extra: str) -> list[str]:
+        settings = f"base_model={self.base} learning_rate=0.02 {SHORT}"
+        start = [sys.executable, "-m", "tunebook.cli", "recipe", "classify-lora", "--tier", "trial"]
+        return [*start, "--hardware", "cpu", "--steps", "20", "--set", settings, "--eval", "quick", *extra]
+
+    def run(self, *extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*extra), env=self.env, capture_output=True, text=True)
+
+    def kill_when(self, ready: Callable[[], bool]) -> None:
+        """Start, kill -9 as soon as `ready`, and wait until the whole process tree is gone."""
+        process = subprocess.Popen(self.command(), env=self.env, stdout=subprocess.DEVNULL)
+        for _ in range(1800):
+            if ready():
+                break
+            assert process.poll() is None, "finished before it could be killed"
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+    @property
+    def folder(self) -> Path:
+        return self.runs / "classify-lora" / "latest"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Runner:
+    runner = Runner(tmp_path_factory.mktemp("undisturbed"), base)
+    result = runner.run()
+    assert result.returncode in (0, 3), result.stderr + result.stdout
+    return runner
+
+
+def comparable(folder: Path) -> dict:
+    measured = read_json(folder / "metrics.json")
+    kept = ("contenders", "comparisons", "dev", "baseline", "verdict", "steps", "trained_tokens")
+    return {key: measured[key] for key in kept}
+
+
+def test_loss_falls_and_exactly_the_adapter_changes(undisturbed: Runner, base: Path) -> None:
+    from safetensors.torch import load_file
+
+    log = read_json(undisturbed.folder / "train" / "history.json")["log"]
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    assert len(losses) == 20
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+    adapter = load_file(undisturbed.folder / "model" / "adapter_model.safetensors")
+    linear = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    layers = {(name.split(".layers.")[1].split(".")[0], name.split(".")[-3]) for name in adapter}
+    assert layers == {(str(layer), module) for layer in (0, 1) for module in linear}
+    assert len(adapter) == 2 * 7 * 2, "an A and a B for each, and nothing else"
+    assert all(tensor.abs().max() > 0 for name, tensor in adapter.items() if ".lora_B." in name)
+
+
+def test_report_numbers_are_those_of_metrics_json(undisturbed: Runner) -> None:
+    measured = read_json(undisturbed.folder / "metrics.json")
+    page = (undisturbed.folder / "report.html").read_text()
+    assert measured["sentence"] in page.replace("&#39;", "'")
+    value = measured["contenders"]["tuned"]["accuracy"]["value"]
+    assert f"{value * 100:.1f} %" in page
+    assert measured["split"] == "dev", "EVAL=quick never touches the test split"
+
+
+def test_finished_run_prints_its_verdict_and_stops(undisturbed: Runner) -> None:
+    before = (undisturbed.folder / "metrics.json").read_bytes()
+    start = time.monotonic()
+    result = undisturbed.run()
+    assert "verdict" in result.stdout and "finished" in result.stdout
+    assert time.monotonic() - start < 20, "no model is loaded"
+    assert (undisturbed.folder / "metrics.json").read_bytes() == before
+
+
+def test_kill_in_training_then_a_broken_checkpoint(
+    undisturbed: Runner, base: Path, tmp_path: Path
+) -> None:
+    runner = Runner(tmp_path, base)
+    runner.kill_when(lambda: (runner.folder / "train" / "checkpoint-10" / "trainer_state.json").is_file())
+    # As if killed inside the next checkpoint's write: the newest one is cut short.
+    broken = runner.folder / "train" / "checkpoint-15"
+    broken.mkdir(exist_ok=True)
+    (broken / "adapter_model.safetensors").write_bytes(b"\x10\x00\x00")
+    result = runner.run()
+    assert result.returncode in (0, 3), result.stderr + result.stdout
+    assert "checkpoint-15 set aside" in result.stdout
+    assert "training resumes after step" in result.stdout
+    assert comparable(runner.folder) == comparable(undisturbed.folder)
+
+
+def test_kill_in_evaluation(undisturbed: Runner, base: Path, tmp_path: Path) -> None:
+    runner = Runner(tmp_path, base)
+    jobs = runner.folder / "eval" / "jobs"
+    runner.kill_when(lambda: any(jobs.glob("tuned.agreement*")) or any(jobs.glob("tuned.dev*")))
+    result = runner.run()
+    assert result.returncode in (0, 3), result.stderr + result.stdout
+    assert "done before: check, data, train" in result.stdout
+    assert comparable(runner.folder) == comparable(undisturbed.folder)
+
+
+def test_whole_trial_path_shortened(tmp_path: Path) -> None:
+    """classify-lora on the real trial model: 40 steps, everything evaluated."""
+    env = {**os.environ, "TUNEBOOK_RUNS": str(tmp_path / "runs")}
+    command = [sys.executable, "-m", "tunebook.cli", "recipe", "classify-lora", "--tier", "trial"]
+    settings = ["--steps", "40", "--hardware", "cpu", "--set", SHORT.replace("save_steps=5", "save_steps=40")]
+    result = subprocess.run([*command, *settings], env=env, capture_output=True, text=True)
+    assert result.returncode in (0, 3), result.stderr + result.stdout
+    measured = json.loads((tmp_path / "runs" / "classify-lora" / "latest" / "metrics.json").read_text())
+    tuned = measured["contenders"]["tuned"]["accuracy"]["value"]
+    assert tuned > measured["contenders"][measured["baseline"]]["accuracy"]["value"] + 0.1
+    assert measured["verdict"] == "better"
+    assert measured["contenders"]["tuned"]["accuracy"]["n"] == 300
+    assert set(measured["contenders"]) >= {"base_generate_0", "tuned", "svm"}
+    assert "trial tier" in measured["sentence"]
+    assert 0.9 < measured["token_agreement_unmerged_merged"] <= 1
