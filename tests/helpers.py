@@ -1,0 +1,90 @@
+"""A finished evaluation made by hand: what `compare` and `write_report` read, without any model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tunebook.dataset import write_rows
+from tunebook.run import Run, write_json
+
+LABELS = ["acorn", "beech", "cedar"]
+SCRIPT = "<script>alert(1)</script>"
+IMAGE = '<img src="http://elsewhere.invalid/x.png">'
+CONTENDERS = {
+    "classification": ["base_generate_0", "base_rank_k", "tuned", "svm"],
+    "chat": ["base_generate_0", "base_generate_k", "tuned"],
+}
+BASELINE = {"classification": "base_rank_k", "chat": "base_generate_k"}
+
+
+def _label_record(name: str, index: int, gold: str) -> dict[str, Any]:
+    wrong = LABELS[(LABELS.index(gold) + 1) % 3]
+    if name == "base_generate_0":
+        said = gold if index % 5 == 0 else None
+        return {"answer": said or "Hello there", "label": said, "stopped": index % 4 == 0}
+    if name == "tuned":
+        said = gold if index else None
+        return {"answer": said or SCRIPT, "label": said, "stopped": index != 3}
+    said = gold if index % (4 if name == "base_rank_k" else 2) == 0 else wrong
+    return {"answer": said, "label": said}
+
+
+def _chat_record(name: str, index: int) -> dict[str, Any]:
+    tuned = name == "tuned"
+    record: dict[str, Any] = {"loss": (1.0 if tuned else 2.0) + index / 100 + len(name) / 1000}
+    if index % 2 == 0:  # answers are generated for some of the rows only
+        share = (0.8 if tuned else 0.3) + index / 1000
+        record |= {"answer": SCRIPT if index == 0 else f"{name} {index}", "stopped": tuned or index % 4 == 0}
+        record |= {"chrf": share, "rules": share / 2, "length_ratio": 1 + index / 50}
+    return record
+
+
+def make_run(folder: Path, task: str = "classification", groups: int = 10, retention: bool = True) -> Run:
+    """Write a run of `groups` groups of two rows to `folder`, on which the tuned model is clearly better."""
+    run, chat = Run(folder), task == "chat"
+    rows = []
+    for index in range(2 * groups):
+        gold = f"Answer {index}." if chat else LABELS[index % 3]
+        asked = {"role": "user", "content": IMAGE if index == 0 else f"Question {index}?"}
+        rows.append(
+            {
+                "id": f"r{index}",
+                "group": f"g{index // 2}",
+                "source": "handmade",
+                "messages": [asked, {"role": "assistant", "content": gold}],
+                "gold": {"answer": gold},
+            }
+        )
+    write_rows(run / "data" / "test.jsonl", rows)
+    for name in CONTENDERS[task]:
+        records = []
+        for index, row in enumerate(rows):
+            gold = row["gold"]["answer"]
+            made = _chat_record(name, index) if chat else _label_record(name, index, gold)
+            records.append({"id": row["id"], "group": row["group"], "gold": gold, **made})
+        write_rows(run / "eval" / "answers" / f"{name}.test.jsonl", records)
+    for name, loss in (("base", 1.0), ("tuned", 1.1)) if retention else ():
+        passages = [{"id": f"p{i}", "group": f"p{i}", "loss": loss + i / 100} for i in range(5)]
+        write_rows(run / "eval" / "answers" / f"{name}.retention.jsonl", passages)
+    gates: dict[str, Any] = {"retention_loss": {"increase_at_most": 0.25}}
+    gates |= {"stop_rate": {"at_least": 0.8}} if chat else {"invalid_rate": {"at_most": 0.01}}
+    suite = {"primary": "loss" if chat else "accuracy", "shots": 1, "max_new_tokens": 8, "dev_rows": 4}
+    suite |= {"generate_rows": None, "agreement_rows": 2, "retention": "general", "gates": gates}
+    settings = {"recipe": "handmade-lora", "tier": "trial", "seed": 42, "dataset": "handmade"}
+    write_json(run / "settings.json", {**settings, "labels": [] if chat else LABELS, "suite": suite})
+    tried = {name: 0.25 for name in CONTENDERS[task] if name.startswith("base")}
+    choice = {"split": "test", "baseline": BASELINE[task], "contenders": CONTENDERS[task], "dev_rows": 4}
+    choice |= {"tried_on_dev": tried, "shots": [], "baseline_prompt": SCRIPT}
+    write_json(run / "eval" / "choice.json", {**choice, "token_agreement_unmerged_merged": 1.0})
+    write_json(run / "eval" / "usage.json", {"train_gib": 2.5, "evaluate_gib": 1.5})
+    hardware = {"cpu": "Handmade CPU", "cores": 2, "memory_gib": 8.0, "gpus": []}
+    manifest = {"base_model": "handmade/model", "hardware": hardware, "commit": "c0ffee"}
+    manifest |= {"command": "tunebook recipe handmade-lora", "started": "2026-01-01T00:00:00Z"}
+    write_json(run / "manifest.json", manifest)
+    log = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}, {"step": 2, "eval_loss": 2.5}]
+    (run / "train").mkdir()
+    write_json(run / "train" / "history.json", {"steps": 2, "trained_tokens": 99, "log": log})
+    for stage in ("check", "data", "train", "evaluate"):
+        run.mark(stage, "done", 1.5)
+    return run

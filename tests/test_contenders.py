@@ -1,0 +1,94 @@
+"""Who is compared: the ways of asking the base, the shots and the linear classifier."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tunebook.contenders import PLAIN, base_ways, choose_shots, linear_svm
+from tunebook.dataset import Dataset, Row, load, render
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return load("kettlewick-intents")
+
+
+@pytest.fixture(scope="module")
+def train(dataset: Dataset) -> list[Row]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TUNEBOOK_SOURCES", raising=False)
+        return render(dataset, "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "count"),
+    [
+        ("kettlewick-intents", True, 8),
+        ("kettlewick-intents", False, 4),
+        ("kettlewick-chat", True, 4),
+        ("kettlewick-chat", False, 2),
+    ],
+)
+def test_base_ways(name: str, prompt: bool, count: int) -> None:
+    dataset = load(name)
+    if not prompt:
+        dataset = dataset.model_copy(update={"baseline_prompt": None})
+    ways = base_ways(dataset)
+    assert len({way.name for way in ways}) == len(ways) == count
+    assert PLAIN in ways
+    assert any(way.shots for way in ways)
+    assert any(way.prompted for way in ways) == prompt
+    assert any(way.ranked for way in ways) == bool(dataset.labels)
+
+
+def labels_of(shots: list[list[dict[str, str]]]) -> list[str]:
+    return [shot[-1]["content"] for shot in shots]
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 14])
+def test_shots_have_each_another_label(dataset: Dataset, train: list[Row], count: int) -> None:
+    for seed in range(5):
+        labels = labels_of(choose_shots(train, dataset, count, seed))
+        assert len(set(labels)) == len(labels) == count
+
+
+def test_more_shots_than_labels(dataset: Dataset, train: list[Row]) -> None:
+    labels = labels_of(choose_shots(train, dataset, 20, 1))
+    assert len(labels) == 20
+    assert set(labels) == set(dataset.labels)
+
+
+def test_shots_where_train_lacks_labels(dataset: Dataset, train: list[Row]) -> None:
+    two = [row for row in train if row["gold"]["answer"] in dataset.labels[:2]]
+    labels = labels_of(choose_shots(two, dataset, 4, 1))
+    assert len(labels) == 4
+    assert set(labels) == set(dataset.labels[:2])
+
+
+def test_shots_are_seeded(dataset: Dataset, train: list[Row]) -> None:
+    shots = choose_shots(train, dataset, 4, seed=1)
+    assert choose_shots(list(reversed(train)), dataset, 4, seed=1) == shots, "the order of rows is nothing"
+    assert choose_shots(train, dataset, 4, seed=2) != shots
+    assert all(shot in [row["messages"] for row in train] for shot in shots)
+
+
+def test_chat_shots_are_whole_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
+    chat = load("kettlewick-chat")
+    rows = render(chat, "dev")
+    shots = choose_shots(rows, chat, 3, seed=1)
+    assert len(shots) == 3
+    assert all(shot in [row["messages"] for row in rows] for shot in shots)
+
+
+def test_linear_svm_beats_majority(
+    dataset: Dataset, train: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
+    dev = render(dataset, "dev")
+    gold = [row["gold"]["answer"] for row in dev]
+    right = sum(a == b for a, b in zip(linear_svm(train, dev), gold, strict=True))
+    assert right / len(gold) > 0.5
+    assert right > 3 * max(Counter(gold).values())

@@ -1,0 +1,287 @@
+"""dataset.yaml and its rows: rendering, and every fault with file, line and field."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunebook import dataset as module
+from tunebook.dataset import Dataset, load, read_rows, render, source_file, write_rows
+from tunebook.errors import InputError
+from tunebook.recipe import sample_groups
+
+INTENT = {"customer": "c1", "tone": "dry", "text": "Let me in.", "label": "burrow_jam"}
+TURNS = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ada, hello."}]
+CHAT = {"id": "d1", "member": "Ada", "hearth": "Saltmarket", "turns": TURNS}
+
+
+@pytest.fixture(autouse=True)
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point TUNEBOOK_SOURCES at an empty folder and return it."""
+    monkeypatch.setenv("TUNEBOOK_SOURCES", str(tmp_path))
+    return tmp_path
+
+
+def put(dataset: Dataset, *lines: bytes | dict[str, Any]) -> Path:
+    """Write the lines as the train rows of `dataset` and return the file."""
+    path = source_file(dataset, "train")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    path.write_bytes(b"\n".join(raw) + b"\n")
+    return path
+
+
+def without(row: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != key}
+
+
+def turns(*given: tuple[str, str]) -> dict[str, Any]:
+    return {**CHAT, "id": "d2", "turns": [{"role": role, "content": content} for role, content in given]}
+
+
+@pytest.mark.parametrize("name", ["kettlewick-intents", "kettlewick-chat"])
+def test_renders_own_datasets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNEBOOK_SOURCES")
+    dataset = load(name)
+    for split in module.SPLITS:
+        rows = render(dataset, split)
+        assert len({row["id"] for row in rows}) == len(rows)
+        for row in rows:
+            roles = [message["role"] for message in row["messages"]]
+            assert roles[0] == "system"
+            assert roles[1:] == ["user", "assistant"] * (len(roles) // 2)
+            assert all(m["content"] == m["content"].strip() != "" for m in row["messages"])
+            assert row["messages"][-1]["content"] == row["gold"]["answer"]
+            assert set(dataset.fields) < set(row["gold"])
+
+
+def test_renders_the_templates(sources: Path) -> None:
+    intents, chat = load("kettlewick-intents"), load("kettlewick-chat")
+    put(intents, INTENT)
+    put(chat, turns(("user", " Hm? "), ("assistant", "Ada, 1."), ("user", "And?"), ("assistant", "Ada, 2. ")))
+    system = {"role": "system", "content": intents.system}
+    asked, said = {"role": "user", "content": "Let me in."}, {"role": "assistant", "content": "burrow_jam"}
+    row = render(intents, "train")[0]
+    assert row["messages"] == [system, asked, said]
+    assert (row["id"], row["group"], row["gold"]) == (
+        "train-1",
+        "c1",
+        {"answer": "burrow_jam", "tone": "dry"},
+    )
+    row = render(chat, "train")[0]
+    contents = [message["content"] for message in row["messages"]]
+    assert contents == [chat.system, "Ada, Saltmarket:  Hm?", "Ada, 1.", "And?", "Ada, 2."]
+    assert row["gold"] == {"answer": "Ada, 2.", "member": "Ada"}
+
+
+INTENT_FAULTS = {
+    "broken JSON": (b'{"customer": "c1",', "not JSON"),
+    "not UTF-8": ('{"text": "caf\u00e9"}'.encode("latin-1"), "not UTF-8"),
+    "not an object": (b'["a list"]', "expected an object (got list)"),
+    "missing group": (without(INTENT, "customer"), "customer: missing"),
+    "empty group": ({**INTENT, "customer": ""}, "customer: missing"),
+    "unknown label": ({**INTENT, "label": "burrow_jams"}, "answer: 'burrow_jams' is not one of the labels"),
+    "missing field": (without(INTENT, "tone"), "tone: missing"),
+    "missing in template": (without(INTENT, "text"), "prompt: the template of dataset.yaml fails: 'text'"),
+    "empty answer": ({**INTENT, "label": " "}, "answer: renders to nothing"),
+}
+
+
+@pytest.mark.parametrize("fault", INTENT_FAULTS)
+def test_row_faults_say_where(fault: str) -> None:
+    dataset = load("kettlewick-intents")
+    line, text = INTENT_FAULTS[fault]
+    path = put(dataset, INTENT, b"", line, {**INTENT, "text": "Another."})
+    with pytest.raises(InputError) as error:
+        render(dataset, "train")
+    assert str(error.value).startswith(f"{path}:3: {text}")
+    assert "\n" not in str(error.value), "the good rows around it are no problem"
+
+
+CHAT_FAULTS = {
+    "not alternating": (turns(("user", "a"), ("user", "b")), "turns[1].role: expected 'assistant'"),
+    "starts with the assistant": (turns(("assistant", "a"), ("user", "b")), "turns[0].role: expected 'user'"),
+    "last not assistant": (
+        turns(("user", "a"), ("assistant", "b"), ("user", "c")),
+        "turns[2].role: the last",
+    ),
+    "empty content": (turns(("user", "a"), ("assistant", "\n ")), "turns[1].content: empty"),
+    "content no text": ({**CHAT, "turns": [{"role": "user", "content": 3}, TURNS[1]]}, "turns[0].content"),
+    "one turn": (turns(("user", "a")), "turns: expected a list of at least two"),
+    "no turns": (without(CHAT, "turns"), "turns: expected a list"),
+    "missing in template": (without(CHAT, "member"), "prompt: the template of dataset.yaml fails: 'member'"),
+    "repeated id": (CHAT, "id: repeats the id of line 1"),
+}
+
+
+@pytest.mark.parametrize("fault", CHAT_FAULTS)
+def test_turn_faults_say_where(fault: str) -> None:
+    dataset = load("kettlewick-chat")
+    line, text = CHAT_FAULTS[fault]
+    path = put(dataset, CHAT, line)
+    with pytest.raises(InputError) as error:
+        render(dataset, "train")
+    assert str(error.value).startswith(f"{path}:2: {text}")
+
+
+@pytest.mark.parametrize(("field", "value"), [("text", ""), ("text", None)])
+def test_an_empty_question_is_a_fault(field: str, value: str | None) -> None:
+    dataset = load("kettlewick-intents")
+    path = put(dataset, INTENT, {**INTENT, field: value})
+    with pytest.raises(InputError, match=f"^{path}:2: prompt: "):
+        render(dataset, "train")
+
+
+def test_shows_twenty_problems_and_their_count() -> None:
+    dataset = load("kettlewick-intents")
+    path = put(dataset, *[b"{"] * 20)
+    with pytest.raises(InputError) as error:
+        render(dataset, "train")
+    assert [line.split(": ")[0] for line in str(error.value).splitlines()] == [
+        f"{path}:{number}" for number in range(1, 21)
+    ]
+    put(dataset, *[b"{"] * 57, INTENT)
+    with pytest.raises(InputError) as error:
+        render(dataset, "train")
+    shown = str(error.value).splitlines()
+    assert len(shown) == 21
+    assert "57 problems" in shown[-1]
+
+
+def test_missing_or_empty_file_is_explained(sources: Path) -> None:
+    dataset = load("kettlewick-intents")
+    with pytest.raises(InputError) as error:
+        render(dataset, "dev")
+    assert str(sources / "kettlewick-intents" / "source" / "dev.jsonl") in str(error.value)
+    assert "datasets/kettlewick-intents/dataset.yaml" in str(error.value)
+    assert "source.files.dev" in str(error.value)
+    path = put(dataset, b"")
+    with pytest.raises(InputError, match=f"^{path}: has no rows"):
+        render(dataset, "train")
+
+
+def copy_of(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a checkout at `folder` whose only dataset is called `own`."""
+    monkeypatch.setattr(module, "ROOT", folder)
+    path = folder / "datasets" / "own" / "dataset.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_faults_of_dataset_yaml_have_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = (module.ROOT / "datasets/kettlewick-chat/dataset.yaml").read_text(encoding="utf-8")
+    text = (
+        good.replace("task: chat", "task: chatting").replace("clock:", "clock:\n    wen: x") + "lables: []\n"
+    )
+    copy_of(text, tmp_path, monkeypatch)
+    lines = text.splitlines()
+    with pytest.raises(InputError) as error:
+        load("own")
+    found = [line.partition("dataset.yaml:")[2].split(": ")[:2] for line in str(error.value).splitlines()]
+    expected = {
+        "task": lines.index("task: chatting"),
+        "rules.clock.wen": lines.index("    wen: x"),
+        "lables": len(lines) - 1,
+    }
+    assert dict(reversed(item) for item in found) == {key: str(at + 1) for key, at in expected.items()}
+
+
+def test_unknown_dataset_names_those_there() -> None:
+    with pytest.raises(InputError, match=r"datasets/nope/dataset\.yaml.*kettlewick-chat, kettlewick-intents"):
+        load("nope")
+
+
+def test_a_split_without_a_file_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = (module.ROOT / "datasets/kettlewick-intents/dataset.yaml").read_text(encoding="utf-8")
+    copy_of(good.replace("dev: source/dev.jsonl, ", ""), tmp_path, monkeypatch)
+    with pytest.raises(InputError, match="dev"):
+        render(load("own"), "dev")
+
+
+def test_sources_elsewhere_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = load("kettlewick-intents")
+    put(dataset, INTENT)
+    assert [row["messages"][-2]["content"] for row in render(dataset, "train")] == ["Let me in."]
+    monkeypatch.delenv("TUNEBOOK_SOURCES")
+    assert len(render(dataset, "train")) == 600
+
+
+def test_rows_survive_writing_and_reading(tmp_path: Path) -> None:
+    # Everything that str.splitlines takes for the end of a line, and then some.
+    odd = '\u2028 \u2029 \x85 \x0b \x0c \x1c \x1d \x1e \r \r\n \n \t \x00 \\ " caf\u00e9 \U0001f6f6'
+    rows = [{"id": "a", "text": odd}, {"id": "b", "text": ""}]
+    write_rows(tmp_path / "new" / "rows.jsonl", rows)
+    assert read_rows(tmp_path / "new" / "rows.jsonl") == rows
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["rows.jsonl"]
+
+
+def test_source_with_line_separator_is_one_row(tmp_path: Path) -> None:
+    dataset = load("kettlewick-intents")
+    row = {**INTENT, "text": "one\u2028two"}
+    put(dataset, json.dumps(row, ensure_ascii=False).encode())
+    rows = render(dataset, "train")
+    assert [row["messages"][1]["content"] for row in rows] == ["one\u2028two"]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    assert read_rows(tmp_path / "rows.jsonl") == rows
+
+
+@pytest.fixture
+def intents(monkeypatch: pytest.MonkeyPatch) -> tuple[list[module.Row], Dataset]:
+    monkeypatch.delenv("TUNEBOOK_SOURCES")
+    dataset = load("kettlewick-intents")
+    return render(dataset, "train"), dataset
+
+
+def test_sample_keeps_groups_whole(intents: tuple[list[module.Row], Dataset]) -> None:
+    rows, dataset = intents
+    sample = sample_groups(rows, 150, dataset, seed=3)
+    assert 120 <= len(sample) <= 180
+    everyone, chosen = (Counter(row["group"] for row in some) for some in (rows, sample))
+    assert all(chosen[group] == everyone[group] for group in chosen)
+    order = {row["id"]: index for index, row in enumerate(rows)}
+    assert [order[row["id"]] for row in sample] == sorted(order[row["id"]] for row in sample)
+
+
+def test_sample_is_seeded(intents: tuple[list[module.Row], Dataset]) -> None:
+    rows, dataset = intents
+    first = sample_groups(rows, 150, dataset, seed=3)
+    assert sample_groups(rows, 150, dataset, seed=3) == first
+    assert sample_groups(rows, 150, dataset, seed=4) != first
+    assert sample_groups(rows, len(rows), dataset, seed=3) == rows
+
+
+def test_sample_is_stratified(intents: tuple[list[module.Row], Dataset]) -> None:
+    rows, dataset = intents
+    counts = Counter(row["gold"]["answer"] for row in sample_groups(rows, 150, dataset, seed=3))
+    assert set(counts) == set(dataset.labels)
+    assert max(counts.values()) - min(counts.values()) <= 4  # 42 to 44 rows a label before
+
+
+def test_sample_of_unlabelled_groups() -> None:
+    dataset = load("kettlewick-chat")
+    rows = [{"id": str(i), "group": str(i // 3), "gold": {"answer": str(i)}} for i in range(90)]
+    sample = sample_groups(rows, 30, dataset, seed=1)
+    assert len(sample) == 30
+    assert set(Counter(row["group"] for row in sample).values()) == {3}
+    assert sample_groups(rows, 30, dataset, seed=2) != sample
+
+
+@pytest.mark.parametrize("count", [40, 200, 280])
+def test_sample_is_about_as_large_as_asked(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNEBOOK_SOURCES")
+    dataset = load("kettlewick-intents")
+    size = len(sample_groups(render(dataset, "test"), count, dataset, seed=1))
+    assert abs(size - count) <= count / 5
+
+
+def test_sample_of_fewer_rows_than_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNEBOOK_SOURCES")
+    dataset = load("kettlewick-intents")
+    rows = render(dataset, "test")
+    assert 1 <= len(sample_groups(rows, 5, dataset, seed=1)) <= 30
+    one_group = [row for row in rows if row["group"] == rows[0]["group"]]
+    assert sample_groups(one_group, 2, dataset, seed=1) == one_group, "a group is never cut"

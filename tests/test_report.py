@@ -1,0 +1,167 @@
+"""report.html and report.md of a hand-made run: the numbers of metrics.json, and nobody else's code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from tests.helpers import IMAGE, SCRIPT
+from tunebook.report import SHOWN, write_report
+from tunebook.run import Run, read_json
+
+LOADS = ("src", "srcset", "href", "data", "action", "poster", "background", "formaction")
+
+
+class Page(HTMLParser):
+    """The tags of a page, the cells of its tables and the text of its style and visible parts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.style = self.visible = ""
+        self._table: list[list[str]] = []
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        self._open = tag
+        if tag == "table":
+            self._table = self.tables[values.get("id") or f"table {len(self.tables)}"] = []
+        elif tag == "tr":
+            self._table.append([])
+        elif tag in ("td", "th"):
+            self._table[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("td", "th"):
+            self._table[-1][-1] += data
+        if self._open == "style":
+            self.style += data
+        elif self._open != "script":
+            self.visible += data
+
+
+def shown(metric: str, measure: dict[str, Any]) -> str:
+    """Format a measure as the report should, from metrics.json alone."""
+
+    def text(value: float) -> str:
+        return f"{value:.3f}" if metric in ("loss", "length_ratio") else f"{value * 100:.1f} %"
+
+    if measure["value"] is None:
+        return "-"
+    return f"{text(measure['value'])} ({text(measure['low'])} to {text(measure['high'])})"
+
+
+def expected_table(found: dict[str, Any]) -> list[list[str]]:
+    """Return the contenders' table: the tuned model first, then the baseline, then the others."""
+    metrics = [name for name in SHOWN if name in found["contenders"]["tuned"]]
+    first = ["tuned", found["baseline"]]
+    rows = [["contender", *metrics]]
+    for name in [*first, *(name for name in found["contenders"] if name not in first)]:
+        mark = f"{name} (baseline)" if name == found["baseline"] else name
+        rows.append([mark, *(shown(metric, found["contenders"][name][metric]) for metric in metrics)])
+    return rows
+
+
+def markdown_table(text: str, head: str) -> list[list[str]]:
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {head} |"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    assert set(rows.pop(1)) == {"---"}
+    return rows
+
+
+def test_what_models_and_members_write_is_escaped(reported: Run) -> None:
+    html = (reported / "report.html").read_text(encoding="utf-8")
+    assert SCRIPT not in html
+    assert IMAGE not in html
+    assert html.count(escape(SCRIPT)) >= 2, "as the tuned model's answer and as the baseline's prompt"
+    assert escape(IMAGE, quote=False) in html.replace("&#34;", '"')
+    assert not [attrs for tag, attrs in Page(html).tags if tag == "img"]
+
+
+def test_nothing_is_loaded_from_elsewhere(handmade: Callable[..., Run]) -> None:
+    run = handmade()
+    for path in (run / "data" / "test.jsonl", *(run / "eval" / "answers").glob("*.jsonl")):
+        path.write_text(path.read_text().replace("<img", "img").replace("<script", "script"))
+    write_report(run)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    loaded = [value for _, attrs in page.tags for name, value in attrs.items() if name in LOADS and value]
+    assert not [value for value in loaded if value.startswith(("http:", "https:", "//"))]
+    assert not [attrs for tag, attrs in page.tags if tag == "link"]
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+
+
+def test_contenders_have_the_numbers_of_metrics_json(reported: Run) -> None:
+    expected = expected_table(read_json(reported / "metrics.json"))
+    page = Page((reported / "report.html").read_text(encoding="utf-8"))
+    assert page.tables["contenders"] == expected
+    assert markdown_table((reported / "report.md").read_text(encoding="utf-8"), "contender") == expected
+
+
+def test_differences_have_the_numbers_of_metrics_json(reported: Run) -> None:
+    found = read_json(reported / "metrics.json")["comparisons"]
+    pairs = [
+        [
+            f"{c['a']} - {c['b']}",
+            c["metric"],
+            f"{c['difference']:+.4f}",
+            f"{c['low']:+.4f} to {c['high']:+.4f}",
+            f"{c['p']:.4f}",
+        ]
+        for c in found
+    ]
+    page = Page((reported / "report.html").read_text(encoding="utf-8"))
+    rows = [[cell.strip() for cell in row] for row in page.tables["comparisons"][1:]]
+    assert rows == [[*pair, str(c["n"])] for pair, c in zip(pairs, found, strict=True)]
+    assert markdown_table((reported / "report.md").read_text(encoding="utf-8"), "comparison")[1:] == pairs
+
+
+def test_says_tier_verdict_and_sentence(reported: Run) -> None:
+    found = read_json(reported / "metrics.json")
+    page = Page((reported / "report.html").read_text(encoding="utf-8"))
+    markdown = (reported / "report.md").read_text(encoding="utf-8")
+    for text in (page.visible, markdown):
+        assert "trial tier" in text.lower()
+        assert found["sentence"] in text
+        assert found["verdict"] in text.lower()
+    assert "not the real model" in page.visible
+
+
+def test_not_measured_is_said(handmade: Callable[..., Run]) -> None:
+    run = handmade(retention=False)
+    write_report(run)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    markdown = (run / "report.md").read_text(encoding="utf-8")
+    assert "retention_loss: not measured" in page.visible
+    assert "gate retention_loss: not measured" in markdown
+    for table in (page.tables["contenders"], markdown_table(markdown, "contender")):
+        for row in table:
+            ranked = row[0].startswith(("base_rank", "svm"))
+            assert row.count("-") == (2 if ranked else 0), "invalid and stop rate of what generates nothing"
+
+
+@pytest.mark.parametrize("task", ["classification", "chat"])
+def test_answers_are_shown_side_by_side(task: str, handmade: Callable[..., Run]) -> None:
+    run = handmade(task, groups=30)
+    write_report(run)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    assert len([attrs for _, attrs in page.tags if attrs.get("class") == "pair"]) == 20
+    first = page.visible
+    write_report(run)
+    assert Page((run / "report.html").read_text(encoding="utf-8")).visible == first, "drawn with the seed"
