@@ -1,6 +1,6 @@
 """Measure a dataset of our own and write the numbers into its card (datasets/NAME/README.md).
 
-    .venv/bin/python scripts/describe_dataset.py NAME [NAME ...]
+.venv/bin/python scripts/describe_dataset.py NAME [NAME ...]
 """
 
 from __future__ import annotations

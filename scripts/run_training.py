@@ -23,10 +23,13 @@ def train(run: Path) -> int:
     import axolotl.core.builders
     import axolotl.train  # noqa: F401 (imported here so that evaluation finds it loaded)
 
+    from tunebook.train import die_with_parent
+
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            die_with_parent()
             sys.argv = ["axolotl"]
             axolotl.cli.train.do_cli(str(run / "config.yaml"))
             code = 0

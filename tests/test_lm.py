@@ -41,9 +41,7 @@ def test_score_equals_one_row_at_a_time(lm: TokenLM, kind: str) -> None:
 def test_rank_equals_scoring_each_choice_alone(lm: TokenLM, kind: str) -> None:
     contexts, choices = CONTEXTS[kind], [[30], [31, 32, 33], [31, 34], [30, 2]]
     expected = [[logprob(lm.net, context, choice) for choice in choices] for context in contexts]
-    for got, wanted in zip(
-        lm.rank(contexts, choices, common_prefix(contexts)), expected, strict=True
-    ):
+    for got, wanted in zip(lm.rank(contexts, choices, common_prefix(contexts)), expected, strict=True):
         assert got == pytest.approx(wanted, abs=1e-3)
 
 

@@ -150,7 +150,9 @@ def test_each_layer_lies_over_the_one_below(make: Make) -> None:
     assert trial["chat_template"] == "tokenizer_default", "the model table lies over the trial"
     cpu = resolve(recipe, Options(tier="trial", hardware="cpu"), for_this_machine=False).config
     assert cpu["gradient_checkpointing"] is False, "the overlay lies over the trial"
-    chosen = Options(tier="trial", hardware="cpu", set="gradient_checkpointing=true chat_template=chatml seed=1")
+    chosen = Options(
+        tier="trial", hardware="cpu", set="gradient_checkpointing=true chat_template=chatml seed=1"
+    )
     over = resolve(recipe, chosen, for_this_machine=False).config
     assert (over["gradient_checkpointing"], over["chat_template"]) == (True, "chatml"), "SET over both"
     assert over["seed"] == 1

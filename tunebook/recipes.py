@@ -35,15 +35,16 @@ class Recipe:
     @property
     def dataset(self) -> str:
         """Name of the dataset whose rendered rows the first `datasets` entry reads."""
-        entries = self.config.get("datasets") or [{}]
-        match = re.fullmatch(r"datasets/([\w.-]+)/rows/train\.jsonl", str(entries[0].get("path")))
+        entries = self.config.get("datasets")
+        first = entries[0] if isinstance(entries, list) and entries else None
+        path = first.get("path") if isinstance(first, dict) else None
+        match = re.fullmatch(r"datasets/([\w.-]+)/rows/train\.jsonl", str(path))
         if not match:
             line = self.lines.get(("datasets", 0, "path"), self.lines.get(("datasets",)))
             raise InputError(
                 str(
                     Problem(
-                        "must be datasets/NAME/rows/train.jsonl, which `make data` renders "
-                        f"(got {entries[0].get('path')!r}).",
+                        f"must be datasets/NAME/rows/train.jsonl, which `make data` renders (got {path!r}).",
                         self.file,
                         line,
                         "datasets[0].path",

@@ -50,7 +50,7 @@ def published(results: Path) -> list[dict[str, Any]]:
 
 def markdown(results: Path) -> str:
     """Return the published results as a Markdown table for the recipe's card."""
-    lines = []
+    lines: list[str] = []
     for item in published(results):
         metrics = [name for name in SHOWN if name in item["contenders"]["tuned"]]
         if not lines:

@@ -29,9 +29,11 @@ SHIPPED = [
 PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, so that `kill -9` leaves no orphan."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, so that `kill -9` leaves no orphan that
+    would write beside the next try. Each fork has to ask for itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
@@ -64,7 +66,7 @@ def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent,
         )
     with _terminate(child), console.progress() as bars, events.open(encoding="utf-8") as file:
         file.seek(position)

@@ -105,9 +105,7 @@ def test_finished_run_prints_its_verdict_and_stops(undisturbed: Runner) -> None:
     assert (undisturbed.folder / "metrics.json").read_bytes() == before
 
 
-def test_kill_in_training_then_a_broken_checkpoint(
-    undisturbed: Runner, base: Path, tmp_path: Path
-) -> None:
+def test_kill_in_training_then_a_broken_checkpoint(undisturbed: Runner, base: Path, tmp_path: Path) -> None:
     runner = Runner(tmp_path, base)
     runner.kill_when(lambda: (runner.folder / "train" / "checkpoint-10" / "trainer_state.json").is_file())
     # As if killed inside the next checkpoint's write: the newest one is cut short.

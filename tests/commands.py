@@ -1,0 +1,34 @@
+"""The console entry and make, run as a person runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tunebook.paths import ROOT
+
+# A person's own settings must not reach the commands under test.
+OWN = frozenset(
+    """TUNEBOOK_RECIPES TUNEBOOK_SOURCES TUNEBOOK_RUNS DEBUG MAKEFLAGS
+    NAME SET SEED STEPS TIER HARDWARE EVAL NEW RUN ARGS""".split()
+)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if key not in OWN}
+    kept |= {"COLUMNS": "200", **environment}
+    return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=120)
+
+
+def tunebook(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `tunebook WORDS` with variables added to the environment."""
+    return _run([sys.executable, "-m", "tunebook.cli", *words], environment)
+
+
+def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `make WORDS` in the checkout, on the virtual environment that runs the tests.
+
+    A target that needs one would install it where make does not know it is there: use `-n` for those.
+    """
+    return _run(["make", "-C", str(ROOT), f"VENV={sys.prefix}", *words], environment)
