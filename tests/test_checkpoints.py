@@ -165,3 +165,12 @@ def test_a_persons_own_copy_beside_them_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-5-copy").mkdir()
     assert set_broken_aside(tmp_path) == ([], 5)
     assert (tmp_path / "checkpoint-5-copy").is_dir()
+
+
+def test_tokens_are_counted_across_a_resume() -> None:
+    from tunebook.train import count_tokens
+
+    log = [{"tokens/trainable": n} for n in (30, 60, 95)] + [{"eval_loss": 1.0}]
+    log += [{"tokens/trainable": n} for n in (25, 60)]
+    assert count_tokens(log, "tokens/trainable") == 95 + 60
+    assert count_tokens([], "tokens/trainable") is None

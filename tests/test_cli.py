@@ -86,6 +86,7 @@ def test_a_misspelt_recipe_is_suggested(runs: Path) -> None:
         ("learning_rat=1e-4", ["learning_rat", "Did you mean learning_rate"]),
         ("lora_r=big", ["lora_r", "expected a whole number", "'big'"]),
         ("seed=null", ["seed"]),
+        ("datasets=null", ["datasets"]),
         ("base_model=Qwen/Qwen3-1.7B", ["base_model", "Qwen/Qwen3-1.7B"]),
     ],
 )

@@ -39,6 +39,8 @@ def check_config(resolved: Resolved) -> None:
 
     if "seed" not in config:
         add("seed", "missing; without it no run can be repeated. Add `seed: 42`.")
+    if not config.get("datasets"):
+        add("datasets", "missing; name the rows to train on.")
     if config.get("val_set_size"):
         add("val_set_size", "cuts rows off train at random; name the dev rows under test_datasets instead.")
     dev = f"datasets/{recipe.dataset}/rows/dev.jsonl"

@@ -19,13 +19,21 @@ def fault(checkpoint: Path) -> str | None:
         return "rng_state.pth is missing"
     try:
         step = json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return "trainer_state.json is not whole"
     if step != int(checkpoint.name.partition("-")[2]):
         return f"trainer_state.json belongs to step {step}"
     weights = [*checkpoint.glob("*.safetensors")]
     if not weights:
         return "the weights are missing"
+    for index in checkpoint.glob("*.safetensors.index.json"):
+        try:
+            shards = set(json.loads(index.read_text())["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return f"{index.name} is not whole"
+        for name in sorted(shards):
+            if not (checkpoint / name).is_file():
+                return f"{name} is missing"
     for path in weights:
         if not _whole_safetensors(path):
             return f"{path.name} is not whole"
@@ -62,6 +70,12 @@ def _whole_zip(path: Path) -> bool:
         return False
 
 
+def numbered(folder: Path) -> list[tuple[int, Path]]:
+    """Return (N, path) of every `checkpoint-N` in `folder`, lowest first."""
+    found = [(path.name.partition("-")[2], path) for path in folder.glob("checkpoint-*")]
+    return sorted((int(number), path) for number, path in found if number.isdecimal())
+
+
 def set_broken_aside(folder: Path) -> tuple[list[str], int | None]:
     """Move broken `checkpoint-N` folders in `folder` into `folder`/broken/.
 
@@ -69,10 +83,10 @@ def set_broken_aside(folder: Path) -> tuple[list[str], int | None]:
         One line for each one moved, and the step of the newest whole one (None without any).
     """
     moved, newest = [], None
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2])):
+    for step, path in numbered(folder):
         reason = fault(path)
         if reason is None:
-            newest = int(path.name.partition("-")[2])
+            newest = step
             continue
         aside = folder / "broken"
         aside.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import Annotated, Literal
 
 import typer
@@ -84,7 +85,7 @@ def main() -> None:
         code = app(standalone_mode=False)
     except TunebookError as error:
         if os.environ.get("DEBUG") == "1":
-            raise
+            traceback.print_exc()
         print(error, file=sys.stderr)
         code = error.code
     except (KeyboardInterrupt, typer.Abort):
@@ -102,7 +103,7 @@ def _unexpected(error: Exception) -> int:
         show()
         return BAD_INPUT
     if os.environ.get("DEBUG") == "1":
-        raise error
+        traceback.print_exc()
     print(f"unexpected: {type(error).__name__}: {error}. DEBUG=1 shows where.", file=sys.stderr)
     return UNEXPECTED
 

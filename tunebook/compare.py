@@ -227,7 +227,8 @@ def sentence(main: dict, comparisons: list[dict], settings: dict, gates: list[di
         verb = {"better": "beats", "worse": "loses to", "no difference shown": "shows no difference from"}
         other = comparison["b"] + (", the best prompt of its base" if comparison is main else "")
         by = "" if outcome == "no difference shown" else f" by {_amount(comparison)}"
-        parts.append(f"{verb[outcome]} {other}{by} (p = {comparison['p']:.4f})")
+        p = "too few groups" if comparison["p"] is None else f"p = {comparison['p']:.4f}"
+        parts.append(f"{verb[outcome]} {other}{by} ({p})")
     failed = [gate["name"] for gate in gates if gate["passed"] is False]
     tail = f" Failed gates: {', '.join(failed)}." if failed else ""
     return f"{settings['recipe']} ({where}): the tuned model " + "; ".join(parts) + "." + tail

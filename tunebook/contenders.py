@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +45,15 @@ def choose_shots(rows: list[Row], dataset: Dataset, count: int, seed: int) -> li
     """Draw `count` train rows: for classification, each of another label where there are enough."""
     pool = sorted(rows, key=lambda row: row["id"])
     random.Random(seed).shuffle(pool)
-    chosen: list[Row] = []
-    for row in pool:
-        labels = {other["gold"]["answer"] for other in chosen}
-        repeats = dataset.labels and row["gold"]["answer"] in labels and len(labels) < len(dataset.labels)
-        if not repeats and len(chosen) < count:
-            chosen.append(row)
-    return [row["messages"] for row in chosen]
+    if dataset.labels:
+        # The first row of each label, then the second of each, and so on.
+        seen: Counter[str] = Counter()
+        turn = []
+        for row in pool:
+            turn.append(seen[row["gold"]["answer"]])
+            seen[row["gold"]["answer"]] += 1
+        pool = [row for _, row in sorted(zip(turn, pool, strict=True), key=lambda pair: pair[0])]
+    return [row["messages"] for row in pool[:count]]
 
 
 class JobMaker:

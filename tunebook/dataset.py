@@ -90,6 +90,9 @@ def load(name: str) -> Dataset:
 
 def source_file(dataset: Dataset, split: Split) -> Path:
     """Return the file of `split`: below TUNEBOOK_SOURCES/<dataset>/ if that is set."""
+    if split not in dataset.source.files:
+        path = show(dataset.folder / "dataset.yaml")
+        raise InputError(f"{path}: source.files: names no file for {split}. Add one.")
     elsewhere = os.environ.get("TUNEBOOK_SOURCES")
     folder = Path(elsewhere) / dataset.name if elsewhere else dataset.folder
     return folder / dataset.source.files[split]
@@ -165,7 +168,9 @@ class _Renderer:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+        environment = SandboxedEnvironment(
+            undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
+        )
         self.templates = {
             name: environment.from_string(text)
             for name, text in (
@@ -202,7 +207,7 @@ class _Renderer:
     def _turns(self, value: Row) -> list[dict[str, str]]:
         if self.dataset.turns is None:
             return [
-                {"role": "user", "content": self._text("prompt", value)},
+                {"role": "user", "content": self._filled("prompt", value)},
                 {"role": "assistant", "content": self._filled("answer", value)},
             ]
         turns = value.get(self.dataset.turns)
@@ -227,7 +232,7 @@ class _Renderer:
     def _filled(self, name: str, value: Row) -> str:
         text = self._text(name, value)
         if not text:
-            raise _RowFault(name, "renders to nothing; the model could not learn to answer.")
+            raise _RowFault(name, "renders to nothing; there would be nothing to learn from.")
         return text
 
     def _text(self, name: str, value: Row) -> str:
@@ -249,4 +254,6 @@ def write_rows(path: Path, rows: list[Row]) -> None:
 
 def read_rows(path: Path) -> list[Row]:
     """Read rows that `write_rows` wrote."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines(), which would also cut at U+2028 inside a text.
+    with path.open(encoding="utf-8", newline="\n") as file:
+        return [json.loads(line) for line in file]

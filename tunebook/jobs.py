@@ -70,10 +70,11 @@ def run(
     path = folder / f"{job.name}.jsonl"
     cached = cache_folder() / "base_results" / f"{key}.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    if shared and not path.is_file() and cached.is_file():
-        shutil.copyfile(cached, path)
     batches = job.batches()
     done = _read_done(path, key)
+    if shared and len(done) < len(batches) and cached.is_file():
+        shutil.copyfile(cached, path)
+        done = _read_done(path, key)
     counted = sum(len(batches[index]) for index in done)
     progress(counted, len(job.ids))
     if len(done) < len(batches):

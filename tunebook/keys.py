@@ -25,10 +25,13 @@ def check_keys(config: dict[str, Any], lines: Lines, file: str) -> list[Problem]
     known = schema()
     allowed = dict(known["models"][known["root"]])
     problems = []
-    for index, plugin in enumerate(config.get("plugins") or []):
+    plugins = config.get("plugins")
+    for index, plugin in enumerate(plugins if isinstance(plugins, list) else []):
+        if not isinstance(plugin, str):
+            continue  # a wrong type, reported below
         if plugin in known["plugins"]:
             allowed |= known["models"][known["plugins"][plugin]]
-        elif not str(plugin).startswith("tunebook."):
+        elif not plugin.startswith("tunebook."):
             problems.append(
                 Problem(
                     f"unknown plugin (got {plugin!r}). Known: {', '.join(known['plugins'])}. Add its "
@@ -57,9 +60,6 @@ def _check_mapping(
 
 
 def _unknown(key: str, allowed: dict[str, list[str]], path: Path_) -> str:
-    close = difflib.get_close_matches(key, allowed, n=2, cutoff=0.7)
-    if close:
-        return f"unknown key. Did you mean {' or '.join(close)}?"
     homes = sorted(name for name, keys in schema()["models"].items() if key in keys)
     if homes:
         where = "the top level" if schema()["root"] in homes else f"an entry of {', '.join(homes)}"
@@ -67,6 +67,9 @@ def _unknown(key: str, allowed: dict[str, list[str]], path: Path_) -> str:
         if plugins and not path:
             return f"belongs to a plugin. Add {plugins[0]} to plugins, or remove the key."
         return f"not a key at this level; it belongs to {where}."
+    close = difflib.get_close_matches(key, allowed, n=2, cutoff=0.7)
+    if close:
+        return f"unknown key. Did you mean {' or '.join(close)}?"
     return f"unknown to Axolotl {schema()['axolotl']}, which would ignore it. Remove it."
 
 

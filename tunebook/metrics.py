@@ -31,9 +31,11 @@ def read_label(text: str, labels: list[str]) -> str | None:
     for label in labels:
         if plain == label.lower():
             return label
-    mentioned = [
-        label for label in labels if re.search(rf"(?<!\w){re.escape(label.lower())}(?!\w)", text.lower())
-    ]
+    # Longest first, so that "card lost" is no mention of "card".
+    names = sorted(map(str.lower, labels), key=len, reverse=True)
+    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)"
+    found = set(re.findall(pattern, text.lower()))
+    mentioned = [label for label in labels if label.lower() in found]
     return mentioned[0] if len(mentioned) == 1 else None
 
 

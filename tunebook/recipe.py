@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from tunebook.resolve import Options, Resolved, digest, pick_tier, resolve
 from tunebook.run import Run, pick, point_latest, read_json, write_json
 from tunebook.train import run_child
 
+MAX_FOLDS = 30
+
 
 def sample_groups(rows: list[Row], count: int, dataset: Dataset, seed: int) -> list[Row]:
     """Return about `count` rows: whole groups, seeded, stratified by label where there are labels."""
@@ -30,13 +33,18 @@ def sample_groups(rows: list[Row], count: int, dataset: Dataset, seed: int) -> l
         return rows
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-    folds = max(2, round(len(rows) / count))
     groups = [row["group"] for row in rows]
-    folds = min(folds, len(set(groups)))
     labels = [row["gold"]["answer"] if dataset.labels else "" for row in rows]
+    folds = min(MAX_FOLDS, len(set(groups)), max(Counter(labels).values()))
+    if folds < 2:
+        return rows
     kind = StratifiedGroupKFold if dataset.labels else GroupKFold
     splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
-    chosen = next(iter(splitter.split(rows, labels, groups)))[1]
+    chosen: list[int] = []
+    for _, fold in splitter.split(rows, labels, groups):
+        if chosen and len(chosen) + len(fold) / 2 > count:
+            break
+        chosen.extend(fold)
     return [rows[index] for index in sorted(chosen)]
 
 

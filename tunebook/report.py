@@ -112,7 +112,7 @@ def write_report(run: Run) -> Path:
     measured, history = read_json(run / "metrics.json"), read_json(run / "train" / "history.json")
     environment = Environment(
         loader=PackageLoader("tunebook", "templates"),
-        autoescape=select_autoescape(["html"]),
+        autoescape=select_autoescape(["html.jinja"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )

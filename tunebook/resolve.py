@@ -15,11 +15,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tunebook import base_model, hardware
 from tunebook.errors import InputError, Problem, raise_all
-from tunebook.keys import check_keys
+from tunebook.keys import check_keys, schema
 from tunebook.paths import ROOT, show
 from tunebook.recipes import Recipe
 
 Tier = Literal["real", "trial"]
+# Hardware keys that decide what is learned: asked for by the recipe or SET, they make another run.
+RESULT_KEYS = ("optimizer", "sample_packing", "plugins")
 OUTPUT_KEYS = ("output_dir", "dataset_prepared_path")
 PROGRESS_PLUGIN = "tunebook.plugins.Progress"
 
@@ -56,8 +58,8 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     for key, value in above.items():
         if value is None:
             result.pop(key, None)
-        elif key == "plugins":
-            result[key] = list(dict.fromkeys([*result.get(key, []), *value]))
+        elif key == "plugins" and isinstance(value, list) and isinstance(result.get(key, []), list):
+            result[key] = list(dict.fromkeys(map(str, [*result.get(key, []), *value])))
         elif isinstance(value, dict) and isinstance(result.get(key), dict):
             result[key] = merge(result[key], value)
         else:
@@ -109,7 +111,10 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     if tier == "trial" and not trial:
         raise InputError(f"{show(recipe.folder)}: has no trial.yaml, which the trial tier needs.")
     plain = merge(merge(recipe.config, trial), overrides)
-    plugins = {"plugins": plain.get("plugins", [])}
+    named = plain.get("plugins")
+    plugins = {
+        "plugins": [name for name in named if name in schema()["plugins"]] if isinstance(named, list) else []
+    }
     problems = check_keys(recipe.config, recipe.lines, recipe.file)
     problems += check_keys({**plugins, **trial}, recipe.trial_lines, show(recipe.folder / "trial.yaml"))
     problems += check_keys({**plugins, **overrides}, {}, "SET")
@@ -130,7 +135,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     identity = {
         key: value
         for key, value in without_hardware.items()
-        if key not in hardware.KEYS and key not in OUTPUT_KEYS
+        if (key not in hardware.KEYS or key in RESULT_KEYS) and key not in OUTPUT_KEYS
     }
     identity["global_batch"] = _global_batch(without_hardware)
     if _global_batch(final) != _global_batch(without_hardware) and not _sets_batch(overrides):

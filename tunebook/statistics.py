@@ -5,6 +5,7 @@ tests/test_statistics.py simulates how much too short an interval over rows is.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,35 +24,33 @@ def _members(groups: Sequence[str]) -> list[np.ndarray]:
 def interval(statistic: Statistic, groups: Sequence[str]) -> tuple[float, float] | None:
     """Return the 95 % interval of `statistic`, which takes row numbers, over resampled groups.
 
-    BCa bootstrap (scipy.stats.bootstrap) with 40 groups or more; with fewer, Student's t on the jackknife
-    over groups (Tukey 1958), which does not pretend to know the tails. None below 3 groups.
+    BCa bootstrap (scipy.stats.bootstrap) with 40 groups or more; with fewer, or where BCa has no answer,
+    Student's t on the jackknife over groups (Tukey 1958). None below 3 groups.
     """
     members = _members(groups)
     count = len(members)
     if count < 3:
         return None
     full = statistic(np.arange(len(groups)))
-    if count < FEW_GROUPS:
-        without = np.array([statistic(np.concatenate(members[:i] + members[i + 1 :])) for i in range(count)])
-        error = float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
-        reach = float(stats.t.ppf(0.975, count - 1)) * error
-        return full - reach, full + reach
-
-    def resampled(index: np.ndarray) -> float:
-        return statistic(np.concatenate([members[i] for i in index]))
-
-    if all(np.isclose(statistic(rows), full) for rows in members):
-        return full, full  # every group alike: no spread is shown, and BCa would divide by zero
-    result = stats.bootstrap(
-        (np.arange(count),),
-        resampled,
-        vectorized=False,
-        n_resamples=RESAMPLES,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    )
-    low, high = map(float, result.confidence_interval)
-    return low, high
+    without = np.array([statistic(np.concatenate(members[:i] + members[i + 1 :])) for i in range(count)])
+    error = float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
+    reach = float(stats.t.ppf(0.975, count - 1)) * error
+    if count >= FEW_GROUPS and error > 0:
+        with np.errstate(invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+            result = stats.bootstrap(
+                (np.arange(count),),
+                lambda index: statistic(np.concatenate([members[i] for i in index])),
+                vectorized=False,
+                n_resamples=RESAMPLES,
+                method="BCa",
+                rng=np.random.default_rng(0),
+            )
+        low, high = map(float, result.confidence_interval)
+        # BCa has no answer where no resample reaches the whole.
+        if np.isfinite([low, high]).all():
+            return low, high
+    return full - reach, full + reach
 
 
 def mean_interval(values: np.ndarray, groups: Sequence[str]) -> tuple[float, float] | None:

@@ -16,7 +16,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from tunebook.checkpoints import set_broken_aside
+from tunebook.checkpoints import numbered, set_broken_aside
 from tunebook.console import Console
 from tunebook.errors import StoppedError, TunebookError
 from tunebook.paths import ROOT, child_environment, show
@@ -124,20 +124,28 @@ def finish_training(run: Run) -> None:
             shutil.copy2(path, model / path.name)
     shutil.rmtree(run / "model", ignore_errors=True)
     model.rename(run / "model")
-    last = max(
-        (run / "train").glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]), default=None
-    )
-    state = read_json(last / "trainer_state.json", {}) if last else {}
-    tokens = read_json(last / "tokens_state.json", {}) if last else {}
+    saved = numbered(run / "train")
+    state = read_json(saved[-1][1] / "trainer_state.json", {}) if saved else {}
+    log = state.get("log_history", [])
     write_json(
         run / "train" / "history.json",
         {
             "steps": state.get("global_step"),
-            "trained_tokens": tokens.get("trainable"),
-            "padded_tokens": tokens.get("total"),
-            "log": state.get("log_history", []),
+            "trained_tokens": count_tokens(log, "tokens/trainable"),
+            "padded_tokens": count_tokens(log, "tokens/total"),
+            "log": log,
         },
     )
+
+
+def count_tokens(log: list[dict[str, Any]], key: str) -> int | None:
+    """Add up a counter of the training log, which starts from 0 again after a resume."""
+    total = before = 0
+    values = [int(entry[key]) for entry in log if key in entry]
+    for value in values:
+        total += value - before if value >= before else value
+        before = value
+    return total if values else None
 
 
 def usage() -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from tunebook.errors import InputError, Problem
 from tunebook.paths import show
@@ -39,6 +40,11 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise InputError(str(Problem(f"not valid YAML: {error.problem}", show(path), line))) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(str(Problem(f"not valid YAML: {error.reason}", show(path), line))) from None
+    except OmegaConfBaseException as error:
+        raise InputError(f"{show(path)}: {str(error).splitlines()[0]}.") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{show(path)}: not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
     if not value:
