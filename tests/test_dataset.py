@@ -285,3 +285,29 @@ def test_sample_of_fewer_rows_than_labels(monkeypatch: pytest.MonkeyPatch) -> No
     assert 1 <= len(sample_groups(rows, 5, dataset, seed=1)) <= 30
     one_group = [row for row in rows if row["group"] == rows[0]["group"]]
     assert sample_groups(one_group, 2, dataset, seed=1) == one_group, "a group is never cut"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('prompt: "{{ text }}"', 'prompt: "{{ text"', "prompt: not a Jinja template"),
+        ("licence: Apache-2.0", "licence: Apache-2.0\nrules: {r: {must: '('}}", "rules.r"),
+        ("licence: Apache-2.0", "licence: Apache-2.0\nrules: {r: {when: x, must: '('}}", "rules.r"),
+        ("licence: Apache-2.0", "licence: Apache-2.0\nrules: {r: {must: '{{ membr }}'}}", "membr"),
+    ],
+)
+def test_faults_that_would_only_show_after_training(
+    old: str, new: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = (module.ROOT / "datasets/kettlewick-intents/dataset.yaml").read_text(encoding="utf-8")
+    assert old in good
+    copy_of(good.replace(old, new), tmp_path, monkeypatch)
+    with pytest.raises(InputError, match=said):
+        render(load("own"), "train")
+
+
+def test_half_a_surrogate_pair_has_its_line() -> None:
+    dataset = load("kettlewick-intents")
+    put(dataset, {**INTENT, "text": "ok"}, {**INTENT, "id": "two", "text": "\ud83d"})
+    with pytest.raises(InputError, match=r"train\.jsonl:2: .*surrogate"):
+        render(dataset, "train")

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import StrictUndefined, UndefinedError
+from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunebook.errors import InputError, Problem, raise_all
 from tunebook.paths import ROOT, show
-from tunebook.yaml_lines import dotted, line_of, read
+from tunebook.yaml_lines import Lines, dotted, line_of, read
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -78,7 +79,9 @@ def load(name: str) -> Dataset:
         raise InputError(f"{show(path)}: no such dataset. There are: {there}.")
     value, lines = read(path)
     try:
-        return Dataset.model_validate({**value, "folder": folder})
+        dataset = Dataset.model_validate({**value, "folder": folder})
+        _check_rules(dataset, path, lines)
+        return dataset
     except ValidationError as error:
         problems = []
         for item in error.errors():
@@ -86,6 +89,22 @@ def load(name: str) -> Dataset:
             problems.append(Problem(item["msg"] + ".", show(path), line_of(lines, where), dotted(where)))
         raise_all(problems)
         raise
+
+
+def _check_rules(dataset: Dataset, path: Path, lines: Lines) -> None:
+    """Raise InputError for a rule that would only fail in the evaluation, after the training."""
+    from tunebook.metrics import rules_met
+
+    problems = []
+    for name, rule in dataset.rules.items():
+        try:
+            gold = dict.fromkeys(["answer", *dataset.fields], "text")
+            for part in (rule.model_copy(update={"when": None}), Rule(must=rule.when)):
+                rules_met({name: part}, "text", gold)
+        except (re.error, TemplateError) as error:
+            where = ("rules", name)
+            problems.append(Problem(f"{error}.", show(path), line_of(lines, where), dotted(where)))
+    raise_all(problems)
 
 
 def source_file(dataset: Dataset, split: Split) -> Path:
@@ -105,7 +124,13 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
             try:
                 text = raw.decode("utf-8")
                 if text.strip():
-                    yield number, json.loads(text)
+                    value = json.loads(text)
+                    json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair fails here
+                    yield number, value
+            except RecursionError:
+                yield number, Problem("nested too deeply.", show(path), number)
+            except UnicodeEncodeError:
+                yield number, Problem("holds half of a surrogate pair.", show(path), number)
             except UnicodeDecodeError:
                 yield number, Problem("not UTF-8 text. Save the file as UTF-8.", show(path), number)
             except json.JSONDecodeError as error:
@@ -126,6 +151,7 @@ def render(dataset: Dataset, split: Split) -> list[Row]:
     Raises:
         InputError: a missing file, or the first 20 problems (`file:line: field: text`) and their count.
     """
+    renderer = _Renderer(dataset)
     path = source_file(dataset, split)
     if not path.is_file():
         raise InputError(
@@ -135,7 +161,6 @@ def render(dataset: Dataset, split: Split) -> list[Row]:
     rows: list[Row] = []
     problems: list[Problem] = []
     seen: dict[str, int] = {}
-    renderer = _Renderer(dataset)
     for number, value in _read_jsonl(path):
         if isinstance(value, Problem):
             problems.append(value)
@@ -171,14 +196,17 @@ class _Renderer:
         environment = SandboxedEnvironment(
             undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
         )
-        self.templates = {
-            name: environment.from_string(text)
-            for name, text in (
-                ("system", dataset.system),
-                ("prompt", dataset.prompt),
-                ("answer", dataset.answer or ""),
-            )
-        }
+        self.templates = {}
+        for name, text in (
+            ("system", dataset.system),
+            ("prompt", dataset.prompt),
+            ("answer", dataset.answer or ""),
+        ):
+            try:
+                self.templates[name] = environment.from_string(text)
+            except TemplateError as error:
+                path = show(dataset.folder / "dataset.yaml")
+                raise InputError(f"{path}: {name}: not a Jinja template: {error.message}.") from None
 
     def row(self, value: Any, fallback_id: str) -> Row:
         if not isinstance(value, dict):
@@ -238,8 +266,8 @@ class _Renderer:
     def _text(self, name: str, value: Row) -> str:
         try:
             return self.templates[name].render(value).strip()
-        except UndefinedError as error:
-            raise _RowFault(name, f"the template of dataset.yaml fails: {error.message}.") from None
+        except (TemplateError, TypeError, ValueError) as error:
+            raise _RowFault(name, f"the template of dataset.yaml fails: {error}.") from None
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from tunebook.dataset import Rule
@@ -52,8 +53,12 @@ def chrf(answer: str, reference: str) -> float:
 
 
 def rules_met(rules: dict[str, Rule], answer: str, gold: dict[str, Any]) -> dict[str, bool]:
-    """Return for each rule that applies to `answer` whether it is met."""
-    environment = SandboxedEnvironment()
+    """Return for each rule that applies to `answer` whether it is met.
+
+    Raises:
+        re.error, jinja2.TemplateError: a pattern is broken or names a field that `gold` lacks.
+    """
+    environment = SandboxedEnvironment(undefined=StrictUndefined)
     fields = {key: re.escape(value) if isinstance(value, str) else value for key, value in gold.items()}
     met: dict[str, bool] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,10 @@ def sample_groups(rows: list[Row], count: int, dataset: Dataset, seed: int) -> l
     kind = StratifiedGroupKFold if dataset.labels else GroupKFold
     splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
     chosen: list[int] = []
-    for _, fold in splitter.split(rows, labels, groups):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a label rarer than the folds is no fault here
+        split = list(splitter.split(rows, labels, groups))
+    for _, fold in split:
         if chosen and len(chosen) + len(fold) / 2 > count:
             break
         chosen.extend(fold)

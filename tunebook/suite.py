@@ -7,10 +7,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunebook.errors import InputError, Problem, raise_all
+from tunebook.metrics import HIGHER_IS_BETTER
 from tunebook.paths import ROOT, show
 from tunebook.recipes import Recipe
 from tunebook.resolve import Tier, merge
-from tunebook.yaml_lines import dotted, line_of, read
+from tunebook.yaml_lines import Lines, dotted, line_of, read
 
 TierInt = dict[Literal["trial", "real"], int | None]
 
@@ -40,6 +41,21 @@ class Suite(BaseModel):
     mode: Literal["quick", "default", "full"] = "default"
 
 
+def _idle_gates(suite: Suite, file: str, lines: Lines) -> list[Problem]:
+    """Return a Problem for each gate that could never fail: a misspelt name would stay unmeasured."""
+    names = {*HIGHER_IS_BETTER, "retention_loss"}
+    return [
+        Problem(
+            f"no such gate for {gate.contender!r}. Gates are on tuned: {', '.join(sorted(names))}.",
+            file,
+            line_of(lines, ("gates", name)),
+            f"gates.{name}",
+        )
+        for name, gate in suite.gates.items()
+        if name not in names or gate.contender != "tuned"
+    ]
+
+
 def load(recipe: Recipe, task: str, tier: Tier, mode: str) -> Suite:
     """Load the suite of `task` for `tier`.
 
@@ -50,7 +66,7 @@ def load(recipe: Recipe, task: str, tier: Tier, mode: str) -> Suite:
     value, lines = read(path)
     if recipe.eval:
         path = recipe.folder / "eval.yaml"
-        value, lines = merge(value, recipe.eval), read(path)[1]
+        value, lines = merge(value, recipe.eval), read(path)[1] if path.is_file() else {}
     picked: dict[str, Any] = {
         key: item[tier] if isinstance(item, dict) and set(item) == {"trial", "real"} else item
         for key, item in value.items()
@@ -58,7 +74,9 @@ def load(recipe: Recipe, task: str, tier: Tier, mode: str) -> Suite:
     if mode == "full":
         picked["generate_rows"] = None
     try:
-        return Suite.model_validate({**picked, "mode": mode})
+        loaded = Suite.model_validate({**picked, "mode": mode})
+        raise_all(_idle_gates(loaded, show(path), lines))
+        return loaded
     except ValidationError as error:
         raise_all(
             [
