@@ -7,6 +7,7 @@ Reads `config.yaml`, `settings.json`, `data/` and `model/` of the run folder; wr
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -29,6 +30,7 @@ from tunebook.run import Run, write_json
 from tunebook.suite import Suite
 
 
+@functools.cache
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 over the weight files and adapter config of a model folder."""
     total = hashlib.sha256()

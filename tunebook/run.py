@@ -16,8 +16,6 @@ from filelock import FileLock, Timeout
 from tunebook.errors import InputError, MachineError
 from tunebook.paths import runs_folder, show
 
-STAGES = ("check", "data", "train", "evaluate", "compare", "report")
-
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path` in one move, so that a kill leaves the old file or the new one."""
