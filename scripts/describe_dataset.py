@@ -10,7 +10,8 @@ from collections import Counter
 
 from tunebook.cards import fill
 from tunebook.contenders import linear_svm
-from tunebook.dataset import SPLITS, load, render
+from tunebook.dataset import load, render
+from tunebook.sources import SPLITS
 
 
 def describe(name: str) -> str:
@@ -45,6 +46,12 @@ def describe(name: str) -> str:
             f"On test: TF-IDF + linear SVM {right / len(gold) * 100:.1f} % accuracy; "
             f"the most frequent train label {gold.count(most) / len(gold) * 100:.1f} %.",
         ]
+    if dataset.task == "qa":
+        shares = [
+            f"{split} {sum(not row['gold']['answers'] for row in rows[split]) / len(rows[split]) * 100:.1f} %"
+            for split in SPLITS
+        ]
+        lines += ["", f"Questions without an answer: {', '.join(shares)}."]
     return "\n".join(lines)
 
 

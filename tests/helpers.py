@@ -71,8 +71,9 @@ def make_run(folder: Path, task: str = "classification", groups: int = 10, reten
     gates |= {"stop_rate": {"at_least": 0.8}} if chat else {"invalid_rate": {"at_most": 0.01}}
     suite = {"primary": "loss" if chat else "accuracy", "shots": 1, "max_new_tokens": 8, "dev_rows": 4}
     suite |= {"generate_rows": None, "agreement_rows": 2, "retention": "general", "gates": gates}
-    settings = {"recipe": "handmade-lora", "tier": "trial", "seed": 42, "dataset": "handmade"}
-    write_json(run / "settings.json", {**settings, "labels": [] if chat else LABELS, "suite": suite})
+    settings = {"recipe": "handmade-lora", "tier": "trial", "seed": 42}
+    dataset = {"name": "handmade", "task": task, "labels": [] if chat else LABELS}
+    write_json(run / "settings.json", {**settings, "dataset": dataset, "suite": suite})
     tried = {name: 0.25 for name in CONTENDERS[task] if name.startswith("base")}
     choice = {"split": "test", "baseline": BASELINE[task], "contenders": CONTENDERS[task], "dev_rows": 4}
     choice |= {"tried_on_dev": tried, "shots": [], "baseline_prompt": SCRIPT}

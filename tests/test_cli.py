@@ -155,13 +155,15 @@ def test_a_broken_row(line: bytes, field: str, runs: Path, sources: Path) -> Non
     assert field in error
 
 
-def test_data_writes_nothing_when_a_row_is_broken(runs: Path, sources: Path) -> None:
-    rendered = ROOT / "datasets" / "kettlewick-intents" / "rows"
+def test_data_writes_nothing_when_a_row_is_broken(runs: Path, tmp_path: Path) -> None:
+    rendered = ROOT / "datasets" / "banking77" / "rows"
     before = {path.name: path.stat().st_mtime_ns for path in rendered.glob("*")}
-    with (sources / "test.jsonl").open("a") as file:
+    shutil.copytree(ROOT / "tests" / "twins", tmp_path / "twins")
+    broken = tmp_path / "twins" / "banking77" / "test.jsonl"
+    with broken.open("a") as file:
         file.write("{\n")
-    line = len((sources / "test.jsonl").read_text().splitlines())
-    error = refused(2, runs, "data", NAME, TUNEBOOK_SOURCES=str(sources.parent.parent)).stderr
+    line = len(broken.read_text().splitlines())
+    error = refused(2, runs, "data", NAME, TUNEBOOK_SOURCES=str(tmp_path / "twins")).stderr
     assert f"test.jsonl:{line}: " in error
     assert {path.name: path.stat().st_mtime_ns for path in rendered.glob("*")} == before
 

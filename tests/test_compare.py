@@ -19,7 +19,7 @@ from tunebook.suite import Suite
 KEYS = set(
     "schema recipe tier seed split rows groups primary model dataset hardware trained_tokens steps "
     "contenders dev baseline comparisons retention token_agreement_unmerged_merged gates verdict "
-    "sentence seconds peak_memory_gb peak_memory_by_stage_gb".split()
+    "changed_weights sentence seconds peak_memory_gb peak_memory_by_stage_gb".split()
 )
 
 

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from rapidfuzz import fuzz, process
 
-from tunebook.dataset import SPLITS, Dataset, Row, load
-from tunebook.metrics import rules_met
+from tunebook.dataset import Dataset, Row, load
+from tunebook.rules import rules_met
+from tunebook.sources import SPLITS
 
 COUNTS = {
     "kettlewick-intents": {"train": 600, "dev": 120, "test": 300},
     "kettlewick-chat": {"train": 200, "dev": 40, "test": 150},
+    "kettlewick-handbook": {"train": 300, "dev": 60, "test": 150},
 }
 # Two texts this alike say the same thing; test_the_threshold_catches_a_changed_word holds it to that.
 ALIKE = 80
-INTENTS, CHAT = load("kettlewick-intents"), load("kettlewick-chat")
+INTENTS, CHAT, HANDBOOK = (load(name) for name in COUNTS)
 
 
 def source(dataset: Dataset) -> dict[str, list[Row]]:
@@ -32,7 +34,7 @@ def source(dataset: Dataset) -> dict[str, list[Row]]:
     return rows
 
 
-ROWS = {dataset.name: source(dataset) for dataset in (INTENTS, CHAT)}
+ROWS = {dataset.name: source(dataset) for dataset in (INTENTS, CHAT, HANDBOOK)}
 
 
 def words(text: str) -> list[str]:
@@ -41,11 +43,17 @@ def words(text: str) -> list[str]:
 
 def asked(row: Row) -> list[str]:
     """Return what the member wrote, turn by turn."""
+    if "question" in row:
+        return [row["question"]]
     return [row["text"]] if "text" in row else [t["content"] for t in row["turns"] if t["role"] == "user"]
 
 
 def opening(row: Row) -> str:
     return asked(row)[0]
+
+
+def passage(row: Row) -> str:
+    return row["text"]
 
 
 def last_answer(row: Row) -> str:
@@ -59,7 +67,12 @@ def alike(some: list[str], others: list[str]) -> np.ndarray:
     return np.maximum(*(process.cdist(one, two, scorer=scorer, workers=1) for scorer in scorers))
 
 
-TEXTS = [("kettlewick-intents", opening), ("kettlewick-chat", opening), ("kettlewick-chat", last_answer)]
+TEXTS = [
+    ("kettlewick-intents", opening),
+    ("kettlewick-chat", opening),
+    ("kettlewick-chat", last_answer),
+    ("kettlewick-handbook", opening),
+]
 BOTH = pytest.mark.parametrize("name", COUNTS)
 EACH_TEXT = pytest.mark.parametrize(("name", "text"), TEXTS)
 
@@ -88,7 +101,7 @@ def test_the_guide_has_the_labels_and_rules_of_dataset_yaml() -> None:
 
 @pytest.mark.parametrize(
     ("name", "field"),
-    [("kettlewick-intents", "customer"), ("kettlewick-chat", "id")],
+    [("kettlewick-intents", "customer"), ("kettlewick-chat", "id"), ("kettlewick-handbook", "passage")],
 )
 def test_groups_never_straddle_splits(name: str, field: str) -> None:
     groups = {split: {row[field] for row in rows} for split, rows in ROWS[name].items()}
@@ -107,6 +120,25 @@ def test_several_tones() -> None:
         tones = Counter(row["tone"] for row in rows)
         assert len(tones) >= 10
         assert max(tones.values()) < len(rows) / 10
+
+
+def test_passages_of_the_handbook() -> None:
+    texts = {
+        split: {row["passage"]: passage(row) for row in rows} for split, rows in ROWS[HANDBOOK.name].items()
+    }
+    assert sum(map(len, texts.values())) >= 60
+    assert len(texts["test"]) >= 25
+    for one, two in combinations(SPLITS, 2):
+        scores = alike(list(texts[one].values()), list(texts[two].values()))
+        assert scores.max() < ALIKE, f"{one} and {two}"
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_answers_of_the_handbook(split: str) -> None:
+    rows = ROWS[HANDBOOK.name][split]
+    assert all(answer in passage(row) for row in rows for answer in row["answers"]), "cut from the passage"
+    assert sum(not row["answers"] for row in rows) / len(rows) == pytest.approx(0.15, abs=0.02)
+    assert sum(len(row["answers"]) > 1 for row in rows) > len(rows) / 4, "several golds where natural"
 
 
 @EACH_TEXT

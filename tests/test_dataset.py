@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tunebook import dataset as module
-from tunebook.dataset import Dataset, load, read_rows, render, source_file, write_rows
+from tunebook.dataset import Dataset, load, read_rows, render, write_rows
 from tunebook.errors import InputError
-from tunebook.recipe import sample_groups
+from tunebook.sampling import sample_groups
+from tunebook.sources import SPLITS, source_file
 
 INTENT = {"customer": "c1", "tone": "dry", "text": "Let me in.", "label": "burrow_jam"}
 TURNS = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ada, hello."}]
@@ -28,7 +29,8 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def put(dataset: Dataset, *lines: bytes | dict[str, Any]) -> Path:
     """Write the lines as the train rows of `dataset` and return the file."""
-    path = source_file(dataset, "train")
+    path = source_file(dataset.source, dataset.folder, "train")
+    assert path is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     path.write_bytes(b"\n".join(raw) + b"\n")
@@ -47,7 +49,7 @@ def turns(*given: tuple[str, str]) -> dict[str, Any]:
 def test_renders_own_datasets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEBOOK_SOURCES")
     dataset = load(name)
-    for split in module.SPLITS:
+    for split in SPLITS:
         rows = render(dataset, split)
         assert len({row["id"] for row in rows}) == len(rows)
         for row in rows:
@@ -191,7 +193,9 @@ def test_faults_of_dataset_yaml_have_their_line(tmp_path: Path, monkeypatch: pyt
 
 
 def test_unknown_dataset_names_those_there() -> None:
-    with pytest.raises(InputError, match=r"datasets/nope/dataset\.yaml.*kettlewick-chat, kettlewick-intents"):
+    with pytest.raises(
+        InputError, match=r"datasets/nope/dataset\.yaml.*kettlewick-chat, kettlewick-handbook"
+    ):
         load("nope")
 
 
@@ -238,7 +242,7 @@ def intents(monkeypatch: pytest.MonkeyPatch) -> tuple[list[module.Row], Dataset]
 
 def test_sample_keeps_groups_whole(intents: tuple[list[module.Row], Dataset]) -> None:
     rows, dataset = intents
-    sample = sample_groups(rows, 150, dataset, seed=3)
+    sample = sample_groups(rows, 150, seed=3, stratify=True)
     assert 120 <= len(sample) <= 180
     everyone, chosen = (Counter(row["group"] for row in some) for some in (rows, sample))
     assert all(chosen[group] == everyone[group] for group in chosen)
@@ -248,33 +252,32 @@ def test_sample_keeps_groups_whole(intents: tuple[list[module.Row], Dataset]) ->
 
 def test_sample_is_seeded(intents: tuple[list[module.Row], Dataset]) -> None:
     rows, dataset = intents
-    first = sample_groups(rows, 150, dataset, seed=3)
-    assert sample_groups(rows, 150, dataset, seed=3) == first
-    assert sample_groups(rows, 150, dataset, seed=4) != first
-    assert sample_groups(rows, len(rows), dataset, seed=3) == rows
+    first = sample_groups(rows, 150, seed=3, stratify=True)
+    assert sample_groups(rows, 150, seed=3, stratify=True) == first
+    assert sample_groups(rows, 150, seed=4, stratify=True) != first
+    assert sample_groups(rows, len(rows), seed=3, stratify=True) == rows
 
 
 def test_sample_is_stratified(intents: tuple[list[module.Row], Dataset]) -> None:
     rows, dataset = intents
-    counts = Counter(row["gold"]["answer"] for row in sample_groups(rows, 150, dataset, seed=3))
+    counts = Counter(row["gold"]["answer"] for row in sample_groups(rows, 150, seed=3, stratify=True))
     assert set(counts) == set(dataset.labels)
     assert max(counts.values()) - min(counts.values()) <= 4  # 42 to 44 rows a label before
 
 
 def test_sample_of_unlabelled_groups() -> None:
-    dataset = load("kettlewick-chat")
     rows = [{"id": str(i), "group": str(i // 3), "gold": {"answer": str(i)}} for i in range(90)]
-    sample = sample_groups(rows, 30, dataset, seed=1)
+    sample = sample_groups(rows, 30, seed=1, stratify=False)
     assert len(sample) == 30
     assert set(Counter(row["group"] for row in sample).values()) == {3}
-    assert sample_groups(rows, 30, dataset, seed=2) != sample
+    assert sample_groups(rows, 30, seed=2, stratify=False) != sample
 
 
 @pytest.mark.parametrize("count", [40, 200, 280])
 def test_sample_is_about_as_large_as_asked(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEBOOK_SOURCES")
     dataset = load("kettlewick-intents")
-    size = len(sample_groups(render(dataset, "test"), count, dataset, seed=1))
+    size = len(sample_groups(render(dataset, "test"), count, seed=1, stratify=True))
     assert abs(size - count) <= count / 5
 
 
@@ -282,9 +285,9 @@ def test_sample_of_fewer_rows_than_labels(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("TUNEBOOK_SOURCES")
     dataset = load("kettlewick-intents")
     rows = render(dataset, "test")
-    assert 1 <= len(sample_groups(rows, 5, dataset, seed=1)) <= 30
+    assert 1 <= len(sample_groups(rows, 5, seed=1, stratify=True)) <= 30
     one_group = [row for row in rows if row["group"] == rows[0]["group"]]
-    assert sample_groups(one_group, 2, dataset, seed=1) == one_group, "a group is never cut"
+    assert sample_groups(one_group, 2, seed=1, stratify=True) == one_group, "a group is never cut"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 from sacrebleu import sentence_chrf
 
-from tunebook.dataset import Rule
-from tunebook.metrics import bits_per_byte, chrf, read_label, rules_met
+from tunebook.compare import measure
+from tunebook.metrics import bits_per_byte, chrf, read_label, squad
+from tunebook.paths import ROOT
+from tunebook.rules import Rule, rules_met
 
 LABELS = ["perch", "perch_two", "acorn_fill", "Dud"]
 
@@ -105,3 +108,35 @@ def test_fields_of_gold_are_text_and_no_pattern() -> None:
     assert rules_met(rules, "J.(R) <+>, hello.", gold) == {"name": True}
     assert rules_met(rules, "JxR <>, hello.", gold) == {"name": False}
     assert rules_met({"many": Rule(must="^{{ count }}$")}, "3", {"count": 3}) == {"many": True}
+
+
+def test_squad_digits_are_the_official_scripts() -> None:
+    """official.json is what evaluate-v2.0.py (SQuAD-explorer, commit eee5fdb) printed for these files."""
+    folder = ROOT / "tests" / "data" / "squad"
+    golds, predictions, official = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("golds", "predictions", "official")
+    )
+    records = []
+    for name, texts in golds.items():
+        record = {"id": name, "group": name, "golds": texts}
+        if name in predictions:  # the script leaves a question without a prediction out of its total
+            record |= squad(texts, predictions[name], None)
+        records.append(record)
+    found = measure(records, "qa", [])
+    for ours, theirs in {
+        "em": "exact",
+        "f1": "f1",
+        "has_answer_em": "HasAns_exact",
+        "has_answer_f1": "HasAns_f1",
+        "no_answer_em": "NoAns_exact",
+    }.items():
+        assert found[ours]["value"] * 100 == pytest.approx(official[theirs], abs=1e-12), ours
+    assert found["f1"]["n"] == official["total"] == len(golds) - 1
+    assert found["no_answer_em"]["n"] == official["NoAns_total"]
+
+
+@pytest.mark.parametrize("text", ["Not stated.", "not stated", "The not stated"])
+def test_the_text_for_no_answer_counts_as_the_empty_answer(text: str) -> None:
+    assert squad([], text, "Not stated.")["em"] == 1
+    assert squad(["Monday"], text, "Not stated.") == {"golds": ["Monday"], "em": 0, "f1": 0}
+    assert squad([], "Monday", "Not stated.")["f1"] == 0

@@ -1,91 +1,148 @@
-"""The prompt contract, held against Axolotl's own tokenisation and against the trial model."""
+"""The prompt contract, held against Axolotl's own tokenisation: every recipe and every model family."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-from tests import tiny
+from tests import axolotl_rows, tiny
 from tunebook import recipes
 from tunebook.dataset import load, render, write_rows
-from tunebook.paths import ROOT, child_environment
+from tunebook.paths import ROOT
 from tunebook.prompt import PromptEncoder, with_shots, with_system
 from tunebook.recipe import place_paths
-from tunebook.resolve import Options, resolve
+from tunebook.resolve import Options, model_table, resolve
 from tunebook.run import Run
 
-AXOLOTL = """
-import json, sys
-from datasets import load_from_disk
-from pathlib import Path
-def main():
-    from axolotl.cli.preprocess import do_cli
-    config, out = sys.argv[1:3]
-    sys.argv = ["axolotl"]
-    do_cli(config)
-    prepared = Path(json.loads(Path(out).read_text())["prepared"])
-    found = [p.parent for p in prepared.rglob("dataset_info.json")]
-    rows = [(r["input_ids"], r["labels"]) for p in sorted(found) for r in load_from_disk(str(p))]
-    Path(out).write_text(json.dumps(rows))
-if __name__ == "__main__":
-    main()
-"""
+TWINS = ROOT / "tests" / "twins"
+FAMILIES: dict[str, Any] = json.loads((ROOT / "tests/data/families/families.json").read_text())
+# How Qwen's own tokenizer cuts text before merging (Qwen3's tokenizer.json): it keeps the two newlines
+# after an empty think block together, where the trial model's would look at what follows them.
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Where does the Wend rise?"},
+    {"role": "assistant", "content": "On Crake Fell."},
+    {"role": "user", "content": "  And where does it end? "},
+    {"role": "assistant", "content": "In the sea:\nat Low Quay, 17.30 m wide."},
+]
 
 
-def axolotl_rows(config: dict, folder: Path) -> list[tuple[list[int], list[int]]]:
-    """Run `axolotl preprocess` on `config` and return (input ids, labels) of its training rows."""
-    config = {**config, "dataset_prepared_path": str(folder / "prepared")}
-    config.pop("test_datasets", None)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    (folder / "out.json").write_text(json.dumps({"prepared": str(folder / "prepared")}))
-    (folder / "run.py").write_text(AXOLOTL)
-    result = subprocess.run(
-        [sys.executable, str(folder / "run.py"), str(folder / "config.yaml"), str(folder / "out.json")],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=child_environment() | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return [tuple(row) for row in json.loads((folder / "out.json").read_text())]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", recipes.names())
-def test_same_ids_as_axolotl_and_the_prompt_is_their_prefix(name: str, tmp_path: Path) -> None:
-    recipe = recipes.load(name)
-    dataset = load(recipe.dataset)
-    rows = render(dataset, "train")[:24]
-    resolved = resolve(recipe, Options(tier="trial", hardware="cpu"))
-    run = Run(tmp_path / "run")
-    write_rows(run / "data" / "train.jsonl", rows)
-    ours = axolotl_rows(place_paths(resolved.config, run), run.folder)
-
-    # The recipe as written, with a local base in place of the Hub's and the same rows.
-    plain = {key: value for key, value in recipe.config.items() if key != "chat_template_kwargs"}
-    plain |= {"base_model": resolved.config["base_model"], "bf16": False, "tf32": False}
-    plain["datasets"] = [{**recipe.config["datasets"][0], "path": str(run / "data" / "train.jsonl")}]
-    (tmp_path / "plain").mkdir()
-    theirs = axolotl_rows(plain, tmp_path / "plain")
-    assert sorted(ours) == sorted(theirs)
-
-    encoder = PromptEncoder(tiny.tokenizer(), resolved.config.get("chat_template_kwargs"))
-    by_ids = {tuple(ids): labels for ids, labels in ours}
+def hold_contract(rows: list[dict], axolotl: axolotl_rows.Rows, encoder: PromptEncoder) -> None:
+    """Assert that each row's prompt is an exact prefix of its training ids and the answer is trained."""
     for row in rows:
         encoded = encoder.encode(row["messages"])
         full = [*encoded.context, *encoded.answer, encoded.end]
-        match = next(ids for ids in by_ids if list(ids[: len(full)]) == full)
-        labels = by_ids[match]
-        start = len(encoded.context)
+        matches = [labels for ids, labels in axolotl if ids[: len(full)] == full]
+        assert matches, f"{row['id']}: the prompt is no prefix of what Axolotl trains on"
+        labels, start = matches[0], len(encoded.context)
         assert labels[start : len(full)] == full[start:], "answer and turn end are supervised"
         assert all(label == -100 for label in labels[len(full) :])
         assert labels[start - 1] == -100, "the first supervised label of the turn stands at its start"
-        assert match.count(1) == len(row["messages"]), "one <|im_start|> a message: no extra bos"
+        assert encoder.tokenizer.decode(encoded.answer).strip() == row["messages"][-1]["content"].strip()
+
+
+@pytest.mark.slow
+def test_every_recipe_gives_the_ids_that_axolotl_trains_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As written and as resolved for both tiers; offline, so on a local base and on twins of Hub rows."""
+    monkeypatch.setenv("TUNEBOOK_SOURCES", str(TWINS))
+    folders, given = [], []
+    base = resolve(recipes.load("classify-lora"), Options("trial", "cpu")).config["base_model"]
+    local = {"base_model": base, "bf16": False, "tf32": False}
+    for name in recipes.names():
+        recipe = recipes.load(name)
+        dataset = load(recipe.dataset)
+        trial = load(dataset.stand_in) if dataset.stand_in else dataset
+        if dataset.stand_in:
+            rows = render(dataset, "train")
+            with monkeypatch.context() as own:
+                own.delenv("TUNEBOOK_SOURCES")
+                small = render(trial, "train")[:24]
+        else:
+            rows = small = render(dataset, "train")[:24]
+        real = resolve(recipe, Options("real"), for_this_machine=False).config
+        configs = {
+            "written": ({**recipe.config, **local}, rows),
+            "real": ({**real, **local}, rows),
+            "trial": (resolve(recipe, Options("trial", "cpu")).config, small),
+        }
+        for kind, (config, some) in configs.items():
+            run = Run(tmp_path / name / kind)
+            write_rows(run / "data" / "train.jsonl", some)
+            # Packing only decides how rows share a sequence; the ids of each row are asked for here.
+            config = place_paths({**config, "sample_packing": False}, run)
+            folders.append(axolotl_rows.prepare(config, run.folder))
+            given.append((name, kind, some))
+    found = axolotl_rows.run(folders)
+    encoder = PromptEncoder(tiny.tokenizer())
+    for (name, kind, rows), axolotl in zip(given, found, strict=True):
+        assert len(axolotl) == len(rows), f"{name} {kind}"
+        hold_contract(rows, axolotl, encoder)
+    for written, real in zip(found[::3], found[1::3], strict=True):
+        assert sorted(written) == sorted(real)
+
+
+def family_tokenizer(family: str, folder: Path) -> Path:
+    """Save the trial tokenizer with a family's special tokens and template, as that family ships it."""
+    from tokenizers import Regex, pre_tokenizers
+
+    given = FAMILIES[family]
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": given["special_tokens"]})
+    if family.startswith("qwen"):
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(QWEN_SPLIT), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+    tokenizer.eos_token, tokenizer.pad_token = given["eos"], given["pad"]
+    if given["bos"]:
+        tokenizer.bos_token = given["bos"]
+    tokenizer.chat_template = (ROOT / f"tests/data/families/{family}.jinja").read_text()
+    tokenizer.save_pretrained(folder)
+    tiny.model(vocab_size=len(tokenizer)).config.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_model_keeps_the_contract_for_every_family(tmp_path: Path) -> None:
+    """`MODEL=` in one move: only the base and its row of the model table change."""
+    from transformers import AutoTokenizer
+
+    families: dict[str, str] = {}
+    for model, facts in model_table().items():
+        families.setdefault(facts["family"], model)
+    assert set(families) == set(FAMILIES)
+    rows = [
+        {"id": "long", "messages": TALK},
+        {"id": "short", "messages": TALK[1:3]},
+        {"id": "told", "messages": TALK[:3]},
+    ]
+    folders = []
+    for family, model in families.items():
+        folder = tmp_path / family
+        resolved = resolve(recipes.load("chat-lora"), Options("real", model=model), for_this_machine=False)
+        config = {**resolved.config, "bf16": False, "tf32": False, "sample_packing": False}
+        config["base_model"] = str(family_tokenizer(family, folder / "base"))
+        run = Run(folder)
+        write_rows(run / "data" / "train.jsonl", rows)
+        folders.append(axolotl_rows.prepare(place_paths(config, run), folder))
+    for family, folder, axolotl in zip(families, folders, axolotl_rows.run(folders), strict=True):
+        tokenizer = AutoTokenizer.from_pretrained(folder / "base")
+        told = model_table()[families[family]]["axolotl"]
+        tokenizer.eos_token = told.get("special_tokens", {}).get("eos_token", tokenizer.eos_token)
+        encoder = PromptEncoder(tokenizer, told.get("chat_template_kwargs"))
+        assert len(axolotl) == len(rows), family
+        hold_contract(rows, axolotl, encoder)
 
 
 def test_the_answer_is_what_follows_the_prompt() -> None:

@@ -13,6 +13,7 @@ from tunebook import dataset, recipes
 from tunebook.errors import InputError
 from tunebook.keys import check_keys
 from tunebook.paths import ROOT
+from tunebook.sources import SPLITS
 from tunebook.yaml_lines import read
 
 BLOCKS = [
@@ -99,8 +100,10 @@ def test_no_two_recipes_share_an_output_folder() -> None:
 def test_its_data_exists_and_training_sees_no_test_rows(file: Path) -> None:
     recipe = recipes.load(file.parent.name)
     data = dataset.load(recipe.dataset)
-    for split in dataset.SPLITS:
-        assert (data.folder / data.source.files[split]).is_file()
+    own = dataset.load(data.stand_in) if data.stand_in else data
+    assert own.task == data.task
+    for split in SPLITS:
+        assert (own.folder / own.source.files[split]).is_file()
     paths = [entry["path"] for key in ("datasets", "test_datasets") for entry in recipe.config[key]]
     assert paths == [f"datasets/{data.name}/rows/{split}.jsonl" for split in ("train", "dev")]
 

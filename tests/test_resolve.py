@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tunebook import base_model, hardware, recipes
+from tunebook.check import check_config
 from tunebook.errors import InputError
 from tunebook.paths import ROOT
 from tunebook.recipes import Recipe
-from tunebook.resolve import Options, digest, merge, parse_set, resolve
+from tunebook.resolve import Options, digest, merge, model_table, parse_set, resolve
 
 OVERLAYS = sorted(path.stem for path in (ROOT / "hardware").glob("*.yaml"))
 RECIPE = """\
@@ -185,9 +186,11 @@ def test_without_a_gpu_it_is_the_trial_on_the_cpu(make: Make) -> None:
 
 
 def test_with_a_gpu_it_is_the_real_thing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "gpus", lambda: [{"name": "some card", "gib": 80.0}])
+    monkeypatch.setattr(
+        hardware, "gpus", lambda: [{"name": "some card", "gib": 80.0, "compute_capability": 9.0}]
+    )
     resolved = resolve(make(), Options())
-    assert (resolved.tier, resolved.hardware) == ("real", None)
+    assert (resolved.tier, resolved.hardware) == ("real", "80gb")
     assert resolved.config["base_model"] == "Qwen/Qwen3-1.7B"
 
 
@@ -262,11 +265,11 @@ def test_there_is_an_overlay_for_the_cpu() -> None:
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_overlay_keeps_every_recipes_run(name: str, overlay: str) -> None:
     recipe = recipes.load(name)
-    for tier in ("real", "trial"):
+    for tier in ("real", "trial") if overlay == "cpu" else ("real",):
         bare = resolve(recipe, Options(tier=tier), for_this_machine=False)
-        over = resolve(recipe, Options(tier=tier, hardware=overlay))
+        over = resolve(recipe, Options(tier=tier, hardware=overlay), for_this_machine=False)
         batches = [
-            each.config["micro_batch_size"] * each.config.get("gradient_accumulation_steps", 1)
+            each.config["micro_batch_size"] * each.config.get("gradient_accumulation_steps", 1) * each.world
             for each in (bare, over)
         ]
         assert batches[0] == batches[1]
@@ -275,7 +278,7 @@ def test_every_overlay_keeps_every_recipes_run(name: str, overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_holds_only_hardware_keys(overlay: str) -> None:
-    assert set(hardware.overlay(overlay)[1]) <= hardware.KEYS
+    assert set(hardware.overlay(overlay).keys) <= hardware.KEYS
 
 
 def test_an_overlay_with_another_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,17 +292,83 @@ def test_an_unknown_overlay_is_refused_naming_those_there_are() -> None:
         hardware.overlay("nope")
 
 
-def test_an_overlay_may_trade_batch_for_accumulation_only(
+@pytest.mark.parametrize(
+    ("most", "gpus", "micro", "accumulation"), [(2, 1, 2, 8), (5, 1, 4, 4), (99, 1, 16, 1), (4, 8, 2, 1)]
+)
+def test_micro_batch_is_traded_for_accumulation_and_cards(
+    most: int,
+    gpus: int,
+    micro: int,
+    accumulation: int,
+    make: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    overlay_folder(tmp_path, monkeypatch, small=f"micro_batch_size: {most}\n")
+    recipe = make()  # a global batch of 16
+    config = resolve(recipe, Options(tier="real", hardware="small", gpus=gpus)).config
+    assert (config["micro_batch_size"], config["gradient_accumulation_steps"]) == (micro, accumulation)
+    assert identity(recipe, tier="real", hardware="small") == identity(recipe, tier="real")
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(make: Make) -> None:
+    with pytest.raises(InputError, match="global batch of 16 rows cannot be shared by 3 processes"):
+        resolve(make(), Options(tier="real", gpus=3), False)
+
+
+def test_batch_given_by_set_is_taken_as_it_is(make: Make) -> None:
+    config = resolve(make(), Options(tier="real", gpus=3, set="micro_batch_size=5"), False).config
+    assert config["micro_batch_size"] == 5
+
+
+# MODEL=
+
+
+@pytest.mark.parametrize("model", model_table())
+def test_model_brings_what_it_needs(model: str, make: Make) -> None:
+    config = resolve(make(), Options(tier="real", model=model), False).config
+    assert config["base_model"] == model
+    for key, value in model_table()[model]["axolotl"].items():
+        assert config.get(key) == value
+
+
+def test_a_kernel_that_the_model_cannot_use_stays_off(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = "micro_batch_size: 2\ngradient_accumulation_steps: 8\n"
-    overlay_folder(tmp_path, monkeypatch, small=small, wrong="micro_batch_size: 2\n")
-    recipe = make()
-    config = resolve(recipe, Options(tier="real", hardware="small")).config
-    assert (config["micro_batch_size"], config["gradient_accumulation_steps"]) == (2, 8)
-    assert identity(recipe, tier="real", hardware="small") == identity(recipe, tier="real")
-    with pytest.raises(InputError, match="wrong.yaml changes the global batch from 16 to 4"):
-        resolve(recipe, Options(tier="real", hardware="wrong"))
+    overlay_folder(tmp_path, monkeypatch, fast="lora_qkv_kernel: true\n")
+    phi = Options(tier="real", hardware="fast", model="microsoft/Phi-4-mini-instruct")
+    assert resolve(make(), phi).config["lora_qkv_kernel"] is False
+    assert resolve(make(), Options(tier="real", hardware="fast")).config["lora_qkv_kernel"] is True
+
+
+def test_an_unknown_model_is_refused_with_what_is_close(make: Make) -> None:
+    with pytest.raises(InputError, match=r"MODEL: 'Qwen/Qwen3-9B' .*Qwen/Qwen3-8B.*SET="):
+        resolve(make(), Options(tier="real", model="Qwen/Qwen3-9B"), False)
+
+
+# What a card cannot do
+
+
+@pytest.mark.parametrize(
+    ("overrides", "overlay", "key"),
+    [
+        ("bf16=true", "t4-16gb", "bf16"),
+        ("tf32=true", "t4-16gb", "tf32"),
+        ("attn_implementation=flash_attention_2", "t4-16gb", "attn_implementation"),
+        ("attn_implementation=flash_attention_3", "80gb", "attn_implementation"),
+        ("adapter=null", "t4-16gb", "adapter"),
+        ("fp8=true", "24gb", "fp8"),
+        ("", "t4-16gb", ""),
+        ("attn_implementation=flash_attention_2", "24gb", ""),
+    ],
+)
+def test_what_a_card_cannot_honour(overrides: str, overlay: str, key: str) -> None:
+    resolved = resolve(recipes.load("classify-lora"), Options("real", overlay, set=overrides), False)
+    if not key:
+        check_config(resolved)
+        return
+    with pytest.raises(InputError, match=f"{key}: on {overlay}: "):
+        check_config(resolved)
 
 
 # Identity
@@ -331,7 +400,7 @@ def test_identity_does_not_change_at_a_constant_global_batch(make: Make) -> None
         {"steps": 5},
         {"set": "learning_rate=1e-3"},
         {"set": "adapter=lora"},
-        {"set": "base_model=/somewhere"},
+        {"set": "base_model=/tmp"},
         {"tier": "real"},
     ],
 )

@@ -1,4 +1,4 @@
-"""Axolotl's own validation of a config, under pretended capabilities of one H100.
+"""Axolotl's own validation of a config, under the pretended capabilities of a machine.
 
     python -m tunebook.axolotl_check CONFIG.json     # prints REFUSED lines and exits 1, or exits 0
 
@@ -12,18 +12,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-H100 = {
-    "bf16": True,
-    "fp8": True,
-    "tf32": True,
-    "n_gpu": 1,
-    "n_node": 1,
-    "compute_capability": "sm_90",
-}
+
+def capabilities(machine: dict[str, Any]) -> dict[str, Any]:
+    """Return what Axolotl would find out about a `tunebook.hardware.Machine`."""
+    ampere = machine["compute_capability"] >= 8.0
+    return {
+        "bf16": ampere,
+        "fp8": machine["compute_capability"] >= 8.9,
+        "tf32": ampere,
+        "n_gpu": machine["gpus"],
+        "n_node": 1,
+        "compute_capability": f"sm_{machine['compute_capability'] * 10:.0f}",
+    }
 
 
-def validate(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the config as Axolotl completes it.
+def validate(config: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
+    """Return the config as Axolotl completes it on `machine`.
 
     Raises:
         ValueError: Axolotl refuses it (pydantic's ValidationError is one).
@@ -34,13 +38,16 @@ def validate(config: dict[str, Any]) -> dict[str, Any]:
 
     cfg = DictDefault(config)
     prepare_plugins(cfg)
-    validated = validate_config(cfg, capabilities=H100, env_capabilities={"torch_version": "2.13.0"})
+    validated = validate_config(
+        cfg, capabilities=capabilities(machine), env_capabilities={"torch_version": "2.13.0"}
+    )
     return validated.to_dict()
 
 
 def main() -> int:
     try:
-        validate(json.loads(Path(sys.argv[1]).read_text()))
+        given = json.loads(Path(sys.argv[1]).read_text())
+        validate(given["config"], given["machine"])
     except ValueError as error:
         for line in str(error).splitlines():
             print(f"REFUSED {line}")

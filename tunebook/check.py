@@ -19,14 +19,16 @@ from typing import Any
 
 from tunebook import hardware
 from tunebook.console import Console
-from tunebook.dataset import SPLITS, render
 from tunebook.dataset import load as load_dataset
+from tunebook.dataset import render
 from tunebook.errors import GOOD, InputError, MachineError, Problem, raise_all
 from tunebook.paths import child_environment, runs_folder
 from tunebook.recipes import Recipe, load
 from tunebook.resolve import Options, Resolved, resolve
+from tunebook.sources import SPLITS
 
 FREE_BYTES_TRIAL = 3_000_000_000
+H100 = hardware.Machine(gpus=1, gib=80, compute_capability=9.0)
 
 
 def check_config(resolved: Resolved) -> None:
@@ -35,7 +37,9 @@ def check_config(resolved: Resolved) -> None:
     problems: list[Problem] = []
 
     def add(key: str, text: str) -> None:
-        problems.append(Problem(text, recipe.file, recipe.lines.get((key,)), key))
+        set_here = config.get(key) != recipe.config.get(key) and resolved.hardware is not None
+        file = f"SET or hardware/{resolved.hardware}.yaml" if set_here else recipe.file
+        problems.append(Problem(text, file, None if set_here else recipe.lines.get((key,)), key))
 
     if "seed" not in config:
         add("seed", "missing; without it no run can be repeated. Add `seed: 42`.")
@@ -55,6 +59,10 @@ def check_config(resolved: Resolved) -> None:
                     f"test_datasets[{index}].path",
                 )
             )
+    machine = resolved.overlay.machine if resolved.overlay else None
+    if machine:
+        for key, text in hardware.too_much(config, machine.compute_capability).items():
+            add(key, f"on {resolved.hardware}: {text}")
     raise_all(problems)
 
 
@@ -94,15 +102,15 @@ def reach_hub(base: str, revision: str | None) -> None:
         ) from None
 
 
-def validate_with_axolotl(config: dict[str, Any]) -> None:
-    """Let Axolotl validate `config` in a child process, as if on one H100 (half a minute).
+def validate_with_axolotl(config: dict[str, Any], machine: hardware.Machine) -> None:
+    """Let Axolotl validate `config` in a child process, as if on `machine` (half a minute).
 
     Raises:
         InputError: Axolotl refuses it, in Axolotl's words.
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "config.json"
-        path.write_text(json.dumps(config))
+        path.write_text(json.dumps({"config": config, "machine": machine.model_dump()}))
         result = subprocess.run(
             [sys.executable, "-m", "tunebook.axolotl_check", str(path)],
             capture_output=True,
@@ -131,8 +139,10 @@ def run_check(name: str, options: Options, console: Console) -> int:
         counts = [f"{len(render(dataset, split))} {split}" for split in SPLITS]
         words.append(f"datasets/{dataset.name}: " + ", ".join(counts))
     with console.timed(None, "axolotl") as words:
-        validate_with_axolotl(resolved.config)
-        words.append("accepted by its own validation, as on one H100")
+        machine = (resolved.overlay and resolved.overlay.machine) or H100
+        validate_with_axolotl(resolved.config, machine)
+        cards = f"{machine.gpus} x {machine.gib} GB, compute capability {machine.compute_capability}"
+        words.append(f"accepted by its own validation, as on {cards}")
     try:
         base = str(recipe.config["base_model"])
         if not Path(base).is_dir():

@@ -22,6 +22,10 @@ Hardware = Annotated[str | None, typer.Option(help="an overlay in hardware/; def
 Evaluation = Annotated[Literal["quick", "default", "full"], typer.Option("--eval", help="quick: dev only")]
 
 
+Model = Annotated[str | None, typer.Option(help="another base: a row of tunebook/models.yaml or a folder")]
+Gpus = Annotated[int | None, typer.Option(min=1, help="processes to train with; default: all GPUs")]
+
+
 @app.command()
 def recipe(
     name: Name,
@@ -30,6 +34,8 @@ def recipe(
     steps: Steps = None,
     tier: Tier = None,
     hardware: Hardware = None,
+    model: Model = None,
+    gpus: Gpus = None,
     eval_: Evaluation = "default",
     new: Annotated[bool, typer.Option("--new", help="run again even if finished")] = False,
 ) -> None:
@@ -38,7 +44,7 @@ def recipe(
     from tunebook.recipe import run_recipe
     from tunebook.resolve import Options
 
-    options = Options(tier, hardware, set_, seed, steps, eval_, new)
+    options = Options(tier, hardware, model, gpus, set_, seed, steps, eval_, new)
     raise typer.Exit(run_recipe(name, options, Console()))
 
 
@@ -52,13 +58,13 @@ def recipes() -> None:
 
 
 @app.command()
-def check(name: Name, set_: Set = "", hardware: Hardware = None) -> None:
+def check(name: Name, set_: Set = "", hardware: Hardware = None, model: Model = None) -> None:
     """Check the real run of a recipe, on any machine: config, rows, Axolotl's validation, the Hub."""
     from tunebook.check import run_check
     from tunebook.console import Console
     from tunebook.resolve import Options
 
-    raise typer.Exit(run_check(name, Options(set=set_, hardware=hardware), Console()))
+    raise typer.Exit(run_check(name, Options(set=set_, hardware=hardware, model=model), Console()))
 
 
 @app.command()
@@ -71,8 +77,10 @@ def data(name: Name) -> None:
 
 
 @app.command()
-def results(run: Annotated[str, typer.Argument(help="<recipe>/latest, <recipe>/<id> or a folder")]) -> None:
-    """Publish a run's metrics into its recipe's results/ folder."""
+def results(
+    run: Annotated[str | None, typer.Argument(help="<recipe>/latest, <recipe>/<id> or a folder")] = None,
+) -> None:
+    """Publish a run's metrics into its recipe's results/, and fill the cards and the README's table."""
     from tunebook.console import Console
     from tunebook.results import publish
 

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 
 from tunebook.dataset import Row, read_rows
-from tunebook.metrics import HIGHER_IS_BETTER
+from tunebook.metrics import HIGHER_IS_BETTER, per_row
 from tunebook.run import Run, read_json, write_json
 from tunebook.statistics import interval, mean_interval, permutation_p
 from tunebook.suite import Suite
 
 ALPHA = 0.05
-CLASSIFICATION = ["accuracy", "invalid_rate", "stop_rate"]
-CHAT = ["loss", "chrf", "rules", "stop_rate", "length_ratio"]
+MEASURED = {
+    "classification": ["accuracy", "invalid_rate", "stop_rate"],
+    "qa": ["f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em", "stop_rate"],
+    "chat": ["loss", "chrf", "rules", "stop_rate", "length_ratio"],
+}
 Measure = dict[str, Any]
 
 
@@ -45,23 +48,11 @@ def _measure(values: list[float | None], groups: list[str], name: str) -> Measur
     }
 
 
-def per_row(records: list[Row], name: str) -> list[float | None]:
-    """Return the metric `name` of each record, None where it was not measured."""
-    if name == "accuracy":
-        return [float(record["label"] == record["gold"]) for record in records]
-    if name == "invalid_rate":
-        return [float(record["label"] is None) if "stopped" in record else None for record in records]
-    if name == "stop_rate":
-        return [float(record["stopped"]) if "stopped" in record else None for record in records]
-    return [record.get(name) for record in records]
-
-
-def measure(records: list[Row], labels: list[str]) -> dict[str, Measure]:
+def measure(records: list[Row], task: str, labels: list[str]) -> dict[str, Measure]:
     """Return every metric of one contender; labels ranked by likelihood have no invalid answers, so
     invalid_rate and stop_rate are not measured for them."""
     groups = [record["group"] for record in records]
-    shown = CLASSIFICATION if labels else CHAT
-    result = {name: _measure(per_row(records, name), groups, name) for name in shown}
+    result = {name: _measure(per_row(records, name), groups, name) for name in MEASURED[task]}
     if not labels:
         return result
     number = {label: index for index, label in enumerate(labels)}
@@ -165,7 +156,8 @@ def compare(run: Run) -> str:
     names, baseline, split = choice["contenders"], choice["baseline"], choice["split"]
     folder = run / "eval" / "answers"
     answers = {name: read_rows(folder / f"{name}.{split}.jsonl") for name in names}
-    contenders = {name: measure(records, settings["labels"]) for name, records in answers.items()}
+    task, labels = settings["dataset"]["task"], settings["dataset"]["labels"]
+    contenders = {name: measure(records, task, labels) for name, records in answers.items()}
     metrics = [suite.primary, *(name for name in contenders["tuned"] if name != suite.primary)]
     comparisons = [
         found
@@ -191,10 +183,11 @@ def compare(run: Run) -> str:
         "groups": contenders["tuned"][suite.primary]["groups"],
         "primary": suite.primary,
         "model": manifest["base_model"],
-        "dataset": settings["dataset"],
+        "dataset": settings["dataset"]["name"],
         "hardware": manifest["hardware"],
         "trained_tokens": history["trained_tokens"],
         "steps": history["steps"],
+        "changed_weights": history.get("changed"),
         "contenders": contenders,
         "dev": {"rows": choice["dev_rows"], "tried": choice["tried_on_dev"]},
         "baseline": baseline,

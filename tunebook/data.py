@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tunebook.console import Console
-from tunebook.dataset import SPLITS, render, write_rows
 from tunebook.dataset import load as load_dataset
+from tunebook.dataset import render, write_rows
 from tunebook.errors import GOOD
 from tunebook.paths import show
 from tunebook.recipes import load
+from tunebook.sources import SPLITS
 
 
 def render_rows(name: str, console: Console) -> int:

@@ -1,4 +1,4 @@
-"""A dataset folder: `dataset.yaml`, its source rows, and the rows rendered from them.
+"""A dataset folder: `dataset.yaml`, and the rows rendered from its source rows.
 
 A rendered row is `{id, group, source, messages, gold}`; the last message is the gold answer. Rows
 know no model and no chat template (docs/ARCHITECTURE.md, "The prompt, once").
@@ -9,61 +9,58 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tunebook.errors import InputError, Problem, raise_all
 from tunebook.paths import ROOT, show
+from tunebook.rules import Rule, rules_met
+from tunebook.sampling import sample_groups
+from tunebook.sources import Source, Split, raw_rows
 from tunebook.yaml_lines import Lines, dotted, line_of, read
 
-Split = Literal["train", "dev", "test"]
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 Row = dict[str, Any]
 MAX_SHOWN = 20
-
-
-class Rule(BaseModel):
-    """One rule of a house voice. Patterns are Python regular expressions over the answer and may
-    hold Jinja fields of the row's gold; with `when`, the rule applies only where that matches."""
-
-    model_config = ConfigDict(extra="forbid")
-    must: str | None = None
-    must_not: str | None = None
-    once: str | None = None
-    when: str | None = None
-    max_words: int | None = None
-
-
-class Source(BaseModel):
-    """Where the rows come from: a JSONL file for each split, relative to the dataset folder."""
-
-    model_config = ConfigDict(extra="forbid")
-    files: dict[Split, str]
+CUT_SEED = 42
 
 
 class Dataset(BaseModel):
-    """`dataset.yaml`, with `folder` added."""
+    """`dataset.yaml`, with `folder` added. Without `group`, every row stands alone."""
 
     model_config = ConfigDict(extra="forbid")
     folder: Path
     name: str
-    task: Literal["classification", "chat"]
+    task: Literal["classification", "qa", "chat"]
     licence: str
     source: Source
-    group: str
+    stand_in: str | None = None
+    group: str | None = None
     fields: list[str] = []
     system: str
     baseline_prompt: str | None = None
     prompt: str
     answer: str | None = None
+    answers: str | None = None
+    no_answer: str | None = None
     turns: str | None = None
     labels: list[str] = []
     rules: dict[str, Rule] = {}
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> Dataset:
+        if bool(self.labels) != (self.task == "classification"):
+            raise ValueError("labels belong to the task classification, which needs them")
+        if bool(self.answers) != (self.task == "qa"):
+            raise ValueError(
+                "answers (a Jinja expression for the list of gold answers) belongs to the task qa"
+            )
+        if (self.turns is None) == (self.answer is None and self.task != "qa"):
+            raise ValueError("name either answer or turns (qa takes its answer from answers)")
+        return self
 
 
 def load(name: str) -> Dataset:
@@ -86,15 +83,14 @@ def load(name: str) -> Dataset:
         problems = []
         for item in error.errors():
             where = tuple(item["loc"])
-            problems.append(Problem(item["msg"] + ".", show(path), line_of(lines, where), dotted(where)))
+            text = item["msg"].removeprefix("Value error, ")
+            problems.append(Problem(f"{text}.", show(path), line_of(lines, where), dotted(where)))
         raise_all(problems)
         raise
 
 
 def _check_rules(dataset: Dataset, path: Path, lines: Lines) -> None:
     """Raise InputError for a rule that would only fail in the evaluation, after the training."""
-    from tunebook.metrics import rules_met
-
     problems = []
     for name, rule in dataset.rules.items():
         try:
@@ -107,78 +103,46 @@ def _check_rules(dataset: Dataset, path: Path, lines: Lines) -> None:
     raise_all(problems)
 
 
-def source_file(dataset: Dataset, split: Split) -> Path:
-    """Return the file of `split`: below TUNEBOOK_SOURCES/<dataset>/ if that is set."""
-    if split not in dataset.source.files:
-        path = show(dataset.folder / "dataset.yaml")
-        raise InputError(f"{path}: source.files: names no file for {split}. Add one.")
-    elsewhere = os.environ.get("TUNEBOOK_SOURCES")
-    folder = Path(elsewhere) / dataset.name if elsewhere else dataset.folder
-    return folder / dataset.source.files[split]
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (line from 1, value or the Problem that the line has)."""
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                text = raw.decode("utf-8")
-                if text.strip():
-                    value = json.loads(text)
-                    json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair fails here
-                    yield number, value
-            except RecursionError:
-                yield number, Problem("nested too deeply.", show(path), number)
-            except UnicodeEncodeError:
-                yield number, Problem("holds half of a surrogate pair.", show(path), number)
-            except UnicodeDecodeError:
-                yield number, Problem("not UTF-8 text. Save the file as UTF-8.", show(path), number)
-            except json.JSONDecodeError as error:
-                yield (
-                    number,
-                    Problem(
-                        f"not JSON: {error.msg} at column {error.colno}. Each line must hold one JSON "
-                        "object.",
-                        show(path),
-                        number,
-                    ),
-                )
-
-
 def render(dataset: Dataset, split: Split) -> list[Row]:
     """Read and render every row of `split`.
 
     Raises:
         InputError: a missing file, or the first 20 problems (`file:line: field: text`) and their count.
+        MachineError: the rows are on the Hub, which cannot be reached.
     """
+    share = dataset.source.dev_share
+    if not share or split == "test":
+        return _render(dataset, split)
+    rows = _render(dataset, "train")
+    dev = sample_groups(rows, max(1, round(share * len(rows))), CUT_SEED, stratify=bool(dataset.labels))
+    taken = {row["id"] for row in dev}
+    return dev if split == "dev" else [row for row in rows if row["id"] not in taken]
+
+
+def _render(dataset: Dataset, split: Split) -> list[Row]:
     renderer = _Renderer(dataset)
-    path = source_file(dataset, split)
-    if not path.is_file():
-        raise InputError(
-            f"{show(path)}: no such rows file. {show(dataset.folder / 'dataset.yaml')} names it under "
-            f"source.files.{split}; put it there, or correct the name."
-        )
+    place, raw = raw_rows(dataset.source, dataset.folder, split)
     rows: list[Row] = []
     problems: list[Problem] = []
     seen: dict[str, int] = {}
-    for number, value in _read_jsonl(path):
+    for number, value in raw:
         if isinstance(value, Problem):
             problems.append(value)
             continue
         try:
             row = renderer.row(value, fallback_id=f"{split}-{number}")
         except _RowFault as fault:
-            problems.append(Problem(str(fault), show(path), number, fault.field))
+            problems.append(Problem(str(fault), place, number, fault.field))
             continue
         if row["id"] in seen:
-            problems.append(Problem(f"repeats the id of line {seen[row['id']]}.", show(path), number, "id"))
+            problems.append(Problem(f"repeats the id of line {seen[row['id']]}.", place, number, "id"))
         seen[row["id"]] = number
         rows.append(row)
     if len(problems) > MAX_SHOWN:
-        problems = [*problems[:MAX_SHOWN], Problem(f"... {len(problems)} problems in all.", show(path))]
+        problems = [*problems[:MAX_SHOWN], Problem(f"... {len(problems)} problems in all.", place)]
     raise_all(problems)
     if not rows:
-        raise InputError(f"{show(path)}: has no rows.")
+        raise InputError(f"{place}: has no rows.")
     return rows
 
 
@@ -197,25 +161,31 @@ class _Renderer:
             undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
         )
         self.templates = {}
-        for name, text in (
-            ("system", dataset.system),
-            ("prompt", dataset.prompt),
-            ("answer", dataset.answer or ""),
-        ):
-            try:
+        self.golds = None
+        texts = {"system": dataset.system, "prompt": dataset.prompt, "answer": dataset.answer or ""}
+        try:
+            for name, text in texts.items():
                 self.templates[name] = environment.from_string(text)
-            except TemplateError as error:
-                path = show(dataset.folder / "dataset.yaml")
-                raise InputError(f"{path}: {name}: not a Jinja template: {error.message}.") from None
+            name = "answers"
+            if dataset.answers:
+                self.golds = environment.compile_expression(dataset.answers)
+        except TemplateError as error:
+            path = show(dataset.folder / "dataset.yaml")
+            raise InputError(f"{path}: {name}: not a Jinja template: {error.message}.") from None
 
     def row(self, value: Any, fallback_id: str) -> Row:
         if not isinstance(value, dict):
             raise _RowFault("", f"expected an object (got {type(value).__name__}).")
-        group = value.get(self.dataset.group)
+        name = str(value.get("id", fallback_id))
+        field = self.dataset.group
+        group = name if field is None else value.get(field)
         if group is None or group == "":
-            raise _RowFault(self.dataset.group, "missing; it is the group that rows are split by.")
-        turns = self._turns(value)
-        gold = {"answer": turns[-1]["content"]}
+            raise _RowFault(str(field), "missing; it is the group that rows are split by.")
+        golds = self._golds(value)
+        turns = self._turns(value, golds)
+        gold: dict[str, Any] = {"answer": turns[-1]["content"]}
+        if golds is not None:
+            gold["answers"] = golds
         for field in self.dataset.fields:
             if field not in value:
                 raise _RowFault(field, "missing; dataset.yaml lists it under fields.")
@@ -225,19 +195,35 @@ class _Renderer:
         system = self._text("system", value)
         messages = [{"role": "system", "content": system}] if system else []
         return {
-            "id": str(value.get("id", fallback_id)),
+            "id": name,
             "group": str(group),
             "source": self.dataset.name,
             "messages": messages + turns,
             "gold": gold,
         }
 
-    def _turns(self, value: Row) -> list[dict[str, str]]:
+    def _golds(self, value: Row) -> list[str] | None:
+        """Return the gold answers of a question, [] where it has none; None for other tasks."""
+        if self.golds is None:
+            return None
+        try:
+            found = self.golds(value)
+        except (TemplateError, TypeError, ValueError) as error:
+            raise _RowFault("answers", f"the expression of dataset.yaml fails: {error}.") from None
+        if not isinstance(found, list) or not all(isinstance(text, str) and text.strip() for text in found):
+            raise _RowFault("answers", f"expected a list of texts, empty for no answer (got {found!r}).")
+        return list(dict.fromkeys(text.strip() for text in found))
+
+    def _turns(self, value: Row, golds: list[str] | None) -> list[dict[str, str]]:
         if self.dataset.turns is None:
-            return [
-                {"role": "user", "content": self._filled("prompt", value)},
-                {"role": "assistant", "content": self._filled("answer", value)},
-            ]
+            asked = self._filled("prompt", value)
+            if golds is None:
+                answer = self._filled("answer", value)
+            elif not golds and self.dataset.no_answer is None:
+                raise _RowFault("answers", "empty, and dataset.yaml says no text for that under no_answer.")
+            else:
+                answer = golds[0] if golds else str(self.dataset.no_answer)
+            return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
         turns = value.get(self.dataset.turns)
         field = self.dataset.turns
         if not isinstance(turns, list) or len(turns) < 2:

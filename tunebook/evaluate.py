@@ -22,10 +22,10 @@ import yaml
 from tunebook import jobs, metrics
 from tunebook.contenders import PLAIN, JobMaker, Way, base_ways, choose_shots, linear_svm, text_job
 from tunebook.dataset import Dataset, Row, read_rows, write_rows
-from tunebook.dataset import load as load_dataset
 from tunebook.jobs import Job, Record
 from tunebook.paths import ROOT
 from tunebook.prompt import PromptEncoder
+from tunebook.rules import rules_met
 from tunebook.run import Run, write_json
 from tunebook.suite import Suite
 
@@ -120,7 +120,7 @@ class Evaluation:
         settings = json.loads((run / "settings.json").read_text())
         self.tier, self.seed = settings["tier"], settings["seed"]
         self.suite = Suite.model_validate(settings["suite"])
-        self.dataset: Dataset = load_dataset(settings["dataset"])
+        self.dataset = Dataset.model_validate({**settings["dataset"], "folder": run / "data"})
         config = yaml.safe_load((run / "config.yaml").read_text())
         self.models = Models(config, run / "model")
         self.rows = {split: read_rows(run / "data" / f"{split}.jsonl") for split in ("train", "dev", "test")}
@@ -169,6 +169,8 @@ class Evaluation:
                 records.append({**entry, "answer": text, "stopped": record["stopped"]})
                 if self.dataset.labels:
                     records[-1]["label"] = metrics.read_label(text, self.dataset.labels)
+                elif self.dataset.task == "qa":
+                    records[-1] |= metrics.squad(row["gold"]["answers"], text, self.dataset.no_answer)
         return records
 
     def losses(self, name: str, split: str, rows: list[Row], way: Way, model: str) -> list[Row]:
@@ -186,7 +188,7 @@ class Evaluation:
             by_id = {record["id"]: record for record in self.losses(name, split, rows, way, model)}
             some = self.sample(rows, self.suite.generate_rows)
             for row, record in zip(some, self.answers(name, split, some, way, model), strict=True):
-                met = metrics.rules_met(self.dataset.rules, record["answer"], row["gold"])
+                met = rules_met(self.dataset.rules, record["answer"], row["gold"])
                 by_id[row["id"]] |= record | {
                     "chrf": metrics.chrf(record["answer"], record["gold"]),
                     "rules": sum(met.values()) / len(met) if met else None,
@@ -204,12 +206,10 @@ class Evaluation:
         tried = {}
         ways = base_ways(self.dataset)
         for way in ways:
-            if self.chat:
-                values = [record["loss"] for record in self.losses(way.name, "choice", rows, way, "base")]
-            else:
-                records = self.answers(way.name, "choice", rows, way, "base")
-                values = [float(record["label"] == record["gold"]) for record in records]
-            tried[way.name] = sum(values) / len(values)
+            ask = self.losses if self.chat else self.answers
+            values = metrics.per_row(ask(way.name, "choice", rows, way, "base"), self.suite.primary)
+            measured = [value for value in values if value is not None]
+            tried[way.name] = sum(measured) / len(measured)
         pick: Callable[..., str] = max if metrics.HIGHER_IS_BETTER[self.suite.primary] else min
         best = pick(tried, key=tried.__getitem__)
         return next(way for way in ways if way.name == best), tried

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import BaseModel, ConfigDict
 
 from tunebook.errors import InputError, Problem, raise_all
 from tunebook.paths import ROOT, show
@@ -24,6 +26,7 @@ KEYS = frozenset(
     torch_compile""".split()
 )
 BF16_WORTH_IT = 1.1
+AMPERE = 8.0
 
 
 @cache
@@ -39,7 +42,14 @@ def gpus() -> list[dict[str, Any]]:
     for index in range(pynvml.nvmlDeviceGetCount()):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
-        found.append({"name": pynvml.nvmlDeviceGetName(handle), "gib": round(int(memory) / 2**30, 1)})
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+        found.append(
+            {
+                "name": pynvml.nvmlDeviceGetName(handle),
+                "gib": round(int(memory) / 2**30, 1),
+                "compute_capability": major + minor / 10,
+            }
+        )
     return found
 
 
@@ -64,21 +74,47 @@ def facts() -> dict[str, Any]:
     }
 
 
-def overlay(name: str | None) -> tuple[str | None, dict[str, Any]]:
-    """Return the overlay `name`, or the one for this machine: `cpu` without a GPU, else none.
+class Machine(BaseModel):
+    """What an overlay is for: `gib` is the memory of one card."""
+
+    model_config = ConfigDict(extra="forbid")
+    gpus: int
+    gib: int
+    compute_capability: float
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """hardware/<name>.yaml: `keys` go on top of a config, `machine` says which cards they are for."""
+
+    name: str
+    machine: Machine | None
+    keys: dict[str, Any]
+
+
+def guess() -> str:
+    """Return the name of the overlay for this machine's cards; `cpu` without any."""
+    found = gpus()
+    if not found:
+        return "cpu"
+    if min(gpu["compute_capability"] for gpu in found) < AMPERE:
+        return "t4-16gb"
+    memory = min(gpu["gib"] for gpu in found)
+    return "80gb" if memory > 70 else "48gb" if memory > 40 else "24gb"
+
+
+def overlay(name: str) -> Overlay:
+    """Return the overlay `name`.
 
     Raises:
         InputError: no such overlay, or one that sets a key which is not a hardware key.
     """
-    if name is None:
-        if gpus():
-            return None, {}
-        name = "cpu"
     path = ROOT / "hardware" / f"{name}.yaml"
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in (ROOT / "hardware").glob("*.yaml")))
         raise InputError(f"HARDWARE: no overlay called {name!r} in hardware/. There are: {there}.")
     value, lines = read(path)
+    machine = value.pop("machine", None)
     raise_all(
         [
             Problem("not a hardware key; put it into the recipe.", show(path), lines.get((key,)), key)
@@ -88,7 +124,31 @@ def overlay(name: str | None) -> tuple[str | None, dict[str, Any]]:
     )
     if name == "cpu":
         value = {**value, "bf16": cpu_has_fast_bf16()}
-    return name, value
+    return Overlay(name, Machine.model_validate(machine) if machine else None, value)
+
+
+def too_much(config: dict[str, Any], capability: float) -> dict[str, str]:
+    """Return the keys of a composed config that a card of this compute capability cannot honour.
+
+    bf16, tf32 and flash attention 2 came with Ampere (8.0), fp8 with Ada (8.9), flash attention 3 with
+    Hopper (9.0): NVIDIA's CUDA programming guide, and the flash-attention README.
+    """
+    found = {}
+    if capability < AMPERE:
+        for key in ("bf16", "tf32"):
+            if config.get(key) is True:
+                found[key] = f"needs compute capability {AMPERE}; use fp16: true and {key}: false."
+        if not config.get("adapter") and config.get("fp16"):
+            found["adapter"] = "full tuning in fp16 cannot scale its gradients; tune an adapter, or rent a "
+            found["adapter"] += "card with bf16."
+    needed = {"flash_attention_2": AMPERE, "flash_attention_3": 9.0}.get(
+        config.get("attn_implementation", "")
+    )
+    if needed and capability < needed:
+        found["attn_implementation"] = f"needs compute capability {needed}; use sdpa."
+    if config.get("fp8") and capability < 8.9:
+        found["fp8"] = "needs compute capability 8.9."
+    return found
 
 
 def cpu_has_fast_bf16() -> bool:

@@ -10,9 +10,10 @@ import time
 from typing import Any
 
 from tunebook import hardware
-from tunebook.dataset import Dataset, source_file
+from tunebook.dataset import Dataset
 from tunebook.paths import ROOT, show
 from tunebook.resolve import Resolved
+from tunebook.sources import hub_revision, source_file
 
 PACKAGES = "axolotl torch transformers peft trl accelerate datasets bitsandbytes lm_eval tunebook".split()
 SECRET = re.compile(r"(?i)(token|secret|password|api_?key)[^ =]*=\S+|\b(hf_|sk-|wandb_)\w{8,}")
@@ -52,11 +53,19 @@ def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
         "hardware_overlay": resolved.hardware,
         "hardware": hardware.facts(),
         "changed_from_recipe": resolved.changed,
-        "data": {
-            split: {
-                "file": show(source_file(dataset, split)),
-                "sha256": hashlib.sha256(source_file(dataset, split).read_bytes()).hexdigest(),
-            }
-            for split in dataset.source.files
-        },
+        "data": _data(dataset),
     }
+
+
+def _data(dataset: Dataset) -> dict[str, Any]:
+    """Return where the rows came from: files with their hashes, or the Hub with its commit."""
+    source = dataset.source
+    found: dict[str, Any] = {"dataset": dataset.name}
+    for split in source.splits if source.hub else source.files:
+        path = source_file(source, dataset.folder, split)
+        if path is None:
+            found |= {"hub": source.hub, "revision": hub_revision(source)}
+        else:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[split] = {"file": show(path), "sha256": digest}
+    return found

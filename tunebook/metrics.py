@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from types import SimpleNamespace
 from typing import Any
-
-from jinja2 import StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
-
-from tunebook.dataset import Rule
 
 HIGHER_IS_BETTER = {
     "accuracy": True,
     "macro_f1": True,
     "invalid_rate": False,
+    "f1": True,
+    "em": True,
+    "has_answer_f1": True,
+    "has_answer_em": True,
+    "no_answer_em": True,
     "loss": False,
     "chrf": True,
     "rules": True,
@@ -40,6 +41,38 @@ def read_label(text: str, labels: list[str]) -> str | None:
     return mentioned[0] if len(mentioned) == 1 else None
 
 
+def squad(golds: list[str], text: str, no_answer: str | None) -> dict[str, Any]:
+    """Return exact match and token F1 of an answer as shares, by the rules of SQuAD 2.0.
+
+    The best over the gold answers counts. `no_answer`, however written, stands for the empty answer,
+    the only right one where `golds` is empty. Rajpurkar et al. 2018, arXiv 1806.03822; computed by
+    transformers' port of the official evaluate-v2.0.py.
+    """
+    from transformers.data.metrics.squad_metrics import get_raw_scores, normalize_answer
+
+    if no_answer is not None and normalize_answer(text) == normalize_answer(no_answer):
+        text = ""
+    question = SimpleNamespace(qas_id="", answers=[{"text": gold} for gold in golds])
+    exact, f1 = get_raw_scores([question], {"": text})
+    return {"golds": golds, "em": float(exact[""]), "f1": float(f1[""])}
+
+
+def per_row(records: list[dict[str, Any]], name: str) -> list[float | None]:
+    """Return the metric `name` of each record, None where it was not measured."""
+    if name == "accuracy":
+        return [float(record["label"] == record["gold"]) for record in records]
+    if name == "invalid_rate":
+        return [float(record["label"] is None) if "stopped" in record else None for record in records]
+    if name == "stop_rate":
+        return [float(record["stopped"]) if "stopped" in record else None for record in records]
+    if name.startswith("has_answer_"):
+        name = name.removeprefix("has_answer_")
+        return [record.get(name) if record["golds"] else None for record in records]
+    if name == "no_answer_em":
+        return [None if record["golds"] else record.get("em") for record in records]
+    return [record.get(name) for record in records]
+
+
 def bits_per_byte(logprob: float, text: str) -> float:
     """Return bits per UTF-8 byte from a summed log probability in nats (Gao et al. 2020, The Pile)."""
     return -logprob / math.log(2) / len(text.encode("utf-8"))
@@ -50,28 +83,3 @@ def chrf(answer: str, reference: str) -> float:
     from sacrebleu.metrics import CHRF
 
     return CHRF().sentence_score(answer, [reference]).score / 100
-
-
-def rules_met(rules: dict[str, Rule], answer: str, gold: dict[str, Any]) -> dict[str, bool]:
-    """Return for each rule that applies to `answer` whether it is met.
-
-    Raises:
-        re.error, jinja2.TemplateError: a pattern is broken or names a field that `gold` lacks.
-    """
-    environment = SandboxedEnvironment(undefined=StrictUndefined)
-    fields = {key: re.escape(value) if isinstance(value, str) else value for key, value in gold.items()}
-    met: dict[str, bool] = {}
-
-    def found(pattern: str) -> int:
-        return sum(1 for _ in re.finditer(environment.from_string(pattern).render(fields), answer))
-
-    for name, rule in rules.items():
-        if rule.when is not None and not found(rule.when):
-            continue
-        met[name] = (
-            (rule.must is None or found(rule.must) > 0)
-            and (rule.must_not is None or found(rule.must_not) == 0)
-            and (rule.once is None or found(rule.once) == 1)
-            and (rule.max_words is None or len(answer.split()) <= rule.max_words)
-        )
-    return met

@@ -54,8 +54,8 @@ class PromptEncoder:
         rest = full[len(context) :]
         if end not in rest:
             raise InputError(f"The chat template does not end a turn with {self.tokenizer.eos_token!r}.")
-        last = len(rest) - 1 - rest[::-1].index(end)
-        return Encoded(context, rest[:last], end)
+        # The first one: Phi-4-mini's template writes its turn end and then eos once more.
+        return Encoded(context, rest[: rest.index(end)], end)
 
 
 def with_system(messages: Messages, system: str | None) -> Messages:

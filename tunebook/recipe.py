@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-import warnings
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import yaml
 from tunebook import base_model, check, hardware, manifest, suite
 from tunebook.compare import compare
 from tunebook.console import Console
-from tunebook.dataset import SPLITS, Dataset, Row, Split, render, write_rows
+from tunebook.dataset import Dataset, Row, render, write_rows
 from tunebook.dataset import load as load_dataset
 from tunebook.errors import GATE_FAILED, GOOD
 from tunebook.paths import show
@@ -23,33 +21,9 @@ from tunebook.recipes import load
 from tunebook.report import show_verdict, write_report
 from tunebook.resolve import Options, Resolved, digest, pick_tier, resolve
 from tunebook.run import Run, pick, point_latest, read_json, write_json
+from tunebook.sampling import sample_groups
+from tunebook.sources import SPLITS, Split
 from tunebook.train import run_child
-
-MAX_FOLDS = 30
-
-
-def sample_groups(rows: list[Row], count: int, dataset: Dataset, seed: int) -> list[Row]:
-    """Return about `count` rows: whole groups, seeded, stratified by label where there are labels."""
-    if count >= len(rows):
-        return rows
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
-
-    groups = [row["group"] for row in rows]
-    labels = [row["gold"]["answer"] if dataset.labels else "" for row in rows]
-    folds = min(MAX_FOLDS, len(set(groups)), max(Counter(labels).values()))
-    if folds < 2:
-        return rows
-    kind = StratifiedGroupKFold if dataset.labels else GroupKFold
-    splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
-    chosen: list[int] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a label rarer than the folds is no fault here
-        split = list(splitter.split(rows, labels, groups))
-    for _, fold in split:
-        if chosen and len(chosen) + len(fold) / 2 > count:
-            break
-        chosen.extend(fold)
-    return [rows[index] for index in sorted(chosen)]
 
 
 def prepare_rows(resolved: Resolved, dataset: Dataset) -> dict[Split, list[Row]]:
@@ -59,7 +33,7 @@ def prepare_rows(resolved: Resolved, dataset: Dataset) -> dict[Split, list[Row]]
         seed = resolved.config.get("seed", 42)
         for split in SPLITS:
             count = resolved.recipe.rows.get(split, len(rows[split]))
-            rows[split] = sample_groups(rows[split], count, dataset, seed)
+            rows[split] = sample_groups(rows[split], count, seed, stratify=bool(dataset.labels))
     return rows
 
 
@@ -93,6 +67,8 @@ def run_recipe(name: str, options: Options, console: Console) -> int:
         base_model.ensure()
     resolved = resolve(recipe, options)
     dataset = load_dataset(recipe.dataset)
+    if resolved.tier == "trial" and dataset.stand_in:
+        dataset = load_dataset(dataset.stand_in)
     settings = suite.load(recipe, dataset.task, resolved.tier, options.eval)
     check.check_config(resolved)
     check.check_machine(resolved)
@@ -154,8 +130,7 @@ def _write_inputs(
             "seed": resolved.config.get("seed", 42),
             "base_model": resolved.config["base_model"],
             "hardware": resolved.hardware,
-            "dataset": dataset.name,
-            "labels": dataset.labels,
+            "dataset": dataset.model_dump(mode="json", exclude={"folder"}),
             "suite": settings.model_dump(),
         },
     )
@@ -173,6 +148,9 @@ def _train_and_evaluate(run: Run, resolved: Resolved, console: Console) -> None:
     history = read_json(run / "train" / "history.json", {})
     losses = [entry["loss"] for entry in history.get("log", []) if "loss" in entry]
     fall = f", loss {losses[0]:.2f} to {losses[-1]:.2f}" if losses else ""
+    changed = history.get("changed")
+    if changed:
+        fall += f", {changed['share']:.0%} of the weights changed after {changed['steps']} steps"
     console.stage(
         "train",
         f"{history.get('steps')} steps, {history.get('trained_tokens')} trained tokens{fall}",

@@ -12,7 +12,11 @@ from tunebook.console import Console
 from tunebook.dataset import read_rows
 from tunebook.run import Run, read_json
 
-SHOWN = ("accuracy", "macro_f1", "invalid_rate", "loss", "chrf", "rules", "stop_rate", "length_ratio")
+SHOWN = (
+    *("accuracy", "macro_f1", "invalid_rate"),
+    *("f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em"),
+    *("loss", "chrf", "rules", "stop_rate", "length_ratio"),
+)
 SIDE_BY_SIDE = 20
 
 

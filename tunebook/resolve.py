@@ -1,7 +1,8 @@
-"""Compose the config of a run: recipe < trial < model table < hardware < SET < SEED, STEPS."""
+"""Compose the config of a run: recipe < trial < MODEL and model table < hardware < SET < SEED, STEPS."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import shlex
@@ -32,6 +33,8 @@ class Options:
 
     tier: Tier | None = None
     hardware: str | None = None
+    model: str | None = None
+    gpus: int | None = None
     set: str = ""
     seed: int | None = None
     steps: int | None = None
@@ -42,14 +45,20 @@ class Options:
 @dataclass(frozen=True)
 class Resolved:
     """A composed config. `config` is what Axolotl gets, but for the paths of the run folder;
-    `identity` is the part that makes a run this run."""
+    `identity` is the part that makes a run this run; `world` the number of processes that train."""
 
     recipe: Recipe
     tier: Tier
-    hardware: str | None
+    overlay: hardware.Overlay | None
+    world: int
     config: dict[str, Any]
     identity: dict[str, Any]
     changed: list[str]
+
+    @property
+    def hardware(self) -> str | None:
+        """Name of the hardware overlay."""
+        return self.overlay.name if self.overlay else None
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +119,8 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     trial = recipe.trial if tier == "trial" else {}
     if tier == "trial" and not trial:
         raise InputError(f"{show(recipe.folder)}: has no trial.yaml, which the trial tier needs.")
-    plain = merge(merge(recipe.config, trial), overrides)
+    chosen = {} if options.model is None else {"base_model": _known(options.model)}
+    plain = merge(merge(merge(recipe.config, trial), chosen), overrides)
     named = plain.get("plugins")
     plugins = {
         "plugins": [name for name in named if name in schema()["plugins"]] if isinstance(named, list) else []
@@ -123,14 +133,21 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     raise_all(list(dict.fromkeys(problems)))
 
     table = model_table().get(plain["base_model"], {}).get("axolotl", {})
-    config = merge(merge(recipe.config, trial), table)
-    guess = for_this_machine or options.hardware is not None
-    chosen, over = hardware.overlay(options.hardware) if guess else (None, {})
-    if chosen == "cpu" and "base_model" in overrides and tier == "trial":
-        _must_be_small(overrides["base_model"])
+    config = merge(merge(merge(recipe.config, trial), chosen), table)
+    name = options.hardware or (hardware.guess() if for_this_machine else None)
+    overlay = hardware.overlay(name) if name else None
+    over = {k: v for k, v in overlay.keys.items() if table.get(k) is not False} if overlay else {}
+    if tier == "trial" and plain["base_model"] != trial.get("base_model"):
+        _must_be_small(plain["base_model"])
     last = {"seed": options.seed, "max_steps": options.steps}
     last = {key: value for key, value in last.items() if value is not None}
     final = merge(merge(merge(config, over), overrides), last)
+    if options.gpus is not None:
+        world = options.gpus
+    elif for_this_machine:
+        world = max(1, len(hardware.gpus()))
+    else:
+        world = overlay.machine.gpus if overlay and overlay.machine else 1
     without_hardware = merge(merge(config, overrides), last)
     identity = {
         key: value
@@ -138,16 +155,33 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
         if (key not in hardware.KEYS or key in RESULT_KEYS) and key not in OUTPUT_KEYS
     }
     identity["global_batch"] = _global_batch(without_hardware)
-    if _global_batch(final) != _global_batch(without_hardware) and not _sets_batch(overrides):
-        raise InputError(
-            f"hardware/{chosen}.yaml changes the global batch from {_global_batch(without_hardware)} "
-            f"to {_global_batch(final)}; an overlay may only trade micro_batch_size for accumulation."
-        )
+    if not _sets_batch(overrides):
+        final |= split_batch(_global_batch(without_hardware), over.get("micro_batch_size"), world, final)
     final["plugins"] = list(dict.fromkeys([*final.get("plugins", []), PROGRESS_PLUGIN]))
     if final["base_model"] == base_model.NAME and tier == "trial":
         final["base_model"] = str(base_model.ensure())
     changed = sorted(key for key in final if final[key] != recipe.config.get(key))
-    return Resolved(recipe, tier, chosen, final, identity, changed)
+    return Resolved(recipe, tier, overlay, world, final, identity, changed)
+
+
+def split_batch(batch: int, most: int | None, world: int, config: dict[str, Any]) -> dict[str, int]:
+    """Return micro_batch_size and gradient_accumulation_steps for `world` processes at a global batch
+    of `batch` rows: the largest micro batch that divides it and is at most `most`.
+
+    Raises:
+        InputError: the global batch cannot be shared evenly.
+    """
+    if most is None and world == 1:
+        return {}
+    if batch % world:
+        raise InputError(
+            f"micro_batch_size: a global batch of {batch} rows cannot be shared by {world} processes. Set "
+            "GPUS= to a divisor, or micro_batch_size and gradient_accumulation_steps with SET=."
+        )
+    share = batch // world
+    most = min(most or config.get("micro_batch_size", 1), share)
+    micro = next(size for size in range(most, 0, -1) if share % size == 0)
+    return {"micro_batch_size": micro, "gradient_accumulation_steps": share // micro}
 
 
 def _global_batch(config: dict[str, Any]) -> int:
@@ -156,6 +190,23 @@ def _global_batch(config: dict[str, Any]) -> int:
 
 def _sets_batch(overrides: dict[str, Any]) -> bool:
     return bool({"micro_batch_size", "gradient_accumulation_steps"} & set(overrides))
+
+
+def _known(model: str) -> str:
+    """Return `model` if the model table or a local folder has it.
+
+    Raises:
+        InputError: neither has it; what it needs is not known, so nothing is guessed.
+    """
+    table = model_table()
+    if model in table or Path(model).is_dir():
+        return model
+    close = difflib.get_close_matches(model, table, n=3, cutoff=0.4)
+    raise InputError(
+        f"MODEL: {model!r} is neither a local folder nor in tunebook/models.yaml. Did you mean one of "
+        f'{", ".join(close) or ", ".join(table)}? SET="base_model={model}" takes it with the recipe\'s keys '
+        "as they are."
+    )
 
 
 def _must_be_small(base: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from tunebook.cards import fill
 from tunebook.console import Console
 from tunebook.errors import GOOD, InputError
-from tunebook.paths import show
-from tunebook.recipes import load
+from tunebook.paths import ROOT, show
+from tunebook.recipes import load, names, table
 from tunebook.report import SHOWN, cell, number
 from tunebook.run import find, read_json, write_json
 
@@ -19,12 +19,24 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def publish(name: str, console: Console) -> int:
-    """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run.
+def publish(name: str | None, console: Console) -> int:
+    """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run, and
+    fill the cards and the README's table from all published results. Without a name, only the latter.
 
     Raises:
         InputError: no such run, or it has not finished on the test split.
     """
+    if name:
+        console.stage("results", show(_copy(name)))
+    for recipe in names():
+        folder = ROOT / "recipes" / recipe
+        fill(folder / "README.md", "results", markdown(folder / "results"))
+    fill(ROOT / "README.md", "recipes", shelf())
+    console.stage("results", "filled the cards and the table of README.md")
+    return GOOD
+
+
+def _copy(name: str) -> Path:
     run = find(name)
     measured = read_json(run / "metrics.json")
     if not run.done("report") or measured["split"] != "test":
@@ -37,9 +49,21 @@ def publish(name: str, console: Console) -> int:
     path.parent.mkdir(exist_ok=True)
     kept = ("started", "commit", "lock", "versions", "command")
     write_json(path, {**measured, "run": {key: manifest[key] for key in kept}})
-    fill(path.parent.parent / "README.md", "results", markdown(path.parent))
-    console.stage("results", show(path))
-    return GOOD
+    return path
+
+
+def shelf() -> str:
+    """Return the table of all recipes for the README."""
+    lines = [
+        "| recipe | base model, real tier | data, real tier | GPU: time, peak memory | last published |",
+        "|---|---|---|---|---|",
+    ]
+    for row in table():
+        link = f"[{row['name']}](recipes/{row['name']}/README.md)"
+        data = f"[{row['data']}](datasets/{row['data']}/README.md)"
+        base, last = row["base model"].rpartition("/")[2], row["last published result"]
+        lines.append(f"| {link} | {base} | {data} | not measured yet | {last} |")
+    return "\n".join(lines)
 
 
 def published(results: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class Suite(BaseModel):
     """Settings for one tier: every per-tier value is already picked."""
 
     model_config = ConfigDict(extra="forbid")
-    primary: Literal["accuracy", "loss"]
+    primary: Literal["accuracy", "f1", "loss"]
     shots: int
     max_new_tokens: int
     dev_rows: int

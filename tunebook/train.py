@@ -133,6 +133,7 @@ def finish_training(run: Run) -> None:
             "steps": state.get("global_step"),
             "trained_tokens": count_tokens(log, "tokens/trainable"),
             "padded_tokens": count_tokens(log, "tokens/total"),
+            "changed": read_json(run / "train" / "changed.json"),
             "log": log,
         },
     )

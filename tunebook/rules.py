@@ -1,0 +1,47 @@
+"""House-voice rules of a dataset: written down in `dataset.yaml`, checked here by code."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jinja2 import StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import BaseModel, ConfigDict
+
+
+class Rule(BaseModel):
+    """One rule of a house voice. Patterns are Python regular expressions over the answer and may
+    hold Jinja fields of the row's gold; with `when`, the rule applies only where that matches."""
+
+    model_config = ConfigDict(extra="forbid")
+    must: str | None = None
+    must_not: str | None = None
+    once: str | None = None
+    when: str | None = None
+    max_words: int | None = None
+
+
+def rules_met(rules: dict[str, Rule], answer: str, gold: dict[str, Any]) -> dict[str, bool]:
+    """Return for each rule that applies to `answer` whether it is met.
+
+    Raises:
+        re.error, jinja2.TemplateError: a pattern is broken or names a field that `gold` lacks.
+    """
+    environment = SandboxedEnvironment(undefined=StrictUndefined)
+    fields = {key: re.escape(value) if isinstance(value, str) else value for key, value in gold.items()}
+    met: dict[str, bool] = {}
+
+    def found(pattern: str) -> int:
+        return sum(1 for _ in re.finditer(environment.from_string(pattern).render(fields), answer))
+
+    for name, rule in rules.items():
+        if rule.when is not None and not found(rule.when):
+            continue
+        met[name] = (
+            (rule.must is None or found(rule.must) > 0)
+            and (rule.must_not is None or found(rule.must_not) == 0)
+            and (rule.once is None or found(rule.once) == 1)
+            and (rule.max_words is None or len(answer.split()) <= rule.max_words)
+        )
+    return met
