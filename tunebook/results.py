@@ -26,7 +26,7 @@ def publish(name: str | None, console: Console) -> int:
     Raises:
         InputError: no such run, or it has not finished on the test split.
     """
-    if name:
+    if name is not None:
         console.stage("results", show(_copy(name)))
     for recipe in names():
         folder = ROOT / "recipes" / recipe
