@@ -10,8 +10,10 @@ stop() {
     exit 4
 }
 
-log=$(mktemp) || stop "cannot write to ${TMPDIR:-/tmp}."
-trap 'rm -f "$log"' EXIT
+scratch=$(mktemp -d) || stop "cannot write to ${TMPDIR:-/tmp}."
+trap 'rm -rf "$scratch"' EXIT
+export TMPDIR="$scratch" # uv leaves its lock files there
+log=$scratch/log
 
 supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
 if [ ! -x "$venv/bin/python" ]; then

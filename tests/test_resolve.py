@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tunebook import base_model, hardware, recipes
-from tunebook.check import check_config
-from tunebook.errors import InputError
+from tunebook.check import check_config, check_machine
+from tunebook.errors import InputError, MachineError
 from tunebook.paths import ROOT
 from tunebook.recipes import Recipe
 from tunebook.resolve import Options, digest, merge, model_table, parse_set, resolve
@@ -304,21 +304,28 @@ def test_micro_batch_is_traded_for_accumulation_and_cards(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    overlay_folder(tmp_path, monkeypatch, small=f"micro_batch_size: {most}\n")
+    machine = f"machine: {{gpus: {gpus}, gib: 80, compute_capability: 9.0}}\n"
+    overlay_folder(tmp_path, monkeypatch, small=f"{machine}micro_batch_size: {most}\n")
     recipe = make()  # a global batch of 16
-    config = resolve(recipe, Options(tier="real", hardware="small", gpus=gpus)).config
+    config = resolve(recipe, Options(tier="real", hardware="small")).config
     assert (config["micro_batch_size"], config["gradient_accumulation_steps"]) == (micro, accumulation)
     assert identity(recipe, tier="real", hardware="small") == identity(recipe, tier="real")
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(make: Make) -> None:
+def test_a_batch_that_cannot_be_shared_is_refused_unless_set_says_another(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay_folder(tmp_path, monkeypatch, three="machine: {gpus: 3, gib: 80, compute_capability: 9.0}\n")
     with pytest.raises(InputError, match="global batch of 16 rows cannot be shared by 3 processes"):
-        resolve(make(), Options(tier="real", gpus=3), False)
-
-
-def test_batch_given_by_set_is_taken_as_it_is(make: Make) -> None:
-    config = resolve(make(), Options(tier="real", gpus=3, set="micro_batch_size=5"), False).config
+        resolve(make(), Options(tier="real", hardware="three"))
+    config = resolve(make(), Options(tier="real", hardware="three", set="micro_batch_size=5")).config
     assert config["micro_batch_size"] == 5
+
+
+def test_several_gpus_are_refused_where_it_would_train_on_one() -> None:
+    resolved = resolve(recipes.load("classify-lora"), Options("real", "8x80gb"))
+    with pytest.raises(MachineError, match="8x80gb.yaml is for 8 GPUs"):
+        check_machine(resolved)
 
 
 # MODEL=

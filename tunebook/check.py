@@ -72,6 +72,11 @@ def check_machine(resolved: Resolved) -> None:
     free = shutil.disk_usage(runs_folder()).free
     if free < FREE_BYTES_TRIAL:
         raise MachineError(f"{runs_folder()}: {free / 1e9:.1f} GB free; a run needs 3 GB.")
+    if resolved.world > 1:
+        raise MachineError(
+            f"hardware/{resolved.hardware}.yaml is for {resolved.world} GPUs; `make recipe` trains on one so "
+            "far. Take an overlay for one card; `make check` takes this one."
+        )
     base = str(resolved.config["base_model"])
     if Path(base).is_dir():
         return

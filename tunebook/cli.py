@@ -23,7 +23,6 @@ Evaluation = Annotated[Literal["quick", "default", "full"], typer.Option("--eval
 
 
 Model = Annotated[str | None, typer.Option(help="another base: a row of tunebook/models.yaml or a folder")]
-Gpus = Annotated[int | None, typer.Option(min=1, help="processes to train with; default: all GPUs")]
 
 
 @app.command()
@@ -35,7 +34,6 @@ def recipe(
     tier: Tier = None,
     hardware: Hardware = None,
     model: Model = None,
-    gpus: Gpus = None,
     eval_: Evaluation = "default",
     new: Annotated[bool, typer.Option("--new", help="run again even if finished")] = False,
 ) -> None:
@@ -44,7 +42,7 @@ def recipe(
     from tunebook.recipe import run_recipe
     from tunebook.resolve import Options
 
-    options = Options(tier, hardware, model, gpus, set_, seed, steps, eval_, new)
+    options = Options(tier, hardware, model, set_, seed, steps, eval_, new)
     raise typer.Exit(run_recipe(name, options, Console()))
 
 

@@ -34,7 +34,6 @@ class Options:
     tier: Tier | None = None
     hardware: str | None = None
     model: str | None = None
-    gpus: int | None = None
     set: str = ""
     seed: int | None = None
     steps: int | None = None
@@ -142,12 +141,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     last = {"seed": options.seed, "max_steps": options.steps}
     last = {key: value for key, value in last.items() if value is not None}
     final = merge(merge(merge(config, over), overrides), last)
-    if options.gpus is not None:
-        world = options.gpus
-    elif for_this_machine:
-        world = max(1, len(hardware.gpus()))
-    else:
-        world = overlay.machine.gpus if overlay and overlay.machine else 1
+    world = overlay.machine.gpus if overlay and overlay.machine else 1
     without_hardware = merge(merge(config, overrides), last)
     identity = {
         key: value
@@ -176,7 +170,7 @@ def split_batch(batch: int, most: int | None, world: int, config: dict[str, Any]
     if batch % world:
         raise InputError(
             f"micro_batch_size: a global batch of {batch} rows cannot be shared by {world} processes. Set "
-            "GPUS= to a divisor, or micro_batch_size and gradient_accumulation_steps with SET=."
+            "micro_batch_size and gradient_accumulation_steps with SET=, or take another overlay."
         )
     share = batch // world
     most = min(most or config.get("micro_batch_size", 1), share)

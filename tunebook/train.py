@@ -56,6 +56,8 @@ def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
     command += ["--train"] * train + ["--evaluate"] * evaluate
     environment = child_environment() | {"TUNEBOOK_EVENTS": str(events), "PYTHONUNBUFFERED": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    # One process sees one card; with more, the Trainer would fall back to DataParallel.
+    environment["CUDA_VISIBLE_DEVICES"] = environment.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     if Path(read_json(run / "settings.json")["base_model"]).is_dir():
         environment.setdefault("HF_HUB_OFFLINE", "1")
     with run.log.open("a", encoding="utf-8") as log:
