@@ -10,7 +10,7 @@ from collections import Counter
 
 from tunebook.cards import fill
 from tunebook.contenders import linear_svm
-from tunebook.dataset import load, render
+from tunebook.dataset import load, render_all
 from tunebook.sources import SPLITS
 
 
@@ -19,7 +19,7 @@ def describe(name: str) -> str:
     from statistics import mean, median
 
     dataset = load(name)
-    rows = {split: render(dataset, split) for split in SPLITS}
+    rows = render_all(dataset)
     lines = [
         "| split | rows | groups | words asked: mean, median, most | words answered: mean |",
         "|---|---|---|---|---|",

@@ -12,13 +12,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tunebook.hardware import ADA, AMPERE
+
 
 def capabilities(machine: dict[str, Any]) -> dict[str, Any]:
     """Return what Axolotl would find out about a `tunebook.hardware.Machine`."""
-    ampere = machine["compute_capability"] >= 8.0
+    ampere = machine["compute_capability"] >= AMPERE
     return {
         "bf16": ampere,
-        "fp8": machine["compute_capability"] >= 8.9,
+        "fp8": machine["compute_capability"] >= ADA,
         "tf32": ampere,
         "n_gpu": machine["gpus"],
         "n_node": 1,

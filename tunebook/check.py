@@ -20,12 +20,11 @@ from typing import Any
 from tunebook import hardware
 from tunebook.console import Console
 from tunebook.dataset import load as load_dataset
-from tunebook.dataset import render
+from tunebook.dataset import render_all
 from tunebook.errors import GOOD, InputError, MachineError, Problem, raise_all
 from tunebook.paths import child_environment, runs_folder
 from tunebook.recipes import Recipe, load
 from tunebook.resolve import Options, Resolved, resolve
-from tunebook.sources import SPLITS
 
 FREE_BYTES_TRIAL = 3_000_000_000
 H100 = hardware.Machine(gpus=1, gib=80, compute_capability=9.0)
@@ -141,7 +140,7 @@ def run_check(name: str, options: Options, console: Console) -> int:
         words.append(f"{recipe.file}: {len(resolved.config)} keys, all known")
     with console.timed(None, "rows") as words:
         dataset = load_dataset(recipe.dataset)
-        counts = [f"{len(render(dataset, split))} {split}" for split in SPLITS]
+        counts = [f"{len(rows)} {split}" for split, rows in render_all(dataset).items()]
         words.append(f"datasets/{dataset.name}: " + ", ".join(counts))
     with console.timed(None, "axolotl") as words:
         machine = (resolved.overlay and resolved.overlay.machine) or H100

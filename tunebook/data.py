@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunebook.console import Console
 from tunebook.dataset import load as load_dataset
-from tunebook.dataset import render, write_rows
+from tunebook.dataset import render_all, write_rows
 from tunebook.errors import GOOD
 from tunebook.paths import show
 from tunebook.recipes import load
@@ -14,7 +14,7 @@ from tunebook.sources import SPLITS
 def render_rows(name: str, console: Console) -> int:
     """Render every split of the dataset of recipe `name`; nothing is written if any row is at fault."""
     dataset = load_dataset(load(name).dataset)
-    rows = {split: render(dataset, split) for split in SPLITS}
+    rows = render_all(dataset)
     for split in SPLITS:
         write_rows(dataset.folder / "rows" / f"{split}.jsonl", rows[split])
     counts = ", ".join(f"{len(rows[split])} {split}" for split in SPLITS)

@@ -20,7 +20,7 @@ from tunebook.errors import InputError, Problem, raise_all
 from tunebook.paths import ROOT, show
 from tunebook.rules import Rule, rules_met
 from tunebook.sampling import sample_groups
-from tunebook.sources import Source, Split, raw_rows
+from tunebook.sources import SPLITS, Source, Split, raw_rows
 from tunebook.yaml_lines import Lines, dotted, line_of, read
 
 Row = dict[str, Any]
@@ -110,13 +110,24 @@ def render(dataset: Dataset, split: Split) -> list[Row]:
         InputError: a missing file, or the first 20 problems (`file:line: field: text`) and their count.
         MachineError: the rows are on the Hub, which cannot be reached.
     """
-    share = dataset.source.dev_share
-    if not share or split == "test":
+    if not dataset.source.dev_share or split == "test":
         return _render(dataset, split)
-    rows = _render(dataset, "train")
-    dev = sample_groups(rows, max(1, round(share * len(rows))), CUT_SEED, stratify=bool(dataset.labels))
+    return _cut(dataset, _render(dataset, "train"))[split]
+
+
+def render_all(dataset: Dataset) -> dict[Split, list[Row]]:
+    """Read and render every split, each source once; raises what `render` raises."""
+    if not dataset.source.dev_share:
+        return {split: _render(dataset, split) for split in SPLITS}
+    return {**_cut(dataset, _render(dataset, "train")), "test": _render(dataset, "test")}
+
+
+def _cut(dataset: Dataset, rows: list[Row]) -> dict[Split, list[Row]]:
+    """Cut dev off the rows of train, as `source.dev_share` says."""
+    count = max(1, round((dataset.source.dev_share or 0) * len(rows)))
+    dev = sample_groups(rows, count, CUT_SEED, stratify=bool(dataset.labels))
     taken = {row["id"] for row in dev}
-    return dev if split == "dev" else [row for row in rows if row["id"] not in taken]
+    return {"train": [row for row in rows if row["id"] not in taken], "dev": dev}
 
 
 def _render(dataset: Dataset, split: Split) -> list[Row]:

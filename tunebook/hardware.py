@@ -26,7 +26,7 @@ KEYS = frozenset(
     torch_compile""".split()
 )
 BF16_WORTH_IT = 1.1
-AMPERE = 8.0
+AMPERE, ADA = 8.0, 8.9  # compute capabilities
 
 
 @cache
@@ -146,8 +146,8 @@ def too_much(config: dict[str, Any], capability: float) -> dict[str, str]:
     )
     if needed and capability < needed:
         found["attn_implementation"] = f"needs compute capability {needed}; use sdpa."
-    if config.get("fp8") and capability < 8.9:
-        found["fp8"] = "needs compute capability 8.9."
+    if config.get("fp8") and capability < ADA:
+        found["fp8"] = f"needs compute capability {ADA}."
     return found
 
 

@@ -13,7 +13,7 @@ import yaml
 from tunebook import base_model, check, hardware, manifest, suite
 from tunebook.compare import compare
 from tunebook.console import Console
-from tunebook.dataset import Dataset, Row, render, write_rows
+from tunebook.dataset import Dataset, Row, render_all, write_rows
 from tunebook.dataset import load as load_dataset
 from tunebook.errors import GATE_FAILED, GOOD
 from tunebook.paths import show
@@ -28,7 +28,7 @@ from tunebook.train import run_child
 
 def prepare_rows(resolved: Resolved, dataset: Dataset) -> dict[Split, list[Row]]:
     """Render every split, sampled as trial.yaml says on the trial tier."""
-    rows = {split: render(dataset, split) for split in SPLITS}
+    rows = render_all(dataset)
     if resolved.tier == "trial":
         seed = resolved.config.get("seed", 42)
         for split in SPLITS:
