@@ -8,7 +8,7 @@ export UV_CACHE_DIR ?= $(TUNEBOOK_CACHE)/uv
 export PIP_CACHE_DIR ?= $(TUNEBOOK_CACHE)/pip
 
 # A variable that no target knows would be ignored by make; here it is refused.
-KNOWN := NAME SET SEED STEPS TIER HARDWARE MODEL EVAL NEW RUN VENV PYTHON ARGS TUNEBOOK_CACHE
+KNOWN := NAME SET SEED STEPS TIER HARDWARE GPUS MODEL EVAL NEW RUN DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -24,23 +24,26 @@ endif
 
 quote = '$(subst ','\'',$(1))'
 option = $(if $($(2)),--$(1) $(call quote,$($(2))))
-OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,model,MODEL)
+OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,gpus,GPUS) \
+  $(call option,model,MODEL)
 RUN_OPTIONS = $(OPTIONS) $(call option,seed,SEED) $(call option,steps,STEPS) $(call option,tier,TIER) \
   $(call option,eval,EVAL) $(if $(filter 1,$(NEW)),--new)
 TUNEBOOK = $(VENV)/bin/tunebook
 
-.PHONY: help setup recipe recipes check data results test lint lock
+.PHONY: help setup recipe recipes check data predict results test lint lock
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
 setup: $(VENV)/.tunebook-installed ## make .venv from requirements.lock (the other targets do it by themselves)
-recipe: setup ## train and evaluate: NAME= [SET= SEED= STEPS= TIER= HARDWARE= MODEL= EVAL= NEW=1]
+recipe: setup ## train and evaluate: NAME= [SET= SEED= STEPS= TIER= HARDWARE= GPUS= MODEL= EVAL= NEW=1]
 	@$(TUNEBOOK) recipe $(call quote,$(NAME)) $(RUN_OPTIONS)
 recipes: setup ## list the recipes
 	@$(TUNEBOOK) recipes
-check: setup ## find what is wrong with a real run, on any machine: NAME= [SET= HARDWARE= MODEL=]
+check: setup ## find what is wrong with a real run, on any machine: NAME= [SET= HARDWARE= GPUS= MODEL=]
 	@$(TUNEBOOK) check $(call quote,$(NAME)) $(OPTIONS)
 data: setup ## render the rows of a recipe's dataset: NAME=
 	@$(TUNEBOOK) data $(call quote,$(NAME))
+predict: setup ## answer a file of new rows with a tuned model: RUN=chat-lora/latest DATA=new.csv OUT=answers.csv
+	@$(TUNEBOOK) predict $(call quote,$(RUN)) $(call quote,$(DATA)) $(call quote,$(OUT))
 results: setup ## fill cards and README from published results, after adding a finished run: [RUN=chat-lora/latest]
 	@$(TUNEBOOK) results $(if $(RUN),$(call quote,$(RUN)))
 test: setup ## run the tests [ARGS="-k prompt"]

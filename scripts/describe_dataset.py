@@ -10,7 +10,8 @@ from collections import Counter
 
 from tunebook.cards import fill
 from tunebook.contenders import linear_svm
-from tunebook.dataset import load, render_all
+from tunebook.dataset import load
+from tunebook.render import render_all
 from tunebook.sources import SPLITS
 
 

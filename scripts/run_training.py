@@ -1,37 +1,37 @@
 """Train the run in RUN with Axolotl; with --evaluate, evaluate it in the same process afterwards.
 
-Started by `tunebook recipe`, not by hand. One process for both pays the heavy import once. Training
-runs in a fork, made before any torch operation: Axolotl keeps its plugins and process state in
-singletons, and its memory goes back to the system when the fork ends.
+Started by `tunebook recipe`, not by hand; for several GPUs by torchrun, once a GPU. One process for
+training and evaluation pays the heavy import once. Axolotl runs in a fork, made before any torch
+operation: it keeps its plugins and process state in singletons, and its memory goes back to the system
+when the fork ends.
 
-    .venv/bin/python scripts/run_training.py RUN [--train] [--evaluate]
+    .venv/bin/python scripts/run_training.py RUN [--tokenise] [--train] [--evaluate]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from tunebook.child import describe, die_with_parent
+from tunebook.ranks import ranks
 
 
-def train(run: Path) -> int:
-    """Fork and train; return the exit code of the fork."""
-    import axolotl.cli.train
-    import axolotl.common.datasets
-    import axolotl.core.builders
-    import axolotl.train  # noqa: F401 (imported here so that evaluation finds it loaded)
-
-    from tunebook.train import die_with_parent
-
+def fork(command: Callable[[str], Any], run: Path) -> int:
+    """Fork and call an Axolotl command on the run's config; return the exit code of the fork."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
             die_with_parent()
             sys.argv = ["axolotl"]
-            axolotl.cli.train.do_cli(str(run / "config.yaml"))
+            command(str(run / "config.yaml"))
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -39,33 +39,56 @@ def train(run: Path) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        print(f"ChildProcessError: process {ranks().rank} {describe(code)}", file=sys.stderr)
+    return code
+
+
+def tokenise(run: Path) -> int:
+    import axolotl.cli.preprocess
+
+    return fork(axolotl.cli.preprocess.do_cli, run)
+
+
+def train(run: Path) -> int:
+    import axolotl.cli.train
+    import axolotl.common.datasets
+    import axolotl.core.builders
+    import axolotl.train  # noqa: F401 (imported here so that evaluation finds it loaded)
+
+    return fork(axolotl.cli.train.do_cli, run)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--tokenise", action="store_true")
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--evaluate", action="store_true")
     options = parser.parse_args(argv)
+    die_with_parent()
 
     from tunebook.run import Run, write_json
     from tunebook.train import finish_training, usage
 
-    run = Run(options.run.resolve())
+    run, here = Run(options.run.resolve()), ranks()
+    if options.tokenise and tokenise(run.folder):
+        return 1
     if options.train:
-        with run.stage("train"):
-            code = train(run.folder)
-            if code:
-                return 1
-            finish_training(run)
+        with run.stage("train") if here.first else contextlib.nullcontext():
+            if train(run.folder):
+                raise SystemExit(1)  # a plain return would mark the stage done
+            if here.first:
+                finish_training(run)
     if options.evaluate:
         from tunebook.evaluate import Evaluation
 
-        with run.stage("evaluate"):
-            events = os.environ.get("TUNEBOOK_EVENTS")
-            Evaluation(run, Path(events) if events else None).everything()
-        write_json(run / "eval" / "usage.json", usage())
+        events = os.environ.get("TUNEBOOK_EVENTS")
+        with run.stage("evaluate") if here.first else contextlib.nullcontext(), here.together():
+            Evaluation(run, Path(events) if events else None, here).everything()
+        if here.first:
+            write_json(run / "eval" / "usage.json", usage())
     return 0
 
 

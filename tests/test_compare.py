@@ -19,7 +19,7 @@ from tunebook.suite import Suite
 KEYS = set(
     "schema recipe tier seed split rows groups primary model dataset hardware trained_tokens steps "
     "contenders dev baseline comparisons retention token_agreement_unmerged_merged gates verdict "
-    "changed_weights sentence seconds peak_memory_gb peak_memory_by_stage_gb".split()
+    "changed_weights sentence seconds peak_memory_gib peak_memory_by_stage_gib".split()
 )
 
 
@@ -139,7 +139,7 @@ def test_metrics_json_has_the_documented_form(task: str, handmade: Callable[...,
     assert found["dev"]["rows"] == 4
     assert set(found["dev"]["tried"]) == {name for name in CONTENDERS[task] if name.startswith("base")}
     assert found["seconds"] == dict.fromkeys(("check", "data", "train", "evaluate"), 1.5)
-    assert found["peak_memory_gb"] == 2.5
+    assert found["peak_memory_gib"] == 2.5
 
 
 def test_label_numbers_are_those_of_the_answers(handmade: Callable[..., Run]) -> None:

@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from tunebook.contenders import PLAIN, base_ways, choose_shots, linear_svm
-from tunebook.dataset import Dataset, Row, load, render
+from tunebook.dataset import Dataset, Row, load
+from tunebook.render import render
 
 
 @pytest.fixture(scope="module")

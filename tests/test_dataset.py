@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tunebook import dataset as module
-from tunebook.dataset import Dataset, load, read_rows, render, write_rows
+from tunebook.dataset import Dataset, load, read_rows, write_rows
 from tunebook.errors import InputError
+from tunebook.render import render
 from tunebook.sampling import sample_groups
 from tunebook.sources import SPLITS, source_file
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ import pytest
 
 from tunebook.jobs import BATCH, Job, Kind, run
 from tunebook.lm import common_prefix
+from tunebook.ranks import Ranks
 
 Ids = list[int]
 PREFIX = [7, 8, 9]
@@ -80,6 +83,49 @@ def test_records_are_in_row_order(kind: Kind, tmp_path: Path) -> None:
     assert len(model.asked) == -(-60 // BATCH[kind])
     assert max(map(len, model.asked)) == BATCH[kind]
     assert go(what, Model(), tmp_path) == records, "read back"
+
+
+@dataclass(frozen=True)
+class Thread(Ranks):
+    """A process of several that is a thread here."""
+
+    barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(2), compare=False)
+
+    def wait(self) -> None:
+        self.barrier.wait(10)
+
+
+def in_two(what: Job, models: list[Model], folder: Path, shared: bool = False) -> list[list[dict[str, Any]]]:
+    barrier = threading.Barrier(2)
+
+    def one(rank: int) -> list[dict[str, Any]]:
+        here = Thread(rank, 2, rank, barrier)
+        return run(what, models[rank].open, folder, {}, shared, lambda done, total: None, here)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, range(2)))
+
+
+@pytest.mark.parametrize("kind", ["generate", "rank", "score"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_processes_share_the_batches_and_agree_with_one(kind: Kind, shared: bool, tmp_path: Path) -> None:
+    what, alone, models = job(kind, 60), Model(), [Model(), Model()]
+    expected = go(what, alone, tmp_path / "one")
+    assert in_two(what, models, tmp_path / "two", shared) == [expected] * 2
+    assert models[0].asked == alone.asked[::2] and models[1].asked == alone.asked[1::2]
+    again = Model()
+    assert go(what, again, tmp_path / ("other" if shared else "two"), shared=shared) == expected
+    assert not again.asked, "one process takes over what two have done"
+
+
+def test_two_processes_go_on_from_one(tmp_path: Path) -> None:
+    what, alone = job(count=120), Model()
+    expected = go(what, alone, tmp_path)
+    path = next(tmp_path.glob("*.jsonl"))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))  # three of ten batches
+    models = [Model(), Model()]
+    assert in_two(what, models, tmp_path) == [expected] * 2
+    assert sorted(models[0].asked + models[1].asked) == sorted(alone.asked[3:])
 
 
 def test_progress_counts_rows(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from tests import axolotl_rows, tiny
 from tunebook import recipes
-from tunebook.dataset import load, render, write_rows
+from tunebook.dataset import load, write_rows
 from tunebook.paths import ROOT
 from tunebook.prompt import PromptEncoder, with_shots, with_system
 from tunebook.recipe import place_paths
+from tunebook.render import render
 from tunebook.resolve import Options, model_table, resolve
 from tunebook.run import Run
 

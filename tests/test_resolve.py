@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -304,28 +306,80 @@ def test_micro_batch_is_traded_for_accumulation_and_cards(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    machine = f"machine: {{gpus: {gpus}, gib: 80, compute_capability: 9.0}}\n"
-    overlay_folder(tmp_path, monkeypatch, small=f"{machine}micro_batch_size: {most}\n")
+    overlay_folder(tmp_path, monkeypatch, small=f"micro_batch_size: {most}\n")
     recipe = make()  # a global batch of 16
-    config = resolve(recipe, Options(tier="real", hardware="small")).config
+    config = resolve(recipe, Options(tier="real", hardware="small", gpus=gpus)).config
     assert (config["micro_batch_size"], config["gradient_accumulation_steps"]) == (micro, accumulation)
     assert identity(recipe, tier="real", hardware="small") == identity(recipe, tier="real")
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_unless_set_says_another(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overlay_folder(tmp_path, monkeypatch, three="machine: {gpus: 3, gib: 80, compute_capability: 9.0}\n")
-    with pytest.raises(InputError, match="global batch of 16 rows cannot be shared by 3 processes"):
-        resolve(make(), Options(tier="real", hardware="three"))
-    config = resolve(make(), Options(tier="real", hardware="three", set="micro_batch_size=5")).config
-    assert config["micro_batch_size"] == 5
+    cards(monkeypatch, 3)
+    with pytest.raises(InputError, match="global batch of 16 rows cannot be shared by 3 GPUs. Take GPUS=2"):
+        resolve(make(), Options(tier="real"))
+    assert resolve(make(), Options(tier="real", gpus=2)).config["micro_batch_size"] == 8
+    resolved = resolve(make(), Options(tier="real", set="micro_batch_size=5"))
+    assert (resolved.config["micro_batch_size"], resolved.world) == (5, 3)
+    assert resolved.identity["global_batch"] == 15 * resolved.config.get("gradient_accumulation_steps", 1)
 
 
-def test_several_gpus_are_refused_where_it_would_train_on_one() -> None:
-    resolved = resolve(recipes.load("classify-lora"), Options("real", "8x80gb"))
-    with pytest.raises(MachineError, match="8x80gb.yaml is for 8 GPUs"):
+def cards(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    card = {"name": "some card", "gib": 80.0, "compute_capability": 9.0}
+    monkeypatch.setattr(hardware, "gpus", lambda: [card] * count)
+
+
+def test_all_gpus_are_used_unless_said_otherwise(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards(monkeypatch, 4)
+    assert resolve(make(), Options()).world == 4
+    assert resolve(make(), Options(gpus=2)).world == 2
+    assert resolve(make(), Options("trial", "cpu")).world == 1
+    assert identity(make()) == identity(make(), gpus=2)
+
+
+def test_more_gpus_than_there_are_is_the_machines_fault() -> None:
+    resolved = resolve(recipes.load("classify-lora"), Options("real", "80gb", gpus=8))
+    with pytest.raises(MachineError, match="GPUS: 8 asked for, 0 found"):
         check_machine(resolved)
+
+
+def test_sharding_on_one_gpu_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards(monkeypatch, 1)
+    resolved = resolve(recipes.load("classify-full"), Options("real", "8x80gb-fsdp2"))
+    with pytest.raises(MachineError, match="shares one model over several GPUs"):
+        check_machine(resolved)
+
+
+class FakeDriver:
+    """Four cards, as NVIDIA's driver would show them."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        answers: dict[str, Callable[..., Any]] = {
+            "nvmlInit": lambda: None,
+            "nvmlDeviceGetCount": lambda: 4,
+            "nvmlDeviceGetHandleByIndex": lambda index: index,
+            "nvmlDeviceGetMemoryInfo": lambda index: SimpleNamespace(total=80 * 2**30),
+            "nvmlDeviceGetCudaComputeCapability": lambda index: (9, 0),
+            "nvmlDeviceGetName": lambda index: f"card {index}",
+            "nvmlDeviceGetUUID": lambda index: f"GPU-{index}{index}",
+        }
+        return answers[name]
+
+
+@pytest.mark.parametrize(
+    ("visible", "found"),
+    [(None, "0123"), ("1,3", "13"), ("GPU-22", "2"), ("", ""), ("-1", ""), ("0", "0"), ("7", "")],
+)
+def test_only_visible_gpus_count(visible: str | None, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeDriver())
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu["name"] for gpu in hardware.gpus.__wrapped__()] == [f"card {i}" for i in found]
 
 
 # MODEL=

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tunebook.dataset import load, read_rows, render
+from tunebook.dataset import load, read_rows
 from tunebook.errors import InputError, MachineError
 from tunebook.paths import ROOT
+from tunebook.render import render
 from tunebook.sources import SPLITS, Source, oasst_best_paths, raw_rows
 from tunebook.tables import read_table
 

@@ -20,10 +20,10 @@ from typing import Any
 from tunebook import hardware
 from tunebook.console import Console
 from tunebook.dataset import load as load_dataset
-from tunebook.dataset import render_all
 from tunebook.errors import GOOD, InputError, MachineError, Problem, raise_all
 from tunebook.paths import child_environment, runs_folder
 from tunebook.recipes import Recipe, load
+from tunebook.render import render_all
 from tunebook.resolve import Options, Resolved, resolve
 
 FREE_BYTES_TRIAL = 3_000_000_000
@@ -71,10 +71,13 @@ def check_machine(resolved: Resolved) -> None:
     free = shutil.disk_usage(runs_folder()).free
     if free < FREE_BYTES_TRIAL:
         raise MachineError(f"{runs_folder()}: {free / 1e9:.1f} GB free; a run needs 3 GB.")
-    if resolved.world > 1:
+    found = len(hardware.gpus())
+    if resolved.world > max(1, found):
+        raise MachineError(f"GPUS: {resolved.world} asked for, {found} found on this machine.")
+    if resolved.world == 1 and resolved.config.get("fsdp_version"):
         raise MachineError(
-            f"hardware/{resolved.hardware}.yaml is for {resolved.world} GPUs; `make recipe` trains on one so "
-            "far. Take an overlay for one card; `make check` takes this one."
+            f"hardware/{resolved.hardware}.yaml shares one model over several GPUs; this run has one. Take "
+            "another overlay."
         )
     base = str(resolved.config["base_model"])
     if Path(base).is_dir():
@@ -144,6 +147,7 @@ def run_check(name: str, options: Options, console: Console) -> int:
         words.append(f"datasets/{dataset.name}: " + ", ".join(counts))
     with console.timed(None, "axolotl") as words:
         machine = (resolved.overlay and resolved.overlay.machine) or H100
+        machine = machine.model_copy(update={"gpus": resolved.world})
         validate_with_axolotl(resolved.config, machine)
         cards = f"{machine.gpus} x {machine.gib} GB, compute capability {machine.compute_capability}"
         words.append(f"accepted by its own validation, as on {cards}")

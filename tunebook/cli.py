@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -19,6 +20,7 @@ Seed = Annotated[int | None, typer.Option(help="seed of data sampling, first wei
 Steps = Annotated[int | None, typer.Option(min=1, help="stop training after so many optimizer steps")]
 Tier = Annotated[Literal["real", "trial"] | None, typer.Option(help="default: real with a GPU")]
 Hardware = Annotated[str | None, typer.Option(help="an overlay in hardware/; default: guessed")]
+Gpus = Annotated[int | None, typer.Option(min=1, help="how many GPUs to use; default: all")]
 Evaluation = Annotated[Literal["quick", "default", "full"], typer.Option("--eval", help="quick: dev only")]
 
 
@@ -33,6 +35,7 @@ def recipe(
     steps: Steps = None,
     tier: Tier = None,
     hardware: Hardware = None,
+    gpus: Gpus = None,
     model: Model = None,
     eval_: Evaluation = "default",
     new: Annotated[bool, typer.Option("--new", help="run again even if finished")] = False,
@@ -42,7 +45,7 @@ def recipe(
     from tunebook.recipe import run_recipe
     from tunebook.resolve import Options
 
-    options = Options(tier, hardware, model, set_, seed, steps, eval_, new)
+    options = Options(tier, hardware, gpus, model, set_, seed, steps, eval_, new)
     raise typer.Exit(run_recipe(name, options, Console()))
 
 
@@ -56,13 +59,15 @@ def recipes() -> None:
 
 
 @app.command()
-def check(name: Name, set_: Set = "", hardware: Hardware = None, model: Model = None) -> None:
+def check(
+    name: Name, set_: Set = "", hardware: Hardware = None, gpus: Gpus = None, model: Model = None
+) -> None:
     """Check the real run of a recipe, on any machine: config, rows, Axolotl's validation, the Hub."""
     from tunebook.check import run_check
     from tunebook.console import Console
     from tunebook.resolve import Options
 
-    raise typer.Exit(run_check(name, Options(set=set_, hardware=hardware, model=model), Console()))
+    raise typer.Exit(run_check(name, Options(set=set_, hardware=hardware, gpus=gpus, model=model), Console()))
 
 
 @app.command()
@@ -72,6 +77,19 @@ def data(name: Name) -> None:
     from tunebook.data import render_rows
 
     raise typer.Exit(render_rows(name, Console()))
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(help="<recipe>/latest, <recipe>/<id> or a folder")],
+    data: Annotated[Path, typer.Argument(help="rows as the dataset's source: .jsonl, .csv or .parquet")],
+    out: Annotated[Path, typer.Argument(help="a new file for the rows with answers: .jsonl or .csv")],
+) -> None:
+    """Answer the rows of a file with a run's tuned model; goes on where it was stopped."""
+    from tunebook.console import Console
+    from tunebook.predict import predict as predict_rows
+
+    raise typer.Exit(predict_rows(run, data, out, Console()))
 
 
 @app.command()

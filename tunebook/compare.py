@@ -198,8 +198,8 @@ def compare(run: Run) -> str:
         "verdict": verdict,
         "sentence": sentence(main, comparisons, settings, gates),
         "seconds": {name: entry["seconds"] for name, entry in stages.items() if name != "compare"},
-        "peak_memory_gb": max(peaks.values()) if peaks else None,
-        "peak_memory_by_stage_gb": peaks,
+        "peak_memory_gib": max(peaks.values()) if peaks else None,
+        "peak_memory_by_stage_gib": peaks,
     }
     write_json(run / "metrics.json", measured)
     return f"{len(comparisons)} comparisons, {len(gates)} gates"

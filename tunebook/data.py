@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tunebook.console import Console
 from tunebook.dataset import load as load_dataset
-from tunebook.dataset import render_all, write_rows
+from tunebook.dataset import write_rows
 from tunebook.errors import GOOD
 from tunebook.paths import show
 from tunebook.recipes import load
+from tunebook.render import render_all
 from tunebook.sources import SPLITS
 
 

@@ -22,9 +22,10 @@ import yaml
 from tunebook import jobs, metrics
 from tunebook.contenders import PLAIN, JobMaker, Way, base_ways, choose_shots, linear_svm, text_job
 from tunebook.dataset import Dataset, Row, read_rows, write_rows
-from tunebook.jobs import Job, Record
+from tunebook.jobs import ALONE, Job, Record
 from tunebook.paths import ROOT
 from tunebook.prompt import PromptEncoder
+from tunebook.ranks import Ranks
 from tunebook.rules import rules_met
 from tunebook.run import Run, write_json
 from tunebook.suite import Suite
@@ -44,16 +45,17 @@ def weights_hash(folder: Path) -> str:
 class Models:
     """Loads the base and the tuned model, each at most once and only when a job needs it."""
 
-    def __init__(self, config: dict[str, Any], model_folder: Path) -> None:
+    def __init__(self, config: dict[str, Any], model_folder: Path, here: Ranks) -> None:
         import torch
         from transformers import AutoTokenizer
 
         self.config, self.tuned_folder = config, model_folder
         self.tokenizer = AutoTokenizer.from_pretrained(model_folder)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        cuda = torch.cuda.is_available()
+        self.device = f"cuda:{here.local}" if cuda else "cpu"
         bf16 = config.get("bf16")
         if bf16 == "auto":
-            bf16 = self.device == "cuda" and torch.cuda.is_bf16_supported()
+            bf16 = cuda and torch.cuda.is_bf16_supported()
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         # Ranking labels needs a mask of its own, which flash attention does not take.
         wanted = config.get("attn_implementation")
@@ -68,7 +70,7 @@ class Models:
             "revision": self.config.get("revision_of_model"),
             "dtype": str(self.dtype),
             "attention": self.attention,
-            "device": self.device,
+            "device": self.device.partition(":")[0],
             "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "peft")},
         }
         if name != "base":
@@ -115,14 +117,14 @@ class Models:
 class Evaluation:
     """All jobs of one run."""
 
-    def __init__(self, run: Run, events: Path | None) -> None:
-        self.run, self.events = run, events
+    def __init__(self, run: Run, events: Path | None, here: Ranks = ALONE) -> None:
+        self.run, self.events, self.here = run, events, here
         settings = json.loads((run / "settings.json").read_text())
         self.tier, self.seed = settings["tier"], settings["seed"]
         self.suite = Suite.model_validate(settings["suite"])
         self.dataset = Dataset.model_validate({**settings["dataset"], "folder": run / "data"})
         config = yaml.safe_load((run / "config.yaml").read_text())
-        self.models = Models(config, run / "model")
+        self.models = Models(config, run / "model", here)
         self.rows = {split: read_rows(run / "data" / f"{split}.jsonl") for split in ("train", "dev", "test")}
         shots = choose_shots(self.rows["train"], self.dataset, self.suite.shots, self.seed)
         encoder = PromptEncoder(self.models.tokenizer, config.get("chat_template_kwargs"))
@@ -133,7 +135,7 @@ class Evaluation:
         """Run `job` on the model called `model`, reporting progress."""
 
         def progress(done: int, total: int) -> None:
-            if self.events:
+            if self.events and self.here.first:
                 event = {"stage": "evaluate", "job": job.name, "done": done, "total": total}
                 with self.events.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({**event, "time": time.time()}) + "\n")
@@ -145,7 +147,13 @@ class Evaluation:
             self.models.fingerprint(model),
             shared=model == "base",
             progress=progress,
+            here=self.here,
         )
+
+    def write(self, name: str, records: list[Row]) -> None:
+        """Write answers/`name`.jsonl, in the first process; all processes have the same records."""
+        if self.here.first:
+            write_rows(self.run / "eval" / "answers" / f"{name}.jsonl", records)
 
     def sample(self, rows: list[Row], count: int | None) -> list[Row]:
         """Return `count` rows drawn with the run's seed, in the order of `rows`."""
@@ -198,7 +206,7 @@ class Evaluation:
             records = [by_id[row["id"]] for row in rows]
         else:
             records = self.answers(name, split, rows, way, model)
-        write_rows(self.run / "eval" / "answers" / f"{name}.{split}.jsonl", records)
+        self.write(f"{name}.{split}", records)
 
     def choose_baseline(self) -> tuple[Way, dict[str, float]]:
         """Try every way of prompting the base on rows of dev; return the best and all their scores."""
@@ -241,7 +249,7 @@ class Evaluation:
             }
             for row, record in zip(passages, self.ask(job, model), strict=True)
         ]
-        write_rows(self.run / "eval" / "answers" / f"{model}.retention.jsonl", records)
+        self.write(f"{model}.retention", records)
 
     def everything(self) -> None:
         """Run all contenders. `EVAL=quick` stays on dev and skips retention."""
@@ -264,7 +272,7 @@ class Evaluation:
                 {"id": r["id"], "group": r["group"], "gold": r["gold"]["answer"], "answer": x, "label": x}
                 for r, x in zip(self.rows[split], labels, strict=True)
             ]
-            write_rows(self.run / "eval" / "answers" / f"svm.{split}.jsonl", records)
+            self.write(f"svm.{split}", records)
             names.append("svm")
         choice = {
             "split": split,
@@ -276,4 +284,5 @@ class Evaluation:
             "baseline_prompt": self.dataset.baseline_prompt if best.prompted else None,
             "token_agreement_unmerged_merged": agreement,
         }
-        write_json(self.run / "eval" / "choice.json", choice)
+        if self.here.first:
+            write_json(self.run / "eval" / "choice.json", choice)

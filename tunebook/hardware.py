@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from functools import cache
@@ -31,8 +32,11 @@ AMPERE, ADA = 8.0, 8.9  # compute capabilities
 
 @cache
 def gpus() -> list[dict[str, Any]]:
-    """Return name and memory (GiB) of each NVIDIA GPU that the driver shows; [] without one."""
+    """Return name and memory (GiB) of each NVIDIA GPU that the driver shows and CUDA_VISIBLE_DEVICES
+    leaves visible; [] without one."""
     import pynvml
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
 
     try:
         pynvml.nvmlInit()
@@ -41,6 +45,9 @@ def gpus() -> list[dict[str, Any]]:
     found = []
     for index in range(pynvml.nvmlDeviceGetCount()):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        names = (str(index), pynvml.nvmlDeviceGetUUID(handle))
+        if visible is not None and not any(name in names for name in visible.split(",")):
+            continue
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
         major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
         found.append(
@@ -75,7 +82,7 @@ def facts() -> dict[str, Any]:
 
 
 class Machine(BaseModel):
-    """What an overlay is for: `gib` is the memory of one card."""
+    """What an overlay is for: `gib` is the memory of one card, `gpus` what `make check` pretends."""
 
     model_config = ConfigDict(extra="forbid")
     gpus: int

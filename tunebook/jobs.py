@@ -1,26 +1,27 @@
 """One evaluation job: rows cut into batches beforehand, results written batch by batch.
 
-A killed evaluation goes on at the border of a batch, so that it ends with the same results as an
-undisturbed one (batches decide rounding). Finished jobs of a base model are kept in the cache folder,
-under everything that decides their result, and copied into the run on a hit.
+Batches decide rounding. A killed evaluation goes on at the border of a batch, and several processes
+share the batches of the same plan, so that all end with the results of one undisturbed process.
+Finished jobs of a base model are kept in the cache folder, under everything that decides their result.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tunebook.paths import cache_folder
+from tunebook.ranks import Ranks
 from tunebook.resolve import digest
 
 Kind = Literal["generate", "rank", "score"]
 BATCH = {"generate": 24, "rank": 12, "score": 12}
 Record = dict[str, Any]
+ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -54,48 +55,57 @@ def run(
     fingerprint: dict[str, Any],
     shared: bool,
     progress: Callable[[int, int], None],
+    here: Ranks = ALONE,
 ) -> list[Record]:
     """Run what is left of `job` and return its records in row order.
 
     Args:
         open_lm: returns the TokenLM; called only when something is left to do.
-        folder: where `<job>.jsonl` is kept: a header line, then one line a batch.
+        folder: where `<job>.<rank>.jsonl` is kept: a header line, then one line a batch.
         fingerprint: what decides the result beside the job: weights, dtype, attention, versions.
-        shared: keep the finished file in the cache folder, and take it from there.
-        progress: called with (rows done, rows) after each batch.
+        shared: keep the finished job in the cache folder, and take it from there.
+        progress: called with (rows done, rows) of this process's share after each batch.
+        here: this process; batch i is for the process of rank i modulo the number of processes.
     """
     from tunebook.lm import common_prefix
 
     key = digest({"job": {**asdict(job), "contender": ""}, "batch": BATCH[job.kind], **fingerprint})
-    path = folder / f"{job.name}.jsonl"
+    path = folder / f"{job.name}.{here.rank}.jsonl"
     cached = cache_folder() / "base_results" / f"{key}.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     batches = job.batches()
-    done = _read_done(path, key)
-    if shared and len(done) < len(batches) and cached.is_file():
-        shutil.copyfile(cached, path)
-        done = _read_done(path, key)
-    counted = sum(len(batches[index]) for index in done)
-    progress(counted, len(job.ids))
-    if len(done) < len(batches):
+
+    def saved() -> dict[int, list[Record]]:
+        # The files of all processes, of an earlier try with more of them as well.
+        files = [cached] * shared + sorted(folder.glob(f"{job.name}.*.jsonl"))
+        return {index: records for file in files for index, records in _read_done(file, key).items()}
+
+    done = saved()
+    mine = range(here.rank, len(batches), here.world)
+    total = sum(len(batches[index]) for index in mine)
+    counted = sum(len(batches[index]) for index in mine if index in done)
+    progress(counted, total)
+    # The first process also takes over what the cache or an earlier try has.
+    keep = done if here.first else {index: done[index] for index in mine if index in done}
+    _rewrite(path, key, keep)
+    if any(index not in done for index in mine):
         model = open_lm()
         prefix = common_prefix(job.contexts) if len(job.contexts) > 1 else []
-        _rewrite(path, key, done)
         with path.open("a", encoding="utf-8") as file:
-            for index, rows in enumerate(batches):
+            for index in mine:
                 if index in done:
                     continue
-                done[index] = _ask(job, model, rows, prefix)
+                done[index] = _ask(job, model, batches[index], prefix)
                 file.write(json.dumps({"batch": index, "records": done[index]}) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-                counted += len(rows)
-                progress(counted, len(job.ids))
-    if shared and not cached.is_file():
+                counted += len(batches[index])
+                progress(counted, total)
+    here.wait()
+    done = saved()
+    if shared and here.first and not cached.is_file():
         cached.parent.mkdir(parents=True, exist_ok=True)
-        partial = cached.with_suffix(f".{os.getpid()}")
-        shutil.copyfile(path, partial)
-        os.replace(partial, cached)
+        _rewrite(cached, key, done)
     by_row = {row: record for index in done for row, record in zip(batches[index], done[index], strict=True)}
     return [by_row[row] for row in range(len(job.ids))]
 
@@ -132,6 +142,6 @@ def _read_done(path: Path, key: str) -> dict[int, list[Record]]:
 
 def _rewrite(path: Path, key: str, done: dict[int, list[Record]]) -> None:
     lines = [{"plan": key}, *({"batch": i, "records": records} for i, records in done.items())]
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}")
     partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     os.replace(partial, path)

@@ -13,11 +13,12 @@ import yaml
 from tunebook import base_model, check, hardware, manifest, suite
 from tunebook.compare import compare
 from tunebook.console import Console
-from tunebook.dataset import Dataset, Row, render_all, write_rows
+from tunebook.dataset import Dataset, Row, write_rows
 from tunebook.dataset import load as load_dataset
 from tunebook.errors import GATE_FAILED, GOOD
 from tunebook.paths import show
 from tunebook.recipes import load
+from tunebook.render import render_all
 from tunebook.report import show_verdict, write_report
 from tunebook.resolve import Options, Resolved, digest, pick_tier, resolve
 from tunebook.run import Run, pick, point_latest, read_json, write_json
@@ -87,7 +88,7 @@ def run_recipe(name: str, options: Options, console: Console) -> int:
         if before["stages"]:
             done = ", ".join(stage for stage in before["stages"] if run.done(stage)) or "nothing yet"
             console.note(f"going on with {show(run.folder)}; done before: {done}")
-        _write_inputs(run, resolved, dataset, settings, evaluation)
+        write_inputs(run, resolved, dataset, settings, evaluation)
         point_latest(run)
         said = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
         run.mark("check", "done", time.monotonic() - start)
@@ -112,12 +113,12 @@ def _asked(dataset: Dataset) -> dict[str, Any]:
 def _on(resolved: Resolved) -> str:
     gpus = hardware.gpus()
     if gpus:
-        return f"{len(gpus)} x {gpus[0]['name']}"
+        return f"{resolved.world} x {gpus[0]['name']}"
     precision = "bf16" if resolved.config.get("bf16") else "fp32"
     return f"no GPU found: {Path(resolved.config['base_model']).name} in {precision} on the CPU"
 
 
-def _write_inputs(
+def write_inputs(
     run: Run, resolved: Resolved, dataset: Dataset, settings: suite.Suite, evaluation: str
 ) -> None:
     config = place_paths(resolved.config, run)
@@ -130,6 +131,7 @@ def _write_inputs(
             "seed": resolved.config.get("seed", 42),
             "base_model": resolved.config["base_model"],
             "hardware": resolved.hardware,
+            "world": resolved.world,
             "dataset": dataset.model_dump(mode="json", exclude={"folder"}),
             "suite": settings.model_dump(),
         },

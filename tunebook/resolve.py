@@ -33,6 +33,7 @@ class Options:
 
     tier: Tier | None = None
     hardware: str | None = None
+    gpus: int | None = None
     model: str | None = None
     set: str = ""
     seed: int | None = None
@@ -141,7 +142,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     last = {"seed": options.seed, "max_steps": options.steps}
     last = {key: value for key, value in last.items() if value is not None}
     final = merge(merge(merge(config, over), overrides), last)
-    world = overlay.machine.gpus if overlay and overlay.machine else 1
+    world = options.gpus or _processes(overlay, for_this_machine)
     without_hardware = merge(merge(config, overrides), last)
     identity = {
         key: value
@@ -149,7 +150,9 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
         if (key not in hardware.KEYS or key in RESULT_KEYS) and key not in OUTPUT_KEYS
     }
     identity["global_batch"] = _global_batch(without_hardware)
-    if not _sets_batch(overrides):
+    if _sets_batch(overrides):
+        identity["global_batch"] *= world  # asked for by hand, the micro batch is each GPU's
+    else:
         final |= split_batch(_global_batch(without_hardware), over.get("micro_batch_size"), world, final)
     final["plugins"] = list(dict.fromkeys([*final.get("plugins", []), PROGRESS_PLUGIN]))
     if final["base_model"] == base_model.NAME and tier == "trial":
@@ -168,14 +171,22 @@ def split_batch(batch: int, most: int | None, world: int, config: dict[str, Any]
     if most is None and world == 1:
         return {}
     if batch % world:
+        fits = max(count for count in range(1, world) if batch % count == 0)
         raise InputError(
-            f"micro_batch_size: a global batch of {batch} rows cannot be shared by {world} processes. Set "
-            "micro_batch_size and gradient_accumulation_steps with SET=, or take another overlay."
+            f"GPUS: a global batch of {batch} rows cannot be shared by {world} GPUs. Take GPUS={fits}, or "
+            "set micro_batch_size and gradient_accumulation_steps with SET=."
         )
     share = batch // world
     most = min(most or config.get("micro_batch_size", 1), share)
     micro = next(size for size in range(most, 0, -1) if share % size == 0)
     return {"micro_batch_size": micro, "gradient_accumulation_steps": share // micro}
+
+
+def _processes(overlay: hardware.Overlay | None, for_this_machine: bool) -> int:
+    """Return how many processes train where nobody says: one a GPU."""
+    if not for_this_machine:
+        return overlay.machine.gpus if overlay and overlay.machine else 1
+    return 1 if overlay and overlay.name == "cpu" else max(1, len(hardware.gpus()))
 
 
 def _global_batch(config: dict[str, Any]) -> int:

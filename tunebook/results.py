@@ -84,7 +84,7 @@ def markdown(results: Path) -> str:
         for name in dict.fromkeys(order):
             measures = item["contenders"][name]
             mark = " (baseline)" if name == item["baseline"] else ""
-            run = [f"{sum(item['seconds'].values()) / 60:.1f}", f"{item['peak_memory_gb']:.1f}"]
+            run = [f"{sum(item['seconds'].values()) / 60:.1f}", f"{item['peak_memory_gib']:.1f}"]
             cells = [cell(metric, measures.get(metric)) for metric in metrics]
             row = [item["tier"], str(item["seed"]), f"`{name}`{mark}", *cells]
             lines.append(f"| {' | '.join(row + (run if name == 'tuned' else ['', '']))} |")

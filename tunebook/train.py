@@ -1,47 +1,35 @@
-"""The training stage, seen from the parent: start the child, follow it, take over what it made."""
+"""The training stage, seen from the parent: start the child, take over what it made."""
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
-import re
 import resource
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 from tunebook.checkpoints import numbered, set_broken_aside
+from tunebook.child import ChildError, follow
 from tunebook.console import Console
-from tunebook.errors import StoppedError, TunebookError
-from tunebook.paths import ROOT, child_environment, show
+from tunebook.errors import TunebookError
+from tunebook.paths import show
 from tunebook.run import Run, read_json, write_json
 
 SHIPPED = [
     *("*.safetensors", "adapter_config.json", "config.json", "generation_config.json"),
     *("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt"),
 ]
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, so that `kill -9` leaves no orphan that
-    would write beside the next try. Each fork has to ask for itself."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
-    """Train and evaluate in a child process, following its progress.
+    """Train and evaluate in child processes, following their progress.
+
+    One process does both, because the import of the training stack takes half a minute. For several,
+    the rows are tokenised before they start, so that none waits for another's GPU.
 
     Raises:
-        TunebookError: the child failed; the message holds its last error line and the log's path.
-        StoppedError: SIGTERM arrived; the child was stopped and its checkpoints kept.
+        TunebookError: a child failed; the message holds its last error line and the log's path.
+        StoppedError: SIGTERM arrived; the children were stopped and their checkpoints kept.
     """
     if train:
         moved, newest = set_broken_aside(run / "train")
@@ -49,71 +37,28 @@ def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
             console.note(line)
         if newest:
             console.note(f"training resumes after step {newest}")
-    events = run / "events.jsonl"
-    events.touch()
-    position = events.stat().st_size
-    command = [sys.executable, str(ROOT / "scripts" / "run_training.py"), str(run.folder)]
-    command += ["--train"] * train + ["--evaluate"] * evaluate
-    environment = child_environment() | {"TUNEBOOK_EVENTS": str(events), "PYTHONUNBUFFERED": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    # One process sees one card; with more, the Trainer would fall back to DataParallel.
-    environment["CUDA_VISIBLE_DEVICES"] = environment.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
-    if Path(read_json(run / "settings.json")["base_model"]).is_dir():
-        environment.setdefault("HF_HUB_OFFLINE", "1")
-    with run.log.open("a", encoding="utf-8") as log:
-        child = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
-        )
-    with _terminate(child), console.progress() as bars, events.open(encoding="utf-8") as file:
-        file.seek(position)
-        while True:
-            ended = child.poll() is not None
-            for line in file.readlines():
-                if line.endswith("\n"):
-                    bars.show(json.loads(line))
-            if ended:
-                break
-            time.sleep(0.2)
-    if child.returncode == -signal.SIGTERM:
-        raise StoppedError("Stopped. The same command goes on from the newest checkpoint.")
-    if child.returncode:
+    settings = read_json(run / "settings.json")
+    world = settings["world"]
+    both = [("run_training.py", ["--train"] * train + ["--evaluate"] * evaluate, 1)]
+    apart = [("run_training.py", ["--tokenise"], 1), ("run_training.py", ["--train"], world)] * train
+    apart += [("run_evaluation.py", [], world)] * evaluate
+    try:
+        for script, flags, processes in both if world == 1 else apart:
+            follow(
+                script,
+                [str(run.folder), *flags],
+                console,
+                run.log,
+                run / "events.jsonl",
+                processes,
+                offline=Path(settings["base_model"]).is_dir(),
+            )
+    except ChildError as error:
         stage = next((s for s in ("train", "evaluate") if not run.done(s)), "evaluate")
         raise TunebookError(
-            f"{stage} failed: {_last_error(run.log)}\nThe whole log: {show(run.log)}. "
+            f"{stage} failed: {error}\nThe whole log: {show(run.log)}. "
             "The same command goes on from the last saved state."
-        )
-
-
-class _terminate:
-    """Pass SIGTERM and Ctrl-C on to the child, and stop it when the block is left early."""
-
-    def __init__(self, child: subprocess.Popen[bytes]) -> None:
-        self.child = child
-
-    def __enter__(self) -> None:
-        self.before = signal.signal(signal.SIGTERM, lambda *_: self.child.terminate())
-
-    def __exit__(self, *exception: Any) -> None:
-        signal.signal(signal.SIGTERM, self.before)
-        if self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()
-
-
-def _last_error(log: Path) -> str:
-    """Return the last line of the log that looks like an exception's."""
-    with log.open(encoding="utf-8", errors="replace") as file:
-        lines = deque(file, maxlen=400)
-    for line in reversed(lines):
-        if re.match(r"^(\w+\.)*\w*(Error|Exception|Interrupt)\b", line):
-            return line.strip()
-    return "it ended without a message (out of memory?)"
+        ) from None
 
 
 def finish_training(run: Run) -> None:

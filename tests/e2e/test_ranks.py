@@ -1,0 +1,196 @@
+"""Two gloo processes on a CPU, through the launcher that starts one process a GPU (torchrun)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import tiny
+from tunebook import recipes, suite
+from tunebook.console import Console
+from tunebook.dataset import load, read_rows, write_rows
+from tunebook.paths import ROOT, child_environment
+from tunebook.recipe import prepare_rows, write_inputs
+from tunebook.resolve import Options, resolve
+from tunebook.run import Run, read_json
+from tunebook.train import run_child
+
+pytestmark = pytest.mark.slow
+SET = """bf16=false evals_per_epoch=null saves_per_epoch=null eval_strategy=epoch save_strategy=no
+warmup_ratio=0 learning_rate=0.002 plugins=[tests.cpu_ranks.CPURanks]"""
+FSDP2 = """ fsdp_version=2 fsdp_config.auto_wrap_policy=TRANSFORMER_BASED_WRAP
+fsdp_config.transformer_layer_cls_to_wrap=LlamaDecoderLayer fsdp_config.state_dict_type=FULL_STATE_DICT
+fsdp_config.reshard_after_forward=true fsdp_config.offload_params=false
+fsdp_config.cpu_ram_efficient_loading=false"""
+TRAIN_ONLY = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "scripts")
+from run_training import train
+from tunebook.run import Run
+from tunebook.train import finish_training
+for run in map(Path, sys.argv[1:]):
+    assert train(run) == 0
+    finish_training(Run(run))
+"""
+LAUNCH = """
+import sys
+from pathlib import Path
+from tunebook.train import Console, Run, TunebookError, run_child
+try:
+    run_child(Run(Path(sys.argv[1])), train=True, evaluate=False, console=Console())
+except TunebookError as error:
+    print(error)
+    sys.exit(error.code)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def root_on_path() -> Iterator[None]:
+    """Let the training processes import the tests' plugin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tmp_path_factory.mktemp("tiny"))
+
+
+def prepare(folder: Path, base: Path, name: str, world: int, settings: str = "", rows: int = 32) -> Run:
+    """Make the run folder of four steps of eight rows; `world` processes share them."""
+    batch = f"micro_batch_size=4 gradient_accumulation_steps={2 // world}"
+    options = Options("trial", "cpu", set=f"base_model={base} {batch} {SET}{settings}", eval="quick")
+    recipe = recipes.load(name)
+    dataset = load(str(load(recipe.dataset).stand_in))
+    resolved = dataclasses.replace(resolve(recipe, options), world=world)
+    resolved.config.update(num_epochs=1)
+    run = Run(folder / f"{name}-{world}")
+    split = prepare_rows(resolved, dataset)
+    for part, count in (("train", rows), ("dev", 24), ("test", 24)):
+        write_rows(run / "data" / f"{part}.jsonl", split[part][:count])
+    write_inputs(run, resolved, dataset, suite.load(recipe, dataset.task, "trial", "quick"), "")
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> dict[str, Run]:
+    """LoRA and full tuning, each by one process with two accumulated batches and by two processes."""
+    folder = tmp_path_factory.mktemp("ranks")
+    runs = {
+        "lora": prepare(folder, base, "classify-lora", 1),
+        "ddp": prepare(folder, base, "classify-lora", 2),
+        "full": prepare(folder, base, "classify-full", 1),
+        "fsdp2": prepare(folder, base, "classify-full", 2, FSDP2),
+    }
+    single = [sys.executable, "-c", TRAIN_ONLY, str(runs["lora"].folder), str(runs["full"].folder)]
+    result = subprocess.run(single, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    for name in ("ddp", "fsdp2"):
+        run_child(runs[name], train=True, evaluate=name == "ddp", console=Console())
+    return runs
+
+
+def losses(run: Run) -> list[float]:
+    log = read_json(run / "train" / "history.json")["log"]
+    return [entry[key] for key in ("loss", "eval_loss", "grad_norm") for entry in log if key in entry]
+
+
+@pytest.mark.parametrize(("one", "two"), [("lora", "ddp"), ("full", "fsdp2")])
+def test_two_processes_train_as_one_with_two_accumulated_batches(
+    one: str, two: str, trained: dict[str, Run]
+) -> None:
+    expected = losses(trained[one])
+    assert len(expected) == 4 + 1 + 4
+    assert losses(trained[two]) == pytest.approx(expected, rel=1e-3)
+    assert expected[0] != pytest.approx(expected[3], rel=1e-3), "it learned, so that losses can differ"
+
+
+@pytest.mark.parametrize(("name", "share"), [("ddp", 1.0), ("fsdp2", 0.5)])
+def test_fsdp2_shards_and_ddp_does_not(name: str, share: float, trained: dict[str, Run]) -> None:
+    for rank in (0, 1):
+        found = read_json(trained[name] / "train" / f"shards-{rank}.json")
+        assert found == {"world": 2, "share": pytest.approx(share, abs=0.02)}
+
+
+def test_rows_are_tokenised_once_before_the_launch(trained: dict[str, Run]) -> None:
+    log = trained["ddp"].log.read_text()
+    launch = log.index("Loading prepared dataset")
+    assert "Saving prepared dataset" in log[:launch] and "Saving prepared dataset" not in log[launch:]
+
+
+@pytest.mark.parametrize(("one", "two"), [("lora", "ddp"), ("full", "fsdp2")])
+def test_what_two_processes_saved_scores_like_what_one_saved(
+    one: str, two: str, trained: dict[str, Run], base: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    ids = torch.tensor([tiny.tokenizer()("The burrow door is stuck again, what shall I do?")["input_ids"]])
+    found = []
+    for run in (trained[one], trained[two]):
+        if one == "lora":
+            model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), run / "model")
+        else:
+            model = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
+        with torch.no_grad():
+            found.append(model.eval()(ids, labels=ids).loss.item())
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+    with torch.no_grad():
+        untrained = AutoModelForCausalLM.from_pretrained(base)(ids, labels=ids).loss.item()
+    assert found[0] != pytest.approx(untrained, rel=1e-3)
+
+
+def test_evaluation_by_two_processes_is_that_of_one(trained: dict[str, Run], tmp_path: Path) -> None:
+    two = trained["ddp"]
+    one = Run(tmp_path / "one")
+    shutil.copytree(two.folder, one.folder)
+    shutil.rmtree(one / "eval")
+    settings = read_json(one / "settings.json")
+    (one / "settings.json").write_text(json.dumps({**settings, "world": 1}))
+    run_child(one, train=False, evaluate=True, console=Console())
+    names = sorted(path.name for path in (two / "eval" / "answers").iterdir())
+    assert "tuned.dev.jsonl" in names
+    for name in names:
+        assert read_rows(one / "eval" / "answers" / name) == read_rows(two / "eval" / "answers" / name), name
+    parts = {path.name for path in (two / "eval" / "jobs").iterdir()}
+    assert {"tuned.dev.generate.0.jsonl", "tuned.dev.generate.1.jsonl"} <= parts
+
+
+def test_a_killed_process_ends_the_run(base: Path, tmp_path: Path) -> None:
+    run = prepare(tmp_path, base, "classify-lora", 2, rows=600)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom tunebook.train import *\nfrom tunebook.errors import *\n"
+    )
+    code += "try:\n    run_child(Run(Path(sys.argv[1])), True, False, Console())\n"
+    code += "except TunebookError as error:\n    print(error)\n    sys.exit(error.code)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(run.folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    events = run / "events.jsonl"
+    while not events.is_file() or '"train"' not in events.read_text():
+        assert process.poll() is None, run.log.read_text()[-3000:]
+        time.sleep(0.2)
+    forks = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if not child.children() and child.environ().get("RANK") == "1"
+    ]
+    assert forks
+    forks[0].kill()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "train failed: ChildProcessError: process 1 was killed by SIGKILL" in said
+    assert not run.done("train")

@@ -1,0 +1,96 @@
+"""Starting scripts in one process or several, and what is said about how they end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunebook.child import ChildError, describe, follow
+from tunebook.console import Console
+from tunebook.errors import StoppedError
+from tunebook.paths import ROOT
+from tunebook.run import Run
+
+RANKS = "import os, signal, sys, time\nrank = int(os.environ['RANK'])\n"
+
+
+def start(folder: Path, code: str, world: int = 1) -> str:
+    """Follow a script of `code` and return its log."""
+    (folder / "script.py").write_text(code)
+    log = folder / "log.txt"
+    follow(str(folder / "script.py"), ["word"], Console(), log, folder / "events.jsonl", world)
+    return log.read_text()
+
+
+def test_words_environment_and_events_arrive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import json, os, sys\nprint(sys.argv[1:], os.environ['CUDA_VISIBLE_DEVICES'])\n"
+    event = {"stage": "some", "done": 5, "total": 5}
+    code += f"open(os.environ['TUNEBOOK_EVENTS'], 'a').write({json.dumps(event)!r} + chr(10))"
+    assert start(tmp_path, code) == "['word'] 0\n"
+    assert "some: 5 done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise ValueError('boom')", "ValueError: boom"),
+        ("import os\nos.kill(os.getpid(), 9)", r"killed by SIGKILL \(out of memory\?\)"),
+        ("raise SystemExit(7)", "ended with exit code 7"),
+    ],
+)
+def test_a_failed_child_is_explained(code: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text("ValueError: of an earlier try\n")
+    with pytest.raises(ChildError, match=said):
+        start(tmp_path, code)
+
+
+def test_sigterm_stops_the_child(tmp_path: Path) -> None:
+    timer = threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    before = time.monotonic()
+    with pytest.raises(StoppedError) as caught:
+        start(tmp_path, "import time\ntime.sleep(60)")
+    assert caught.value.code == 75
+    assert time.monotonic() - before < 30
+
+
+@pytest.mark.parametrize("signal_number", [9, 15])
+def test_signals_are_named(signal_number: int) -> None:
+    assert signal.Signals(signal_number).name in describe(-signal_number)
+
+
+def test_several_processes_know_their_ranks(tmp_path: Path) -> None:
+    code = RANKS + "print(f'rank {rank} of', os.environ['WORLD_SIZE'], os.environ['CUDA_VISIBLE_DEVICES'])"
+    said = start(tmp_path, code, world=2)
+    assert "rank 0 of 2 0,1" in said and "rank 1 of 2 0,1" in said
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [("os.kill(os.getpid(), 9)", "process 1 was killed by SIGKILL"), ("raise ValueError('boom')", "boom")],
+)
+def test_a_lost_process_ends_the_others(end: str, said: str, tmp_path: Path) -> None:
+    before = time.monotonic()
+    with pytest.raises(ChildError, match=said):
+        start(tmp_path, f"{RANKS}if rank == 1: {end}\ntime.sleep(600)", world=2)
+    assert time.monotonic() - before < 60
+
+
+def test_a_failed_training_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("run_training", ROOT / "scripts" / "run_training.py")
+    assert spec and spec.loader
+    script: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "train", lambda run: 1)
+    monkeypatch.setattr(script, "die_with_parent", lambda: None)
+    with pytest.raises(SystemExit):
+        script.main([str(tmp_path), "--train"])
+    assert Run(tmp_path).state()["stages"]["train"]["status"] == "running"
