@@ -8,7 +8,7 @@ export UV_CACHE_DIR ?= $(TUNEBOOK_CACHE)/uv
 export PIP_CACHE_DIR ?= $(TUNEBOOK_CACHE)/pip
 
 # A variable that no target knows would be ignored by make; here it is refused.
-KNOWN := NAME SET SEED STEPS TIER HARDWARE GPUS MODEL EVAL NEW RUN DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE
+KNOWN := NAME SET SEED STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN RUN DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -27,14 +27,14 @@ option = $(if $($(2)),--$(1) $(call quote,$($(2))))
 OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,gpus,GPUS) \
   $(call option,model,MODEL)
 RUN_OPTIONS = $(OPTIONS) $(call option,seed,SEED) $(call option,steps,STEPS) $(call option,tier,TIER) \
-  $(call option,eval,EVAL) $(if $(filter 1,$(NEW)),--new)
+  $(call option,eval,EVAL) $(call option,from-run,FROM_RUN) $(if $(filter 1,$(NEW)),--new)
 TUNEBOOK = $(VENV)/bin/tunebook
 
 .PHONY: help setup recipe recipes check data predict results test lint lock
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
 setup: $(VENV)/.tunebook-installed ## make .venv from requirements.lock (the other targets do it by themselves)
-recipe: setup ## train and evaluate: NAME= [SET= SEED= STEPS= TIER= HARDWARE= GPUS= MODEL= EVAL= NEW=1]
+recipe: setup ## train and evaluate: NAME= [SET= SEED= STEPS= TIER= HARDWARE= GPUS= MODEL= EVAL= NEW=1 FROM_RUN=]
 	@$(TUNEBOOK) recipe $(call quote,$(NAME)) $(RUN_OPTIONS)
 recipes: setup ## list the recipes
 	@$(TUNEBOOK) recipes

@@ -11,7 +11,7 @@ from tunebook.paths import ROOT
 # A person's own settings must not reach the commands under test.
 OWN = frozenset(
     """TUNEBOOK_RECIPES TUNEBOOK_SOURCES TUNEBOOK_RUNS DEBUG MAKEFLAGS
-    NAME SET SEED STEPS TIER HARDWARE EVAL NEW RUN ARGS""".split()
+    NAME SET SEED STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN RUN DATA OUT ARGS""".split()
 )
 
 

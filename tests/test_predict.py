@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests import tiny
-from tests.commands import tunebook
+from tunebook import predict as predictions
 from tunebook.console import Console
 from tunebook.dataset import load, read_rows
 from tunebook.errors import InputError
@@ -45,6 +45,19 @@ def finished(folder: Path, model: Path, name: str = "kettlewick-intents") -> Run
     return run
 
 
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer in this process, which has imported torch once; the killed prediction is a real child."""
+
+    def answer(script: str, words: list[str], console: Console, log: Path, events: Path, **rest: Any) -> None:
+        assert script == "run_prediction.py"
+        log.touch()
+        run, data, out = map(Path, words)
+        predictions.answer_rows(Run(run), data, out, events)
+
+    monkeypatch.setattr(predictions, "follow", answer)
+
+
 def write_jsonl(path: Path, rows: list[Any]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -54,7 +67,9 @@ def new_rows(count: int = ROWS) -> list[dict[str, Any]]:
     return [{"number": i, "text": f"{TEXTS[i % 3]} Ticket {i}.", "tags": ["a", i]} for i in range(count)]
 
 
-def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(model: Path, tmp_path: Path) -> None:
+def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, data = finished(tmp_path, model), write_jsonl(tmp_path / "new.jsonl", new_rows())
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     assert predict(str(run.folder), data, whole, Console()) == 0
@@ -72,9 +87,8 @@ def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(model: Path, 
     assert 0 < done < ROWS
     with (tmp_path / "out.jsonl.partial").open("ab") as file:
         file.write(b'{"number": 96, "text": "a torn li')
-    result = tunebook("predict", str(run.folder), str(data), str(out))
-    assert result.returncode == 0, result.stderr
-    assert f"going on after row {done}" in result.stdout
+    assert predict(str(run.folder), data, out, Console()) == 0
+    assert f"going on after row {done}" in capsys.readouterr().out
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl"]
 
@@ -128,12 +142,13 @@ def test_rows_are_checked_before_a_model_is_loaded(
 
 def test_a_chat_row_ends_with_the_users_turn(model: Path, tmp_path: Path) -> None:
     run = finished(tmp_path, model, "kettlewick-chat")
-    field = read_json(run / "settings.json")["dataset"]["turns"]
-    turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello."}]
-    data = write_jsonl(tmp_path / "new.jsonl", [{field: turns}])
+    source = load("kettlewick-chat").folder / "source" / "train.jsonl"
+    row = json.loads(source.read_text().splitlines()[0])
+    field = str(load("kettlewick-chat").turns)
+    data = write_jsonl(tmp_path / "new.jsonl", [row])
     with pytest.raises(InputError, match="the last turn must be the user's"):
         predict(str(run.folder), data, tmp_path / "out.jsonl", Console())
-    write_jsonl(data, [{field: [*turns, {"role": "user", "content": "Is door 9 open?"}]}])
+    write_jsonl(data, [{**row, field: row[field][:-1]}])
     assert predict(str(run.folder), data, tmp_path / "out.jsonl", Console()) == 0
     assert "predicted_label" not in read_rows(tmp_path / "out.jsonl")[0]
 

@@ -13,9 +13,11 @@ import pytest
 from tunebook import base_model, hardware, recipes
 from tunebook.check import check_config, check_machine
 from tunebook.errors import InputError, MachineError
+from tunebook.models import weights_hash
 from tunebook.paths import ROOT
 from tunebook.recipes import Recipe
 from tunebook.resolve import Options, digest, merge, model_table, parse_set, resolve
+from tunebook.run import Run, write_json
 
 OVERLAYS = sorted(path.stem for path in (ROOT / "hardware").glob("*.yaml"))
 RECIPE = """\
@@ -480,3 +482,65 @@ def test_the_same_value_said_in_another_way_is_the_same_run(make: Make) -> None:
 def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": {"c": 2, "d": 3}}) == digest({"b": {"d": 3, "c": 2}, "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+# Going on from an adapter
+
+
+def earlier(folder: Path, base: str = "Qwen/Qwen3-1.7B", **shape: Any) -> Run:
+    run = Run(folder / "earlier")
+    (run / "model").mkdir(parents=True)
+    write_json(
+        run / "model" / "adapter_config.json", {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, **shape}
+    )
+    (run / "model" / "adapter_model.safetensors").write_bytes(b"weights")
+    (run / "config.yaml").write_text(f"base_model: {base}\n")
+    run.mark("train", "done")
+    return run
+
+
+ADAPTER = RECIPE + "adapter: lora\nlora_r: 8\nlora_alpha: 16\n"
+
+
+def test_from_run_starts_from_its_adapter_and_makes_another_run(make: Make, tmp_path: Path) -> None:
+    recipe, run = make(ADAPTER), earlier(tmp_path)
+    options = Options(tier="real", from_run=str(run.folder))
+    resolved = resolve(recipe, options)
+    assert resolved.config["lora_model_dir"] == str(run.folder / "model")
+    assert resolved.identity["from_run"] != resolve(recipe, Options(tier="real")).identity.get("from_run")
+    first = digest(resolved.identity)
+    (run / "model" / "adapter_model.safetensors").write_bytes(b"other weights")
+    weights_hash.cache_clear()
+    assert digest(resolve(recipe, options).identity) != first
+
+
+@pytest.mark.parametrize(
+    ("shape", "base", "recipe", "said"),
+    [
+        ({"r": 16}, "Qwen/Qwen3-1.7B", ADAPTER, r"FROM_RUN: lora_r: .*earlier has 16 \(got 8\)"),
+        ({}, "Qwen/Qwen3-8B", ADAPTER, r"FROM_RUN: base_model: .*Qwen3-8B"),
+        ({}, "Qwen/Qwen3-1.7B", RECIPE, "this recipe tunes all weights"),
+    ],
+)
+def test_from_run_of_another_kind_is_refused(
+    shape: dict[str, Any], base: str, recipe: str, said: str, make: Make, tmp_path: Path
+) -> None:
+    run = earlier(tmp_path, base, **shape)
+    with pytest.raises(InputError, match=said):
+        resolve(make(recipe), Options(tier="real", from_run=str(run.folder)))
+
+
+def test_from_run_needs_a_trained_adapter(make: Make, tmp_path: Path) -> None:
+    run = earlier(tmp_path)
+    run.forget("train")
+    with pytest.raises(InputError, match="has no trained adapter"):
+        resolve(make(ADAPTER), Options(tier="real", from_run=str(run.folder)))
+    with pytest.raises(InputError, match="RUN: no run at 'nowhere'"):
+        resolve(make(ADAPTER), Options(tier="real", from_run="nowhere"))
+
+
+def test_a_missing_file_of_a_mixture_is_refused(make: Make) -> None:
+    more = "  - path: datasets/none/rows/train.jsonl\n    type: chat_template\n"
+    recipe = make(RECIPE.replace("sequence_len", more + "sequence_len", 1))
+    with pytest.raises(InputError, match=r"recipe.yaml:6: datasets\[1\].path: no such file"):
+        check_config(resolve(recipe, Options(tier="real")))

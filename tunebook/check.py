@@ -21,7 +21,7 @@ from tunebook import hardware
 from tunebook.console import Console
 from tunebook.dataset import load as load_dataset
 from tunebook.errors import GOOD, InputError, MachineError, Problem, raise_all
-from tunebook.paths import child_environment, runs_folder
+from tunebook.paths import ROOT, child_environment, runs_folder
 from tunebook.recipes import Recipe, load
 from tunebook.render import render_all
 from tunebook.resolve import Options, Resolved, resolve
@@ -56,6 +56,17 @@ def check_config(resolved: Resolved) -> None:
                     recipe.file,
                     recipe.lines.get(("test_datasets", index, "path")),
                     f"test_datasets[{index}].path",
+                )
+            )
+    for index, entry in enumerate(config.get("datasets") or []):
+        path = Path(str(entry.get("path")))
+        if index and path.suffix in (".jsonl", ".json", ".parquet", ".csv") and not (ROOT / path).is_file():
+            problems.append(
+                Problem(
+                    f"no such file: {path}. Rows of another dataset here are made by `make data`.",
+                    recipe.file,
+                    recipe.lines.get(("datasets", index, "path")),
+                    f"datasets[{index}].path",
                 )
             )
     machine = resolved.overlay.machine if resolved.overlay else None

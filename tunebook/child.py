@@ -125,9 +125,16 @@ def _last_error(log: Path, start: int) -> str | None:
     with log.open("rb") as file:
         file.seek(start)
         lines = [line.decode("utf-8", "replace") for line in deque(file, maxlen=600)]
-    for line in reversed(lines):
-        if re.match(r"^(\[rank\d+\]: ?)?(\w+\.)*\w*(Error|Exception|Interrupt)\b", line):
-            if "ChildFailedError" not in line and "SignalException" not in line:
-                return line.strip()
-    found = re.search(r"rank\s*: (\d+) \(local_rank: \d+\)\n\s*exitcode\s*: (-?\d+)", "".join(lines))
+    errors = [
+        line.strip()
+        for line in lines
+        if re.match(r"^(\[rank\d+\]: ?)?(\w+\.)*\w*(Error|Exception|Interrupt)\b", line)
+        and not re.search("ChildFailedError|SignalException", line)
+    ]
+    # A lost process is the cause; that the others then lose their connection is not.
+    errors.sort(key=lambda line: line.startswith("ChildProcessError"))
+    if errors:
+        return errors[-1]
+    cause = "".join(lines).rpartition("Root Cause")[2]  # the others, stopped after it, are listed as well
+    found = re.search(r"rank\s*: (\d+) \(local_rank: \d+\)\n\s*exitcode\s*: (-?\d+)", cause)
     return f"process {found[1]} {describe(int(found[2]))}" if found else None

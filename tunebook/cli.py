@@ -39,13 +39,14 @@ def recipe(
     model: Model = None,
     eval_: Evaluation = "default",
     new: Annotated[bool, typer.Option("--new", help="run again even if finished")] = False,
+    from_run: Annotated[str | None, typer.Option(help="a run whose adapter to go on from")] = None,
 ) -> None:
     """Check, prepare, train, evaluate and report one recipe; goes on where it was stopped."""
     from tunebook.console import Console
     from tunebook.recipe import run_recipe
     from tunebook.resolve import Options
 
-    options = Options(tier, hardware, gpus, model, set_, seed, steps, eval_, new)
+    options = Options(tier, hardware, gpus, model, set_, seed, steps, eval_, new, from_run)
     raise typer.Exit(run_recipe(name, options, Console()))
 
 

@@ -7,15 +7,11 @@ Reads `config.yaml`, `settings.json`, `data/` and `model/` of the run folder; wr
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib.metadata
 import json
 import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -23,95 +19,13 @@ from tunebook import jobs, metrics
 from tunebook.contenders import PLAIN, JobMaker, Way, base_ways, choose_shots, linear_svm, text_job
 from tunebook.dataset import Dataset, Row, read_rows, write_rows
 from tunebook.jobs import ALONE, Job, Record
+from tunebook.models import Models
 from tunebook.paths import ROOT
 from tunebook.prompt import PromptEncoder
 from tunebook.ranks import Ranks
 from tunebook.rules import rules_met
 from tunebook.run import Run, write_json
 from tunebook.suite import Suite
-
-
-@functools.cache
-def weights_hash(folder: Path) -> str:
-    """Return the SHA-256 over the weight files and adapter config of a model folder."""
-    total = hashlib.sha256()
-    files = [*folder.glob("*.safetensors"), *folder.glob("adapter_config.json")]
-    for path in sorted(files):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
-
-
-class Models:
-    """Loads the base and the tuned model, each at most once and only when a job needs it."""
-
-    def __init__(self, config: dict[str, Any], model_folder: Path, here: Ranks) -> None:
-        import torch
-        from transformers import AutoTokenizer
-
-        self.config, self.tuned_folder = config, model_folder
-        self.tokenizer = AutoTokenizer.from_pretrained(model_folder)
-        cuda = torch.cuda.is_available()
-        self.device = f"cuda:{here.local}" if cuda else "cpu"
-        bf16 = config.get("bf16")
-        if bf16 == "auto":
-            bf16 = cuda and torch.cuda.is_bf16_supported()
-        self.dtype = torch.bfloat16 if bf16 else torch.float32
-        # Ranking labels needs a mask of its own, which flash attention does not take.
-        wanted = config.get("attn_implementation")
-        self.attention = wanted if wanted in ("eager", "sdpa") else "sdpa"
-        self._open: dict[str, Any] = {}
-
-    def fingerprint(self, name: str) -> dict[str, Any]:
-        """Return what decides the results of `name` ("base" or "tuned") beside the prompts."""
-        base = Path(self.config["base_model"])
-        facts: dict[str, Any] = {
-            "base": weights_hash(base) if base.is_dir() else str(base),
-            "revision": self.config.get("revision_of_model"),
-            "dtype": str(self.dtype),
-            "attention": self.attention,
-            "device": self.device.partition(":")[0],
-            "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "peft")},
-        }
-        if name != "base":
-            facts["tuned"] = weights_hash(self.tuned_folder)
-        return facts
-
-    def _load_base(self) -> Any:
-        from transformers import AutoModelForCausalLM
-
-        return AutoModelForCausalLM.from_pretrained(
-            self.config["base_model"],
-            revision=self.config.get("revision_of_model", "main"),
-            dtype=self.dtype,
-            attn_implementation=self.attention,
-            device_map={"": self.device},
-        )
-
-    def open(self, name: str) -> Any:
-        """Return the TokenLM called `name`: base, unmerged (the adapter beside its base) or tuned."""
-        if name not in self._open:
-            from peft import PeftModel
-            from transformers import AutoModelForCausalLM
-
-            from tunebook.lm import TokenLM
-
-            self._open.clear()
-            if name == "base":
-                model = self._load_base()
-            elif not self.config.get("adapter"):
-                model = AutoModelForCausalLM.from_pretrained(
-                    self.tuned_folder,
-                    dtype=self.dtype,
-                    attn_implementation=self.attention,
-                    device_map={"": self.device},
-                )
-            else:
-                model = PeftModel.from_pretrained(self._load_base(), str(self.tuned_folder))
-                if name == "tuned":
-                    model = model.merge_and_unload()
-            self._open[name] = TokenLM(model, self.tokenizer)
-        return self._open[name]
 
 
 class Evaluation:
@@ -224,7 +138,8 @@ class Evaluation:
 
     def agreement(self) -> float | None:
         """Return the share of equal tokens between the unmerged and the merged adapter's answers."""
-        if not self.models.config.get("adapter") or not self.suite.agreement_rows:
+        merged_once = self.models.config.get("adapter") and not self.models.quantised
+        if not merged_once or not self.suite.agreement_rows:
             return None
         rows = self.sample(self.rows["dev"], self.suite.agreement_rows)
         same = total = 0

@@ -24,7 +24,7 @@ from tunebook.child import ChildError, follow
 from tunebook.console import Console
 from tunebook.dataset import Dataset, Row
 from tunebook.errors import GOOD, InputError, Problem, TunebookError, raise_all
-from tunebook.evaluate import Models, weights_hash
+from tunebook.models import Models, weights_hash
 from tunebook.paths import show
 from tunebook.prompt import Messages, PromptEncoder
 from tunebook.ranks import ranks

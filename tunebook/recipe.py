@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import sys
 import time
@@ -16,7 +17,7 @@ from tunebook.console import Console
 from tunebook.dataset import Dataset, Row, write_rows
 from tunebook.dataset import load as load_dataset
 from tunebook.errors import GATE_FAILED, GOOD
-from tunebook.paths import show
+from tunebook.paths import ROOT, show
 from tunebook.recipes import load
 from tunebook.render import render_all
 from tunebook.report import show_verdict, write_report
@@ -75,6 +76,7 @@ def run_recipe(name: str, options: Options, console: Console) -> int:
     check.check_machine(resolved)
     rows = prepare_rows(resolved, dataset)
     identity = {**resolved.identity, "tier": resolved.tier, "lock": manifest.lock_hash(), "rows": rows}
+    identity["more_rows"] = _more_rows(resolved.config)
     run = pick(name, digest(identity)[:10], options.new)
     evaluation = digest({"suite": settings.model_dump(), "dataset": _asked(dataset)})
     with run.locked():
@@ -104,6 +106,12 @@ def run_recipe(name: str, options: Options, console: Console) -> int:
         with console.timed(run, "report") as words:
             words.append(show(write_report(run)))
         return _verdict(run, console)
+
+
+def _more_rows(config: dict[str, Any]) -> dict[str, str]:
+    """Return the hash of every further local file under `datasets:`, which is trained on as it is."""
+    paths = [ROOT / str(entry.get("path")) for entry in config["datasets"][1:]]
+    return {show(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
 def _asked(dataset: Dataset) -> dict[str, Any]:

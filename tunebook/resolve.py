@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tunebook import base_model, hardware
+from tunebook.continued import continued
 from tunebook.errors import InputError, Problem, raise_all
 from tunebook.keys import check_keys, schema
 from tunebook.paths import ROOT, show
@@ -40,6 +41,7 @@ class Options:
     steps: int | None = None
     eval: Literal["quick", "default", "full"] = "default"
     new: bool = False
+    from_run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,9 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     final["plugins"] = list(dict.fromkeys([*final.get("plugins", []), PROGRESS_PLUGIN]))
     if final["base_model"] == base_model.NAME and tier == "trial":
         final["base_model"] = str(base_model.ensure())
+    if options.from_run is not None:
+        keys, identity["from_run"] = continued(final, options.from_run)
+        final |= keys
     changed = sorted(key for key in final if final[key] != recipe.config.get(key))
     return Resolved(recipe, tier, overlay, world, final, identity, changed)
 

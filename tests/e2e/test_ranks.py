@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,15 +26,32 @@ from tunebook.run import Run, read_json
 from tunebook.train import run_child
 
 pytestmark = pytest.mark.slow
-SET = """bf16=false evals_per_epoch=null saves_per_epoch=null eval_strategy=epoch save_strategy=no
-warmup_ratio=0 learning_rate=0.002 plugins=[tests.cpu_ranks.CPURanks]"""
-FSDP2 = """ fsdp_version=2 fsdp_config.auto_wrap_policy=TRANSFORMER_BASED_WRAP
-fsdp_config.transformer_layer_cls_to_wrap=LlamaDecoderLayer fsdp_config.state_dict_type=FULL_STATE_DICT
-fsdp_config.reshard_after_forward=true fsdp_config.offload_params=false
-fsdp_config.cpu_ram_efficient_loading=false"""
+CONFIG: dict[str, Any] = {
+    "num_epochs": 1,
+    "evals_per_epoch": None,
+    "saves_per_epoch": None,
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "warmup_ratio": 0,
+    "learning_rate": 0.002,
+    "bf16": False,
+    "eval_batch_size": 8,
+}
+FSDP2 = {
+    "fsdp_version": 2,
+    "fsdp_config": {
+        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "transformer_layer_cls_to_wrap": "LlamaDecoderLayer",
+        "state_dict_type": "FULL_STATE_DICT",
+        "reshard_after_forward": True,
+        "offload_params": False,
+        "cpu_ram_efficient_loading": False,
+    },
+}
 TRAIN_ONLY = """
 import sys
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, "scripts")
 from run_training import train
 from tunebook.run import Run
@@ -45,6 +63,7 @@ for run in map(Path, sys.argv[1:]):
 LAUNCH = """
 import sys
 from pathlib import Path
+from typing import Any
 from tunebook.train import Console, Run, TunebookError, run_child
 try:
     run_child(Run(Path(sys.argv[1])), train=True, evaluate=False, console=Console())
@@ -68,17 +87,20 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tmp_path_factory.mktemp("tiny"))
 
 
-def prepare(folder: Path, base: Path, name: str, world: int, settings: str = "", rows: int = 32) -> Run:
-    """Make the run folder of four steps of eight rows; `world` processes share them."""
+def prepare(
+    folder: Path, base: Path, name: str, world: int, more: dict[str, Any] | None = None, rows: int = 32
+) -> Run:
+    """Make the run folder of steps of eight rows, which `world` processes share."""
     batch = f"micro_batch_size=4 gradient_accumulation_steps={2 // world}"
-    options = Options("trial", "cpu", set=f"base_model={base} {batch} {SET}{settings}", eval="quick")
     recipe = recipes.load(name)
     dataset = load(str(load(recipe.dataset).stand_in))
+    options = Options("trial", "cpu", set=f"base_model={base} {batch}", eval="quick")
     resolved = dataclasses.replace(resolve(recipe, options), world=world)
-    resolved.config.update(num_epochs=1)
+    resolved.config.update(CONFIG | (more or {}))
+    resolved.config["plugins"].append("tests.cpu_ranks.CPURanks")
     run = Run(folder / f"{name}-{world}")
     split = prepare_rows(resolved, dataset)
-    for part, count in (("train", rows), ("dev", 24), ("test", 24)):
+    for part, count in (("train", rows), ("dev", 32), ("test", 32)):
         write_rows(run / "data" / f"{part}.jsonl", split[part][:count])
     write_inputs(run, resolved, dataset, suite.load(recipe, dataset.task, "trial", "quick"), "")
     return run
@@ -94,7 +116,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> dict[str, R
         "full": prepare(folder, base, "classify-full", 1),
         "fsdp2": prepare(folder, base, "classify-full", 2, FSDP2),
     }
-    single = [sys.executable, "-c", TRAIN_ONLY, str(runs["lora"].folder), str(runs["full"].folder)]
+    start = {"lora_model_dir": str(runs["lora"] / "model")}
+    runs["continued"] = prepare(folder / "continued", base, "classify-lora", 1, start)
+    alone = [str(runs[name].folder) for name in ("lora", "full", "continued")]
+    single = [sys.executable, "-c", TRAIN_ONLY, *alone]
     result = subprocess.run(single, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
     for name in ("ddp", "fsdp2"):
@@ -112,7 +137,7 @@ def test_two_processes_train_as_one_with_two_accumulated_batches(
     one: str, two: str, trained: dict[str, Run]
 ) -> None:
     expected = losses(trained[one])
-    assert len(expected) == 4 + 1 + 4
+    assert len(expected) == 4 + 2 + 4
     assert losses(trained[two]) == pytest.approx(expected, rel=1e-3)
     assert expected[0] != pytest.approx(expected[3], rel=1e-3), "it learned, so that losses can differ"
 
@@ -127,7 +152,8 @@ def test_fsdp2_shards_and_ddp_does_not(name: str, share: float, trained: dict[st
 def test_rows_are_tokenised_once_before_the_launch(trained: dict[str, Run]) -> None:
     log = trained["ddp"].log.read_text()
     launch = log.index("Loading prepared dataset")
-    assert "Saving prepared dataset" in log[:launch] and "Saving prepared dataset" not in log[launch:]
+    assert "Unable to find prepared dataset" in log[:launch]
+    assert "Unable to find prepared dataset" not in log[launch:]
 
 
 @pytest.mark.parametrize(("one", "two"), [("lora", "ddp"), ("full", "fsdp2")])
@@ -139,18 +165,19 @@ def test_what_two_processes_saved_scores_like_what_one_saved(
     from transformers import AutoModelForCausalLM
 
     ids = torch.tensor([tiny.tokenizer()("The burrow door is stuck again, what shall I do?")["input_ids"]])
-    found = []
+    models = [AutoModelForCausalLM.from_pretrained(base)]
     for run in (trained[one], trained[two]):
         if one == "lora":
-            model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), run / "model")
+            models.append(
+                PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), run / "model")
+            )
         else:
-            model = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
-        with torch.no_grad():
-            found.append(model.eval()(ids, labels=ids).loss.item())
-    assert found[1] == pytest.approx(found[0], rel=1e-3)
+            models.append(AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32))
     with torch.no_grad():
-        untrained = AutoModelForCausalLM.from_pretrained(base)(ids, labels=ids).loss.item()
-    assert found[0] != pytest.approx(untrained, rel=1e-3)
+        before, single, double = (model.eval()(ids).logits for model in models)
+    moved = (single - before).abs().max()
+    assert moved > 0.01
+    assert (double - single).abs().max() < 0.01 * moved
 
 
 def test_evaluation_by_two_processes_is_that_of_one(trained: dict[str, Run], tmp_path: Path) -> None:
@@ -167,6 +194,14 @@ def test_evaluation_by_two_processes_is_that_of_one(trained: dict[str, Run], tmp
         assert read_rows(one / "eval" / "answers" / name) == read_rows(two / "eval" / "answers" / name), name
     parts = {path.name for path in (two / "eval" / "jobs").iterdir()}
     assert {"tuned.dev.generate.0.jsonl", "tuned.dev.generate.1.jsonl"} <= parts
+
+
+def test_training_goes_on_from_an_adapter(trained: dict[str, Run]) -> None:
+    """What `FROM_RUN=` sets: the first evaluation is the last one of the run before."""
+    logs = [read_json(trained[name] / "train" / "history.json")["log"] for name in ("lora", "continued")]
+    before, after = ([entry["eval_loss"] for entry in log if "eval_loss" in entry] for log in logs)
+    assert after[0] == pytest.approx(before[-1], rel=1e-4)
+    assert after[-1] < before[-1] < before[0]
 
 
 def test_a_killed_process_ends_the_run(base: Path, tmp_path: Path) -> None:

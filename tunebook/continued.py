@@ -1,0 +1,48 @@
+"""`FROM_RUN=`: go on from the adapter of an earlier run, through Axolotl's `lora_model_dir`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from tunebook.errors import InputError, Problem, raise_all
+from tunebook.models import weights_hash
+from tunebook.paths import show
+from tunebook.run import find, read_json
+
+# Key of Axolotl's config: key of PEFT's adapter_config.json, which governs a loaded adapter.
+SHAPE = {"lora_r": "r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout"}
+
+
+def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
+    """Return the keys that start `config` from the adapter of the run `text`, and the adapter's hash.
+
+    Raises:
+        InputError: no such run, one without an adapter, or of another base or another shape, which
+            Axolotl would load all the same and train something else than the config says.
+    """
+    run = find(text)
+    adapter = read_json(run / "model" / "adapter_config.json")
+    if not run.done("train") or adapter is None:
+        raise InputError(f"FROM_RUN: {show(run.folder)} has no trained adapter to go on from.")
+    if not config.get("adapter"):
+        raise InputError(
+            "FROM_RUN: goes on from an adapter, and this recipe tunes all weights. "
+            f'SET="base_model={show(run / "model")}" takes a fully tuned model as the base.'
+        )
+    before = yaml.safe_load((run / "config.yaml").read_text())
+    pairs = {"base_model": (config.get("base_model"), before["base_model"])}
+    pairs |= {key: (config.get(key), adapter.get(saved)) for key, saved in SHAPE.items()}
+    raise_all(
+        [
+            Problem(
+                f"{show(run.folder)} has {theirs!r} (got {ours!r}); both must be the same.",
+                "FROM_RUN",
+                key=key,
+            )
+            for key, (ours, theirs) in pairs.items()
+            if (ours or 0) != (theirs or 0)
+        ]
+    )
+    return {"lora_model_dir": str(run / "model")}, weights_hash(run / "model")
