@@ -73,12 +73,14 @@ def main(argv: list[str] | None = None) -> int:
     from tunebook.train import finish_training, usage
 
     run, here = Run(options.run.resolve()), ranks()
-    if options.tokenise and tokenise(run.folder):
-        return 1
+    if options.tokenise:
+        with run.stage("tokenise"):
+            if tokenise(run.folder):
+                raise SystemExit(1)  # a plain return would mark the stage done
     if options.train:
         with run.stage("train") if here.first else contextlib.nullcontext():
             if train(run.folder):
-                raise SystemExit(1)  # a plain return would mark the stage done
+                raise SystemExit(1)
             if here.first:
                 finish_training(run)
     if options.evaluate:

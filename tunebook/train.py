@@ -40,7 +40,8 @@ def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
     settings = read_json(run / "settings.json")
     world = settings["world"]
     both = [("run_training.py", ["--train"] * train + ["--evaluate"] * evaluate, 1)]
-    apart = [("run_training.py", ["--tokenise"], 1), ("run_training.py", ["--train"], world)] * train
+    apart = [("run_training.py", ["--tokenise"], 1)] * (train and not run.done("tokenise"))
+    apart += [("run_training.py", ["--train"], world)] * train
     apart += [("run_evaluation.py", [], world)] * evaluate
     try:
         for script, flags, processes in both if world == 1 else apart:
