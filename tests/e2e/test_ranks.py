@@ -36,6 +36,7 @@ CONFIG: dict[str, Any] = {
     "learning_rate": 0.002,
     "bf16": False,
     "eval_batch_size": 8,
+    "peft_layers_to_transform": None,
 }
 FSDP2 = {
     "fsdp_version": 2,

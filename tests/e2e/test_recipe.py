@@ -29,7 +29,7 @@ class Runner:
         self.env = {**os.environ, "TUNEBOOK_RUNS": str(self.runs)}
 
     def command(self, *extra: str) -> list[str]:
-        settings = f"base_model={self.base} learning_rate=0.02 {SHORT}"
+        settings = f"base_model={self.base} peft_layers_to_transform=null learning_rate=0.02 {SHORT}"
         start = [sys.executable, "-m", "tunebook.cli", "recipe", "classify-lora", "--tier", "trial"]
         return [*start, "--hardware", "cpu", "--steps", "20", "--set", settings, "--eval", "quick", *extra]
 
