@@ -15,15 +15,17 @@ OWN = frozenset(
 )
 
 
-def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: list[str], environment: dict[str, str], timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if key not in OWN}
     kept |= {"COLUMNS": "200", **environment}
-    return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=timeout)
 
 
-def tunebook(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def tunebook(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `tunebook WORDS` with variables added to the environment."""
-    return _run([sys.executable, "-m", "tunebook.cli", *words], environment)
+    return _run([sys.executable, "-m", "tunebook.cli", *words], environment, timeout)
 
 
 def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

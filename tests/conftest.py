@@ -13,6 +13,13 @@ from tunebook.report import write_report
 from tunebook.run import Run
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the files with slow tests first, after the shuffle, so that no worker is left alone with one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def handmade(tmp_path: Path) -> Callable[..., Run]:
     """Make a hand-made run, compared; takes what `tests.helpers.make_run` takes."""
@@ -25,7 +32,7 @@ def handmade(tmp_path: Path) -> Callable[..., Run]:
     return make
 
 
-@pytest.fixture(scope="session", params=["classification", "chat"])
+@pytest.fixture(scope="session", params=["classification", "qa", "chat"])
 def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A hand-made run with its report, one a task; made once, so not to be changed."""
     run = make_run(tmp_path_factory.mktemp(request.param), request.param)

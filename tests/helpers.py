@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.dataset import write_rows
+from tunebook.metrics import squad
 from tunebook.run import Run, write_json
 
 LABELS = ["acorn", "beech", "cedar"]
@@ -13,9 +14,11 @@ SCRIPT = "<script>alert(1)</script>"
 IMAGE = '<img src="http://elsewhere.invalid/x.png">'
 CONTENDERS = {
     "classification": ["base_generate_0", "base_rank_k", "tuned", "svm"],
+    "qa": ["base_generate_0", "base_generate_k", "tuned"],
     "chat": ["base_generate_0", "base_generate_k", "tuned"],
 }
-BASELINE = {"classification": "base_rank_k", "chat": "base_generate_k"}
+BASELINE = {"classification": "base_rank_k", "qa": "base_generate_k", "chat": "base_generate_k"}
+PRIMARY = {"classification": "accuracy", "qa": "f1", "chat": "loss"}
 
 
 def _label_record(name: str, index: int, gold: str) -> dict[str, Any]:
@@ -30,7 +33,17 @@ def _label_record(name: str, index: int, gold: str) -> dict[str, Any]:
     return {"answer": said, "label": said}
 
 
-def _chat_record(name: str, index: int) -> dict[str, Any]:
+def _qa_record(name: str, index: int, gold: str) -> dict[str, Any]:
+    """Every fifth question has no answer; the tuned model is wrong once, too long on the even ones."""
+    golds = [] if index % 5 == 4 else [gold]
+    right = index and (name == "tuned" or index % 4 == 1)
+    said = SCRIPT if not right else f"{gold} more" if index % 2 == 0 else gold
+    if right and not golds:
+        said = "Not here."
+    return {"answer": said, "stopped": True, **squad(golds, said, "Not here.")}
+
+
+def _chat_record(name: str, index: int, gold: str) -> dict[str, Any]:
     tuned = name == "tuned"
     record: dict[str, Any] = {"loss": (1.0 if tuned else 2.0) + index / 100 + len(name) / 1000}
     if index % 2 == 0:  # answers are generated for some of the rows only
@@ -40,12 +53,15 @@ def _chat_record(name: str, index: int) -> dict[str, Any]:
     return record
 
 
+RECORD = {"classification": _label_record, "qa": _qa_record, "chat": _chat_record}
+
+
 def make_run(folder: Path, task: str = "classification", groups: int = 10, retention: bool = True) -> Run:
     """Write a run of `groups` groups of two rows to `folder`, on which the tuned model is clearly better."""
-    run, chat = Run(folder), task == "chat"
+    run, labels = Run(folder), LABELS if task == "classification" else []
     rows = []
     for index in range(2 * groups):
-        gold = f"Answer {index}." if chat else LABELS[index % 3]
+        gold = LABELS[index % 3] if labels else f"answer {index}"
         asked = {"role": "user", "content": IMAGE if index == 0 else f"Question {index}?"}
         rows.append(
             {
@@ -61,18 +77,18 @@ def make_run(folder: Path, task: str = "classification", groups: int = 10, reten
         records = []
         for index, row in enumerate(rows):
             gold = row["gold"]["answer"]
-            made = _chat_record(name, index) if chat else _label_record(name, index, gold)
+            made = RECORD[task](name, index, gold)
             records.append({"id": row["id"], "group": row["group"], "gold": gold, **made})
         write_rows(run / "eval" / "answers" / f"{name}.test.jsonl", records)
     for name, loss in (("base", 1.0), ("tuned", 1.1)) if retention else ():
         passages = [{"id": f"p{i}", "group": f"p{i}", "loss": loss + i / 100} for i in range(5)]
         write_rows(run / "eval" / "answers" / f"{name}.retention.jsonl", passages)
     gates: dict[str, Any] = {"retention_loss": {"increase_at_most": 0.25}}
-    gates |= {"stop_rate": {"at_least": 0.8}} if chat else {"invalid_rate": {"at_most": 0.01}}
-    suite = {"primary": "loss" if chat else "accuracy", "shots": 1, "max_new_tokens": 8, "dev_rows": 4}
+    gates |= {"invalid_rate": {"at_most": 0.01}} if labels else {"stop_rate": {"at_least": 0.8}}
+    suite = {"primary": PRIMARY[task], "shots": 1, "max_new_tokens": 8, "dev_rows": 4}
     suite |= {"generate_rows": None, "agreement_rows": 2, "retention": "general", "gates": gates}
     settings = {"recipe": "handmade-lora", "tier": "trial", "seed": 42}
-    dataset = {"name": "handmade", "task": task, "labels": [] if chat else LABELS}
+    dataset = {"name": "handmade", "task": task, "labels": labels}
     write_json(run / "settings.json", {**settings, "dataset": dataset, "suite": suite})
     tried = {name: 0.25 for name in CONTENDERS[task] if name.startswith("base")}
     choice = {"split": "test", "baseline": BASELINE[task], "contenders": CONTENDERS[task], "dev_rows": 4}

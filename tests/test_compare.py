@@ -113,7 +113,7 @@ def test_retention_gate_without_retention() -> None:
     assert gate({"increase_at_most": 0.25}, None)["passed"] is None
 
 
-@pytest.mark.parametrize("task", ["classification", "chat"])
+@pytest.mark.parametrize("task", CONTENDERS)
 def test_metrics_json_has_the_documented_form(task: str, handmade: Callable[..., Run]) -> None:
     run = handmade(task)
     text = (run / "metrics.json").read_text()
@@ -123,6 +123,7 @@ def test_metrics_json_has_the_documented_form(task: str, handmade: Callable[...,
     assert list(found["contenders"]) == CONTENDERS[task]
     metrics = {
         "classification": {"accuracy", "macro_f1", "invalid_rate", "stop_rate"},
+        "qa": {"f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em", "stop_rate"},
         "chat": {"loss", "chrf", "rules", "stop_rate", "length_ratio"},
     }[task]
     for measures in found["contenders"].values():
@@ -162,6 +163,18 @@ def test_label_numbers_are_those_of_the_answers(handmade: Callable[..., Run]) ->
     assert passed == {"invalid_rate": False, "retention_loss": True}
 
 
+def test_answer_numbers_are_those_of_the_answers(handmade: Callable[..., Run]) -> None:
+    found = read_json(handmade("qa") / "metrics.json")
+    tuned = {name: measure["value"] for name, measure in found["contenders"]["tuned"].items()}
+    # tests/helpers.py: 4 of 20 without an answer; of the others 8 right, 7 with a word too many, 1 wrong.
+    assert tuned["em"] == pytest.approx((4 + 8) / 20)
+    assert tuned["f1"] == pytest.approx((4 + 8 + 7 * 0.8) / 20)
+    assert tuned["has_answer_em"] == pytest.approx(8 / 16)
+    assert tuned["no_answer_em"] == 1
+    assert [found["contenders"]["tuned"][name]["n"] for name in ("has_answer_f1", "no_answer_em")] == [16, 4]
+    assert found["verdict"] == "better"
+
+
 def test_chat_numbers_are_those_of_the_answers(handmade: Callable[..., Run]) -> None:
     found = read_json(handmade("chat") / "metrics.json")
     assert found["verdict"] == "better", "a lower loss is better"
@@ -174,7 +187,7 @@ def test_chat_numbers_are_those_of_the_answers(handmade: Callable[..., Run]) -> 
     assert found["retention"]["rise"] == pytest.approx(1.12 / 1.02 - 1)
 
 
-@pytest.mark.parametrize("task", ["classification", "chat"])
+@pytest.mark.parametrize("task", CONTENDERS)
 def test_the_sentence_names_everybody_and_the_tier(task: str, handmade: Callable[..., Run]) -> None:
     said = read_json(handmade(task) / "metrics.json")["sentence"]
     assert "trial tier" in said

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests import axolotl_rows, tiny
 from tunebook import recipes
@@ -144,6 +146,35 @@ def test_model_keeps_the_contract_for_every_family(tmp_path: Path) -> None:
         encoder = PromptEncoder(tokenizer, told.get("chat_template_kwargs"))
         assert len(axolotl) == len(rows), family
         hold_contract(rows, axolotl, encoder)
+
+
+@pytest.mark.slow
+def test_a_mixture_has_the_rows_that_its_page_says(tmp_path: Path) -> None:
+    """docs/mixing-data.md: intents whole, a quarter of the conversations, the handbook twice."""
+    page = (ROOT / "docs" / "mixing-data.md").read_text()
+    entries = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])["datasets"]
+    sets = {}
+    for entry in entries:
+        name = Path(entry["path"]).parent.parent.name
+        sets[name] = render(load(name), "train")
+        write_rows(tmp_path / entry["path"], sets[name])
+        entry["path"] = str(tmp_path / entry["path"])
+    recipe = recipes.load("classify-lora")
+    config = resolve(recipe, Options("trial", "cpu")).config
+    config = {**config, "datasets": [{**entries[0], "ds_type": "json"}, *entries[1:]], "sequence_len": 1024}
+    (found,) = axolotl_rows.run([axolotl_rows.prepare(config, tmp_path / "job")])
+
+    encoder = PromptEncoder(tiny.tokenizer())
+
+    def whole(row: dict) -> tuple[int, ...]:
+        encoded = encoder.encode(row["messages"])
+        return (*encoded.context, *encoded.answer, encoded.end)
+
+    end = encoder.encode(sets["kettlewick-intents"][0]["messages"]).end
+    seen = Counter(tuple(ids[: len(ids) - ids[::-1].index(end)]) for ids, _ in found)
+    count = {name: sum(seen[whole(row)] for row in rows) for name, rows in sets.items()}
+    assert count == {"kettlewick-intents": 600, "kettlewick-chat": 50, "kettlewick-handbook": 600}
+    assert len(found) == sum(count.values())
 
 
 def test_the_answer_is_what_follows_the_prompt() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,11 @@ import pytest
 
 from tests.commands import tunebook
 from tunebook import dataset, recipes
+from tunebook.check import check_config
 from tunebook.errors import InputError
 from tunebook.keys import check_keys
-from tunebook.paths import ROOT
+from tunebook.paths import ROOT, child_environment
+from tunebook.resolve import Options, resolve
 from tunebook.sources import SPLITS
 from tunebook.yaml_lines import read
 
@@ -114,6 +119,37 @@ def test_it_has_a_trial_and_a_readme(file: Path) -> None:
     readme = file.parent / "README.md"
     assert readme.is_file()
     assert f"NAME={file.parent.name}" in readme.read_text()
+
+
+VALIDATE_ALL = """
+import json, sys
+from tunebook.axolotl_check import validate
+for name, config, machine in json.load(sys.stdin):
+    try:
+        validate(config, machine)
+    except ValueError as error:
+        print(name, error)
+"""
+
+
+@pytest.mark.slow
+def test_axolotl_accepts_every_recipe_on_every_overlay() -> None:
+    """Keys are held by resolve and check_config, what they say together by Axolotl's own validation."""
+    cases = []
+    for name in recipes.names():
+        for overlay in sorted(path.stem for path in (ROOT / "hardware").glob("*.yaml")):
+            if overlay == "cpu":
+                continue
+            resolved = resolve(recipes.load(name), Options("real", overlay), for_this_machine=False)
+            check_config(resolved)
+            assert resolved.overlay and resolved.overlay.machine
+            machine = resolved.overlay.machine.model_dump()
+            cases.append([f"{name} {overlay}", resolved.config, machine])
+    command = [sys.executable, "-c", VALIDATE_ALL]
+    given, environment = json.dumps(cases), child_environment() | {"HF_HUB_OFFLINE": "1"}
+    result = subprocess.run(command, input=given, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert [line for line in result.stdout.splitlines() if "hub" not in line.lower()] == []
 
 
 @each_trial

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import IMAGE, SCRIPT
+from tests.helpers import CONTENDERS, IMAGE, SCRIPT
 from tunebook.report import SHOWN, write_report
 from tunebook.run import Run, read_json
 
@@ -44,7 +44,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._open in ("td", "th"):
-            self._table[-1][-1] += data
+            self._table[-1][-1] += data.replace("\u00a0", " ")
         if self._open == "style":
             self.style += data
         elif self._open != "script":
@@ -156,7 +156,7 @@ def test_not_measured_is_said(handmade: Callable[..., Run]) -> None:
             assert row.count("-") == (2 if ranked else 0), "invalid and stop rate of what generates nothing"
 
 
-@pytest.mark.parametrize("task", ["classification", "chat"])
+@pytest.mark.parametrize("task", CONTENDERS)
 def test_answers_are_shown_side_by_side(task: str, handmade: Callable[..., Run]) -> None:
     run = handmade(task, groups=30)
     write_report(run)

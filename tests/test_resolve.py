@@ -420,6 +420,7 @@ def test_an_unknown_model_is_refused_with_what_is_close(make: Make) -> None:
         ("attn_implementation=flash_attention_2", "t4-16gb", "attn_implementation"),
         ("attn_implementation=flash_attention_3", "80gb", "attn_implementation"),
         ("adapter=null", "t4-16gb", "adapter"),
+        ("adapter=null plugins=[tunebook.plugins.Float32Weights]", "t4-16gb", ""),
         ("fp8=true", "24gb", "fp8"),
         ("", "t4-16gb", ""),
         ("attn_implementation=flash_attention_2", "24gb", ""),

@@ -145,9 +145,10 @@ def too_much(config: dict[str, Any], capability: float) -> dict[str, str]:
         for key in ("bf16", "tf32"):
             if config.get(key) is True:
                 found[key] = f"needs compute capability {AMPERE}; use fp16: true and {key}: false."
-        if not config.get("adapter") and config.get("fp16"):
-            found["adapter"] = "full tuning in fp16 cannot scale its gradients; tune an adapter, or rent a "
-            found["adapter"] += "card with bf16."
+        masters = "tunebook.plugins.Float32Weights" in config.get("plugins", [])
+        if not config.get("adapter") and config.get("fp16") and not masters:
+            found["adapter"] = "full tuning of fp16 weights cannot scale its gradients; add the plugin "
+            found["adapter"] += "tunebook.plugins.Float32Weights, or tune an adapter."
     needed = {"flash_attention_2": AMPERE, "flash_attention_3": 9.0}.get(
         config.get("attn_implementation", "")
     )

@@ -86,7 +86,9 @@ def _loss_curve(history: dict[str, Any]) -> str:
         margin={"l": 50, "r": 10, "t": 10, "b": 40},
         legend={"orientation": "h", "y": 1.12},
     )
-    return figure.to_html(full_html=False, include_plotlyjs=True, config={"responsive": True})
+    # The tool bar would lie over the legend on a phone.
+    config = {"responsive": True, "displayModeBar": False}
+    return figure.to_html(full_html=False, include_plotlyjs=True, config=config)
 
 
 def side_by_side(run: Run, measured: dict[str, Any]) -> list[dict[str, str]]:

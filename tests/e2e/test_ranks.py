@@ -52,7 +52,6 @@ FSDP2 = {
 TRAIN_ONLY = """
 import sys
 from pathlib import Path
-from typing import Any
 sys.path.insert(0, "scripts")
 from run_training import train
 from tunebook.run import Run
@@ -64,8 +63,10 @@ for run in map(Path, sys.argv[1:]):
 LAUNCH = """
 import sys
 from pathlib import Path
-from typing import Any
-from tunebook.train import Console, Run, TunebookError, run_child
+from tunebook.console import Console
+from tunebook.errors import TunebookError
+from tunebook.run import Run
+from tunebook.train import run_child
 try:
     run_child(Run(Path(sys.argv[1])), train=True, evaluate=False, console=Console())
 except TunebookError as error:
@@ -209,14 +210,8 @@ def test_training_goes_on_from_an_adapter(trained: dict[str, Run]) -> None:
 def test_a_killed_process_ends_the_run(base: Path, tmp_path: Path) -> None:
     run = prepare(tmp_path, base, "classify-lora", 2, rows=600)
     run.mark("tokenise", "done")
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom tunebook.train import *\nfrom tunebook.errors import *\n"
-    )
-    code += "try:\n    run_child(Run(Path(sys.argv[1])), True, False, Console())\n"
-    code += "except TunebookError as error:\n    print(error)\n    sys.exit(error.code)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(run.folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", LAUNCH, str(run.folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     events = run / "events.jsonl"
     while not events.is_file() or '"train"' not in events.read_text():
         assert process.poll() is None, run.log.read_text()[-3000:]

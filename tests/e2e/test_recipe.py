@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
+from tunebook.paths import ROOT
 from tunebook.run import read_json
 
 pytestmark = pytest.mark.slow
@@ -130,17 +132,26 @@ def test_kill_in_evaluation(undisturbed: Runner, base: Path, tmp_path: Path) -> 
 
 
 def test_whole_trial_path_shortened(tmp_path: Path) -> None:
-    """classify-lora on the real trial model: 40 steps, everything evaluated."""
-    env = {**os.environ, "TUNEBOOK_RUNS": str(tmp_path / "runs")}
+    """classify-lora on the real trial model: fewer steps and rows, everything evaluated."""
+    folder = shutil.copytree(ROOT / "recipes" / "classify-lora", tmp_path / "recipes" / "classify-lora")
+    trial = folder / "trial.yaml"
+    rows = "rows: {train: 600, dev: 120, test: 300}"
+    assert rows in trial.read_text()
+    trial.write_text(trial.read_text().replace(rows, "rows: {train: 240, dev: 48, test: 100}"))
+    env = {
+        **os.environ,
+        "TUNEBOOK_RUNS": str(tmp_path / "runs"),
+        "TUNEBOOK_RECIPES": str(tmp_path / "recipes"),
+    }
     command = [sys.executable, "-m", "tunebook.cli", "recipe", "classify-lora", "--tier", "trial"]
-    settings = ["--steps", "40", "--hardware", "cpu", "--set", SHORT.replace("save_steps=5", "save_steps=40")]
+    settings = ["--steps", "30", "--hardware", "cpu", "--set", SHORT.replace("save_steps=5", "save_steps=30")]
     result = subprocess.run([*command, *settings], env=env, capture_output=True, text=True)
     assert result.returncode in (0, 3), result.stderr + result.stdout
     measured = json.loads((tmp_path / "runs" / "classify-lora" / "latest" / "metrics.json").read_text())
     tuned = measured["contenders"]["tuned"]["accuracy"]["value"]
     assert tuned > measured["contenders"][measured["baseline"]]["accuracy"]["value"] + 0.1
     assert measured["verdict"] == "better"
-    assert measured["contenders"]["tuned"]["accuracy"]["n"] == 300
+    assert measured["contenders"]["tuned"]["accuracy"]["n"] >= 80
     assert set(measured["contenders"]) >= {"base_generate_0", "tuned", "svm"}
     assert "trial tier" in measured["sentence"]
     # bf16 rounds a merge, so not 1; far apart would mean that the merge lost the adapter.

@@ -1,0 +1,78 @@
+"""Packing: rows that share a sequence do not see each other, and a packed recipe runs to its verdict."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+from tests.commands import tunebook
+from tunebook import recipes, suite
+from tunebook.dataset import load, write_rows
+from tunebook.paths import ROOT, child_environment
+from tunebook.recipe import prepare_rows, write_inputs
+from tunebook.resolve import Options, resolve
+from tunebook.run import Run, read_json
+
+pytestmark = pytest.mark.slow
+STEPS = 3
+# One step over all rows, in fp32: side by side and padded, or in one sequence.
+BATCH = {
+    "padded": "micro_batch_size=8",
+    "packed": "micro_batch_size=1 sample_packing=true sequence_len=768 pad_to_sequence_len=true",
+}
+ALONE = f"gradient_accumulation_steps=1 num_epochs={STEPS} learning_rate=0.001 warmup_ratio=0 bf16=false "
+ALONE += "evals_per_epoch=null saves_per_epoch=null"
+TRAIN_ONLY = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "scripts")
+from run_training import train
+from tunebook.run import Run
+from tunebook.train import finish_training
+for run in map(Path, sys.argv[1:]):
+    assert train(run) == 0
+    finish_training(Run(run))
+"""
+
+
+def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(tmp_path: Path) -> None:
+    """On the trial model, which would use what the other rows say: they repeat the list of labels."""
+    recipe = recipes.load("classify-lora")
+    dataset = load(str(load(recipe.dataset).stand_in))
+    runs = {name: Run(tmp_path / name) for name in BATCH}
+    for name, run in runs.items():
+        resolved = resolve(recipe, Options("trial", "cpu", set=f"{ALONE} {BATCH[name]}", eval="quick"))
+        resolved.config.pop("test_datasets")
+        write_rows(run / "data" / "train.jsonl", prepare_rows(resolved, dataset)["train"][:8])
+        write_inputs(run, resolved, dataset, suite.load(recipe, dataset.task, "trial", "quick"), "")
+    command = [sys.executable, "-c", TRAIN_ONLY, *(str(run.folder) for run in runs.values())]
+    result = subprocess.run(command, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    logs = {name: read_json(run / "train" / "history.json")["log"] for name, run in runs.items()}
+    found = {
+        name: [[entry[key] for key in ("loss", "grad_norm")] for entry in log if "loss" in entry]
+        for name, log in logs.items()
+    }
+    assert len(found["packed"]) == len(found["padded"]) == STEPS
+    for packed, padded in zip(found["packed"], found["padded"], strict=True):
+        assert packed == pytest.approx(padded, rel=1e-3)
+    assert found["padded"][-1][0] < 0.8 * found["padded"][0][0]
+
+
+def test_a_packed_recipe_runs_to_its_verdict(tmp_path: Path) -> None:
+    base = tiny.save(tmp_path / "tiny")
+    words = f"base_model={base} sample_packing=true pad_to_sequence_len=true evals_per_epoch=null"
+    options = ["--tier", "trial", "--hardware", "cpu", "--eval", "quick", "--steps", "3"]
+    result = tunebook(
+        "recipe", "chat-lora", *options, "--set", words, TUNEBOOK_RUNS=str(tmp_path), timeout=600
+    )
+    assert result.returncode in (0, 3), result.stderr + result.stdout
+    run = Run(tmp_path / "chat-lora" / "latest")
+    history, rows = read_json(run / "train" / "history.json"), read_json(run / "metrics.json")
+    assert "sample_packing: true" in (run / "config.yaml").read_text()
+    assert history["steps"] == 3
+    assert history["trained_tokens"] > 0 and rows["verdict"]
