@@ -8,7 +8,7 @@ import math
 import pytest
 from sacrebleu import sentence_chrf
 
-from tunebook.compare import measure
+from tunebook.measures import measure
 from tunebook.metrics import bits_per_byte, chrf, read_label, squad
 from tunebook.paths import ROOT
 from tunebook.rules import Rule, rules_met

@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tunebook.compare import macro_f1
-from tunebook.statistics import interval, mean_interval, permutation_p
+from tunebook.measures import label_parts, macro_f1
+from tunebook.statistics import (
+    detectable,
+    group_sums,
+    holm,
+    interval,
+    mcnemar_midp,
+    mean,
+    mean_interval,
+    permutation_p,
+    sums_interval,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +34,15 @@ def no_warnings() -> Iterator[None]:
 
 def names(groups: int, each: int = 1) -> list[str]:
     return [f"g{i // each}" for i in range(groups * each)]
+
+
+def parts(values: np.ndarray) -> np.ndarray:
+    return np.stack([values, np.ones(len(values))], axis=1)
+
+
+def swap_p(gaps: np.ndarray, groups: list[str]) -> float | None:
+    """Return p of two contenders whose rows differ by `gaps`."""
+    return permutation_p(mean, group_sums(parts(gaps), groups), group_sums(parts(0 * gaps), groups))
 
 
 def test_few_groups_are_students_t_over_groups() -> None:
@@ -57,26 +76,30 @@ def clustered(rng: np.random.Generator, groups: int, each: int) -> np.ndarray:
     return rng.normal(size=(groups, 1)) * math.sqrt(0.3) + rng.normal(size=(groups, each)) * math.sqrt(0.7)
 
 
-@pytest.mark.parametrize(("groups", "tries"), [(30, 200), (45, 60)])
-def test_covers_by_group_as_it_says(groups: int, tries: int) -> None:
-    rng = np.random.default_rng(4)
-    by_group = by_row = 0
-    for _ in range(tries):
-        values = clustered(rng, groups, 10).ravel()
-        low, high = mean_interval(values, names(groups, 10)) or (0, 0)
-        by_group += low <= 0 <= high
-        low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
-        by_row += low <= 0 <= high
-    assert by_group / tries > 0.88
-    assert by_row / tries < 0.8
+def test_an_interval_from_sums_is_the_one_from_rows() -> None:
+    values, groups = np.random.default_rng(7).exponential(size=90), [f"g{i * i % 47}" for i in range(90)]
+    assert len(set(groups)) < 40
+    by_rows = interval(lambda rows: float(values[rows].mean()), groups)
+    assert mean_interval(values, groups) == pytest.approx(by_rows, abs=1e-12)
+    groups = [f"g{i % 50}" for i in range(90)]
+    by_rows = interval(lambda rows: float(values[rows].mean()), groups)
+    assert mean_interval(values, groups) == pytest.approx(by_rows, abs=1e-12), "BCa, of one seed"
+
+
+def test_large_sets_are_cut_into_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(8).exponential(size=60)
+    whole, p = mean_interval(values, names(60)), swap_p(values - 1, names(60))
+    monkeypatch.setattr("tunebook.statistics.CELLS", 600)
+    assert mean_interval(values, names(60)) == pytest.approx(whole)
+    assert swap_p(values - 1, names(60)) == pytest.approx(p, abs=0.01)
 
 
 def test_none_under_three_groups() -> None:
     values = np.array([1.0, 2.0, 4.0, 3.0])
     assert mean_interval(values, ["a", "a", "b", "b"]) is None
-    assert permutation_p(values, ["a", "a", "b", "b"]) is None
+    assert swap_p(values, ["a", "a", "b", "b"]) is None
     assert mean_interval(values, ["a", "a", "b", "c"]) is not None
-    assert permutation_p(values, ["a", "a", "b", "c"]) is not None
+    assert swap_p(values, ["a", "a", "b", "c"]) is not None
 
 
 @pytest.mark.parametrize("groups", [3, 39, 40, 60])
@@ -98,8 +121,8 @@ def test_one_odd_row_gives_numbers(groups: int) -> None:
 def test_macro_f1_that_no_group_can_change() -> None:
     # One label is always found, the other never: every resample has the same macro F1, one group has not.
     gold = np.array([0, 1] * 10 + [0] * 20 + [1] * 20)
-    predicted = np.where(gold == 0, 0, -1)
-    found = interval(lambda rows: macro_f1(gold[rows], predicted[rows], 2), names(60))
+    said = np.where(gold == 0, 0, -1)
+    found = sums_interval(macro_f1, group_sums(label_parts(gold, said, 2), names(60)))
     assert found == pytest.approx((0.5, 0.5))
 
 
@@ -108,37 +131,101 @@ def test_macro_f1_of_rare_labels() -> None:
     # one: a resample misses rare labels, so that none reaches the whole.
     gold = np.concatenate([np.arange(60), np.tile(np.repeat(np.arange(60, 65), 2), 10)])
     mistaken = (gold >= 60) & (np.arange(len(gold)) % 2 == 1)
-    predicted = np.where(mistaken, 60 + (gold - 59) % 5, gold)
+    said = np.where(mistaken, 60 + (gold - 59) % 5, gold)
     groups = [f"g{i % 50}" for i in range(60)] + names(50, 2)
-    whole = macro_f1(gold, predicted, 65)
-    low, high = interval(lambda rows: macro_f1(gold[rows], predicted[rows], 65), groups) or (math.nan,) * 2
+    sums = group_sums(label_parts(gold, said, 65), groups)
+    low, high = sums_interval(macro_f1, sums) or (math.nan,) * 2
     assert low < high
-    assert low <= whole <= high
+    assert low <= macro_f1(sums.sum(axis=0)) <= high
 
 
 @pytest.mark.parametrize("groups", [10, 30])
 def test_a_clear_difference_has_a_small_p(groups: int) -> None:
     gaps = np.random.default_rng(5).normal(1, 0.3, size=groups * 3)
     for sign in (1, -1):
-        p = permutation_p(sign * gaps, names(groups, 3))
+        p = swap_p(sign * gaps, names(groups, 3))
         assert p is not None
         assert 0 < p < 0.005
 
 
 def test_p_is_exact_for_few_groups() -> None:
     # Of the 16 signings of four groups, two are as far from zero as all alike.
-    assert permutation_p(np.array([1.0, 2.0, 3.0, 4.0]), names(4)) == pytest.approx(2 / 16)
+    assert swap_p(np.array([1.0, 2.0, 3.0, 4.0]), names(4)) == pytest.approx(2 / 16)
     # Rows of one group are flipped together: these are four groups, not twelve.
-    assert permutation_p(np.ones(12), names(4, 3)) == pytest.approx(2 / 16)
+    assert swap_p(np.ones(12), names(4, 3)) == pytest.approx(2 / 16)
+
+
+@pytest.mark.parametrize("groups", [5, 13, 14, 60])
+def test_p_is_scipys(groups: int) -> None:
+    rng = np.random.default_rng(groups)
+    gaps, each = rng.normal(0.3, 1, groups * 2).round(1), names(groups, 2)
+    sums = group_sums(parts(gaps), each)[:, 0]
+    expected = stats.permutation_test(
+        (sums,), np.sum, permutation_type="samples", n_resamples=9999, rng=np.random.default_rng(1)
+    )
+    assert swap_p(gaps, each) == pytest.approx(expected.pvalue, abs=1e-9 if groups < 14 else 0.02)
 
 
 def test_p_is_uniform_where_nothing_differs() -> None:
     rng = np.random.default_rng(6)
-    found = [permutation_p(clustered(rng, 15, 4).ravel(), names(15, 4)) for _ in range(120)]
+    found = [swap_p(clustered(rng, 15, 4).ravel(), names(15, 4)) for _ in range(120)]
     assert stats.kstest(found, "uniform").pvalue > 0.01
     assert sum(p < 0.05 for p in found) < 15
 
 
 def test_p_is_one_without_any_difference() -> None:
-    assert permutation_p(np.zeros(20), names(10, 2)) == 1.0
-    assert permutation_p(np.array([1.0, -1.0] * 10), names(10, 2)) == 1.0, "sums of zero in every group"
+    assert swap_p(np.zeros(20), names(10, 2)) == 1.0
+    assert swap_p(np.array([1.0, -1.0] * 10), names(10, 2)) == 1.0, "sums of zero in every group"
+
+
+def test_p_of_macro_f1_swaps_whole_groups() -> None:
+    rng = np.random.default_rng(9)
+    gold = rng.integers(0, 3, 120)
+    good, bad = (np.where(rng.random(120) < share, gold, (gold + 1) % 3) for share in (0.9, 0.4))
+    a, b = (group_sums(label_parts(gold, said, 3), names(40, 3)) for said in (good, bad))
+    assert permutation_p(macro_f1, a, b) == pytest.approx(1 / 10_000), "the least that 9,999 draws can show"
+    assert permutation_p(macro_f1, b, a) == permutation_p(macro_f1, a, b)
+    assert permutation_p(macro_f1, a, a) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "exact", "midp"),
+    [
+        (1, 7, 0.0703, 0.0391),  # Fagerland et al. 2013, table 1: airway hyper-responsiveness
+        (7, 1, 0.0703, 0.0391),
+        (0, 3, 0.25, 0.125),
+        (2, 2, 1.0, 1 - 6 / 16 / 2),
+        (0, 0, 1.0, 1.0),
+    ],
+)
+def test_mcnemar_midp(only_a: int, only_b: int, exact: float, midp: float) -> None:
+    rows = [(1, 0)] * only_a + [(0, 1)] * only_b + [(1, 1)] * 5 + [(0, 0)] * 4
+    a, b = (np.array(column) for column in zip(*rows, strict=True))
+    if only_a + only_b:
+        assert stats.binomtest(only_a, only_a + only_b).pvalue == pytest.approx(exact, abs=5e-5)
+    assert mcnemar_midp(a, b) == pytest.approx(midp, abs=5e-5)
+
+
+def test_holm() -> None:
+    # By hand: 0.01 x 4, 0.02 x 3, then 0.03 x 2 and 0.04 x 1, which may not fall below the 0.06 before.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+def test_the_detectable_difference_is_shown_in_four_of_five_tests() -> None:
+    rng = np.random.default_rng(10)
+    groups = names(20, 5)
+    errors = [detectable(mean, group_sums(parts(clustered(rng, 20, 5).ravel()), groups)) for _ in range(200)]
+    shift = float(np.mean([error for error in errors if error]))
+    # The true standard error of the mean of 20 groups of 5 with an intraclass correlation of 0.3.
+    assert shift == pytest.approx((2.093 + 0.861) * math.sqrt((0.3 + 0.7 / 5) / 20), rel=0.03)
+    values = shift + clustered(rng, 20 * 400, 5).reshape(400, 20, 5).mean(axis=2)
+    power = (stats.ttest_1samp(values, 0, axis=1).pvalue < 0.05).mean()
+    assert power == pytest.approx(0.8, abs=0.05)
+
+
+def test_nothing_detectable_without_spread() -> None:
+    assert detectable(mean, group_sums(parts(np.full(20, 0.1)), names(10, 2))) is None
+    assert detectable(mean, group_sums(parts(np.arange(4.0)), names(2, 2))) is None

@@ -1,4 +1,4 @@
-"""Per-row scores of an answer. Aggregation and intervals are in tunebook/compare.py."""
+"""Per-row scores of an answer. Aggregation and intervals are in tunebook/measures.py."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Any
 
 HIGHER_IS_BETTER = {
     "accuracy": True,
+    "balanced_accuracy": True,
     "macro_f1": True,
     "invalid_rate": False,
+    "ece_10": False,
+    "ece_15": False,
     "f1": True,
     "em": True,
     "has_answer_f1": True,
     "has_answer_em": True,
     "no_answer_em": True,
     "loss": False,
+    "byte_perplexity": False,
     "chrf": True,
+    "rouge_l": True,
     "rules": True,
     "stop_rate": True,
     "length_ratio": None,
@@ -59,18 +64,23 @@ def squad(golds: list[str], text: str, no_answer: str | None) -> dict[str, Any]:
 
 def per_row(records: list[dict[str, Any]], name: str) -> list[float | None]:
     """Return the metric `name` of each record, None where it was not measured."""
+    return [None if "error" in record else _value(record, name) for record in records]
+
+
+def _value(record: dict[str, Any], name: str) -> float | None:
     if name == "accuracy":
-        return [float(record["label"] == record["gold"]) for record in records]
+        return float(record["label"] == record["gold"])
     if name == "invalid_rate":
-        return [float(record["label"] is None) if "stopped" in record else None for record in records]
+        return float(record["label"] is None) if "stopped" in record else None
     if name == "stop_rate":
-        return [float(record["stopped"]) if "stopped" in record else None for record in records]
+        return float(record["stopped"]) if "stopped" in record else None
+    if name == "rouge_l":
+        return rouge_l(record["answer"], record["gold"]) if "answer" in record else None
     if name.startswith("has_answer_"):
-        name = name.removeprefix("has_answer_")
-        return [record.get(name) if record["golds"] else None for record in records]
+        return record.get(name.removeprefix("has_answer_")) if record["golds"] else None
     if name == "no_answer_em":
-        return [None if record["golds"] else record.get("em") for record in records]
-    return [record.get(name) for record in records]
+        return None if record["golds"] else record.get("em")
+    return record.get(name)
 
 
 def bits_per_byte(logprob: float, text: str) -> float:
@@ -83,3 +93,14 @@ def chrf(answer: str, reference: str) -> float:
     from sacrebleu.metrics import CHRF
 
     return CHRF().sentence_score(answer, [reference]).score / 100
+
+
+def rouge_l(answer: str, reference: str) -> float:
+    """Return ROUGE-L F1 (Lin 2004) as a share: the longest common subsequence of words, in lower case and
+    of a-z and 0-9 only, as in Google's rouge_score without stemming."""
+    from rapidfuzz.distance import LCSseq
+
+    said, wanted = (re.findall(r"[a-z0-9]+", text.lower()) for text in (answer, reference))
+    if not said or not wanted:
+        return 0.0
+    return 2 * LCSseq.similarity(said, wanted) / (len(said) + len(wanted))
