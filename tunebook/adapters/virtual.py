@@ -1,0 +1,31 @@
+"""Virtual tokens for evaluation: a filled cache that stands before every prompt.
+
+Prompt tuning, p-tuning and prefix tuning leave the base as it is and put trained vectors before the
+text. Attention looks back only, so what the layers make of those vectors does not depend on the
+text: computed once, it is a key-value cache, and the plain base on top of it gives the tuned
+model's logits, no longer than the text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+
+@torch.inference_mode()
+def virtual_cache(model: Any) -> DynamicCache | None:
+    """Return the cache of a PeftModel's virtual tokens for one row; None for a method without them."""
+    if not model.active_peft_config.is_prompt_learning:
+        return None
+    base = model.get_base_model()
+    cache = DynamicCache(config=base.config)
+    prompt = model.get_prompt(batch_size=1)
+    if isinstance(prompt, torch.Tensor):  # embeddings
+        embeddings = prompt.to(device=base.device, dtype=base.dtype)
+        base(inputs_embeds=embeddings, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    else:  # keys and values by layer
+        for index, layer in enumerate(prompt.layers):
+            cache.update(layer.keys, layer.values, index)
+    return cache
