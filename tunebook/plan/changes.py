@@ -1,0 +1,124 @@
+"""Plans over cards and settings: which overlay a run takes, and which changes make it fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tunebook.errors import InputError
+from tunebook.hardware import AMPERE
+from tunebook.plan import gpus
+from tunebook.plan.planner import Plan, plan
+from tunebook.recipes import Recipe
+from tunebook.resolve import Options, model_table, resolve
+
+SHARED = "8x80gb-fsdp2"  # its keys share a model over any number of cards
+LIGER = "axolotl.integrations.liger.LigerPlugin"
+WANTED = 3
+
+
+@dataclass(frozen=True)
+class Change:
+    """Words to add to `make plan`, and the plan they lead to."""
+
+    words: str
+    plan: Plan
+
+
+def planned(recipe: Recipe, options: Options, gpu: str, count: int | None, price: float | None) -> Plan:
+    """Plan `recipe` on the overlay named by HARDWARE=, else on the one for such cards: each with the whole
+    model (DDP) where it fits, else one model shared by all (FSDP2)."""
+    card = gpus.gpu(gpu)
+    if options.hardware:
+        overlays = [options.hardware]
+    else:
+        overlays = [card.overlay] + [SHARED] * ((count or 1) > 1 and card.capability >= AMPERE)
+    made: Plan | None = None
+    for overlay in overlays:
+        asked = replace(options, tier="real", hardware=overlay, gpus=count)
+        resolved = resolve(recipe, asked, for_this_machine=False)
+        made = plan(recipe, resolved, gpu, resolved.world, price)
+        if made.fits:
+            break
+    assert made is not None
+    return made
+
+
+def changes(recipe: Recipe, options: Options, broken: Plan, price: float | None) -> list[Change]:
+    """Return up to three changes, each of which makes `broken` fit: of each kind of change the mildest that
+    does, then more of the first kind."""
+    found, spare = [], []
+    for kind in (_settings, _cards, _models, _gpus):
+        fitting = []
+        for words, asked, gpu, count in kind(recipe, options, broken):
+            try:
+                made = planned(recipe, asked, gpu, count, price)
+            except InputError:
+                continue  # for one, a batch that so many cards cannot share
+            if made.fits:
+                fitting.append(Change(words, made))
+            if len(fitting) == WANTED:
+                break
+        found += fitting[:1]
+        spare += fitting[1:]
+    return (found + spare)[:WANTED]
+
+
+Candidate = tuple[str, Options, str, int | None]  # words, options, GPU, count
+
+
+def _settings(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:
+    """Yield settings one by one, then the first two together, the first three, and so on."""
+    asked = replace(options, tier="real", hardware=broken.hardware, gpus=broken.count)
+    words = list(_savings(resolve(recipe, asked, for_this_machine=False).config, broken))
+    for some in [[word] for word in words] + [words[:end] for end in range(2, len(words) + 1)]:
+        text = " ".join(some)
+        given = replace(options, set=f"{options.set} {text}".strip())
+        yield f'SET="{text}"', given, broken.gpu, broken.count
+
+
+def _cards(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:
+    """Yield more cards of the same kind that share the model."""
+    for count in (2, 4, 8, 16):
+        if count > broken.count and gpus.gpu(broken.gpu).capability >= AMPERE:
+            shared = replace(options, hardware=SHARED)
+            yield f"COUNT={count} HARDWARE={SHARED}", shared, broken.gpu, count
+
+
+def _models(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:
+    """Yield smaller models of the same family, the largest first."""
+    table = model_table()
+    this = table.get(broken.base_model, {})
+    smaller = {
+        name: facts["parameters"]
+        for name, facts in table.items()
+        if facts["family"] == this.get("family") and facts["parameters"] < this["parameters"]
+    }
+    for name in sorted(smaller, key=smaller.__getitem__, reverse=True):
+        yield f"MODEL={name}", replace(options, model=name), broken.gpu, broken.count
+
+
+def _gpus(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:
+    """Yield cards with more memory, the smallest first."""
+    for name, card in sorted(gpus.gpus().items(), key=lambda item: item[1].gib):
+        if card.gib > broken.capacity:
+            yield f"GPU={name}", options, name, broken.count
+
+
+def _savings(config: dict[str, Any], broken: Plan) -> Iterator[str]:
+    """Yield what SET= may say to take less memory, the mildest first: time, then precision, then the data."""
+    sharded = broken.sharding == "fsdp2"
+    if not config.get("gradient_checkpointing") and not sharded:
+        yield "gradient_checkpointing=true"
+    if not config.get("liger_fused_linear_cross_entropy"):
+        yield f"plugins=[{LIGER}] liger_fused_linear_cross_entropy=true"
+    if not config.get("adapter") and not sharded and "8bit" not in str(config.get("optimizer")):
+        yield "optimizer=adamw_8bit"
+    if config.get("adapter") == "lora" and not config.get("load_in_4bit"):
+        yield "adapter=qlora load_in_4bit=true"
+    if not config.get("adapter"):
+        rate = float(config.get("learning_rate", 1e-5)) * 10
+        yield f"adapter=lora lora_r=16 lora_alpha=32 lora_target_linear=true learning_rate={rate:g}"
+    if config.get("sequence_len", 512) >= 1024 and config.get("excess_length_strategy") != "raise":
+        yield f"sequence_len={config['sequence_len'] // 2}"

@@ -1,0 +1,232 @@
+"""Arithmetic and time of training and evaluation, from shapes alone.
+
+Arithmetic: a matrix product costs 2 FLOPs a weight and token forward and 4 backward (Kaplan et al. 2020,
+arXiv 2001.08361, section 2.1; Hoffmann et al. 2022, arXiv 2203.15556, appendix F): 6 N for full tuning, 4 N
+for an adapter, whose frozen base needs no gradients of weights, and one more forward pass through the layers
+with activation checkpointing. Attention comes on top.
+Time: that arithmetic over the GPU's peak times the share of it that is reached (hardware/facts/gpus.yaml), a
+range; never under the time a CPU needs to start the kernels of a step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tunebook.contenders import PLAIN, Way, base_ways
+from tunebook.dataset import Dataset
+from tunebook.jobs import BATCH
+from tunebook.plan.gpus import Gpu
+from tunebook.plan.rows import Rows
+from tunebook.plan.settings import Setting
+from tunebook.plan.shapes import Shape
+from tunebook.suite import Suite
+
+# Estimated, none of it measured here. Seconds a decoder layer needs the CPU to start its kernels: a training
+# step (forward and backward), one generated token.
+STEP_LAUNCH, TOKEN_LAUNCH = (0.0008, 0.003), (0.0003, 0.0012)
+# 4-bit weights are unpacked on every use: 2 % (3B on an A100) to 28 % (8B on a 4090) slower (torchtune
+# README).
+UNPACKING = (1.02, 1.28)
+# The share of their speed that several cards keep: joined by NVLink, by PCIe only, over a network.
+NVLINK, PCIE, NETWORK = (0.97, 0.85), (0.90, 0.50), (0.95, 0.70)
+CARDS_A_MACHINE = 8
+# Loading, tokenising, compiling kernels; bytes a second from the Hub.
+START_SECONDS, DOWNLOAD = (90.0, 300.0), (1e9, 1e8)
+BANDWIDTH = (0.8, 0.5)  # share of the memory bandwidth that decoding reaches
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between `low` and `high`."""
+
+    low: float
+    high: float
+
+    def __add__(self, other: Range) -> Range:
+        return Range(self.low + other.low, self.high + other.high)
+
+    def times(self, factor: float) -> Range:
+        return Range(self.low * factor, self.high * factor)
+
+
+def forward_flops(shape: Shape, length: float, causal: bool = True) -> float:
+    """Return the FLOPs of one token's forward pass in a row of `length` tokens.
+
+    The output layer counts, the input embedding is a look-up. Attention: 4 x query width x length for scores
+    and their use (Kaplan et al., table 1), half of it where only earlier tokens are looked at.
+    """
+    return 2 * (shape.quantised_parameters + shape.vocab * shape.hidden) + attention_flops(
+        shape, length, causal
+    )
+
+
+def attention_flops(shape: Shape, length: float, causal: bool = True) -> float:
+    """Return the FLOPs of attention alone, of one token's forward pass."""
+    return shape.layers * 4 * shape.query * length * (0.5 if causal else 1.0)
+
+
+def step_flops(shape: Shape, s: Setting, length: float, causal: bool = True) -> float:
+    """Return the FLOPs of training on one token: forward, backward, and what is computed again.
+
+    Flash attention's backward pass recomputes the scores: 2.5 times its forward (Dao et al. 2022, arXiv
+    2205.14135, algorithm 4), an eager one takes twice. The adapter's own matrices cost 6 FLOPs a weight.
+    """
+    output = 2 * shape.vocab * shape.hidden
+    attention = attention_flops(shape, length, causal)
+    layers = 2 * shape.quantised_parameters
+    back = 2.0 if s.attention == "eager" else 2.5
+    share = 1.0
+    if s.rank is not None and s.adapted_layers is not None:
+        share = s.adapted_layers / shape.layers  # backward stops at the lowest adapted layer
+    again = s.checkpointing * (layers + attention)
+    if s.rank is None:
+        return 3 * (layers + output) + (1 + back) * attention + again
+    adapter = 6 * shape.adapter_parameters(s.rank, s.adapted_layers)
+    backward = share * (layers + back * attention) + output
+    return layers + output + attention + backward + adapter + again
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training run: `tokens` are all that go through the model, padding included; `length` is the stretch
+    that attention looks at."""
+
+    steps: int
+    micro_steps: int
+    tokens: float
+    length: float
+    dev_tokens: float
+
+
+def work(config: dict[str, Any], rows: Rows, count: int) -> Work | None:
+    """Return the work of a config on `count` cards; None where the number of rows is unknown and no
+    `max_steps` says when to stop."""
+    length = config.get("sequence_len", 512)
+    micro, accumulate = config.get("micro_batch_size", 1), config.get("gradient_accumulation_steps", 1)
+    batch = micro * accumulate * count
+    mean = min(rows.mean or length, length)
+    if config.get("sample_packing"):
+        # Sequences are filled to about 95 % (Krell et al. 2021, arXiv 2107.02027: over 99 % at best).
+        sequences = None if rows.train is None else math.ceil(rows.train * mean / (0.95 * length))
+        padded = float(length)
+    else:
+        sequences = rows.train
+        padded = float(length) if config.get("pad_to_sequence_len") else _padded(config, rows, micro, mean)
+    steps = config.get("max_steps") or 0
+    if steps <= 0:
+        if sequences is None:
+            return None
+        steps = max(1, math.ceil(sequences * config.get("num_epochs", 1) / batch))
+    epochs = steps * batch / sequences if sequences else 1.0
+    looks = round(config.get("evals_per_epoch", 0) * epochs)
+    dev = looks * (rows.dev or 0) * (mean if config.get("sample_packing") else padded)
+    return Work(steps, steps * accumulate, steps * batch * padded, min(mean, padded), dev)
+
+
+def _padded(config: dict[str, Any], rows: Rows, micro: int, mean: float) -> float:
+    """Return the mean length of rows after padding to the longest of their micro batch."""
+    if config.get("group_by_length") or len(rows.lengths) < 2 or micro == 1:
+        return mean * (1.05 if micro > 1 else 1.0)
+    ordered = sorted(rows.lengths)
+    n = len(ordered)
+    # The expected maximum of `micro` draws, from the order statistics of the sample.
+    expected = sum(x * ((i / n) ** micro - ((i - 1) / n) ** micro) for i, x in enumerate(ordered, 1))
+    return min(expected, config.get("sequence_len", 512))
+
+
+def train_seconds(shape: Shape, s: Setting, todo: Work, gpu: Gpu, count: int, machines: int = 1) -> Range:
+    """Return how long training takes, its looks at dev included."""
+    flops = todo.tokens * step_flops(shape, s, todo.length)
+    flops += todo.dev_tokens * forward_flops(shape, todo.length)
+    peak = gpu.tflops * 1e12 * count
+    low, high = flops / (peak * gpu.utilisation.high), flops / (peak * gpu.utilisation.low)
+    if s.weights in ("4bit", "8bit"):
+        low, high = low * UNPACKING[0], high * UNPACKING[1]
+    if count > 1:
+        best, worst = NETWORK if machines > 1 else NVLINK if gpu.nvlink else PCIE
+        low, high = low / best, high / worst
+    launches = [todo.micro_steps * shape.layers * seconds for seconds in STEP_LAUNCH]
+    return Range(max(low, launches[0]), max(high, launches[1]))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One job of the evaluation: `rows` rows of `prompt` tokens, then `kind`."""
+
+    kind: Literal["generate", "score", "rank"]
+    rows: int
+    prompt: float
+    answer: Range
+
+
+def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Asked]:
+    """Return the jobs of tunebook/evaluate.py: choosing the baseline on dev, then, on test, the base as it
+    is, the chosen way of prompting it (taken as the longest one), and the tuned model."""
+    test, dev = rows.test or 0, min(suite.dev_rows, rows.dev or 0)
+    if suite.mode == "quick":
+        test = rows.dev or 0
+    shot = rows.prompt + rows.answer
+    told = len(dataset.baseline_prompt or "") / 4
+    new = Range(min(rows.answer, suite.max_new_tokens), suite.max_new_tokens)
+    answer = Range(rows.answer, rows.answer)
+    labels = sum(len(label) / 3 + 1 for label in dataset.labels)
+
+    def prompt(way: Way) -> float:
+        return rows.prompt + way.shots * suite.shots * shot + way.prompted * told
+
+    ways = base_ways(dataset)
+    jobs = []
+    for way in ways:
+        if dataset.task == "chat":
+            jobs.append(Asked("score", dev, prompt(way), answer))
+        elif way.ranked:
+            jobs.append(Asked("rank", dev, prompt(way), Range(labels, labels)))
+        else:
+            jobs.append(Asked("generate", dev, prompt(way), new))
+    longest = max(ways, key=prompt)
+    generated = min(suite.generate_rows or test, test)
+    for way in (PLAIN, longest, PLAIN):
+        jobs.append(Asked("generate", generated, prompt(way), new))
+        if dataset.task == "chat":
+            jobs.append(Asked("score", test, prompt(way), answer))
+    if adapter:
+        jobs += [Asked("generate", suite.agreement_rows, rows.prompt, new)] * 2
+    return jobs
+
+
+def evaluation_seconds(shape: Shape, jobs: list[Asked], gpu: Gpu, count: int) -> Range:
+    """Return how long the evaluation takes, batches shared by `count` cards.
+
+    A prompt is computed once, at the utilisation of training. Each further token reads all weights and the
+    cache once a batch (Pope et al. 2022, arXiv 2211.05102, section 2), or waits for the CPU to start its
+    kernels."""
+    total = [0.0, 0.0]
+    for job in jobs:
+        batches = math.ceil(job.rows / BATCH[job.kind])
+        a_card = math.ceil(batches / count)
+        for side, (reach, width, launch) in enumerate(
+            zip((gpu.utilisation.high, gpu.utilisation.low), BANDWIDTH, TOKEN_LAUNCH, strict=True)
+        ):
+            answer = (job.answer.low, job.answer.high)[side]
+            read = job.prompt + (0 if job.kind == "generate" else answer)
+            flops = BATCH[job.kind] * read * forward_flops(shape, read)
+            seconds = max(flops / (gpu.tflops * 1e12 * reach), shape.layers * launch)
+            if job.kind == "generate":
+                cache = BATCH["generate"] * (job.prompt + answer / 2) * 2 * shape.layers * shape.key * 2
+                token = (shape.parameters * 2 + cache) / (gpu.gbs * 1e9 * width)
+                seconds += answer * max(token, shape.layers * launch)
+            total[side] += a_card * seconds
+    return Range(total[0], total[1])
+
+
+def start_seconds(shape: Shape) -> Range:
+    """Return the time before the first step: the weights' download and set-up."""
+    size = shape.parameters * 2
+    return Range(START_SECONDS[0] + size / DOWNLOAD[0], START_SECONDS[1] + size / DOWNLOAD[1])
+
+
+def machines(count: int) -> int:
+    """Return how many machines `count` cards stand in."""
+    return math.ceil(count / CARDS_A_MACHINE)

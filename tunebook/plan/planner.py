@@ -1,0 +1,195 @@
+"""Put memory, time, price and disk of one run on given cards together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tunebook import hardware, suite
+from tunebook.dataset import load as load_dataset
+from tunebook.plan import gpus, hours, memory, settings
+from tunebook.plan.hours import Range
+from tunebook.plan.rows import FEWEST_CHARACTERS, Rows, known_rows
+from tunebook.plan.settings import Setting, Sharding
+from tunebook.plan.shapes import Shape, find
+from tunebook.recipes import Recipe
+from tunebook.resolve import Resolved
+
+# The environment with CUDA's libraries, as the lock installs it on Linux.
+ENVIRONMENT_GB = 12.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run needs and costs on `count` cards of one kind.
+
+    Memory is of one card, in GiB; `vram` is the peak of training by component, `evaluation_vram` that of
+    evaluation, `capacity` what the driver reports; `shardings` is the peak of training by ways to share the
+    model. Hours and dollars are ranges, since the speed of a card is not known better. `dollars` is None
+    without a price, hours are None where the number of rows is unknown.
+    """
+
+    recipe: str
+    base_model: str
+    gpu: str
+    gpu_name: str
+    count: int
+    sharding: Sharding
+    hardware: str | None
+    micro_batch_size: int
+    accumulation: int
+    tokens_a_row: int
+    fits: bool
+    cannot: dict[str, str]  # keys that such a card cannot honour, and what to do
+    capacity: float
+    vram: dict[str, float]
+    evaluation_vram: dict[str, float]
+    shardings: dict[str, float]
+    host_gib: float
+    steps: int | None
+    tokens: float | None
+    flops: float | None
+    start_hours: Range
+    training_hours: Range | None
+    evaluation_hours: Range | None
+    basis: str
+    price: gpus.Price | None
+    dollars: Range | None
+    disk_gb: float
+    download_gb: float
+    ships_gb: float  # what training makes and somebody takes home
+    rows: str
+
+    @property
+    def peak(self) -> float:
+        """GiB of one card, the larger of training and evaluation."""
+        return max(sum(self.vram.values()), sum(self.evaluation_vram.values()))
+
+    @property
+    def reason(self) -> str:
+        """Why the model is shared the way it is, or not."""
+        whole = self.shardings.get("ddp", 0.0)
+        if self.sharding == "one card":
+            return "nothing to share"
+        if self.sharding == "ddp":
+            fits = "fits" if self.fits else "does not fit"
+            return f"the whole model on each card {fits}"
+        if whole <= self.capacity:
+            return f"asked for; with the whole model on each card (DDP) training takes {whole:.1f} GiB"
+        return f"the whole model on each card would take {whole:.1f} GiB"
+
+    @property
+    def hours(self) -> Range | None:
+        """All hours that are paid for: start, training, evaluation."""
+        if self.training_hours is None or self.evaluation_hours is None:
+            return None
+        return self.start_hours + self.training_hours + self.evaluation_hours
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data for JSON."""
+        hours = self.hours
+        value = asdict(self) | {
+            "peak": self.peak,
+            "reason": self.reason,
+            "hours": asdict(hours) if hours else None,
+        }
+        value["price"] = self.price.model_dump(mode="json") if self.price else None
+        return value
+
+
+def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: float | None = None) -> Plan:
+    """Plan the real run of `resolved` on `count` cards called `gpu` in hardware/facts/gpus.yaml.
+
+    Args:
+        resolved: composed for this hardware, `world` equal to `count`.
+        price: dollars for one card and hour, in place of the table's.
+
+    Raises:
+        InputError: the card or the base model's shape is not known.
+    """
+    card, config = gpus.gpu(gpu), resolved.config
+    shape = find(str(config["base_model"]))
+    dataset = load_dataset(recipe.dataset)
+    rows = known_rows(dataset, config.get("sequence_len", 512))
+    asked = suite.load(recipe, dataset.task, "real", "default")
+    s = settings.setting(config, rows.longest)
+    how = settings.sharding(config, count)
+    vram = memory.components(shape, s, how, count)
+    evaluated = _evaluation(shape, rows, asked, dataset.labels)
+    todo = hours.work(config, rows, count)
+    machines = hours.machines(count)
+    training = evaluation = None
+    if todo:
+        training = hours.train_seconds(shape, s, todo, card, count, machines).times(1 / 3600)
+        jobs = hours.asked(dataset, asked, rows, bool(config.get("adapter")))
+        if rows.test:
+            evaluation = hours.evaluation_seconds(shape, jobs, card, count).times(1 / 3600)
+    start = hours.start_seconds(shape).times(1 / 3600)
+    paid = gpus.asked_price(price) if price is not None else card.price
+    dollars = None
+    if paid and training and evaluation:
+        dollars = (start + training + evaluation).times(paid.usd * count)
+    others = settings.SHARDINGS if count > 1 else ("offload",)
+    cannot = hardware.too_much(config, card.capability)
+    peak = max(sum(vram.values()), sum(evaluated.values()))
+    return Plan(
+        recipe=recipe.name,
+        base_model=str(config["base_model"]),
+        gpu=gpu.lower(),
+        gpu_name=card.name,
+        count=count,
+        sharding=how,
+        hardware=resolved.hardware,
+        micro_batch_size=s.rows,
+        accumulation=config.get("gradient_accumulation_steps", 1),
+        tokens_a_row=s.tokens,
+        fits=peak <= card.gib and not cannot,
+        cannot=cannot,
+        capacity=card.gib,
+        vram=vram,
+        evaluation_vram=evaluated,
+        shardings={name: memory.total(shape, s, name, count) for name in others},
+        host_gib=memory.host_gib(shape, s, how),
+        steps=todo.steps if todo else None,
+        tokens=todo.tokens if todo else None,
+        flops=todo.tokens * hours.step_flops(shape, s, todo.length) if todo else None,
+        start_hours=start,
+        training_hours=training,
+        evaluation_hours=evaluation,
+        basis=card.utilisation.basis,
+        price=paid,
+        dollars=dollars,
+        disk_gb=ENVIRONMENT_GB + _disk_gb(shape, s, config),
+        download_gb=shape.parameters * 2 / 1e9,
+        ships_gb=_ships_gb(shape, s),
+        rows=rows.said,
+    )
+
+
+def _evaluation(shape: Shape, rows: Rows, asked: suite.Suite, labels: list[str]) -> dict[str, float]:
+    """Return the memory of the evaluation: its longest batch, asked with shots of the usual length."""
+    shots = asked.shots * (rows.prompt + rows.answer)
+    scored = rows.longest_answer if asked.primary == "loss" else 0
+    ranked = round(sum(len(label) / FEWEST_CHARACTERS + 1 for label in labels))
+    return memory.evaluation(shape, rows.batch + shots, scored, asked.max_new_tokens, ranked)
+
+
+def _width(s: Setting) -> int:
+    """Return the bytes that a trained weight has on disk."""
+    return 4 if s.weights == "fp32" or s.rank is not None else 2
+
+
+def _ships_gb(shape: Shape, s: Setting) -> float:
+    return memory.trained_parameters(shape, s) * _width(s) / 1e9
+
+
+def _disk_gb(shape: Shape, s: Setting, config: dict[str, Any]) -> float:
+    """Return the disk in GB for weights from the Hub, checkpoints with optimizer states, and what ships.
+
+    One checkpoint more than `save_total_limit` exists while the newest is written.
+    """
+    trained = memory.trained_parameters(shape, s)
+    states = memory.STATES.get(s.optimizer, 2.0 * _width(s))
+    kept = config.get("save_total_limit", 4) + 1
+    checkpoints = kept * trained * (_width(s) + states)
+    return (shape.parameters * 2 + checkpoints) / 1e9 + _ships_gb(shape, s)

@@ -1,0 +1,113 @@
+"""How many rows a recipe has and how long they are, as far as it can be known without a tokenizer."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunebook.dataset import Dataset
+from tunebook.jobs import BATCH
+from tunebook.paths import ROOT
+from tunebook.sources import SPLITS
+
+# English text in the vocabularies of the shelf: about four characters a token; three for a bound from
+# above. A turn costs its role and its two markers.
+CHARACTERS, FEWEST_CHARACTERS, TURN = 4.0, 3.0, 5
+SAMPLED = 5000  # rows whose length is looked at
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows and their lengths in tokens. `lengths` are of a sample of train, empty where unknown; `longest`
+    is one row, `batch` the mean of the longest evaluation batch; `said` is where it all comes from."""
+
+    train: int | None
+    dev: int | None
+    test: int | None
+    lengths: tuple[int, ...]
+    longest: int | None
+    batch: int
+    answer: int
+    longest_answer: int
+    prompt: int
+    said: str
+
+    @property
+    def mean(self) -> float | None:
+        return sum(self.lengths) / len(self.lengths) if self.lengths else None
+
+
+def known_rows(dataset: Dataset, sequence_len: int) -> Rows:
+    """Return what is known of a dataset's rows: those that `make data` rendered, else counts and lengths of
+    tunebook/sizes.yaml, else no counts and every row `sequence_len` long."""
+    folder = ROOT / "datasets" / dataset.name / "rows"
+    if all((folder / f"{split}.jsonl").is_file() for split in SPLITS):
+        return _rendered(folder)
+    size = _sizes().get(dataset.name)
+    if size:
+        return _from_size(size)
+    half = sequence_len // 2
+    said = f"not rendered here (`make data`): every row taken as {sequence_len} tokens, half of it answer"
+    return Rows(None, None, None, (), None, sequence_len, half, half, half, said)
+
+
+@cache
+def _sizes() -> dict[str, Any]:
+    return yaml.load((ROOT / "tunebook" / "sizes.yaml").read_text(), Loader=yaml.CSafeLoader)
+
+
+def _tokens(characters: float, turns: float = 0, a_token: float = CHARACTERS) -> int:
+    return round(characters / a_token + TURN * turns)
+
+
+def _measure(line: bytes) -> tuple[int, int, int]:
+    """Return characters of a rendered row, its turns, and characters of its answer."""
+    turns = json.loads(line)["messages"]
+    return sum(len(turn["content"]) for turn in turns), len(turns), len(turns[-1]["content"])
+
+
+def _rendered(folder: Path) -> Rows:
+    counts = {}
+    for split in SPLITS:
+        with (folder / f"{split}.jsonl").open("rb") as file:
+            counts[split] = sum(1 for _ in file)
+    step = max(1, counts["train"] // SAMPLED)
+    with (folder / "train.jsonl").open("rb") as file:
+        sample = [_measure(line) for number, line in enumerate(file) if number % step == 0]
+    with (folder / "train.jsonl").open("rb") as file:
+        top = [_measure(line) for line in heapq.nlargest(BATCH["generate"], file, key=len)]
+    lengths = sorted(_tokens(row, turns) for row, turns, _ in sample)
+    answer = _tokens(sum(answer for *_, answer in sample) / len(sample))
+    return Rows(
+        counts["train"],
+        counts["dev"],
+        counts["test"],
+        lengths=tuple(lengths),
+        longest=max(_tokens(row, turns, FEWEST_CHARACTERS) for row, turns, _ in top),
+        batch=round(sum(_tokens(row, turns) for row, turns, _ in top) / len(top)),
+        answer=answer,
+        longest_answer=_tokens(max(answer for *_, answer in sample + top)),
+        prompt=sum(lengths) // len(lengths) - answer,
+        said=f"as rendered, {CHARACTERS:.0f} characters a token ({FEWEST_CHARACTERS:.0f} for the longest)",
+    )
+
+
+def _from_size(size: dict[str, Any]) -> Rows:
+    row, answer, turns = size["characters"]["row"], size["characters"]["answer"], size["turns"]
+    mean, usual = _tokens(row["mean"], turns), _tokens(answer["mean"])
+    return Rows(
+        **size["rows"],
+        lengths=(mean,),
+        longest=_tokens(row["longest"], turns, FEWEST_CHARACTERS),
+        batch=_tokens(row["batch"], turns),
+        answer=usual,
+        longest_answer=_tokens(answer["longest"]),
+        prompt=mean - usual,
+        said=f"{size['basis']} (tunebook/sizes.yaml), {CHARACTERS:.0f} characters a token",
+    )

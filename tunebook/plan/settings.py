@@ -1,0 +1,96 @@
+"""What of a resolved Axolotl config decides memory and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Sharding = Literal["one card", "ddp", "fsdp2", "zero1", "zero2", "zero3", "offload"]
+SHARDINGS: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "zero3", "fsdp2", "offload")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What of a config decides memory. `tokens` is the padded length of a row."""
+
+    rows: int
+    tokens: int
+    accumulate: bool
+    weights: Literal["bf16", "fp16", "fp32", "4bit", "8bit"] = "bf16"
+    rank: int | None = None
+    adapted_layers: int | None = None
+    adapter_fp32: bool = True
+    optimizer: str = "adamw_torch_fused"
+    attention: Literal["flash", "eager"] = "flash"
+    checkpointing: bool = False
+    offloaded: bool = False
+    fused_loss: bool = False
+    chunked_loss: bool = False
+    fused_norm: bool = False
+    fused_mlp: bool = False
+    lora_mlp: bool = False
+    lora_qkv: bool = False
+    lora_o: bool = False
+    compiled: bool = False
+
+    @property
+    def wide(self) -> int:
+        """Bytes of an element of the residual stream: that of the embedding's weights."""
+        return 4 if self.weights == "fp32" else 2
+
+
+def setting(config: dict[str, Any], longest: int | None = None) -> Setting:
+    """Read what decides memory off a resolved Axolotl config, as it would run on a GPU.
+
+    Args:
+        longest: tokens of the longest row, where rows are known and not padded to `sequence_len`.
+    """
+    length = config.get("sequence_len", 512)
+    filled = config.get("sample_packing") or config.get("pad_to_sequence_len")
+    adapter = config.get("adapter")
+    plugins = config.get("plugins") or []
+    liger = "axolotl.integrations.liger.LigerPlugin" in plugins
+    sharded = (config.get("fsdp_config") or {}).get("activation_checkpointing")
+    checkpointing = config.get("gradient_checkpointing") or sharded
+    master = "tunebook.plugins.Float32Weights" in plugins
+    half: Literal["bf16", "fp16", "fp32"] = (
+        "bf16" if config.get("bf16") else "fp16" if config.get("fp16") else "fp32"
+    )
+    four, eight = config.get("load_in_4bit"), config.get("load_in_8bit")
+    # Axolotl switches its LoRA kernels on by itself, all of them, where the config names none.
+    named = [f"lora_{part}_kernel" for part in ("mlp", "qkv", "o", "embedding")]
+    kernels = adapter in ("lora", "qlora") and not any(key in config for key in named) and not eight
+    on = {key: bool(adapter) and bool(config.get(key, kernels)) for key in named}
+    layers = config.get("peft_layers_to_transform")
+    return Setting(
+        rows=config.get("micro_batch_size", 1),
+        tokens=length if filled or longest is None else min(longest, length),
+        accumulate=config.get("gradient_accumulation_steps", 1) > 1,
+        weights="4bit" if four else "8bit" if eight else "fp32" if master else half,
+        rank=config.get("lora_r", 8) if adapter else None,
+        adapted_layers=len(layers) if isinstance(layers, list) else None,
+        adapter_fp32=config.get("peft_autocast_adapter_dtype") is not False,
+        optimizer=str(config.get("optimizer", "adamw_torch_fused")),
+        attention="eager" if config.get("attn_implementation") == "eager" else "flash",
+        checkpointing=bool(checkpointing),
+        offloaded=bool(config.get("activation_offloading")),
+        fused_loss=liger and bool(config.get("liger_fused_linear_cross_entropy")),
+        chunked_loss=bool(config.get("chunked_cross_entropy")),
+        fused_norm=liger and bool(config.get("liger_rms_norm")),
+        fused_mlp=liger and bool(config.get("liger_glu_activation")),
+        lora_mlp=on["lora_mlp_kernel"],
+        lora_qkv=on["lora_qkv_kernel"],
+        lora_o=on["lora_o_kernel"],
+        compiled=bool(config.get("torch_compile")),
+    )
+
+
+def sharding(config: dict[str, Any], count: int) -> Sharding:
+    """Return how a config shares a model over `count` cards, by Axolotl's own keys."""
+    if config.get("fsdp_version") or config.get("fsdp_config"):
+        return "offload" if (config.get("fsdp_config") or {}).get("offload_params") else "fsdp2"
+    deepspeed = str(config.get("deepspeed") or "")
+    for stage in ("zero1", "zero2", "zero3"):
+        if stage in deepspeed:
+            return "offload" if "offload" in deepspeed else stage
+    return "one card" if count == 1 else "ddp"
