@@ -1,0 +1,207 @@
+"""What keeps a run over several machines: sessions, their cost and limit, SIGTERM, the store.
+
+`sessions.json` of a run has one entry for each start: when, where, how many seconds (as last noted), and how
+it ended. Only the parent writes it.
+
+Environment, set by generated jobs (docs/rented-gpus.md): TUNEBOOK_NOTICE, seconds between SIGTERM and the
+machine's end; TUNEBOOK_MAX_HOURS, of all sessions together; TUNEBOOK_QUIET, seconds without progress or
+output after which a child counts as hung; TUNEBOOK_DOLLARS_PER_HOUR, of the whole machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tunebook.errors import MachineError, StoppedError, TunebookError
+from tunebook.run import Run, read_json, write_json
+from tunebook.store import Store
+
+NOTICE = 120.0
+EVERY = 60.0  # seconds between states of the store, so that progress can be followed from elsewhere
+
+
+def _number(name: str) -> float | None:
+    """Return the environment's number `name`, or None."""
+    return float(os.environ[name]) if os.environ.get(name) else None
+
+
+class Keeper:
+    """Used as a context around the work on `run`, whose lock is held."""
+
+    def __init__(self, run: Run, url: str | None, note: Callable[[str], None]) -> None:
+        self.run, self.note = run, note
+        self.store = Store(url, run) if url else None
+        self.begun: float | None = None
+        self.saver: _Saver | None = None
+        self.before: Any = None
+        self.notice = _number("TUNEBOOK_NOTICE") or NOTICE
+        self.quiet = _number("TUNEBOOK_QUIET")
+
+    def __enter__(self) -> Keeper:
+        self.before = signal.signal(signal.SIGTERM, _stop)
+        state = self.store.fetch(self.note) if self.store else None
+        if state:
+            step = f", checkpoint of step {state['step']}" if state["step"] is not None else ""
+            self.run.forget("tokenise")  # the tokenised rows stay where they were made
+            self.note(f"store: fetched state {state['number']} of {state['time']}{step}")
+        return self
+
+    def begin(self) -> None:
+        """Note that a session starts, and save a first state, so that a store which cannot be written to
+        is found before anything is trained.
+
+        Raises:
+            MachineError: the hours of TUNEBOOK_MAX_HOURS are spent.
+        """
+        sessions = read_json(self.run / "sessions.json", [])
+        for earlier in sessions:
+            earlier.setdefault("end", "killed")
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        entry: dict[str, Any] = {"started": started, "host": socket.gethostname(), "seconds": 0.0}
+        rate = _number("TUNEBOOK_DOLLARS_PER_HOUR")
+        write_json(
+            self.run / "sessions.json",
+            [*sessions, entry | ({"dollars_per_hour": rate} if rate is not None else {})],
+        )
+        self.begun = time.monotonic()
+        if self.spent():
+            raise MachineError(self.limit_message())
+        if self.store:
+            self.store.save()
+            self.saver = _Saver(self.store, self)
+
+    def saved(self) -> None:
+        """Take note that a checkpoint was written: it goes to the store in the background."""
+        if self.saver:
+            self.saver.asked.set()
+
+    def spent(self) -> bool:
+        """Return whether the hours of TUNEBOOK_MAX_HOURS are over, all sessions counted."""
+        most = _number("TUNEBOOK_MAX_HOURS")
+        if most is None or self.begun is None:
+            return False
+        earlier = sum(entry["seconds"] for entry in read_json(self.run / "sessions.json")[:-1])
+        return earlier + time.monotonic() - self.begun >= most * 3600
+
+    def limit_message(self) -> str:
+        return (
+            f"The {_number('TUNEBOOK_MAX_HOURS'):.2f} hours of TUNEBOOK_MAX_HOURS are spent. What was saved "
+            "is kept; the same command with more hours (MAX_COST= of `make launch`) goes on."
+        )
+
+    def beat(self, end: str | None = None) -> None:
+        """Note how long this session has lasted, and with `end` how it ended."""
+        if self.begun is not None:
+            sessions = read_json(self.run / "sessions.json")
+            sessions[-1]["seconds"] = round(time.monotonic() - self.begun, 1)
+            if end:
+                sessions[-1]["end"] = end
+            write_json(self.run / "sessions.json", sessions)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        stopped = isinstance(error, StoppedError)
+        if self.begun is not None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the last state
+            if self.saver:
+                self.saver.close()
+            self.beat("stopped" if stopped else "failed" if error else "finished")
+            self._last_state(stopped)
+        elif self.store and error is None and self.run.done("report") and not self.store.has_everything:
+            self.store.save()  # what could not be saved when the run ended
+        signal.signal(signal.SIGTERM, self.before)
+
+    def _last_state(self, stopped: bool) -> None:
+        if not self.store:
+            return
+        try:
+            number = self.store.save()
+            if stopped:
+                self.note(f"store: saved as state {number}")
+        except MachineError as problem:
+            kept = read_json(self.run / "store.json", {})
+            self.note(f"the store has state {kept.get('number')} only (step {kept.get('step')}): {problem}")
+            if not stopped:
+                raise
+
+
+class _Saver(threading.Thread):
+    """Saves states in the background: after each checkpoint, and every minute."""
+
+    def __init__(self, store: Store, keeper: Keeper) -> None:
+        super().__init__(daemon=True)
+        self.store, self.keeper = store, keeper
+        self.asked, self.closing = threading.Event(), False
+        self.start()
+
+    def run(self) -> None:
+        while not self.closing:
+            self.asked.wait(EVERY)
+            self.asked.clear()
+            if self.closing:
+                return
+            try:
+                self.keeper.beat()
+                self.store.save()
+            except (TunebookError, OSError) as error:
+                self.keeper.note(f"{error} The work goes on here; the next state will be tried again.")
+
+    def close(self) -> None:
+        """Wait for the state that is being saved."""
+        self.closing = True
+        self.asked.set()
+        self.join()
+
+
+def _stop(*_: Any) -> None:
+    raise StoppedError("Stopped. The same command goes on from what was saved last.")
+
+
+def interruptions(run: Run) -> dict[str, Any] | None:
+    """Return what interruptions cost so far; None where the run has no sessions.
+
+    `steps_repeated` are training steps done again after a kill, as far as events.jsonl knows of them.
+    `dollars` is what all sessions cost at their rates, None where no rate was given.
+    """
+    sessions = read_json(run / "sessions.json", [])
+    if not sessions:
+        return None
+    ends = [entry.get("end", "killed") for entry in sessions[:-1]]
+    priced = [e["seconds"] / 3600 * e["dollars_per_hour"] for e in sessions if "dollars_per_hour" in e]
+    return {
+        "sessions": len(sessions),
+        "stopped": ends.count("stopped"),
+        "killed": ends.count("killed"),
+        "failed": ends.count("failed"),
+        "seconds": round(sum(entry["seconds"] for entry in sessions), 1),
+        "steps_repeated": _steps_repeated(run / "events.jsonl"),
+        "dollars": round(sum(priced), 4) if len(priced) == len(sessions) else None,
+    }
+
+
+def _steps_repeated(events: Path) -> int:
+    repeated = before = 0
+    for event in read_events(events):
+        if event.get("stage") == "train" and "job" not in event:
+            repeated += max(0, before - event["done"])
+            before = event["done"]
+    return repeated
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of events.jsonl."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    events = []
+    for line in lines:
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue  # cut by a kill
+    return events
