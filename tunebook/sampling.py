@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 MIN_FOLDS = 30
+NEARLY_ALONE = 0.8  # groups a row
 
 
 def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: bool) -> list[dict[str, Any]]:
@@ -28,15 +29,22 @@ def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: b
     if folds < 2:
         return rows
     kind = GroupKFold if not stratify else StratifiedGroupKFold
-    if stratify and distinct == len(rows):
-        kind = StratifiedKFold  # the same without groups, and much faster
+    items = list(range(len(rows)))
+    if stratify and distinct > NEARLY_ALONE * len(rows):
+        kind = StratifiedKFold  # much faster; one row stands for each group, which seldom has two
+        items = sorted({group: index for index, group in reversed(list(enumerate(groups)))}.values())
     splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
-    chosen: list[int] = []
+    chosen: set[str] = set()
+    held = 0
+    sizes = Counter(groups)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a label rarer than the folds is no fault here
-        split = list(splitter.split(rows, labels, groups))
+        split = list(splitter.split(items, [labels[i] for i in items], [groups[i] for i in items]))
     for _, fold in split:
-        if chosen and len(chosen) + len(fold) / 2 > count:
+        names = {groups[items[at]] for at in fold}
+        size = sum(sizes[name] for name in names)
+        if chosen and held + size / 2 > count:
             break
-        chosen.extend(fold)
-    return [rows[index] for index in sorted(chosen)]
+        chosen |= names
+        held += size
+    return [row for row in rows if row["group"] in chosen]

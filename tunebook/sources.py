@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunebook.errors import InputError, MachineError
+from tunebook.formats.shapes import shaped
 from tunebook.paths import child_environment, show
 from tunebook.tables import KINDS, Numbered, read_table
 
@@ -28,8 +29,10 @@ class Source(BaseModel):
     """`source:` of dataset.yaml: `files`, a file for each split relative to the dataset folder, or
     `hub`, a dataset on the Hub with its `config`, `revision` and `splits` (ours: the Hub's).
 
-    A split `dev` that is not there is cut off train: whole groups, about `dev_share` of the rows.
-    `where` is a Jinja expression that keeps a raw row; `reader` makes rows out of raw rows.
+    A split `dev` or `test` that is not there is cut off train: whole groups, about `dev_share` and
+    `test_share` of the rows, the newest by the column `by_time` or else drawn with a fixed seed
+    (tunebook/splits.py). `where` is a Jinja expression that keeps a raw row; `reader` makes rows out of raw
+    rows, whose fields the file calls as `columns` says (tunebook/formats/shapes.py).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,20 +42,29 @@ class Source(BaseModel):
     revision: str | None = None
     splits: dict[Split, str] = {}
     dev_share: float | None = Field(default=None, gt=0, le=0.5)
+    test_share: float | None = Field(default=None, gt=0, le=0.5)
+    by_time: str | None = None
     where: str | None = None
-    reader: Literal["oasst_best_paths"] | None = None
+    reader: Literal["oasst_best_paths", "labels", "qa", "squad", "chat", "pairs", "preference"] | None = None
+    columns: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
         if bool(self.files) == bool(self.hub):
             raise ValueError("name either files or hub")
         given = self.splits if self.hub else self.files
+        shares = {"dev": self.dev_share, "test": self.test_share}
         for split in SPLITS:
-            if split not in given and not (split == "dev" and self.dev_share):
-                extra = ", or dev_share to cut it off train" if split == "dev" else ""
+            share = shares.get(split)
+            if split not in given and not share:
+                extra = f", or {split}_share to cut it off train" if split in shares else ""
                 raise ValueError(f"names nothing for {split}. Add it{extra}")
-        if "dev" in given and self.dev_share:
-            raise ValueError("names both a dev split and dev_share. Remove one")
+            if split in given and share:
+                raise ValueError(f"names both a {split} split and {split}_share. Remove one")
+        if self.by_time and not (self.dev_share or self.test_share):
+            raise ValueError("by_time cuts nothing off without dev_share or test_share. Remove it")
+        if self.columns and self.reader in (None, "oasst_best_paths", "squad"):
+            raise ValueError("columns are read by the readers labels, qa, chat, pairs and preference")
         return self
 
 
@@ -78,16 +90,26 @@ def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[
         name, rows = f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
     if source.where:
         rows = _kept(rows, source.where, show(folder / "dataset.yaml"))
-    if source.reader:
-        rows = READERS[source.reader](rows)
-    return name, rows
+    return name, read_rows_of(source, rows, name)
+
+
+def read_rows_of(
+    source: Source, rows: Iterator[Numbered], place: str, answered: bool = True
+) -> Iterator[Numbered]:
+    """Return what the source's reader makes of raw rows; `answered` False for rows that are to be."""
+    if source.reader is None or (source.reader == "oasst_best_paths" and not answered):
+        return rows
+    if source.reader == "oasst_best_paths":
+        return oasst_best_paths(rows)
+    return shaped(rows, source.reader, source.columns, place, answered)
 
 
 def source_file(source: Source, folder: Path, split: Split) -> Path | None:
     """Return the file that holds `split`, which need not exist; None where it is on the Hub."""
     elsewhere = os.environ.get("TUNEBOOK_SOURCES")
     if not source.hub:
-        return (Path(elsewhere) / folder.name if elsewhere else folder) / source.files[split]
+        path = (Path(elsewhere) / folder.name if elsewhere else folder) / source.files[split]
+        return Path(os.path.normpath(path))
     if not elsewhere:
         return None
     paths = [Path(elsewhere) / folder.name / f"{source.splits[split]}{kind}" for kind in KINDS]
@@ -165,8 +187,3 @@ def oasst_best_paths(rows: Iterator[Numbered]) -> Iterator[Numbered]:
 
 def _rank(row: dict[str, Any]) -> float:
     return float("inf") if row["rank"] is None else row["rank"]
-
-
-READERS: dict[str, Callable[[Iterator[Numbered]], Iterator[Numbered]]] = {
-    "oasst_best_paths": oasst_best_paths
-}

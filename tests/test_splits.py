@@ -1,0 +1,173 @@
+"""Splits without leaks: groups and duplicates stay together, labels keep their shares, time goes forward."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunebook.dataset import load, read_rows
+from tunebook.errors import InputError, RowFault
+from tunebook.near import near, repeated, together, words
+from tunebook.paths import ROOT
+from tunebook.sources import Source
+from tunebook.splits import cut, time_of
+
+SOURCE = {"files": {"train": "a.jsonl"}, "dev_share": 0.1, "test_share": 0.2}
+INTENTS = [
+    row for split in ("train", "dev", "test")
+    for row in read_rows(ROOT / "datasets" / "kettlewick-intents" / "source" / f"{split}.jsonl")
+]  # fmt: skip
+
+
+def rendered(texts: list[str], **columns: list[Any]) -> list[dict[str, Any]]:
+    rows = []
+    for index, text in enumerate(texts):
+        more = {name: values[index] for name, values in columns.items()}
+        answer = more.pop("label", "x")
+        turns = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+        rows.append(
+            {"id": f"{index}", "group": f"{index}", "messages": turns, "gold": {"answer": answer}, **more}
+        )
+    return rows
+
+
+def alone(texts: list[str]) -> list[str]:
+    return together(texts, [str(index) for index in range(len(texts))], [""] * len(texts))
+
+
+def test_what_is_together() -> None:
+    long = "please tell me when the burrow at the harbour opens"
+    texts = [
+        long,
+        f"{long.upper()}!",
+        long.replace("harbour", "old mill"),
+        "the tap drips",
+        "the tap runs",
+        "The tap drips.",
+    ]
+    assert alone(texts) == ["0", "0", "0", "3", "4", "3"]
+    assert together(texts, list("abcdea"), [""] * 6) == ["a", "a", "a", "a", "e", "a"], "groups are merged"
+    labels = ["x", "x", "y", "", "", ""]
+    assert together(texts, list("abcdef"), labels)[2] == "c", "another label, another text"
+    assert together(["!", "?", "!"], list("abc"), [""] * 3) == ["a", "b", "a"], "texts without words"
+    assert together([], [], []) == []
+
+
+def test_two_changed_words_of_eight() -> None:
+    one = "one two three four five six seven eight".split()
+    assert near(one, ["ten", *one[1:-1], "nine"])
+    assert not near(one, ["ten", "ten", *one[2:-1], "nine"])
+    assert near(one, one[2:])
+    assert not near(one[:7], ["ten", *one[1:7]]), "too short for two changed words to mean the same"
+
+
+def test_planted_duplicates_are_found() -> None:
+    drawn = random.Random(3)
+    texts = [row["text"] for row in INTENTS if len(words(row["text"])) >= 8]
+    chosen = drawn.sample(range(len(texts)), 60)
+    planted = []
+    for at in chosen[:20]:
+        planted.append(texts[at])
+    for at in chosen[20:40]:
+        planted.append(f"  {texts[at].upper()}!! ")
+    for at in chosen[40:]:
+        changed = texts[at].split()
+        for word in drawn.sample(range(len(changed)), 2):
+            changed[word] = drawn.choice(["wardrobe", "quickly", "zebra"])
+        planted.append(" ".join(changed))
+    groups = alone([*texts, *planted])
+    found = [groups[len(texts) + index] == groups[at] for index, at in enumerate(chosen)]
+    assert all(found[:40])
+    assert sum(found[40:]) >= 18
+    false = len(texts) - len(set(groups[: len(texts)]))
+    assert false < 0.01 * len(texts), "these texts were written to differ"
+
+
+def test_no_duplicate_straddles_a_cut() -> None:
+    texts = [row["text"] for row in INTENTS]
+    rows = rendered(texts + texts[:300], label=[row["label"] for row in INTENTS + INTENTS[:300]])
+    found = cut(rows, Source.model_validate(SOURCE), True, "dataset.yaml")
+    assert sorted(found) == ["dev", "test", "train"]
+    assert sum(map(len, found.values())) == len(rows)
+    for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
+        assert repeated(found[one], found[other]) == 0  # type: ignore[index]
+    assert abs(len(found["test"]) - 0.2 * len(rows)) < 0.03 * len(rows)
+    assert abs(len(found["dev"]) - 0.1 * len(rows)) < 0.03 * len(rows)
+    counts = Counter(row["gold"]["answer"] for row in found["test"])
+    assert len(counts) == 14 and max(counts.values()) < 2 * min(counts.values())
+
+
+def test_a_cut_is_the_same_every_time() -> None:
+    def ids() -> list[str]:
+        rows = rendered([row["text"] for row in INTENTS])
+        return [row["id"] for row in cut(rows, Source.model_validate(SOURCE), False, "x")["test"]]
+
+    assert ids() == ids()
+
+
+def test_by_time_the_newest_groups_are_cut_off_whole() -> None:
+    rows = rendered([f"text {n}" for n in range(20)], time=[float(n) for n in range(20)])
+    for row, group in zip(rows, "aabbccddeeffgghhiija", strict=True):
+        row["group"] = group
+    found = cut(rows, Source.model_validate({**SOURCE, "by_time": "day"}), False, "x")
+    assert {row["group"] for row in found["test"]} == {"a", "j"}, "a has the newest row"
+    assert {row["group"] for row in found["dev"]} == {"i"}
+    assert all("time" not in row for some in found.values() for row in some)
+
+
+def test_too_few_groups() -> None:
+    rows = rendered([f"text {n}" for n in range(9)])
+    for row in rows:
+        row["group"] = "one"
+    with pytest.raises(InputError) as caught:
+        cut(rows, Source.model_validate(SOURCE), False, "dataset.yaml")
+    assert str(caught.value).startswith(
+        "dataset.yaml: source: 9 rows in 1 groups cannot be cut into train, dev, test."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (5, 5.0),
+        ("5.5", 5.5),
+        ("1970-01-02", 86400.0),
+        ("1970-01-01T00:00:01+00:00", 1.0),
+        ("1970-01-01 01:00:00+01:00", 0.0),
+    ],
+)
+def test_times(value: Any, seconds: float) -> None:
+    assert time_of({"day": value}, "day") == seconds
+
+
+@pytest.mark.parametrize("value", ["", "soon", None, True, [1]])
+def test_no_times(value: Any) -> None:
+    with pytest.raises(RowFault, match="not a time"):
+        time_of({"day": value}, "day")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"files": {"train": "a", "test": "b"}, "dev_share": 0.1, "test_share": 0.1}, "both a test split"),
+        ({"files": {"train": "a", "dev": "b", "test": "c"}, "by_time": "day"}, "by_time cuts nothing"),
+        ({**SOURCE, "columns": {"text": "a"}}, "columns are read by"),
+        ({**SOURCE, "reader": "other"}, "Input should be"),
+    ],
+)
+def test_sources_that_make_no_sense(source: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Source.model_validate(source)
+
+
+def test_public_sets_keep_their_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A dev split is cut off in the groups of dataset.yaml where no rows ask the same."""
+    from tunebook.render import render_all
+
+    monkeypatch.setenv("TUNEBOOK_SOURCES", str(ROOT / "tests" / "twins"))
+    rows = render_all(load("oasst2"))
+    assert not {row["group"] for row in rows["train"]} & {row["group"] for row in rows["dev"]}

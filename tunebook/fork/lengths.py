@@ -1,0 +1,55 @@
+"""How long rows are, in tokens of the trial tier's base model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tunebook import base_model
+
+MEASURED = 2000  # rows: the longest by their letters, and as many taken evenly
+TURN, ROW = 5, 24  # tokens that a chat template adds to a turn, and to a row (a default system turn)
+BYTES_A_TOKEN = 3  # where no tokenizer is at hand; English has four, so lengths come out too high
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens a row with its template: `how` says whether counted or estimated."""
+
+    mean: float
+    longest: int
+    over: dict[int, int]
+    how: str
+
+
+def measure(rows: list[dict[str, Any]], bounds: tuple[int, ...]) -> Lengths:
+    """Measure rendered rows; `over` counts the rows of each length in `bounds` or more."""
+    path = base_model.folder() / "tokenizer.json"
+    by_letters = sorted(rows, key=_letters, reverse=True)
+    some = by_letters[:: max(1, len(rows) // MEASURED)]
+    longest = by_letters[:MEASURED]
+    if path.is_file():
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(path))
+        how = "counted with the tokenizer of SmolLM2"
+
+        def count(row: dict[str, Any]) -> int:
+            texts = [turn["content"] for turn in row["messages"]]
+            encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
+            return ROW + sum(len(one.ids) + TURN for one in encoded)
+    else:
+        how = f"estimated as {BYTES_A_TOKEN} bytes a token"
+
+        def count(row: dict[str, Any]) -> int:
+            size = sum(len(turn["content"].encode()) // BYTES_A_TOKEN + TURN for turn in row["messages"])
+            return ROW + size
+
+    counts = [count(row) for row in longest]
+    mean = sum(map(count, some)) / len(some)
+    over = {bound: sum(size > bound for size in counts) for bound in bounds}
+    return Lengths(mean, max(counts), over, how)
+
+
+def _letters(row: dict[str, Any]) -> int:
+    return sum(len(turn["content"]) for turn in row["messages"])

@@ -1,0 +1,149 @@
+"""Stream the objects of one JSON document, each with the line on which it begins.
+
+Read are a list of objects, and an object that holds such a list (`{"data": [...]}`, as SQuAD and many
+exports do). Only one element is in memory at a time; Python's own decoder reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+CHUNK = 1 << 20
+LONGEST_WORD = 16  # of JSON: `-Infinity`, or an escaped pair
+BLANK = re.compile(r"[ \t\r\n]*")
+DECODER = json.JSONDecoder()
+
+
+class JsonFault(Exception):
+    """The document is not JSON, or not a list of objects; `line` is where."""
+
+    def __init__(self, text: str, line: int) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+class _Scanner:
+    """A window on the text that grows until the value at its start is whole."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.text, self.at, self.line, self.ended = file, "", 0, 1, False
+
+    def more(self) -> bool:
+        """Read on; at least as much as there is, so that a long value is not decoded too often."""
+        self.text = self.text[self.at :]
+        self.at = 0
+        piece = self.file.read(max(CHUNK, len(self.text)))
+        self.text += piece
+        self.ended = not piece
+        return not self.ended
+
+    def peek(self) -> str:
+        """Skip blanks and return the next letter, "" at the end."""
+        while True:
+            self.advance(BLANK.match(self.text, self.at).end())  # type: ignore[union-attr]
+            if self.at < len(self.text) or not self.more():
+                return self.text[self.at : self.at + 1]
+
+    def advance(self, to: int) -> None:
+        self.line += self.text.count("\n", self.at, to)
+        self.at = to
+
+    def take(self, letters: str) -> str:
+        """Take one of `letters`.
+
+        Raises:
+            JsonFault: something else stands there.
+        """
+        found = self.peek()
+        if not found or found not in letters:
+            wanted = " or ".join(repr(letter) for letter in letters)
+            raise JsonFault(
+                f"expected {wanted} (got {found!r})" if found else f"ends before {wanted}", self.line
+            )
+        self.at += 1
+        return found
+
+    def value(self) -> Any:
+        """Decode the next value.
+
+        Raises:
+            JsonFault: it is not JSON, or the file ends within it.
+        """
+        self.peek()
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self.text, self.at)
+                # A number at the end of the window may go on in the next.
+                if end == len(self.text) and self.more():
+                    continue
+            except json.JSONDecodeError as error:
+                at, open_string = error.pos - self.at, error.msg.startswith("Unterminated string")
+                if (open_string or error.pos > len(self.text) - LONGEST_WORD) and self.more():
+                    continue
+                if open_string or at >= len(self.text[self.at :].rstrip()):
+                    raise JsonFault("ends within a value", self.line) from None
+                line = self.line + self.text.count("\n", self.at, self.at + at)
+                raise JsonFault(error.msg, line) from None
+            self.advance(end)
+            return value
+
+
+def stream(file: TextIO) -> Iterator[tuple[int, str, Any]]:
+    """Yield (line, path, value) of each element of the document's list; `path` is `[3]` or `data[3]`.
+
+    Raises:
+        JsonFault: not JSON, or neither a list nor an object with a list of objects in it.
+    """
+    scanner = _Scanner(file)
+    if scanner.peek() == "[":
+        yield from _elements(scanner, "")
+        _ended(scanner)
+        return
+    if scanner.peek() != "{":
+        raise JsonFault("expected a list of objects", scanner.line)
+    scanner.take("{")
+    found = ""
+    while scanner.peek() != "}":
+        key = str(scanner.value())
+        scanner.take(":")
+        line = scanner.line
+        if scanner.peek() != "[":
+            scanner.value()
+        else:
+            for index, item in enumerate(_elements(scanner, key)):
+                if not index and isinstance(item[2], dict):
+                    if found:
+                        raise JsonFault(f"holds two lists of objects, {found!r} and {key!r}; keep one", line)
+                    found = key
+                if found == key:
+                    yield item
+        if scanner.peek() == ",":
+            scanner.take(",")
+        elif scanner.peek() != "}":
+            scanner.take(",}")
+    scanner.take("}")
+    _ended(scanner)
+    if not found:
+        raise JsonFault("expected a list of objects, or an object that holds one", 1)
+
+
+def _ended(scanner: _Scanner) -> None:
+    if scanner.peek():
+        raise JsonFault("more text after the end of the document", scanner.line)
+
+
+def _elements(scanner: _Scanner, key: str) -> Iterator[tuple[int, str, Any]]:
+    scanner.take("[")
+    index = 0
+    while scanner.peek() != "]":
+        line = scanner.line
+        yield line, f"{key}[{index}]", scanner.value()
+        index += 1
+        if scanner.peek() == ",":
+            scanner.take(",")
+        elif scanner.peek() != "]":
+            scanner.take(",]")
+    scanner.take("]")
