@@ -11,7 +11,7 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from tunebook.checkpoints import fault, set_broken_aside
+from tunebook.checkpoints import UNPLANNED, bring_back, fault, set_broken_aside, set_unplanned_aside
 
 ZIPS = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin")
 WEIGHTS = "adapter_model.safetensors"
@@ -174,3 +174,16 @@ def test_tokens_are_counted_across_a_resume() -> None:
     log += [{"tokens/trainable": n} for n in (25, 60)]
     assert count_tokens(log, "tokens/trainable") == 95 + 60
     assert count_tokens([], "tokens/trainable") is None
+
+
+def test_the_checkpoint_of_a_stop_gives_way_to_the_next_one(tmp_path: Path) -> None:
+    save(tmp_path, 5)
+    (save(tmp_path, 7) / UNPLANNED).touch()
+    assert fault(tmp_path / "checkpoint-7") is None, "training goes on from it"
+    set_unplanned_aside(tmp_path)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-5"]
+    cut(save(tmp_path, 10) / WEIGHTS)  # killed while the next one was written
+    bring_back(tmp_path)
+    assert set_broken_aside(tmp_path)[1] == 7
+    bring_back(tmp_path)
+    assert set_broken_aside(tmp_path) == ([], 7)

@@ -1,0 +1,134 @@
+"""Write schemas/*.json, which editors use to complete and check the YAML files of this repository.
+
+recipe.json and trial.json come from tunebook/axolotl_keys.json, eval.json and dataset.json from the models
+that read those files. A test runs this with --check.
+
+    .venv/bin/python scripts/write_schemas.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from tunebook.dataset import Dataset
+from tunebook.keys import schema as axolotl_keys
+from tunebook.paths import ROOT
+from tunebook.suite import Suite
+
+FOLDER = ROOT / "schemas"
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+PLAIN = {"str": "string", "bool": "boolean", "int": "integer", "float": "number", "null": "null"}
+OWN_PLUGINS = ("SeededInit", "CPUArguments", "Float32Weights")
+
+
+def kind(name: str) -> dict[str, Any]:
+    """Return the schema of one type of axolotl_keys.json."""
+    if name in PLAIN:
+        return {"type": PLAIN[name]}
+    if name == "mapping":
+        return {"type": "object"}
+    if name.startswith("list:"):
+        return {"type": "array", "items": kind(name[5:])}
+    if name.startswith("model:"):
+        return {"$ref": f"#/$defs/{name[6:]}"}
+    return {}
+
+
+def value(kinds: list[str]) -> dict[str, Any]:
+    """Return the schema of a value of any of `kinds`; null is always taken, as it removes a key."""
+    if "any" in kinds:
+        return {}
+    return {"anyOf": [kind(name) for name in dict.fromkeys([*kinds, "null"])]}
+
+
+def mapping(keys: dict[str, list[str]]) -> dict[str, Any]:
+    properties = {key: value(kinds) for key, kinds in keys.items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def recipe() -> dict[str, Any]:
+    """Return the schema of recipe.yaml: Axolotl's keys and those of the plugins it knows."""
+    known = axolotl_keys()
+    keys = dict(known["models"][known["root"]])
+    for model in known["plugins"].values():
+        keys |= known["models"][model]
+    whole = mapping(keys)
+    plugins = [*known["plugins"], *(f"tunebook.plugins.{name}" for name in OWN_PLUGINS)]
+    whole["properties"]["plugins"] = {
+        "type": ["array", "null"],
+        "items": {"anyOf": [{"enum": plugins}, {"type": "string"}]},
+    }
+    roots = {known["root"], *known["plugins"].values()}
+    nested = {name: mapping(keys) for name, keys in known["models"].items() if name not in roots}
+    return {
+        "$schema": DRAFT,
+        "title": f"recipe.yaml: a config of Axolotl {known['axolotl']}",
+        **whole,
+        "$defs": nested,
+    }
+
+
+def trial() -> dict[str, Any]:
+    """Return the schema of trial.yaml: a recipe's keys, and `rows`."""
+    whole = recipe()
+    count = {"type": "integer", "minimum": 1}
+    whole["title"] = "trial.yaml: what the trial tier changes"
+    whole["properties"]["rows"] = {
+        "type": "object",
+        "properties": {split: count for split in ("train", "dev", "test")},
+        "additionalProperties": False,
+        "description": "how many rows of each split the trial tier takes",
+    }
+    return whole
+
+
+def evaluation() -> dict[str, Any]:
+    """Return the schema of eval.yaml and of the suites: each value may differ between the tiers,
+    and null removes one."""
+    whole = Suite.model_json_schema()
+    del whole["properties"]["mode"], whole["required"]
+    for model in [whole, *whole["$defs"].values()]:
+        for name, given in model.get("properties", {}).items():
+            if "additionalProperties" in given:
+                given["additionalProperties"] = {"anyOf": [given["additionalProperties"], {"type": "null"}]}
+            tiers = {tier: given for tier in ("trial", "real")}
+            by_tier = {"type": "object", "properties": tiers, "required": ["trial", "real"]}
+            by_tier["additionalProperties"] = False
+            model["properties"][name] = {"anyOf": [given, {"type": "null"}, by_tier]}
+    whole["title"] = "eval.yaml: how a run is evaluated"
+    return {"$schema": DRAFT, **whole}
+
+
+def dataset() -> dict[str, Any]:
+    """Return the schema of dataset.yaml."""
+    whole = Dataset.model_json_schema()
+    del whole["properties"]["folder"]
+    whole["required"].remove("folder")
+    whole["title"] = "dataset.yaml: where rows come from, and how they become messages"
+    return {"$schema": DRAFT, **whole}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="exit 1 if a file is out of date")
+    options = parser.parse_args(argv)
+    made = {"recipe": recipe(), "trial": trial(), "eval": evaluation(), "dataset": dataset()}
+    old = []
+    for name, schema in made.items():
+        path: Path = FOLDER / f"{name}.json"
+        text = json.dumps(schema, indent=1) + "\n"
+        if not options.check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        elif not path.is_file() or path.read_text() != text:
+            old.append(path.name)
+    if old:
+        print(f"out of date: {', '.join(old)}: run this without --check")
+    return 1 if old else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

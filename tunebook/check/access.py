@@ -1,0 +1,158 @@
+"""Whether base model and data can be had, under which licences, and whether the disk is large enough."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tunebook.check.findings import Finding, Findings
+from tunebook.check.machine import cached, reach_hub
+from tunebook.dataset import Dataset
+from tunebook.errors import MachineError
+from tunebook.paths import runs_folder
+from tunebook.resolve import Resolved, model_table
+
+TOKENS = ("HF_TOKEN", "WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "COMET_API_KEY")
+NON_COMMERCIAL = re.compile(r"(?i)\bnc\b|non-?commercial|research")
+NO_DERIVATIVES = re.compile(r"(?i)\bnd\b|no-?deriv")
+SHARE_ALIKE = re.compile(r"(?i)\bsa\b|gpl|share-?alike")
+COMMUNITY = re.compile(r"(?i)llama|gemma|community")
+UNKNOWN = re.compile(r"(?i)^(unknown|other|none|)$")
+LICENCES = "https://creativecommons.org/share-your-work/cclicenses/"
+
+
+def check_access(resolved: Resolved, dataset: Dataset, found: Findings) -> str:
+    """Add what can be said of base, data, licences, disk and tokens; return a line about the base."""
+    base = str(resolved.config["base_model"])
+    revision = resolved.config.get("revision_of_model")
+    facts = model_table().get(base, {})
+    licence, said = facts.get("licence"), base
+    if Path(base).is_dir():
+        said += ", a local folder"
+    else:
+        try:
+            reach_hub(base, revision)
+            said += ", in the local cache" if cached(base, "config.json", revision) else ", on the Hub"
+            licence = _hub_facts(base, revision, found) or licence
+        except MachineError as error:
+            found.skip("base model: there, gated, its size", "offline")
+            found.facts["base"] = str(error)
+    if dataset.source.hub and not os.environ.get("TUNEBOOK_SOURCES"):
+        _reach_data(dataset, found)
+    found.facts["licences"] = {"base": licence or "not known", "data": dataset.licence}
+    found.extend(licence_findings(licence, dataset.licence, resolved.recipe.file))
+    _disk(resolved, facts.get("parameters"), found)
+    _tokens(resolved.config, found)
+    return f"{said}; licences: base {licence or 'not known'}, data {dataset.licence}"
+
+
+def _hub_facts(base: str, revision: str | None, found: Findings) -> str | None:
+    """Return the licence on the Hub's card; a note where access has to be asked for."""
+    from huggingface_hub import model_info
+
+    try:
+        info = model_info(base, revision=revision, timeout=15)
+    except Exception:  # cached, so it can be had; the Hub client lets many kinds of errors through
+        found.skip("base model: gated", "offline")
+        return None
+    if info.gated:
+        found.add(
+            Finding(
+                "warning",
+                "access",
+                f"{base} is gated ({info.gated}): ask for access on its page and set HF_TOKEN.",
+                key="base_model",
+                link=f"https://huggingface.co/{base}",
+            )
+        )
+    return info.card_data.get("license") if info.card_data else None
+
+
+def _reach_data(dataset: Dataset, found: Findings) -> None:
+    from huggingface_hub import dataset_info
+    from huggingface_hub.errors import HfHubHTTPError
+
+    place = f"datasets/{dataset.name}/dataset.yaml"
+    try:
+        info = dataset_info(str(dataset.source.hub), revision=dataset.source.revision, timeout=15)
+    except HfHubHTTPError as error:
+        text = f"the Hub answered {error.response.status_code} for {dataset.source.hub!r}."
+        found.add(Finding("error", "access", text, "Check the name and HF_TOKEN.", place, key="source.hub"))
+    except Exception:  # as above
+        found.skip("data: on the Hub, gated", "offline")
+    else:
+        if info.gated:
+            text = f"{dataset.source.hub} is gated: ask for access on its page, and set HF_TOKEN."
+            found.add(Finding("warning", "access", text, file=place, key="source.hub"))
+
+
+def licence_findings(base: str | None, data: str, file: str) -> list[Finding]:
+    """Return what the licences of base and data forbid or ask for. Not legal advice."""
+    found = []
+
+    def add(grade: Any, text: str, do: str, key: str) -> None:
+        found.append(Finding(grade, "licences", text, do, file, key=key, link=LICENCES))
+
+    for what, licence in (("base model", base or ""), ("data", data)):
+        words = licence.replace("-", " ") if licence else ""
+        key = "base_model" if what == "base model" else "datasets"
+        if UNKNOWN.match(licence):
+            if what == "data" or base is not None:
+                add(
+                    "warning",
+                    f"the {what} has no known licence.",
+                    "Find out before you publish a model.",
+                    key,
+                )
+        elif NO_DERIVATIVES.search(words):
+            add(
+                "warning",
+                f"the {what}'s licence {licence} allows no derivatives; a tuned model may be one.",
+                "Ask its owner, or take other data.",
+                key,
+            )
+        elif NON_COMMERCIAL.search(words):
+            add(
+                "warning",
+                f"the {what}'s licence {licence} forbids commercial use, of the tuned model too.",
+                "Take another for commercial use.",
+                key,
+            )
+        elif COMMUNITY.search(words):
+            add("note", f"the {what}'s licence {licence} sets conditions on names and use.", "Read it.", key)
+        elif SHARE_ALIKE.search(words):
+            add(
+                "note",
+                f"the {what}'s licence {licence} asks that what is made of it is shared alike.",
+                "Decide whether that reaches your model before you publish it.",
+                key,
+            )
+    return found
+
+
+def _disk(resolved: Resolved, parameters: int | None, found: Findings) -> None:
+    """Compare free space with what a run needs: weights in bf16, and checkpoints. Full tuning keeps
+    weights and two moments of AdamW in fp32 with each checkpoint, an adapter next to nothing."""
+    if not parameters:
+        found.skip("disk needed", "the size of the base is not known")
+        return
+    kept = resolved.config.get("save_total_limit") or 2
+    needed = 2 * parameters
+    if not resolved.config.get("adapter"):
+        needed += 12 * parameters * kept
+    folder = next(p for p in [runs_folder(), *runs_folder().parents] if p.exists())
+    free = shutil.disk_usage(folder).free
+    found.facts["disk"] = {"needed_gb": round(needed / 1e9, 1), "free_gb": round(free / 1e9, 1)}
+    if needed > free:
+        text = f"a real run needs about {needed / 1e9:.0f} GB of disk; {free / 1e9:.0f} GB are free here."
+        found.add(Finding("warning", "disk", text, "Run it where there is more.", str(runs_folder())))
+
+
+def _tokens(config: dict[str, Any], found: Findings) -> None:
+    found.facts["tokens set"] = [name for name in TOKENS if os.environ.get(name)]
+    if (config.get("use_wandb") or config.get("wandb_project")) and not os.environ.get("WANDB_API_KEY"):
+        text = "asks for Weights & Biases, and WANDB_API_KEY is not set here."
+        found.add(Finding("note", "access", text, key="wandb_project"))

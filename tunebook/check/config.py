@@ -1,0 +1,128 @@
+"""Faults of a composed config: what Axolotl refuses or misreads, and settings that rarely do what is meant.
+
+Unknown keys and wrong types are found earlier, while the config is composed (tunebook/keys.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tunebook import hardware
+from tunebook.adapters import limits
+from tunebook.check import fit, habits
+from tunebook.check.findings import Finding, Grade, of_problem
+from tunebook.errors import InputError
+from tunebook.paths import ROOT
+from tunebook.resolve import Resolved
+
+TABLES = (".jsonl", ".json", ".parquet", ".csv")
+Add = Callable[..., None]
+
+
+def check_config(resolved: Resolved) -> None:
+    """Raise InputError with every error of the composed config; warnings and notes are for `make check`."""
+    errors = [str(finding) for finding in config_findings(resolved) if finding.grade == "error"]
+    if errors:
+        raise InputError("\n".join(errors))
+
+
+def config_findings(resolved: Resolved) -> list[Finding]:
+    """Return everything that can be said of the composed config without reading a row. Fast."""
+    found: list[Finding] = []
+    _needed(resolved, found)
+    _rows_files(resolved, found)
+    found += [of_problem(problem, "config") for problem in limits.problems(resolved)]
+    add = adder(resolved, found)
+    machine = resolved.overlay.machine if resolved.overlay else None
+    if machine:
+        for key, text in hardware.too_much(resolved.config, machine.compute_capability).items():
+            add("error", key, f"on {resolved.hardware}: {text}")
+    for rule in (*habits.RULES, *fit.RULES):
+        rule(resolved, add)
+    return found
+
+
+def adder(resolved: Resolved, found: list[Finding], kind: str = "config") -> Add:
+    """Return a function that adds a finding about a key, placed where that key was set."""
+    config, recipe = resolved.config, resolved.recipe
+
+    def add(grade: Grade, key: str, text: str, do: str = "", link: str | None = None) -> None:
+        here = config.get(key) == recipe.config.get(key)
+        line = recipe.lines.get((key,)) if here else None
+        layers = {"trial.yaml": recipe.trial if resolved.tier == "trial" else {}}
+        layers[f"hardware/{resolved.hardware}.yaml"] = resolved.overlay.keys if resolved.overlay else {}
+        file = (
+            recipe.file if here else " or ".join(["SET", *(n for n, keys in layers.items() if key in keys)])
+        )
+        found.append(Finding(grade, kind, text, do, file, line, key, link))
+
+    return add
+
+
+def _needed(resolved: Resolved, found: list[Finding]) -> None:
+    config, add = resolved.config, adder(resolved, found)
+    if "seed" not in config:
+        add("error", "seed", "missing; without it no run can be repeated.", "Add `seed: 42`.")
+    if not config.get("datasets"):
+        add("error", "datasets", "missing; name the rows to train on.")
+    if config.get("val_set_size"):
+        add(
+            "error",
+            "val_set_size",
+            "cuts rows off train at random; name the dev rows under test_datasets instead.",
+        )
+
+
+def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
+    """Dev rows must be the dev split, and further files of a mixture must be there."""
+    config, recipe = resolved.config, resolved.recipe
+
+    def add(key: str, index: int, text: str) -> None:
+        line = recipe.lines.get((key, index, "path"))
+        found.append(
+            Finding("error", "config", text, file=recipe.file, line=line, key=f"{key}[{index}].path")
+        )
+
+    dev = f"datasets/{recipe.dataset}/rows/dev.jsonl"
+    for index, entry in enumerate(recipe.config.get("test_datasets") or []):
+        if entry.get("path") != dev:
+            add(
+                "test_datasets",
+                index,
+                f"must be {dev}, the dev split; test rows never enter training (got {entry.get('path')!r}).",
+            )
+    for index, entry in enumerate(config.get("datasets") or []):
+        path = Path(str(entry.get("path")))
+        if index and path.suffix in TABLES and not (ROOT / path).is_file():
+            add(
+                "datasets",
+                index,
+                f"no such file: {path}. `make data` makes rows of another dataset.",
+            )
+
+
+def asked_and_effective(resolved: Resolved, effective: dict[str, Any]) -> list[dict[str, str]]:
+    """Return what Axolotl makes of the config where that is not what the recipe says: asked, effective."""
+    asked = resolved.recipe.config
+    shown = [key for key in effective if key in asked or key in ASKED_FOR_NOBODY]
+    rows = []
+    for key in sorted(shown):
+        before, after = asked.get(key), effective[key]
+        if key in ("datasets", "test_datasets", "plugins", "dataset_prepared_path") or before == after:
+            continue
+        if after in (None, False) and before in (None, False):
+            continue
+        rows.append(
+            {"key": key, "recipe.yaml": "not set" if before is None else str(before), "effective": str(after)}
+        )
+    return rows
+
+
+# Keys that Axolotl sets by itself and that change what a run does.
+ASKED_FOR_NOBODY = frozenset(
+    """eval_sample_packing pad_to_sequence_len lora_mlp_kernel lora_qkv_kernel lora_o_kernel
+    lora_embedding_kernel eval_batch_size batch_size excess_length_strategy sequence_len seed
+    load_best_model_at_end attn_implementation fp16 activation_offloading special_tokens""".split()
+)

@@ -1,0 +1,108 @@
+"""What a check has found: collected by kind, printed as a list, or as JSON for machines."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from tunebook.console import Console
+from tunebook.errors import Problem
+
+Grade = Literal["error", "warning", "note"]
+GRADES: tuple[Grade, ...] = ("error", "warning", "note")
+COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: how bad it is, what kind, where, what to do, and a link to the evidence."""
+
+    grade: Grade
+    kind: str
+    text: str
+    do: str = ""
+    file: str | None = None
+    line: int | None = None
+    key: str | None = None
+    link: str | None = None
+
+    def __str__(self) -> str:
+        said = " ".join(part for part in (self.text, self.do) if part)
+        if self.link:
+            said += f" ({self.link})"
+        return str(Problem(said, self.file, self.line, self.key))
+
+
+def of_problem(problem: Problem, kind: str) -> Finding:
+    """Return `problem` as a finding of grade error."""
+    file = None if problem.file is None else str(problem.file)
+    return Finding("error", kind, problem.text, file=file, line=problem.line, key=problem.key)
+
+
+@dataclass
+class Kind:
+    """All findings of one kind and grade: how many there are, and the first of them."""
+
+    count: int = 0
+    shown: list[Finding] = field(default_factory=list)
+
+
+class Findings:
+    """Everything one check found. Of each kind the first 20 are kept and all are counted."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[tuple[Grade, str], Kind] = {}
+        self.not_checked: dict[str, str] = {}
+        self.facts: dict[str, Any] = {}
+
+    def add(self, finding: Finding) -> None:
+        kind = self.kinds.setdefault((finding.grade, finding.kind), Kind())
+        kind.count += 1
+        if len(kind.shown) < SHOWN:
+            kind.shown.append(finding)
+
+    def extend(self, findings: list[Finding]) -> None:
+        for finding in findings:
+            self.add(finding)
+
+    def skip(self, what: str, why: str) -> None:
+        """Say that `what` was not checked, and why; nothing is guessed in its place."""
+        self.not_checked[what] = why
+
+    def count(self, grade: Grade) -> int:
+        return sum(kind.count for (other, _), kind in self.kinds.items() if other == grade)
+
+    def show(self, console: Console) -> None:
+        """Print every kind, errors first, then what was not checked, and one line with the counts."""
+        for grade in GRADES:
+            for (other, name), kind in self.kinds.items():
+                if other != grade:
+                    continue
+                more = f", the first {SHOWN} shown" if kind.count > SHOWN else ""
+                count = f" ({kind.count}{more})" if kind.count > 1 else ""
+                console.rich.print(f"[{COLOURS[grade]}]{grade:<9}[/] {name}{count}")
+                for finding in kind.shown:
+                    console.note(str(finding))
+        for what, why in self.not_checked.items():
+            console.rich.print(f"not checked ({why}): {what}", markup=False)
+        counts = ", ".join(f"{self.count(g)} {g}{'' if self.count(g) == 1 else 's'}" for g in GRADES)
+        console.stage("found", counts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `--json` prints: counts, kinds with their first findings, facts, what was left out."""
+        return {
+            "schema": 1,
+            "counts": {grade: self.count(grade) for grade in GRADES},
+            "kinds": [
+                {
+                    "grade": grade,
+                    "kind": name,
+                    "count": kind.count,
+                    "first": [asdict(finding) for finding in kind.shown],
+                }
+                for (grade, name), kind in self.kinds.items()
+            ],
+            "not_checked": self.not_checked,
+            "facts": self.facts,
+        }

@@ -1,0 +1,113 @@
+"""Labels of a classification set: balance, rare ones, names that are hard to tell apart, conflicts."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import combinations
+
+from rapidfuzz import fuzz
+
+from tunebook.check.findings import Finding, Findings, Grade
+from tunebook.check.rows import Seen
+from tunebook.dataset import Dataset
+from tunebook.paths import show
+
+RARE = 8  # rows in train
+IMBALANCE = 20  # the most frequent label has so many times the rows of the rarest
+ALIKE = 93  # percent of characters in common (rapidfuzz ratio)
+
+
+class Labels:
+    """Counts labels and remembers which text had which."""
+
+    def __init__(self, found: Findings, dataset: Dataset) -> None:
+        self.found = found
+        self.labels = dataset.labels
+        self.file = show(dataset.folder / "dataset.yaml")
+        self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.first: dict[int, tuple[int, str, int]] = {}
+        self.numbers = {label: number for number, label in enumerate(dataset.labels)}
+
+    def see(self, seen: Seen) -> None:
+        self.counts[seen.split][seen.answer] += 1
+        if not seen.words:
+            return
+        number = self.numbers[seen.answer]
+        key = hash(" ".join(seen.words))
+        before, place, line = self.first.setdefault(key, (number, seen.place, seen.line))
+        if before != number:
+            text = (
+                f"{' '.join(seen.asked.split())[:90]!r} is {seen.answer!r} here and {self.labels[before]!r}"
+            )
+            self.found.add(
+                Finding(
+                    "warning",
+                    "one text, two labels",
+                    f"{text} at {place}:{line}.",
+                    "Decide on one.",
+                    seen.place,
+                    seen.line,
+                )
+            )
+
+    def finish(self) -> None:
+        self.found.extend(alike(self.labels, self.file))
+        train = self.counts["train"]
+        if not train:
+            return
+        self.found.facts["labels"] = {label: train[label] for label in self.labels}
+
+        def add(grade: Grade, kind: str, text: str, do: str = "") -> None:
+            self.found.add(Finding(grade, kind, text, do, self.file, key="labels"))
+
+        for label in self.labels:
+            if not train[label]:
+                add(
+                    "warning",
+                    "labels without rows",
+                    f"{label!r} has no row in train.",
+                    "Add some, or remove it.",
+                )
+            elif train[label] < RARE:
+                add("warning", "rare labels", f"{label!r} has {train[label]} rows in train.", "Add some.")
+            if not self.counts["test"][label]:
+                add("note", "labels not tested", f"{label!r} has no row in test, so nothing is known of it.")
+        most, least = train.most_common()[0], train.most_common()[-1]
+        if most[1] >= IMBALANCE * least[1]:
+            add(
+                "note",
+                "uneven labels",
+                f"{most[0]!r} has {most[1]} rows in train, {least[0]!r} {least[1]}: look at macro-F1.",
+            )
+
+
+def alike(labels: list[str], file: str) -> list[Finding]:
+    """Return a finding for each pair of labels whose names are nearly the same."""
+    plain = {label: "".join(c for c in label.casefold() if c.isalnum()) for label in labels}
+    return [
+        Finding(
+            "warning",
+            "labels nearly alike",
+            f"{a!r} and {b!r} are hard to tell apart.",
+            "Rename one, or make one of the two.",
+            file,
+            key="labels",
+        )
+        for a, b in combinations(labels, 2)
+        if plain[a] == plain[b] or fuzz.ratio(plain[a], plain[b]) >= ALIKE
+    ]
+
+
+def sharing(tokens: dict[str, list[int]], file: str) -> list[Finding]:
+    """Return a finding for each pair of labels made of the same tokens, or where one begins the other."""
+    found = []
+    for (a, x), (b, y) in combinations(tokens.items(), 2):
+        if sorted(x) == sorted(y):
+            said = "consist of the same tokens"
+        elif x == y[: len(x)] or y == x[: len(y)]:
+            said = "begin alike to the end of the shorter one"
+        else:
+            continue
+        text = f"{a!r} and {b!r} {said}: only the turn end or the order tells them apart."
+        found.append(Finding("note", "labels that share their tokens", text, file=file, key="labels"))
+    return found

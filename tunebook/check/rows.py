@@ -1,0 +1,178 @@
+"""One pass over every row of a dataset: faults of rows, and what the other checks want to see of each.
+
+Dev and test come first, because they are what train is compared with; train is streamed, so that a
+million rows need no more memory than their keys.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from tunebook import near
+from tunebook.check.findings import Finding, Findings, of_problem
+from tunebook.dataset import Dataset, Row
+from tunebook.errors import InputError, MachineError, Problem
+from tunebook.render import Located, cut_off, cut_rows, each_row
+from tunebook.sources import Split
+
+ORDER: tuple[Split, ...] = ("dev", "test", "train")
+SAMPLE = 20_000  # rows whose tokens are looked at, and whose near-duplicates inside train are
+SEED = 42
+WORD = re.compile(r"\w+")
+
+
+def words(text: str) -> list[str]:
+    """Return the words of `text` without case, punctuation and differences of Unicode form (NFKC)."""
+    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+@dataclass
+class Seen:
+    """A rendered row and where it stands; `asked` is what the model is asked, without the system turn."""
+
+    split: str
+    place: str
+    line: int
+    row: Row
+
+    @cached_property
+    def asked(self) -> str:
+        return "\n".join(turn["content"] for turn in self.row["messages"][:-1] if turn["role"] != "system")
+
+    @cached_property
+    def words(self) -> list[str]:
+        return words(self.asked)
+
+    @property
+    def answer(self) -> str:
+        return self.row["gold"]["answer"]
+
+
+class Watcher(Protocol):
+    """A check that sees every row once, dev and test before train, and then says what it found."""
+
+    def see(self, seen: Seen) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class Sample:
+    """Keeps a seeded random sample of train (reservoir sampling, Vitter 1985, algorithm R), in any order."""
+
+    def __init__(self, found: Findings, size: int = SAMPLE) -> None:
+        self.found, self.size, self.random, self.total = found, size, random.Random(SEED), 0
+        self.rows: list[Seen] = []
+
+    def see(self, seen: Seen) -> None:
+        if seen.split != "train":
+            return
+        self.total += 1
+        if len(self.rows) < self.size:
+            self.rows.append(seen)
+        elif (place := self.random.randrange(self.total)) < self.size:
+            self.rows[place] = seen
+
+    def finish(self) -> None:
+        self.found.facts["token sample"] = {"rows": len(self.rows), "of": self.total}
+
+
+def survey(dataset: Dataset, watchers: list[Watcher], found: Findings) -> Counter[str]:
+    """Show every row of `dataset` to every watcher and return the number of good rows of each split.
+
+    A bad row is an error finding, or a note where `allow_drop` takes it. Where the Hub cannot be reached,
+    what needs it is marked as not checked.
+    """
+    counts: Counter[str] = Counter()
+    problems: list[Problem] = []
+    if dataset.group:
+        watchers = [*watchers, Groups(found)]
+    try:
+        for split in ORDER:
+            for located in _split_rows(dataset, split):
+                if isinstance(located.value, Problem):
+                    problems.append(located.value)
+                    continue
+                counts[split] += 1
+                seen = Seen(split, located.place, located.line, located.value)
+                for watcher in watchers:
+                    watcher.see(seen)
+            if not counts[split]:
+                found.add(Finding("error", "rows", f"{split} has no rows.", file=f"datasets/{dataset.name}"))
+    except InputError as error:
+        for line in str(error).splitlines():
+            found.add(Finding("error", "rows", line))
+    except MachineError as error:
+        found.skip("rows, labels, duplicates, secrets", f"offline: {error}")
+        return counts
+    _judge(dataset, problems, found)
+    for watcher in watchers:
+        watcher.finish()
+    found.facts["rows"] = dict(counts)
+    return counts
+
+
+def _split_rows(dataset: Dataset, split: Split) -> Iterator[Located]:
+    """Yield the rows of `split`; where it is cut off train, the source of train is read again for it."""
+    if split not in cut_off(dataset):
+        yield from each_row(dataset, split)
+        return
+    light: list[dict[str, Any]] = []
+    for located in each_row(dataset, "train"):
+        if not isinstance(located.value, Problem):
+            row = located.value
+            asked = [{"role": "user", "content": near.asked(row)}, {"role": "assistant", "content": ""}]
+            kept = {"id": row["id"], "group": row["group"], "gold": {"answer": row["gold"]["answer"]}}
+            light.append(kept | {"messages": asked} | ({"time": row["time"]} if "time" in row else {}))
+    chosen = {row["id"] for row in cut_rows(dataset, light)[split]}
+    del light
+    for located in each_row(dataset, "train"):
+        if isinstance(located.value, Problem):
+            if split == "train":
+                yield located
+        elif located.value["id"] in chosen:
+            yield located
+
+
+def _judge(dataset: Dataset, problems: list[Problem], found: Findings) -> None:
+    if problems and len(problems) <= dataset.allow_drop:
+        text = f"{len(problems)} bad rows are left out, as allow_drop: {dataset.allow_drop} accepts."
+        found.add(Finding("note", "rows left out", text, file=f"datasets/{dataset.name}/dataset.yaml"))
+        for problem in problems:
+            found.add(Finding("note", "rows left out", **_placed(problem)))
+        return
+    for problem in problems:
+        found.add(of_problem(problem, "rows"))
+
+
+def _placed(problem: Problem) -> dict[str, Any]:
+    file = None if problem.file is None else str(problem.file)
+    return {"text": problem.text, "file": file, "line": problem.line, "key": problem.key}
+
+
+class Groups:
+    """Finds groups (customers, passages, conversations) that have rows in two splits."""
+
+    def __init__(self, found: Findings) -> None:
+        self.found = found
+        self.first: dict[str, str] = {}
+        self.told: set[str] = set()
+
+    def see(self, seen: Seen) -> None:
+        group = seen.row["group"]
+        other = self.first.setdefault(group, seen.split)
+        if other != seen.split and group not in self.told:
+            self.told.add(group)
+            text = f"group {group!r} has rows in {other} as well as in {seen.split}."
+            self.found.add(
+                Finding("warning", "groups in two splits", text, "Keep it in one.", seen.place, seen.line)
+            )
+
+    def finish(self) -> None:
+        """Nothing is left to say."""

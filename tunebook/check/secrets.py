@@ -1,0 +1,65 @@
+"""API keys, e-mail addresses and card numbers in rows: counted and warned of, never shown in full.
+
+`look_for_secrets: false` in dataset.yaml switches it off.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tunebook.check.findings import Finding, Findings
+from tunebook.check.rows import Seen
+
+EMAIL = re.compile(r"[\w.+-]+@([\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,})")
+CARD = re.compile(r"(?<![\d.-])\d(?:[ -]?\d){12,18}(?![\d-])")
+# Prefixes that the issuers document: OpenAI, Anthropic, Hugging Face, GitHub, AWS, Google, Slack, Stripe.
+API_KEY = re.compile(
+    r"\b(?:sk-(?:ant-|proj-)?[\w-]{20,}|hf_\w{30,}|gh[pousr]_\w{36,}|github_pat_\w{50,}|(?:AKIA|ASIA)[0-9A-Z]{16}"
+    r"|AIza[\w-]{35}|xox[abpr]-[\w-]{10,}|[rs]k_live_\w{20,})|-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"
+)
+RESERVED = re.compile(r"(?i)(?:^|\.)(?:example\.(?:com|org|net)|example|invalid|test|localhost)$")  # RFC 2606
+
+
+def luhn(number: str) -> bool:
+    """Return whether the digits of `number` carry the check digit of a card number (ISO/IEC 7812-1)."""
+    digits = [int(c) for c in number if c.isdigit()]
+    doubled = [sum(divmod(2 * d, 10)) for d in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and len(set(digits)) > 1
+
+
+def find(text: str) -> list[tuple[str, str]]:
+    """Return (kind, what was found) for everything in `text` that looks like a secret or like somebody's."""
+    found = [("API keys", match[0]) for match in API_KEY.finditer(text)]
+    if "@" in text:
+        mails = (match for match in EMAIL.finditer(text) if not RESERVED.search(match[1]))
+        found += [("e-mail addresses", match[0]) for match in mails]
+    found += [("card numbers", match[0]) for match in CARD.finditer(text) if luhn(match[0])]
+    return found
+
+
+def masked(text: str) -> str:
+    """Return enough of `text` to find it again, and no more."""
+    return f"{text[:3]}... ({len(text)} characters)"
+
+
+class Secrets:
+    """Watches every turn but the system's."""
+
+    def __init__(self, found: Findings) -> None:
+        self.found = found
+
+    def see(self, seen: Seen) -> None:
+        for kind, text in find(f"{seen.asked}\n{seen.answer}"):
+            self.found.add(
+                Finding(
+                    "warning",
+                    f"{kind} in rows",
+                    f"{masked(text)}; a model can repeat what it was trained on.",
+                    "Remove or replace it, or set `look_for_secrets: false` in dataset.yaml.",
+                    seen.place,
+                    seen.line,
+                )
+            )
+
+    def finish(self) -> None:
+        """Nothing is left to say."""

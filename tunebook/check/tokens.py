@@ -1,0 +1,184 @@
+"""What rows become as tokens: lengths, cut answers, what is learned, and where an answer ends.
+
+The tokenizer runs in a child process (tunebook/tokenise.py); here its answer is judged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from tunebook import base_model
+from tunebook.check.findings import Finding, Findings
+from tunebook.check.machine import cached, reach_hub
+from tunebook.check.rows import Seen
+from tunebook.dataset import Dataset, write_rows
+from tunebook.errors import MachineError
+from tunebook.resolve import model_table
+
+MASKED = 200  # rows whose mask Axolotl itself makes
+IGNORED = -100
+BARS = 8
+
+
+Place = Literal["here", "hub", "nowhere"]
+
+
+def job(
+    config: dict[str, Any], dataset: Dataset, sample: list[Seen], folder: Path, place: Place
+) -> dict[str, Any]:
+    """Return what the child is asked about the sampled rows: with the recipe's own tokenizer where it can
+    be had, else lengths by the trial model's, and nothing where that is missing too."""
+    if not sample:
+        return {}
+    rows = folder / "sample.jsonl"
+    write_rows(rows, [seen.row for seen in sample])
+    if place != "nowhere":
+        return {"rows": str(rows), "mask": MASKED, "labels": dataset.labels}
+    if not (base_model.folder() / "tunebook.json").is_file():
+        return {}
+    return {"rows": str(rows), "rows_config": stand_in(config)}
+
+
+def tokenizer_place(config: dict[str, Any]) -> Place:
+    """Return whether the tokenizer of a config's base is on this machine (a folder, or the Hub's cache), can
+    be had from the Hub, or neither."""
+    base = str(config.get("tokenizer_config") or config["base_model"])
+    revision = config.get("revision_of_model")
+    if Path(base).is_dir() or cached(base, "tokenizer_config.json", revision):
+        return "here"
+    try:
+        reach_hub(base, revision)
+    except MachineError:
+        return "nowhere"
+    return "hub"
+
+
+def stand_in(config: dict[str, Any]) -> dict[str, Any]:
+    """Return `config` with the trial model's tokenizer in place of one that is not on this machine."""
+    told = model_table()[base_model.NAME]["axolotl"]
+    dropped = (
+        "special_tokens",
+        "tokens",
+        "eot_tokens",
+        "chat_template_kwargs",
+        "revision_of_model",
+        "tokenizer_config",
+        "chat_template_jinja",
+    )
+    kept = {key: value for key, value in config.items() if key not in dropped}
+    return {
+        **kept,
+        **{k: v for k, v in told.items() if v is not None},
+        "base_model": str(base_model.folder()),
+    }
+
+
+def judge(
+    answer: dict[str, Any] | None, config: dict[str, Any], sample: list[Seen], found: Findings, estimate: bool
+) -> str:
+    """Add what the child's answer says about the sampled rows, and return a line about their lengths."""
+    if answer is None:
+        return "not looked at"
+    by = "the trial model's tokenizer, an estimate" if estimate else "the recipe's own tokenizer"
+    sizes = [size for size, _ in answer["lengths"]]
+    found.facts["lengths"] = {"tokenizer": by, **summary(sizes)}
+    for index, text in answer["refused"].items():
+        _at(sample[int(index)], "error", "rows that the template refuses", f"{text}", found)
+    _cut(answer["lengths"], config, sample, found, estimate)
+    if not estimate:
+        for masked in answer["masked"]:
+            _mask(masked, answer, sample[masked["row"]], found)
+    facts = found.facts["lengths"]
+    return f"{facts['shortest']} to {facts['longest']}, half below {facts['median']} ({by})"
+
+
+def summary(sizes: list[int]) -> dict[str, Any]:
+    """Return shortest, median, longest and a histogram: how many rows end in each of eight equal parts."""
+    longest = max(sizes)
+    width = max(1, -(-longest // BARS))
+    counts = [0] * BARS
+    for size in sizes:
+        counts[min(BARS - 1, max(0, size - 1) // width)] += 1
+    bars = {f"to {(place + 1) * width}": count for place, count in enumerate(counts)}
+    return {
+        "shortest": min(sizes),
+        "median": int(median(sizes)),
+        "longest": longest,
+        "total": sum(sizes),
+        "rows": len(sizes),
+        "histogram": bars,
+    }
+
+
+def _cut(
+    sizes: list[list[int]], config: dict[str, Any], sample: list[Seen], found: Findings, estimate: bool
+) -> None:
+    limit = config.get("sequence_len") or 512
+    strategy = str(config.get("excess_length_strategy") or "drop")
+    about = "about " if estimate else ""
+    for seen, (size, start) in zip(sample, sizes, strict=True):
+        if size <= limit:
+            continue
+        said = f"{about}{size} tokens, sequence_len is {limit}"
+        if strategy == "raise":
+            grade, kind, does = "error", "rows over sequence_len", "training stops there (raise)."
+        elif strategy == "truncate" and start >= limit - 1:
+            grade, kind, does = "error", "rows that lose their whole answer", f"it begins at token {start}."
+        elif strategy == "truncate":
+            grade, kind, does = "warning", "rows whose answer is cut", "the end is never learned."
+        else:
+            grade, kind, does = "warning", "rows over sequence_len", "Axolotl leaves the row out (drop)."
+        if estimate and grade == "error":
+            grade = "warning"
+        _at(seen, grade, kind, f"{said}: {does}", found)
+
+
+def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Findings) -> None:
+    """Hold one row's mask against the prompt contract (tunebook/prompt.py)."""
+    ids, labels, contract = masked["ids"], masked["labels"], masked["contract"]
+    if not any(label != IGNORED for label in labels):
+        _at(seen, "error", "rows with nothing to learn", "Axolotl supervises none of its tokens.", found)
+        return
+    if not masked["system_kept"]:
+        _at(seen, "error", "system prompts lost", "the template drops the system turn.", found)
+    bos = answer["bos_id"]
+    # Where bos is also what opens each turn, it stands there more than once by rights.
+    if bos is not None and ids[:2] == [bos, bos]:
+        _at(seen, "error", "rows with two bos tokens", f"they begin with {answer['bos']!r} twice.", found)
+    if isinstance(contract, str):
+        _at(seen, "error", "rows that training and evaluation see differently", contract, found)
+        return
+    full, start = contract
+    if ids[: len(full)] != full:
+        text = "the prompt of the evaluation is no beginning of what Axolotl trains on."
+        _at(seen, "error", "rows that training and evaluation see differently", text, found)
+    elif labels[len(full) - 1] == IGNORED:
+        text = f"{answer['eos']!r}, at which generation stops, is not learned: answers would never end."
+        _at(seen, "error", "turn ends that are not learned", text, found)
+    elif labels[start : len(full)] != full[start:] or labels[start - 1] != IGNORED:
+        text = "what is learned is not exactly the answer and its end."
+        _at(seen, "error", "answers learned in part", text, found)
+
+
+def _at(seen: Seen, grade: Any, kind: str, text: str, found: Findings) -> None:
+    found.add(Finding(grade, kind, text, file=seen.place, line=seen.line))
+
+
+def steps(
+    config: dict[str, Any], batch: int, rows: int, lengths: dict[str, Any] | None
+) -> tuple[int | None, str]:
+    """Return how many optimizer steps a run takes, and how that is reckoned. Packed rows are counted by
+    their tokens, with full sequences."""
+    if config.get("max_steps"):
+        return int(config["max_steps"]), "max_steps"
+    epochs = config.get("num_epochs") or 1
+    sequences, said = float(rows), f"{rows} rows"
+    if config.get("sample_packing"):
+        if not lengths:
+            return None, "the tokens of packed rows are not known"
+        capacity = config.get("sequence_len") or 512
+        sequences = max(1.0, lengths["total"] / lengths["rows"] * rows / capacity)
+        said = f"about {sequences:.0f} packed sequences"
+    return max(1, int(sequences * epochs / batch)), f"{said} x {epochs:g} epochs / {batch} a step"
