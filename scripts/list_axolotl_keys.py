@@ -22,6 +22,8 @@ PLUGIN_ARGUMENTS = {
     "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin": (
         "axolotl.integrations.cut_cross_entropy.args.CutCrossEntropyArgs"
     ),
+    "tunebook.adapters.plugin.Adapters": "tunebook.adapters.arguments.AdapterArguments",
+    "tunebook.head.plugin.ClassificationHead": "tunebook.head.plugin.HeadArguments",
 }
 
 

@@ -33,6 +33,8 @@ def fork(command: Callable[[str], Any], run: Path) -> int:
             sys.argv = ["axolotl"]
             command(str(run / "config.yaml"))
             code = 0
+        except SystemExit as end:  # a training that was asked to stop, and has saved
+            code = end.code if isinstance(end.code, int) else 1
         except BaseException:
             traceback.print_exc()
         finally:
@@ -79,8 +81,8 @@ def main(argv: list[str] | None = None) -> int:
                 raise SystemExit(1)  # a plain return would mark the stage done
     if options.train:
         with run.stage("train") if here.first else contextlib.nullcontext():
-            if train(run.folder):
-                raise SystemExit(1)
+            if code := train(run.folder):
+                raise SystemExit(code)
             if here.first:
                 finish_training(run)
     if options.evaluate:

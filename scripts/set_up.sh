@@ -37,7 +37,7 @@ fi
 if [ -n "${PIP_FIND_LINKS:-}" ]; then
     set -- --find-links "$PIP_FIND_LINKS"
 else
-    set -- --torch-backend=auto
+    set -- --torch-backend="${UV_TORCH_BACKEND:-auto}"
 fi
 echo "set-up: installing the packages of requirements.lock into $venv (3 to 6 GB, minutes)"
 # The lock is used as constraints: as requirements, its CUDA lines would pull gigabytes on a CPU machine.

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import pytest_randomly
 
 from tests.helpers import make_run
 from tunebook.compare import compare
 from tunebook.report import write_report
 from tunebook.run import Run
+
+# Workers share the cores: torch with a thread for every core would make each wait for the others.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+
+# DeepSpeed offers pytest-randomly a seeder, which would import torch into every worker: half a minute each.
+pytest_randomly.entrypoint_reseeds = []
 
 
 @pytest.hookimpl(trylast=True)

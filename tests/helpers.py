@@ -30,7 +30,8 @@ def _label_record(name: str, index: int, gold: str) -> dict[str, Any]:
         said = gold if index else None
         return {"answer": said or SCRIPT, "label": said, "stopped": index != 3}
     said = gold if index % (4 if name == "base_rank_k" else 2) == 0 else wrong
-    return {"answer": said, "label": said}
+    scores = {"scores": [-1.0 - index / 10 if label == said else -4.0 for label in LABELS]}
+    return {"answer": said, "label": said, **(scores if name == "base_rank_k" else {})}
 
 
 def _qa_record(name: str, index: int, gold: str) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def _chat_record(name: str, index: int, gold: str) -> dict[str, Any]:
         share = (0.8 if tuned else 0.3) + index / 1000
         record |= {"answer": SCRIPT if index == 0 else f"{name} {index}", "stopped": tuned or index % 4 == 0}
         record |= {"chrf": share, "rules": share / 2, "length_ratio": 1 + index / 50}
+        record["rules_met"] = {"short": tuned or index % 4 == 0}
     return record
 
 
@@ -73,6 +75,7 @@ def make_run(folder: Path, task: str = "classification", groups: int = 10, reten
             }
         )
     write_rows(run / "data" / "test.jsonl", rows)
+    write_rows(run / "data" / "train.jsonl", rows[:2])
     for name in CONTENDERS[task]:
         records = []
         for index, row in enumerate(rows):
@@ -81,14 +84,17 @@ def make_run(folder: Path, task: str = "classification", groups: int = 10, reten
             records.append({"id": row["id"], "group": row["group"], "gold": gold, **made})
         write_rows(run / "eval" / "answers" / f"{name}.test.jsonl", records)
     for name, loss in (("base", 1.0), ("tuned", 1.1)) if retention else ():
-        passages = [{"id": f"p{i}", "group": f"p{i}", "loss": loss + i / 100} for i in range(5)]
-        write_rows(run / "eval" / "answers" / f"{name}.retention.jsonl", passages)
-    gates: dict[str, Any] = {"retention_loss": {"increase_at_most": 0.25}}
-    gates |= {"invalid_rate": {"at_most": 0.01}} if labels else {"stop_rate": {"at_least": 0.8}}
+        passages = [{"id": f"p{i}", "group": f"p{i}", "value": loss + i / 100} for i in range(5)]
+        write_rows(run / "eval" / "answers" / f"{name}.retention-general.jsonl", passages)
+    gates: dict[str, Any] = (
+        {"invalid_rate": {"at_most": 0.01}} if labels else {"stop_rate": {"at_least": 0.8}}
+    )
+    general = {"kind": "text", "file": "evals/retention/general.jsonl", "margin": 0.25}
     suite = {"primary": PRIMARY[task], "shots": 1, "max_new_tokens": 8, "dev_rows": 4}
-    suite |= {"generate_rows": None, "agreement_rows": 2, "retention": "general", "gates": gates}
+    suite |= {"generate_rows": None, "agreement_rows": 2, "gates": gates}
+    suite |= {"retention": {"general": general}}
     settings = {"recipe": "handmade-lora", "tier": "trial", "seed": 42}
-    dataset = {"name": "handmade", "task": task, "labels": labels}
+    dataset = {"name": "handmade", "task": task, "labels": labels, "licence": "Apache-2.0", "system": ""}
     write_json(run / "settings.json", {**settings, "dataset": dataset, "suite": suite})
     tried = {name: 0.25 for name in CONTENDERS[task] if name.startswith("base")}
     choice = {"split": "test", "baseline": BASELINE[task], "contenders": CONTENDERS[task], "dev_rows": 4}

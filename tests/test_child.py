@@ -15,18 +15,19 @@ import pytest
 
 from tunebook.child import ChildError, describe, follow
 from tunebook.console import Console
-from tunebook.errors import StoppedError
+from tunebook.errors import MachineError, StoppedError
+from tunebook.keeper import Keeper
 from tunebook.paths import ROOT
 from tunebook.run import Run
 
 RANKS = "import os, signal, sys, time\nrank = int(os.environ['RANK'])\n"
 
 
-def start(folder: Path, code: str, world: int = 1) -> str:
+def start(folder: Path, code: str, world: int = 1, keeper: Keeper | None = None) -> str:
     """Follow a script of `code` and return its log."""
     (folder / "script.py").write_text(code)
     log = folder / "log.txt"
-    follow(str(folder / "script.py"), ["word"], Console(), log, folder / "events.jsonl", world)
+    follow(str(folder / "script.py"), ["word"], Console(), log, folder / "events.jsonl", world, keeper=keeper)
     return log.read_text()
 
 
@@ -60,6 +61,72 @@ def test_sigterm_stops_the_child(tmp_path: Path) -> None:
         start(tmp_path, "import time\ntime.sleep(60)")
     assert caught.value.code == 75
     assert time.monotonic() - before < 30
+
+
+STOPPABLE = """
+import json, os, pathlib, time
+def event(**more):
+    with open(os.environ["TUNEBOOK_EVENTS"], "a") as file:
+        file.write(json.dumps({"stage": "train", "done": 1, "total": 9, **more}) + chr(10))
+event()
+while not pathlib.Path(os.environ["TUNEBOOK_STOP"]).exists():
+    time.sleep(0.05)
+time.sleep(1)
+event(saved=1)
+raise SystemExit(75)
+"""
+
+
+def kept(folder: Path) -> Keeper:
+    (folder / "run").mkdir()
+    return Keeper(Run(folder / "run"), None, print)
+
+
+def test_a_training_has_the_notice_time_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = kept(tmp_path)
+    saved: list[bool] = []
+    monkeypatch.setattr(keeper, "saved", lambda: saved.append(True))
+    threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(StoppedError):
+        start(tmp_path, STOPPABLE, keeper=keeper)
+    assert saved == [True]
+
+
+def test_the_hours_that_are_allowed_end_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = kept(tmp_path)
+    monkeypatch.setenv("TUNEBOOK_MAX_HOURS", str(2 / 3600))
+    keeper.begin()
+    with pytest.raises(MachineError, match="hours of TUNEBOOK_MAX_HOURS are spent") as caught:
+        start(tmp_path, STOPPABLE, keeper=keeper)
+    assert caught.value.code == 4, "a scheduler that starts exit code 75 again must not start this"
+
+
+def test_a_silent_child_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEBOOK_QUIET", "1.5")
+    with pytest.raises(ChildError, match="no progress and no output for 2 s"):
+        start(tmp_path, "import time\ntime.sleep(60)", keeper=kept(tmp_path))
+
+
+def test_output_is_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEBOOK_QUIET", "2")
+    code = "import time\nfor _ in range(8):\n    print('.', flush=True)\n    time.sleep(0.5)"
+    assert start(tmp_path, code, keeper=kept(tmp_path)).count(".") == 8
+
+
+def test_nodes_meet_through_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for srun starts the command twice, as two nodes would."""
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(
+        '#!/bin/bash\nwhile [ "${1#--}" != "$1" ]; do echo "srun $1"; shift; done\n'
+        '"$@" & first=$!; "$@"; second=$?; wait $first && exit $second\n'
+    )
+    srun.chmod(0o755)
+    for name, value in (("PATH", f"{srun.parent}:{os.environ['PATH']}"), ("TUNEBOOK_NODES", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TUNEBOOK_HEAD", "localhost")
+    said = start(tmp_path, RANKS + "print(f'rank {rank} of', os.environ['WORLD_SIZE'])", world=2)
+    assert "srun --nodes=2" in said and "rank 0 of 2" in said and "rank 1 of 2" in said
 
 
 @pytest.mark.parametrize("signal_number", [9, 15])

@@ -59,7 +59,7 @@ def test_help_lists_the_verbs_and_is_quick() -> None:
 
 
 def test_the_parent_process_imports_no_training_stack() -> None:
-    modules = "cli recipe resolve check train compare report".split()
+    modules = "cli recipe resolve check fork train compare report".split()
     code = "import sys\n" + "".join(f"import tunebook.{name}\n" for name in modules)
     code += "print([name for name in ('torch', 'axolotl', 'transformers') if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -118,6 +118,22 @@ def test_every_problem_of_set_is_shown_at_once(runs: Path) -> None:
 )
 def test_a_bad_command_line(words: tuple[str, ...], runs: Path) -> None:
     refused(2, runs, *words)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"TUNEBOOK_JUDGE": "1"}, "TUNEBOOK_ENDPOINT: the judge needs an endpoint"),
+        ({"TUNEBOOK_ENDPOINT": "localhost:8000"}, "TUNEBOOK_ENDPOINT: must be like https"),
+        ({"TUNEBOOK_ENDPOINT": "http://localhost:8000/v1"}, "TUNEBOOK_ENDPOINT_MODEL: Field required"),
+    ],
+    ids=str,
+)
+def test_a_bad_endpoint_is_found_before_the_training(
+    environment: dict[str, str], said: str, runs: Path
+) -> None:
+    error = refused(2, runs, "recipe", "chat-lora", *TRIAL, **environment).stderr
+    assert said in error
 
 
 @pytest.mark.skipif(bool(hardware.gpus()), reason="a GPU is here: the real tier would start")
@@ -232,6 +248,23 @@ def test_make_passes_everything_on_to_the_console_entry() -> None:
     assert shown[-1] == "--new"
 
 
+def test_make_fork_passes_on_what_the_command_line_says_only() -> None:
+    words = ["FROM=chat-lora", "NAME=mine", "DATA=a b.jsonl", "FIELDS=text=body label=topic"]
+    result = make("-n", "fork", *words, GROUP="staff", TIME="5", TASK="chat")
+    lines = result.stdout.replace("\\\n", " ").splitlines()
+    line = next(line for line in lines if "/tunebook fork " in line)
+    shown = subprocess.run(
+        ["sh", "-c", line.replace(f"{sys.prefix}/bin/tunebook", "printf '%s\\n'", 1)],
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    assert shown == ["fork", "chat-lora", "mine", "a b.jsonl", "--fields", "text=body label=topic"]
+
+
+def test_fork_says_which_variable_is_missing(runs: Path) -> None:
+    assert "DATA is missing: make fork FROM=" in refused(2, runs, "fork", "chat-lora", "mine", "").stderr
+
+
 def test_make_hands_on_a_name_without_running_it() -> None:
     result = make("-n", "check", "NAME=x'; touch broken; '")
     line = next(line for line in result.stdout.splitlines() if "/tunebook check " in line)
@@ -241,3 +274,17 @@ def test_make_hands_on_a_name_without_running_it() -> None:
         text=True,
     ).stdout.splitlines()
     assert shown == ["check", "x'; touch broken; '"]
+
+
+@pytest.mark.parametrize(
+    ("words", "passed"),
+    [
+        (("check", "JSON=1"), ["--json"]),
+        (("data", "SHOW=20", "TIER=trial"), ["--show", "20", "--tier", "trial"]),
+    ],
+)
+def test_make_passes_the_options_of_a_verb(words: tuple[str, ...], passed: list[str]) -> None:
+    result = make("-n", words[0], f"NAME={NAME}", *words[1:])
+    assert result.returncode == 0, result.stderr
+    line = next(line for line in result.stdout.splitlines() if f"/tunebook {words[0]} " in line)
+    assert line.replace("'", "").split()[3:] == passed

@@ -39,7 +39,7 @@ def finished(folder: Path, model: Path, name: str = "kettlewick-intents") -> Run
     (run / "config.yaml").write_text(yaml.safe_dump({"base_model": str(model), "bf16": False}))
     dataset = load(name).model_dump(mode="json", exclude={"folder"})
     suite = {"primary": "accuracy", "shots": 1, "max_new_tokens": 6, "dev_rows": 4, "generate_rows": None}
-    suite |= {"agreement_rows": 0, "retention": None, "gates": {}}
+    suite |= {"agreement_rows": 0}
     write_json(run / "settings.json", {"base_model": str(model), "dataset": dataset, "suite": suite})
     run.mark("train", "done")
     return run

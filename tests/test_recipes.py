@@ -13,12 +13,12 @@ import pytest
 
 from tests.commands import tunebook
 from tunebook import dataset, recipes
+from tunebook.adapters.methods import METHODS
 from tunebook.check import check_config
 from tunebook.errors import InputError
 from tunebook.keys import check_keys
 from tunebook.paths import ROOT, child_environment
 from tunebook.resolve import Options, resolve
-from tunebook.sources import SPLITS
 from tunebook.yaml_lines import read
 
 BLOCKS = [
@@ -107,8 +107,9 @@ def test_its_data_exists_and_training_sees_no_test_rows(file: Path) -> None:
     data = dataset.load(recipe.dataset)
     own = dataset.load(data.stand_in) if data.stand_in else data
     assert own.task == data.task
-    for split in SPLITS:
-        assert (own.folder / own.source.files[split]).is_file()
+    assert own.source.files
+    for path in own.source.files.values():
+        assert (own.folder / path).is_file()
     paths = [entry["path"] for key in ("datasets", "test_datasets") for entry in recipe.config[key]]
     assert paths == [f"datasets/{data.name}/rows/{split}.jsonl" for split in ("train", "dev")]
 
@@ -123,8 +124,10 @@ def test_it_has_a_trial_and_a_readme(file: Path) -> None:
 
 VALIDATE_ALL = """
 import json, sys
+from axolotl.integrations.base import PluginManager
 from tunebook.axolotl_check import validate
 for name, config, machine in json.load(sys.stdin):
+    PluginManager.get_instance().plugins.clear()  # one for the whole process: those of the recipe before
     try:
         validate(config, machine)
     except ValueError as error:
@@ -135,12 +138,22 @@ for name, config, machine in json.load(sys.stdin):
 @pytest.mark.slow
 def test_axolotl_accepts_every_recipe_on_every_overlay() -> None:
     """Keys are held by resolve and check_config, what they say together by Axolotl's own validation."""
-    cases = []
+    cases, refused = [], 0
     for name in recipes.names():
         for overlay in sorted(path.stem for path in (ROOT / "hardware").glob("*.yaml")):
             if overlay == "cpu":
                 continue
-            resolved = resolve(recipes.load(name), Options("real", overlay), for_this_machine=False)
+            try:
+                resolved = resolve(recipes.load(name), Options("real", overlay), for_this_machine=False)
+            except InputError as error:  # a recipe for one card, of four rows a step
+                assert "cannot be shared by 8 GPUs" in str(error)
+                refused += 1
+                continue
+            if resolved.config.get("adapter") in METHODS and resolved.config.get("fsdp_version"):
+                refused += 1
+                with pytest.raises(InputError, match="fsdp_version"):
+                    check_config(resolved)
+                continue
             check_config(resolved)
             assert resolved.overlay and resolved.overlay.machine
             machine = resolved.overlay.machine.model_dump()
@@ -149,7 +162,8 @@ def test_axolotl_accepts_every_recipe_on_every_overlay() -> None:
     given, environment = json.dumps(cases), child_environment() | {"HF_HUB_OFFLINE": "1"}
     result = subprocess.run(command, input=given, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert len(cases) == 6 * len(recipes.names())
+    assert len(cases) + refused == 6 * len(recipes.names())
+    assert refused < len(cases) / 6
     assert "REFUSED" not in result.stdout, result.stdout[result.stdout.index("REFUSED") :]
 
 

@@ -16,7 +16,7 @@ from tunebook.errors import InputError, MachineError
 from tunebook.models import weights_hash
 from tunebook.paths import ROOT
 from tunebook.recipes import Recipe
-from tunebook.resolve import Options, digest, merge, model_table, parse_set, resolve
+from tunebook.resolve import Options, digest, merge, model_table, parse_rows, parse_set, resolve
 from tunebook.run import Run, write_json
 
 OVERLAYS = sorted(path.stem for path in (ROOT / "hardware").glob("*.yaml"))
@@ -495,7 +495,7 @@ def earlier(folder: Path, base: str = "Qwen/Qwen3-1.7B", **shape: Any) -> Run:
         run / "model" / "adapter_config.json", {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, **shape}
     )
     (run / "model" / "adapter_model.safetensors").write_bytes(b"weights")
-    (run / "config.yaml").write_text(f"base_model: {base}\n")
+    (run / "config.yaml").write_text(f"base_model: {base}\nadapter: lora\n")
     run.mark("train", "done")
     return run
 
@@ -521,6 +521,7 @@ def test_from_run_starts_from_its_adapter_and_makes_another_run(make: Make, tmp_
         ({"r": 16}, "Qwen/Qwen3-1.7B", ADAPTER, r"FROM_RUN: lora_r: .*earlier has 16 \(got 8\)"),
         ({}, "Qwen/Qwen3-8B", ADAPTER, r"FROM_RUN: base_model: .*Qwen3-8B"),
         ({}, "Qwen/Qwen3-1.7B", RECIPE, "this recipe tunes all weights"),
+        ({}, "Qwen/Qwen3-1.7B", RECIPE + "adapter: ia3\n", r"adapter: .*has 'lora' \(got 'ia3'\)"),
     ],
 )
 def test_from_run_of_another_kind_is_refused(
@@ -545,3 +546,22 @@ def test_a_missing_file_of_a_mixture_is_refused(make: Make) -> None:
     recipe = make(RECIPE.replace("sequence_len", more + "sequence_len", 1))
     with pytest.raises(InputError, match=r"recipe.yaml:6: datasets\[1\].path: no such file"):
         check_config(resolve(recipe, Options(tier="real")))
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ("", {}),
+        ("200", {"train": 200}),
+        ("train=200,test=500", {"train": 200, "test": 500}),
+        ("dev=9", {"dev": 9}),
+    ],
+)
+def test_rows_are_counted_by_split(text: str, counts: dict[str, int]) -> None:
+    assert parse_rows(text) == counts
+
+
+@pytest.mark.parametrize("text", ["0", "many", "test=", "tset=5", "train=-1", "test=5,x"])
+def test_bad_rows_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="ROWS: expected a whole number"):
+        parse_rows(text)

@@ -1,8 +1,11 @@
-"""Axolotl's own validation of a config, under the pretended capabilities of a machine.
+"""Axolotl asked about a config and its rows, in a process of its own, because its import takes half a minute.
 
-    python -m tunebook.axolotl_check CONFIG.json     # prints REFUSED lines and exits 1, or exits 0
+    python -m tunebook.axolotl_check JOB.json     # writes answer.json into the job's `scratch` folder
 
-It proves that Axolotl takes the config, not that a card can run it.
+Validation runs under the pretended capabilities of a machine: it proves that Axolotl takes the config, not
+that a card can run it. A job holds `config`, and may hold `machine` (validate), `rows` (a JSONL file whose
+lengths are counted, by `rows_config` where that is another), `mask` (so many of them are masked by
+Axolotl), `show` (so many are returned token by token), `labels` (texts to cut into tokens).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tunebook.dataset import read_rows
 from tunebook.hardware import ADA, AMPERE
 
 
@@ -46,14 +50,63 @@ def validate(config: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
     return validated.to_dict()
 
 
+def look_at_rows(job: dict[str, Any]) -> dict[str, Any]:
+    """Return lengths, masks and shown rows of the job's rows."""
+    from tunebook import tokenise
+    from tunebook.prompt import PromptEncoder
+
+    config, rows = job.get("rows_config", job["config"]), read_rows(Path(job["rows"]))
+    rows = [rows[index] for index in tokenise.spread(len(rows), tokenise.MOST)]
+    encoder = PromptEncoder(tokenise.load_tokenizer(config), config.get("chat_template_kwargs"))
+    tokenizer = encoder.tokenizer
+    sizes, refused = tokenise.lengths(encoder, rows)
+    answer: dict[str, Any] = {"lengths": sizes, "refused": refused}
+    answer |= {"eos": tokenizer.eos_token, "bos": tokenizer.bos_token, "bos_id": tokenizer.bos_token_id}
+    answer["labels"] = {
+        label: tokenizer(label, add_special_tokens=False)["input_ids"] for label in job.get("labels", [])
+    }
+    limit = config.get("sequence_len")
+    if job.get("mask"):
+        mask = tokenise.AxolotlMask(config)
+        answer["masked"] = []
+        for index in tokenise.spread(len(rows), job["mask"]):
+            if index in refused:
+                continue
+            ids, labels = mask.row(rows[index])
+            held = tokenise.contract(encoder, rows[index]["messages"])
+            answer["masked"].append({"row": index, "ids": ids, "labels": labels, "contract": held})
+            text = tokenizer.decode(ids)
+            system = rows[index]["messages"][0]
+            kept = system["role"] != "system" or system["content"] in text
+            answer["masked"][-1]["system_kept"] = kept
+    if job.get("show"):
+        mask = tokenise.AxolotlMask(config)
+        picked = tokenise.pick(sizes, tokenise.suspicious(rows, sizes, limit), job["show"])
+        picked = {index: why for index, why in picked.items() if index not in refused}
+        answer["shown"] = []
+        for index, why in picked.items():
+            ids, labels = mask.row(rows[index])
+            tokens = tokenise.pieces(mask.tokenizer, ids, labels)
+            answer["shown"].append({"id": rows[index]["id"], "why": why, "tokens": tokens})
+        if config.get("sample_packing") and limit:
+            answer["packed"] = tokenise.packed([len(row["tokens"]) for row in answer["shown"]], limit)
+    return answer
+
+
 def main() -> int:
-    try:
-        given = json.loads(Path(sys.argv[1]).read_text())
-        validate(given["config"], given["machine"])
-    except ValueError as error:
-        for line in str(error).splitlines():
-            print(f"REFUSED {line}")
-        return 1
+    job = json.loads(Path(sys.argv[1]).read_text())
+    answer: dict[str, Any] = {"refused": None, "effective": None, "rows": None, "rows_failed": None}
+    if job.get("machine"):
+        try:
+            answer["effective"] = validate(job["config"], job["machine"])
+        except ValueError as error:
+            answer["refused"] = str(error)
+    if job.get("rows"):
+        try:
+            answer["rows"] = look_at_rows(job)
+        except (ValueError, OSError, TypeError) as error:
+            answer["rows_failed"] = f"{type(error).__name__}: {error}"
+    (Path(job["scratch"]) / "answer.json").write_text(json.dumps(answer, default=str))
     return 0
 
 

@@ -7,6 +7,9 @@ import json
 import zipfile
 from pathlib import Path
 
+ENCODER = "prompt_encoder.safetensors"  # tunebook/adapters/plugin.py
+UNPLANNED = "unplanned"  # a file in a checkpoint that was saved because the training was stopped there
+ASIDE = "replaced"  # a folder for such checkpoints while the next one is written
 NEEDED = ("trainer_state.json", "training_args.bin", "optimizer.pt", "scheduler.pt")
 
 
@@ -34,6 +37,8 @@ def fault(checkpoint: Path) -> str | None:
         for name in sorted(shards):
             if not (checkpoint / name).is_file():
                 return f"{name} is missing"
+    if _keeps_encoder(checkpoint) and not (checkpoint / ENCODER).is_file():
+        return f"{ENCODER} is missing"
     for path in weights:
         if not _whole_safetensors(path):
             return f"{path.name} is not whole"
@@ -41,6 +46,13 @@ def fault(checkpoint: Path) -> str | None:
         if not _whole_zip(path):
             return f"{path.name} is not whole"
     return None
+
+
+def _keeps_encoder(checkpoint: Path) -> bool:
+    """Whether a network makes the virtual tokens of the adapter; PEFT saves only what it makes."""
+    path = checkpoint / "adapter_config.json"
+    adapter = json.loads(path.read_text()) if path.is_file() else {}
+    return adapter.get("peft_type") == "P_TUNING" or bool(adapter.get("prefix_projection"))
 
 
 def _whole_safetensors(path: Path) -> bool:
@@ -74,6 +86,21 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
     """Return (N, path) of every `checkpoint-N` in `folder`, lowest first."""
     found = [(path.name.partition("-")[2], path) for path in folder.glob("checkpoint-*")]
     return sorted((int(number), path) for number, path in found if number.isdecimal())
+
+
+def set_unplanned_aside(folder: Path) -> None:
+    """Move marked checkpoints out of the trainer's sight, into `folder`/replaced/."""
+    for _, path in numbered(folder):
+        if (path / UNPLANNED).is_file():
+            (folder / ASIDE).mkdir(exist_ok=True)
+            path.rename(folder / ASIDE / path.name)
+
+
+def bring_back(folder: Path) -> None:
+    """Undo `set_unplanned_aside`, after a kill while the next checkpoint was written."""
+    for _, path in numbered(folder / ASIDE):
+        if not (folder / path.name).exists():
+            path.rename(folder / path.name)
 
 
 def set_broken_aside(folder: Path) -> tuple[list[str], int | None]:

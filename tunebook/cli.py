@@ -10,21 +10,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from tunebook.arguments import Evaluation, Gpus, Hardware, Model, Name, Rows, Seed, Set, Steps, Store, Tier
 from tunebook.errors import BAD_INPUT, INTERRUPTED, UNEXPECTED, TunebookError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-
-Name = Annotated[str, typer.Argument(help="a folder in recipes/")]
-Set = Annotated[str, typer.Option("--set", help='overrides: "learning_rate=1e-4 lora_r=32"')]
-Seed = Annotated[int | None, typer.Option(help="seed of data sampling, first weights and order")]
-Steps = Annotated[int | None, typer.Option(min=1, help="stop training after so many optimizer steps")]
-Tier = Annotated[Literal["real", "trial"] | None, typer.Option(help="default: real with a GPU")]
-Hardware = Annotated[str | None, typer.Option(help="an overlay in hardware/; default: guessed")]
-Gpus = Annotated[int | None, typer.Option(min=1, help="how many GPUs to use; default: all")]
-Evaluation = Annotated[Literal["quick", "default", "full"], typer.Option("--eval", help="quick: dev only")]
-
-
-Model = Annotated[str | None, typer.Option(help="another base: a row of tunebook/models.yaml or a folder")]
 
 
 @app.command()
@@ -39,15 +28,20 @@ def recipe(
     model: Model = None,
     eval_: Evaluation = "default",
     new: Annotated[bool, typer.Option("--new", help="run again even if finished")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="so many runs, from --seed on, and their spread")] = 1,
     from_run: Annotated[str | None, typer.Option(help="a run whose adapter to go on from")] = None,
+    rows: Rows = "",
+    store: Store = None,
 ) -> None:
     """Check, prepare, train, evaluate and report one recipe; goes on where it was stopped."""
     from tunebook.console import Console
     from tunebook.recipe import run_recipe
     from tunebook.resolve import Options
 
-    options = Options(tier, hardware, gpus, model, set_, seed, steps, eval_, new, from_run)
-    raise typer.Exit(run_recipe(name, options, Console()))
+    options = Options(
+        tier, hardware, gpus, model, set_, seed, steps, eval_, new, from_run, rows=rows, store=store
+    )
+    raise typer.Exit(run_recipe(name, options, Console(), seeds))
 
 
 @app.command()
@@ -61,29 +55,187 @@ def recipes() -> None:
 
 @app.command()
 def check(
-    name: Name, set_: Set = "", hardware: Hardware = None, gpus: Gpus = None, model: Model = None
+    name: Name,
+    set_: Set = "",
+    hardware: Hardware = None,
+    gpus: Gpus = None,
+    model: Model = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON and nothing else")] = False,
 ) -> None:
-    """Check the real run of a recipe, on any machine: config, rows, Axolotl's validation, the Hub."""
+    """Check the real run on any machine: config, rows, tokens, labels, duplicates, secrets, access."""
     from tunebook.check import run_check
     from tunebook.console import Console
     from tunebook.resolve import Options
 
-    raise typer.Exit(run_check(name, Options(set=set_, hardware=hardware, gpus=gpus, model=model), Console()))
+    options = Options(set=set_, hardware=hardware, gpus=gpus, model=model)
+    raise typer.Exit(run_check(name, options, Console(), json))
 
 
 @app.command()
-def data(name: Name) -> None:
-    """Render the rows of a recipe's dataset to datasets/<name>/rows/."""
+def plan(
+    name: Name,
+    set_: Set = "",
+    hardware: Hardware = None,
+    model: Model = None,
+    gpu: Annotated[str | None, typer.Option(help="a GPU of hardware/facts/gpus.yaml; default: all")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="how many of them; default: 1")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="dollars for one card and hour")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Show memory, hours and dollars of a recipe's real run, card by card; needs no GPU and no weights."""
+    from tunebook.console import Console
+    from tunebook.plan.command import run_plan
+    from tunebook.resolve import Options
+
+    options = Options(set=set_, hardware=hardware, model=model)
+    raise typer.Exit(run_plan(name, options, gpu, count, price, as_json, Console()))
+
+
+@app.command()
+def launch(
+    name: Name,
+    on: Annotated[Literal["skypilot", "slurm", "kubernetes", "ssh"], typer.Option(help="where to run it")],
+    set_: Set = "",
+    seed: Seed = None,
+    steps: Steps = None,
+    hardware: Hardware = None,
+    model: Model = None,
+    eval_: Evaluation = "default",
+    store: Store = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="a GPU of the plan; default: the cheapest that fits")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="how many of them; default: 1")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="dollars for one card and hour")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="dollars after which the job stops")] = None,
+    image: Annotated[str | None, typer.Option(help="kubernetes: the image as pushed")] = None,
+    host: Annotated[str | None, typer.Option(help="ssh: user@address")] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="print everything, start nothing")] = False,
+) -> None:
+    """Start a recipe's real run on rented GPUs, with a price first and a limit to it."""
+    from tunebook.console import Console
+    from tunebook.launch import Order
+    from tunebook.launch import launch as start
+    from tunebook.resolve import Options
+
+    options = Options("real", hardware, None, model, set_, seed, steps, eval_, store=store)
+    order = Order(on, gpu, count, price, max_cost, image, host, dry)
+    raise typer.Exit(start(name, options, order, Console()))
+
+
+@app.command()
+def fetch(
+    run: Annotated[str, typer.Argument(help="<recipe>/latest or <recipe>/<id>")],
+    store: Annotated[str, typer.Option(help="where runs are kept: s3://, gs://, az:// or a folder")],
+) -> None:
+    """Bring a run's report, metrics, model and logs from its store, and say how far it is."""
+    from tunebook.console import Console
+    from tunebook.fetch import fetch as fetch_run
+
+    raise typer.Exit(fetch_run(run, store, Console()))
+
+
+@app.command()
+def data(
+    name: Name,
+    shown: Annotated[int, typer.Option("--show", min=0, help="show so many rows, token by token")] = 0,
+    set_: Set = "",
+    tier: Tier = None,
+    model: Model = None,
+) -> None:
+    """Render the rows of a recipe's dataset to datasets/<name>/rows/, and show what the model sees."""
     from tunebook.console import Console
     from tunebook.data import render_rows
+    from tunebook.resolve import Options
 
-    raise typer.Exit(render_rows(name, Console()))
+    raise typer.Exit(render_rows(name, Options(tier, model=model, set=set_), shown, Console()))
+
+
+@app.command()
+def sweep(
+    name: Name,
+    over: Annotated[
+        str, typer.Option(help='"learning_rate=1e-4,2e-4 lora_r=8,32", or "rows=50,100,all"')
+    ] = "",
+    set_: Set = "",
+    seed: Seed = None,
+    steps: Steps = None,
+    tier: Tier = None,
+    hardware: Hardware = None,
+    gpus: Gpus = None,
+    model: Model = None,
+    rows: Rows = "",
+    keep: Annotated[bool, typer.Option("--keep", help="also into recipes/<name>/sweeps/")] = False,
+) -> None:
+    """Run a recipe over values of its keys or sizes of its train split; the best is chosen on dev."""
+    from tunebook.console import Console
+    from tunebook.resolve import Options
+    from tunebook.sweep import sweep as run_sweep
+
+    options = Options(tier, hardware, gpus, model, set_, seed, steps, "quick", rows=rows)
+    raise typer.Exit(run_sweep(name, over, options, keep, Console()))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str | None, typer.Argument(help="a trained run, to be evaluated again")] = None,
+    model: Annotated[str | None, typer.Option(help="a model tuned elsewhere: a folder or a Hub id")] = None,
+    task: Annotated[str | None, typer.Option(help="the dataset in datasets/ to ask it")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="what it was tuned from; an adapter says so itself")
+    ] = None,
+    eval_: Evaluation = "default",
+    tier: Tier = None,
+) -> None:
+    """Evaluate a run again, or a model that was tuned elsewhere."""
+    from tunebook.console import Console
+    from tunebook.errors import InputError
+    from tunebook.standalone import evaluate_model, evaluate_run
+
+    if bool(run) == bool(model):
+        raise InputError("Name either RUN= or MODEL= with TASK=.")
+    if run:
+        raise typer.Exit(evaluate_run(run, Console()))
+    if not task:
+        raise InputError("TASK is missing: the dataset in datasets/ to ask the model.")
+    raise typer.Exit(evaluate_model(str(model), task, base, eval_, tier, Console()))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="<recipe>/latest, <recipe>/<id> or folders")
+    ] = None,
+) -> None:
+    """Compare the tuned models of runs on the same test rows; without names, all of runs/."""
+    from tunebook.console import Console
+    from tunebook.leaderboard import compare_runs
+
+    raise typer.Exit(compare_runs(runs or [], Console()))
+
+
+@app.command()
+def fork(
+    origin: Annotated[str, typer.Argument(metavar="FROM", help="a recipe, or a plain Axolotl .yaml")],
+    name: Annotated[str, typer.Argument(help="what the new recipe and its dataset are called")],
+    data: Annotated[str, typer.Argument(help="a file, a folder, owner/name on the Hub, or train=FILE ...")],
+    model: Model = None,
+    task: Annotated[str, typer.Option(help="classification, qa or chat; default: as FROM")] = "",
+    fields: Annotated[str, typer.Option(help='which column is what: "text=body label=topic"')] = "",
+    group: Annotated[str, typer.Option(help="the column of rows that belong together; none: no group")] = "",
+    time: Annotated[str, typer.Option(help="a column of times: the newest rows become dev and test")] = "",
+) -> None:
+    """Make a recipe for your own rows from one that is there, and check it."""
+    from tunebook.console import Console
+    from tunebook.fork import Asked, run_fork
+
+    raise typer.Exit(run_fork(Asked(origin, name, data, model, task, fields, group, time), Console()))
 
 
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(help="<recipe>/latest, <recipe>/<id> or a folder")],
-    data: Annotated[Path, typer.Argument(help="rows as the dataset's source: .jsonl, .csv or .parquet")],
+    data: Annotated[Path, typer.Argument(help="rows as the dataset's source has them")],
     out: Annotated[Path, typer.Argument(help="a new file for the rows with answers: .jsonl or .csv")],
 ) -> None:
     """Answer the rows of a file with a run's tuned model; goes on where it was stopped."""
@@ -91,6 +243,17 @@ def predict(
     from tunebook.predict import predict as predict_rows
 
     raise typer.Exit(predict_rows(run, data, out, Console()))
+
+
+@app.command()
+def review(
+    run: Annotated[str, typer.Argument(help="<recipe>/latest, <recipe>/<id> or a folder")],
+) -> None:
+    """Read two answers side by side in the browser, blind; goes on where it was left."""
+    from tunebook.console import Console
+    from tunebook.review import review as read_blind
+
+    raise typer.Exit(read_blind(run, Console()))
 
 
 @app.command()

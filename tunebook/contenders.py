@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from tunebook.dataset import Dataset, Row
 from tunebook.jobs import Job
@@ -29,6 +28,8 @@ class Way:
 
 
 PLAIN = Way(ranked=False, shots=False, prompted=False)
+PROMPTED = Way(ranked=False, shots=False, prompted=True)
+ENDPOINT = "endpoint"
 
 
 def base_ways(dataset: Dataset) -> list[Way]:
@@ -80,18 +81,16 @@ class JobMaker:
             choices.append([*encoded.answer, encoded.end])
         return Job(name, split, "rank", ids, contexts, choices=choices)
 
+    def classify(self, name: str, split: str, rows: list[Row]) -> Job:
+        """Make the job that asks a classification head for the scores of all labels."""
+        contexts = [self.encoder.context(row["messages"][:-1]) for row in rows]
+        return Job(name, split, "classify", [row["id"] for row in rows], contexts)
+
     def score(self, name: str, split: str, rows: list[Row], way: Way) -> Job:
         """Make the job that scores the reference answer of each row."""
         encoded = [self.encoder.encode(self.messages(row, way)) for row in rows]
         contexts, answers = [item.context for item in encoded], [item.answer for item in encoded]
         return Job(name, split, "score", [row["id"] for row in rows], contexts, answers)
-
-
-def text_job(name: str, tokenizer: Any, passages: list[str]) -> Job:
-    """Make the job that scores plain text: each passage after its own first token."""
-    encoded = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in passages]
-    ids = [f"passage-{number}" for number in range(len(passages))]
-    return Job(name, "retention", "score", ids, [ids[:1] for ids in encoded], [ids[1:] for ids in encoded])
 
 
 def linear_svm(train: list[Row], test: list[Row]) -> list[str]:

@@ -13,6 +13,12 @@ from tunebook.run import find, read_json
 
 # Key of Axolotl's config: key of PEFT's adapter_config.json, which governs a loaded adapter.
 SHAPE = {"lora_r": "r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout"}
+SHAPE |= {"num_virtual_tokens": "num_virtual_tokens", "bottleneck_size": "size"}
+
+
+def _method(config: dict[str, Any]) -> str:
+    """Return the adapter of `config`; QLoRA's is a LoRA."""
+    return str(config.get("adapter")).replace("qlora", "lora")
 
 
 def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
@@ -33,6 +39,7 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
         )
     before = yaml.safe_load((run / "config.yaml").read_text())
     pairs = {"base_model": (config.get("base_model"), before["base_model"])}
+    pairs["adapter"] = (_method(config), _method(before))
     pairs |= {key: (config.get(key), adapter.get(saved)) for key, saved in SHAPE.items()}
     raise_all(
         [

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import TemplateError
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tunebook.errors import InputError, Problem, raise_all
 from tunebook.paths import ROOT, show
@@ -25,7 +25,8 @@ Row = dict[str, Any]
 
 
 class Dataset(BaseModel):
-    """`dataset.yaml`, with `folder` added. Without `group`, every row stands alone."""
+    """`dataset.yaml`, with `folder` added. Without `group`, every row stands alone. Up to `allow_drop`
+    bad rows are left out, and said to be; `look_for_secrets: false` silences that part of `make check`."""
 
     model_config = ConfigDict(extra="forbid")
     folder: Path
@@ -45,6 +46,8 @@ class Dataset(BaseModel):
     turns: str | None = None
     labels: list[str] = []
     rules: dict[str, Rule] = {}
+    allow_drop: int = Field(default=0, ge=0)
+    look_for_secrets: bool = True
 
     @model_validator(mode="after")
     def _fits_task(self) -> Dataset:
@@ -59,16 +62,20 @@ class Dataset(BaseModel):
         return self
 
 
+def datasets_folder() -> Path:
+    return Path(os.environ.get("TUNEBOOK_DATASETS", ROOT / "datasets"))
+
+
 def load(name: str) -> Dataset:
     """Load datasets/`name`/dataset.yaml.
 
     Raises:
         InputError: missing, or not in the form above; every problem with its line.
     """
-    folder = ROOT / "datasets" / name
+    folder = datasets_folder() / name
     path = folder / "dataset.yaml"
     if not path.is_file():
-        there = ", ".join(sorted(p.parent.name for p in ROOT.glob("datasets/*/dataset.yaml")))
+        there = ", ".join(sorted(p.parent.name for p in datasets_folder().glob("*/dataset.yaml")))
         raise InputError(f"{show(path)}: no such dataset. There are: {there}.")
     value, lines = read(path)
     try:

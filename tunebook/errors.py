@@ -50,3 +50,11 @@ def raise_all(problems: list[Problem]) -> None:
     """Raise one InputError that shows every problem, a line each; do nothing for an empty list."""
     if problems:
         raise InputError("\n".join(str(problem) for problem in problems))
+
+
+class RowFault(Exception):
+    """One thing wrong in a row, at `field`; who reads the file adds where the row stands."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field

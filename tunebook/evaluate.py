@@ -16,16 +16,24 @@ from pathlib import Path
 import yaml
 
 from tunebook import jobs, metrics
-from tunebook.contenders import PLAIN, JobMaker, Way, base_ways, choose_shots, linear_svm, text_job
+from tunebook.best_checkpoint import ship_the_best
+from tunebook.contenders import ENDPOINT, PLAIN, PROMPTED, JobMaker, Way, base_ways, choose_shots, linear_svm
 from tunebook.dataset import Dataset, Row, read_rows, write_rows
+from tunebook.endpoint import Settings, from_environment
+from tunebook.endpoint_rows import endpoint_answers
 from tunebook.jobs import ALONE, Job, Record
+from tunebook.judge import judge
 from tunebook.models import Models
-from tunebook.paths import ROOT
 from tunebook.prompt import PromptEncoder
 from tunebook.ranks import Ranks
 from tunebook.rules import rules_met
 from tunebook.run import Run, write_json
+from tunebook.side_effects import ask_side_effects, unasked
 from tunebook.suite import Suite
+
+
+def _entry(row: Row) -> Row:
+    return {"id": row["id"], "group": row["group"], "gold": row["gold"]["answer"]}
 
 
 class Evaluation:
@@ -45,22 +53,26 @@ class Evaluation:
         self.maker = JobMaker(self.dataset, self.suite, encoder, shots)
         self.chat = self.dataset.task == "chat"
 
-    def ask(self, job: Job, model: str) -> list[Record]:
-        """Run `job` on the model called `model`, reporting progress."""
+    def progress(self, job: str) -> Callable[[int, int], None]:
+        """Return what reports the rows done of `job` to the parent process."""
 
-        def progress(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             if self.events and self.here.first:
-                event = {"stage": "evaluate", "job": job.name, "done": done, "total": total}
+                event = {"stage": "evaluate", "job": job, "done": done, "total": total}
                 with self.events.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({**event, "time": time.time()}) + "\n")
 
+        return report
+
+    def ask(self, job: Job, model: str) -> list[Record]:
+        """Run `job` on the model called `model`, reporting progress."""
         return jobs.run(
             job,
             lambda: self.models.open(model),
             self.run / "eval" / "jobs",
             self.models.fingerprint(model),
             shared=model == "base",
-            progress=progress,
+            progress=self.progress(job.name),
             here=self.here,
         )
 
@@ -78,22 +90,44 @@ class Evaluation:
 
     def answers(self, name: str, split: str, rows: list[Row], way: Way, model: str) -> list[Row]:
         """Let `model` answer `rows` and return one record a row."""
-        job = self.maker.answer(name, split, rows, way)
+        head = self.models.head and model != "base"
+        job = self.maker.classify(name, split, rows) if head else self.maker.answer(name, split, rows, way)
+        found = self.ask(job, model)
+        if job.kind == "generate":
+            return self.generated(rows, found)
         records = []
-        for row, record in zip(rows, self.ask(job, model), strict=True):
-            entry = {"id": row["id"], "group": row["group"], "gold": row["gold"]["answer"]}
-            if way.ranked:
-                best = max(range(len(record["scores"])), key=record["scores"].__getitem__)
-                answer = self.dataset.labels[best]
-                records.append({**entry, "answer": answer, "label": answer, "scores": record["scores"]})
-            else:
-                text = str(self.models.tokenizer.decode(record["tokens"], skip_special_tokens=True)).strip()
-                records.append({**entry, "answer": text, "stopped": record["stopped"]})
-                if self.dataset.labels:
-                    records[-1]["label"] = metrics.read_label(text, self.dataset.labels)
-                elif self.dataset.task == "qa":
-                    records[-1] |= metrics.squad(row["gold"]["answers"], text, self.dataset.no_answer)
+        for row, record in zip(rows, found, strict=True):
+            best = max(range(len(record["scores"])), key=record["scores"].__getitem__)
+            label = self.dataset.labels[best]
+            records.append({**_entry(row), "answer": label, "label": label, "scores": record["scores"]})
         return records
+
+    def text(self, tokens: list[int]) -> str:
+        """Return generated tokens as text."""
+        return str(self.models.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+
+    def generated(self, rows: list[Row], found: list[Record]) -> list[Row]:
+        """Return one record a row from generated answers, with what is measured of each."""
+        records = []
+        for row, record in zip(rows, found, strict=True):
+            scored = self.scored(row, self.text(record["tokens"]), record["stopped"])
+            records.append({**_entry(row), **scored})
+        return records
+
+    def scored(self, row: Row, text: str, stopped: bool) -> Row:
+        """Return what is measured of a generated answer."""
+        found = {"answer": text, "stopped": stopped}
+        if self.dataset.labels:
+            return {**found, "label": metrics.read_label(text, self.dataset.labels)}
+        if self.dataset.task == "qa":
+            return found | metrics.squad(row["gold"]["answers"], text, self.dataset.no_answer)
+        met = rules_met(self.dataset.rules, text, row["gold"])
+        return found | {
+            "chrf": metrics.chrf(text, row["gold"]["answer"]),
+            "rules": sum(met.values()) / len(met) if met else None,
+            "rules_met": met,
+            "length_ratio": len(text) / len(row["gold"]["answer"]),
+        }
 
     def losses(self, name: str, split: str, rows: list[Row], way: Way, model: str) -> list[Row]:
         """Score the reference answer of each row, in bits per byte."""
@@ -109,18 +143,31 @@ class Evaluation:
         if self.chat:
             by_id = {record["id"]: record for record in self.losses(name, split, rows, way, model)}
             some = self.sample(rows, self.suite.generate_rows)
-            for row, record in zip(some, self.answers(name, split, some, way, model), strict=True):
-                met = rules_met(self.dataset.rules, record["answer"], row["gold"])
-                by_id[row["id"]] |= record | {
-                    "chrf": metrics.chrf(record["answer"], record["gold"]),
-                    "rules": sum(met.values()) / len(met) if met else None,
-                    "rules_met": met,
-                    "length_ratio": len(record["answer"]) / len(record["gold"]),
-                }
+            for record in self.answers(name, split, some, way, model):
+                by_id[record["id"]] |= record
             records = [by_id[row["id"]] for row in rows]
         else:
             records = self.answers(name, split, rows, way, model)
         self.write(f"{name}.{split}", records)
+
+    def ask_endpoint(self, settings: Settings, split: str) -> None:
+        """Let an endpoint answer what the base's prompted way asks, and write its answers file. A row
+        without an answer keeps its error and is not measured."""
+        rows = self.sample(self.rows[split], self.suite.generate_rows if self.chat else None)
+        asked = [self.maker.messages(row, PROMPTED)[:-1] for row in rows]
+        settings = settings.model_copy(update={"max_tokens": self.suite.max_new_tokens, "seed": self.seed})
+        found = endpoint_answers(
+            rows, asked, settings, self.run / "eval" / "endpoint", self.progress(ENDPOINT)
+        )
+        by_id = {row["id"]: {"id": row["id"], "group": row["group"]} for row in self.rows[split]}
+        for row, record in zip(rows, found, strict=True):
+            entry = by_id[row["id"]]
+            entry["gold"] = row["gold"]["answer"]
+            if "error" in record:
+                entry["error"] = record["error"]
+            else:
+                entry |= self.scored(row, record["text"], record["stopped"])
+        self.write(f"{ENDPOINT}.{split}", list(by_id.values()))
 
     def choose_baseline(self) -> tuple[Way, dict[str, float]]:
         """Try every way of prompting the base on rows of dev; return the best and all their scores."""
@@ -138,8 +185,7 @@ class Evaluation:
 
     def agreement(self) -> float | None:
         """Return the share of equal tokens between the unmerged and the merged adapter's answers."""
-        merged_once = self.models.config.get("adapter") and not self.models.quantised
-        if not merged_once or not self.suite.agreement_rows:
+        if not self.models.merged or not self.suite.agreement_rows:
             return None
         rows = self.sample(self.rows["dev"], self.suite.agreement_rows)
         same = total = 0
@@ -151,21 +197,6 @@ class Evaluation:
             total += max(len(a), len(b))
         return same / total
 
-    def retention(self, model: str) -> None:
-        """Score the fixed general text; writes answers/<model>.retention.jsonl."""
-        path = ROOT / "evals" / "retention" / f"{self.suite.retention}.jsonl"
-        passages = read_rows(path)
-        job = text_job(model, self.models.tokenizer, [row["text"] for row in passages])
-        records = [
-            {
-                "id": row["id"],
-                "group": row["id"],
-                "loss": metrics.bits_per_byte(record["logprob"], row["text"]),
-            }
-            for row, record in zip(passages, self.ask(job, model), strict=True)
-        ]
-        self.write(f"{model}.retention", records)
-
     def everything(self) -> None:
         """Run all contenders. `EVAL=quick` stays on dev and skips retention."""
         split = "dev" if self.suite.mode == "quick" else "test"
@@ -174,12 +205,11 @@ class Evaluation:
         for way in dict.fromkeys([PLAIN, best]):
             self.contender(way.name, split, way, "base")
             names.append(way.name)
-        if split == "test" and self.suite.retention:
-            self.retention("base")
+        ask_side_effects(self, "base")
+        checkpoints = ship_the_best(self)
         agreement = self.agreement()
         self.contender("tuned", split, PLAIN, "tuned")
-        if split == "test" and self.suite.retention:
-            self.retention("tuned")
+        ask_side_effects(self, "tuned")
         names.append("tuned")
         if self.dataset.labels:
             labels = linear_svm(self.rows["train"], self.rows[split])
@@ -189,6 +219,10 @@ class Evaluation:
             ]
             self.write(f"svm.{split}", records)
             names.append("svm")
+        named = from_environment() if split == "test" and self.here.first else None
+        if named:
+            self.ask_endpoint(named, split)
+            names.append(ENDPOINT)
         choice = {
             "split": split,
             "baseline": best.name,
@@ -198,6 +232,10 @@ class Evaluation:
             "shots": self.maker.shots,
             "baseline_prompt": self.dataset.baseline_prompt if best.prompted else None,
             "token_agreement_unmerged_merged": agreement,
+            "checkpoints": checkpoints,
+            "not_measured": unasked(self),
         }
         if self.here.first:
             write_json(self.run / "eval" / "choice.json", choice)
+        if named and self.suite.judge:
+            judge(self.run, named.model_copy(update={"seed": self.seed}), self.progress("judge"))

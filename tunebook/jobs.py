@@ -18,15 +18,16 @@ from tunebook.paths import cache_folder
 from tunebook.ranks import Ranks
 from tunebook.resolve import digest
 
-Kind = Literal["generate", "rank", "score"]
-BATCH = {"generate": 24, "rank": 12, "score": 12}
+Kind = Literal["generate", "rank", "score", "classify", "harness"]
+BATCH = {"generate": 24, "rank": 12, "score": 12, "classify": 24, "harness": 1}
 Record = dict[str, Any]
 ALONE = Ranks()
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one contender is asked on one split. `contexts` and `answers` are token ids by row."""
+    """What one contender is asked on one split. `contexts` and `answers` are token ids by row; `task`
+    names a task of lm-evaluation-harness, whose items are then its own business."""
 
     contender: str
     split: str
@@ -36,6 +37,7 @@ class Job:
     answers: list[list[int]] = field(default_factory=list)
     choices: list[list[int]] = field(default_factory=list)
     max_new: int = 0
+    task: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -111,12 +113,18 @@ def run(
 
 
 def _ask(job: Job, lm: Any, rows: list[int], prefix: list[int]) -> list[Record]:
+    if job.kind == "harness":
+        from tunebook import harness
+
+        return [{"items": harness.ask(lm, **job.task)}]
     contexts = [job.contexts[row] for row in rows]
     if job.kind == "generate":
         answers = lm.generate(contexts, prefix, job.max_new)
         return [{"tokens": answer.ids, "stopped": answer.stopped} for answer in answers]
     if job.kind == "rank":
         return [{"scores": scores} for scores in lm.rank(contexts, job.choices, prefix)]
+    if job.kind == "classify":
+        return [{"scores": scores} for scores in lm.classify(contexts)]
     answers = [job.answers[row] for row in rows]
     return [{"logprob": value} for value in lm.score(contexts, answers, prefix)]
 

@@ -41,27 +41,42 @@ def common_prefix(sequences: Sequence[Ids]) -> Ids:
 class TokenLM(HFLM):
     """A causal model that is asked in token ids. All methods are greedy and without dropout."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, virtual: DynamicCache | None = None) -> None:
+        """`virtual` holds trained virtual tokens (tunebook/adapters/virtual.py), put before every prompt."""
         super().__init__(
             pretrained=model, tokenizer=tokenizer, batch_size=1, device=str(model.device), backend="causal"
         )
         self.net = model.eval()
         self.end = tokenizer.eos_token_id
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end
+        self.virtual = virtual
         self._prefix: tuple[Ids, DynamicCache] | None = None
 
-    def _shared(self, prefix: Ids, copies: int) -> DynamicCache | None:
-        """Return a cache of `prefix` for a batch of `copies`; None where it is too short to pay."""
-        if len(prefix) < MIN_SHARED:
-            return None
+    def _model_call(self, *args: Any, **kwargs: Any) -> Any:
+        if self.virtual is not None:
+            raise NotImplementedError("The harness's own methods know nothing of virtual tokens.")
+        return super()._model_call(*args, **kwargs)
+
+    _model_generate = _model_call
+
+    def _shared(self, prefix: Ids, copies: int) -> tuple[DynamicCache | None, int, int]:
+        """Return a cache of what starts all prompts, for a batch of `copies`; the number of positions it
+        holds; and how many tokens of `prefix` are among them: none where it is too short to pay."""
+        prefix = prefix if len(prefix) >= MIN_SHARED else []
+        if not prefix and self.virtual is None:
+            return None, 0, 0
         if self._prefix is None or self._prefix[0] != prefix:
             cache = DynamicCache(config=self.net.config)
-            ids = torch.tensor([prefix], device=self.device)
-            self.net(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            if self.virtual is not None:
+                cache = copy.deepcopy(self.virtual)
+            if prefix:
+                ids = torch.tensor([prefix], device=self.device)
+                self.net(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             self._prefix = (prefix, cache)
         cache = copy.deepcopy(self._prefix[1])
+        held = cache.get_seq_length()
         cache.batch_repeat_interleave(copies)
-        return cache
+        return cache, held, len(prefix)
 
     def _left_padded(self, sequences: list[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ids and mask, both (B, T)."""
@@ -73,11 +88,12 @@ class TokenLM(HFLM):
     @torch.inference_mode()
     def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
         """Continue each context greedily for at most `max_new` tokens; `prefix` starts all of them."""
-        cache = self._shared(prefix, len(contexts))
-        shared = len(prefix) if cache is not None else 0
+        cache, held, shared = self._shared(prefix, len(contexts))
         ids, mask = self._left_padded([context[shared:] for context in contexts])
-        if shared:
-            head = torch.tensor([prefix], device=self.device).expand(len(contexts), -1)
+        if held:
+            # `generate` cuts off as many ids as the cache holds; those of virtual tokens are never read.
+            start = [self.pad] * (held - shared) + prefix[:shared]
+            head = torch.tensor([start], device=self.device).expand(len(contexts), -1)
             ids = torch.cat([head, ids], dim=1)
             mask = torch.cat([torch.ones_like(head), mask], dim=1)
         output = self.net.generate(
@@ -103,13 +119,12 @@ class TokenLM(HFLM):
     @torch.inference_mode()
     def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
         """Return the summed log probability (nats) of each answer after its context."""
-        cache = self._shared(prefix, len(contexts))
-        shared = len(prefix) if cache is not None else 0
+        cache, held, shared = self._shared(prefix, len(contexts))
         rows = [context[shared:] + answer for context, answer in zip(contexts, answers, strict=True)]
         ids, mask = self._left_padded(rows)
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0) + shared
-        if shared:
-            mask = torch.cat([mask.new_ones(len(rows), shared), mask], dim=1)
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0) + held
+        if held:
+            mask = torch.cat([mask.new_ones(len(rows), held), mask], dim=1)
         keep = max(len(answer) for answer in answers) + 1
         logits = self.net(
             input_ids=ids,
@@ -133,8 +148,7 @@ class TokenLM(HFLM):
         All choices lie behind their context in one sequence; the mask lets each see the context and
         itself only, and its positions start where the context ends. So the context is computed once.
         """
-        cache = self._shared(prefix, len(contexts))
-        shared = len(prefix) if cache is not None else 0
+        cache, held, shared = self._shared(prefix, len(contexts))
         rest = [context[shared:] for context in contexts]
         width, tail = max(len(row) for row in rest), [token for choice in choices for token in choice]
         owner = torch.tensor([i for i, choice in enumerate(choices) for _ in choice])
@@ -142,20 +156,20 @@ class TokenLM(HFLM):
         ids, mask = self._left_padded(rest)
         ids = torch.cat([ids, torch.tensor([tail], device=self.device).expand(len(rest), -1)], dim=1)
         length = width + len(tail)
-        allowed = torch.zeros(len(rest), length, shared + length, dtype=torch.bool)
-        allowed[:, :, :shared] = True
+        allowed = torch.zeros(len(rest), length, held + length, dtype=torch.bool)
+        allowed[:, :, :held] = True
         causal = torch.ones(width, width).tril().bool()
         seen = mask.bool().cpu()
-        allowed[:, :width, shared : shared + width] = causal[None] & seen[:, None, :]
-        allowed[:, width:, shared : shared + width] = seen[:, None, :]
+        allowed[:, :width, held : held + width] = causal[None] & seen[:, None, :]
+        allowed[:, width:, held : held + width] = seen[:, None, :]
         own = (owner[:, None] == owner[None, :]) & (order[None, :] <= order[:, None])
-        allowed[:, width:, shared + width :] = own[None]
+        allowed[:, width:, held + width :] = own[None]
         # A padding row must see something, or its softmax is not a number.
-        allowed |= torch.eye(length, shared + length, dtype=torch.bool).roll(shared, dims=1)[None]
+        allowed |= torch.eye(length, held + length, dtype=torch.bool).roll(held, dims=1)[None]
         dtype = self.net.dtype
         bias = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0) + shared
-        starts = mask.sum(dim=1, keepdim=True) + shared
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0) + held
+        starts = mask.sum(dim=1, keepdim=True) + held
         positions = torch.cat([positions, starts + order[None, :].to(self.device)], dim=1)
         logits = self.net(
             input_ids=ids,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import re
 import subprocess
 import time
@@ -25,15 +26,18 @@ def lock_hash() -> str:
 
 
 def _commit() -> str | None:
-    """Return the checkout's commit, with `+changes` when files differ from it; None outside git."""
+    """Return the checkout's commit, with `+changes` when files differ from it. Outside git (the image) it is
+    what TUNEBOOK_COMMIT says, or None."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
         dirty = subprocess.run(
             ["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True
         ).stdout
     except FileNotFoundError:
-        return None
-    return head.stdout.strip() + ("+changes" if dirty.strip() else "") if head.returncode == 0 else None
+        return os.environ.get("TUNEBOOK_COMMIT")
+    if head.returncode:
+        return os.environ.get("TUNEBOOK_COMMIT")
+    return head.stdout.strip() + ("+changes" if dirty.strip() else "")
 
 
 def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:

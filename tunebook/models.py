@@ -8,6 +8,8 @@ import importlib.metadata
 from pathlib import Path
 from typing import Any
 
+from tunebook import head
+from tunebook.adapters.methods import merge_refusal
 from tunebook.ranks import Ranks
 
 
@@ -29,7 +31,8 @@ class Models:
         import torch
         from transformers import AutoTokenizer
 
-        self.config, self.tuned_folder = config, model_folder
+        self.config = config
+        self.folders = {"tuned": model_folder, "unmerged": model_folder}  # kept checkpoints are added
         self.tokenizer = AutoTokenizer.from_pretrained(model_folder)
         cuda = torch.cuda.is_available()
         self.device = f"cuda:{here.local}" if cuda else "cpu"
@@ -43,7 +46,7 @@ class Models:
         self._open: dict[str, Any] = {}
 
     def fingerprint(self, name: str) -> dict[str, Any]:
-        """Return what decides the results of `name` ("base" or "tuned") beside the prompts."""
+        """Return what decides the results of the model called `name` beside the prompts."""
         base = Path(self.config["base_model"])
         facts: dict[str, Any] = {
             "base": weights_hash(base) if base.is_dir() else str(base),
@@ -54,13 +57,24 @@ class Models:
             "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "peft")},
         }
         if name != "base":
-            facts |= {"tuned": weights_hash(self.tuned_folder), "quantised": self.quantised}
+            facts |= {"tuned": weights_hash(self.folders[name]), "quantised": self.quantised}
         return facts
 
     @property
     def quantised(self) -> bool:
         """Whether the adapter was trained on a base of 4 or 8 bits: it is evaluated on just that."""
         return bool(self.config.get("load_in_4bit") or self.config.get("load_in_8bit"))
+
+    @property
+    def head(self) -> bool:
+        """Whether the tuned model is a classification head: it gives scores of labels and no text."""
+        return head.used(self.config)
+
+    @property
+    def merged(self) -> bool:
+        """Whether the tuned model is an adapter that is evaluated as part of its base's weights."""
+        adapter = str(self.config.get("adapter") or "")
+        return bool(adapter) and not (self.quantised or self.head or merge_refusal(adapter))
 
     def _quantisation(self) -> Any:
         """Return how Axolotl loads a base for training (axolotl.loaders.model, _set_quantization_config)."""
@@ -75,10 +89,10 @@ class Models:
             bnb_4bit_quant_type="nf4",
         )
 
-    def _load(self, name: str | Path, **options: Any) -> Any:
-        from transformers import AutoModelForCausalLM
+    def _load(self, name: str | Path, kind: str = "AutoModelForCausalLM", **options: Any) -> Any:
+        import transformers
 
-        return AutoModelForCausalLM.from_pretrained(
+        return getattr(transformers, kind).from_pretrained(
             name,
             dtype=self.dtype,
             attn_implementation=self.attention,
@@ -87,27 +101,47 @@ class Models:
         )
 
     def open(self, name: str) -> Any:
-        """Return the TokenLM called `name`: base, unmerged (the adapter beside its base) or tuned.
+        """Return the TokenLM called `name`: base, unmerged (the adapter beside its base), tuned or a
+        checkpoint. A tuned model with a classification head is a HeadLM.
 
-        The tuned model is the adapter merged into its base, or beside it where the base is quantised:
-        merging would round it to weights that nobody trained on. The base itself is never quantised.
+        A tuned model is the adapter merged into its base, or beside it where the method cannot merge or
+        the base is quantised: merging would round it to weights that nobody trained on. The base itself
+        is never quantised.
         """
         if name not in self._open:
-            from peft import PeftModel
-
+            from tunebook.head.model import HeadLM
             from tunebook.lm import TokenLM
 
             self._open.clear()
-            base, revision = self.config["base_model"], self.config.get("revision_of_model", "main")
-            if name != "base" and not self.config.get("adapter"):
-                model = self._load(self.tuned_folder)
+            if name == "base":
+                base, revision = self.config["base_model"], self.config.get("revision_of_model", "main")
+                self._open[name] = TokenLM(self._load(base, revision=revision), self.tokenizer)
             else:
-                quantised = self.quantised and name != "base"
-                options = {"quantization_config": self._quantisation()} if quantised else {}
-                model = self._load(base, revision=revision, **options)
-            if name != "base" and self.config.get("adapter"):
-                model = PeftModel.from_pretrained(model, str(self.tuned_folder))
-                if name == "tuned" and not self.quantised:
-                    model = model.merge_and_unload()
-            self._open[name] = TokenLM(model, self.tokenizer)
+                model, virtual = self._tuned(self.folders[name], merge=name != "unmerged" and self.merged)
+                self._open[name] = (
+                    HeadLM(model, self.tokenizer) if self.head else TokenLM(model, self.tokenizer, virtual)
+                )
         return self._open[name]
+
+    def _tuned(self, folder: Path, merge: bool) -> tuple[Any, Any]:
+        """Load the tuned model in `folder`; return it with the cache of its virtual tokens, or None."""
+        options: dict[str, Any] = {}
+        if self.head:
+            options = {"kind": head.MODEL_TYPE, "num_labels": len(self.config["class_labels"])}
+        if not self.config.get("adapter"):
+            return self._load(folder, **options), None
+        from peft import PeftModel
+
+        import tunebook.adapters.bottleneck  # noqa: F401 (makes the method known to PEFT)
+        from tunebook.adapters.virtual import virtual_cache
+
+        if self.quantised:
+            options["quantization_config"] = self._quantisation()
+        base = self._load(
+            self.config["base_model"], revision=self.config.get("revision_of_model", "main"), **options
+        )
+        model = PeftModel.from_pretrained(base, str(folder))
+        virtual = virtual_cache(model)
+        if virtual is not None:
+            return model.get_base_model(), virtual
+        return (model.merge_and_unload() if merge else model), None

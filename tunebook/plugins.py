@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import torch
 from axolotl.integrations.base import BasePlugin
 from transformers import TrainerCallback, set_seed
+
+from tunebook.checkpoints import ASIDE, UNPLANNED, set_unplanned_aside
+from tunebook.errors import STOPPED
 
 CHANGED_AFTER = 10
 SAMPLED = 4096  # weights of each tensor
@@ -26,11 +30,41 @@ class SeededInit(BasePlugin):
 
 class CPUArguments(BasePlugin):
     """Let a CPU train in bf16: transformers refuses `bf16: true` without a GPU, and Axolotl has no key
-    for `use_cpu`. The weights are loaded in bf16 all the same, by the config's `bf16: true`."""
+    for `use_cpu`. The weights are loaded in bf16 all the same, by the config's `bf16: true`.
+
+    In fp32 only the logits that are trained on are computed (docs/ARCHITECTURE.md, CPU)."""
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
         autocast = bool(cfg.bf16) and cfg.torch_dtype == torch.float32
         return {"use_cpu": True, "bf16": autocast, "bf16_full_eval": False}
+
+    def post_model_build(self, cfg: Any, model: Any) -> None:
+        output = getattr(model, "lm_head", None)  # a classification head has none
+        if output is not None and output.weight.dtype == torch.float32:
+            only_trained_logits(model)
+
+
+def only_trained_logits(model: Any) -> None:
+    """Give the output layer of a causal model only the positions whose next token has a label.
+
+    The loss and its gradients stay what they are: the positions left out have no part in them. Where no
+    labels are given, nothing changes.
+    """
+    kept: list[torch.Tensor] = []
+
+    def before_model(_: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        kept.clear()
+        if kwargs.get("labels") is not None and kwargs.get("shift_labels") is None:
+            following = torch.nn.functional.pad(kwargs["labels"], (0, 1), value=-100)[:, 1:]
+            kept.append(following != -100)
+            kwargs["shift_labels"] = following[kept[0]][None]
+        return args, kwargs
+
+    def before_head(_: Any, args: tuple) -> tuple | None:
+        return (args[0][kept[0]][None], *args[1:]) if kept else None
+
+    model.register_forward_pre_hook(before_model, with_kwargs=True)
+    model.lm_head.register_forward_pre_hook(before_head)
 
 
 class Float32Weights(BasePlugin):
@@ -43,12 +77,15 @@ class Float32Weights(BasePlugin):
 
 
 class Progress(BasePlugin):
-    """Append a JSON line for each training step to the file named by TUNEBOOK_EVENTS, and for full
-    tuning write the share of weights that have changed after ten steps."""
+    """Append a JSON line for each training step to the file named by TUNEBOOK_EVENTS, save and stop once
+    the file named by TUNEBOOK_STOP is there, and for full tuning write the share of weights that have changed
+    after ten steps."""
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         path = os.environ.get("TUNEBOOK_EVENTS")
         callbacks: list[TrainerCallback] = [_ProgressCallback(Path(path))] if path else []
+        if stop := os.environ.get("TUNEBOOK_STOP"):
+            callbacks.insert(0, StopWhenAsked(Path(stop)))  # marks a checkpoint before it is told of
         return callbacks if cfg.adapter else [*callbacks, ChangedWeights(Path(cfg.output_dir))]
 
 
@@ -98,3 +135,55 @@ class _ProgressCallback(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             self._write(done=state.global_step, total=state.max_steps)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        loss = (kwargs.get("logs") or {}).get("loss")
+        if loss is not None and state.is_world_process_zero:
+            rate = kwargs["logs"].get("tokens/train_per_sec_per_gpu")
+            speed = {} if rate is None else {"tokens_per_second": float(rate)}
+            self._write(done=state.global_step, total=state.max_steps, loss=float(loss), **speed)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._write(done=state.global_step, total=state.max_steps, saved=state.global_step)
+
+
+class StopWhenAsked(TrainerCallback):
+    """Saves a checkpoint after the step during which the file `path` appeared, and ends the process with the
+    exit code for "stopped, state saved" instead of finishing. Evaluation is left out: notice is short.
+
+    Such a checkpoint is marked. The next one that is saved takes its place, so that the trainer, which keeps
+    the newest few, keeps the very ones that it would have kept without the stop."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.stopping = path, False
+        self.planned = True  # whether the checkpoint that is saved now would have been saved anyway
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        asked = self.path.exists()
+        if args.world_size > 1:  # all processes stop after the same step
+            flag = torch.tensor(int(asked), device=args.device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            asked = bool(flag.item())
+        if asked and state.global_step < state.max_steps:
+            self.stopping, self.planned = True, control.should_save
+            control.should_save = control.should_training_stop = True
+            control.should_evaluate = False
+        if control.should_save and state.is_world_process_zero:
+            set_unplanned_aside(self.path.parent)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            if not self.planned:
+                (self.path.parent / f"checkpoint-{state.global_step}" / UNPLANNED).touch()
+            shutil.rmtree(self.path.parent / ASIDE, ignore_errors=True)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.stopping:
+            control.should_evaluate = False
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.stopping:
+            if args.world_size > 1:  # torchrun stops the others when one is gone
+                torch.distributed.barrier()
+            raise SystemExit(STOPPED)

@@ -23,16 +23,17 @@ from tunebook import jobs, metrics
 from tunebook.child import ChildError, follow
 from tunebook.console import Console
 from tunebook.dataset import Dataset, Row
-from tunebook.errors import GOOD, InputError, Problem, TunebookError, raise_all
+from tunebook.errors import GOOD, InputError, Problem, RowFault, TunebookError, raise_all
 from tunebook.models import Models, weights_hash
 from tunebook.paths import show
 from tunebook.prompt import Messages, PromptEncoder
 from tunebook.ranks import ranks
-from tunebook.render import MAX_SHOWN, Renderer, RowFault
+from tunebook.render import MAX_SHOWN, Renderer
 from tunebook.resolve import digest
 from tunebook.run import Run, find, read_json, write_json
+from tunebook.sources import read_rows_of
 from tunebook.suite import Suite
-from tunebook.tables import read_table
+from tunebook.tables import fault, read_table
 
 OUT_KINDS = (".jsonl", ".csv")
 BLOCK = 4 * jobs.BATCH["generate"]
@@ -133,13 +134,15 @@ def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Messag
     """Yield each row of `data` with the messages that ask it, or what is wrong with it."""
     renderer = Renderer(dataset)
     for number, value in read_table(data):
-        if isinstance(value, Problem):
-            yield number, value
-            continue
-        try:
-            yield number, (value, renderer.question(value))
-        except RowFault as fault:
-            yield number, Problem(str(fault), show(data), number, fault.field)
+        # One row at a time, since a reader leaves out columns that the answers' file keeps.
+        for _, read in read_rows_of(dataset.source, iter([(number, value)]), show(data), answered=False):
+            if isinstance(read, Problem):
+                yield number, read
+                continue
+            try:
+                yield number, (value, renderer.question(read))
+            except RowFault as found:
+                yield number, fault(str(found), show(data), number, found.field)
 
 
 def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
@@ -184,6 +187,8 @@ def _answers(contexts: list[list[int]], models: Models, max_new: int, dataset: D
     from tunebook.lm import common_prefix
 
     lm = models.open("tuned")
+    if models.head:
+        return [_labelled(scores, dataset.labels) for scores in lm.classify(contexts)]
     prefix = common_prefix(contexts) if len(contexts) > 1 else []
     order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]))
     size = jobs.BATCH["generate"]
@@ -201,6 +206,12 @@ def _answers(contexts: list[list[int]], models: Models, max_new: int, dataset: D
                 found[i][LABEL] = metrics.read_label(text, dataset.labels)
             found[i] |= {SCORE: round(math.exp(score), 6), STOPPED: answer.stopped}
     return [found[i] for i in range(len(contexts))]
+
+
+def _labelled(scores: list[float], labels: list[str]) -> Row:
+    """Return the answer of a classification head, which writes the label itself."""
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return {ANSWER: labels[best], LABEL: labels[best], SCORE: round(math.exp(scores[best]), 6), STOPPED: True}
 
 
 def _csv_line(row: Row, columns: list[str]) -> bytes:

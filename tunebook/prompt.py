@@ -12,7 +12,7 @@ from typing import Any
 
 from tunebook.errors import InputError
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]  # role and content; `weight` 0 or 1 where a turn of a row has one
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunebook import head
 from tunebook.errors import InputError, Problem
 from tunebook.paths import ROOT, recipes_folder, show
 from tunebook.yaml_lines import Lines, read
@@ -94,7 +95,8 @@ def load(name: str) -> Recipe:
 
 def method(config: dict[str, Any]) -> str:
     """Return the word for how a config tunes: its adapter, or `full`."""
-    return str(config.get("adapter") or "full")
+    word = "dora" if config.get("peft_use_dora") else str(config.get("adapter") or "full")
+    return f"head, {word}" if head.used(config) else word
 
 
 def table() -> list[dict[str, str]]:

@@ -2,80 +2,127 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from tunebook.dataset import Dataset, Row
-from tunebook.errors import InputError, Problem, raise_all
+from tunebook.errors import InputError, Problem, RowFault, raise_all
 from tunebook.paths import show
 from tunebook.prompt import Messages
-from tunebook.sampling import sample_groups
-from tunebook.sources import SPLITS, Split, raw_rows
+from tunebook.sources import SPLITS, Split, raw_rows, source_file
+from tunebook.splits import cut, time_of
+from tunebook.tables import fault
 
 MAX_SHOWN = 20
-CUT_SEED = 42
+LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Located:
+    """A rendered row, or what is wrong with it, and where its source stands."""
+
+    place: str
+    line: int
+    value: Row | Problem
 
 
 def render(dataset: Dataset, split: Split) -> list[Row]:
     """Read and render every row of `split`.
 
     Raises:
-        InputError: a missing file, or the first 20 problems (`file:line: field: text`) and their count.
+        InputError: a missing file; or more problems than `allow_drop` takes, the first 20
+            (`file:line: field: text`) and their count.
         MachineError: the rows are on the Hub, which cannot be reached.
     """
-    if not dataset.source.dev_share or split == "test":
-        return _render(dataset, split)
-    return _cut(dataset, _render(dataset, "train"))[split]
+    problems: list[Problem] = []
+    shared = split in cut_off(dataset)
+    rows = _render(dataset, "train" if shared else split, problems)
+    _accept(dataset, problems)
+    return cut_rows(dataset, rows)[split] if shared else rows
 
 
 def render_all(dataset: Dataset) -> dict[Split, list[Row]]:
     """Read and render every split, each source once; raises what `render` raises."""
-    if not dataset.source.dev_share:
-        return {split: _render(dataset, split) for split in SPLITS}
-    return {**_cut(dataset, _render(dataset, "train")), "test": _render(dataset, "test")}
+    problems: list[Problem] = []
+    shared = cut_off(dataset)
+    own = [split for split in SPLITS if split == "train" or split not in shared]
+    rows = {split: _render(dataset, split, problems) for split in own}
+    _accept(dataset, problems)
+    return rows | (cut_rows(dataset, rows["train"]) if shared else {})
 
 
-def _cut(dataset: Dataset, rows: list[Row]) -> dict[Split, list[Row]]:
-    """Cut dev off the rows of train, as `source.dev_share` says."""
-    count = max(1, round((dataset.source.dev_share or 0) * len(rows)))
-    dev = sample_groups(rows, count, CUT_SEED, stratify=bool(dataset.labels))
-    taken = {row["id"] for row in dev}
-    return {"train": [row for row in rows if row["id"] not in taken], "dev": dev}
+def cut_off(dataset: Dataset) -> list[Split]:
+    """Return the splits that share one source, [] where each has its own."""
+    shares = {"dev": dataset.source.dev_share, "test": dataset.source.test_share}
+    found: list[Split] = [split for split in SPLITS if shares.get(split)]
+    return ["train", *found] if found else []
 
 
-def _render(dataset: Dataset, split: Split) -> list[Row]:
+def cut_rows(dataset: Dataset, rows: list[Row]) -> dict[Split, list[Row]]:
+    """Cut what `source` says off the rows of train. Of a row only its id, group, time, gold answer and
+    what it asks are looked at."""
+    return cut(rows, dataset.source, bool(dataset.labels), show(dataset.folder / "dataset.yaml"))
+
+
+def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
+    """Yield every row of a split's own source, one at a time; a problem in place of each bad one."""
     renderer = Renderer(dataset)
     place, raw = raw_rows(dataset.source, dataset.folder, split)
-    rows: list[Row] = []
-    problems: list[Problem] = []
+    by_time = dataset.source.by_time if split == "train" else None
     seen: dict[str, int] = {}
     for number, value in raw:
-        if isinstance(value, Problem):
-            problems.append(value)
-            continue
-        try:
-            row = renderer.row(value, fallback_id=f"{split}-{number}")
-        except RowFault as fault:
-            problems.append(Problem(str(fault), place, number, fault.field))
-            continue
-        if row["id"] in seen:
-            problems.append(Problem(f"repeats the id of line {seen[row['id']]}.", place, number, "id"))
-        seen[row["id"]] = number
-        rows.append(row)
-    if len(problems) > MAX_SHOWN:
-        problems = [*problems[:MAX_SHOWN], Problem(f"... {len(problems)} problems in all.", place)]
-    raise_all(problems)
+        if not isinstance(value, Problem):
+            fallback = f"{split}-{number}"
+            if fallback in seen:  # several rows of a JSON document may begin on one line
+                fallback += f".{len(seen)}"
+            try:
+                row = renderer.row(value, fallback)
+                if by_time:
+                    row["time"] = time_of(value, by_time)
+            except RowFault as found:
+                value = fault(str(found), place, number, found.field)
+            else:
+                value = row
+                if row["id"] in seen:
+                    value = fault(f"repeats the id of line {seen[row['id']]}.", place, number, "id")
+                seen.setdefault(row["id"], int(number))
+        yield Located(place, int(number), value)
+
+
+def _render(dataset: Dataset, split: Split, problems: list[Problem]) -> list[Row]:
+    rows: list[Row] = []
+    for located in each_row(dataset, split):
+        if isinstance(located.value, Problem):
+            problems.append(located.value)
+        else:
+            rows.append(located.value)
     if not rows:
-        raise InputError(f"{place}: has no rows.")
+        _accept(dataset, problems)
+        path = source_file(dataset.source, dataset.folder, split)
+        raise InputError(f"{show(path) if path else dataset.source.hub}: has no rows.")
     return rows
 
 
-class RowFault(Exception):
-    def __init__(self, field: str, text: str) -> None:
-        super().__init__(text)
-        self.field = field
+def _accept(dataset: Dataset, problems: list[Problem]) -> None:
+    """Leave up to `allow_drop` bad rows out and say so on standard error; raise for more."""
+    count = len(problems)
+    if count <= dataset.allow_drop:
+        if problems:
+            print(
+                f"datasets/{dataset.name}: {count} bad rows left out (allow_drop: {dataset.allow_drop}); "
+                f"the first: {problems[0]}",
+                file=sys.stderr,
+            )
+        return
+    if count > MAX_SHOWN:
+        problems = [*problems[:MAX_SHOWN], Problem(f"... {count} problems in all.", problems[0].file)]
+    raise_all(problems)
 
 
 class Renderer:
@@ -102,8 +149,10 @@ class Renderer:
     def row(self, value: Any, fallback_id: str) -> Row:
         if not isinstance(value, dict):
             raise RowFault("", f"expected an object (got {type(value).__name__}).")
-        name = str(value.get("id", fallback_id))
         field = self.dataset.group
+        # What a reader made of a person's rows may repeat an id that names a group.
+        own_id = not (self.dataset.source.reader and field == "id")
+        name = str(value.get("id", fallback_id)) if own_id else fallback_id
         group = name if field is None else value.get(field)
         if group is None or group == "":
             raise RowFault(str(field), "missing; it is the group that rows are split by.")
@@ -120,7 +169,7 @@ class Renderer:
             raise RowFault("answer", f"{gold['answer']!r} is not one of the labels of dataset.yaml.")
         return {
             "id": name,
-            "group": str(group),
+            "group": _short(str(group)),
             "source": self.dataset.name,
             "messages": self._with_system(value, turns),
             "gold": gold,
@@ -187,11 +236,12 @@ class Renderer:
             if not isinstance(turn, dict) or turn.get("role") != role:
                 raise RowFault(f"{field}[{index}].role", f"expected {role!r}; turns alternate.")
             content = turn.get("content")
+            kept = {"weight": turn["weight"]} if turn.get("weight") is not None else {}
             if not isinstance(content, str) or not content.strip():
                 raise RowFault(f"{field}[{index}].content", "empty; nothing could be learned from it.")
             if index == 0:
                 content = self._text("prompt", {**value, "content": content})
-            result.append({"role": role, "content": content.strip()})
+            result.append({"role": role, "content": content.strip(), **kept})
         return result
 
     def _filled(self, name: str, value: Row) -> str:
@@ -205,3 +255,8 @@ class Renderer:
             return self.templates[name].render(value).strip()
         except (TemplateError, TypeError, ValueError) as error:
             raise RowFault(name, f"the template of dataset.yaml fails: {error}.") from None
+
+
+def _short(group: str) -> str:
+    """Return the name of a group; a text that is one (a passage) goes by its hash."""
+    return group if len(group) <= LONGEST_NAME else hashlib.sha256(group.encode()).hexdigest()[:16]

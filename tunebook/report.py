@@ -1,15 +1,21 @@
-"""report.html, report.md and the table at the end of a run. All numbers come from metrics.json."""
+"""report.html, report.md, the model card and the table at the end of a run, from metrics.json alone."""
 
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from tunebook import figures
+from tunebook.advice import next_steps
 from tunebook.console import Console
+from tunebook.contenders import ENDPOINT
 from tunebook.dataset import read_rows
+from tunebook.metrics import HIGHER_IS_BETTER, per_row
+from tunebook.pairs import in_words, review_summary
 from tunebook.run import Run, read_json
 
 SHOWN = (
@@ -17,7 +23,8 @@ SHOWN = (
     *("f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em"),
     *("loss", "chrf", "rules", "stop_rate", "length_ratio"),
 )
-SIDE_BY_SIDE = 20
+SIDE_BY_SIDE, EXTREMES = 20, 5
+LONGEST = 4000  # characters of a text that is shown
 
 
 def number(metric: str, value: float | None) -> str:
@@ -67,71 +74,132 @@ def show_verdict(measured: dict[str, Any], console: Console) -> None:
     console.stage("verdict", f"{measured['verdict']}. {measured['sentence']}")
 
 
-def _loss_curve(history: dict[str, Any]) -> str:
-    """Return the loss curve as HTML with plotly's script in it (no network needed)."""
-    import plotly.graph_objects as go
-
-    train = [(e["step"], e["loss"]) for e in history["log"] if "loss" in e and "step" in e]
-    dev = [(e["step"], e["eval_loss"]) for e in history["log"] if "eval_loss" in e]
-    figure = go.Figure()
-    for name, points, mode in (("train", train, "lines"), ("dev", dev, "lines+markers")):
-        if points:
-            x, y = zip(*points, strict=True)
-            figure.add_scatter(x=list(x), y=list(y), name=name, mode=mode)
-    figure.update_layout(
-        xaxis_title="optimizer step",
-        yaxis_title="loss (nats per trained token)",
-        template="plotly_white",
-        height=340,
-        margin={"l": 50, "r": 10, "t": 10, "b": 40},
-        legend={"orientation": "h", "y": 1.12},
-    )
-    # The tool bar would lie over the legend on a phone.
-    config = {"responsive": True, "displayModeBar": False}
-    return figure.to_html(full_html=False, include_plotlyjs=True, config=config)
+def _training_curve(measured: dict[str, Any], history: dict[str, Any]) -> str:
+    """Return train loss, dev loss and, where checkpoints were asked on dev, the task's own metric."""
+    log = history["log"]
+    series = {
+        "train loss": [(e["step"], e["loss"]) for e in log if "loss" in e and "step" in e],
+        "dev loss": [(e["step"], e["eval_loss"]) for e in log if "eval_loss" in e and "step" in e],
+    }
+    checkpoints = measured.get("checkpoints")
+    right: dict[str, list[tuple[float, float]]] = {}
+    if checkpoints:
+        points = sorted((float(step), float(value)) for step, value in checkpoints["dev"].items())
+        right = {f"{checkpoints['metric']} on dev": points}
+    if not any(series.values()):
+        return ""
+    return figures.curve(series, "optimizer step", "nats per trained token", right, measured["primary"])
 
 
-def side_by_side(run: Run, measured: dict[str, Any]) -> list[dict[str, str]]:
-    """Return 20 rows, drawn with the run's seed: what was asked, the reference, both answers."""
-    folder, split = run / "eval" / "answers", measured["split"]
+def _pictures(measured: dict[str, Any], history: dict[str, Any]) -> dict[str, str]:
+    primary = measured["primary"]
+    points = [
+        {"name": name, **measures[primary]}
+        for name, measures in measured["contenders"].items()
+        if measures.get(primary) and measures[primary]["value"] is not None
+    ]
+    found = {
+        "curve": _training_curve(measured, history),
+        "contenders": figures.bars(points, f"{primary}, 95 % intervals", marked="tuned"),
+    }
+    confusion = measured.get("confusion")
+    if confusion:
+        found["confusion"] = figures.confusion(confusion["matrix"], confusion["labels"], confusion["answers"])
+    return found
+
+
+def side_by_side(run: Run, measured: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
+    """Return rows with what was asked, the reference and both answers: the worst regressions and the best
+    gains against the baseline by the primary metric, and 20 drawn with the run's seed."""
+    folder, split, primary = run / "eval" / "answers", measured["split"], measured["primary"]
     asked = {
         row["id"]: [turn for turn in row["messages"][:-1] if turn["role"] != "system"]
         for row in read_rows(run / "data" / f"{split}.jsonl")
     }
     base = {row["id"]: row for row in read_rows(folder / f"{measured['baseline']}.{split}.jsonl")}
     tuned = [row for row in read_rows(folder / f"tuned.{split}.jsonl") if "answer" in row]
+    sign = 1 if HIGHER_IS_BETTER[primary] else -1
+    before, after = per_row([base[row["id"]] for row in tuned], primary), per_row(tuned, primary)
+    gain = {
+        row["id"]: sign * (b - a)
+        for row, a, b in zip(tuned, before, after, strict=True)
+        if a is not None and b is not None
+    }
+    by_gain = sorted((row for row in tuned if row["id"] in gain), key=lambda row: gain[row["id"]])
     chosen = random.Random(measured["seed"]).sample(tuned, min(SIDE_BY_SIDE, len(tuned)))
-    return [
-        {
-            "id": row["id"],
-            "asked": "\n".join(f"{turn['role']}: {turn['content']}" for turn in asked[row["id"]]),
-            "reference": row["gold"],
-            "baseline": base[row["id"]].get("answer", ""),
-            "tuned": row["answer"],
-        }
-        for row in chosen
-    ]
+    picked = {
+        "worst": [row for row in by_gain[:EXTREMES] if gain[row["id"]] < 0],
+        "best": [row for row in by_gain[::-1][:EXTREMES] if gain[row["id"]] > 0],
+        "drawn": chosen,
+    }
+    return {
+        kind: [
+            {
+                "id": row["id"],
+                "asked": _cut("\n".join(f"{turn['role']}: {turn['content']}" for turn in asked[row["id"]])),
+                "reference": _cut(row["gold"]),
+                "baseline": _cut(base[row["id"]].get("answer", "")),
+                "tuned": _cut(row["answer"]),
+            }
+            for row in rows
+        ]
+        for kind, rows in picked.items()
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} [... {len(text) - LONGEST} more characters]"
 
 
 def write_report(run: Run) -> Path:
-    """Write report.html and report.md and return the path of the first."""
+    """Write report.html, report.md and the model card, and return the path of the first."""
+    from tunebook.judge import judge_summary  # its HTTP client is slow to import
+
     measured, history = read_json(run / "metrics.json"), read_json(run / "train" / "history.json")
+    judged, asked = judge_summary(run), {}
+    if ENDPOINT in measured["contenders"]:
+        asked[ENDPOINT] = read_json(run / "eval" / ENDPOINT / "summary.json")
+    if judged:
+        asked["judge"] = judged["asked"]
     environment = Environment(
         loader=PackageLoader("tunebook", "templates"),
         autoescape=select_autoescape(["html.jinja"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["number"] = number
+    environment.globals |= {"number": number, "cell": cell, "in_words": in_words}
+    settings = read_json(run / "settings.json")
     values = {
         "m": measured,
         "table": table(measured, intervals=True),
         "choice": read_json(run / "eval" / "choice.json"),
         "manifest": read_json(run / "manifest.json"),
+        "dataset": settings["dataset"],
         "answers": side_by_side(run, measured),
+        "next_steps": next_steps(measured, history),
+        "minutes": sum(measured["seconds"].values()) / 60,
+        "gained": _gained(measured),
+        "config": (run / "config.yaml").read_text(encoding="utf-8")
+        if (run / "config.yaml").is_file()
+        else "",
+        "review": review_summary(run),
+        "judged": judged,
+        "asked": asked,
     }
-    for name in ("report.md", "report.html"):
-        curve = _loss_curve(history) if name.endswith("html") else ""
-        text = environment.get_template(f"{name}.jinja").render(values, curve=curve)
+    for name in ("report.md", "report.html", "model_card.md"):
+        pictures = _pictures(measured, history) if name.endswith("html") else {}
+        text = environment.get_template(f"{name}.jinja").render(values, pictures=pictures)
         (run / name).write_text(text, encoding="utf-8")
+    if (run / "model").is_dir() and not (run / "model").is_symlink():
+        shutil.copy(run / "model_card.md", run / "model" / "README.md")
     return run / "report.html"
+
+
+def _gained(measured: dict[str, Any]) -> float | None:
+    """Return the points (hundredths) of the primary metric gained on the baseline; None for a loss."""
+    if measured["primary"] == "loss":
+        return None
+    values = [
+        measured["contenders"][name][measured["primary"]]["value"] for name in ("tuned", measured["baseline"])
+    ]
+    return (values[0] - values[1]) * 100

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shlex
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tunebook import base_model, hardware
+from tunebook.adapters import limits
 from tunebook.continued import continued
 from tunebook.errors import InputError, Problem, raise_all
 from tunebook.keys import check_keys, schema
@@ -25,6 +27,7 @@ Tier = Literal["real", "trial"]
 # Hardware keys that decide what is learned: asked for by the recipe or SET, they make another run.
 RESULT_KEYS = ("optimizer", "sample_packing", "plugins")
 OUTPUT_KEYS = ("output_dir", "dataset_prepared_path")
+FILLED = 0.9  # of a card's nominal memory: drivers report less
 PROGRESS_PLUGIN = "tunebook.plugins.Progress"
 
 
@@ -42,6 +45,8 @@ class Options:
     eval: Literal["quick", "default", "full"] = "default"
     new: bool = False
     from_run: str | None = None
+    rows: str = ""
+    store: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,22 @@ def parse_set(text: str) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
+def parse_rows(text: str) -> dict[str, int]:
+    """Read `ROWS=`: "200" for that many train rows, or "train=200,test=500".
+
+    Raises:
+        InputError: something else.
+    """
+    counts = {}
+    for word in filter(None, text.split(",")):
+        split, _, count = word.rpartition("=")
+        if split not in ("", "train", "dev", "test") or not count.isdecimal() or int(count) < 1:
+            raise InputError(f"ROWS: expected a whole number, or train=200,test=500 (got {word!r}).")
+        counts[split or "train"] = int(count)
+    return counts
+
+
+@cache
 def model_table() -> dict[str, Any]:
     """Return tunebook/models.yaml."""
     return yaml.safe_load((ROOT / "tunebook" / "models.yaml").read_text())
@@ -121,7 +142,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     trial = recipe.trial if tier == "trial" else {}
     if tier == "trial" and not trial:
         raise InputError(f"{show(recipe.folder)}: has no trial.yaml, which the trial tier needs.")
-    chosen = {} if options.model is None else {"base_model": _known(options.model)}
+    chosen = {} if options.model is None else {"base_model": known_model(options.model)}
     plain = merge(merge(merge(recipe.config, trial), chosen), overrides)
     named = plain.get("plugins")
     plugins = {
@@ -138,7 +159,8 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     config = merge(merge(merge(recipe.config, trial), chosen), table)
     name = options.hardware or (hardware.guess() if for_this_machine else None)
     overlay = hardware.overlay(name) if name else None
-    over = {k: v for k, v in overlay.keys.items() if table.get(k) is not False} if overlay else {}
+    off = {**table, **limits.stays_off(config)}
+    over = {k: v for k, v in overlay.keys.items() if off.get(k) is not False} if overlay else {}
     if tier == "trial" and plain["base_model"] != trial.get("base_model"):
         _must_be_small(plain["base_model"])
     last = {"seed": options.seed, "max_steps": options.steps}
@@ -155,7 +177,10 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     if _sets_batch(overrides):
         identity["global_batch"] *= world  # asked for by hand, the micro batch is each GPU's
     else:
-        final |= split_batch(_global_batch(without_hardware), over.get("micro_batch_size"), world, final)
+        most = over.get("micro_batch_size")
+        if most and overlay and overlay.machine:
+            most = _fitting(final, overlay.machine.gib, most, world)
+        final |= split_batch(_global_batch(without_hardware), most, world, final)
     final["plugins"] = list(dict.fromkeys([*final.get("plugins", []), PROGRESS_PLUGIN]))
     if final["base_model"] == base_model.NAME and tier == "trial":
         final["base_model"] = str(base_model.ensure())
@@ -187,6 +212,19 @@ def split_batch(batch: int, most: int | None, world: int, config: dict[str, Any]
     return {"micro_batch_size": micro, "gradient_accumulation_steps": share // micro}
 
 
+def _fitting(config: dict[str, Any], gib: int, most: int, world: int) -> int:
+    """Return the largest micro batch, at most `most`, whose memory should fit cards of `gib` GiB; `most`
+    itself for a base whose shape is not known."""
+    from tunebook.plan import memory, settings, shapes  # they plan what is resolved here
+
+    try:
+        shape = shapes.find(str(config["base_model"]))
+    except InputError:
+        return most
+    how = settings.sharding(config, world)
+    return memory.largest_rows(shape, settings.setting(config), FILLED * gib, most, how, world)
+
+
 def _processes(overlay: hardware.Overlay | None, for_this_machine: bool) -> int:
     """Return how many processes train where nobody says: one a GPU."""
     if not for_this_machine:
@@ -202,7 +240,7 @@ def _sets_batch(overrides: dict[str, Any]) -> bool:
     return bool({"micro_batch_size", "gradient_accumulation_steps"} & set(overrides))
 
 
-def _known(model: str) -> str:
+def known_model(model: str) -> str:
     """Return `model` if the model table or a local folder has it.
 
     Raises:

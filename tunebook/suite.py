@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -11,23 +12,26 @@ from tunebook.metrics import HIGHER_IS_BETTER
 from tunebook.paths import ROOT, show
 from tunebook.recipes import Recipe
 from tunebook.resolve import Tier, merge
+from tunebook.retention import Task, check_files
+from tunebook.style import Style
 from tunebook.yaml_lines import Lines, dotted, line_of, read
 
 TierInt = dict[Literal["trial", "real"], int | None]
 
 
 class Gate(BaseModel):
-    """A bound that fails the run (exit 3). `increase_at_most` is relative to the base."""
+    """A bound on a metric of a contender that fails the run (exit 3). Forgetting and style have margins
+    of their own."""
 
     model_config = ConfigDict(extra="forbid")
     contender: str = "tuned"
     at_least: float | None = None
     at_most: float | None = None
-    increase_at_most: float | None = None
 
 
 class Suite(BaseModel):
-    """Settings for one tier: every per-tier value is already picked."""
+    """Settings for one tier: every per-tier value is already picked. `checkpoints` says which one ships:
+    the best on dev by the primary metric, or the last."""
 
     model_config = ConfigDict(extra="forbid")
     primary: Literal["accuracy", "f1", "loss"]
@@ -36,14 +40,17 @@ class Suite(BaseModel):
     dev_rows: int
     generate_rows: int | None
     agreement_rows: int
-    retention: str | None
-    gates: dict[str, Gate]
+    checkpoints: Literal["best", "last"] = "best"
+    retention: dict[str, Task] = {}
+    style: Style | None = None
+    judge: bool = False
+    gates: dict[str, Gate] = {}
     mode: Literal["quick", "default", "full"] = "default"
 
 
 def _idle_gates(suite: Suite, file: str, lines: Lines) -> list[Problem]:
     """Return a Problem for each gate that could never fail: a misspelt name would stay unmeasured."""
-    names = {*HIGHER_IS_BETTER, "retention_loss"}
+    names = set(HIGHER_IS_BETTER)
     return [
         Problem(
             f"no such gate for {gate.contender!r}. Gates are on tuned: {', '.join(sorted(names))}.",
@@ -56,26 +63,45 @@ def _idle_gates(suite: Suite, file: str, lines: Lines) -> list[Problem]:
     ]
 
 
+def _of_tier(value: Any, tier: Tier) -> Any:
+    """Pick the value of `tier` wherever a mapping gives one for each."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"trial", "real"}:
+        return value[tier]
+    return {key: _of_tier(item, tier) for key, item in value.items()}
+
+
 def load(recipe: Recipe, task: str, tier: Tier, mode: str) -> Suite:
-    """Load the suite of `task` for `tier`.
+    """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml that `mode`
+    (quick, default, full) runs.
 
     Raises:
-        InputError: a key or value that the suite does not know.
+        InputError: a key or value that the suite does not know, or a file of items that is not there.
     """
-    path = ROOT / "evals" / "suites" / f"{task}.yaml"
+    folder = ROOT / "evals" / "suites"
+    path = folder / f"{task}.yaml"
     value, lines = read(path)
+    value["retention"], value["style"] = read(folder / "retention.yaml")[0], read(folder / "style.yaml")[0]
     if recipe.eval:
         path = recipe.folder / "eval.yaml"
         value, lines = merge(value, recipe.eval), read(path)[1] if path.is_file() else {}
-    picked: dict[str, Any] = {
-        key: item[tier] if isinstance(item, dict) and set(item) == {"trial", "real"} else item
-        for key, item in value.items()
-    }
+    picked = _of_tier(value, tier)
     if mode == "full":
         picked["generate_rows"] = None
+    else:
+        picked.pop("style", None)
+    if task == "chat" and os.environ.get("TUNEBOOK_JUDGE") == "1":
+        picked["judge"] = True
     try:
         loaded = Suite.model_validate({**picked, "mode": mode})
-        raise_all(_idle_gates(loaded, show(path), lines))
+        loaded.retention = {
+            name: item
+            for name, item in loaded.retention.items()
+            if mode != "quick" and tier in item.tiers and (mode == "full" or not item.full)
+        }
+        missing = [Problem(line, show(folder / "retention.yaml")) for line in check_files(loaded.retention)]
+        raise_all(_idle_gates(loaded, show(path), lines) + missing)
         return loaded
     except ValidationError as error:
         raise_all(

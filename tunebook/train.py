@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tunebook.checkpoints import numbered, set_broken_aside
+from tunebook.checkpoints import bring_back, numbered, set_broken_aside
 from tunebook.child import ChildError, follow
 from tunebook.console import Console
 from tunebook.errors import TunebookError
+from tunebook.keeper import Keeper
 from tunebook.paths import show
 from tunebook.run import Run, read_json, write_json
 
@@ -21,7 +22,7 @@ SHIPPED = [
 ]
 
 
-def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
+def run_child(run: Run, train: bool, evaluate: bool, console: Console, keeper: Keeper | None = None) -> None:
     """Train and evaluate in child processes, following their progress.
 
     One process does both, because the import of the training stack takes half a minute. For several,
@@ -29,9 +30,10 @@ def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
 
     Raises:
         TunebookError: a child failed; the message holds its last error line and the log's path.
-        StoppedError: SIGTERM arrived; the children were stopped and their checkpoints kept.
+        StoppedError: SIGTERM arrived; a training saved a checkpoint first.
     """
     if train:
+        bring_back(run / "train")
         moved, newest = set_broken_aside(run / "train")
         for line in moved:
             console.note(line)
@@ -53,6 +55,7 @@ def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
                 run / "events.jsonl",
                 processes,
                 offline=Path(settings["base_model"]).is_dir(),
+                keeper=keeper,
             )
     except ChildError as error:
         stage = next((s for s in ("train", "evaluate") if not run.done(s)), "evaluate")
@@ -62,16 +65,21 @@ def run_child(run: Run, train: bool, evaluate: bool, console: Console) -> None:
         ) from None
 
 
-def finish_training(run: Run) -> None:
-    """After training: put what ships into model/ and the loss curve into train/history.json."""
+def ship(source: Path, run: Run) -> None:
+    """Make model/ of the files in `source` that a person needs to use the model."""
     model = run / "model.partial"
     shutil.rmtree(model, ignore_errors=True)
     model.mkdir()
     for pattern in SHIPPED:
-        for path in (run / "train").glob(pattern):
+        for path in source.glob(pattern):
             shutil.copy2(path, model / path.name)
     shutil.rmtree(run / "model", ignore_errors=True)
     model.rename(run / "model")
+
+
+def finish_training(run: Run) -> None:
+    """After training: put what ships into model/ and the loss curve into train/history.json."""
+    ship(run / "train", run)
     saved = numbered(run / "train")
     state = read_json(saved[-1][1] / "trainer_state.json", {}) if saved else {}
     log = state.get("log_history", [])

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
+from tunebook.keeper import read_events
 from tunebook.paths import ROOT
 from tunebook.run import read_json
 
@@ -38,16 +39,16 @@ class Runner:
     def run(self, *extra: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*extra), env=self.env, capture_output=True, text=True)
 
-    def kill_when(self, ready: Callable[[], bool]) -> None:
-        """Start, kill -9 as soon as `ready`, and wait until the whole process tree is gone."""
-        process = subprocess.Popen(self.command(), env=self.env, stdout=subprocess.DEVNULL)
+    def kill_when(self, ready: Callable[[], bool], *extra: str, by: int = signal.SIGKILL) -> int:
+        """Start, send the signal (kill -9) when `ready`, and wait until the whole process tree is gone."""
+        process = subprocess.Popen(self.command(*extra), env=self.env, stdout=subprocess.DEVNULL)
         for _ in range(1800):
             if ready():
                 break
             assert process.poll() is None, "finished before it could be killed"
             time.sleep(0.1)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        os.kill(process.pid, by)
+        return process.wait()
 
     @property
     def folder(self) -> Path:
@@ -121,6 +122,28 @@ def test_kill_in_training_then_a_broken_checkpoint(undisturbed: Runner, base: Pa
     assert comparable(runner.folder) == comparable(undisturbed.folder)
 
 
+def test_sigterm_in_training_then_another_disk(undisturbed: Runner, base: Path, tmp_path: Path) -> None:
+    """A checkpoint is saved at whatever step it is; a machine with nothing but the store goes on there."""
+    runner, store = Runner(tmp_path, base), ("--store", str(tmp_path / "store"))
+
+    def trained() -> list[int]:
+        events = read_events(runner.folder / "events.jsonl")
+        return [e["done"] for e in events if e["stage"] == "train" and not {"loss", "saved"} & set(e)]
+
+    code = runner.kill_when(lambda: max(trained(), default=0) >= 7, *store, by=signal.SIGTERM)
+    assert code == 75
+    reached = trained()[-1]
+    assert (runner.folder / "train" / f"checkpoint-{reached}" / "trainer_state.json").is_file()
+    shutil.rmtree(runner.runs)
+    result = runner.run(*store)
+    assert result.returncode in (0, 3), result.stderr + result.stdout
+    assert f"checkpoint of step {reached}" in result.stdout
+    assert trained().count(reached) == 2, "once when it was made, once where training goes on"
+    assert comparable(runner.folder) == comparable(undisturbed.folder)
+    found = read_json(runner.folder / "metrics.json")["interruptions"]
+    assert (found["sessions"], found["stopped"], found["killed"], found["steps_repeated"]) == (2, 1, 0, 0)
+
+
 def test_kill_in_evaluation(undisturbed: Runner, base: Path, tmp_path: Path) -> None:
     runner = Runner(tmp_path, base)
     jobs = runner.folder / "eval" / "jobs"
@@ -131,13 +154,27 @@ def test_kill_in_evaluation(undisturbed: Runner, base: Path, tmp_path: Path) -> 
     assert comparable(runner.folder) == comparable(undisturbed.folder)
 
 
+def test_a_model_from_elsewhere_is_evaluated_by_the_same_harness(undisturbed: Runner, base: Path) -> None:
+    words = ["evaluate", "--model", str(undisturbed.folder / "model"), "--task", "kettlewick-intents"]
+    command = [sys.executable, "-m", "tunebook.cli", *words, "--base", str(base), "--eval", "quick"]
+    result = subprocess.run(
+        [*command, "--tier", "trial"], env=undisturbed.env, capture_output=True, text=True
+    )
+    assert result.returncode in (0, 3), result.stderr + result.stdout
+    found = read_json(undisturbed.runs / "evaluate-model" / "latest" / "metrics.json")
+    before = read_json(undisturbed.folder / "metrics.json")
+    assert found["contenders"] == before["contenders"]
+    assert found["verdict"] == before["verdict"]
+
+
 def test_whole_trial_path_shortened(tmp_path: Path) -> None:
     """classify-lora on the real trial model: fewer steps and rows, everything evaluated."""
     folder = shutil.copytree(ROOT / "recipes" / "classify-lora", tmp_path / "recipes" / "classify-lora")
     trial = folder / "trial.yaml"
     rows = "rows: {train: 600, dev: 120, test: 300}"
     assert rows in trial.read_text()
-    trial.write_text(trial.read_text().replace(rows, "rows: {train: 480, dev: 24, test: 120}"))
+    trial.write_text(trial.read_text().replace(rows, "rows: {train: 480, dev: 24, test: 110}"))
+    (folder / "eval.yaml").write_text("dev_rows: 8\nagreement_rows: 8\n")
     env = {
         **os.environ,
         "TUNEBOOK_RUNS": str(tmp_path / "runs"),

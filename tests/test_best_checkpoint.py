@@ -1,0 +1,95 @@
+"""The best kept checkpoint on dev ships; the models are stood in for by fixed scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tunebook import best_checkpoint
+from tunebook.best_checkpoint import ship_the_best
+from tunebook.jobs import ALONE
+from tunebook.run import Run, read_json
+from tunebook.suite import Suite
+
+
+def evaluation(run: Run, scores: dict[str, float], primary: str, kept: str = "best") -> Any:
+    """Stand in for an Evaluation whose checkpoint `name` has the value `scores[name]` on every dev row."""
+    sizes = {"shots": 0, "max_new_tokens": 1, "dev_rows": 1, "agreement_rows": 0, "generate_rows": None}
+    suite = Suite.model_validate({"primary": primary, "checkpoints": kept, **sizes})
+    asked: list[str] = []
+
+    def ask(name: str, split: str, rows: list[Any], way: Any, model: str) -> list[dict[str, Any]]:
+        assert split == "dev", "never on test"
+        asked.append(model)
+        return [{"f1": scores[model], "loss": scores[model]} for _ in rows]
+
+    return SimpleNamespace(
+        run=run,
+        suite=suite,
+        here=ALONE,
+        chat=primary == "loss",
+        rows={"dev": [{}, {}]},
+        losses=ask,
+        answers=ask,
+        models=SimpleNamespace(folders={}),
+        asked=asked,
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(
+        best_checkpoint, "fault", lambda path: None if (path / "whole").is_file() else "broken"
+    )
+    (tmp_path / "eval").mkdir()
+    for step in (10, 20, 30):
+        folder = tmp_path / "train" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "whole").touch()
+        (folder / "adapter_config.json").write_text(json.dumps({"step": step}))
+    return Run(tmp_path)
+
+
+def shipped(run: Run) -> int:
+    return read_json(run / "model" / "adapter_config.json")["step"]
+
+
+@pytest.mark.parametrize(
+    ("primary", "values", "best"),
+    [
+        ("f1", [0.5, 0.8, 0.7], 20),
+        ("f1", [0.8, 0.8, 0.7], 20),  # of equals, the later
+        ("loss", [0.5, 0.8, 0.7], 10),
+        ("loss", [0.9, 0.8, 0.7], 30),
+    ],
+)
+def test_the_best_on_dev_ships(run: Run, primary: str, values: list[float], best: int) -> None:
+    scores = dict(zip(("checkpoint-10", "checkpoint-20", "checkpoint-30"), values, strict=True))
+    found = ship_the_best(evaluation(run, scores, primary))
+    assert found == {
+        "metric": primary,
+        "dev": {10: values[0], 20: values[1], 30: values[2]},
+        "shipped": best,
+        "last": 30,
+    }
+    assert shipped(run) == best
+    assert read_json(run / "eval" / "checkpoints.json")["shipped"] == best
+
+
+def test_a_broken_checkpoint_takes_no_part(run: Run) -> None:
+    (run / "train" / "checkpoint-10" / "whole").unlink()
+    scores = {"checkpoint-20": 0.5, "checkpoint-30": 0.6}
+    asked = evaluation(run, scores, "f1")
+    assert ship_the_best(asked) and asked.asked == ["checkpoint-20", "checkpoint-30"]
+
+
+def test_one_checkpoint_or_last_asks_nobody(run: Run) -> None:
+    last = evaluation(run, {}, "f1", kept="last")
+    assert ship_the_best(last) is None and not last.asked
+    for step in (10, 20):
+        (run / "train" / f"checkpoint-{step}" / "whole").unlink()
+    assert ship_the_best(evaluation(run, {}, "f1")) is None

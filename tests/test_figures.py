@@ -1,0 +1,45 @@
+"""Pictures are SVG without scripts, in the page's colour, the same each time."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tunebook import figures
+
+DRAWN = {
+    "curve": lambda: figures.curve({"train": [(1, 2.0), (2, 1.0)], "dev": []}, "step", "loss"),
+    "two axes": lambda: figures.curve(
+        {"train": [(1, 2.0), (2, 1.0)]}, "step", "loss", {"f1 on dev": [(2, 0.5)]}, "f1"
+    ),
+    "bars": lambda: figures.bars(
+        [
+            {"name": "tuned", "value": 0.8, "low": 0.7, "high": 0.9},
+            {"name": "<b>", "value": 0.1, "low": None, "high": None},
+        ],
+        "accuracy",
+        "tuned",
+    ),
+    "confusion": lambda: figures.confusion([[3, 1], [0, 4]], ["a", "b"], ["a", "b"]),
+    "points": lambda: figures.points(
+        {"all": [{"x": 1e-4, "y": 0.2, "low": 0.1, "high": 0.3, "name": "r"}, {"x": 1e-2, "y": 0.4}]},
+        "rate",
+        "f1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_picture_is_plain_svg(name: str) -> None:
+    text = DRAWN[name]()
+    root = ET.fromstring(text)
+    assert root.tag.endswith("svg") and root.get("aria-label") and root.get("viewBox")
+    assert root.get("width") is None and root.get("height") is None, "it shrinks with the page"
+    assert "<script" not in text and "currentColor" in text and figures.INK not in text
+    assert "<b>" not in text
+    assert DRAWN[name]() == text
+
+
+def test_a_page_escapes_its_title() -> None:
+    assert "<p>a &lt; b</p>" in figures.page("a < b", "<svg/>")

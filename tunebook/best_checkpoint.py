@@ -1,0 +1,48 @@
+"""Which of the kept checkpoints ships: the best on dev by the task's primary metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tunebook import metrics
+from tunebook.checkpoints import UNPLANNED, fault, numbered
+from tunebook.contenders import PLAIN
+from tunebook.run import write_json
+from tunebook.train import ship
+
+if TYPE_CHECKING:
+    from tunebook.evaluate import Evaluation
+
+
+def ship_the_best(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Measure every kept checkpoint on dev and put the best into model/; of equals, the later one.
+
+    Returns:
+        `{metric, dev: {step: value}, shipped, last}`, also written to eval/checkpoints.json; None where
+        the suite ships the last one or fewer than two whole ones are kept.
+    """
+    run, suite, here = evaluation.run, evaluation.suite, evaluation.here
+    kept = [
+        (step, path)
+        for step, path in numbered(run / "train")
+        if not fault(path) and not (path / UNPLANNED).is_file()
+    ]
+    if suite.checkpoints == "last" or len(kept) < 2:
+        return None
+    rows = evaluation.rows["dev"]
+    ask = evaluation.losses if evaluation.chat else evaluation.answers
+    tried: dict[int, float] = {}
+    for step, path in kept:
+        evaluation.models.folders[path.name] = path
+        records = ask(path.name, "dev", rows, PLAIN, path.name)
+        values = [value for value in metrics.per_row(records, suite.primary) if value is not None]
+        tried[step] = sum(values) / len(values)
+    sign = 1 if metrics.HIGHER_IS_BETTER[suite.primary] else -1
+    best = max(tried, key=lambda step: (sign * tried[step], step))
+    last = kept[-1][0]
+    found = {"metric": suite.primary, "dev": tried, "shipped": best, "last": last}
+    if here.first:
+        ship(dict(kept)[best], run)
+        write_json(run / "eval" / "checkpoints.json", found)
+    here.wait()
+    return found

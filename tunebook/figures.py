@@ -1,0 +1,184 @@
+"""Pictures as small static SVG: they need no script, and their lines and letters take the page's colour."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#010203"  # replaced by the page's own text colour
+COLOURS = ("#3b7dd8", "#d9822b", "#3a9b6b", "#a85cc0", "#b3483b", "#7a7f87")
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tunebook",
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
+    from matplotlib.figure import Figure as NewFigure
+
+    figure = NewFigure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _svg(figure: Figure, title: str) -> str:
+    """Return the figure as an SVG element with `title` for readers that see no picture."""
+    from html import escape
+
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    label = f'<svg role="img" aria-label="{escape(title, quote=True)}" class="figure"'
+    # Fixed width and height would not shrink on a phone.
+    return re.sub(
+        r'<svg (.*?)(?:width|height)="[^"]*"(.*?)(?:width|height)="[^"]*"',
+        rf"{label} \1\2",
+        text,
+        count=1,
+        flags=re.S,
+    )
+
+
+def curve(
+    series: dict[str, list[tuple[float, float]]],
+    x_name: str,
+    y_name: str,
+    right: dict[str, list[tuple[float, float]]] | None = None,
+    right_name: str = "",
+) -> str:
+    """Draw lines of (x, y) points; `right` has an axis of its own on the right."""
+    figure, axes = _axes(7.2, 3.2)
+    number = 0
+    for name, points in series.items():
+        if points:
+            x, y = zip(*points, strict=True)
+            marker = "o" if len(points) < 20 else ""
+            axes.plot(x, y, marker=marker, color=COLOURS[number], label=name, linewidth=1.5)
+            number += 1
+    axes.set(xlabel=x_name, ylabel=y_name)
+    handles, labels = axes.get_legend_handles_labels()
+    if right and any(right.values()):
+        other = axes.twinx()
+        for name, points in right.items():
+            x, y = zip(*points, strict=True)
+            other.plot(x, y, marker="s", linestyle="--", color=COLOURS[number], label=name)
+            number += 1
+        other.set_ylabel(right_name)
+        other.spines["right"].set_visible(True)
+        more = other.get_legend_handles_labels()
+        handles, labels = handles + more[0], labels + more[1]
+    if handles:
+        figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    return _svg(figure, f"{y_name} over {x_name}: {', '.join(series)}")
+
+
+def bars(points: list[dict[str, Any]], x_name: str, marked: str = "") -> str:
+    """Draw one row for each of `points` {name, value, low, high} with its interval; `marked` is the one
+    whose value all others are read against."""
+    figure, axes = _axes(7.2, 0.9 + 0.34 * len(points))
+    for row, point in enumerate(reversed(points)):
+        colour = COLOURS[1] if point["name"] == marked else COLOURS[0]
+        if point["low"] is not None:
+            axes.plot([point["low"], point["high"]], [row, row], color=colour, linewidth=2.5)
+        axes.plot([point["value"]], [row], marker="o", color=colour, markersize=7)
+    axes.set_yticks(range(len(points)), [str(point["name"]) for point in reversed(points)])
+    axes.set_ylim(-0.6, len(points) - 0.4)
+    axes.set_xlabel(x_name)
+    axes.grid(axis="x", alpha=0.25)
+    return _svg(figure, f"{x_name} of {', '.join(str(point['name']) for point in points)}")
+
+
+def confusion(matrix: list[list[int]], rows: list[str], columns: list[str]) -> str:
+    """Draw a confusion matrix: gold labels downwards, answers across; shares of each row."""
+    size = min(9.0, 1.8 + 0.36 * len(columns))
+    figure, axes = _axes(size, size)
+    shares = [[value / max(1, sum(row)) for value in row] for row in matrix]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    axes.set_xticks(range(len(columns)), columns, rotation=90)
+    axes.set_yticks(range(len(rows)), rows)
+    if len(columns) <= 30:
+        for i, row in enumerate(matrix):
+            for j, value in enumerate(row):
+                if value:
+                    colour = "#ffffff" if shares[i][j] > 0.55 else "#222222"
+                    axes.text(j, i, str(value), ha="center", va="center", color=colour, fontsize=8)
+    axes.set(xlabel="answer", ylabel="gold")
+    return _svg(figure, "confusion matrix: gold labels by answers")
+
+
+def points(
+    series: dict[str, list[dict[str, Any]]],
+    x_name: str,
+    y_name: str,
+    joined: bool = True,
+    names: bool = False,
+) -> str:
+    """Draw `{x, y, low, high, name}` points with their intervals; numbers above 0 that span over a factor
+    of eight get a logarithmic axis, words stand side by side."""
+    figure, axes = _axes(7.2, 3.6)
+    every = [point["x"] for line in series.values() for point in line]
+    for number, (name, line) in enumerate(series.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        x, y = [point["x"] for point in line], [point["y"] for point in line]
+        axes.plot(x, y, marker="o", color=colour, label=name, linewidth=1.2 if joined else 0)
+        for point in line:
+            if point.get("low") is not None:
+                axes.plot(
+                    [point["x"]] * 2, [point["low"], point["high"]], color=colour, linewidth=1, alpha=0.6
+                )
+            if names:
+                axes.annotate(
+                    str(point["name"]),
+                    (point["x"], point["y"]),
+                    xytext=(5, 5),
+                    textcoords="offset points",
+                    fontsize=8,
+                )
+    numbers = [value for value in every if isinstance(value, (int, float)) and value > 0]
+    if (
+        numbers
+        and len(numbers) == len(every)
+        and max(numbers) / min(numbers) > 8
+        and math.isfinite(max(numbers))
+    ):
+        axes.set_xscale("log")
+    axes.set(xlabel=x_name, ylabel=y_name)
+    axes.grid(alpha=0.25)
+    if len(series) > 1:
+        figure.legend(loc="outside upper center", ncols=3)
+    return _svg(figure, f"{y_name} over {x_name}")
+
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+svg {{ width: 100%; height: auto; }}</style></head><body><p>{title}</p>{figure}</body></html>
+"""
+
+
+def page(title: str, figure: str) -> str:
+    """Return a page with one picture."""
+    from html import escape
+
+    return PAGE.format(title=escape(title), figure=figure)

@@ -1,0 +1,68 @@
+"""Ask a model what tuning may have cost: what was forgotten, and what other ways of asking do to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunebook import metrics, retention
+from tunebook.adapters.methods import METHODS
+from tunebook.jobs import Job
+from tunebook.style import conditions, in_trained_format, other_tasks, other_values
+
+if TYPE_CHECKING:
+    from tunebook.evaluate import Evaluation
+
+NO_TEXT = "a classification head writes no text"
+VIRTUAL = "the harness's own methods know nothing of virtual tokens"
+
+
+def unasked(evaluation: Evaluation) -> dict[str, str]:
+    """Return why each task of the suite that cannot be asked is left out."""
+    tasks = evaluation.suite.retention
+    if evaluation.models.head:
+        return dict.fromkeys([*tasks, *(["style"] if evaluation.suite.style else [])], NO_TEXT)
+    method = METHODS.get(str(evaluation.models.config.get("adapter")))
+    virtual = {
+        n: VIRTUAL for n, task in tasks.items() if method and method.virtual and task.kind == "harness"
+    }
+    return {**retention.missing(tasks), **virtual}
+
+
+def ask_side_effects(evaluation: Evaluation, model: str) -> None:
+    """Ask `model` ("base" or "tuned") every retention task, and with EVAL=full the style conditions."""
+    left_out, models = unasked(evaluation), evaluation.models
+    for name, task in evaluation.suite.retention.items():
+        if name not in left_out:
+            rows = retention.items(task)
+            job = retention.job(name, model, task, rows, evaluation.maker.encoder)
+            values = retention.values(task, rows, evaluation.ask(job, model), models.tokenizer)
+            evaluation.write(retention.answers_file(Path(), model, name).stem, values)
+    if evaluation.suite.style and "style" not in left_out:
+        _ask_style(evaluation, model)
+
+
+def _ask_style(evaluation: Evaluation, model: str) -> None:
+    """Ask other tasks in the trained format, and of the tuned model its own in other ways."""
+    suite, style, encoder = evaluation.suite, evaluation.suite.style, evaluation.maker.encoder
+    assert style is not None
+    rows, tasks = evaluation.sample(evaluation.rows["test"], style.rows), other_tasks()
+    asked = [in_trained_format(task["prompt"], rows[i % len(rows)]) for i, task in enumerate(tasks)]
+    contexts, name = [encoder.context(turns) for turns in asked], "style-other_task"
+    ids = [task["id"] for task in tasks]
+    job = Job(model, name, "generate", ids, contexts, max_new=style.max_new_tokens)
+    found = [evaluation.text(record["tokens"]) for record in evaluation.ask(job, model)]
+    evaluation.write(f"{model}.{name}", other_values(tasks, found))
+    if model == "base":
+        return
+    limit = min(style.max_new_tokens, suite.max_new_tokens)
+    for condition, messages in conditions(rows, evaluation.dataset.name).items():
+        contexts, name = [encoder.context(turns) for turns in messages], f"style-{condition}"
+        job = Job(model, name, "generate", [row["id"] for row in rows], contexts, max_new=limit)
+        records = evaluation.generated(rows, evaluation.ask(job, model))
+        for record in records:
+            if evaluation.chat:
+                record["value"] = record["chrf"] if record["rules"] is None else record["rules"]
+            else:
+                record["value"] = metrics.per_row([record], suite.primary)[0]
+        evaluation.write(f"{model}.{name}", records)
