@@ -7,7 +7,6 @@ their own.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -25,15 +24,19 @@ from tunebook.run import Run, find, read_json, write_json
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished run: its numbers, and the hash of the rows that they were measured on."""
+    """A finished run and its numbers."""
 
     run: Run
     measured: dict[str, Any]
-    rows_hash: str
 
     @property
     def name(self) -> str:
         return f"{self.measured['recipe']}/{self.run.folder.name}"
+
+    @property
+    def rows_hash(self) -> str:
+        """The hash of the rows that the numbers were measured on."""
+        return self.measured["rows_sha256"]
 
     @property
     def test(self) -> tuple[str, str, str]:
@@ -53,8 +56,7 @@ def _entry(run: Run) -> Entry:
     measured = read_json(run / "metrics.json")
     if measured is None or not run.done("report"):
         raise InputError(f"RUNS: {show(run.folder)} has not finished.")
-    rows = (run / "data" / f"{measured['split']}.jsonl").read_bytes()
-    return Entry(run, measured, hashlib.sha256(rows).hexdigest())
+    return Entry(run, measured)
 
 
 def everything() -> list[Entry]:
