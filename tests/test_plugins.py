@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from tests import tiny
-from tunebook.plugins import only_trained_logits
+from tunebook.plugins import CPUArguments, only_trained_logits
 
 
 @pytest.mark.parametrize("items", [None, 7])
@@ -31,3 +33,25 @@ def test_only_trained_logits_leave_loss_and_gradients_as_they_are(items: int | N
         assert torch.allclose(one.grad, two.grad, atol=1e-6)
     with torch.no_grad():
         assert torch.equal(plain(input_ids=ids).logits, other(input_ids=ids).logits), "without labels"
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_backward_pass_ends_at_the_lowest_adapter(checkpointing: bool) -> None:
+    base = tiny.model()
+    base.enable_input_require_grads()  # as Axolotl does for every adapter
+    lora = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], layers_to_transform=[1])
+    model = get_peft_model(base, lora)
+    embedded: list[bool] = []
+    base.model.layers[0].register_forward_hook(lambda *a: embedded.append(a[2].requires_grad))
+    ids = torch.randint(3, 1000, (2, 8), generator=torch.Generator().manual_seed(0))
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return [p.grad.clone() for p in model.parameters() if p.requires_grad]
+
+    before = gradients()
+    CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=checkpointing), model)
+    after = gradients()
+    assert embedded == [True, checkpointing]
+    assert len(before) == 4 and all(map(torch.equal, before, after))

@@ -43,6 +43,12 @@ class CPUArguments(BasePlugin):
         if output is not None and output.weight.dtype == torch.float32:
             only_trained_logits(model)
 
+    def post_model_load(self, cfg: Any, model: Any) -> None:
+        # Axolotl lets every adapter's input carry a gradient, for the sake of gradient checkpointing; below
+        # the lowest adapter (peft_layers_to_transform) that is a backward pass whose result nobody reads.
+        if not cfg.gradient_checkpointing:
+            model.disable_input_require_grads()
+
 
 def only_trained_logits(model: Any) -> None:
     """Give the output layer of a causal model only the positions whose next token has a label.
