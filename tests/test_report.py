@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import CONTENDERS, IMAGE, SCRIPT
-from tunebook.report import SHOWN, write_report
+from tunebook.report import write_report
 from tunebook.run import Run, read_json
 
 LOADS = ("src", "srcset", "href", "data", "action", "poster", "background", "formaction")
@@ -55,7 +55,11 @@ def shown(metric: str, measure: dict[str, Any]) -> str:
     """Format a measure as the report should, from metrics.json alone."""
 
     def text(value: float) -> str:
-        return f"{value:.3f}" if metric in ("loss", "length_ratio") else f"{value * 100:.1f} %"
+        return (
+            f"{value:.3f}"
+            if metric in ("loss", "length_ratio", "byte_perplexity")
+            else f"{value * 100:.1f} %"
+        )
 
     if measure["value"] is None:
         return "-"
@@ -64,12 +68,18 @@ def shown(metric: str, measure: dict[str, Any]) -> str:
 
 def expected_table(found: dict[str, Any]) -> list[list[str]]:
     """Return the contenders' table: the tuned model first, then the baseline, then the others."""
-    metrics = [name for name in SHOWN if name in found["contenders"]["tuned"]]
+    every = found["contenders"].values()
+    metrics = [
+        name
+        for name in found["contenders"]["tuned"]
+        if any(name in one and one[name]["value"] is not None for one in every)
+    ]
     first = ["tuned", found["baseline"]]
-    rows = [["contender", *metrics]]
+    rows = [["contender", "answers", *metrics]]
     for name in [*first, *(name for name in found["contenders"] if name not in first)]:
         mark = f"{name} (baseline)" if name == found["baseline"] else name
-        rows.append([mark, *(shown(metric, found["contenders"][name][metric]) for metric in metrics)])
+        made = found["details"][name]["made"]
+        rows.append([mark, made, *(shown(metric, found["contenders"][name][metric]) for metric in metrics)])
     return rows
 
 
@@ -123,6 +133,8 @@ def test_differences_have_the_numbers_of_metrics_json(reported: Run) -> None:
             f"{c['difference']:+.4f}",
             f"{c['low']:+.4f} to {c['high']:+.4f}",
             f"{c['p']:.4f}",
+            "" if c["p_holm"] is None else f"{c['p_holm']:.4f}",
+            "" if c["detectable"] is None else f"{c['detectable']:.4f}",
         ]
         for c in found
     ]
@@ -130,6 +142,28 @@ def test_differences_have_the_numbers_of_metrics_json(reported: Run) -> None:
     rows = [[cell.strip() for cell in row] for row in page.tables["comparisons"][1:]]
     assert rows == [[*pair, str(c["n"])] for pair, c in zip(pairs, found, strict=True)]
     assert markdown_table((reported / "report.md").read_text(encoding="utf-8"), "comparison")[1:] == pairs
+
+
+def test_calibration_and_rules_have_the_numbers_of_metrics_json(reported: Run) -> None:
+    found = read_json(reported / "metrics.json")
+    page = Page((reported / "report.html").read_text(encoding="utf-8"))
+    bins = [
+        [name, *(f"{b[key]:.3f}" for key in ("confidence", "accuracy"))]
+        for name, one in found["details"].items()
+        for b in one["calibration"] or []
+        if b["n"]
+    ]
+    assert [[row[0], *row[3:]] for row in page.tables.get("calibration", [])[1:]] == bins
+    rules = [
+        [
+            rule.replace("_", " "),
+            shown("rules", tuned),
+            shown("rules", found["details"][found["baseline"]]["rules"][rule]),
+        ]
+        for rule, tuned in (found["details"]["tuned"]["rules"] or {}).items()
+    ]
+    assert page.tables.get("rules", [])[1:] == rules
+    assert bool(bins) == (found["primary"] == "accuracy") and bool(rules) == (found["primary"] == "loss")
 
 
 def test_says_tier_verdict_and_sentence(reported: Run) -> None:
@@ -151,8 +185,9 @@ def test_not_measured_is_said(handmade: Callable[..., Run]) -> None:
     assert "What was forgotten Not measured." in " ".join(page.visible.split())
     for table in (page.tables["contenders"], markdown_table(markdown, "contender")):
         for row in table:
-            ranked = row[0].startswith(("base_rank", "svm"))
-            assert row.count("-") == (2 if ranked else 0), "invalid and stop rate of what generates nothing"
+            # Invalid and stop rate of what generates nothing; two calibration errors of what is not ranked.
+            empty = {"answers": 0, "generated": 2, "ranked": 2, "classified": 4}
+            assert row.count("-") == empty[row[1]]
 
 
 @pytest.mark.parametrize("task", CONTENDERS)

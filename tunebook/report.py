@@ -18,7 +18,7 @@ from tunebook.metrics import HIGHER_IS_BETTER, per_row
 from tunebook.pairs import in_words, review_summary
 from tunebook.run import Run, read_json
 
-SHOWN = (
+SHOWN = (  # in the console and in a recipe's card; the report shows every metric
     *("accuracy", "macro_f1", "invalid_rate"),
     *("f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em"),
     *("loss", "chrf", "rules", "stop_rate", "length_ratio"),
@@ -31,7 +31,7 @@ def number(metric: str, value: float | None) -> str:
     """Return a value as people read it; `not measured` for None."""
     if value is None:
         return "not measured"
-    if metric in ("loss", "length_ratio"):
+    if metric in ("loss", "length_ratio", "byte_perplexity"):
         return f"{value:.3f}"
     return f"{value * 100:.1f} %"
 
@@ -46,27 +46,35 @@ def cell(metric: str, measure: dict[str, Any] | None) -> str:
     return f"{text} ({number(metric, measure['low'])} to {number(metric, measure['high'])})"
 
 
-def table(measured: dict[str, Any], intervals: bool) -> list[dict[str, str]]:
-    """Return one row a contender, the tuned model first."""
+def table(measured: dict[str, Any], whole: bool) -> list[dict[str, str]]:
+    """Return one row a contender, the tuned model first; if `whole`, with intervals, how the answers were
+    made and every metric that was measured for any contender, else with those of `SHOWN`."""
+    there = {
+        name for found in measured["contenders"].values() for name in found if cell(name, found[name]) != "-"
+    }
+    tuned = measured["contenders"]["tuned"]
     order = sorted(measured["contenders"], key=lambda name: (name != "tuned", name != measured["baseline"]))
     rows = []
     for name in order:
         measures = measured["contenders"][name]
         mark = " (baseline)" if name == measured["baseline"] else ""
         row = {"contender": name + mark}
-        for metric in SHOWN:
-            if metric in measured["contenders"]["tuned"]:
+        if whole:
+            row["answers"] = measured["details"][name]["made"]
+            row |= {metric: cell(metric, measures.get(metric)) for metric in tuned if metric in there}
+        else:
+            for metric in (metric for metric in SHOWN if metric in tuned):
                 measure = measures.get(metric)
-                row[metric] = (
-                    cell(metric, measure) if intervals else number(metric, measure and measure["value"])
-                )
+                row[metric] = number(metric, measure and measure["value"])
         rows.append(row)
     return rows
 
 
 def show_verdict(measured: dict[str, Any], console: Console) -> None:
     """Print the table, the gates and the verdict sentence."""
-    rows = [{k: v.replace("not measured", "-") for k, v in row.items()} for row in table(measured, False)]
+    rows = [
+        {k: v.replace("not measured", "-") for k, v in row.items()} for row in table(measured, whole=False)
+    ]
     console.table(rows)
     for gate in measured["gates"]:
         if gate["passed"] is False:
@@ -171,7 +179,7 @@ def write_report(run: Run) -> Path:
     settings = read_json(run / "settings.json")
     values = {
         "m": measured,
-        "table": table(measured, intervals=True),
+        "table": table(measured, whole=True),
         "choice": read_json(run / "eval" / "choice.json"),
         "manifest": read_json(run / "manifest.json"),
         "dataset": settings["dataset"],
