@@ -22,7 +22,7 @@ KEYS = frozenset(
     """attn_implementation bf16 fp16 tf32 flash_attention gradient_checkpointing
     gradient_checkpointing_kwargs group_by_length sample_packing eval_sample_packing pad_to_sequence_len
     lora_mlp_kernel lora_qkv_kernel lora_o_kernel lora_embedding_kernel optimizer
-    peft_autocast_adapter_dtype dataloader_num_workers dataloader_pin_memory plugins
+    peft_autocast_adapter_dtype dataset_num_proc dataloader_num_workers dataloader_pin_memory plugins
     micro_batch_size gradient_accumulation_steps eval_batch_size fsdp_version fsdp_config deepspeed
     torch_compile""".split()
 )
