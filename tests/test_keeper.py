@@ -57,9 +57,11 @@ def test_looking_at_a_run_is_no_session(run: Run) -> None:
 
 def test_a_store_that_refuses_is_found_before_training(run: Run, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where the folder should be")
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(MachineError, match="^STORE: "), Keeper(run, str(tmp_path / "store"), print) as keeper:
         keeper.begin()
         pytest.fail("went on")
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_stopped_on_one_machine_and_gone_on_with_on_another(tmp_path: Path) -> None:

@@ -47,7 +47,11 @@ class Keeper:
 
     def __enter__(self) -> Keeper:
         self.before = signal.signal(signal.SIGTERM, _stop)
-        state = self.store.fetch(self.note) if self.store else None
+        try:
+            state = self.store.fetch(self.note) if self.store else None
+        except BaseException:
+            signal.signal(signal.SIGTERM, self.before)
+            raise
         if state:
             step = f", checkpoint of step {state['step']}" if state["step"] is not None else ""
             self.run.forget("tokenise")  # the tokenised rows stay where they were made
@@ -108,15 +112,17 @@ class Keeper:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         stopped = isinstance(error, StoppedError)
-        if self.begun is not None:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the last state
-            if self.saver:
-                self.saver.close()
-            self.beat("stopped" if stopped else "failed" if error else "finished")
-            self._last_state(stopped)
-        elif self.store and error is None and self.run.done("report") and not self.store.has_everything:
-            self.store.save()  # what could not be saved when the run ended
-        signal.signal(signal.SIGTERM, self.before)
+        try:
+            if self.begun is not None:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the last state
+                if self.saver:
+                    self.saver.close()
+                self.beat("stopped" if stopped else "failed" if error else "finished")
+                self._last_state(stopped)
+            elif self.store and error is None and self.run.done("report") and not self.store.has_everything:
+                self.store.save()  # what could not be saved when the run ended
+        finally:
+            signal.signal(signal.SIGTERM, self.before)
 
     def _last_state(self, stopped: bool) -> None:
         if not self.store:
