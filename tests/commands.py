@@ -16,6 +16,19 @@ OWN = frozenset(
     GROUP TIME TUNEBOOK_DATASETS""".split()
 )
 
+# Trains the runs given as arguments, and nothing else, in one process.
+TRAIN_ONLY = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "scripts")
+from run_training import train
+from tunebook.run import Run
+from tunebook.train import finish_training
+for run in map(Path, sys.argv[1:]):
+    assert train(run) == 0
+    finish_training(Run(run))
+"""
+
 
 def _run(
     command: list[str], environment: dict[str, str], timeout: float = 120

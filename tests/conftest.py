@@ -31,6 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
+def real() -> Path:
+    """The folder of real public data, which a checkout need not have."""
+    folder = os.environ.get("TUNEBOOK_TEST_DATA")
+    if not folder:
+        pytest.skip("TUNEBOOK_TEST_DATA is not set: no real data here")
+    return Path(folder)
+
+
+@pytest.fixture
 def handmade(tmp_path: Path) -> Callable[..., Run]:
     """Make a hand-made run, compared; takes what `tests.helpers.make_run` takes."""
 

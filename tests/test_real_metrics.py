@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import string
 from collections import Counter
@@ -16,15 +15,6 @@ from sklearn.metrics import accuracy_score
 from tunebook.contenders import linear_svm
 from tunebook.measures import measure
 from tunebook.metrics import squad
-
-
-@pytest.fixture
-def real() -> Path:
-    """The folder of real public data, which a checkout need not have."""
-    folder = os.environ.get("TUNEBOOK_TEST_DATA")
-    if not folder:
-        pytest.skip("TUNEBOOK_TEST_DATA is not set: no real data here")
-    return Path(folder)
 
 
 def tokens(text: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,6 @@ PUBLIC = ["banking77", "oasst2", "squad_v2"]
 @pytest.fixture
 def twins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEBOOK_SOURCES", str(TWINS))
-
-
-@pytest.fixture
-def real() -> Path:
-    """The folder of real public data, which a checkout need not have."""
-    folder = os.environ.get("TUNEBOOK_TEST_DATA")
-    if not folder:
-        pytest.skip("TUNEBOOK_TEST_DATA is not set: no real data here")
-    return Path(folder)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

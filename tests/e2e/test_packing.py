@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.commands import tunebook
+from tests.commands import TRAIN_ONLY, tunebook
 from tunebook import recipes, suite
 from tunebook.dataset import load, write_rows
 from tunebook.paths import ROOT, child_environment
@@ -26,17 +26,6 @@ BATCH = {
 }
 ALONE = f"gradient_accumulation_steps=1 num_epochs={STEPS} learning_rate=0.001 warmup_ratio=0 bf16=false "
 ALONE += "evals_per_epoch=null saves_per_epoch=null"
-TRAIN_ONLY = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "scripts")
-from run_training import train
-from tunebook.run import Run
-from tunebook.train import finish_training
-for run in map(Path, sys.argv[1:]):
-    assert train(run) == 0
-    finish_training(Run(run))
-"""
 
 
 def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(tmp_path: Path) -> None:

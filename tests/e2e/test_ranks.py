@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests import tiny
+from tests.commands import TRAIN_ONLY
 from tunebook import recipes, suite
 from tunebook.console import Console
 from tunebook.dataset import load, read_rows, write_rows
@@ -49,17 +50,6 @@ FSDP2 = {
         "cpu_ram_efficient_loading": False,
     },
 }
-TRAIN_ONLY = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "scripts")
-from run_training import train
-from tunebook.run import Run
-from tunebook.train import finish_training
-for run in map(Path, sys.argv[1:]):
-    assert train(run) == 0
-    finish_training(Run(run))
-"""
 LAUNCH = """
 import sys
 from pathlib import Path
