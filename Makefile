@@ -8,7 +8,7 @@ export UV_CACHE_DIR ?= $(TUNEBOOK_CACHE)/uv
 export PIP_CACHE_DIR ?= $(TUNEBOOK_CACHE)/pip
 
 # A variable that no target knows would be ignored by make; here it is refused.
-KNOWN := NAME SET SEED SEEDS STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN ROWS OVER KEEP RUN RUNS TASK BASE DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE GPU COUNT PRICE STORE ON MAX_COST HOST DRY IMAGE CPU IN FROM FIELDS GROUP TIME JSON SHOW
+KNOWN := NAME SET SEED SEEDS STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN ROWS OVER KEEP RUN RUNS TASK BASE DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE GPU COUNT PRICE STORE ON MAX_COST HOST DRY IMAGE CPU IN FROM FIELDS GROUP TIME JSON SHOW WEIGHTS AGAINST
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -16,7 +16,7 @@ $(error unknown variable $(UNKNOWN). Known: $(KNOWN))
 endif
 # NAME from the environment (WSL exports one) is somebody else's, and so are GROUP and the like.
 $(foreach v,NAME FROM TASK FIELDS GROUP TIME,$(if $(filter command line,$(origin $(v))),,$(eval $(v) :=)))
-ifneq ($(filter recipe check data sweep plan launch,$(MAKECMDGOALS)),)
+ifneq ($(filter recipe check data sweep plan bench launch,$(MAKECMDGOALS)),)
 $(if $(NAME),,$(error NAME is missing: make $(firstword $(MAKECMDGOALS)) NAME=chat-lora))
 endif
 
@@ -51,7 +51,7 @@ TUNEBOOK = mkdir -p runs && $(DOCKER_RUN) $(TAG) tunebook
 READY = image
 endif
 
-.PHONY: help setup recipe recipes sweep evaluate compare check plan data fork predict review results image shell launch fetch test lint lock
+.PHONY: help setup recipe recipes sweep evaluate compare check plan bench data fork predict review results image shell launch fetch test lint lock
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
 setup: $(VENV)/.tunebook-installed ## make .venv from requirements.lock (the other targets do it by themselves)
@@ -70,6 +70,9 @@ check: setup ## find what is wrong with a real run, on any machine: NAME= [SET= 
 	@$(TUNEBOOK) check $(call quote,$(NAME)) $(OPTIONS) $(if $(filter 1,$(JSON)),--json)
 plan: setup ## memory, hours and dollars of a real run, without a GPU: NAME= [GPU= COUNT= PRICE= SET= HARDWARE= MODEL=]
 	@$(TUNEBOOK) plan $(call quote,$(NAME)) $(PLAN_OPTIONS)
+bench: setup ## how fast a recipe trains here, in how much memory: NAME= [STEPS=12 WEIGHTS=random AGAINST=trl SET= TIER= HARDWARE= GPUS= MODEL=]
+	@$(TUNEBOOK) bench $(call quote,$(NAME)) $(OPTIONS) $(call option,steps,STEPS) $(call option,tier,TIER) \
+	  $(call option,weights,WEIGHTS) $(call option,against,AGAINST)
 launch: setup ## a real run on rented GPUs: NAME= ON=skypilot|slurm|kubernetes|ssh [GPU= COUNT= PRICE= MAX_COST= STORE= IMAGE= HOST= DRY=1]
 	@$(TUNEBOOK) launch $(call quote,$(NAME)) $(LAUNCH_OPTIONS)
 fetch: setup ## bring a run's small results from its store: RUN=chat-lora/latest STORE=

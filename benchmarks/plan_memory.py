@@ -26,6 +26,7 @@ from tunebook.paths import ROOT
 from tunebook.plan import hours, memory, shapes
 from tunebook.plan.memory import GIB
 from tunebook.plan.settings import Setting
+from tunebook.random_base import config_of
 
 RESULTS = ROOT / "benchmarks" / "results" / "plan_calibration.json"
 PUBLISHED = ROOT / "benchmarks" / "published_peaks.yaml"
@@ -49,25 +50,6 @@ def name(base: str, s: Setting) -> str:
         s.rank is not None and not s.adapter_fp32
     )
     return ", ".join([f"{base} {method} {s.weights}", f"{s.rows} x {s.tokens}", *marks])
-
-
-def config_of(shape: shapes.Shape) -> Any:
-    """Return a transformers config of the shape, Qwen3 where heads are normalised and Llama where not."""
-    from transformers import LlamaConfig, Qwen3Config
-
-    kind = {"none": LlamaConfig, "head": Qwen3Config}[shape.qk_norm]
-    return kind(
-        num_hidden_layers=shape.layers,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        vocab_size=shape.vocab,
-        tie_word_embeddings=shape.tied,
-        max_position_embeddings=40960,
-        use_cache=False,
-    )
 
 
 def build(shape: shapes.Shape, s: Setting) -> Any:

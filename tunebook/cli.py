@@ -92,6 +92,30 @@ def plan(
 
 
 @app.command()
+def bench(
+    name: Name,
+    steps: Annotated[int, typer.Option(min=3, help="optimizer steps; the first two do not count")] = 12,
+    weights: Annotated[
+        Literal["base", "random"], typer.Option(help="random: no download, the same speed and memory")
+    ] = "base",
+    against: Annotated[Literal["trl"] | None, typer.Option(help="the same by plain TRL, afterwards")] = None,
+    label: Annotated[str, typer.Option(help="a word for the result's file name")] = "",
+    set_: Set = "",
+    tier: Tier = None,
+    hardware: Hardware = None,
+    gpus: Gpus = None,
+    model: Model = None,
+) -> None:
+    """Measure how fast a recipe trains here, and in how much memory: tokens a second, MFU, peaks."""
+    from tunebook.bench import run_bench
+    from tunebook.console import Console
+    from tunebook.resolve import Options
+
+    options = Options(tier, hardware, gpus, model, set_)
+    raise typer.Exit(run_bench(name, options, Console(), steps, weights, against, label))
+
+
+@app.command()
 def launch(
     name: Name,
     on: Annotated[Literal["skypilot", "slurm", "kubernetes", "ssh"], typer.Option(help="where to run it")],

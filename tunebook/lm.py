@@ -179,12 +179,8 @@ class TokenLM(HFLM):
             use_cache=cache is not None,
             logits_to_keep=len(tail) + 1,
         ).logits
-        table = []
-        for row in logits.float().log_softmax(dim=-1):
-            scores, start = [], 1
-            for choice in choices:
-                before = [0, *range(start, start + len(choice) - 1)]
-                scores.append(float(sum(row[i, token] for i, token in zip(before, choice, strict=True))))
-                start += len(choice)
-            table.append(scores)
-        return table
+        # A choice's first token is predicted where the context ends, the others by the token before them.
+        places = [0 if j == 0 else i for i, j in enumerate(order.tolist())]
+        logprobs = logits.float().log_softmax(dim=-1)[:, places, tail]
+        parts = logprobs.split([len(choice) for choice in choices], dim=1)
+        return torch.stack([part.sum(dim=1) for part in parts], dim=1).tolist()

@@ -15,6 +15,7 @@ from transformers import TrainerCallback, set_seed
 
 from tunebook.checkpoints import ASIDE, UNPLANNED, set_unplanned_aside
 from tunebook.errors import STOPPED
+from tunebook.meter import Meter
 
 CHANGED_AFTER = 10
 SAMPLED = 4096  # weights of each tensor
@@ -193,3 +194,11 @@ class StopWhenAsked(TrainerCallback):
             if args.world_size > 1:  # torchrun stops the others when one is gone
                 torch.distributed.barrier()
             raise SystemExit(STOPPED)
+
+
+class Measure(BasePlugin):
+    """Write what each step costs to `bench.json` in the output folder (tunebook/meter.py)."""
+
+    def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
+        pad = trainer.processing_class.pad_token_id
+        return [Meter(Path(cfg.output_dir) / "bench.json", trainer.model, pad)]
