@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What only a GPU can show, in one call: speed and memory of the recipes at real size with random weights
-# (`speed`, about 8 minutes on an H100), and the trial tier's model on the public sets at full length
-# (`tasks`, about 6 minutes; TUNEBOOK_SOURCES names a folder that has them).
+# (`speed`, about 12 minutes), and the trial tier's model on the public sets at full length
+# (`tasks`; TUNEBOOK_SOURCES names a folder that has them).
 #
 #     make setup && benchmarks/on_gpu.sh speed
 #     TUNEBOOK_SOURCES=/data benchmarks/on_gpu.sh tasks
@@ -11,7 +11,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit
 PYTHON=${PYTHON:-.venv/bin/python}
-LIMIT=${LIMIT:-150}
+LIMIT=${LIMIT:-300}
 STEPS=${STEPS:-8}
 
 piece() { # SECONDS COMMAND...: run one, say how it ended and how long it took
@@ -35,14 +35,13 @@ JSON
 }
 
 speed() {
-    bench chat-lora-8b --label sdpa --set attn_implementation=sdpa --against trl
-    bench chat-lora-8b --label xformers --set attn_implementation=xformers
+    bench chat-lora-8b --against trl
     bench chat-lora-8b --label qlora --set "adapter=qlora load_in_4bit=true" --against trl
     bench chat-full --label 1b --model "$(one_billion)" --set "sequence_len=4096 micro_batch_size=4 \
-gradient_accumulation_steps=2 gradient_checkpointing=false attn_implementation=xformers \
+gradient_accumulation_steps=2 gradient_checkpointing=false \
 plugins=[axolotl.integrations.liger.LigerPlugin] liger_fused_linear_cross_entropy=true liger_rms_norm=true \
 liger_rope=true liger_glu_activation=true"
-    bench chat-lora --label sdpa --against trl
+    bench chat-lora --against trl
 }
 
 tasks() {

@@ -1,9 +1,8 @@
 """Train the run in RUN with Axolotl; with --evaluate, evaluate it in the same process afterwards.
 
 Started by `tunebook recipe`, not by hand; for several GPUs by torchrun, once a GPU. One process for
-training and evaluation pays the heavy import once. Axolotl runs in a fork, made before any torch
-operation: it keeps its plugins and process state in singletons, and its memory goes back to the system
-when the fork ends.
+training and evaluation pays the heavy import once. Axolotl runs in a process of its own: it keeps its
+plugins and process state in singletons, and its memory goes back to the system when that ends.
 
     .venv/bin/python scripts/run_training.py RUN [--tokenise] [--train] [--evaluate]
 """
@@ -12,26 +11,50 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
+import subprocess
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tunebook.child import describe, die_with_parent
 from tunebook.ranks import ranks
 
 
-def fork(command: Callable[[str], Any], run: Path) -> int:
-    """Fork and call an Axolotl command on the run's config; return the exit code of the fork."""
+def axolotl(command: str, run: Path) -> int:
+    """Run Axolotl's `train` or `preprocess` on the run's config and return its exit code.
+
+    Without a GPU in a fork, so that evaluation finds the imports done. With one as a program of its own:
+    Axolotl's imports touch the GPU, which a fork cannot use then.
+    """
+    import torch
+
+    module, config = f"axolotl.cli.{command}", str(run / "config.yaml")
+    if torch.cuda.is_available():
+        words = [sys.executable, "-m", module, config]
+        code = subprocess.run(words, preexec_fn=die_with_parent).returncode
+    else:
+        code = fork(module, config)
+    if code < 0:
+        print(f"ChildProcessError: process {ranks().rank} {describe(code)}", file=sys.stderr)
+    return code
+
+
+def fork(module: str, config: str) -> int:
+    """Call `do_cli(config)` of an Axolotl module in a fork and return its exit code."""
+    import axolotl.common.datasets
+    import axolotl.core.builders
+    import axolotl.train  # noqa: F401 (imported here so that evaluation finds it loaded)
+
+    do_cli = importlib.import_module(module).do_cli
     child = os.fork()
     if child == 0:
         code = 1
         try:
             die_with_parent()
             sys.argv = ["axolotl"]
-            command(str(run / "config.yaml"))
+            do_cli(config)
             code = 0
         except SystemExit as end:  # a training that was asked to stop, and has saved
             code = end.code if isinstance(end.code, int) else 1
@@ -41,25 +64,11 @@ def fork(command: Callable[[str], Any], run: Path) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code < 0:
-        print(f"ChildProcessError: process {ranks().rank} {describe(code)}", file=sys.stderr)
-    return code
-
-
-def tokenise(run: Path) -> int:
-    import axolotl.cli.preprocess
-
-    return fork(axolotl.cli.preprocess.do_cli, run)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def train(run: Path) -> int:
-    import axolotl.cli.train
-    import axolotl.common.datasets
-    import axolotl.core.builders
-    import axolotl.train  # noqa: F401 (imported here so that evaluation finds it loaded)
-
-    return fork(axolotl.cli.train.do_cli, run)
+    return axolotl("train", run)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     run, here = Run(options.run.resolve()), ranks()
     if options.tokenise:
         with run.stage("tokenise"):
-            if tokenise(run.folder):
+            if axolotl("preprocess", run.folder):
                 raise SystemExit(1)  # a plain return would mark the stage done
     if options.train:
         with run.stage("train") if here.first else contextlib.nullcontext():

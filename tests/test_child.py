@@ -6,9 +6,11 @@ import importlib.util
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -151,13 +153,44 @@ def test_a_lost_process_ends_the_others(end: str, said: str, tmp_path: Path) -> 
     assert time.monotonic() - before < 60
 
 
-def test_a_failed_training_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def run_training() -> Any:
+    """scripts/run_training.py as a module."""
     spec = importlib.util.spec_from_file_location("run_training", ROOT / "scripts" / "run_training.py")
     assert spec and spec.loader
     script: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    monkeypatch.setattr(script, "train", lambda run: 1)
-    monkeypatch.setattr(script, "die_with_parent", lambda: None)
+    return script
+
+
+def test_a_failed_training_is_not_done(
+    run_training: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_training, "train", lambda run: 1)
+    monkeypatch.setattr(run_training, "die_with_parent", lambda: None)
     with pytest.raises(SystemExit):
-        script.main([str(tmp_path), "--train"])
+        run_training.main([str(tmp_path), "--train"])
     assert Run(tmp_path).state()["stages"]["train"]["status"] == "running"
+
+
+@pytest.mark.parametrize("code", [0, 1, -9])
+def test_with_a_gpu_axolotl_is_no_fork(
+    code: int,
+    run_training: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Axolotl's imports touch the GPU, and a fork of a process that has done so cannot use it."""
+    started = []
+
+    def start(words: list[str], **_: Any) -> Any:
+        started.append(words)
+        return SimpleNamespace(returncode=code)
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(run_training.subprocess, "run", start)
+    monkeypatch.setattr(run_training.os, "fork", lambda: pytest.fail("forked"))
+    assert run_training.train(tmp_path) == code
+    assert started == [[sys.executable, "-m", "axolotl.cli.train", str(tmp_path / "config.yaml")]]
+    assert ("killed by SIGKILL" in capsys.readouterr().err) == (code == -9)

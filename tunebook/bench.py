@@ -9,6 +9,7 @@ afterwards, on the same card.
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import statistics
@@ -24,7 +25,7 @@ from tunebook.child import ChildError, follow
 from tunebook.console import Console
 from tunebook.dataset import Row, write_rows
 from tunebook.dataset import load as load_dataset
-from tunebook.errors import GOOD, InputError, TunebookError
+from tunebook.errors import GOOD, TunebookError
 from tunebook.paths import ROOT, runs_folder, show
 from tunebook.plan import gpus, hours, memory, shapes
 from tunebook.plan.settings import Setting, setting
@@ -59,15 +60,13 @@ def run_bench(
     """Measure recipe `name`, write the result to benchmarks/results/bench/ and show it.
 
     Args:
-        steps: optimizer steps, the first two of which are not counted.
-        label: a word for the result's file name, where one recipe is measured in several ways.
+        steps: optimizer steps, three or more: the first two are not counted.
+        label: a word for a recipe that is measured in another way than it ships, in the result's file name.
 
     Raises:
         InputError: something is wrong with the recipe or the options.
         TunebookError: the training failed; its log is named.
     """
-    if steps <= WARM_UP:
-        raise InputError(f"STEPS: at least {WARM_UP + 1}; the first {WARM_UP} are not counted (got {steps}).")
     recipe = load(name)
     resolved = resolve(recipe, replace(options, steps=steps))
     dataset = load_dataset(recipe.dataset)
@@ -89,6 +88,8 @@ def run_bench(
         write_json(run / "settings.json", {"world": resolved.world, "base_model": config["base_model"]})
         found: dict[str, Any] = {
             "recipe": name,
+            "label": label,
+            "changed": options.set,
             "base_model": base,
             "weights": weights,
             "data": dataset.name,
@@ -102,11 +103,13 @@ def run_bench(
         }
         if against:
             found[against] = _measured("run_trl.py", [], run, against, resolved, base, console)
+            found[against].pop("plan", None)  # which is of Axolotl's kernels
             ours, theirs = (found[side]["tokens_per_second"] for side in ("tunebook", against))
             found["ratio"] = round(ours / theirs, 3)
         shutil.rmtree(run / "train", ignore_errors=True)
         shutil.rmtree(run / "model", ignore_errors=True)
-    path = RESULTS / f"{_slug(name, label, weights, found['machine'])}.json"
+    folder = Path(os.environ.get("TUNEBOOK_BENCH", RESULTS))
+    path = folder / f"{_slug(name, label, weights, found['machine'])}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, found)
     _show(found, against, console)
@@ -203,6 +206,26 @@ def summary(
         found["hfu"] = round(rate * hours.step_flops(shape, s, length) / peak, 4)
         found["plan"] = {"peak_gib": round(memory.total(shape, s), 2), "setting": asdict(s)}
     return found
+
+
+def results(recipe: str | None = None) -> list[dict[str, Any]]:
+    """Return the committed results measured on GPUs: of one recipe as it ships, or all of them."""
+    found = [read_json(path) for path in sorted(RESULTS.glob("*.json"))]
+    found = [item for item in found if item["machine"]["gpus"]]
+    return [item for item in found if recipe is None or (item["recipe"], item["label"]) == (recipe, "")]
+
+
+def table() -> str:
+    """Return the committed results as a Markdown table."""
+    lines = ["| recipe | weights | card | tokens/s | MFU | peak, plan (GiB) | beside TRL |", "|---|" + "---|" * 6]
+    for item in results():
+        ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"]
+        beside = f"{item['ratio']:.2f} x" if "ratio" in item else ""
+        cells = [f"{item['recipe']} {item['label']}".strip(), item["weights"], f"{item['world']} x {card}"]
+        cells += [f"{ours['tokens_per_second']:,.0f}", f"{ours['mfu']:.1%}"]
+        cells += [f"{ours['reserved_gib']:.1f}, {ours['plan']['peak_gib']:.1f}", beside]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _card() -> gpus.Gpu | None:

@@ -32,7 +32,7 @@ class Meter(TrainerCallback):
         self.path, self.pad, self.cuda = path, pad, torch.cuda.is_available()
         self.steps: list[dict[str, Any]] = []
         self.counts: list[torch.Tensor] = []
-        self.began = self.start = 0.0
+        self.began = self.start = self.peak = 0.0
         self.loaded: float | None = None
         model.register_forward_pre_hook(self._count, with_kwargs=True)
 
@@ -59,7 +59,6 @@ class Meter(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.cuda:
             self.loaded = torch.cuda.max_memory_allocated() / 2**30
-            torch.cuda.reset_peak_memory_stats()
         self.began = time.time()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -68,6 +67,8 @@ class Meter(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         seconds = self._now() - self.start
+        if self.cuda:  # Axolotl starts its count anew whenever it logs
+            self.peak = max(self.peak, torch.cuda.max_memory_allocated())
         counted = torch.stack(self.counts).sum(dim=0).tolist() if self.counts else [0] * 4
         names = ("tokens", "real", "trained", "sequences")
         self.steps.append({"seconds": seconds, **dict(zip(names, counted, strict=True))})
@@ -81,7 +82,7 @@ class Meter(TrainerCallback):
         if not state.is_world_process_zero:
             return
         if self.cuda:
-            peak, reserved = (torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved())
+            peak, reserved = self.peak, torch.cuda.max_memory_reserved()
         else:
             scale = 1 if sys.platform == "darwin" else 1024
             peak, reserved = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale, None

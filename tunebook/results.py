@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tunebook import bench
 from tunebook.cards import fill
 from tunebook.console import Console
 from tunebook.errors import GOOD, InputError
@@ -32,7 +33,8 @@ def publish(name: str | None, console: Console) -> int:
         folder = ROOT / "recipes" / recipe
         fill(folder / "README.md", "results", markdown(folder / "results"))
     fill(ROOT / "README.md", "recipes", shelf())
-    console.stage("results", "filled the cards and the table of README.md")
+    fill(ROOT / "docs" / "plan.md", "bench", bench.table())
+    console.stage("results", "filled the cards, the table of README.md and that of docs/plan.md")
     return GOOD
 
 
@@ -55,15 +57,27 @@ def _copy(name: str) -> Path:
 def shelf() -> str:
     """Return the table of all recipes for the README."""
     lines = [
-        "| recipe | base model, real tier | data, real tier | GPU: time, peak memory | last published |",
+        "| recipe | base model, real tier | data, real tier | GPU: speed, peak memory | last published |",
         "|---|---|---|---|---|",
     ]
     for row in table():
         link = f"[{row['name']}](recipes/{row['name']}/README.md)"
         data = f"[{row['data']}](datasets/{row['data']}/README.md)"
         base, last = row["base model"].rpartition("/")[2], row["last published result"]
-        lines.append(f"| {link} | {base} | {data} | not measured yet | {last} |")
+        lines.append(f"| {link} | {base} | {data} | {_gpu(row['name'])} | {last} |")
     return "\n".join(lines)
+
+
+def _gpu(recipe: str) -> str:
+    """Return what `tunebook bench` measured of a recipe on a GPU, in a few words."""
+    words = []
+    for item in bench.results(recipe):
+        ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"].removeprefix("NVIDIA ")
+        weights = ", random weights" if item["weights"] == "random" else ""
+        words.append(
+            f"{ours['tokens_per_second']:,.0f} tokens/s, {ours['peak_gib']:.1f} GiB on {card}{weights}"
+        )
+    return "; ".join(words) or "not measured yet"
 
 
 def published(results: Path) -> list[dict[str, Any]]:

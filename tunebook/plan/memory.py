@@ -58,9 +58,12 @@ def saved_by_layer(shape: Shape, s: Setting) -> float:
     inputs = 2 * h * (own_qkv + own_mlp)
     inputs += 2 * q if not full and copies and not s.lora_o else 0
     inputs += 0 if s.rank is None else len(shape.linears) * s.rank * 2  # what the adapter's first halves give
-    # Attention: query, key, value and output; flash attention keeps one fp32 number for each head, an eager
-    # one keys and values repeated for all heads, and the matrix of scores in fp32 and in 16 bits.
+    # Attention: query, key, value and output; flash attention keeps one fp32 number for each head, torch's
+    # varlen_attn keys and values repeated for all heads as well (axolotl.monkeypatch.attention.sdpa_varlen),
+    # an eager one also the matrix of scores in fp32 and in 16 bits.
     attention = 2 * (2 * q + 2 * k) + 4 * shape.heads
+    if s.attention == "varlen":
+        attention = 2 * (4 * q) + 4 * shape.heads
     if s.attention == "eager":
         attention = 2 * (4 * q) + 6 * shape.heads * s.tokens
     # Gated MLP: gate, its activation, up, and their product for the down projection.

@@ -21,7 +21,7 @@ class Setting:
     adapted_layers: int | None = None
     adapter_fp32: bool = True
     optimizer: str = "adamw_torch_fused"
-    attention: Literal["flash", "eager"] = "flash"
+    attention: Literal["flash", "varlen", "eager"] = "flash"
     checkpointing: bool = False
     offloaded: bool = False
     fused_loss: bool = False
@@ -71,7 +71,7 @@ def setting(config: dict[str, Any], longest: int | None = None) -> Setting:
         adapted_layers=len(layers) if isinstance(layers, list) else None,
         adapter_fp32=config.get("peft_autocast_adapter_dtype") is not False,
         optimizer=str(config.get("optimizer", "adamw_torch_fused")),
-        attention="eager" if config.get("attn_implementation") == "eager" else "flash",
+        attention=_attention(config),
         checkpointing=bool(checkpointing),
         offloaded=bool(config.get("activation_offloading")),
         fused_loss=liger and bool(config.get("liger_fused_linear_cross_entropy")),
@@ -83,6 +83,14 @@ def setting(config: dict[str, Any], longest: int | None = None) -> Setting:
         lora_o=on["lora_o_kernel"],
         compiled=bool(config.get("torch_compile")),
     )
+
+
+def _attention(config: dict[str, Any]) -> Literal["flash", "varlen", "eager"]:
+    asked = config.get("attn_implementation")
+    if asked == "eager":
+        return "eager"
+    # For packed rows Axolotl takes torch's varlen_attn in place of sdpa.
+    return "varlen" if asked == "sdpa" and config.get("sample_packing") else "flash"
 
 
 def sharding(config: dict[str, Any], count: int) -> Sharding:
