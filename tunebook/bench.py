@@ -217,7 +217,10 @@ def results(recipe: str | None = None) -> list[dict[str, Any]]:
 
 def table() -> str:
     """Return the committed results as a Markdown table."""
-    lines = ["| recipe | weights | card | tokens/s | MFU | peak, plan (GiB) | beside TRL |", "|---|" + "---|" * 6]
+    lines = [
+        "| recipe | weights | card | tokens/s | MFU | peak, plan (GiB) | beside TRL |",
+        "|---|" + "---|" * 6,
+    ]
     for item in results():
         ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"]
         beside = f"{item['ratio']:.2f} x" if "ratio" in item else ""
