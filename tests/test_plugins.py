@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from peft import LoraConfig, get_peft_model
 
 from tests import tiny
+from tunebook.paths import ROOT, child_environment
 from tunebook.plugins import CPUArguments, only_trained_logits
 
 
@@ -55,3 +60,28 @@ def test_the_backward_pass_ends_at_the_lowest_adapter(checkpointing: bool) -> No
     after = gradients()
     assert embedded == [True, checkpointing]
     assert len(before) == 4 and all(map(torch.equal, before, after))
+
+
+def test_fp32_weights_stay_so_where_bf16_computes(tmp_path: Path) -> None:
+    """Axolotl reads the dtype of the weights before `pre_model_load`; asked of its own loader."""
+    base = tiny.model().to(torch.bfloat16)
+    base.save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    script = """
+import sys
+from axolotl.cli.config import load_cfg
+from axolotl.integrations.base import PluginManager
+from axolotl.loaders import ModelLoader, load_tokenizer
+cfg = load_cfg(sys.argv[1])
+PluginManager.get_instance().load_datasets(cfg)
+model, _ = ModelLoader(cfg, load_tokenizer(cfg)).load()
+print("found", sorted({str(weight.dtype) for weight in model.parameters()}))
+"""
+    config = {"base_model": str(tmp_path), "bf16": True, "tf32": False, "learning_rate": 1e-4}
+    config |= {"datasets": [{"path": "x.jsonl", "type": "chat_template"}], "micro_batch_size": 1}
+    config |= {"gradient_accumulation_steps": 1, "num_epochs": 1, "output_dir": str(tmp_path / "out")}
+    config |= {"plugins": ["tunebook.plugins.Float32Weights", "tunebook.plugins.CPUArguments"]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-c", script, str(tmp_path / "config.yaml")]
+    result = subprocess.run(command, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
+    assert "found ['torch.float32']" in result.stdout, result.stdout[-500:] + result.stderr[-2000:]

@@ -74,13 +74,22 @@ def only_trained_logits(model: Any) -> None:
     model.lm_head.register_forward_pre_hook(before_head)
 
 
-class Float32Weights(BasePlugin):
+class Float32Weights(SeededInit):
     """Load the weights in fp32 while `bf16` computes in autocast. Axolotl's `bf16: true` loads them in
-    bf16, where a step of 1e-5 is too small to change most of them."""
+    bf16, where a step of 1e-5 is too small to change most of them.
 
-    def pre_model_load(self, cfg: Any) -> None:
-        set_seed(cfg.seed if cfg.seed is not None else 42)
+    Raises:
+        RuntimeError: some were loaded in another precision all the same.
+    """
+
+    def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
+        # The last hook before Axolotl reads the dtype; `pre_model_load` comes after it.
         cfg.torch_dtype = torch.float32
+
+    def post_model_build(self, cfg: Any, model: Any) -> None:
+        other = {str(weight.dtype) for weight in model.parameters() if weight.dtype != torch.float32}
+        if other:
+            raise RuntimeError(f"Float32Weights: weights were loaded in {', '.join(sorted(other))}.")
 
 
 class Progress(BasePlugin):
