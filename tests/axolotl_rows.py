@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from tunebook.paths import ROOT, child_environment
+from tunebook.tokenise import cut_pair, load_tokenizer
 
 Rows = list[tuple[list[int], list[int]]]
 
@@ -51,7 +52,13 @@ def _preprocess(folder: Path) -> None:
     sys.argv = ["axolotl"]
     do_cli(str(folder / "config.yaml"))
     found = sorted(path.parent for path in (folder / "prepared").rglob("dataset_info.json"))
-    rows = [(row["input_ids"], row["labels"]) for path in found for row in load_from_disk(str(path))]
+    whole = [row for path in found for row in load_from_disk(str(path))]
+    if whole and "chosen" in whole[0]:  # a preference pair stays text until trl's trainer cuts it
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        tokenizer = load_tokenizer(config)
+        rows = [cut_pair(tokenizer, row, "chosen") for row in whole]
+    else:
+        rows = [(row["input_ids"], row["labels"]) for row in whole]
     (folder / "rows.json").write_text(json.dumps(rows))
 
 

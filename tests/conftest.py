@@ -51,7 +51,7 @@ def handmade(tmp_path: Path) -> Callable[..., Run]:
     return make
 
 
-@pytest.fixture(scope="session", params=["classification", "qa", "chat"])
+@pytest.fixture(scope="session", params=["classification", "qa", "chat", "preference"])
 def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A hand-made run with its report, one a task; made once, so not to be changed."""
     run = make_run(tmp_path_factory.mktemp(request.param), request.param)

@@ -16,9 +16,11 @@ CONTENDERS = {
     "classification": ["base_generate_0", "base_rank_k", "tuned", "svm"],
     "qa": ["base_generate_0", "base_generate_k", "tuned"],
     "chat": ["base_generate_0", "base_generate_k", "tuned"],
+    "preference": ["base_generate_0", "base_generate_k", "tuned"],
 }
 BASELINE = {"classification": "base_rank_k", "qa": "base_generate_k", "chat": "base_generate_k"}
-PRIMARY = {"classification": "accuracy", "qa": "f1", "chat": "loss"}
+BASELINE |= {"preference": "base_generate_k"}
+PRIMARY = {"classification": "accuracy", "qa": "f1", "chat": "loss", "preference": "preference"}
 
 
 def _label_record(name: str, index: int, gold: str) -> dict[str, Any]:
@@ -55,7 +57,16 @@ def _chat_record(name: str, index: int, gold: str) -> dict[str, Any]:
     return record
 
 
+def _pair_record(name: str, index: int, gold: str) -> dict[str, Any]:
+    """The base prefers the chosen answer in every second pair, the tuned model in all but the first."""
+    base = 1.0 if index % 2 else -3.0
+    margin = base + (4.0 if name == "tuned" and index else 0.5 if name == "base_generate_k" else 0.0)
+    found = {"margin": margin, "margin_per_byte": margin / 10, "reward": margin - base}
+    return {**_chat_record(name, index, gold), **found}
+
+
 RECORD = {"classification": _label_record, "qa": _qa_record, "chat": _chat_record}
+RECORD |= {"preference": _pair_record}
 
 
 def make_run(folder: Path, task: str = "classification", groups: int = 10, retention: bool = True) -> Run:

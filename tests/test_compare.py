@@ -70,6 +70,22 @@ def test_gates(bounds: dict[str, Any], value: float | None, passed: bool | None)
     assert found["value"] == (None if passed is None else value)
 
 
+@pytest.mark.parametrize(
+    ("base", "value", "passed"),
+    [(2.0, 2.1, True), (2.0, 2.11, False), (None, 1.0, None), (0.0, 1.0, None), (2.0, None, None)],
+)
+def test_a_gate_may_bound_how_many_times_the_base_it_is(
+    base: float | None, value: float | None, passed: bool | None
+) -> None:
+    sizes = {"shots": 0, "max_new_tokens": 1, "dev_rows": 1, "agreement_rows": 0}
+    bounds = {"times": "base_generate_0", "at_most": 1.05}
+    suite = Suite(primary="loss", generate_rows=None, gates={"loss": bounds}, **sizes)
+    measured = {"tuned": {"loss": {"value": value}}, "base_generate_0": {"loss": {"value": base}}}
+    (found,) = apply_gates(suite, measured, [], None)
+    assert found["passed"] is passed
+    assert found["value"] == (None if passed is None else pytest.approx(value / base))
+
+
 def test_margins_are_gates_on_the_upper_end() -> None:
     suite = Suite(
         primary="accuracy", shots=0, max_new_tokens=1, dev_rows=1, agreement_rows=0, generate_rows=None
@@ -96,6 +112,8 @@ def test_metrics_json_has_the_documented_form(task: str, handmade: Callable[...,
         "classification": "accuracy balanced_accuracy macro_f1 invalid_rate stop_rate ece_10 ece_15",
         "qa": "f1 em has_answer_f1 has_answer_em no_answer_em stop_rate",
         "chat": "loss byte_perplexity chrf rouge_l rules stop_rate length_ratio",
+        "preference": "preference preference_per_byte reward_accuracy reward loss byte_perplexity chrf "
+        "rouge_l rules stop_rate length_ratio",
     }[task]
     for measures in found["contenders"].values():
         assert set(measures) == set(metrics.split())

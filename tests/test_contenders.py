@@ -30,6 +30,7 @@ def train(dataset: Dataset) -> list[Row]:
         ("kettlewick-intents", False, 4),
         ("kettlewick-chat", True, 4),
         ("kettlewick-chat", False, 2),
+        ("kettlewick-preference", True, 4),
     ],
 )
 def test_base_ways(name: str, prompt: bool, count: int) -> None:

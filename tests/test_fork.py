@@ -321,7 +321,7 @@ def test_a_plain_axolotl_config_becomes_a_recipe(home: Path) -> None:
             "base_model: x\nlearning_rat: 1e-4\n",
             "foreign.yaml:2: learning_rat: unknown key. Did you mean learning_rate",
         ),
-        ("base_model: x\nrl: dpo\n", "foreign.yaml:2: rl: preference tuning has no recipe here yet."),
+        ("base_model: x\nrl: dpo\n", "foreign.yaml:2: rl: a fork cannot tune by preference yet."),
         ("adapter: lora\n", "names no base_model. Add MODEL=."),
         ("- a\n", "expected `key: value` lines"),
     ],

@@ -22,6 +22,7 @@ micro_batch_size: 8
 PREFIX = f"{START}adapter: prefix_tuning\nnum_virtual_tokens: 8\nplugins: [{PLUGIN}]\n"
 IA3 = f"{START}adapter: ia3\nplugins: [{PLUGIN}]\n"
 LORA = f"{START}adapter: lora\nlora_r: 8\nlora_alpha: 16\nlora_target_linear: true\n"
+PAIRS = f"{LORA}rl: dpo\n"
 HEAD = f"{LORA}model_type: {head.MODEL_TYPE}\nplugins: [{head.PLUGIN}]\n"
 
 
@@ -43,6 +44,10 @@ def refused(
 @pytest.mark.parametrize(
     ("text", "key", "reason"),
     [
+        (PAIRS + "sample_packing: true\n", "sample_packing", "pairs cannot be packed"),
+        (PAIRS + "lora_model_dir: runs/x\n", "lora_model_dir", "does not load it for preference tuning"),
+        (PAIRS.replace("dpo", "kto"), "rl", "expected dpo"),
+        (IA3 + "rl: dpo\n", "adapter", "tried with lora and qlora only"),
         (PREFIX + "sample_packing: true\n", "sample_packing", "position ids"),
         (PREFIX + "gradient_checkpointing: true\n", "gradient_checkpointing", "key-value cache"),
         (PREFIX + "lora_qkv_kernel: true\n", "lora_qkv_kernel", "replaces layers of LoRA"),

@@ -52,7 +52,8 @@ def hold_contract(rows: list[dict], axolotl: axolotl_rows.Rows, encoder: PromptE
         full = [*encoded.context, *encoded.answer, encoded.end]
         matches = [labels for ids, labels in axolotl if ids[: len(full)] == full]
         assert matches, f"{row['id']}: the prompt is no prefix of what Axolotl trains on"
-        labels, start = matches[0], len(encoded.context)
+        # The shortest: a row may be the beginning of another, whose earlier turns need not be supervised.
+        labels, start = min(matches, key=len), len(encoded.context)
         assert labels[start : len(full)] == full[start:], "answer and turn end are supervised"
         assert all(label == -100 for label in labels[len(full) :])
         assert labels[start - 1] == -100, "the first supervised label of the turn stands at its start"

@@ -149,7 +149,8 @@ def test_axolotl_accepts_every_recipe_on_every_overlay() -> None:
                 assert "cannot be shared by 8 GPUs" in str(error)
                 refused += 1
                 continue
-            if resolved.config.get("adapter") in METHODS and resolved.config.get("fsdp_version"):
+            whole = resolved.config.get("adapter") in METHODS or resolved.config.get("rl")
+            if whole and resolved.config.get("fsdp_version"):
                 refused += 1
                 with pytest.raises(InputError, match="fsdp_version"):
                     check_config(resolved)

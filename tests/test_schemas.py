@@ -20,7 +20,7 @@ PATTERNS = [
     ("recipe", "recipes/*/recipe.yaml"),
     ("trial", "recipes/*/trial.yaml"),
     ("eval", "recipes/*/eval.yaml"),
-    ("eval", "evals/suites/[cq]*.yaml"),  # the tasks'; retention.yaml and style.yaml are parts of each
+    ("eval", "evals/suites/[cpq]*.yaml"),  # the tasks'; retention.yaml and style.yaml are parts of each
     ("dataset", "datasets/*/dataset.yaml"),
 ]
 FILES = [(kind, path) for kind, pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]

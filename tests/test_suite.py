@@ -19,6 +19,12 @@ def test_each_tier_gets_its_values() -> None:
     assert suite.load(RECIPE, "chat", "trial", "full").generate_rows is None
 
 
+def test_a_gate_may_be_a_multiple_of_the_plain_base_only() -> None:
+    gates = {"loss": {"times": "svm", "at_most": 1.05}}
+    with pytest.raises(InputError, match=r"gates\.loss\.times"):
+        suite.load(replace(RECIPE, eval={"gates": gates}), "preference", "trial", "default")
+
+
 @pytest.mark.parametrize(
     "gates", [{"acuracy": {"at_least": 0.5}}, {"accuracy": {"contender": "tunned", "at_least": 0.5}}]
 )

@@ -20,6 +20,7 @@ from tunebook.suite import Suite
 
 # Restated by another metric (byte_perplexity by loss) or neither good nor bad when higher.
 NOT_COMPARED = ("byte_perplexity", "length_ratio")
+UNITS = {"loss": "bits per byte", "reward": "nats of reward"}
 VERBS = {"better": "beats", "worse": "loses to", "no difference shown": "shows no difference from"}
 
 
@@ -47,12 +48,16 @@ def apply_gates(
 ) -> list[dict[str, Any]]:
     """Return each gate with its value and bound; `passed` is null where nothing was measured.
 
-    Metrics of a contender are held against bounds; what was forgotten, and what other ways of asking
-    cost, by the upper end of their intervals against their margins (non-inferiority).
+    Metrics of a contender are held against bounds, some as so many times the base's own; what was
+    forgotten, and what other ways of asking cost, by the upper end of their intervals against their margins
+    (non-inferiority).
     """
     gates = []
     for name, gate in suite.gates.items():
         value = contenders[gate.contender].get(name, {}).get("value")
+        if gate.times and value is not None:
+            whole = contenders[gate.times].get(name, {}).get("value")
+            value = value / whole if whole else None
         low, high = gate.at_least, gate.at_most
         inside = value is not None and (low is None or value >= low) and (high is None or value <= high)
         passed = None if value is None else inside
@@ -140,8 +145,8 @@ def compare(run: Run) -> str:
 
 def _amount(metric: str, value: float) -> str:
     """Return a difference as people say it."""
-    if metric == "loss":
-        return f"{abs(value):.2f} bits per byte"
+    if metric in UNITS:
+        return f"{abs(value):.2f} {UNITS[metric]}"
     return f"{abs(value) * 100:.1f} points of {metric}"
 
 

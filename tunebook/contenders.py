@@ -87,9 +87,12 @@ class JobMaker:
         return Job(name, split, "classify", [row["id"] for row in rows], contexts)
 
     def score(self, name: str, split: str, rows: list[Row], way: Way) -> Job:
-        """Make the job that scores the reference answer of each row."""
+        """Make the job that scores the reference answer of each row; of preference pairs with its turn end,
+        as they are trained: an answer that stops too early is the worse one for that."""
         encoded = [self.encoder.encode(self.messages(row, way)) for row in rows]
-        contexts, answers = [item.context for item in encoded], [item.answer for item in encoded]
+        end = self.dataset.task == "preference"
+        contexts = [item.context for item in encoded]
+        answers = [[*item.answer, *([item.end] * end)] for item in encoded]
         return Job(name, split, "score", [row["id"] for row in rows], contexts, answers)
 
 

@@ -1,4 +1,8 @@
-"""`FROM_RUN=`: go on from the adapter of an earlier run, through Axolotl's `lora_model_dir`."""
+"""`FROM_RUN=`: go on from the adapter of an earlier run, through Axolotl's `lora_model_dir`.
+
+Axolotl reads that for supervised tuning only: preference tuning starts from the adapter merged into its base
+(tunebook/merged.py).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,10 @@ from typing import Any
 
 import yaml
 
+from tunebook import head
+from tunebook.adapters import methods
 from tunebook.errors import InputError, Problem, raise_all
+from tunebook.merged import MERGED
 from tunebook.models import weights_hash
 from tunebook.paths import show
 from tunebook.run import find, read_json
@@ -38,9 +45,11 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
             f'SET="base_model={show(run / "model")}" takes a fully tuned model as the base.'
         )
     before = yaml.safe_load((run / "config.yaml").read_text())
+    merge = bool(config.get("rl"))
     pairs = {"base_model": (config.get("base_model"), before["base_model"])}
-    pairs["adapter"] = (_method(config), _method(before))
-    pairs |= {key: (config.get(key), adapter.get(saved)) for key, saved in SHAPE.items()}
+    if not merge:
+        pairs["adapter"] = (_method(config), _method(before))
+        pairs |= {key: (config.get(key), adapter.get(saved)) for key, saved in SHAPE.items()}
     raise_all(
         [
             Problem(
@@ -52,4 +61,17 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
             if (ours or 0) != (theirs or 0)
         ]
     )
+    if merge:
+        if refusal := merge_refusal(before):
+            raise InputError(f"FROM_RUN: {show(run.folder)} cannot be merged into its base: {refusal}")
+        return {"base_model": str(run / MERGED)}, weights_hash(run / "model")
     return {"lora_model_dir": str(run / "model")}, weights_hash(run / "model")
+
+
+def merge_refusal(config: dict[str, Any]) -> str | None:
+    """Return why the adapter that `config` trained cannot become part of its base, None if it can."""
+    if config.get("load_in_4bit") or config.get("load_in_8bit"):
+        return "it was trained on a quantised base, and merged it would be weights that nobody trained."
+    if head.used(config):
+        return "it is a classification head."
+    return methods.merge_refusal(str(config["adapter"]))

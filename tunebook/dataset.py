@@ -1,7 +1,8 @@
 """A dataset folder's `dataset.yaml`, and files of rendered rows.
 
 A rendered row (tunebook/render.py) is `{id, group, source, messages, gold}`; the last message is the
-gold answer. Rows know no model and no chat template (docs/ARCHITECTURE.md, "The prompt, once").
+gold answer. A preference pair also has `rejected`, a list of one message: the answer that is not to be
+given. Rows know no model and no chat template (docs/ARCHITECTURE.md, "The prompt, once").
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Dataset(BaseModel):
     model_config = ConfigDict(extra="forbid")
     folder: Path
     name: str
-    task: Literal["classification", "qa", "chat"]
+    task: Literal["classification", "qa", "chat", "preference"]
     licence: str
     source: Source
     stand_in: str | None = None
@@ -42,6 +43,7 @@ class Dataset(BaseModel):
     prompt: str
     answer: str | None = None
     answers: str | None = None
+    rejected: str | None = None
     no_answer: str | None = None
     turns: str | None = None
     labels: list[str] = []
@@ -56,6 +58,10 @@ class Dataset(BaseModel):
         if bool(self.answers) != (self.task == "qa"):
             raise ValueError(
                 "answers (a Jinja expression for the list of gold answers) belongs to the task qa"
+            )
+        if (self.rejected is None) == (self.task == "preference"):
+            raise ValueError(
+                "rejected (a template for the answer that is not to be given) belongs to the task preference"
             )
         if (self.turns is None) == (self.answer is None and self.task != "qa"):
             raise ValueError("name either answer or turns (qa takes its answer from answers)")

@@ -51,7 +51,9 @@ class Evaluation:
         shots = choose_shots(self.rows["train"], self.dataset, self.suite.shots, self.seed)
         encoder = PromptEncoder(self.models.tokenizer, config.get("chat_template_kwargs"))
         self.maker = JobMaker(self.dataset, self.suite, encoder, shots)
-        self.chat = self.dataset.task == "chat"
+        self.pairs = self.dataset.task == "preference"
+        self.chat = self.dataset.task == "chat" or self.pairs
+        self.before: dict[str, float] = {}  # how much the base, asked plainly, prefers the chosen answers
 
     def progress(self, job: str) -> Callable[[int, int], None]:
         """Return what reports the rows done of `job` to the parent process."""
@@ -130,11 +132,19 @@ class Evaluation:
         }
 
     def losses(self, name: str, split: str, rows: list[Row], way: Way, model: str) -> list[Row]:
-        """Score the reference answer of each row, in bits per byte."""
+        """Score the reference answer of each row, in bits per byte, and how much it is preferred to the
+        rejected one."""
         records = []
-        for row, record in zip(rows, self.ask(self.maker.score(name, split, rows, way), model), strict=True):
+        found = self.ask(self.maker.score(name, split, rows, way), model)
+        for row, record in zip(rows, found, strict=True):
             loss = metrics.bits_per_byte(record["logprob"], row["gold"]["answer"])
             records.append({"id": row["id"], "group": row["group"], "loss": loss})
+        if self.pairs:
+            others = [{**row, "messages": [*row["messages"][:-1], *row["rejected"]]} for row in rows]
+            rejected = self.ask(self.maker.score(name, f"{split}-rejected", others, way), model)
+            for record, row, one, two in zip(records, rows, found, rejected, strict=True):
+                texts = row["gold"]["answer"], row["rejected"][0]["content"]
+                record |= metrics.margins(one["logprob"], two["logprob"], *texts)
         return records
 
     def contender(self, name: str, split: str, way: Way, model: str) -> None:
@@ -142,6 +152,10 @@ class Evaluation:
         rows = self.rows[split]
         if self.chat:
             by_id = {record["id"]: record for record in self.losses(name, split, rows, way, model)}
+            if self.pairs:
+                self.before = self.before or {id: record["margin"] for id, record in by_id.items()}
+                for id, record in by_id.items():
+                    record["reward"] = record["margin"] - self.before[id]
             some = self.sample(rows, self.suite.generate_rows)
             for record in self.answers(name, split, some, way, model):
                 by_id[record["id"]] |= record

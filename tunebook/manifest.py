@@ -53,6 +53,7 @@ def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "base_model": resolved.identity["base_model"],
         "revision": resolved.config.get("revision_of_model"),
+        "from_adapter": resolved.identity.get("from_run"),
         "seed": resolved.config.get("seed"),
         "hardware_overlay": resolved.hardware,
         "hardware": hardware.facts(),

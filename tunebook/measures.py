@@ -26,6 +26,10 @@ MEASURED = {
     ],
     "qa": ["f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em", "stop_rate"],
     "chat": ["loss", "byte_perplexity", "chrf", "rouge_l", "rules", "stop_rate", "length_ratio"],
+    "preference": [
+        *("preference", "preference_per_byte", "reward_accuracy", "reward", "loss", "byte_perplexity"),
+        *("chrf", "rouge_l", "rules", "stop_rate", "length_ratio"),
+    ],
 }
 ZERO_ONE = {"accuracy", "invalid_rate", "stop_rate", "em", "has_answer_em", "no_answer_em"}
 Measure = dict[str, Any]

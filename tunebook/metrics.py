@@ -19,6 +19,10 @@ HIGHER_IS_BETTER = {
     "has_answer_f1": True,
     "has_answer_em": True,
     "no_answer_em": True,
+    "preference": True,
+    "preference_per_byte": True,
+    "reward_accuracy": True,
+    "reward": True,
     "loss": False,
     "byte_perplexity": False,
     "chrf": True,
@@ -27,6 +31,8 @@ HIGHER_IS_BETTER = {
     "stop_rate": True,
     "length_ratio": None,
 }
+# Shares of pairs, each by the margin of a record that has to be above 0.
+MARGINS = {"preference": "margin", "preference_per_byte": "margin_per_byte", "reward_accuracy": "reward"}
 
 
 def read_label(text: str, labels: list[str]) -> str | None:
@@ -76,11 +82,25 @@ def _value(record: dict[str, Any], name: str) -> float | None:
         return float(record["stopped"]) if "stopped" in record else None
     if name == "rouge_l":
         return rouge_l(record["answer"], record["gold"]) if "answer" in record else None
+    if name in MARGINS:
+        return above(record[MARGINS[name]]) if MARGINS[name] in record else None
     if name.startswith("has_answer_"):
         return record.get(name.removeprefix("has_answer_")) if record["golds"] else None
     if name == "no_answer_em":
         return None if record["golds"] else record.get("em")
     return record.get(name)
+
+
+def above(margin: float) -> float:
+    """Return 1 for a margin above 0, 0 below it, and for none at all a half, as tossing a coin would get."""
+    return 0.5 if margin == 0 else float(margin > 0)
+
+
+def margins(chosen: float, rejected: float, *texts: str) -> dict[str, float]:
+    """Return by how much the chosen answer is preferred, from both summed log probabilities in nats: of the
+    whole answers, and a UTF-8 byte of each."""
+    each = [value / len(text.encode()) for value, text in zip((chosen, rejected), texts, strict=True)]
+    return {"margin": chosen - rejected, "margin_per_byte": each[0] - each[1]}
 
 
 def bits_per_byte(logprob: float, text: str) -> float:

@@ -16,6 +16,7 @@ from transformers import TrainerCallback, set_seed
 from tunebook.checkpoints import ASIDE, UNPLANNED, set_unplanned_aside
 from tunebook.errors import STOPPED
 from tunebook.meter import Meter
+from tunebook.prompt import with_arguments
 
 CHANGED_AFTER = 10
 SAMPLED = 4096  # weights of each tensor
@@ -72,6 +73,26 @@ def only_trained_logits(model: Any) -> None:
 
     model.register_forward_pre_hook(before_model, with_kwargs=True)
     model.lm_head.register_forward_pre_hook(before_head)
+
+
+class PreferencePrompts(BasePlugin):
+    """Render preference pairs with the config's `chat_template_kwargs`. Axolotl 0.19 gives them to the rows
+    of supervised tuning only, so that Qwen3 would be tuned on another prompt than it is asked."""
+
+    def register(self, cfg: Any) -> None:
+        from axolotl.utils.data import rl
+
+        load = rl.load_tokenizer
+        if getattr(load, "with_arguments", False):
+            return
+
+        def load_tokenizer(cfg: Any) -> Any:
+            tokenizer = load(cfg)
+            tokenizer.chat_template = with_arguments(tokenizer.chat_template, cfg.chat_template_kwargs)
+            return tokenizer
+
+        load_tokenizer.with_arguments = True  # type: ignore[attr-defined]
+        rl.load_tokenizer = load_tokenizer
 
 
 class Float32Weights(SeededInit):

@@ -58,6 +58,12 @@ class PromptEncoder:
         return Encoded(context, rest[: rest.index(end)], end)
 
 
+def with_arguments(template: str, arguments: dict[str, Any] | None) -> str:
+    """Return a chat template that has `arguments` by itself, for callers that pass none."""
+    given = "".join(f"{{% set {name} = {value!r} %}}" for name, value in (arguments or {}).items())
+    return given + template
+
+
 def with_system(messages: Messages, system: str | None) -> Messages:
     """Return `messages` with its system turn replaced by `system` (None: left as it is)."""
     if system is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tunebook import base_model, check, hardware, head, manifest, suite
+from tunebook import base_model, check, hardware, head, manifest, merged, suite
 from tunebook.console import Console
 from tunebook.dataset import Dataset, Row, write_rows
 from tunebook.dataset import load as load_dataset
@@ -24,7 +24,7 @@ from tunebook.recipes import load
 from tunebook.render import render_all
 from tunebook.report import show_verdict, write_report
 from tunebook.resolve import Options, Resolved, digest, parse_rows, pick_tier, resolve
-from tunebook.run import Run, pick, point_latest, read_json, write_json
+from tunebook.run import Run, find, pick, point_latest, read_json, write_json
 from tunebook.sampling import sample_groups
 from tunebook.sources import SPLITS, Split
 from tunebook.train import run_child
@@ -98,6 +98,8 @@ def execute(name: str, options: Options, console: Console) -> Run:
     resolved = head.with_labels(resolved, dataset)
     settings = suite.load(recipe, dataset.task, resolved.tier, options.eval)
     check.check_config(resolved)
+    if options.from_run is not None and resolved.config.get("rl"):
+        merged.ensure(find(options.from_run), console)
     check.check_machine(resolved)
     rows = prepare_rows(resolved, dataset, asked)
     identity = {**resolved.identity, "tier": resolved.tier, "lock": manifest.lock_hash(), "rows": rows}
@@ -208,12 +210,14 @@ def _train_and_evaluate(run: Run, console: Console, keeper: Keeper | None) -> No
     history = read_json(run / "train" / "history.json", {})
     losses = [entry["loss"] for entry in history.get("log", []) if "loss" in entry]
     fall = f", loss {losses[0]:.2f} to {losses[-1]:.2f}" if losses else ""
+    trained = history.get("trained_tokens")
+    tokens = "" if trained is None else f", {trained} trained tokens"  # preference tuning counts none
     changed = history.get("changed")
     if changed:
         fall += f", {changed['share']:.0%} of the weights changed after {changed['steps']} steps"
     console.stage(
         "train",
-        f"{history.get('steps')} steps, {history.get('trained_tokens')} trained tokens{fall}",
+        f"{history.get('steps')} steps{tokens}{fall}",
         stages["train"]["seconds"],
     )
     contenders = ", ".join(read_json(run / "eval" / "choice.json")["contenders"])

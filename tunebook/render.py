@@ -136,6 +136,7 @@ class Renderer:
         self.templates = {}
         self.golds = None
         texts = {"system": dataset.system, "prompt": dataset.prompt, "answer": dataset.answer or ""}
+        texts["rejected"] = dataset.rejected or ""
         try:
             for name, text in texts.items():
                 self.templates[name] = environment.from_string(text)
@@ -173,7 +174,17 @@ class Renderer:
             "source": self.dataset.name,
             "messages": self._with_system(value, turns),
             "gold": gold,
+            **self._rejected(value, gold["answer"]),
         }
+
+    def _rejected(self, value: Row, chosen: str) -> dict[str, Messages]:
+        """Return the answer that is not to be given, as Axolotl reads it; {} for other tasks."""
+        if self.dataset.rejected is None:
+            return {}
+        text = self._filled("rejected", value)
+        if text == chosen:
+            raise RowFault("rejected", "is the chosen answer; nothing could be preferred.")
+        return {"rejected": [{"role": "assistant", "content": text}]}
 
     def _golds(self, value: Row) -> list[str] | None:
         """Return the gold answers of a question, [] where it has none; None for other tasks."""

@@ -21,7 +21,7 @@ from tunebook.run import Run, read_json
 SHOWN = (  # in the console and in a recipe's card; the report shows every metric
     *("accuracy", "macro_f1", "invalid_rate"),
     *("f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em"),
-    *("loss", "chrf", "rules", "stop_rate", "length_ratio"),
+    *("preference", "reward_accuracy", "loss", "chrf", "rules", "stop_rate", "length_ratio"),
 )
 SIDE_BY_SIDE, EXTREMES = 20, 5
 LONGEST = 4000  # characters of a text that is shown
@@ -31,7 +31,7 @@ def number(metric: str, value: float | None) -> str:
     """Return a value as people read it; `not measured` for None."""
     if value is None:
         return "not measured"
-    if metric in ("loss", "length_ratio", "byte_perplexity"):
+    if metric in ("loss", "length_ratio", "byte_perplexity", "reward"):
         return f"{value:.3f}"
     return f"{value * 100:.1f} %"
 

@@ -28,7 +28,7 @@ from tunebook.storage import Storage
 KEPT_STATES = 2
 IN_ONE_PIECE = 8_000_000  # bytes; a smaller file is read once, because it may grow meanwhile
 LEFT_OUT = (
-    *(".lock", "holder.json", "store.json"),
+    *(".lock", "holder.json", "store.json", ".merged.lock", "merged"),
     *("train/stop", "train/prepared", "train/broken", f"train/{ASIDE}"),
 )
 OF_TRAIN = ("history.json", "changed.json")

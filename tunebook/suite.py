@@ -20,11 +20,12 @@ TierInt = dict[Literal["trial", "real"], int | None]
 
 
 class Gate(BaseModel):
-    """A bound on a metric of a contender that fails the run (exit 3). Forgetting and style have margins
-    of their own."""
+    """A bound on a metric of a contender that fails the run (exit 3); with `times`, on how many times it is
+    that of the base asked plainly. Forgetting and style have margins of their own."""
 
     model_config = ConfigDict(extra="forbid")
     contender: str = "tuned"
+    times: Literal["base_generate_0"] | None = None
     at_least: float | None = None
     at_most: float | None = None
 
@@ -34,7 +35,7 @@ class Suite(BaseModel):
     the best on dev by the primary metric, or the last."""
 
     model_config = ConfigDict(extra="forbid")
-    primary: Literal["accuracy", "f1", "loss"]
+    primary: Literal["accuracy", "f1", "loss", "preference"]
     shots: int
     max_new_tokens: int
     dev_rows: int
@@ -91,7 +92,7 @@ def load(recipe: Recipe, task: str, tier: Tier, mode: str) -> Suite:
         picked["generate_rows"] = None
     else:
         picked.pop("style", None)
-    if task == "chat" and os.environ.get("TUNEBOOK_JUDGE") == "1":
+    if task in ("chat", "preference") and os.environ.get("TUNEBOOK_JUDGE") == "1":
         picked["judge"] = True
     try:
         loaded = Suite.model_validate({**picked, "mode": mode})

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from tunebook.errors import InputError
-from tunebook.prompt import Messages, PromptEncoder
+from tunebook.prompt import Messages, PromptEncoder, with_arguments
 
 SEED = 42
 MOST = 20_000  # rows that are looked at; of more, evenly spread ones
@@ -20,7 +20,7 @@ MASK_KEYS = frozenset(
     """base_model base_model_config revision_of_model tokenizer_config tokenizer_type tokenizer_use_fast
     tokenizer_legacy tokenizer_use_mistral_common trust_remote_code chat_template chat_template_jinja
     chat_template_kwargs special_tokens tokens added_tokens_overrides eot_tokens default_system_message
-    train_on_inputs sequence_len datasets seed""".split()
+    train_on_inputs sequence_len datasets seed rl""".split()
 )
 
 
@@ -91,13 +91,39 @@ class AxolotlMask:
         cfg = validate_config(DictDefault(needed))
         normalize_config(cfg)
         self.tokenizer = axolotl_tokenizer(cfg)
-        entry = cfg.datasets[0]
-        self.strategy = load(entry.type, self.tokenizer, cfg, entry)
+        entry, self.pair = cfg.datasets[0], None
+        if config.get("rl"):
+            from axolotl.prompt_strategies.dpo import load as load_pairs
+
+            # tunebook.plugins.PreferencePrompts
+            template = with_arguments(self.tokenizer.chat_template, config.get("chat_template_kwargs"))
+            self.tokenizer.chat_template = template
+            self.pair, _ = load_pairs(entry.type, cfg)
+        else:
+            self.strategy = load(entry.type, self.tokenizer, cfg, entry)
 
     def row(self, row: dict[str, Any]) -> tuple[list[int], list[int]]:
-        """Return input ids and labels."""
-        made = self.strategy.tokenize_prompt(row)
-        return list(made["input_ids"]), list(made["labels"])
+        """Return input ids and labels; of a preference pair those of the chosen answer."""
+        if self.pair is None:
+            made = self.strategy.tokenize_prompt(row)
+            return list(made["input_ids"]), list(made["labels"])
+        return cut_pair(self.tokenizer, self.pair(row, tokenizer=self.tokenizer), "chosen")
+
+
+def cut_pair(tokenizer: Any, pair: dict[str, str], answer: str) -> tuple[list[int], list[int]]:
+    """Return ids and labels of one answer of a preference pair, cut as trl's DPOTrainer cuts it under
+    Axolotl."""
+    from axolotl.utils.data.utils import remove_double_bos_token
+
+    def cut(text: str) -> list[int]:
+        ids = {name: list(value) for name, value in tokenizer(text).items()}
+        if tokenizer.bos_token_id is None:
+            return ids["input_ids"]
+        return list(remove_double_bos_token(ids, tokenizer.bos_token_id)["input_ids"])
+
+    asked = cut(pair["prompt"])
+    whole = cut(pair["prompt"] + pair[answer])
+    return whole, [IGNORED] * len(asked) + whole[len(asked) :]
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -70,9 +70,11 @@ def ship(source: Path, run: Run) -> None:
     model = run / "model.partial"
     shutil.rmtree(model, ignore_errors=True)
     model.mkdir()
+    adapter = (source / "adapter_config.json").is_file()
     for pattern in SHIPPED:
         for path in source.glob(pattern):
-            shutil.copy2(path, model / path.name)
+            if not (adapter and path.match("model*.safetensors*")):
+                shutil.copy2(path, model / path.name)
     shutil.rmtree(run / "model", ignore_errors=True)
     model.rename(run / "model")
 
@@ -80,6 +82,9 @@ def ship(source: Path, run: Run) -> None:
 def finish_training(run: Run) -> None:
     """After training: put what ships into model/ and the loss curve into train/history.json."""
     ship(run / "train", run)
+    if (run / "train" / "adapter_config.json").is_file():
+        for path in (run / "train").glob("model*.safetensors"):
+            path.unlink()  # after preference tuning Axolotl saves the frozen base as well
     saved = numbered(run / "train")
     state = read_json(saved[-1][1] / "trainer_state.json", {}) if saved else {}
     log = state.get("log_history", [])

@@ -34,7 +34,15 @@ NO_KERNELS_FOR_HEAD = (
     "Axolotl's LoRA kernels take causal models only, and it switches them on by itself where no key says "
     "otherwise. Set it to false."
 )
-
+PAIRS_PLUGIN = "tunebook.plugins.PreferencePrompts"
+NO_ADAPTER_BEFORE_PAIRS = (
+    "Axolotl 0.19 does not load it for preference tuning and would start from the base. Take FROM_RUN=, "
+    "which merges the adapter first (docs/preference.md)."
+)
+PLAIN_PROMPTS = (
+    "Axolotl gives chat_template_kwargs to no preference pair: it would tune on another prompt than is asked "
+    f"afterwards. Add {PAIRS_PLUGIN}."
+)
 
 # They move a part of the base's weights into the adapter before the first step.
 MOVED = ("loftq", "pissa", "olora", "corda", "lora_ga")
@@ -48,6 +56,7 @@ def problems(resolved: Resolved) -> list[Problem]:
     """Return a Problem for each combination that would crash, train something else or be ignored."""
     config = resolved.config
     found = {**_head(config), **_own_keys(config), **_lora(config), **_adapter(config), **_virtual(config)}
+    found |= _pairs(config)
     return [_place(resolved, key, text) for key, text in found.items()]
 
 
@@ -134,6 +143,31 @@ def _virtual(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def _pairs(config: dict[str, Any]) -> dict[str, str]:
+    """Return what preference tuning cannot be combined with."""
+    if not config.get("rl"):
+        return {}
+    found = {}
+    if config["rl"] != "dpo":
+        found["rl"] = f"expected dpo, the one that is evaluated here (got {config['rl']!r})."
+    if config.get("adapter") not in LORA:
+        found["adapter"] = (
+            f"preference tuning was tried with {' and '.join(LORA)} only (got {config.get('adapter')!r})."
+        )
+    if config.get("sample_packing"):
+        found["sample_packing"] = "pairs cannot be packed. Set it to false."
+    for key in ("fsdp_version", "deepspeed"):
+        if config.get(key):
+            found[key] = (
+                "a model in shards has never been tried with preference tuning. Take whole ones (DDP)."
+            )
+    if config.get("lora_model_dir"):
+        found["lora_model_dir"] = NO_ADAPTER_BEFORE_PAIRS
+    if config.get("chat_template_kwargs") and PAIRS_PLUGIN not in config.get("plugins", []):
+        found["plugins"] = PLAIN_PROMPTS
+    return found
+
+
 def _head(config: dict[str, Any]) -> dict[str, str]:
     if not head.used(config):
         return {}
@@ -155,7 +189,8 @@ def _head(config: dict[str, Any]) -> dict[str, str]:
 def stays_off(config: dict[str, Any]) -> dict[str, bool]:
     """Return the keys that an overlay of hardware/ must not switch on for this method."""
     method = METHODS.get(str(config.get("adapter")))
-    off = ["sample_packing"] if (method and method.virtual) or head.used(config) else []
+    unpacked = (method and method.virtual) or head.used(config) or config.get("rl")
+    off = ["sample_packing"] if unpacked else []
     if config.get("adapter") == "prefix_tuning":
         off.append("gradient_checkpointing")
     return {key: False for key in off if config.get(key) is False}

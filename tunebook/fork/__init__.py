@@ -32,6 +32,7 @@ from tunebook.yaml_lines import read
 
 SAMPLE = 2000  # rows that decide what the columns are
 TASKS = ("classification", "qa", "chat")
+NO_PAIRS = "a fork cannot tune by preference yet. docs/preference.md says what to copy."
 SHELF = {"classification": "classify", "qa": "qa", "chat": "chat"}
 
 
@@ -62,6 +63,8 @@ def run_fork(asked: Asked, console: Console) -> int:
     if not (model or config.get("base_model")):
         raise InputError(f"FROM: {asked.origin} names no base_model. Add MODEL=.")
     task = asked.task or (load_dataset(recipe.dataset).task if recipe else None)
+    if not asked.task and task == "preference":
+        raise InputError(f"FROM: {asked.origin}: {NO_PAIRS}")
     if task not in (None, *TASKS):
         raise InputError(f"TASK: expected one of {', '.join(TASKS)} (got {asked.task!r}).")
     folder = datasets_folder() / asked.name
@@ -145,7 +148,7 @@ def _origin(origin: str) -> tuple[Recipe | None, dict[str, Any], str]:
     raise_all(check_keys(config, lines, show(path)))
     if config.get("rl"):
         at = lines.get(("rl",))
-        raise_all([Problem("preference tuning has no recipe here yet.", show(path), at, "rl")])
+        raise_all([Problem(NO_PAIRS, show(path), at, "rl")])
     return None, config, path.read_text(encoding="utf-8")
 
 
@@ -221,7 +224,7 @@ def _said(counted: dataset_text.Survey, reading: Reading) -> list[str]:
     if counted.weighted:
         said.append(f"{counted.weighted} rows have turns of weight 0: read, and not learned")
     if reading.shape == "preference":
-        said.append("only the chosen answers are learned; no recipe here tunes by preference yet")
+        said.append("only the chosen answers are learned; docs/preference.md says how to tune by preference")
     return said
 
 

@@ -10,7 +10,8 @@ named by the file's own column. A column under a name that no shape knows (`igno
 | squad      | the articles of a SQuAD file        | as qa, with `title` and `id`         |
 | chat       | messages                            | `system`, `turns`                    |
 | pairs      | prompt, [input, system], completion | `system`, `turns`                    |
-| preference | [prompt], chosen, rejected          | `system`, `turns` with the chosen    |
+| preference | [prompt], chosen, rejected          | `system`, `turns` with the chosen,   |
+|            |                                     | `rejected`, the other answer         |
 """
 
 from __future__ import annotations
@@ -160,26 +161,30 @@ def _pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
 
 
 def _preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
-    """Give the conversation that ends with the chosen answer."""
-    prompt, turns = row.get(columns.get("prompt", "prompt")), []
+    """Give the conversation that ends with the chosen answer, and the rejected one."""
+    prompt, asked = row.get(columns.get("prompt", "prompt")), []
     if isinstance(prompt, list):
-        turns = list(prompt)
+        asked = list(prompt)
     elif prompt is not None:
-        turns = [{"role": "user", "content": prompt}]
-    at = columns.get("chosen", "chosen")
+        asked = [{"role": "user", "content": prompt}]
+    at, other = (columns.get(name, name) for name in ("chosen", "rejected"))
+    told = _told(_value(row, "chosen", columns), asked, at) if answered else asked
+    system, turns = conversation(told, at, answered)
+    made = {**_others(row, {**columns, "": at}), "system": system, "turns": turns}
     if answered:
-        chosen = _value(row, "chosen", columns)
-        if isinstance(chosen, list) and len(chosen) > 1:
-            turns = chosen  # as trl's sets have it, with the prompt in it
-        elif isinstance(chosen, list):
-            turns = [*turns, *chosen]
-        elif not turns:
-            turns = transcript(text(chosen, at))
-        else:
-            turns = [*turns, {"role": "assistant", "content": text(chosen, at)}]
-        _value(row, "rejected", columns)
-    system, made = conversation(turns, at, answered)
-    yield {**_others(row, {**columns, "": at}), "system": system, "turns": made}
+        rejected = _value(row, "rejected", columns)  # may be empty where only the chosen is learned
+        told = _told(rejected, asked, other) if rejected else []
+        made["rejected"] = conversation(told, other, True)[1][-1]["content"] if told else ""
+    yield made
+
+
+def _told(answer: Any, asked: list[Any], at: str) -> list[Any]:
+    """Return the conversation that ends with `answer`: a text, its message, or the whole of it."""
+    if isinstance(answer, list):
+        return answer if len(answer) > 1 else [*asked, *answer]  # trl's sets have the prompt in it
+    if not asked:
+        return transcript(text(answer, at))
+    return [*asked, {"role": "assistant", "content": text(answer, at)}]
 
 
 SHAPES: dict[str, Callable[[Row, Columns, bool], Iterator[Row]]] = {

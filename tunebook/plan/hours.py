@@ -91,13 +91,14 @@ def step_flops(shape: Shape, s: Setting, length: float, causal: bool = True) -> 
 @dataclass(frozen=True)
 class Work:
     """A training run: `tokens` are all that go through the model, padding included; `length` is the stretch
-    that attention looks at."""
+    that attention looks at. Of pairs, a reference model reads all tokens as well."""
 
     steps: int
     micro_steps: int
     tokens: float
     length: float
     dev_tokens: float
+    pairs: bool = False
 
 
 def work(config: dict[str, Any], rows: Rows, count: int) -> Work | None:
@@ -122,7 +123,10 @@ def work(config: dict[str, Any], rows: Rows, count: int) -> Work | None:
     epochs = steps * batch / sequences if sequences else 1.0
     looks = round(config.get("evals_per_epoch", 0) * epochs)
     dev = looks * (rows.dev or 0) * (mean if config.get("sample_packing") else padded)
-    return Work(steps, steps * accumulate, steps * batch * padded, min(mean, padded), dev)
+    pairs = bool(config.get("rl"))
+    both = 2 if pairs else 1  # the two answers of a pair are about as long
+    tokens = steps * batch * padded * both
+    return Work(steps, steps * accumulate, tokens, min(mean, padded), dev * both, pairs)
 
 
 def _padded(config: dict[str, Any], rows: Rows, micro: int, mean: float) -> float:
@@ -139,7 +143,8 @@ def _padded(config: dict[str, Any], rows: Rows, micro: int, mean: float) -> floa
 def train_seconds(shape: Shape, s: Setting, todo: Work, gpu: Gpu, count: int, machines: int = 1) -> Range:
     """Return how long training takes, its looks at dev included."""
     flops = todo.tokens * step_flops(shape, s, todo.length)
-    flops += todo.dev_tokens * forward_flops(shape, todo.length)
+    read = todo.dev_tokens + (todo.tokens + todo.dev_tokens if todo.pairs else 0.0)
+    flops += read * forward_flops(shape, todo.length)
     peak = gpu.tflops * 1e12 * count
     low, high = flops / (peak * gpu.utilisation.high), flops / (peak * gpu.utilisation.low)
     if s.weights in ("4bit", "8bit"):
@@ -177,10 +182,11 @@ def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Ask
         return rows.prompt + way.shots * suite.shots * shot + way.prompted * told
 
     ways = base_ways(dataset)
+    scored = {"chat": 1, "preference": 2}.get(dataset.task, 0)  # answers of a row
     jobs = []
     for way in ways:
-        if dataset.task == "chat":
-            jobs.append(Asked("score", dev, prompt(way), answer))
+        if scored:
+            jobs += [Asked("score", dev, prompt(way), answer)] * scored
         elif way.ranked:
             jobs.append(Asked("rank", dev, prompt(way), Range(labels, labels)))
         else:
@@ -189,8 +195,7 @@ def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Ask
     generated = min(suite.generate_rows or test, test)
     for way in (PLAIN, longest, PLAIN):
         jobs.append(Asked("generate", generated, prompt(way), new))
-        if dataset.task == "chat":
-            jobs.append(Asked("score", test, prompt(way), answer))
+        jobs += [Asked("score", test, prompt(way), answer)] * scored
     if adapter:
         jobs += [Asked("generate", suite.agreement_rows, rows.prompt, new)] * 2
     return jobs

@@ -82,7 +82,7 @@ def activations(shape: Shape, s: Setting) -> tuple[float, float]:
     With activation checkpointing (Chen et al. 2016, arXiv 1604.06174) each layer keeps its input, and one
     layer at a time is computed again. `activation_offloading` keeps those inputs in the host's memory.
     """
-    tokens = s.rows * s.tokens
+    tokens = s.sequences * s.tokens
     layer = saved_by_layer(shape, s) * tokens
     # Gradients that live while a layer goes backward: those of the MLP's inner tensors and of the stream.
     working = tokens * (2 * 3 * shape.intermediate + 2 * s.wide * shape.hidden)
@@ -105,8 +105,11 @@ def loss_buffers(shape: Shape, s: Setting) -> float:
     and does the rest for an eighth of the tokens at a time. Liger's fused linear cross entropy (Hsu et al.
     2024, arXiv 2410.10989, section 3.2) goes through chunks of tokens, so that no chunk's logits are larger
     than the hidden states, and keeps gradients of the hidden states and of a trained output layer.
+    Preference pairs know neither (trl's DPOTrainer), and hold the reference model's logits beside their own.
     """
-    tokens, vocab, hidden = s.rows * s.tokens, shape.vocab, shape.hidden
+    tokens, vocab, hidden = s.sequences * s.tokens, shape.vocab, shape.hidden
+    if s.pairs:
+        return tokens * vocab * (12 + 2)
     if s.fused_loss:
         chunks = math.ceil(vocab / hidden)
         chunk = min(tokens, 2 ** math.ceil(math.log2(max(1, math.ceil(tokens / chunks)))))

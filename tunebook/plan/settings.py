@@ -11,7 +11,8 @@ SHARDINGS: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "zero3", "fsdp2", "o
 
 @dataclass(frozen=True)
 class Setting:
-    """What of a config decides memory. `tokens` is the padded length of a row."""
+    """What of a config decides memory. `tokens` is the padded length of a row; `pairs` says that a row is
+    two sequences, which a reference model reads as well."""
 
     rows: int
     tokens: int
@@ -32,6 +33,12 @@ class Setting:
     lora_qkv: bool = False
     lora_o: bool = False
     compiled: bool = False
+    pairs: bool = False
+
+    @property
+    def sequences(self) -> int:
+        """Sequences of a micro batch."""
+        return self.rows * (2 if self.pairs else 1)
 
     @property
     def wide(self) -> int:
@@ -57,9 +64,11 @@ def setting(config: dict[str, Any], longest: int | None = None) -> Setting:
         "bf16" if config.get("bf16") else "fp16" if config.get("fp16") else "fp32"
     )
     four, eight = config.get("load_in_4bit"), config.get("load_in_8bit")
+    pairs = bool(config.get("rl"))
     # Axolotl switches its LoRA kernels on by itself, all of them, where the config names none.
     named = [f"lora_{part}_kernel" for part in ("mlp", "qkv", "o", "embedding")]
-    kernels = adapter in ("lora", "qlora") and not any(key in config for key in named) and not eight
+    kernels = adapter in ("lora", "qlora") and not any(key in config for key in named)
+    kernels = kernels and not (eight or pairs)
     on = {key: bool(adapter) and bool(config.get(key, kernels)) for key in named}
     layers = config.get("peft_layers_to_transform")
     return Setting(
@@ -82,6 +91,7 @@ def setting(config: dict[str, Any], longest: int | None = None) -> Setting:
         lora_qkv=on["lora_qkv_kernel"],
         lora_o=on["lora_o_kernel"],
         compiled=bool(config.get("torch_compile")),
+        pairs=pairs,
     )
 
 
