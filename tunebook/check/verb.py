@@ -16,7 +16,7 @@ from tunebook.check.findings import Finding, Findings
 from tunebook.check.habits import LORA_WITHOUT_REGRET
 from tunebook.check.labels import Labels
 from tunebook.check.machine import ask_axolotl
-from tunebook.check.rows import Sample, Watcher, survey
+from tunebook.check.rows import Sample, Watcher, frame_of, survey
 from tunebook.check.secrets import Secrets
 from tunebook.console import Console
 from tunebook.dataset import Dataset
@@ -50,7 +50,8 @@ def run_check(name: str, options: Options, console: Console, as_json: bool = Fal
     rows = 0
     if dataset:
         with console.timed(None, "rows") as words:
-            watchers: list[Watcher] = [sample, Duplicates(found, sample)]
+            near = Duplicates(found, sample, frame=frame_of(dataset), labelled=bool(dataset.labels))
+            watchers: list[Watcher] = [sample, near]
             if dataset.labels:
                 watchers.append(Labels(found, dataset))
             if dataset.look_for_secrets:
