@@ -6,6 +6,8 @@ Writes benchmarks/results/interval_coverage.json and the table of docs/metrics.m
 whose differences between two contenders have an intraclass correlation of 0.3. The functions of
 tunebook/statistics.py are called as they ship. Beside them stands the same interval with every row as a group
 of its own, which is a row bootstrap. McNemar's mid-p is tried on independent 0/1 rows, where it is used.
+Shares of right answers are drawn by group from a beta distribution with the same correlation; beside their
+intervals stands plain t, which does not know that a share has limits.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ import numpy as np
 from tunebook.cards import fill
 from tunebook.paths import ROOT
 from tunebook.run import read_json, write_json
-from tunebook.statistics import group_sums, mcnemar_midp, mean, mean_interval, permutation_p
+from tunebook.statistics import GAP, SHARE, group_sums, mcnemar_midp, mean, mean_interval, permutation_p
 
 PAGE = ROOT / "docs" / "metrics.md"
 RESULT = ROOT / "benchmarks" / "results" / "interval_coverage.json"
 EACH, CORRELATION, SEED = 10, 0.3, 20260101
 ROWS, RIGHT, AGREE = 300, 0.8, 0.5  # 0/1 rows: share right of both contenders, share they surely agree on
+# Share right of one contender, and of another that it is compared with.
+SHARES = ((0.5, None), (0.8, None), (0.95, None), (0.8, 0.7), (0.9, 0.4), (0.95, 0.0))
+FEW = (10, 30)
 
 
 def differences(rng: np.random.Generator, groups: int) -> np.ndarray:
@@ -43,6 +48,45 @@ def coverage(groups: int, trials: int, by_row: bool = False, seed: int = SEED) -
         bounds = mean_interval(differences(rng, groups).ravel(), names)
         covered += bounds is not None and bounds[0] <= 0 <= bounds[1]
     return covered / trials
+
+
+def answers(rng: np.random.Generator, groups: int, right: float) -> np.ndarray:
+    """Return 0/1 answers, one line a group, of which the share `right` is 1."""
+    if right in (0, 1):
+        return np.full((groups, EACH), right)
+    spread = 1 / CORRELATION - 1
+    level = rng.beta(right * spread, (1 - right) * spread, size=(groups, 1))
+    return (rng.random((groups, EACH)) < level).astype(float)
+
+
+def coverage_of_shares(
+    right: float, other: float | None, groups: int, trials: int, bounded: bool, seed: int = SEED
+) -> tuple[float, float]:
+    """Return in which share of trials the interval of a share right, or of its difference to another, covers
+    the truth, and in which it leaves the limits."""
+    rng = np.random.default_rng(seed)
+    names = [f"g{index // EACH}" for index in range(groups * EACH)]
+    truth, limits = right - (other or 0), SHARE if other is None else GAP
+    covered = left = 0
+    for _ in range(trials):
+        values = answers(rng, groups, right) - (0 if other is None else answers(rng, groups, other))
+        low, high = mean_interval(values.ravel(), names, limits if bounded else None) or (math.nan, math.nan)
+        covered += low <= truth <= high
+        left += low < limits[0] or high > limits[1]
+    return covered / trials, left / trials
+
+
+def shares(trials: int) -> list[dict[str, Any]]:
+    """Return coverage for every pair of SHARES and number of FEW groups, within the limits and by plain t."""
+    found = []
+    for groups in FEW:
+        for right, other in SHARES:
+            line: dict[str, Any] = {"groups": groups, "right": right, "other": other, "trials": trials}
+            for name, bounded in (("within", True), ("plain_t", False)):
+                covered, left = coverage_of_shares(right, other, groups, trials, bounded)
+                line[name] = {"covered": covered, "left_the_limits": left}
+            found.append(line)
+    return found
 
 
 def alarms_of_permutation(groups: int, trials: int, seed: int = SEED) -> float:
@@ -78,17 +122,22 @@ def table(found: dict[str, Any]) -> str:
     for line in found["false_alarms_at_5_percent"]:
         what = f"false alarm at the 5 % level: {line['test']}"
         lines.append(f"| {what} | {line['groups']} | {line['trials']} | {line['alarms']:.1%} |")
+    lines += [
+        "",
+        "| share right | of the other | groups | covers the truth | plain t | plain t leaves the limits |",
+        "|---|---|---|---|---|---|",
+    ]
+    for line in found["shares"]:
+        other = "" if line["other"] is None else f"{line['other']:.0%}"
+        cells = [line["within"]["covered"], line["plain_t"]["covered"], line["plain_t"]["left_the_limits"]]
+        shown = " | ".join(f"{cell:.1%}" for cell in cells)
+        lines.append(f"| {line['right']:.0%} | {other} | {line['groups']} | {shown} |")
     return "\n".join(lines)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--row-trials", type=int, default=1_000, help="for the row bootstrap, which is slow")
-    options = parser.parse_args(argv)
-    trials, row_trials = options.trials, options.row_trials
-    start = time.monotonic()
-    found: dict[str, Any] = {
+def differences_and_tests(trials: int, row_trials: int) -> dict[str, Any]:
+    """Return the coverage of intervals of a difference, and the false alarms of the tests."""
+    return {
         "rows_a_group": EACH,
         "intraclass_correlation": CORRELATION,
         "seed": SEED,
@@ -111,7 +160,19 @@ def main(argv: list[str] | None = None) -> int:
             | {"alarms": alarms_of_mcnemar(trials)},
         ],
     }
-    write_json(RESULT, found | {"seconds": round(time.monotonic() - start)})
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--row-trials", type=int, default=1_000, help="for the row bootstrap, which is slow")
+    parser.add_argument("--shares", action="store_true", help="only those, beside the results there are")
+    options = parser.parse_args(argv)
+    start = time.monotonic()
+    found = read_json(RESULT) if options.shares else differences_and_tests(options.trials, options.row_trials)
+    found["shares"] = shares(options.trials)
+    found["shares_seconds" if options.shares else "seconds"] = round(time.monotonic() - start)
+    write_json(RESULT, found)
     fill(PAGE, "coverage", table(read_json(RESULT)))
     print(table(read_json(RESULT)))
     return 0

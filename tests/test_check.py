@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 
 from tests.commands import tunebook
 from tunebook import base_model
+from tunebook.axolotl_check import LATER
 from tunebook.check import access, run_check, tokens, verb
+from tunebook.check.machine import Axolotl
 from tunebook.console import Console
 from tunebook.errors import BAD_INPUT, GOOD, InputError, MachineError, TunebookError
 from tunebook.paths import ROOT
@@ -44,12 +48,16 @@ def axolotl(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What Axolotl's child answers, without the child; to be changed by a test."""
     answer: dict[str, Any] = {"refused": None, "effective": {}, "rows": None, "rows_failed": None}
 
-    def ask(job: dict[str, Any], offline: bool = True) -> dict[str, Any]:
-        if answer["rows_failed"] == "down":
-            raise TunebookError("Axolotl could not be asked: down")
-        return answer
+    class Child(nullcontext[None]):
+        def __init__(self, job: dict[str, Any], offline: bool) -> None:
+            super().__init__()
 
-    monkeypatch.setattr(verb, "ask_axolotl", ask)
+        def answer(self, rows: Path | None) -> dict[str, Any]:
+            if answer["rows_failed"] == "down":
+                raise TunebookError("Axolotl could not be asked: down")
+            return answer
+
+    monkeypatch.setattr(verb, "Axolotl", Child)
     return answer
 
 
@@ -146,6 +154,36 @@ def test_broken_rows_give_exit_2_with_their_lines(
 def test_an_unknown_recipe_is_refused() -> None:
     with pytest.raises(InputError, match="there is no recipe called 'nothing'"):
         run_check("nothing", Options(), Console())
+
+
+@pytest.fixture
+def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A script that stands in for Python, called as `python -m tunebook.axolotl_check JOB.json`."""
+    script = tmp_path / "python"
+    script.write_text(
+        '#!/bin/sh\nread file || exit 0\n[ "$file" = bad ] && echo "no such token" >&2 && exit 1\n'
+        'printf \'{"rows": "%s"}\' "$file" > "$(dirname "$3")/answer.json"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr("tunebook.check.machine.sys.executable", str(script))
+    return script
+
+
+def test_the_child_is_told_the_rows_later(python: Path) -> None:
+    with Axolotl({"rows": LATER}) as child:
+        folder = child.scratch
+        assert json.loads((folder / "job.json").read_text())["rows"] == LATER
+        assert child.answer(Path("rows.jsonl")) == {"rows": "rows.jsonl"}
+    assert not folder.exists()
+    with Axolotl({}) as child, pytest.raises(TunebookError, match="could not be asked: no such token"):
+        child.answer(Path("bad"))
+
+
+def test_a_child_that_is_never_asked_ends_with_its_caller(python: Path) -> None:
+    python.write_text("#!/bin/sh\nexec sleep 60\n")
+    with Axolotl({}) as child:
+        pass
+    assert child._child.returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.small_data import seen
-from tunebook.check.duplicates import SAME_WORDS, Duplicates, changes
+from tests.small_data import dataset, seen
+from tunebook.check.duplicates import SAME_WORDS, Duplicates, Where
 from tunebook.check.findings import Findings
-from tunebook.check.rows import Sample, Seen
+from tunebook.check.rows import Sample, Seen, frame_of, survey
+from tunebook.dataset import read_rows
+from tunebook.near import Asked, changes, frame, together, words
+from tunebook.paths import ROOT
 
 ACROSS = "across splits"
 EXACT, SAME = f"exact duplicates {ACROSS}", f"{SAME_WORDS} {ACROSS}"
@@ -68,7 +71,81 @@ OTHER = "harbour lantern seventy quickly beneath violet account maybe window nev
     ],
 )
 def test_words_that_differ(a: str, b: str, count: int | None) -> None:
-    assert changes(a.split(), b.split()) == count
+    assert changes(Asked(a.split(), "", 1), Asked(b.split(), "", 2)) == count
+
+
+def test_other_labels_and_one_group_are_never_near() -> None:
+    one = Asked(words(SENTENCES[0]), "acorn", 1)
+    assert changes(one, one._replace(group=2)) == 0
+    assert changes(one, one._replace(group=2, label="")) == 0, "what has no label fits every label"
+    assert changes(one, one._replace(group=2, label="beech")) is None
+    assert changes(one, one) is None
+
+
+def test_the_frame_of_texts() -> None:
+    texts = [words(f"Name the tree: {'tall ' * n}tree {n}. In a word!") for n in range(20)]
+    assert frame(texts)(texts[2]) == ["tall", "tall", "tree", "2"]
+    assert frame(texts)(["name", "the", "tree"]) == ["name", "the", "tree"], "stands in no frame"
+    assert frame(texts[:19])(texts[2]) == texts[2], "too few to tell"
+
+
+INTENTS = [
+    row for split in ("train", "dev", "test")
+    for row in read_rows(ROOT / "datasets" / "kettlewick-intents" / "source" / f"{split}.jsonl")
+]  # fmt: skip
+FRAMES = pytest.mark.parametrize("form", ["{}", "Which of our intents is this one: {} (in one word)"])
+
+
+def intents_with_leaks(form: str) -> list[dict[str, str]]:
+    draw = random.Random(5)
+    leaks = [{**row, "text": one_or_two_changes(row["text"], draw)} for row in INTENTS[::4]]
+    return [
+        {"text": form.format(row["text"]), "label": row["label"], "id": str(number)}
+        for number, row in enumerate([*INTENTS, *leaks, *INTENTS[::50]])
+    ]
+
+
+@FRAMES
+@pytest.mark.parametrize("labelled", [True, False])
+def test_fork_keeps_together_exactly_what_check_reports_across_splits(
+    form: str, labelled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = intents_with_leaks(form)
+    texts, draw = [row["text"] for row in rows], random.Random(6)
+    labels = [row["label"] if labelled else "" for row in rows]
+    groups = together(texts, [row["id"] for row in rows], labels)
+    split = [draw.choice(("test", "train")) for _ in rows]
+    reported = set()
+
+    def report(self: Duplicates, row: Seen, kind: str, where: Where, more: str) -> None:
+        assert groups[row.line] == groups[where[2]]
+        if where[0] != row.split:
+            reported.add(groups[where[2]])
+
+    monkeypatch.setattr(Duplicates, "_report", report)
+    watcher = Duplicates(Findings(), None, tmp_path, frame(map(words, texts)), labelled)
+    for name in ("test", "train"):
+        for number, row in enumerate(rows):
+            if split[number] == name:
+                watcher.see(seen(name, number, row["text"], row["label"]))
+    watcher.finish()
+    over = {"test": set[str](), "train": set[str]()}
+    for group, name in zip(groups, split, strict=True):
+        over[name].add(group)
+    assert reported == over["test"] & over["train"]
+    assert 100 < len(reported) < len(INTENTS) / 3, "the planted ones, not all"
+
+
+@FRAMES
+def test_check_finds_nothing_across_splits_that_fork_has_cut(form: str, tmp_path: Path) -> None:
+    cut = {"files": {"train": "train.jsonl"}, "dev_share": 0.1, "test_share": 0.2}
+    labels = sorted({row["label"] for row in INTENTS})
+    data = dataset(tmp_path, {"train": intents_with_leaks(form)}, source=cut, labels=labels)
+    found = Findings()
+    survey(data, [Duplicates(found, None, tmp_path / "none", frame_of(data), True)], found)
+    assert sum(found.facts["rows"].values()) > len(INTENTS)
+    assert any("near-duplicates inside" in kind or "close" in kind for kind in counts(found))
+    assert not any(ACROSS in kind for kind in counts(found))
 
 
 def test_each_kind_across_splits(tmp_path: Path) -> None:
@@ -142,17 +219,18 @@ def test_leaks_planted_into_banking77(tmp_path: Path) -> None:
 
     reported: dict[str, set[int]] = {}
     found = Findings()
-    watcher = Duplicates(found, None, tmp_path)
+    watcher = Duplicates(found, None, tmp_path, labelled=True)
     original = watcher._report
 
-    def report(row: Seen, kind: str, place: tuple[str, str], line: int, more: str) -> None:
-        if row.split == "train" and place[0] == "test":
-            reported.setdefault(kind, set()).add(line)
-        original(row, kind, place, line, more)
+    def report(row: Seen, kind: str, where: Where, more: str) -> None:
+        if row.split == "train" and where[0] == "test":
+            reported.setdefault(kind, set()).add(where[2])
+        original(row, kind, where, more)
 
     watcher._report = report  # type: ignore[method-assign]
     for row in rows:
         watcher.see(row)
+    watcher.finish()
     exact, same = reported["exact duplicates"], reported[SAME_WORDS]
     near, close = reported["near-duplicates"], reported["close texts, at most two words apart"]
     assert exact >= set(range(10_000, 10_020)), "every exact leak"

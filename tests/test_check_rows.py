@@ -10,10 +10,11 @@ import pytest
 from tests.small_data import dataset, labelled, seen
 from tunebook.check.findings import SHOWN, Findings
 from tunebook.check.labels import Labels, alike, sharing
-from tunebook.check.rows import Sample, survey, words
+from tunebook.check.rows import Sample, survey
 from tunebook.check.secrets import Secrets, find, luhn, masked
 from tunebook.dataset import Dataset
 from tunebook.errors import InputError
+from tunebook.near import words
 from tunebook.render import render, render_all
 
 BAD = {"id": "x", "text": "", "label": "acorn"}

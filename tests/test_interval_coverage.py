@@ -23,6 +23,16 @@ def test_the_tests_seldom_cry_wolf() -> None:
     assert simulation.alarms_of_mcnemar(200, seed=1) < 0.06 + slack
 
 
+@pytest.mark.parametrize(("right", "other", "groups"), [(0.8, 0.7, 10), (0.8, None, 30)])
+def test_intervals_of_shares_cover_and_stay_within_their_limits(
+    right: float, other: float | None, groups: int
+) -> None:
+    slack = 4 * (0.95 * 0.05 / 400) ** 0.5
+    covered, left = simulation.coverage_of_shares(right, other, groups, 400, bounded=True, seed=1)
+    assert 0.92 - slack < covered
+    assert left == 0
+
+
 def test_the_committed_result() -> None:
     found = read_json(simulation.RESULT)
     assert (found["rows_a_group"], found["intraclass_correlation"]) == (10, 0.3)
@@ -37,6 +47,9 @@ def test_the_committed_result() -> None:
         assert line["trials"] >= 10_000
         assert line["alarms"] <= 0.06
     tests = {(line["test"], line["groups"]) for line in found["false_alarms_at_5_percent"]}
+    for line in found["shares"]:
+        assert line["trials"] >= 10_000 and line["within"]["left_the_limits"] == 0
+        assert line["within"]["covered"] >= line["plain_t"]["covered"] - 0.01
     assert tests == {("permutation", 30), ("permutation", 60), ("mcnemar_midp", 300)}
 
 

@@ -84,11 +84,14 @@ def test_rows_of_one_conversation_are_no_independent_evidence() -> None:
     assert 0 <= together["low"] and together["high"] <= 1
 
 
-@pytest.mark.parametrize("outcome", ["tuned", "tie", "baseline"])
-def test_no_interval_where_all_are_alike(outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "ends", "p"),
+    [("tuned", (0.541, 1), 2 / 2**6), ("tie", (None, None), 1), ("baseline", (0, 0.459), 2 / 2**6)],
+)
+def test_where_all_are_alike(outcome: str, ends: tuple[float | None, float | None], p: float) -> None:
     found = tally([outcome] * 6, [f"g{i}" for i in range(6)])
-    assert found["low"] is None and found["high"] is None
-    assert found["p"] == (1 if outcome == "tie" else pytest.approx(2 / 2**6))
+    assert (found["low"], found["high"]) == (ends if p == 1 else pytest.approx(ends, abs=1e-3))
+    assert found["p"] == pytest.approx(p)
 
 
 def test_nothing_to_count() -> None:

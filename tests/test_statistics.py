@@ -12,6 +12,8 @@ from scipy import stats
 
 from tunebook.measures import label_parts, macro_f1
 from tunebook.statistics import (
+    GAP,
+    SHARE,
     detectable,
     group_sums,
     holm,
@@ -116,6 +118,39 @@ def test_one_odd_row_gives_numbers(groups: int) -> None:
     low, high = mean_interval(values, names(groups)) or (math.nan, math.nan)
     assert low <= 1 / groups <= high
     assert high > low
+
+
+def test_a_share_of_few_groups_has_the_t_interval_of_its_logit() -> None:
+    hits = np.array([1.0] * 38 + [0, 0])  # 10 groups of 4, and one of them is half wrong
+    low, high = mean_interval(hits, names(10, 4), SHARE) or (math.nan,) * 2
+    error = stats.sem(hits.reshape(10, 4).mean(axis=1)) / (0.95 * 0.05)
+    expected = stats.t.interval(0.95, 9, math.log(0.95 / 0.05), error)
+    assert (low, high) == pytest.approx([1 / (1 + math.exp(-end)) for end in expected])
+    beyond = mean_interval(hits, names(10, 4)) or (math.nan,) * 2
+    assert high < 1 < beyond[1], "plain t leaves 100 %"
+    assert 1 - 0.95 < 0.95 - low, "longer towards the middle"
+    mirrored = mean_interval(1 - hits, names(10, 4), SHARE)
+    assert mirrored == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize("groups", [3, 12, 39, 40, 60])
+def test_all_right_is_not_certainty(groups: int) -> None:
+    found = mean_interval(np.ones(groups * 5), names(groups, 5), SHARE)
+    assert found == pytest.approx((0.025 ** (1 / groups), 1)), "Clopper and Pearson: that no group be wrong"
+    none = mean_interval(np.zeros(groups * 5), names(groups, 5), SHARE)
+    assert none == pytest.approx((0, 1 - 0.025 ** (1 / groups)))
+
+
+def test_a_difference_of_shares_stays_within_100_points() -> None:
+    gaps = np.array([1.0] * 38 + [0, 0])  # the base is always wrong
+    low, high = mean_interval(gaps, names(10, 4), GAP) or (math.nan,) * 2
+    assert 0.5 < low < 0.95 < high < 1 < (mean_interval(gaps, names(10, 4)) or (0, 0))[1]
+    small = np.random.default_rng(11).choice([-1.0, 0, 0, 0, 1], size=100)
+    near_zero = mean_interval(small, names(20, 5), GAP)
+    assert near_zero == pytest.approx(mean_interval(small, names(20, 5)), abs=0.01), (
+        "far from an end, plain t"
+    )
+    assert mean_interval(np.zeros(20), names(10, 2), GAP) == pytest.approx((0, 0))
 
 
 def test_macro_f1_that_no_group_can_change() -> None:

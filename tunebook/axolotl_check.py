@@ -4,8 +4,9 @@
 
 Validation runs under the pretended capabilities of a machine: it proves that Axolotl takes the config, not
 that a card can run it. A job holds `config`, and may hold `machine` (validate), `rows` (a JSONL file whose
-lengths are counted, by `rows_config` where that is another), `mask` (so many of them are masked by
-Axolotl), `show` (so many are returned token by token), `labels` (texts to cut into tokens).
+lengths are counted, by `rows_config` where that is another; "-": one that standard input names later), `mask`
+(so many of them are masked by Axolotl), `show` (so many are returned token by token), `labels` (texts to cut
+into tokens).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 from tunebook.dataset import read_rows
 from tunebook.hardware import ADA, AMPERE
+
+LATER = "-"
 
 
 def capabilities(machine: dict[str, Any]) -> dict[str, Any]:
@@ -38,8 +41,7 @@ def validate(config: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: Axolotl refuses it (pydantic's ValidationError is one).
     """
-    from axolotl.cli.config import prepare_plugins
-    from axolotl.utils.config import validate_config
+    from axolotl.utils.config import prepare_plugins, validate_config
     from axolotl.utils.dict import DictDefault
 
     cfg = DictDefault(config)
@@ -50,15 +52,21 @@ def validate(config: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
     return validated.to_dict()
 
 
-def look_at_rows(job: dict[str, Any]) -> dict[str, Any]:
-    """Return lengths, masks and shown rows of the job's rows."""
+def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
+    """Return lengths, masks and shown rows of the job's rows, None where none are named in the end."""
     from tunebook import tokenise
     from tunebook.prompt import PromptEncoder
 
-    config, rows = job.get("rows_config", job["config"]), read_rows(Path(job["rows"]))
-    rows = [rows[index] for index in tokenise.spread(len(rows), tokenise.MOST)]
+    config = job.get("rows_config", job["config"])
     encoder = PromptEncoder(tokenise.load_tokenizer(config), config.get("chat_template_kwargs"))
     tokenizer = encoder.tokenizer
+    mask = tokenise.AxolotlMask(config) if job.get("mask") or job.get("show") else None
+    # All that takes time without the rows is done before they are waited for.
+    file = sys.stdin.readline().strip() if job["rows"] == LATER else job["rows"]
+    if not file:
+        return None
+    rows = read_rows(Path(file))
+    rows = [rows[index] for index in tokenise.spread(len(rows), tokenise.MOST)]
     sizes, refused = tokenise.lengths(encoder, rows)
     answer: dict[str, Any] = {"lengths": sizes, "refused": refused}
     answer |= {"eos": tokenizer.eos_token, "bos": tokenizer.bos_token, "bos_id": tokenizer.bos_token_id}
@@ -66,8 +74,7 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any]:
         label: tokenizer(label, add_special_tokens=False)["input_ids"] for label in job.get("labels", [])
     }
     limit = config.get("sequence_len")
-    if job.get("mask"):
-        mask = tokenise.AxolotlMask(config)
+    if mask and job.get("mask"):
         answer["masked"] = []
         for index in tokenise.spread(len(rows), job["mask"]):
             if index in refused:
@@ -79,8 +86,7 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any]:
             system = rows[index]["messages"][0]
             kept = system["role"] != "system" or system["content"] in text
             answer["masked"][-1]["system_kept"] = kept
-    if job.get("show"):
-        mask = tokenise.AxolotlMask(config)
+    if mask and job.get("show"):
         picked = tokenise.pick(sizes, tokenise.suspicious(rows, sizes, limit), job["show"])
         picked = {index: why for index, why in picked.items() if index not in refused}
         answer["shown"] = []

@@ -11,6 +11,9 @@ from scipy.special import softmax
 from tunebook.dataset import Row
 from tunebook.metrics import HIGHER_IS_BETTER, per_row
 from tunebook.statistics import (
+    GAP,
+    SHARE,
+    Bounds,
     Score,
     detectable,
     group_sums,
@@ -32,6 +35,7 @@ MEASURED = {
     ],
 }
 ZERO_ONE = {"accuracy", "invalid_rate", "stop_rate", "em", "has_answer_em", "no_answer_em"}
+UNBOUNDED = {"loss", "byte_perplexity", "length_ratio"}  # the others are shares
 Measure = dict[str, Any]
 
 
@@ -110,12 +114,12 @@ def _whole_parts(records: list[Row], name: str, labels: Sequence[str]) -> tuple[
     return np.stack([values, np.ones(len(values))], axis=1), mean
 
 
-def _measure(parts: np.ndarray, score: Score, groups: list[str]) -> Measure:
+def _measure(parts: np.ndarray, score: Score, groups: list[str], limits: Bounds | None = SHARE) -> Measure:
     """Return the value over the rows that are there, with its interval by group."""
     there = ~np.isnan(parts[:, 0])
     names = [group for group, kept in zip(groups, there, strict=True) if kept]
     sums = group_sums(parts[there], names)
-    bounds = sums_interval(score, sums)
+    bounds = sums_interval(score, sums, limits)
     return {
         "value": float(score(sums.sum(axis=0))) if names else None,
         "n": len(names),
@@ -138,7 +142,8 @@ def measure(records: list[Row], task: str, labels: list[str]) -> dict[str, Measu
             ends = {key: bits[key] for key in ("value", "low", "high")}
             found[name] = bits | {key: None if end is None else 2.0**end for key, end in ends.items()}
         else:
-            found[name] = _measure(*_parts(records, name, labels), groups)
+            limits = None if name in UNBOUNDED else SHARE
+            found[name] = _measure(*_parts(records, name, labels), groups, limits)
         found[name]["higher_is_better"] = HIGHER_IS_BETTER[name]
     return found
 
@@ -163,7 +168,7 @@ def difference(
         return score(sums[..., :width]) - score(sums[..., width:])
 
     both = np.hstack([sums_a, sums_b])
-    bounds = sums_interval(gap, both)
+    bounds = sums_interval(gap, both, None if metric in UNBOUNDED else GAP)
     test: str | None
     p: float | None
     if len(both) < 3:

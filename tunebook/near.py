@@ -1,9 +1,13 @@
-"""Which rows ask the same: equal but for case and punctuation, or all but the same words.
+"""Which rows ask the same: one definition of "the same" and "near" for all of Tunebook.
 
-Candidates come from MinHash signatures over words (Broder 1997; datasketch), and each is verified: two
-texts of eight words or more are near-duplicates if at most two words would have to be changed, added or
-taken away. What all texts begin and end with, the frame of one prompt, does not count. Free paraphrases
-are not found.
+`tunebook fork` keeps together, and `tunebook check` reports across splits, the same pairs. Normalised, two
+texts are equal but for case, punctuation, spaces and Unicode form (NFKC). They are near if at most two words,
+or one in twelve of a longer text, would have to be changed, added or taken away, and the longer one has eight
+words or more. The frame that all texts share does not count, and rows of different labels are never near: two
+words make another label of a text ("reset my PIN", "change my address"). Free paraphrases are not found.
+
+Candidates share a band of MinHash signatures over single words (Broder 1997; datasketch), because two changes
+in eight words leave hardly a longer shingle whole; each is verified by word Levenshtein distance (rapidfuzz).
 """
 
 from __future__ import annotations
@@ -11,19 +15,33 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+import unicodedata
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
+if TYPE_CHECKING:
+    import numpy as np
+
 SHORTEST = 8  # words; below, two changed words make another text
-ALLOWED = 2
-HASHES, ROWS = 128, 4  # 32 bands of 4: texts that share 6 of 10 words meet in one with 99 %
-MANY = 20  # texts, from which on a frame that all of them share can be told
-CROWD = 50  # texts in one bucket, beyond which each is compared with its neighbours only
+ALLOWED, SHARE = 2, 12  # words that may differ: two, or one in twelve
+BANDS, ROWS = 32, 4  # texts that share 6 of 10 words meet in a band with 99 %, 1 of 5 with 5 %
+MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)  # a band as one number
+CROWD = 50  # texts with one band that a text is compared with, the first
+BLOCK = 5_000  # texts whose candidates are held at once
+FIRST, MANY = 1_000, 20  # texts whose frame is taken, and how many different ones make one
+WORD = re.compile(r"\w+")
+Frame = Callable[[list[str]], list[str]]
 
 
 def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def normalised(found: list[str], text: str) -> str:
+    """Return what texts that are the same share; `found` are the words of `text`, which may have none."""
+    return " ".join(found) or text
 
 
 def asked(row: dict[str, Any]) -> str:
@@ -31,88 +49,126 @@ def asked(row: dict[str, Any]) -> str:
     return "\n".join(turn["content"] for turn in row["messages"][:-1] if turn["role"] != "system")
 
 
+def repeated(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> int:
+    """Return how many of `rows` ask what one of `others` asks, normalised."""
+    texts, there = ([asked(row) for row in some] for some in (rows, others))
+    known = {normalised(words(text), text) for text in there}
+    return sum(normalised(words(text), text) in known for text in texts)
+
+
+def frame(texts: Iterable[list[str]]) -> Frame:
+    """Return what takes the frame off a text, as words: what the first thousand begin and end with, so that a
+    stream has one as well. A text that does not stand in it is left as it is."""
+    some = [list(found) for found in {tuple(found) for found in islice(texts, FIRST) if found}]
+    if len(some) < MANY:
+        return list
+    head = os.path.commonprefix(some)
+    tail = os.path.commonprefix([found[len(head) :][::-1] for found in some])[::-1]
+
+    def without(found: list[str]) -> list[str]:
+        start, end = len(head), len(found) - len(tail)
+        framed = start <= end and found[:start] == head and found[end:] == tail
+        return found[start:end] if framed else found
+
+    return without
+
+
+class Asked(NamedTuple):
+    """What a row asks: its words without the frame, its label ("" where there are none), and its group,
+    whose rows are meant to be alike and are not compared."""
+
+    words: list[str]
+    label: str
+    group: Hashable
+
+
+def changes(one: Asked, other: Asked) -> int | None:
+    """Return how many words differ between two near texts, None for texts that are not near."""
+    from rapidfuzz.distance import Levenshtein
+
+    longest = max(len(one.words), len(other.words))
+    labels = {one.label, other.label} - {""}
+    if one.group == other.group or len(labels) > 1 or longest < SHORTEST:
+        return None
+    most = max(ALLOWED, longest // SHARE)
+    distance = Levenshtein.distance(one.words, other.words, score_cutoff=most)
+    return distance if distance <= most else None
+
+
+class Index:
+    """Texts that others are compared with, by the bands of their signatures."""
+
+    def __init__(self, texts: Sequence[Asked]) -> None:
+        self.texts = texts
+        self.numbers, self.bands = _bands(texts)
+        self.order = self.bands.argsort(axis=1, kind="stable")
+
+    def near(self, texts: Sequence[Asked] | None = None) -> Iterator[tuple[int, int, int]]:
+        """Yield the number of one of `texts`, that of an indexed text near it, and how many words differ.
+
+        Without `texts`, the indexed ones are compared with those before them.
+        """
+        numbers, bands = (self.numbers, self.bands) if texts is None else _bands(texts)
+        mine = self.texts if texts is None else texts
+        for start in range(0, len(numbers), BLOCK):
+            for line, other in self._meeting(bands[:, start : start + BLOCK]):
+                one = start + line
+                if texts is None and other >= one:
+                    continue
+                count = changes(mine[numbers[one]], self.texts[self.numbers[other]])
+                if count is not None:
+                    yield numbers[one], self.numbers[other], count
+
+    def _meeting(self, bands: np.ndarray) -> Iterator[tuple[int, int]]:
+        """Yield each column of `bands` with each indexed one of which a band is equal, once."""
+        import numpy as np
+
+        found = []
+        for mine, there, order in zip(bands, self.bands, self.order, strict=True):
+            low, high = (np.searchsorted(there, mine, side, sorter=order) for side in ("left", "right"))
+            counts = np.minimum(high - low, CROWD)
+            one = np.repeat(np.arange(len(mine)), counts)
+            place = np.arange(len(one)) + np.repeat(low - counts.cumsum() + counts, counts)
+            found.append(one * len(order) + order[place])
+        for pair in np.unique(np.concatenate(found)).tolist():
+            yield divmod(pair, len(self.numbers))
+
+
+def _bands(texts: Sequence[Asked]) -> tuple[list[int], np.ndarray]:
+    """Return the numbers of the texts that are long enough, and a number for each band (BANDS, texts)."""
+    import numpy as np
+    from datasketch import MinHash
+
+    numbers = [number for number, text in enumerate(texts) if len(text.words) >= SHORTEST - ALLOWED]
+    tokens = ([word.encode() for word in set(texts[number].words)] for number in numbers)
+    bands, mix = np.empty((BANDS, len(numbers)), dtype="u8"), np.array(MIX, dtype="u8")
+    for column, made in enumerate(MinHash.generator(tokens, num_perm=BANDS * ROWS, hashfunc=crc32)):
+        bands[:, column] = made.hashvalues.reshape(BANDS, ROWS) @ mix
+    return numbers, bands
+
+
 def together(texts: Sequence[str], groups: Sequence[str], labels: Sequence[str]) -> list[str]:
     """Return for each text a group that all its duplicates and near-duplicates share.
 
     Args:
         groups: the groups that the texts are in already; a merged group is called like its first.
-        labels: the label of each text, "" where there are none. Two words can make another label of a
-            text ("reset my PIN", "change my address"); then it is no near-duplicate.
+        labels: the label of each text, "" where there are none.
     """
-    first = {group: index for index, group in reversed(list(enumerate(groups)))}
-    parent = [first[group] for group in groups]
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    def join(one: int, other: int) -> None:
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-
-    seen: dict[tuple[str, ...] | str, int] = {}
+    if not texts:
+        return []
     split = [[sys.intern(word) for word in words(text)] for text in texts]  # a word is kept once
-    for index, found in enumerate(split):
-        key = tuple(found) or texts[index]
-        if key in seen:
-            join(seen[key], index)
-        else:
-            seen[key] = index
-    split = _without_frame(split) if len(seen) >= MANY else split
-    distinct = [index for index in seen.values() if len(split[index]) >= SHORTEST - ALLOWED]
-    for one, other in _pairs([split[index] for index in distinct]):
-        one, other = distinct[one], distinct[other]
-        if labels[one] == labels[other] and root(one) != root(other) and near(split[one], split[other]):
-            join(one, other)
-    return [groups[root(index)] for index in range(len(groups))]
-
-
-def repeated(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> int:
-    """Return how many of `rows` ask what one of `others` asks, but for case and punctuation."""
-    asked_there = {tuple(words(asked(row))) for row in others}
-    return sum(tuple(words(asked(row))) in asked_there for row in rows)
-
-
-def near(one: list[str], other: list[str]) -> bool:
-    """Return whether two texts, as words, are near-duplicates."""
-    from rapidfuzz.distance import Levenshtein
-
-    if max(len(one), len(other)) < SHORTEST:
-        return one == other
-    return Levenshtein.distance(one, other, score_cutoff=ALLOWED) <= ALLOWED
-
-
-def _without_frame(texts: list[list[str]]) -> list[list[str]]:
-    """Return the texts without the words that all of them begin and end with."""
-    first = len(os.path.commonprefix(texts))
-    last = len(os.path.commonprefix([text[first:][::-1] for text in texts]))
-    return [text[first : len(text) - last] for text in texts]
-
-
-def _pairs(texts: list[list[str]]) -> Iterator[tuple[int, int]]:
-    """Yield candidates: the indexes of texts whose signatures are equal in a band."""
-    if len(texts) < 2:
-        return
-    import numpy
-    from datasketch import MinHash
-
-    tokens = ([word.encode() for word in set(text)] for text in texts)
-    signatures = numpy.stack(
-        [
-            found.hashvalues.astype("u4")
-            for found in MinHash.generator(tokens, num_perm=HASHES, hashfunc=crc32)
-        ]
-    )
-    for start in range(0, HASHES, ROWS):
-        band = numpy.ascontiguousarray(signatures[:, start : start + ROWS]).view(f"V{4 * ROWS}").ravel()
-        _, bucket, sizes = numpy.unique(band, return_inverse=True, return_counts=True)
-        shared = numpy.flatnonzero(sizes[bucket] > 1)
-        order = shared[numpy.argsort(bucket[shared], kind="stable")]
-        edges = numpy.flatnonzero(numpy.diff(bucket[order])) + 1
-        for members in numpy.split(order, edges):
-            for at, one in enumerate(members[:-1]):
-                far = len(members) if len(members) <= CROWD else at + 2
-                for other in members[at + 1 : far]:
-                    yield int(one), int(other)
+    group, same = dict[str, int](), dict[str, int]()
+    edges = [(group.setdefault(name, number), number) for number, name in enumerate(groups)]
+    for number, (found, text) in enumerate(zip(split, texts, strict=True)):
+        edges.append((same.setdefault(normalised(found, text), number), number))
+    distinct, without = list(same.values()), frame(split)
+    asks = [Asked(without(split[number]), labels[number], groups[number]) for number in distinct]
+    edges += [(distinct[one], distinct[other]) for one, other, _ in Index(asks).near()]
+    graph = coo_array((np.ones(len(edges)), np.array(edges).T), shape=(len(texts), len(texts)))
+    named = dict[int, str]()
+    parts = connected_components(graph, directed=False)[1].tolist()
+    return [named.setdefault(part, name) for part, name in zip(parts, groups, strict=True)]

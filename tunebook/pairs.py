@@ -18,7 +18,7 @@ from tunebook.dataset import read_rows
 from tunebook.prompt import Messages
 from tunebook.resolve import digest
 from tunebook.run import Run, read_json
-from tunebook.statistics import group_sums, mean, mean_interval, permutation_p
+from tunebook.statistics import SHARE, group_sums, mean, mean_interval, permutation_p
 
 SCORE = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
 
@@ -77,10 +77,10 @@ def tally(outcomes: list[str], groups: list[str]) -> dict[str, Any]:
     """Return wins, losses and ties of the tuned model; its win rate, a tie being half a win, with the
     95 % interval by group; and the p of a sign test that flips whole groups.
 
-    No interval where all outcomes are alike: it would have no width, which is not certainty.
+    No interval where all are ties: it would have no width, which is not certainty.
     """
     values = np.array([SCORE[outcome] for outcome in outcomes])
-    bounds = mean_interval(values, groups) if len(values) else None
+    bounds = mean_interval(values, groups, SHARE) if len(values) else None
     # Swapping the two models of a group is flipping its sign.
     sides = [
         group_sums(np.stack([side, np.ones(len(side))], axis=1), groups) for side in (values, 1 - values)
@@ -94,8 +94,8 @@ def tally(outcomes: list[str], groups: list[str]) -> dict[str, Any]:
         "losses": outcomes.count("baseline"),
         "ties": outcomes.count("tie"),
         "win_rate": float(values.mean()) if len(values) else None,
-        "low": max(0.0, bounds[0]) if bounds else None,
-        "high": min(1.0, bounds[1]) if bounds else None,
+        "low": bounds[0] if bounds else None,
+        "high": bounds[1] if bounds else None,
         "p": permutation_p(mean, *sides) if len(values) else None,
     }
 

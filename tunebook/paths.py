@@ -45,6 +45,9 @@ def child_environment() -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Clean folders are wanted; but to compile all that Axolotl imports takes a child ten seconds.
+        defaults["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")
     for name, value in defaults.items():
         environment.setdefault(name, value)
     return environment

@@ -15,6 +15,9 @@ from tunebook.recipes import load, names, table
 from tunebook.report import SHOWN, cell, number
 from tunebook.run import find, read_json, write_json
 
+# Most of a metrics.json; the report of the run shows them, no card or table does.
+UNREAD = ("details", "confusion")
+
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
@@ -50,7 +53,8 @@ def _copy(name: str) -> Path:
     path = load(measured["recipe"]).folder / "results" / f"{'-'.join(map(_slug, parts))}.json"
     path.parent.mkdir(exist_ok=True)
     kept = ("started", "commit", "lock", "versions", "command")
-    write_json(path, {**measured, "run": {key: manifest[key] for key in kept}})
+    numbers = {key: value for key, value in measured.items() if key not in UNREAD}
+    write_json(path, {**numbers, "run": {key: manifest[key] for key in kept}})
     return path
 
 

@@ -173,18 +173,21 @@ def compared(name: str, task: Task, base: list[Row], tuned: list[Row]) -> dict[s
     """
     import numpy as np  # scipy.stats, too, is slow to import, and a command line needs only the settings
 
-    from tunebook.statistics import interval, mean_interval
+    from tunebook.statistics import GAP, SHARE, interval, mean_interval
 
     a, b = (np.array([row["value"] for row in rows], dtype=float) for rows in (base, tuned))
     groups = [str(row["group"]) for row in base]
+    text = task.kind == "text"
+    shares = not text and max(a.max(), b.max()) <= 1  # a task of the harness may count bits per byte
 
     def drop(rows: Any) -> float:
-        if task.kind == "text":
+        if text:
             return float(b[rows].mean() / a[rows].mean() - 1)
         return float(a[rows].mean() - b[rows].mean())
 
-    bounds, of_base = interval(drop, groups), mean_interval(a, groups)
-    above = task.kind == "text" or (of_base is not None and of_base[0] > task.chance)
+    bounds = interval(drop, groups, GAP if shares else None)
+    of_base = mean_interval(a, groups, SHARE if shares else None)
+    above = text or (of_base is not None and of_base[0] > task.chance)
     high = bounds[1] if bounds else None
     return {
         "task": name,

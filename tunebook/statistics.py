@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
+from scipy.special import expit, logit
 
 RESAMPLES, PERMUTATIONS = 2000, 9999
 FEW_GROUPS = 40
 LEVEL, POWER = 0.05, 0.8
 CELLS = 4_000_000  # numbers held at once while resampling: 32 MB
 Bounds = tuple[float, float]
+SHARE, GAP = (0.0, 1.0), (-1.0, 1.0)  # between which a share, and the difference of two, must lie
 Statistic = Callable[[np.ndarray], float]
 # From sums (..., columns) to values (...).
 Score = Callable[[np.ndarray], np.ndarray]
@@ -54,7 +56,28 @@ def _error(without: np.ndarray) -> float:
     return float(np.sqrt((len(without) - 1) / len(without) * ((without - without.mean()) ** 2).sum()))
 
 
-def _bounds(full: float, without: np.ndarray, drawn: Callable[..., np.ndarray]) -> Bounds:
+def _within(full: float, reach: float, groups: int, limits: Bounds) -> Bounds:
+    """Return the interval of a score that cannot leave `limits`; Student's t would be `full` +- `reach`.
+
+    The t interval of the logit, whose error is that of the score by the delta method, as in SUDAAN and R's
+    survey::svyciprop(method="xlogit"). At a limit there is neither a logit nor a spread to go by: there it is
+    Clopper and Pearson's exact interval, as in Korn and Graubard 1998, "Confidence intervals for proportions
+    with small expected number of positive counts estimated from survey data", Survey Methodology 24, with
+    groups for the effective number of rows, which it cannot be less than.
+    """
+    least, width = limits[0], limits[1] - limits[0]
+    share = min(1.0, max(0.0, (full - least) / width))
+    if 0 < share < 1:
+        half = reach / width / (share * (1 - share))
+        low, high = expit(logit(share) - half), expit(logit(share) + half)
+    else:
+        low, high = stats.binomtest(round(share) * groups, groups).proportion_ci(1 - LEVEL)
+    return least + width * float(low), least + width * float(high)
+
+
+def _bounds(
+    full: float, without: np.ndarray, drawn: Callable[..., np.ndarray], limits: Bounds | None
+) -> Bounds:
     """Return the 95 % interval; `drawn(index, axis)` gives the value of each line of group numbers."""
     count, error = len(without), _error(without)
     reach = float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * error
@@ -74,22 +97,25 @@ def _bounds(full: float, without: np.ndarray, drawn: Callable[..., np.ndarray]) 
         # BCa has no answer where no resample reaches the whole.
         if np.isfinite([low, high]).all():
             return low, high
-    return full - reach, full + reach
+    return _within(full, reach, count, limits) if limits else (full - reach, full + reach)
 
 
-def sums_interval(score: Score, sums: np.ndarray) -> Bounds | None:
+def sums_interval(score: Score, sums: np.ndarray, limits: Bounds | None = None) -> Bounds | None:
     """Return the 95 % interval of `score` over resampled groups, from the sums of each group.
 
     BCa bootstrap (Efron 1987; scipy.stats.bootstrap) with 40 groups or more; with fewer, or where BCa has
     no answer, Student's t on the jackknife over groups. None below 3 groups.
+
+    Args:
+        limits: the least and greatest value that the score can have, SHARE or GAP; t then stays within.
     """
     if len(sums) < 3:
         return None
     full = float(score(sums.sum(axis=0)))
-    return _bounds(full, _left_out(score, sums), lambda index, axis=-1: score(_drawn(index, sums)))
+    return _bounds(full, _left_out(score, sums), lambda index, axis=-1: score(_drawn(index, sums)), limits)
 
 
-def interval(statistic: Statistic, groups: Sequence[str]) -> Bounds | None:
+def interval(statistic: Statistic, groups: Sequence[str], limits: Bounds | None = None) -> Bounds | None:
     """Return the same for a statistic that takes row numbers and has no sums; slower."""
     names = np.asarray(groups)
     members = [np.flatnonzero(names == name) for name in np.unique(names)]
@@ -103,12 +129,12 @@ def interval(statistic: Statistic, groups: Sequence[str]) -> Bounds | None:
         )
 
     without = np.array([statistic(np.concatenate(members[:i] + members[i + 1 :])) for i in range(count)])
-    return _bounds(statistic(np.arange(len(groups))), without, drawn)
+    return _bounds(statistic(np.arange(len(groups))), without, drawn, limits)
 
 
-def mean_interval(values: np.ndarray, groups: Sequence[str]) -> Bounds | None:
+def mean_interval(values: np.ndarray, groups: Sequence[str], limits: Bounds | None = None) -> Bounds | None:
     """Return the 95 % interval of the mean of `values` (one a row)."""
-    return sums_interval(mean, group_sums(np.stack([values, np.ones(len(values))], axis=1), groups))
+    return sums_interval(mean, group_sums(np.stack([values, np.ones(len(values))], axis=1), groups), limits)
 
 
 def permutation_p(score: Score, a: np.ndarray, b: np.ndarray) -> float | None:

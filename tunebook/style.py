@@ -86,10 +86,10 @@ def _mean(values: list[Row]) -> float:
 def _line(name: str, values: list[Row], reference: list[Row], margin: float | None) -> dict[str, Any]:
     import numpy as np  # as in tunebook/retention.py
 
-    from tunebook.statistics import mean_interval
+    from tunebook.statistics import GAP, mean_interval
 
     drops = np.array([b["value"] - a["value"] for a, b in zip(values, reference, strict=True)])
-    bounds = mean_interval(drops, [row["group"] for row in values])
+    bounds = mean_interval(drops, [row["group"] for row in values], GAP)
     high = bounds[1] if bounds else None
     return {
         "condition": name,

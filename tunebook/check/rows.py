@@ -7,8 +7,6 @@ million rows need no more memory than their keys.
 from __future__ import annotations
 
 import random
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,19 +16,13 @@ from typing import Any, Protocol
 from tunebook import near
 from tunebook.check.findings import Finding, Findings, of_problem
 from tunebook.dataset import Dataset, Row
-from tunebook.errors import InputError, MachineError, Problem
+from tunebook.errors import InputError, MachineError, Problem, TunebookError
 from tunebook.render import Located, cut_off, cut_rows, each_row
 from tunebook.sources import Split
 
 ORDER: tuple[Split, ...] = ("dev", "test", "train")
 SAMPLE = 20_000  # rows whose tokens are looked at, and whose near-duplicates inside train are
 SEED = 42
-WORD = re.compile(r"\w+")
-
-
-def words(text: str) -> list[str]:
-    """Return the words of `text` without case, punctuation and differences of Unicode form (NFKC)."""
-    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 @dataclass
@@ -44,11 +36,11 @@ class Seen:
 
     @cached_property
     def asked(self) -> str:
-        return "\n".join(turn["content"] for turn in self.row["messages"][:-1] if turn["role"] != "system")
+        return near.asked(self.row)
 
     @cached_property
     def words(self) -> list[str]:
-        return words(self.asked)
+        return near.words(self.asked)
 
     @property
     def answer(self) -> str:
@@ -81,6 +73,15 @@ class Sample:
 
     def finish(self) -> None:
         self.found.facts["token sample"] = {"rows": len(self.rows), "of": self.total}
+
+
+def frame_of(dataset: Dataset) -> near.Frame:
+    """Return the frame of what the rows of train's own source ask, none where they cannot be read."""
+    try:
+        rows = (located.value for located in each_row(dataset, "train"))
+        return near.frame(near.words(near.asked(row)) for row in rows if not isinstance(row, Problem))
+    except TunebookError:  # `survey` comes upon it, too, and says so
+        return list
 
 
 def survey(dataset: Dataset, watchers: list[Watcher], found: Findings) -> Counter[str]:

@@ -10,10 +10,11 @@ from statistics import median
 from typing import Any, Literal
 
 from tunebook import base_model
+from tunebook.axolotl_check import LATER
 from tunebook.check.findings import Finding, Findings
 from tunebook.check.machine import cached, reach_hub
 from tunebook.check.rows import Seen
-from tunebook.dataset import Dataset, write_rows
+from tunebook.dataset import Dataset
 from tunebook.errors import MachineError
 from tunebook.resolve import model_table
 
@@ -25,20 +26,14 @@ BARS = 8
 Place = Literal["here", "hub", "nowhere"]
 
 
-def job(
-    config: dict[str, Any], dataset: Dataset, sample: list[Seen], folder: Path, place: Place
-) -> dict[str, Any]:
-    """Return what the child is asked about the sampled rows: with the recipe's own tokenizer where it can
-    be had, else lengths by the trial model's, and nothing where that is missing too."""
-    if not sample:
-        return {}
-    rows = folder / "sample.jsonl"
-    write_rows(rows, [seen.row for seen in sample])
+def job(config: dict[str, Any], dataset: Dataset, place: Place) -> dict[str, Any]:
+    """Return what the child is asked about rows that it is told later: with the recipe's own tokenizer where
+    it can be had, else lengths by the trial model's, and nothing where that is missing too."""
     if place != "nowhere":
-        return {"rows": str(rows), "mask": MASKED, "labels": dataset.labels}
+        return {"rows": LATER, "mask": MASKED, "labels": dataset.labels}
     if not (base_model.folder() / "tunebook.json").is_file():
         return {}
-    return {"rows": str(rows), "rows_config": stand_in(config)}
+    return {"rows": LATER, "rows_config": stand_in(config)}
 
 
 def tokenizer_place(config: dict[str, Any]) -> Place:

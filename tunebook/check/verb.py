@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunebook import hardware
 from tunebook.check import access, labels, tokens
@@ -15,11 +16,11 @@ from tunebook.check.duplicates import Duplicates
 from tunebook.check.findings import Finding, Findings
 from tunebook.check.habits import LORA_WITHOUT_REGRET
 from tunebook.check.labels import Labels
-from tunebook.check.machine import ask_axolotl
-from tunebook.check.rows import Sample, Watcher, survey
+from tunebook.check.machine import Axolotl
+from tunebook.check.rows import Sample, Watcher, frame_of, survey
 from tunebook.check.secrets import Secrets
 from tunebook.console import Console
-from tunebook.dataset import Dataset
+from tunebook.dataset import Dataset, write_rows
 from tunebook.dataset import load as load_dataset
 from tunebook.errors import BAD_INPUT, GOOD, InputError, TunebookError
 from tunebook.paths import show
@@ -47,24 +48,17 @@ def run_check(name: str, options: Options, console: Console, as_json: bool = Fal
     resolved = _config(recipe, options, found, console)
     dataset = _dataset(recipe, found)
     sample = Sample(found)
-    rows = 0
-    if dataset:
-        with console.timed(None, "rows") as words:
-            watchers: list[Watcher] = [sample, Duplicates(found, sample)]
-            if dataset.labels:
-                watchers.append(Labels(found, dataset))
-            if dataset.look_for_secrets:
-                watchers.append(Secrets(found))
-            counts = survey(dataset, watchers, found)
-            rows = counts["train"]
-            said = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
-            words.append(f"datasets/{dataset.name}: {said if counts else 'not read'}")
-    if resolved and dataset:
-        with console.timed(None, "axolotl") as words:
-            words.append(_axolotl(resolved, dataset, sample, found, console))
-        _steps(resolved, rows, found)
-        with console.timed(None, "access") as words:
-            words.append(access.check_access(resolved, dataset, found))
+    with ExitStack() as stack:
+        asked = _ask(resolved, dataset) if resolved and dataset else None
+        if asked:
+            stack.enter_context(asked.child)
+        rows = _rows(dataset, sample, found, console) if dataset else 0
+        if resolved and dataset and asked:
+            with console.timed(None, "axolotl") as words:
+                words.append(_axolotl(resolved, dataset, asked, sample, found, console))
+            _steps(resolved, rows, found)
+            with console.timed(None, "access") as words:
+                words.append(access.check_access(resolved, dataset, found))
     found.show(console)
     code = BAD_INPUT if found.count("error") else GOOD
     if as_json:
@@ -97,18 +91,50 @@ def _say(error: InputError, kind: str, found: Findings) -> None:
         found.add(Finding("error", kind, line))
 
 
-def _axolotl(resolved: Resolved, dataset: Dataset, sample: Sample, found: Findings, console: Console) -> str:
-    """Ask the child about config and tokens in one go, and judge its answer."""
+class _Asked(NamedTuple):
+    """What the child is asked: as on which machine, and about rows by whose tokenizer."""
+
+    child: Axolotl
+    machine: hardware.Machine
+    place: tokens.Place
+    about_rows: bool
+
+
+def _ask(resolved: Resolved, dataset: Dataset) -> _Asked:
+    """Start the child that is asked about config and tokens in one go: it imports while rows are read."""
     machine = (resolved.overlay and resolved.overlay.machine) or H100
     machine = machine.model_copy(update={"gpus": resolved.world})
     place = tokens.tokenizer_place(resolved.config)
-    estimate = place == "nowhere"
+    job = tokens.job(resolved.config, dataset, place)
+    whole = {"config": resolved.config, "machine": machine.model_dump(), **job}
+    return _Asked(Axolotl(whole, offline=place != "hub"), machine, place, bool(job))
+
+
+def _rows(dataset: Dataset, sample: Sample, found: Findings, console: Console) -> int:
+    """Look at every row, and return how many good ones train has."""
+    with console.timed(None, "rows") as words:
+        near = Duplicates(found, sample, frame=frame_of(dataset), labelled=bool(dataset.labels))
+        watchers: list[Watcher] = [sample, near]
+        if dataset.labels:
+            watchers.append(Labels(found, dataset))
+        if dataset.look_for_secrets:
+            watchers.append(Secrets(found))
+        counts = survey(dataset, watchers, found)
+        said = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
+        words.append(f"datasets/{dataset.name}: {said if counts else 'not read'}")
+    return counts["train"]
+
+
+def _axolotl(
+    resolved: Resolved, dataset: Dataset, asked: _Asked, sample: Sample, found: Findings, console: Console
+) -> str:
+    """Judge the child's answer, once it knows the rows."""
+    machine, estimate = asked.machine, asked.place == "nowhere"
     with tempfile.TemporaryDirectory() as scratch:
-        job = tokens.job(resolved.config, dataset, sample.rows, Path(scratch), place)
+        file = Path(scratch) / "sample.jsonl"
+        write_rows(file, [seen.row for seen in sample.rows])
         try:
-            answer = ask_axolotl(
-                {"config": resolved.config, "machine": machine.model_dump(), **job}, offline=place != "hub"
-            )
+            answer = asked.child.answer(file if sample.rows else None)
         except TunebookError as error:
             found.skip("config and tokens by Axolotl", str(error))
             return "not checked"
@@ -118,7 +144,7 @@ def _axolotl(resolved: Resolved, dataset: Dataset, sample: Sample, found: Findin
         _show_effective(resolved, answer["effective"], found, console)
     if estimate:
         found.skip("mask, turn end, bos, system prompt by the recipe's own tokenizer", "offline")
-        if not job and sample.rows:
+        if sample.rows and not asked.about_rows:
             found.skip("lengths of rows", "offline, and the trial model is not converted yet")
     if answer["rows_failed"]:
         found.add(Finding("error", "tokens", f"the rows cannot be cut: {answer['rows_failed']}"))

@@ -1,0 +1,25 @@
+"""What child processes are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunebook.paths import child_environment
+
+
+def test_children_keep_bytecode_even_where_none_is_to_lie_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEBOOK_CACHE", str(tmp_path))
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    told = child_environment()
+    assert told["PYTHONPYCACHEPREFIX"] == str(tmp_path / "bytecode")
+    assert "PYTHONDONTWRITEBYTECODE" not in told
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "elsewhere")
+    assert child_environment()["PYTHONPYCACHEPREFIX"] == "elsewhere", "what a person says goes first"
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX")
+    assert "PYTHONPYCACHEPREFIX" not in child_environment(), "Python keeps it beside the source"

@@ -1,0 +1,57 @@
+"""What `tunebook results` publishes of a run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import make_run
+from tunebook import results
+from tunebook.compare import compare
+from tunebook.console import Console
+from tunebook.errors import GOOD, InputError
+from tunebook.paths import ROOT
+from tunebook.run import Run, read_json, write_json
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A finished run of a recipe in a folder of the test's own, which is all that is written to."""
+    root = tmp_path / "root"
+    for name in ("README.md", "docs/plan.md", "recipes/classify-lora/recipe.yaml"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    shutil.copy(ROOT / "recipes" / "classify-lora" / "README.md", root / "recipes" / "classify-lora")
+    monkeypatch.setattr(results, "ROOT", root)
+    monkeypatch.setattr(results, "shelf", lambda: "the table")
+    monkeypatch.setenv("TUNEBOOK_RECIPES", str(root / "recipes"))
+    made = make_run(tmp_path / "run")
+    settings, manifest = read_json(made / "settings.json"), read_json(made / "manifest.json")
+    write_json(made / "settings.json", settings | {"recipe": "classify-lora"})
+    write_json(made / "manifest.json", manifest | {"lock": "1a", "versions": {"torch": "2"}})
+    compare(made)
+    made.mark("report", "done", 1.0)
+    return made
+
+
+def test_numbers_are_published_and_what_nobody_reads_there_is_not(run: Run) -> None:
+    assert results.publish(str(run.folder), Console()) == GOOD
+    folder = results.ROOT / "recipes" / "classify-lora"
+    (file,) = (folder / "results").glob("*.json")
+    assert file.name == "trial-handmade-cpu-2-cores-seed42.json"
+    published, measured = read_json(file), read_json(run / "metrics.json")
+    assert measured["details"] and measured["confusion"]
+    assert measured.keys() - published.keys() == {"details", "confusion"}
+    assert all(published[key] == measured[key] for key in published.keys() & measured.keys())
+    assert published["run"]["command"] == "tunebook recipe handmade-lora"
+    value = measured["contenders"]["tuned"]["accuracy"]["value"]
+    assert f"| trial | 42 | `tuned` | {value * 100:.1f}" in (folder / "README.md").read_text()
+    assert results.last_published(folder) == f"trial: accuracy 25.0 % to {value * 100:.1f} %"
+
+
+def test_an_unfinished_run_is_not_published(run: Run) -> None:
+    run.mark("report", "failed")
+    with pytest.raises(InputError, match="nothing to publish"):
+        results.publish(str(run.folder), Console())
