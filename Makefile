@@ -8,7 +8,7 @@ export UV_CACHE_DIR ?= $(TUNEBOOK_CACHE)/uv
 export PIP_CACHE_DIR ?= $(TUNEBOOK_CACHE)/pip
 
 # A variable that no target knows would be ignored by make; here it is refused.
-KNOWN := NAME SET SEED SEEDS STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN ROWS OVER KEEP RUN RUNS TASK BASE DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE GPU COUNT PRICE STORE ON MAX_COST HOST DRY IMAGE CPU IN FROM FIELDS GROUP TIME JSON SHOW WEIGHTS AGAINST
+KNOWN := NAME SET SEED SEEDS STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN ROWS OVER KEEP RUN RUNS TASK BASE DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE GPU COUNT PRICE STORE ON MAX_COST HOST DRY IMAGE CPU IN FROM FIELDS GROUP TIME JSON SHOW WEIGHTS AGAINST SMOKE
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -16,23 +16,25 @@ $(error unknown variable $(UNKNOWN). Known: $(KNOWN))
 endif
 # NAME from the environment (WSL exports one) is somebody else's, and so are GROUP and the like.
 $(foreach v,NAME FROM TASK FIELDS GROUP TIME,$(if $(filter command line,$(origin $(v))),,$(eval $(v) :=)))
-ifneq ($(filter recipe check data sweep plan bench launch,$(MAKECMDGOALS)),)
+ifneq ($(filter recipe check data sweep plan bench verify launch,$(MAKECMDGOALS)),)
 $(if $(NAME),,$(error NAME is missing: make $(firstword $(MAKECMDGOALS)) NAME=chat-lora))
 endif
+$(if $(filter-out 0 1,$(SMOKE)),$(error SMOKE is 1, to begin with a smoke test, or 0 (got $(SMOKE))))
 
 quote = '$(subst ','\'',$(1))'
 option = $(if $($(2)),--$(1) $(call quote,$($(2))))
+SMOKE_OPTION = $(if $(filter 1,$(SMOKE)),--smoke) $(if $(filter 0,$(SMOKE)),--no-smoke)
 OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,gpus,GPUS) \
   $(call option,model,MODEL)
 RUN_OPTIONS = $(OPTIONS) $(call option,seed,SEED) $(call option,steps,STEPS) $(call option,tier,TIER) \
   $(call option,rows,ROWS)
 RECIPE_OPTIONS = $(RUN_OPTIONS) $(call option,eval,EVAL) $(call option,from-run,FROM_RUN) \
-  $(if $(filter 1,$(NEW)),--new) $(call option,store,STORE) $(call option,seeds,SEEDS)
+  $(if $(filter 1,$(NEW)),--new) $(call option,store,STORE) $(call option,seeds,SEEDS) $(SMOKE_OPTION)
 PLAN_OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,model,MODEL) \
   $(call option,gpu,GPU) $(call option,count,COUNT) $(call option,price,PRICE)
 LAUNCH_OPTIONS = $(PLAN_OPTIONS) $(call option,seed,SEED) $(call option,steps,STEPS) $(call option,eval,EVAL) \
   $(call option,store,STORE) $(call option,on,ON) $(call option,max-cost,MAX_COST) $(call option,image,IMAGE) \
-  $(call option,host,HOST) $(if $(filter 1,$(DRY)),--dry)
+  $(call option,host,HOST) $(if $(filter 1,$(DRY)),--dry) $(SMOKE_OPTION)
 TUNEBOOK = $(VENV)/bin/tunebook
 READY = setup
 
@@ -51,11 +53,11 @@ TUNEBOOK = mkdir -p runs && $(DOCKER_RUN) $(TAG) tunebook
 READY = image
 endif
 
-.PHONY: help setup recipe recipes sweep evaluate compare check plan bench data fork predict review results image shell launch fetch test lint lock
+.PHONY: help setup recipe recipes sweep evaluate compare check plan bench verify data fork predict review results image shell launch fetch test lint lock
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
 setup: $(VENV)/.tunebook-installed ## make .venv from requirements.lock (the other targets do it by themselves)
-recipe: $(READY) ## train and evaluate: NAME= [SET= SEED= SEEDS= STEPS= TIER= HARDWARE= GPUS= MODEL= EVAL= NEW=1 FROM_RUN= ROWS= STORE= IN=docker]
+recipe: $(READY) ## train and evaluate: NAME= [SET= SEED= SEEDS= STEPS= TIER= HARDWARE= GPUS= MODEL= EVAL= NEW=1 FROM_RUN= ROWS= STORE= SMOKE=1|0 IN=docker]
 	@$(TUNEBOOK) recipe $(call quote,$(NAME)) $(RECIPE_OPTIONS)
 sweep: setup ## run a recipe over values, best chosen on dev: NAME= OVER="learning_rate=1e-4,2e-4" [KEEP=1 ROWS="train=200,test=500" SET= STEPS=]
 	@$(TUNEBOOK) sweep $(call quote,$(NAME)) $(call option,over,OVER) $(RUN_OPTIONS) $(if $(filter 1,$(KEEP)),--keep)
@@ -73,7 +75,10 @@ plan: setup ## memory, hours and dollars of a real run, without a GPU: NAME= [GP
 bench: setup ## how fast a recipe trains here, in how much memory: NAME= [STEPS=12 WEIGHTS=random AGAINST=trl SET= TIER= HARDWARE= GPUS= MODEL=]
 	@$(TUNEBOOK) bench $(call quote,$(NAME)) $(OPTIONS) $(call option,steps,STEPS) $(call option,tier,TIER) \
 	  $(call option,weights,WEIGHTS) $(call option,against,AGAINST)
-launch: setup ## a real run on rented GPUs: NAME= ON=skypilot|slurm|kubernetes|ssh [GPU= COUNT= PRICE= MAX_COST= STORE= IMAGE= HOST= DRY=1]
+verify: setup ## a fresh run beside the published numbers: NAME= [TIER= SEED= HARDWARE= GPUS= STORE= SMOKE=1|0]
+	@$(TUNEBOOK) verify $(call quote,$(NAME)) $(call option,tier,TIER) $(call option,seed,SEED) \
+	  $(call option,hardware,HARDWARE) $(call option,gpus,GPUS) $(call option,store,STORE) $(SMOKE_OPTION)
+launch: setup ## a real run on rented GPUs: NAME= ON=skypilot|slurm|kubernetes|ssh [GPU= COUNT= PRICE= MAX_COST= STORE= IMAGE= HOST= SMOKE=0 DRY=1]
 	@$(TUNEBOOK) launch $(call quote,$(NAME)) $(LAUNCH_OPTIONS)
 fetch: setup ## bring a run's small results from its store: RUN=chat-lora/latest STORE=
 	@$(TUNEBOOK) fetch $(call quote,$(RUN)) $(call option,store,STORE)

@@ -2,9 +2,10 @@
 
 Started by `tunebook recipe`, not by hand; for several GPUs by torchrun, once a GPU. One process for
 training and evaluation pays the heavy import once. Axolotl runs in a process of its own: it keeps its
-plugins and process state in singletons, and its memory goes back to the system when that ends.
+plugins and process state in singletons, and its memory goes back to the system when that ends. --longest
+and --ask are the beginning and the end of the smoke test (tunebook/smoke.py).
 
-    .venv/bin/python scripts/run_training.py RUN [--tokenise] [--train] [--evaluate]
+    .venv/bin/python scripts/run_training.py RUN [--longest] [--tokenise] [--train] [--evaluate] [--ask]
 """
 
 from __future__ import annotations
@@ -74,9 +75,8 @@ def train(run: Path) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--tokenise", action="store_true")
-    parser.add_argument("--train", action="store_true")
-    parser.add_argument("--evaluate", action="store_true")
+    for flag in ("longest", "tokenise", "train", "evaluate", "ask"):
+        parser.add_argument(f"--{flag}", action="store_true")
     options = parser.parse_args(argv)
     die_with_parent()
 
@@ -84,6 +84,11 @@ def main(argv: list[str] | None = None) -> int:
     from tunebook.train import finish_training, usage
 
     run, here = Run(options.run.resolve()), ranks()
+    events = Path(os.environ["TUNEBOOK_EVENTS"]) if os.environ.get("TUNEBOOK_EVENTS") else None
+    if options.longest:
+        from tunebook.smoke import choose_rows
+
+        choose_rows(run)
     if options.tokenise:
         with run.stage("tokenise"):
             if axolotl("preprocess", run.folder):
@@ -97,11 +102,14 @@ def main(argv: list[str] | None = None) -> int:
     if options.evaluate:
         from tunebook.evaluate import Evaluation
 
-        events = os.environ.get("TUNEBOOK_EVENTS")
         with run.stage("evaluate") if here.first else contextlib.nullcontext(), here.together():
-            Evaluation(run, Path(events) if events else None, here).everything()
+            Evaluation(run, events, here).everything()
         if here.first:
             write_json(run / "eval" / "usage.json", usage())
+    if options.ask:
+        from tunebook.smoke import ask
+
+        ask(run, events, here)
     return 0
 
 

@@ -14,6 +14,7 @@ from tests.commands import tunebook
 from tunebook import base_model, bench
 from tunebook.plan import gpus, hours, memory, shapes
 from tunebook.plan.settings import Setting
+from tunebook.sampling import enough_rows
 
 BASE = "Qwen/Qwen3-8B"
 PACKED = Setting(2, 4096, True, rank=32, checkpointing=True, fused_loss=True)
@@ -54,9 +55,9 @@ def test_mfu_counts_the_models_arithmetic_once_and_hfu_what_is_done_again() -> N
 
 def test_rows_are_repeated_until_no_step_wants() -> None:
     rows: list[Any] = [{"id": "a", "messages": [{"content": "x" * 60}]}]
-    plain = bench._enough(rows, {"micro_batch_size": 2, "gradient_accumulation_steps": 3}, 4)
+    plain = enough_rows(rows, {"micro_batch_size": 2, "gradient_accumulation_steps": 3}, 4)
     assert len(plain) == 30 and len({row["id"] for row in plain}) == 30
-    packed = bench._enough(rows, {"micro_batch_size": 2, "sample_packing": True, "sequence_len": 100}, 4)
+    packed = enough_rows(rows, {"micro_batch_size": 2, "sample_packing": True, "sequence_len": 100}, 4)
     assert len(packed) == 2 * 5 * 100 / 10
 
 

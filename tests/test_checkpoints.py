@@ -108,6 +108,22 @@ def test_a_whole_checkpoint_in_shards_has_no_fault(tmp_path: Path) -> None:
     assert fault(checkpoint) is None
 
 
+@pytest.mark.parametrize("name", ["optimizer.bin", "optimizer_0/__0_0.distcp", "global_step20/states.pt"])
+def test_states_that_several_processes_saved_are_whole(name: str, tmp_path: Path) -> None:
+    """FSDP in one file and in shards, and DeepSpeed."""
+    checkpoint = save(tmp_path, 20)
+    (checkpoint / name).parent.mkdir(exist_ok=True)
+    (checkpoint / "optimizer.pt").rename(checkpoint / name)
+    assert fault(checkpoint) is None
+
+
+def test_a_cut_optimizer_of_several_processes_is_named(tmp_path: Path) -> None:
+    checkpoint = save(tmp_path, 20)
+    (checkpoint / "optimizer.pt").rename(checkpoint / "optimizer.bin")
+    cut(checkpoint / "optimizer.bin")
+    assert fault(checkpoint) == "optimizer.bin is not whole"
+
+
 @damaged
 def test_damage_is_named(word: str, damage: Damage, tmp_path: Path) -> None:
     checkpoint = save(tmp_path, 20)

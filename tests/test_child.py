@@ -103,10 +103,15 @@ def test_the_hours_that_are_allowed_end_a_training(tmp_path: Path, monkeypatch: 
     assert caught.value.code == 4, "a scheduler that starts exit code 75 again must not start this"
 
 
-def test_a_silent_child_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_child_is_stopped_and_leaves_its_stacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TUNEBOOK_QUIET", "1.5")
-    with pytest.raises(ChildError, match="no progress and no output for 2 s"):
-        start(tmp_path, "import time\ntime.sleep(60)", keeper=kept(tmp_path))
+    code = "import time\ndef wait_for_nothing():\n    time.sleep(60)\nwait_for_nothing()\n"
+    with pytest.raises(ChildError, match="no progress and no output for 2 s.*at the end of the log"):
+        start(tmp_path, code, keeper=kept(tmp_path))
+    log = (tmp_path / "log.txt").read_text()
+    assert log.index("stacks of process") < log.index("line 3 in wait_for_nothing")
 
 
 def test_output_is_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,6 +212,11 @@ def test_make_refuses_a_variable_it_does_not_know(word: str) -> None:
     assert "STEPS" in result.stderr, "says which there are"
 
 
+def test_make_refuses_a_smoke_that_is_neither_1_nor_0() -> None:
+    result = make("-n", "recipe", f"NAME={NAME}", "SMOKE=yes")
+    assert result.returncode != 0 and "SMOKE is 1" in result.stderr
+
+
 def test_make_refuses_a_missing_name() -> None:
     result = make("-n", "recipe")
     assert result.returncode != 0
@@ -280,11 +285,14 @@ def test_make_hands_on_a_name_without_running_it() -> None:
     ("words", "passed"),
     [
         (("check", "JSON=1"), ["--json"]),
+        (("recipe", "SMOKE=0"), ["--no-smoke"]),
+        (("verify", "SEED=3", "SMOKE=1"), ["--seed", "3", "--smoke"]),
         (("data", "SHOW=20", "TIER=trial"), ["--show", "20", "--tier", "trial"]),
     ],
 )
 def test_make_passes_the_options_of_a_verb(words: tuple[str, ...], passed: list[str]) -> None:
     result = make("-n", words[0], f"NAME={NAME}", *words[1:])
     assert result.returncode == 0, result.stderr
-    line = next(line for line in result.stdout.splitlines() if f"/tunebook {words[0]} " in line)
+    lines = result.stdout.replace("\\\n", " ").splitlines()
+    line = next(line for line in lines if f"/tunebook {words[0]} " in line)
     assert line.replace("'", "").split()[3:] == passed

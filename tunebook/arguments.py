@@ -16,4 +16,10 @@ Gpus = Annotated[int | None, typer.Option(min=1, help="how many GPUs to use; def
 Rows = Annotated[str, typer.Option(help="at most so many rows, in whole groups: 200, or train=200,test=500")]
 Evaluation = Annotated[Literal["quick", "default", "full"], typer.Option("--eval", help="quick: dev only")]
 Store = Annotated[str | None, typer.Option(help="where runs are kept: s3://, gs://, az:// or a folder")]
+Smoke = Annotated[
+    bool | None,
+    typer.Option(
+        "--smoke/--no-smoke", help="five steps, a save and a reload first; default: on the real tier"
+    ),
+]
 Model = Annotated[str | None, typer.Option(help="another base: a row of tunebook/models.yaml or a folder")]

@@ -23,8 +23,8 @@ import yaml
 from tunebook import hardware, head, random_base
 from tunebook.child import ChildError, follow
 from tunebook.console import Console
-from tunebook.dataset import Row, write_rows
 from tunebook.dataset import load as load_dataset
+from tunebook.dataset import write_rows
 from tunebook.errors import GOOD, TunebookError
 from tunebook.paths import ROOT, runs_folder, show
 from tunebook.plan import gpus, hours, memory, shapes
@@ -34,11 +34,11 @@ from tunebook.recipes import load
 from tunebook.render import render_all
 from tunebook.resolve import Options, Resolved, resolve
 from tunebook.run import Run, read_json, write_json
+from tunebook.sampling import enough_rows
 
 RESULTS = ROOT / "benchmarks" / "results" / "bench"
 MEASURE_PLUGIN = "tunebook.plugins.Measure"
 WARM_UP = 2  # steps that are not counted: kernels are compiled, the allocator finds its sizes
-CHARACTERS_A_TOKEN = 6  # more than any tokenizer of the shelf needs for English, so that rows never run out
 DROPPED = """evals_per_epoch saves_per_epoch eval_steps save_steps test_datasets early_stopping_patience
 load_best_model_at_end metric_for_best_model auto_resume_from_checkpoints""".split()
 SHOWN = """adapter lora_r load_in_4bit sequence_len sample_packing micro_batch_size
@@ -82,7 +82,7 @@ def run_bench(
     run = Run(runs_folder() / "bench" / name)
     shutil.rmtree(run.folder, ignore_errors=True)
     with run.locked():
-        rows = _enough(render_all(dataset)["train"], config, steps * resolved.world)
+        rows = enough_rows(render_all(dataset)["train"], config, steps * resolved.world)
         write_rows(run / "data" / "train.jsonl", rows)
         (run / "config.yaml").write_text(yaml.safe_dump(place_paths(config, run), sort_keys=False))
         write_json(run / "settings.json", {"world": resolved.world, "base_model": config["base_model"]})
@@ -122,18 +122,6 @@ def _short(config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in DROPPED}
     plugins = [name for name in config.get("plugins", []) if "best_checkpoint" not in name]
     return kept | {"save_strategy": "no", "val_set_size": 0, "plugins": [*plugins, MEASURE_PLUGIN]}
-
-
-def _enough(rows: list[Row], config: dict[str, Any], steps: int) -> list[Row]:
-    """Return `rows`, repeated so that `steps` steps of one process, and one more, do not use them up."""
-    batch = config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1) * (steps + 1)
-    have: float = len(rows)
-    if config.get("sample_packing"):
-        batch *= config.get("sequence_len", 512)
-        texts = sum(len(message["content"]) for row in rows for message in row["messages"])
-        have = texts / CHARACTERS_A_TOKEN
-    times = max(1, int(-(-batch // max(1, have))))
-    return [{**row, "id": f"{row['id']}-{n}"} for n in range(times) for row in rows]
 
 
 def _measured(

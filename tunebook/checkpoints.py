@@ -10,7 +10,9 @@ from pathlib import Path
 ENCODER = "prompt_encoder.safetensors"  # tunebook/adapters/plugin.py
 UNPLANNED = "unplanned"  # a file in a checkpoint that was saved because the training was stopped there
 ASIDE = "replaced"  # a folder for such checkpoints while the next one is written
-NEEDED = ("trainer_state.json", "training_args.bin", "optimizer.pt", "scheduler.pt")
+NEEDED = ("trainer_state.json", "training_args.bin", "scheduler.pt")
+# The optimizer's states: of one process or DDP, of FSDP in one file or in shards, of DeepSpeed.
+OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*/*", "global_step*/*")
 
 
 def fault(checkpoint: Path) -> str | None:
@@ -18,6 +20,8 @@ def fault(checkpoint: Path) -> str | None:
     for name in NEEDED:
         if not (checkpoint / name).is_file():
             return f"{name} is missing"
+    if not any([*checkpoint.glob(pattern)] for pattern in OPTIMIZER):
+        return "optimizer.pt is missing"
     if not [*checkpoint.glob("rng_state*.pth")]:
         return "rng_state.pth is missing"
     try:
@@ -42,7 +46,7 @@ def fault(checkpoint: Path) -> str | None:
     for path in weights:
         if not _whole_safetensors(path):
             return f"{path.name} is not whole"
-    for path in [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]:
+    for path in [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth"), *checkpoint.glob("optimizer.bin")]:
         if not _whole_zip(path):
             return f"{path.name} is not whole"
     return None

@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tunebook.console import Console
 from tunebook.errors import MachineError, StoppedError
 from tunebook.keeper import Keeper
 from tunebook.paths import ROOT, child_environment
+from tunebook.stacks import dump_stacks
 
 PR_SET_PDEATHSIG = 1
 PORT = 29512  # where the nodes of one job meet
@@ -32,6 +34,13 @@ def die_with_parent() -> None:
     would write beside the next try. Each fork has to ask for itself."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _begin() -> None:
+    """Run in a child before its program: die with the parent, and write no core file where it is aborted,
+    which would be as large as its memory."""
+    die_with_parent()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def describe(code: int) -> str:
@@ -57,6 +66,7 @@ def follow(
     the Hub's client from asking the network. `keeper` is told of checkpoints and knows the limits.
 
     After SIGTERM a training that is under way saves a checkpoint and stops; anything else is stopped at once.
+    A child that is silent for longer than the keeper allows leaves its Python stacks in `log`.
 
     Raises:
         ChildError: it failed, or was silent for too long.
@@ -90,7 +100,7 @@ def follow(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
+            preexec_fn=_begin,
             start_new_session=True,  # a signal to the whole group is the parent's to pass on
         )
     with _Watch(child, stop, log, keeper) as watch, console.progress() as bars, events.open() as file:
@@ -111,7 +121,10 @@ def follow(
             raise MachineError(keeper.limit_message())
         raise StoppedError("Stopped. The same command goes on from what was saved last.")
     if watch.hung:
-        raise ChildError(f"no progress and no output for {watch.quiet:.0f} s, so it was stopped")
+        raise ChildError(
+            f"no progress and no output for {watch.quiet:.0f} s, so it was stopped; the Python stacks of its "
+            "processes are at the end of the log"
+        )
     if child.returncode:
         raise ChildError(_last_error(log, start) or f"it {describe(child.returncode)}")
 
@@ -156,6 +169,7 @@ class _Watch:
             self.child.kill()  # files are replaced in one move, so nothing breaks
         if self.quiet and now > self.heard + self.quiet:
             self.hung = True
+            dump_stacks(self.child.pid, self.log)
             self.child.kill()
 
     def ask(self, *_: Any) -> None:

@@ -10,7 +10,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from tunebook.arguments import Evaluation, Gpus, Hardware, Model, Name, Rows, Seed, Set, Steps, Store, Tier
+from tunebook.arguments import (
+    Evaluation,
+    Gpus,
+    Hardware,
+    Model,
+    Name,
+    Rows,
+    Seed,
+    Set,
+    Smoke,
+    Steps,
+    Store,
+    Tier,
+)
 from tunebook.errors import BAD_INPUT, INTERRUPTED, UNEXPECTED, TunebookError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -32,6 +45,7 @@ def recipe(
     from_run: Annotated[str | None, typer.Option(help="a run whose adapter to go on from")] = None,
     rows: Rows = "",
     store: Store = None,
+    smoke: Smoke = None,
 ) -> None:
     """Check, prepare, train, evaluate and report one recipe; goes on where it was stopped."""
     from tunebook.console import Console
@@ -39,7 +53,7 @@ def recipe(
     from tunebook.resolve import Options
 
     options = Options(
-        tier, hardware, gpus, model, set_, seed, steps, eval_, new, from_run, rows=rows, store=store
+        tier, hardware, gpus, model, set_, seed, steps, eval_, new, from_run, rows, store, smoke
     )
     raise typer.Exit(run_recipe(name, options, Console(), seeds))
 
@@ -116,6 +130,25 @@ def bench(
 
 
 @app.command()
+def verify(
+    name: Name,
+    seed: Seed = None,
+    tier: Tier = None,
+    hardware: Hardware = None,
+    gpus: Gpus = None,
+    store: Store = None,
+    smoke: Smoke = None,
+) -> None:
+    """Run a recipe afresh and compare its metrics with the published ones; exit 3 where they differ."""
+    from tunebook.console import Console
+    from tunebook.resolve import Options
+    from tunebook.verify import verify as run_verify
+
+    options = Options(tier, hardware, gpus, seed=seed, new=True, store=store, smoke=smoke)
+    raise typer.Exit(run_verify(name, options, Console()))
+
+
+@app.command()
 def launch(
     name: Name,
     on: Annotated[Literal["skypilot", "slurm", "kubernetes", "ssh"], typer.Option(help="where to run it")],
@@ -135,6 +168,7 @@ def launch(
     image: Annotated[str | None, typer.Option(help="kubernetes: the image as pushed")] = None,
     host: Annotated[str | None, typer.Option(help="ssh: user@address")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="print everything, start nothing")] = False,
+    smoke: Smoke = None,
 ) -> None:
     """Start a recipe's real run on rented GPUs, with a price first and a limit to it."""
     from tunebook.console import Console
@@ -142,7 +176,7 @@ def launch(
     from tunebook.launch import launch as start
     from tunebook.resolve import Options
 
-    options = Options("real", hardware, None, model, set_, seed, steps, eval_, store=store)
+    options = Options("real", hardware, None, model, set_, seed, steps, eval_, store=store, smoke=smoke)
     order = Order(on, gpu, count, price, max_cost, image, host, dry)
     raise typer.Exit(start(name, options, order, Console()))
 

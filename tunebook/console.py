@@ -72,9 +72,9 @@ class Console:
     @contextmanager
     def progress(self) -> Iterator[Bars]:
         columns = (TextColumn("          {task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(
-            *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.rich, transient=True
-        ) as bar:
+        times, hidden = (TimeElapsedColumn(), TimeRemainingColumn()), not self.rich.is_terminal
+        # Where there is no terminal, rich would leave an empty line in place of the bar.
+        with Progress(*columns, *times, console=self.rich, transient=True, disable=hidden) as bar:
             yield Bars(bar, self.rich)
 
     def table(self, rows: list[dict[str, str]], title: str | None = None) -> None:

@@ -81,6 +81,12 @@ def facts() -> dict[str, Any]:
     }
 
 
+def kind(machine: dict[str, Any]) -> str:
+    """Return the machine that `facts` describe as people name it: "2 x NVIDIA H200", or "CPU"."""
+    cards = machine["gpus"]
+    return f"{len(cards)} x {cards[0]['name']}" if cards else "CPU"
+
+
 class Machine(BaseModel):
     """What an overlay is for: `gib` is the memory of one card, `gpus` what `make check` pretends."""
 

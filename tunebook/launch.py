@@ -234,6 +234,8 @@ def _words(name: str, options: Options, plan: Plan, store: str | None) -> list[s
     for flag, value in given.items():
         if value not in (None, ""):
             words += [flag, str(value)]
+    if options.smoke is not None:
+        words.append("--smoke" if options.smoke else "--no-smoke")
     return words
 
 

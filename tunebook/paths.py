@@ -43,6 +43,7 @@ def child_environment() -> dict[str, str]:
         "WANDB_MODE": "disabled",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONFAULTHANDLER": "1",  # a crash or a hang leaves Python stacks in the log (tunebook/stacks.py)
     }
     environment = dict(os.environ)
     if environment.pop("PYTHONDONTWRITEBYTECODE", None):

@@ -1,4 +1,4 @@
-"""`tunebook recipe`: resolve, check, data, train, evaluate, compare, report."""
+"""`tunebook recipe`: resolve, check, data, smoke test, train, evaluate, compare, report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from tunebook import base_model, check, hardware, head, manifest, merged, suite
+from tunebook import base_model, check, hardware, head, manifest, merged, smoke, suite
+from tunebook.collectives import check_collectives
 from tunebook.console import Console
 from tunebook.dataset import Dataset, Row, write_rows
 from tunebook.dataset import load as load_dataset
@@ -128,6 +129,11 @@ def execute(name: str, options: Options, console: Console) -> Run:
                 for split in SPLITS:
                     write_rows(run / "data" / f"{split}.jsonl", rows[split])
                 words.append(", ".join(f"{len(rows[split])} {split}" for split in SPLITS) + " rows")
+        if not run.done("train"):
+            if resolved.world > 1:
+                check_collectives(run, resolved.world, console, keeper)
+            if smoke.wanted(run, resolved, options.smoke):
+                smoke.smoke(run, resolved, console, keeper)
         finish(run, console, keeper)
     return run
 

@@ -47,6 +47,7 @@ class Options:
     from_run: str | None = None
     rows: str = ""
     store: str | None = None
+    smoke: bool | None = None
 
 
 @dataclass(frozen=True)

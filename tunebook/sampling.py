@@ -1,4 +1,4 @@
-"""Draw some of a dataset's rows without cutting its groups apart."""
+"""Draw some of a dataset's rows without cutting its groups apart, or repeat them until there are enough."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 MIN_FOLDS = 30
 NEARLY_ALONE = 0.8  # groups a row
+CHARACTERS_A_TOKEN = 6  # more than any tokenizer of the shelf needs for English, so that rows never run out
 
 
 def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: bool) -> list[dict[str, Any]]:
@@ -48,3 +49,15 @@ def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: b
         chosen |= names
         held += size
     return [row for row in rows if row["group"] in chosen]
+
+
+def enough_rows(rows: list[dict[str, Any]], config: dict[str, Any], steps: int) -> list[dict[str, Any]]:
+    """Return `rows`, repeated so that `steps` steps of one process, and one more, do not use them up."""
+    batch = config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1) * (steps + 1)
+    have: float = len(rows)
+    if config.get("sample_packing"):
+        batch *= config.get("sequence_len", 512)
+        texts = sum(len(message["content"]) for row in rows for message in row["messages"])
+        have = texts / CHARACTERS_A_TOKEN
+    times = max(1, int(-(-batch // max(1, have))))
+    return [{**row, "id": f"{row['id']}-{n}"} for n in range(times) for row in rows]

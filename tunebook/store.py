@@ -30,6 +30,7 @@ IN_ONE_PIECE = 8_000_000  # bytes; a smaller file is read once, because it may g
 LEFT_OUT = (
     *(".lock", "holder.json", "store.json", ".merged.lock", "merged"),
     *("train/stop", "train/prepared", "train/broken", f"train/{ASIDE}"),
+    "smoke",  # tunebook/smoke.py
 )
 OF_TRAIN = ("history.json", "changed.json")
 

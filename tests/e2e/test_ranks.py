@@ -18,6 +18,7 @@ import pytest
 from tests import tiny
 from tests.commands import TRAIN_ONLY
 from tunebook import recipes, suite
+from tunebook.checkpoints import set_broken_aside
 from tunebook.console import Console
 from tunebook.dataset import load, read_rows, write_rows
 from tunebook.paths import ROOT, child_environment
@@ -140,6 +141,11 @@ def test_fsdp2_shards_and_ddp_does_not(name: str, share: float, trained: dict[st
     for rank in (0, 1):
         found = read_json(trained[name] / "train" / f"shards-{rank}.json")
         assert found == {"world": 2, "share": pytest.approx(share, abs=0.02)}
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+def test_training_can_go_on_from_what_two_processes_saved(name: str, trained: dict[str, Run]) -> None:
+    assert set_broken_aside(trained[name] / "train") == ([], 4)
 
 
 def test_rows_are_tokenised_once_before_the_launch(trained: dict[str, Run]) -> None:
