@@ -44,6 +44,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.mark.long
 def test_two_processes_train_save_reload_and_answer(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
