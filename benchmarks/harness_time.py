@@ -1,0 +1,222 @@
+"""How long Tunebook's evaluation takes beside lm-evaluation-harness's own command, run for each contender.
+
+    .venv/bin/python benchmarks/harness_time.py runs/classify-lora/latest --rows 40
+
+RUN is a finished run of a classification recipe. Both sides ask the same contenders (the base asked plainly,
+its best prompt, the tuned model) for the same test rows of RUN with the same prompts, cap, weights and type.
+Tunebook loads each model once, computes what prompts share once, ranks all labels in one pass and batches by
+length; its cache of base results is empty. `lm_eval run` starts anew for each contender, with tasks as local
+YAML. It is spared the index of its own thousands of tasks, which takes seconds, and it goes second, when
+imports are warm. Processor seconds say more than the clock where other work shares the machine. Writes
+benchmarks/results/harness_time.json; exit 1 above the bar of half its time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunebook import hardware
+from tunebook.contenders import ENDPOINT, PLAIN, Way, base_ways
+from tunebook.dataset import Row, read_rows, write_rows
+from tunebook.evaluate import Evaluation
+from tunebook.jobs import Job
+from tunebook.paths import ROOT, child_environment
+from tunebook.run import Run, find, read_json, write_json
+
+TARGET = ROOT / "benchmarks" / "results" / "harness_time.json"
+BAR = 0.5
+BATCH = 16  # texts at once; the command's own default is 1
+PACKAGES = ("torch", "transformers", "peft", "lm_eval")
+SELF = [sys.executable, str(Path(__file__).resolve())]
+
+
+def contenders(evaluation: Evaluation) -> dict[str, Way]:
+    """Return the contenders of a run that are models, and how each is asked."""
+    ways = {way.name: way for way in base_ways(evaluation.dataset)}
+    names = read_json(evaluation.run / "eval" / "choice.json")["contenders"]
+    return {name: ways.get(name, PLAIN) for name in names if name not in ("svm", ENDPOINT)}
+
+
+def copy(run: Run, rows: int | None, folder: Path) -> Run:
+    """Return a run in `folder` that is trained and not evaluated, with `rows` of the test rows."""
+    for name in ("config.yaml", "settings.json", "data/train.jsonl", "data/dev.jsonl", "eval/choice.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((run / name).read_bytes())
+    write_rows(folder / "data" / "test.jsonl", read_rows(run / "data" / "test.jsonl")[:rows])
+    (folder / "model").symlink_to((run / "model").resolve())
+    return Run(folder)
+
+
+def write_task(job: Job, evaluation: Evaluation, folder: Path) -> None:
+    """Write `job` as a task of lm-evaluation-harness: NAME.yaml, and NAME.jsonl with its prompts as text."""
+    text = evaluation.models.tokenizer.decode
+    golds = [row["gold"]["answer"] for row in evaluation.rows["test"]]
+    numbers = {label: number for number, label in enumerate(evaluation.dataset.labels)}
+    rows = [
+        {"context": text(ids), "answer": gold, "number": numbers[gold]}
+        for ids, gold in zip(job.contexts, golds, strict=True)
+    ]
+    file = (folder / f"{job.contender}.jsonl").resolve()
+    write_rows(file, rows)
+    task: dict[str, Any] = {
+        "task": job.contender,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(file)}},
+        "test_split": "test",
+        "doc_to_text": "{{context}}",
+        "target_delimiter": "",
+    }
+    if job.kind == "rank":
+        choices = [text(ids) for ids in job.choices]
+        task |= {"output_type": "multiple_choice", "doc_to_choice": choices, "doc_to_target": "number"}
+    else:
+        stop = {"until": [evaluation.models.tokenizer.eos_token], "max_gen_toks": job.max_new}
+        task |= {"output_type": "generate_until", "doc_to_target": "{{answer}}"}
+        task["generation_kwargs"] = {**stop, "do_sample": False}
+    (folder / f"{job.contender}.yaml").write_text(yaml.safe_dump(task))
+
+
+def model_arguments(name: str, evaluation: Evaluation) -> str:
+    """Return what `--model_args` says of a contender's model: the weights, type and attention of the run."""
+    models, config = evaluation.models, evaluation.models.config
+    folder = str((evaluation.run / "model").resolve())
+    said = {"pretrained": config["base_model"], "tokenizer": folder, "dtype": str(models.dtype)[6:]}
+    said["attn_implementation"] = models.attention
+    if name != "base" and not config.get("adapter"):
+        said["pretrained"] = folder
+    elif name != "base":
+        said["peft"] = folder
+        if models.quantised:
+            said["load_in_4bit" if config.get("load_in_4bit") else "load_in_8bit"] = True
+    return ",".join(f"{key}={value}" for key, value in said.items())
+
+
+def timed(arguments: list[str], cache: Path) -> dict[str, float]:
+    """Run this script again with `arguments`, in a process of its own, and return what it took."""
+    told = {"TUNEBOOK_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "HF_HOME": str(cache / "huggingface")}
+    before, start = os.times(), time.monotonic()
+    subprocess.run(
+        [*SELF, *arguments],
+        check=True,
+        cwd=ROOT,
+        env=child_environment() | {"PYTHONPATH": str(ROOT)} | told,
+        stdout=subprocess.DEVNULL,
+    )
+    seconds, after = time.monotonic() - start, os.times()
+    processor = sum(after[2:4]) - sum(before[2:4])  # user and system time of children
+    return {"seconds": round(seconds, 1), "processor_seconds": round(processor, 1)}
+
+
+def ours(folder: Path) -> None:
+    """Evaluate as the evaluation stage does; runs in the child."""
+    evaluation = Evaluation(Run(folder), None)
+    for name, way in contenders(evaluation).items():
+        evaluation.contender(name, "test", way, "tuned" if name == "tuned" else "base")
+
+
+def theirs(arguments: list[str]) -> None:
+    """Run the harness's command without the index of its own tasks; runs in the child."""
+    from lm_eval.__main__ import cli_evaluate
+    from lm_eval.tasks import TaskManager
+
+    start = functools.partialmethod(TaskManager.__init__, include_defaults=False)
+    TaskManager.__init__ = start  # type: ignore[assignment, method-assign]
+    sys.argv = ["lm_eval", "run", *arguments]
+    cli_evaluate()
+
+
+def equal_answers(name: str, evaluation: Evaluation, folder: Path) -> float:
+    """Return the share of rows to which both sides gave the same answer."""
+    mine = read_rows(evaluation.run / "eval" / "answers" / f"{name}.test.jsonl")
+    (file,) = folder.rglob(f"samples_{name}_*.jsonl")
+    samples = sorted(map(json.loads, file.read_text().splitlines()), key=lambda sample: sample["doc_id"])
+    return sum(
+        record["answer"] == _answer(sample, evaluation.dataset.labels)
+        for record, sample in zip(mine, samples, strict=True)
+    ) / len(mine)
+
+
+def _answer(sample: Row, labels: list[str]) -> str:
+    found = sample["filtered_resps"]
+    if isinstance(found[0], str):
+        return found[0].strip()
+    scores = [float(score) for score, _ in found]
+    return labels[scores.index(max(scores))]
+
+
+def measure(run: Run, rows: int | None) -> dict[str, Any]:
+    """Evaluate `run` by both sides and return what it took."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        evaluation = Evaluation(copy(run, rows, folder / "run"), None)
+        ways = contenders(evaluation)
+        for place in ("tasks", "answers"):
+            (folder / place).mkdir()
+        for name, way in ways.items():
+            job = evaluation.maker.answer(name, "test", evaluation.rows["test"], way)
+            write_task(job, evaluation, folder / "tasks")
+        mine = timed(["--ours", str(folder / "run")], folder / "cache")
+        print("tunebook", mine)
+        each = {}
+        for name in ways:
+            model = model_arguments("tuned" if name == "tuned" else "base", evaluation)
+            arguments = ["--model", "hf", "--model_args", model, "--tasks", name, "--log_samples"]
+            arguments += ["--include_path", str(folder / "tasks"), "--output_path", str(folder / "answers")]
+            arguments += ["--batch_size", str(BATCH), "--device", evaluation.models.device]
+            each[name] = timed(["--theirs", *arguments], folder / "cache")
+            print("lm_eval", name, each[name])
+        settings = read_json(run / "settings.json")
+        total = {key: round(sum(took[key] for took in each.values()), 1) for key in mine}
+        return {
+            "recipe": settings["recipe"],
+            "tier": settings["tier"],
+            "model": Path(settings["base_model"]).name,
+            "rows": len(evaluation.rows["test"]),
+            "shots": evaluation.suite.shots,
+            "labels": len(evaluation.dataset.labels),
+            "tunebook": mine,
+            "lm_eval": total,
+            "lm_eval_each": each,
+            "ratio": round(mine["seconds"] / total["seconds"], 3),
+            "ratio_of_processor_seconds": round(mine["processor_seconds"] / total["processor_seconds"], 3),
+            "equal_answers": {name: round(equal_answers(name, evaluation, folder), 3) for name in ways},
+        }
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["--ours"]:
+        ours(Path(arguments[1]))
+        return 0
+    if arguments[:1] == ["--theirs"]:
+        theirs(arguments[1:])
+        return 0
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", help="<recipe>/latest, <recipe>/<id> or a folder")
+    parser.add_argument("--rows", type=int, help="the first so many test rows (default: all)")
+    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
+    options = parser.parse_args(arguments)
+    found = measure(find(options.run), options.rows)
+    facts = {key: hardware.facts()[key] for key in ("cpu", "cores", "memory_gib", "gpus", "python")}
+    facts["threads"] = os.environ.get("OMP_NUM_THREADS", "all")
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    head = {"date": time.strftime("%Y-%m-%d"), "machine": facts, "note": options.note, "versions": versions}
+    write_json(TARGET, {**head, **found, "bar": BAR})
+    print(f"{found['ratio']:.2f} of the command's time on {found['rows']} rows (bar: {BAR})")
+    return int(found["ratio"] > BAR)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
