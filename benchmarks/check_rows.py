@@ -4,13 +4,13 @@
 
 Rows are sentences of 8 to 24 words drawn from 20,000 made-up words (Zipf), with 5,000 dev and test rows. The
 tokenizer is the trial model's. Memory is the largest resident size of any of the processes; processor seconds
-are those of all of them, and say more than the clock where other work shares the machine.
+are those of all of them, and say more than the clock where other work shares the machine. Python keeps its
+bytecode, as it does unless PYTHONDONTWRITEBYTECODE is set; the first check after installation takes longer.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import resource
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tunebook import base_model, hardware
 from tunebook.dataset import load
-from tunebook.paths import ROOT
+from tunebook.paths import ROOT, child_environment
 
 DATASET = "kettlewick-intents"  # its schema; its rows are replaced by TUNEBOOK_SOURCES
 TARGET = ROOT / "benchmarks" / "results" / "check_rows.json"
@@ -67,7 +67,9 @@ def measure(rows: int) -> dict[str, float | int | str]:
         told = {"TUNEBOOK_RECIPES": f"{folder}/recipes", "TUNEBOOK_SOURCES": f"{folder}/data"}
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         command = [sys.executable, "-m", "tunebook.cli", "check", "many"]
-        result = subprocess.run(command, cwd=ROOT, env=os.environ | told, capture_output=True, text=True)
+        result = subprocess.run(
+            command, cwd=ROOT, env=child_environment() | told, capture_output=True, text=True
+        )
         seconds = time.monotonic() - start
     print(result.stdout[-3000:], result.stderr[-1000:])
     stages = {m[1]: float(m[2]) for m in re.finditer(r"(?m)^(rows|axolotl) .* ([\d.]+) s$", result.stdout)}
