@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from benchmarks.plan_memory import CASES, COUNTED, RESULTS, name, published, tensors_gib
 from tests.commands import make, tunebook
@@ -22,7 +23,9 @@ from tunebook.plan import rows as plan_rows
 from tunebook.plan.changes import changes, planned
 from tunebook.plan.memory import GIB
 from tunebook.plan.settings import Setting, setting, sharding
+from tunebook.render import render
 from tunebook.resolve import Options, model_table, resolve
+from tunebook.sources import SPLITS
 
 LARGE = shapes.find("Qwen/Qwen3-8B")
 FULL = Setting(1, 4096, True, weights="fp32", checkpointing=True)
@@ -478,3 +481,17 @@ def test_make_passes_every_variable_on() -> None:
     result = make("-n", "plan", "NAME=chat-lora", "GPU=h100", "COUNT=2", "PRICE=1.5", "MODEL=Qwen/Qwen3-8B")
     given = " ".join(result.stdout.split())
     assert "plan 'chat-lora' --model 'Qwen/Qwen3-8B' --gpu 'h100' --count '2' --price '1.5'" in given
+
+
+def test_the_counted_size_of_our_own_pairs_is_what_is_rendered() -> None:
+    pairs = dataset.load("kettlewick-preference")
+    size = yaml.safe_load((ROOT / "tunebook" / "sizes.yaml").read_text())[pairs.name]
+    rows = {split: render(pairs, split) for split in SPLITS}
+    assert {split: len(some) for split, some in rows.items()} == size["rows"]
+    lengths = sorted(sum(len(turn["content"]) for turn in row["messages"]) for row in rows["train"])
+    counted = size["characters"]["row"]
+    assert [round(sum(some) / len(some)) for some in (lengths, lengths[-24:])] == [
+        counted["mean"],
+        counted["batch"],
+    ]
+    assert lengths[-1] == counted["longest"]

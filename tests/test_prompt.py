@@ -79,13 +79,10 @@ def test_every_recipe_gives_the_ids_that_axolotl_trains_on(
             continue  # its rows are not Axolotl's; tests/e2e/test_adapters.py holds them
         dataset = load(recipe.dataset)
         trial = load(dataset.stand_in) if dataset.stand_in else dataset
-        if dataset.stand_in:
-            rows = render(dataset, "train")
-            with monkeypatch.context() as own:
-                own.delenv("TUNEBOOK_SOURCES")
-                small = render(trial, "train")[:24]
-        else:
-            rows = small = render(dataset, "train")[:24]
+        with monkeypatch.context() as own:
+            own.delenv("TUNEBOOK_SOURCES")
+            small = render(trial, "train")[:24]
+        rows = render(dataset, "train") if dataset.stand_in else small
         real = resolve(recipe, Options("real"), for_this_machine=False).config
         configs = {
             "written": ({**recipe.config, **local}, rows),
