@@ -80,8 +80,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     die_with_parent()
 
-    from tunebook.run import Run, write_json
-    from tunebook.train import finish_training, usage
+    from tunebook.run import Run
+    from tunebook.train import finish_training, note_usage
 
     run, here = Run(options.run.resolve()), ranks()
     events = Path(os.environ["TUNEBOOK_EVENTS"]) if os.environ.get("TUNEBOOK_EVENTS") else None
@@ -99,13 +99,14 @@ def main(argv: list[str] | None = None) -> int:
                 raise SystemExit(code)
             if here.first:
                 finish_training(run)
+                note_usage(run)
     if options.evaluate:
         from tunebook.evaluate import Evaluation
 
         with run.stage("evaluate") if here.first else contextlib.nullcontext(), here.together():
             Evaluation(run, events, here).everything()
         if here.first:
-            write_json(run / "eval" / "usage.json", usage())
+            note_usage(run)
     if options.ask:
         from tunebook.smoke import ask
 

@@ -20,7 +20,8 @@ from tunebook.console import Console
 from tunebook.errors import MachineError, StoppedError
 from tunebook.keeper import Keeper
 from tunebook.paths import ROOT
-from tunebook.run import Run
+from tunebook.run import Run, read_json
+from tunebook.train import note_usage
 
 RANKS = "import os, signal, sys, time\nrank = int(os.environ['RANK'])\n"
 
@@ -176,6 +177,15 @@ def test_a_failed_training_is_not_done(
     with pytest.raises(SystemExit):
         run_training.main([str(tmp_path), "--train"])
     assert Run(tmp_path).state()["stages"]["train"]["status"] == "running"
+
+
+def test_peaks_are_those_of_all_sittings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained in one process and evaluated in a later one, a run's peak is the higher of both."""
+    run = Run(tmp_path)
+    for peaks in ({"train_gib": 4.0, "evaluate_gib": 0.5}, {"train_gib": 0.0, "evaluate_gib": 1.5}):
+        monkeypatch.setattr("tunebook.train.usage", lambda peaks=peaks: peaks)
+        note_usage(run)
+    assert read_json(run / "eval" / "usage.json") == {"train_gib": 4.0, "evaluate_gib": 1.5}
 
 
 @pytest.mark.parametrize("code", [0, 1, -9])

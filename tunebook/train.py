@@ -110,6 +110,14 @@ def count_tokens(log: list[dict[str, Any]], key: str) -> int | None:
     return total if values else None
 
 
+def note_usage(run: Run) -> None:
+    """Write eval/usage.json: the peaks of all processes that have worked at the run so far, in GiB."""
+    path = run / "eval" / "usage.json"
+    path.parent.mkdir(exist_ok=True)
+    before = read_json(path, {})
+    write_json(path, {name: max(gib, before.get(name, 0.0)) for name, gib in usage().items()})
+
+
 def usage() -> dict[str, float]:
     """Return the peak memory of this process and of its ended children, in GiB."""
     kib = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
