@@ -154,7 +154,7 @@ def test_real_banking77(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TUNEBOOK_SOURCES", str(tmp_path))
     dataset = load("banking77")
     rows = {split: render(dataset, split) for split in SPLITS}
-    assert {split: len(rows[split]) for split in SPLITS} == {"train": 8987, "dev": 1016, "test": 3080}
+    assert {split: len(rows[split]) for split in SPLITS} == {"train": 8981, "dev": 1022, "test": 3080}
     assert {row["gold"]["answer"] for row in rows["dev"]} == set(dataset.labels), "stratified"
 
 
