@@ -14,11 +14,12 @@ from tests.commands import tunebook
 from tunebook import base_model, bench
 from tunebook.plan import gpus, hours, memory, shapes
 from tunebook.plan.settings import Setting
+from tunebook.results import BENCH
 from tunebook.sampling import enough_rows
 
 BASE = "Qwen/Qwen3-8B"
 PACKED = Setting(2, 4096, True, rank=32, checkpointing=True, fused_loss=True)
-MEASURED = sorted(bench.RESULTS.glob("*.json"))
+MEASURED = sorted(BENCH.glob("*.json"))
 
 
 def raw(seconds: list[float]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.test_store import checkpoint
-from tunebook import base_model, hardware, recipes, smoke
+from tunebook import base_model, hardware, recipes, smoke, train
 from tunebook.child import ChildError
 from tunebook.console import Console
 from tunebook.dataset import read_rows, write_rows
@@ -79,7 +79,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
         for stage in ("train", "reload", "evaluate"):
             nested.mark(stage, "done")
 
-    monkeypatch.setattr(smoke, "follow", follow)
+    monkeypatch.setattr(train, "follow", follow)
     return given
 
 
@@ -139,7 +139,7 @@ def test_the_part_that_failed_is_named(
             (nested / "events.jsonl").write_text(line)
         raise ChildError(error)
 
-    monkeypatch.setattr(smoke, "follow", follow)
+    monkeypatch.setattr(train, "follow", follow)
     with pytest.raises(MachineError) as caught:
         smoke.smoke(run, RESOLVED, Console())
     said = str(caught.value)
@@ -164,13 +164,13 @@ def test_the_part_that_failed_is_named(
 def test_children_that_end_well_are_not_taken_at_their_word(
     spoil: Callable[[Run], object], said: str, run: Run, passing: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follow = smoke.follow
+    follow = train.follow
 
     def spoilt(script: str, words: list[str], *more: Any, **options: Any) -> None:
         follow(script, words, *more, **options)
         spoil(Run(Path(words[0])))
 
-    monkeypatch.setattr(smoke, "follow", spoilt)
+    monkeypatch.setattr(train, "follow", spoilt)
     with pytest.raises(MachineError, match=said):
         smoke.smoke(run, RESOLVED, Console())
 
@@ -179,7 +179,7 @@ def test_a_stop_leaves_nothing_either(run: Run, monkeypatch: pytest.MonkeyPatch)
     def stop(*_: Any, **__: Any) -> None:
         raise StoppedError("stopped")
 
-    monkeypatch.setattr(smoke, "follow", stop)
+    monkeypatch.setattr(train, "follow", stop)
     with pytest.raises(StoppedError):
         smoke.smoke(run, RESOLVED, Console())
     assert not (run / "smoke").exists()
@@ -188,7 +188,7 @@ def test_a_stop_leaves_nothing_either(run: Run, monkeypatch: pytest.MonkeyPatch)
 def test_several_processes_train_and_evaluate_as_in_the_run(
     run: Run, passing: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started, follow = [], smoke.follow
+    started, follow = [], train.follow
 
     def noted(script: str, words: list[str], *more: Any, **options: Any) -> None:
         started.append((script, *words[1:], more[3]))
@@ -197,7 +197,7 @@ def test_several_processes_train_and_evaluate_as_in_the_run(
 
     settings = read_json(run / "settings.json")
     write_json(run / "settings.json", {**settings, "world": 4})
-    monkeypatch.setattr(smoke, "follow", noted)
+    monkeypatch.setattr(train, "follow", noted)
     smoke.smoke(run, RESOLVED, Console())
     script = "run_training.py"
     assert started == [(script, "--longest", "--tokenise", 1), (script, "--train", 4), (script, "--ask", 4)]

@@ -21,22 +21,23 @@ from typing import Any, Literal
 import yaml
 
 from tunebook import hardware, head, random_base
-from tunebook.child import ChildError, follow
+from tunebook.child import ChildError
 from tunebook.console import Console
 from tunebook.dataset import load as load_dataset
 from tunebook.dataset import write_rows
 from tunebook.errors import GOOD, TunebookError
-from tunebook.paths import ROOT, runs_folder, show
+from tunebook.paths import runs_folder, show, slug
 from tunebook.plan import gpus, hours, memory, shapes
 from tunebook.plan.settings import Setting, setting
 from tunebook.recipe import place_paths
 from tunebook.recipes import load
 from tunebook.render import render_all
 from tunebook.resolve import Options, Resolved, resolve
+from tunebook.results import BENCH
 from tunebook.run import Run, read_json, write_json
 from tunebook.sampling import enough_rows
+from tunebook.train import follow_all
 
-RESULTS = ROOT / "benchmarks" / "results" / "bench"
 MEASURE_PLUGIN = "tunebook.plugins.Measure"
 WARM_UP = 2  # steps that are not counted: kernels are compiled, the allocator finds its sizes
 DROPPED = """evals_per_epoch saves_per_epoch eval_steps save_steps test_datasets early_stopping_patience
@@ -108,7 +109,7 @@ def run_bench(
             found["ratio"] = round(ours / theirs, 3)
         shutil.rmtree(run / "train", ignore_errors=True)
         shutil.rmtree(run / "model", ignore_errors=True)
-    folder = Path(os.environ.get("TUNEBOOK_BENCH", RESULTS))
+    folder = Path(os.environ.get("TUNEBOOK_BENCH", BENCH))
     path = folder / f"{_slug(name, label, weights, found['machine'])}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, found)
@@ -120,8 +121,8 @@ def run_bench(
 def _short(config: dict[str, Any]) -> dict[str, Any]:
     """Return a config that trains only: no looks at dev, no checkpoints."""
     kept = {key: value for key, value in config.items() if key not in DROPPED}
-    plugins = [name for name in config.get("plugins", []) if "best_checkpoint" not in name]
-    return kept | {"save_strategy": "no", "val_set_size": 0, "plugins": [*plugins, MEASURE_PLUGIN]}
+    plugins = [*config.get("plugins", []), MEASURE_PLUGIN]
+    return kept | {"save_strategy": "no", "val_set_size": 0, "plugins": plugins}
 
 
 def _measured(
@@ -132,15 +133,7 @@ def _measured(
     start = time.time()
     with console.timed(None, "measure") as words:
         try:
-            follow(
-                script,
-                [str(run.folder), *flags],
-                console,
-                run.log,
-                run / "events.jsonl",
-                resolved.world,
-                offline=Path(base).is_dir() or Path(read_json(run / "settings.json")["base_model"]).is_dir(),
-            )
+            follow_all(run, [(script, flags, resolved.world)], console)
         except ChildError as error:
             raise TunebookError(f"the training failed: {error}\nThe whole log: {show(run.log)}.") from None
         words.append(f"{'Axolotl' if folder == 'train' else folder}: {resolved.config['max_steps']} steps")
@@ -196,29 +189,6 @@ def summary(
     return found
 
 
-def results(recipe: str | None = None) -> list[dict[str, Any]]:
-    """Return the committed results measured on GPUs: of one recipe as it ships, or all of them."""
-    found = [read_json(path) for path in sorted(RESULTS.glob("*.json"))]
-    found = [item for item in found if item["machine"]["gpus"]]
-    return [item for item in found if recipe is None or (item["recipe"], item["label"]) == (recipe, "")]
-
-
-def table() -> str:
-    """Return the committed results as a Markdown table."""
-    lines = [
-        "| recipe | weights | card | tokens/s | MFU | peak, plan (GiB) | beside TRL |",
-        "|---|" + "---|" * 6,
-    ]
-    for item in results():
-        ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"]
-        beside = f"{item['ratio']:.2f} x" if "ratio" in item else ""
-        cells = [f"{item['recipe']} {item['label']}".strip(), item["weights"], f"{item['world']} x {card}"]
-        cells += [f"{ours['tokens_per_second']:,.0f}", f"{ours['mfu']:.1%}"]
-        cells += [f"{ours['reserved_gib']:.1f}, {ours['plan']['peak_gib']:.1f}", beside]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def _card() -> gpus.Gpu | None:
     """Return the row of hardware/facts/gpus.yaml for this machine's card."""
     found = hardware.gpus()
@@ -229,7 +199,7 @@ def _card() -> gpus.Gpu | None:
 def _slug(name: str, label: str, weights: str, machine: dict[str, Any]) -> str:
     card = machine["gpus"][0]["name"] if machine["gpus"] else "cpu"
     words = [name, label, "random" if weights == "random" else "", card.removeprefix("NVIDIA ")]
-    return "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words if word)
+    return "-".join(slug(word) for word in words if word)
 
 
 def _show(found: dict[str, Any], against: str | None, console: Console) -> None:

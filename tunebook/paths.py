@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,6 +17,11 @@ def show(path: Path) -> str:
 
 def recipes_folder() -> Path:
     return Path(os.environ.get("TUNEBOOK_RECIPES", ROOT / "recipes"))
+
+
+def slug(text: str) -> str:
+    """Return `text` as a part of a file name: small letters and digits, anything else a hyphen."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def runs_folder() -> Path:

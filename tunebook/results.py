@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from tunebook import bench
 from tunebook.cards import fill
 from tunebook.console import Console
 from tunebook.errors import GOOD, InputError
-from tunebook.paths import ROOT, show
+from tunebook.paths import ROOT, show, slug
 from tunebook.recipes import load, names, table
 from tunebook.report import SHOWN, cell, number
 from tunebook.run import find, read_json, write_json
 
 # Most of a metrics.json; the report of the run shows them, no card or table does.
 UNREAD = ("details", "confusion")
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+BENCH = ROOT / "benchmarks" / "results" / "bench"  # what `tunebook bench` writes
 
 
 def publish(name: str | None, console: Console) -> int:
@@ -36,7 +31,7 @@ def publish(name: str | None, console: Console) -> int:
         folder = ROOT / "recipes" / recipe
         fill(folder / "README.md", "results", markdown(folder / "results"))
     fill(ROOT / "README.md", "recipes", shelf())
-    fill(ROOT / "docs" / "plan.md", "bench", bench.table())
+    fill(ROOT / "docs" / "plan.md", "bench", bench_table())
     console.stage("results", "filled the cards, the table of README.md and that of docs/plan.md")
     return GOOD
 
@@ -50,7 +45,7 @@ def _copy(name: str) -> Path:
     gpus = manifest["hardware"]["gpus"]
     machine = f"{len(gpus)}x{gpus[0]['name']}" if gpus else f"cpu-{manifest['hardware']['cores']}-cores"
     parts = [measured["tier"], measured["dataset"], machine, f"seed{measured['seed']}"]
-    path = load(measured["recipe"]).folder / "results" / f"{'-'.join(map(_slug, parts))}.json"
+    path = load(measured["recipe"]).folder / "results" / f"{'-'.join(map(slug, parts))}.json"
     path.parent.mkdir(exist_ok=True)
     kept = ("started", "commit", "lock", "versions", "command")
     numbers = {key: value for key, value in measured.items() if key not in UNREAD}
@@ -72,10 +67,33 @@ def shelf() -> str:
     return "\n".join(lines)
 
 
+def benched(recipe: str | None = None) -> list[dict[str, Any]]:
+    """Return what `tunebook bench` measured on GPUs: of one recipe as it ships, or all of them."""
+    found = [read_json(path) for path in sorted(BENCH.glob("*.json"))]
+    found = [item for item in found if item["machine"]["gpus"]]
+    return [item for item in found if recipe is None or (item["recipe"], item["label"]) == (recipe, "")]
+
+
+def bench_table() -> str:
+    """Return the committed results as a Markdown table."""
+    lines = [
+        "| recipe | weights | card | tokens/s | MFU | peak, plan (GiB) | beside TRL |",
+        "|---|" + "---|" * 6,
+    ]
+    for item in benched():
+        ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"]
+        beside = f"{item['ratio']:.2f} x" if "ratio" in item else ""
+        cells = [f"{item['recipe']} {item['label']}".strip(), item["weights"], f"{item['world']} x {card}"]
+        cells += [f"{ours['tokens_per_second']:,.0f}", f"{ours['mfu']:.1%}"]
+        cells += [f"{ours['reserved_gib']:.1f}, {ours['plan']['peak_gib']:.1f}", beside]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _gpu(recipe: str) -> str:
     """Return what `tunebook bench` measured of a recipe on a GPU, in a few words."""
     words = []
-    for item in bench.results(recipe):
+    for item in benched(recipe):
         ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"].removeprefix("NVIDIA ")
         weights = ", random weights" if item["weights"] == "random" else ""
         words.append(

@@ -21,7 +21,7 @@ import yaml
 
 from tunebook import hardware
 from tunebook.checkpoints import fault
-from tunebook.child import ChildError, follow
+from tunebook.child import ChildError
 from tunebook.console import Console
 from tunebook.dataset import Row, read_rows, write_rows
 from tunebook.errors import MachineError
@@ -31,6 +31,7 @@ from tunebook.ranks import Ranks
 from tunebook.resolve import Resolved, digest
 from tunebook.run import Run, read_json, write_json
 from tunebook.sampling import enough_rows
+from tunebook.train import follow_all
 
 STEPS, ROWS, NEW_TOKENS = 5, 8, 32
 LOOK = 4  # the step after which dev is looked at: a fault there comes before the last step, and is no save's
@@ -122,21 +123,14 @@ def smoke_config(config: dict[str, Any], nested: Run) -> dict[str, Any]:
 
 
 def _follow(run: Run, nested: Run, console: Console, keeper: Keeper | None) -> None:
-    settings = read_json(nested / "settings.json")
-    world = settings["world"]
-    whole = [(["--longest", "--train", "--ask"], 1)]
-    apart = [(["--longest", "--tokenise"], 1), (["--train"], world), (["--ask"], world)]
-    for flags, processes in whole if world == 1 else apart:
-        follow(
-            "run_training.py",
-            [str(nested.folder), *flags],
-            console,
-            run.log,
-            nested / "events.jsonl",
-            processes,
-            offline=Path(settings["base_model"]).is_dir(),
-            keeper=keeper,
-        )
+    script, world = "run_training.py", read_json(nested / "settings.json")["world"]
+    whole = [(script, ["--longest", "--train", "--ask"], 1)]
+    apart = [
+        (script, ["--longest", "--tokenise"], 1),
+        (script, ["--train"], world),
+        (script, ["--ask"], world),
+    ]
+    follow_all(nested, whole if world == 1 else apart, console, keeper, run.log)
 
 
 def _part(nested: Run) -> str:

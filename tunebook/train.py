@@ -39,30 +39,48 @@ def run_child(run: Run, train: bool, evaluate: bool, console: Console, keeper: K
             console.note(line)
         if newest:
             console.note(f"training resumes after step {newest}")
-    settings = read_json(run / "settings.json")
-    world = settings["world"]
+    world = read_json(run / "settings.json")["world"]
     both = [("run_training.py", ["--train"] * train + ["--evaluate"] * evaluate, 1)]
     apart = [("run_training.py", ["--tokenise"], 1)] * (train and not run.done("tokenise"))
     apart += [("run_training.py", ["--train"], world)] * train
     apart += [("run_evaluation.py", [], world)] * evaluate
     try:
-        for script, flags, processes in both if world == 1 else apart:
-            follow(
-                script,
-                [str(run.folder), *flags],
-                console,
-                run.log,
-                run / "events.jsonl",
-                processes,
-                offline=Path(settings["base_model"]).is_dir(),
-                keeper=keeper,
-            )
+        follow_all(run, both if world == 1 else apart, console, keeper)
     except ChildError as error:
         stage = next((s for s in ("train", "evaluate") if not run.done(s)), "evaluate")
         raise TunebookError(
             f"{stage} failed: {error}\nThe whole log: {show(run.log)}. "
             "The same command goes on from the last saved state."
         ) from None
+
+
+def follow_all(
+    run: Run,
+    scripts: list[tuple[str, list[str], int]],
+    console: Console,
+    keeper: Keeper | None = None,
+    log: Path | None = None,
+) -> None:
+    """Start scripts of scripts/ on `run`, each with its flags in so many processes, one after the other.
+
+    Args:
+        log: where their output goes, if not into the run's own log.
+
+    Raises:
+        ChildError, StoppedError, MachineError: as `follow`.
+    """
+    offline = Path(read_json(run / "settings.json")["base_model"]).is_dir()
+    for script, flags, processes in scripts:
+        follow(
+            script,
+            [str(run.folder), *flags],
+            console,
+            log or run.log,
+            run / "events.jsonl",
+            processes,
+            offline=offline,
+            keeper=keeper,
+        )
 
 
 def ship(source: Path, run: Run) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from tests import tiny
 from tunebook import head, recipes, suite
 from tunebook.adapters.methods import METHODS
 from tunebook.checkpoints import ENCODER, fault
@@ -108,11 +107,6 @@ def prepare(folder: Path, base: Path, case: str) -> Run:
     if not (base / "data").is_dir():
         shutil.copytree(run / "data", base / "data")
     return run
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

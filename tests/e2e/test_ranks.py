@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from tunebook.resolve import Options, resolve
 from tunebook.run import Run, read_json
 from tunebook.train import run_child
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("root_on_path")]
 CONFIG: dict[str, Any] = {
     "num_epochs": 1,
     "evals_per_epoch": None,
@@ -64,20 +63,6 @@ except TunebookError as error:
     print(error)
     sys.exit(error.code)
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def root_on_path() -> Iterator[None]:
-    """Let the training processes import the tests' plugin."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tmp_path_factory.mktemp("tiny"))
 
 
 def prepare(

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny
 from tunebook.keeper import read_events
 from tunebook.run import read_json
 
@@ -51,11 +50,6 @@ class Runner:
     @property
     def folder(self) -> Path:
         return self.runs / "classify-lora" / "latest"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

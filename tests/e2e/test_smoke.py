@@ -5,22 +5,19 @@ That a run after it is the run without it: tests/e2e/test_recipe.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import tiny
 from tests.e2e.test_ranks import prepare
 from tunebook import smoke
 from tunebook.console import Console
 from tunebook.dataset import read_rows
 from tunebook.errors import MachineError
-from tunebook.paths import ROOT
 from tunebook.run import Run, read_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("root_on_path")]
 
 
 class Setting:
@@ -28,20 +25,6 @@ class Setting:
 
     def __init__(self, world: int) -> None:
         self.tier, self.config, self.world = "trial", {"world": world}, world
-
-
-@pytest.fixture(scope="module", autouse=True)
-def root_on_path() -> Iterator[None]:
-    """Let the training processes import the tests' plugins."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.mark.long
