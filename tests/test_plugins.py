@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, get_peft_model
 
 from tests import tiny
@@ -60,6 +61,25 @@ def test_the_backward_pass_ends_at_the_lowest_adapter(checkpointing: bool) -> No
     after = gradients()
     assert embedded == [True, checkpointing]
     assert len(before) == 4 and all(map(torch.equal, before, after))
+
+
+def test_4bit_layers_pass_their_gradient_after_an_evaluation() -> None:
+    model = torch.nn.Sequential(Linear4bit(64, 64, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4"))
+    model = model.to("cpu")  # quantises
+    model.disable_input_require_grads = lambda: None  # type: ignore[assignment]
+    CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=False), model)
+    rows = torch.randn(3, 64, dtype=torch.bfloat16, generator=torch.Generator().manual_seed(0))
+
+    def gradient() -> torch.Tensor:
+        given = rows.clone().requires_grad_()
+        model.train()(given).square().sum().backward()
+        assert given.grad is not None
+        return given.grad
+
+    before = gradient()
+    with torch.no_grad():
+        model.eval()(rows)
+    assert torch.equal(gradient(), before) and before.abs().sum() > 0
 
 
 def test_fp32_weights_stay_so_where_bf16_computes(tmp_path: Path) -> None:

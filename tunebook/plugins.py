@@ -50,6 +50,18 @@ class CPUArguments(BasePlugin):
         # the lowest adapter (peft_layers_to_transform) that is a backward pass whose result nobody reads.
         if not cfg.gradient_checkpointing:
             model.disable_input_require_grads()
+        keep_gradients_of_4bit(model)
+
+
+def keep_gradients_of_4bit(model: Any) -> None:
+    """Hold bitsandbytes' 4-bit layers back from their layout for inference on CPUs with AVX512-BF16.
+
+    bitsandbytes 0.50 lays the weights out anew at the first evaluation and leaves them so when training goes
+    on; that layout's product has no gradient, so that from there on the layers pass none and nothing is said.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def only_trained_logits(model: Any) -> None:
