@@ -64,7 +64,8 @@ def test_the_backward_pass_ends_at_the_lowest_adapter(checkpointing: bool) -> No
 
 
 def test_4bit_layers_pass_their_gradient_after_an_evaluation() -> None:
-    model = torch.nn.Sequential(Linear4bit(64, 64, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4"))
+    layer = Linear4bit(64, 64, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
+    model = torch.nn.Sequential(layer)
     model = model.to("cpu")  # quantises
     model.disable_input_require_grads = lambda: None  # type: ignore[assignment]
     CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=False), model)
