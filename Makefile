@@ -8,7 +8,7 @@ export UV_CACHE_DIR ?= $(TUNEBOOK_CACHE)/uv
 export PIP_CACHE_DIR ?= $(TUNEBOOK_CACHE)/pip
 
 # A variable that no target knows would be ignored by make; here it is refused.
-KNOWN := NAME SET SEED SEEDS STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN ROWS OVER KEEP RUN RUNS TASK BASE DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE GPU COUNT PRICE STORE ON MAX_COST HOST DRY IMAGE CPU IN FROM FIELDS GROUP TIME JSON SHOW WEIGHTS AGAINST SMOKE
+KNOWN := NAME SET SEED SEEDS STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN ROWS OVER KEEP RUN RUNS TASK BASE DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE GPU COUNT PRICE STORE ON MAX_COST HOST DRY IMAGE CPU IN FROM FIELDS GROUP TIME JSON SHOW WEIGHTS AGAINST SMOKE BESIDE
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -29,7 +29,7 @@ OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,
 RUN_OPTIONS = $(OPTIONS) $(call option,seed,SEED) $(call option,steps,STEPS) $(call option,tier,TIER) \
   $(call option,rows,ROWS)
 RECIPE_OPTIONS = $(RUN_OPTIONS) $(call option,eval,EVAL) $(call option,from-run,FROM_RUN) \
-  $(if $(filter 1,$(NEW)),--new) $(call option,store,STORE) $(call option,seeds,SEEDS) $(SMOKE_OPTION)
+  $(if $(filter 1,$(NEW)),--new) $(call option,store,STORE) $(call option,seeds,SEEDS) $(SMOKE_OPTION) $(call option,beside,BESIDE)
 PLAN_OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,model,MODEL) \
   $(call option,gpu,GPU) $(call option,count,COUNT) $(call option,price,PRICE)
 LAUNCH_OPTIONS = $(PLAN_OPTIONS) $(call option,seed,SEED) $(call option,steps,STEPS) $(call option,eval,EVAL) \
@@ -57,13 +57,13 @@ endif
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
 setup: $(VENV)/.tunebook-installed ## make .venv from requirements.lock (the other targets do it by themselves)
-recipe: $(READY) ## train and evaluate: NAME= [SET= SEED= SEEDS= STEPS= TIER= HARDWARE= GPUS= MODEL= EVAL= NEW=1 FROM_RUN= ROWS= STORE= SMOKE=1|0 IN=docker]
+recipe: $(READY) ## train and evaluate: NAME= [SET= SEED= SEEDS= STEPS= TIER= HARDWARE= GPUS= MODEL= EVAL= NEW=1 FROM_RUN= ROWS= STORE= SMOKE=1|0 BESIDE= IN=docker]
 	@$(TUNEBOOK) recipe $(call quote,$(NAME)) $(RECIPE_OPTIONS)
 sweep: setup ## run a recipe over values, best chosen on dev: NAME= OVER="learning_rate=1e-4,2e-4" [KEEP=1 ROWS="train=200,test=500" SET= STEPS=]
 	@$(TUNEBOOK) sweep $(call quote,$(NAME)) $(call option,over,OVER) $(RUN_OPTIONS) $(if $(filter 1,$(KEEP)),--keep)
-evaluate: setup ## a trained run again, or a model tuned elsewhere: RUN= or MODEL= TASK=kettlewick-intents [BASE= EVAL= TIER=]
+evaluate: setup ## a trained run again, or a model tuned elsewhere: RUN= or MODEL= TASK=kettlewick-intents [BASE= EVAL= TIER= BESIDE="other models"]
 	@$(TUNEBOOK) evaluate $(if $(RUN),$(call quote,$(RUN))) $(call option,model,MODEL) $(call option,task,TASK) \
-	  $(call option,base,BASE) $(call option,eval,EVAL) $(call option,tier,TIER)
+	  $(call option,base,BASE) $(call option,eval,EVAL) $(call option,tier,TIER) $(call option,beside,BESIDE)
 compare: setup ## tuned models side by side on the same test rows: [RUNS="chat-lora/latest chat-full/latest"]
 	@$(TUNEBOOK) compare $(foreach run,$(RUNS),$(call quote,$(run)))
 recipes: setup ## list the recipes

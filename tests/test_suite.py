@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,39 @@ def test_a_gate_may_be_a_multiple_of_the_plain_base_only() -> None:
     gates = {"loss": {"times": "svm", "at_most": 1.05}}
     with pytest.raises(InputError, match=r"gates\.loss\.times"):
         suite.load(replace(RECIPE, eval={"gates": gates}), "preference", "trial", "default")
+
+
+def model(folder: Path, *, template: bool = True) -> str:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "x"} if template else {}))
+    return str(folder)
+
+
+def test_models_beside_are_asked_when_named_or_with_full(tmp_path: Path) -> None:
+    one, two = model(tmp_path / "one"), model(tmp_path / "two")
+    recipe = replace(RECIPE, eval={"beside": {"trial": [one], "real": []}})
+    asked = {mode: suite.load(recipe, "chat", "trial", mode).beside for mode in ("quick", "default", "full")}
+    assert asked == {"quick": [], "default": [], "full": [one]}
+    assert suite.load(recipe, "chat", "real", "full").beside == []
+    assert suite.load(recipe, "chat", "trial", "default", f"{one} {two}").beside == [one, two]
+
+
+def test_a_model_beside_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) -> None:
+    one, mute = model(tmp_path / "one"), model(tmp_path / "mute", template=False)
+    adapter = model(tmp_path / "adapter")
+    Path(adapter, "adapter_config.json").write_text("{}")
+    for beside, said in (
+        (mute, "no chat template"),
+        (adapter, "Merge it first"),
+        (f"{one} {model(tmp_path / 'x' / 'ONE')}", "another 'one'"),
+        (model(tmp_path / "tuned"), "another 'tuned'"),
+        (str(tmp_path / "none"), "neither a folder nor a Hub id"),
+    ):
+        with pytest.raises(InputError, match=said):
+            suite.load(RECIPE, "chat", "trial", "default", beside)
+    with pytest.raises(InputError, match="EVAL=quick"):
+        suite.load(RECIPE, "chat", "trial", "quick", one)
 
 
 @pytest.mark.parametrize(

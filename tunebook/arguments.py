@@ -22,4 +22,5 @@ Smoke = Annotated[
         "--smoke/--no-smoke", help="five steps, a save and a reload first; default: on the real tier"
     ),
 ]
+Beside = Annotated[str, typer.Option(help="other models to ask the same: folders or Hub ids")]
 Model = Annotated[str | None, typer.Option(help="another base: a row of tunebook/models.yaml or a folder")]

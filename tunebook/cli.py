@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from tunebook.arguments import (
+    Beside,
     Evaluation,
     Gpus,
     Hardware,
@@ -46,6 +47,7 @@ def recipe(
     rows: Rows = "",
     store: Store = None,
     smoke: Smoke = None,
+    beside: Beside = "",
 ) -> None:
     """Check, prepare, train, evaluate and report one recipe; goes on where it was stopped."""
     from tunebook.console import Console
@@ -53,7 +55,7 @@ def recipe(
     from tunebook.resolve import Options
 
     options = Options(
-        tier, hardware, gpus, model, set_, seed, steps, eval_, new, from_run, rows, store, smoke
+        tier, hardware, gpus, model, set_, seed, steps, eval_, new, from_run, rows, store, smoke, beside
     )
     raise typer.Exit(run_recipe(name, options, Console(), seeds))
 
@@ -244,6 +246,7 @@ def evaluate(
     ] = None,
     eval_: Evaluation = "default",
     tier: Tier = None,
+    beside: Beside = "",
 ) -> None:
     """Evaluate a run again, or a model that was tuned elsewhere."""
     from tunebook.console import Console
@@ -252,11 +255,13 @@ def evaluate(
 
     if bool(run) == bool(model):
         raise InputError("Name either RUN= or MODEL= with TASK=.")
+    if run and beside:
+        raise InputError("BESIDE goes with MODEL=, or with the `make recipe` of the run.")
     if run:
         raise typer.Exit(evaluate_run(run, Console()))
     if not task:
         raise InputError("TASK is missing: the dataset in datasets/ to ask the model.")
-    raise typer.Exit(evaluate_model(str(model), task, base, eval_, tier, Console()))
+    raise typer.Exit(evaluate_model(str(model), task, base, eval_, tier, Console(), beside))
 
 
 @app.command()

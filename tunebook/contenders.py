@@ -23,8 +23,12 @@ class Way:
 
     @property
     def name(self) -> str:
+        return self.of("base")
+
+    def of(self, model: str) -> str:
+        """Return what `model` is called when it is asked in this way."""
         kind = "rank" if self.ranked else "generate"
-        return f"base_{kind}_{'k' if self.shots else '0'}{'_prompt' if self.prompted else ''}"
+        return f"{model}_{kind}_{'k' if self.shots else '0'}{'_prompt' if self.prompted else ''}"
 
 
 PLAIN = Way(ranked=False, shots=False, prompted=False)

@@ -7,11 +7,13 @@ Reads `config.yaml`, `settings.json`, `data/` and `model/` of the run folder; wr
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,9 +25,11 @@ from tunebook.endpoint import Settings, from_environment
 from tunebook.endpoint_rows import endpoint_answers
 from tunebook.jobs import ALONE, Job, Record
 from tunebook.judge import judge
+from tunebook.model_folder import contender_name, model_folder
 from tunebook.models import Models
 from tunebook.prompt import PromptEncoder
 from tunebook.ranks import Ranks
+from tunebook.resolve import model_table
 from tunebook.rules import rules_met
 from tunebook.run import Run, write_json
 from tunebook.side_effects import ask_side_effects, unasked
@@ -53,6 +57,7 @@ class Evaluation:
         self.maker = JobMaker(self.dataset, self.suite, encoder, shots)
         self.pairs = self.dataset.task == "preference"
         self.chat = self.dataset.task == "chat" or self.pairs
+        self.asked = "base"  # what the untuned model is called
         self.before: dict[str, float] = {}  # how much the base, asked plainly, prefers the chosen answers
 
     def progress(self, job: str) -> Callable[[int, int], None]:
@@ -184,18 +189,43 @@ class Evaluation:
         self.write(f"{ENDPOINT}.{split}", list(by_id.values()))
 
     def choose_baseline(self) -> tuple[Way, dict[str, float]]:
-        """Try every way of prompting the base on rows of dev; return the best and all their scores."""
+        """Try every way of prompting the untuned model on rows of dev; return the best and all scores."""
         rows = self.sample(self.rows["dev"], self.suite.dev_rows)
         tried = {}
         ways = base_ways(self.dataset)
         for way in ways:
             ask = self.losses if self.chat else self.answers
-            values = metrics.per_row(ask(way.name, "choice", rows, way, "base"), self.suite.primary)
+            name = way.of(self.asked)
+            values = metrics.per_row(ask(name, "choice", rows, way, "base"), self.suite.primary)
             measured = [value for value in values if value is not None]
-            tried[way.name] = sum(measured) / len(measured)
+            tried[name] = sum(measured) / len(measured)
         pick: Callable[..., str] = max if metrics.HIGHER_IS_BETTER[self.suite.primary] else min
         best = pick(tried, key=tried.__getitem__)
-        return next(way for way in ways if way.name == best), tried
+        return next(way for way in ways if way.of(self.asked) == best), tried
+
+    def beside(self, model: str) -> Evaluation:
+        """Return the evaluation of another model, with its own chat template, on the rows of this one."""
+        folder, config = model_folder(model, "beside"), self.models.config
+        shared = {key: value for key, value in config.items() if key in ("bf16", "attn_implementation")}
+        kwargs = model_table().get(model, {}).get("axolotl", {}).get("chat_template_kwargs")
+        other = copy.copy(self)
+        other.asked, other.before = contender_name(model), {}
+        other.models = Models({**shared, "base_model": str(folder)}, folder, self.here)
+        encoder = PromptEncoder(other.models.tokenizer, kwargs)
+        other.maker = JobMaker(self.dataset, self.suite, encoder, self.maker.shots)
+        return other
+
+    def ask_beside(self, split: str) -> dict[str, Any]:
+        """Let every model beside answer in the way that is best for it on dev; return how each was asked."""
+        asked = {}
+        for model in self.suite.beside:
+            self.models.close()
+            other = self.beside(model)
+            way, tried = other.choose_baseline()
+            other.contender(other.asked, split, way, "base")
+            other.models.close()
+            asked[other.asked] = {"model": model, "way": way.of(other.asked), "tried_on_dev": tried}
+        return asked
 
     def agreement(self) -> float | None:
         """Return the share of equal tokens between the unmerged and the merged adapter's answers."""
@@ -237,6 +267,8 @@ class Evaluation:
         if named:
             self.ask_endpoint(named, split)
             names.append(ENDPOINT)
+        beside = self.ask_beside(split)
+        names += beside
         choice = {
             "split": split,
             "baseline": best.name,
@@ -247,6 +279,7 @@ class Evaluation:
             "baseline_prompt": self.dataset.baseline_prompt if best.prompted else None,
             "token_agreement_unmerged_merged": agreement,
             "checkpoints": checkpoints,
+            "beside": beside,
             "not_measured": unasked(self),
         }
         if self.here.first:

@@ -123,6 +123,10 @@ class Models:
                 )
         return self._open[name]
 
+    def close(self) -> None:
+        """Let go of the model that is open."""
+        self._open.clear()
+
     def _tuned(self, folder: Path, merge: bool) -> tuple[Any, Any]:
         """Load the tuned model in `folder`; return it with the cache of its virtual tokens, or None."""
         options: dict[str, Any] = {}

@@ -97,7 +97,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
     if resolved.tier == "trial" and dataset.stand_in:
         dataset = load_dataset(dataset.stand_in)
     resolved = head.with_labels(resolved, dataset)
-    settings = suite.load(recipe, dataset.task, resolved.tier, options.eval)
+    settings = suite.load(recipe, dataset.task, resolved.tier, options.eval, options.beside)
     check.check_config(resolved)
     if options.from_run is not None and resolved.config.get("rl"):
         merged.ensure(find(options.from_run), console)

@@ -48,6 +48,7 @@ class Options:
     rows: str = ""
     store: str | None = None
     smoke: bool | None = None
+    beside: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,16 @@ from tunebook import hardware, suite
 from tunebook.console import Console
 from tunebook.dataset import load as load_dataset
 from tunebook.dataset import write_rows
-from tunebook.errors import InputError, MachineError
+from tunebook.errors import InputError
+from tunebook.model_folder import model_folder
 from tunebook.models import weights_hash
-from tunebook.paths import cache_folder, show
+from tunebook.paths import show
 from tunebook.recipe import evaluation_digest, finish, show_run, write_inputs
 from tunebook.recipes import Recipe
 from tunebook.render import render_all
 from tunebook.resolve import Options, Resolved, digest, model_table, pick_tier
 from tunebook.run import find, pick, point_latest, write_json
 from tunebook.sources import SPLITS
-
-WEIGHTS = ("adapter_config.json", "config.json")
 
 
 def evaluate_run(name: str, console: Console) -> int:
@@ -40,20 +39,23 @@ def evaluate_run(name: str, console: Console) -> int:
     return show_run(run, console)
 
 
-def evaluate_model(model: str, task: str, base: str | None, mode: str, tier: Any, console: Console) -> int:
+def evaluate_model(
+    model: str, task: str, base: str | None, mode: str, tier: Any, console: Console, beside: str = ""
+) -> int:
     """Evaluate a model tuned elsewhere on the dataset `task`, beside the best prompt of its `base`.
 
     Args:
         model: a folder or a Hub id: an adapter, or full weights.
         base: a folder or a Hub id; an adapter names its own.
         mode: quick, default or full.
+        beside: other models that are asked the same, in words.
 
     Raises:
         InputError: a folder without a model, no base named, or a dataset that does not exist.
         MachineError: the Hub is needed and cannot be reached.
     """
     dataset = load_dataset(task)
-    folder = _folder(model)
+    folder = model_folder(model, "MODEL")
     adapter = folder / "adapter_config.json"
     shape = json.loads(adapter.read_text()) if adapter.is_file() else None
     base = base or (shape or {}).get("base_model_name_or_path")
@@ -62,7 +64,7 @@ def evaluate_model(model: str, task: str, base: str | None, mode: str, tier: Any
     picked = pick_tier(Options(tier=tier))
     overlay = hardware.overlay(hardware.guess())
     config: dict[str, Any] = {
-        "base_model": str(_folder(base)) if Path(base).is_dir() else base,
+        "base_model": str(model_folder(base, "BASE")) if Path(base).is_dir() else base,
         **model_table().get(base, {}).get("axolotl", {}),
         **{key: overlay.keys[key] for key in ("bf16", "attn_implementation") if key in overlay.keys},
         "datasets": [{"path": f"datasets/{task}/rows/train.jsonl"}],
@@ -73,7 +75,7 @@ def evaluate_model(model: str, task: str, base: str | None, mode: str, tier: Any
         config["adapter"] = str(shape.get("peft_type", "LORA")).lower()
     name = "evaluate-" + re.sub(r"[^a-z0-9]+", "-", Path(model).name.lower()).strip("-")
     recipe = Recipe(name, folder, config, {}, {}, {}, {}, {})
-    settings = suite.load(recipe, dataset.task, picked, mode)
+    settings = suite.load(recipe, dataset.task, picked, mode, beside)
     settings.checkpoints = "last"
     rows = render_all(dataset)
     made_of = [weights_hash(folder), config, {split: rows[split] for split in SPLITS}]
@@ -95,31 +97,3 @@ def evaluate_model(model: str, task: str, base: str | None, mode: str, tier: Any
             run.mark(stage, "done")
         finish(run, console)
     return show_run(run, console)
-
-
-def _folder(model: str) -> Path:
-    """Return the local folder of `model`, downloaded from the Hub where it is an id."""
-    path = Path(model)
-    if not path.is_dir():
-        if path.is_absolute() or model.count("/") != 1:
-            raise InputError(f"MODEL: {model!r} is neither a folder nor a Hub id (owner/name).")
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import RepositoryNotFoundError
-
-        try:
-            wanted = ["*.safetensors*", "*.json", "*.jinja", "*.txt", "*.model"]
-            path = Path(
-                snapshot_download(
-                    model, allow_patterns=wanted, cache_dir=cache_folder() / "huggingface" / "hub"
-                )
-            )
-        except RepositoryNotFoundError:
-            raise InputError(f"MODEL: the Hub has no model {model!r}.") from None
-        except Exception as error:  # the Hub client lets many connection errors through
-            raise MachineError(
-                f"MODEL: {model!r} is not in the local cache and the Hub cannot be reached "
-                f"({type(error).__name__}). Connect this machine, or name a folder."
-            ) from None
-    if not any((path / name).is_file() for name in WEIGHTS):
-        raise InputError(f"MODEL: {show(path)}: holds neither {' nor '.join(WEIGHTS)}.")
-    return path

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunebook.errors import InputError, Problem, raise_all
 from tunebook.metrics import HIGHER_IS_BETTER
+from tunebook.model_folder import ask_beside
 from tunebook.paths import ROOT, show
 from tunebook.recipes import Recipe
 from tunebook.resolve import Tier, merge
@@ -32,7 +33,7 @@ class Gate(BaseModel):
 
 class Suite(BaseModel):
     """Settings for one tier: every per-tier value is already picked. `checkpoints` says which one ships:
-    the best on dev by the primary metric, or the last."""
+    the best on dev by the primary metric, or the last; `beside` other models that are asked the same."""
 
     model_config = ConfigDict(extra="forbid")
     primary: Literal["accuracy", "f1", "loss", "preference"]
@@ -44,6 +45,7 @@ class Suite(BaseModel):
     checkpoints: Literal["best", "last"] = "best"
     retention: dict[str, Task] = {}
     style: Style | None = None
+    beside: list[str] = []
     judge: bool = False
     gates: dict[str, Gate] = {}
     mode: Literal["quick", "default", "full"] = "default"
@@ -73,12 +75,15 @@ def _of_tier(value: Any, tier: Tier) -> Any:
     return {key: _of_tier(item, tier) for key, item in value.items()}
 
 
-def load(recipe: Recipe, task: str, tier: Tier, mode: str) -> Suite:
+def load(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "") -> Suite:
     """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml that `mode`
-    (quick, default, full) runs.
+    (quick, default, full) runs. `beside` names models to ask as well, instead of those of eval.yaml that
+    `full` asks.
 
     Raises:
-        InputError: a key or value that the suite does not know, or a file of items that is not there.
+        InputError: a key or value that the suite does not know, a file of items that is not there, or a
+            model beside that cannot be asked.
+        MachineError: such a model is on the Hub, which cannot be reached.
     """
     folder = ROOT / "evals" / "suites"
     path = folder / f"{task}.yaml"
@@ -103,6 +108,11 @@ def load(recipe: Recipe, task: str, tier: Tier, mode: str) -> Suite:
         }
         missing = [Problem(line, show(folder / "retention.yaml")) for line in check_files(loaded.retention)]
         raise_all(_idle_gates(loaded, show(path), lines) + missing)
+        said_in = "BESIDE" if beside else f"{show(path)}: beside"
+        loaded.beside = beside.split() or (loaded.beside if mode == "full" else [])
+        if loaded.beside and mode == "quick":
+            raise InputError(f"{said_in}: EVAL=quick asks the tuned model and its base alone.")
+        ask_beside(loaded.beside, said_in)
         return loaded
     except ValidationError as error:
         raise_all(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tunebook.dataset import read_rows
 from tunebook.keeper import read_events
 from tunebook.run import read_json
 
@@ -160,3 +161,27 @@ def test_a_model_from_elsewhere_is_evaluated_by_the_same_harness(undisturbed: Ru
     before = read_json(undisturbed.folder / "metrics.json")
     assert found["contenders"] == before["contenders"]
     assert found["verdict"] == before["verdict"]
+
+
+def test_another_model_is_asked_the_same(undisturbed: Runner, base: Path, tmp_path: Path) -> None:
+    """Its own chat template, its own best way on dev, and a place in the table and the verdict."""
+    other = shutil.copytree(base, tmp_path / "Tiny_Two")
+    template = other / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|im_start|>", "<|im_start|>>"))
+    words = ["evaluate", "--model", str(undisturbed.folder / "model"), "--task", "kettlewick-intents"]
+    command = [sys.executable, "-m", "tunebook.cli", *words, "--base", str(base), "--tier", "trial"]
+    env = {**undisturbed.env, "TUNEBOOK_RUNS": str(tmp_path / "runs")}
+    asked = subprocess.run([*command, "--beside", str(other)], env=env, capture_output=True, text=True)
+    assert asked.returncode in (0, 3), asked.stderr + asked.stdout
+    run = tmp_path / "runs" / "evaluate-model" / "latest"
+    found, choice = read_json(run / "metrics.json"), read_json(run / "eval" / "choice.json")
+    way = choice["beside"]["tiny-two"]["way"]
+    assert way.startswith("tiny-two_") and way in choice["beside"]["tiny-two"]["tried_on_dev"]
+    assert len(choice["beside"]["tiny-two"]["tried_on_dev"]) == len(choice["tried_on_dev"])
+    assert {"tuned", "tiny-two"} <= set(found["contenders"]) and "tiny-two" in found["sentence"]
+    assert [c for c in found["comparisons"] if c["b"] == "tiny-two" and c["metric"] == "accuracy"]
+    for page in ("report.html", "report.md"):
+        assert str(other) in (run / page).read_text()
+    answers = run / "eval" / "answers"
+    one, two = (read_rows(answers / f"{name}.test.jsonl") for name in ("base_generate_0", "tiny-two"))
+    assert [row["id"] for row in one] == [row["id"] for row in two]
