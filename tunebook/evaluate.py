@@ -41,16 +41,22 @@ def _entry(row: Row) -> Row:
 
 
 class Evaluation:
-    """All jobs of one run."""
+    """All jobs of one run. `models` makes them of the config; default: those that the run has saved."""
 
-    def __init__(self, run: Run, events: Path | None, here: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        run: Run,
+        events: Path | None,
+        here: Ranks = ALONE,
+        models: Callable[[dict[str, Any]], Models] | None = None,
+    ) -> None:
         self.run, self.events, self.here = run, events, here
         settings = json.loads((run / "settings.json").read_text())
         self.tier, self.seed = settings["tier"], settings["seed"]
         self.suite = Suite.model_validate(settings["suite"])
         self.dataset = Dataset.model_validate({**settings["dataset"], "folder": run / "data"})
         config = yaml.safe_load((run / "config.yaml").read_text())
-        self.models = Models(config, run / "model", here)
+        self.models = models(config) if models else Models(config, run / "model", here)
         self.rows = {split: read_rows(run / "data" / f"{split}.jsonl") for split in ("train", "dev", "test")}
         shots = choose_shots(self.rows["train"], self.dataset, self.suite.shots, self.seed)
         encoder = PromptEncoder(self.models.tokenizer, config.get("chat_template_kwargs"))

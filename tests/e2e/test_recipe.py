@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+import yaml
 
 from tunebook.dataset import read_rows
 from tunebook.keeper import read_events
-from tunebook.run import read_json
+from tunebook.run import Run, read_json
 
 pytestmark = pytest.mark.slow
 # Few steps, a checkpoint every 5, and no evaluation between them.
@@ -161,6 +166,49 @@ def test_a_model_from_elsewhere_is_evaluated_by_the_same_harness(undisturbed: Ru
     before = read_json(undisturbed.folder / "metrics.json")
     assert found["contenders"] == before["contenders"]
     assert found["verdict"] == before["verdict"]
+
+
+def test_training_stops_early_by_the_metric_of_the_task(base: Path, tmp_path: Path) -> None:
+    """Too small a rate changes no answer: after the second evaluation without a gain, 20 steps end at 10."""
+    runner = Runner(tmp_path, base)
+    command = runner.command()
+    plugins = "plugins=[tunebook.plugins.SeededInit,tunebook.dev_metric.DevMetric]"
+    stop = f"eval_steps=5 early_stopping_patience=1 metric_for_best_model=eval_dev_accuracy {plugins}"
+    at = command.index("--set") + 1
+    command[at] = f"{command[at].replace('learning_rate=0.02', 'learning_rate=1e-9')} {stop}"
+    result = subprocess.run(command, env=runner.env, capture_output=True, text=True)
+    assert result.returncode in (0, 3), result.stderr + result.stdout
+    log = read_json(runner.folder / "train" / "history.json")["log"]
+    seen = {entry["step"]: entry["eval_dev_accuracy"] for entry in log if "eval_dev_accuracy" in entry}
+    measured = read_json(runner.folder / "metrics.json")
+    assert set(seen) == {0, 5, 10} and measured["steps"] == 10
+
+
+def test_the_metric_while_training_is_that_of_the_harness(undisturbed: Runner, base: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tunebook.dev_metric import ask_dev
+
+    run = Run(undisturbed.folder.resolve())
+    dtype = torch.bfloat16 if yaml.safe_load((run / "config.yaml").read_text())["bf16"] else torch.float32
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=dtype), run / "model")
+    trainer = SimpleNamespace(
+        model=model,
+        accelerator=SimpleNamespace(unwrap_model=lambda model: model),
+        processing_class=AutoTokenizer.from_pretrained(run / "model"),
+    )
+    found = ask_dev(run, trainer, 20)
+    assert list(found) == ["eval_dev_accuracy"]
+    ids = [row["id"] for row in read_rows(run / "data" / "dev.jsonl")]
+    drawn = random.Random(42).sample(ids, 40)
+    answers = {row["id"]: row for row in read_rows(run / "eval" / "answers" / "tuned.dev.jsonl")}
+    batches = read_rows(run / "eval" / "jobs" / "step-20.dev.generate.0.jsonl")[1:]
+    tokens = [record["tokens"] for batch in batches for record in batch["records"]]
+    one = Counter(trainer.processing_class.decode(t, skip_special_tokens=True).strip() for t in tokens)
+    other = Counter(answers[id]["answer"] for id in drawn)
+    assert (one & other).total() > 20, "the same rows and prompts; a merge rounds, and a random model wavers"
+    assert len(other) > 3
 
 
 def test_another_model_is_asked_the_same(undisturbed: Runner, base: Path, tmp_path: Path) -> None:
