@@ -45,8 +45,9 @@ SELF = [sys.executable, str(Path(__file__).resolve())]
 def contenders(evaluation: Evaluation) -> dict[str, Way]:
     """Return the contenders of a run that are models, and how each is asked."""
     ways = {way.name: way for way in base_ways(evaluation.dataset)}
-    names = read_json(evaluation.run / "eval" / "choice.json")["contenders"]
-    return {name: ways.get(name, PLAIN) for name in names if name not in ("svm", ENDPOINT)}
+    choice = read_json(evaluation.run / "eval" / "choice.json")
+    others = ("svm", ENDPOINT, *choice.get("beside", {}))
+    return {name: ways.get(name, PLAIN) for name in choice["contenders"] if name not in others}
 
 
 def copy(run: Run, rows: int | None, folder: Path) -> Run:

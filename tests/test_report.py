@@ -67,7 +67,7 @@ def shown(metric: str, measure: dict[str, Any]) -> str:
 
 
 def expected_table(found: dict[str, Any]) -> list[list[str]]:
-    """Return the contenders' table: the tuned model first, then the baseline, then the others."""
+    """Return the contenders' table, a column each: the tuned model first, then the baseline."""
     every = found["contenders"].values()
     metrics = [
         name
@@ -75,12 +75,12 @@ def expected_table(found: dict[str, Any]) -> list[list[str]]:
         if any(name in one and one[name]["value"] is not None for one in every)
     ]
     first = ["tuned", found["baseline"]]
-    rows = [["contender", "answers", *metrics]]
+    rows = [["metric", "answers", *metrics]]
     for name in [*first, *(name for name in found["contenders"] if name not in first)]:
         mark = f"{name} (baseline)" if name == found["baseline"] else name
         made = found["details"][name]["made"]
         rows.append([mark, made, *(shown(metric, found["contenders"][name][metric]) for metric in metrics)])
-    return rows
+    return [list(row) for row in zip(*rows, strict=True)]
 
 
 def markdown_table(text: str, head: str) -> list[list[str]]:
@@ -121,7 +121,7 @@ def test_contenders_have_the_numbers_of_metrics_json(reported: Run) -> None:
     expected = expected_table(read_json(reported / "metrics.json"))
     page = Page((reported / "report.html").read_text(encoding="utf-8"))
     assert page.tables["contenders"] == expected
-    assert markdown_table((reported / "report.md").read_text(encoding="utf-8"), "contender") == expected
+    assert markdown_table((reported / "report.md").read_text(encoding="utf-8"), "metric") == expected
 
 
 def test_differences_have_the_numbers_of_metrics_json(reported: Run) -> None:
@@ -184,8 +184,8 @@ def test_not_measured_is_said(handmade: Callable[..., Run]) -> None:
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     markdown = (run / "report.md").read_text(encoding="utf-8")
     assert "What was forgotten Not measured." in " ".join(page.visible.split())
-    for table in (page.tables["contenders"], markdown_table(markdown, "contender")):
-        for row in table:
+    for table in (page.tables["contenders"], markdown_table(markdown, "metric")):
+        for row in zip(*table, strict=True):
             # Invalid and stop rate of what generates nothing; two calibration errors of what is not ranked.
             empty = {"answers": 0, "generated": 2, "ranked": 2, "classified": 4}
             assert row.count("-") == empty[row[1]]

@@ -43,6 +43,15 @@ def test_models_beside_are_asked_when_named_or_with_full(tmp_path: Path) -> None
     assert suite.load(recipe, "chat", "trial", "default", f"{one} {two}").beside == [one, two]
 
 
+def test_a_recipe_on_a_base_model_names_what_its_vendor_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "ask_beside", lambda *_: None)  # the Hub is asked when it runs
+    bases = [name for name in recipes.names() if "-Base" in recipes.load(name).config["base_model"]]
+    assert bases
+    for name in bases:
+        beside = suite.load(recipes.load(name), "chat", "real", "full").beside
+        assert beside == [recipes.load(name).config["base_model"].removesuffix("-Base")]
+
+
 def test_a_model_beside_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) -> None:
     one, mute = model(tmp_path / "one"), model(tmp_path / "mute", template=False)
     adapter = model(tmp_path / "adapter")

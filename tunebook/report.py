@@ -70,6 +70,15 @@ def table(measured: dict[str, Any], whole: bool) -> list[dict[str, str]]:
     return rows
 
 
+def by_metric(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Turn one row a contender into one row a metric: there are more metrics than contenders."""
+    return [
+        {"metric": metric, **{row["contender"]: row[metric] for row in rows}}
+        for metric in rows[0]
+        if metric != "contender"
+    ]
+
+
 def show_verdict(measured: dict[str, Any], console: Console) -> None:
     """Print the table, the gates and the verdict sentence."""
     rows = [
@@ -186,7 +195,7 @@ def write_report(run: Run) -> Path:
     settings = read_json(run / "settings.json")
     values = {
         "m": measured,
-        "table": table(measured, whole=True),
+        "table": by_metric(table(measured, whole=True)),
         "choice": read_json(run / "eval" / "choice.json"),
         "manifest": read_json(run / "manifest.json"),
         "dataset": settings["dataset"],
