@@ -39,6 +39,7 @@ from tunebook.sampling import enough_rows
 from tunebook.train import follow_all
 
 MEASURE_PLUGIN = "tunebook.plugins.Measure"
+DEV_METRIC = "tunebook.dev_metric.DevMetric"  # looks at dev
 WARM_UP = 2  # steps that are not counted: kernels are compiled, the allocator finds its sizes
 DROPPED = """evals_per_epoch saves_per_epoch eval_steps save_steps test_datasets early_stopping_patience
 load_best_model_at_end metric_for_best_model auto_resume_from_checkpoints""".split()
@@ -121,7 +122,7 @@ def run_bench(
 def _short(config: dict[str, Any]) -> dict[str, Any]:
     """Return a config that trains only: no looks at dev, no checkpoints."""
     kept = {key: value for key, value in config.items() if key not in DROPPED}
-    plugins = [*config.get("plugins", []), MEASURE_PLUGIN]
+    plugins = [name for name in config.get("plugins", []) if name != DEV_METRIC] + [MEASURE_PLUGIN]
     return kept | {"save_strategy": "no", "val_set_size": 0, "plugins": plugins}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -127,12 +128,13 @@ class Float32Weights(SeededInit):
 
 class Progress(BasePlugin):
     """Append a JSON line for each training step to the file named by TUNEBOOK_EVENTS, save and stop once
-    the file named by TUNEBOOK_STOP is there, and for full tuning write the share of weights that have changed
-    after ten steps."""
+    the file named by TUNEBOOK_STOP is there, stop a training that has diverged, and for full tuning write
+    the share of weights that have changed after ten steps."""
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         path = os.environ.get("TUNEBOOK_EVENTS")
         callbacks: list[TrainerCallback] = [_ProgressCallback(Path(path))] if path else []
+        callbacks.append(StopWhenDiverged())
         if stop := os.environ.get("TUNEBOOK_STOP"):
             callbacks.insert(0, StopWhenAsked(Path(stop)))  # marks a checkpoint before it is told of
         return callbacks if cfg.adapter else [*callbacks, ChangedWeights(Path(cfg.output_dir))]
@@ -195,6 +197,31 @@ class _ProgressCallback(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             self._write(done=state.global_step, total=state.max_steps, saved=state.global_step)
+
+
+class StopWhenDiverged(TrainerCallback):
+    """Ends a training whose weights are no numbers any more, before such weights are saved: all further steps
+    would be paid for nothing. transformers leaves nan out of the losses it logs, and goes on.
+
+    A gradient that is no number is not enough: fp16's scaler leaves such steps out.
+
+    Raises:
+        RuntimeError: names the step.
+    """
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        logs = kwargs.get("logs") or {}
+        numbers = [float(logs[name]) for name in ("loss", "grad_norm") if logs.get(name) is not None]
+        if all(map(math.isfinite, numbers)):
+            return
+        for name, weight in kwargs["model"].named_parameters():
+            local = getattr(weight, "to_local", lambda weight=weight: weight)()
+            if weight.requires_grad and not bool(torch.isfinite(local).all()):
+                raise RuntimeError(
+                    f"the training has diverged: after step {state.global_step} weights of {name} are no "
+                    "numbers. Lower learning_rate, lengthen the warmup or set max_grad_norm; the last "
+                    "checkpoint is older than this."
+                )
 
 
 class StopWhenAsked(TrainerCallback):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -171,7 +172,7 @@ def test_a_model_from_elsewhere_is_evaluated_by_the_same_harness(undisturbed: Ru
 def test_training_stops_early_by_the_metric_of_the_task(base: Path, tmp_path: Path) -> None:
     """Too small a rate changes no answer: after the second evaluation without a gain, 20 steps end at 10."""
     runner = Runner(tmp_path, base)
-    command = runner.command()
+    command = runner.command("--rows", "dev=24")
     plugins = "plugins=[tunebook.plugins.SeededInit,tunebook.dev_metric.DevMetric]"
     stop = f"eval_steps=5 early_stopping_patience=1 metric_for_best_model=eval_dev_accuracy {plugins}"
     at = command.index("--set") + 1
@@ -182,6 +183,19 @@ def test_training_stops_early_by_the_metric_of_the_task(base: Path, tmp_path: Pa
     seen = {entry["step"]: entry["eval_dev_accuracy"] for entry in log if "eval_dev_accuracy" in entry}
     measured = read_json(runner.folder / "metrics.json")
     assert set(seen) == {0, 5, 10} and measured["steps"] == 10
+
+
+def test_a_training_that_diverges_is_ended(base: Path, tmp_path: Path) -> None:
+    runner = Runner(tmp_path, base)
+    command = [
+        word.replace("learning_rate=0.02", "learning_rate=1e20")
+        for word in runner.command("--rows", "dev=24")
+    ]
+    result = subprocess.run(command, env=runner.env, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr + result.stdout
+    assert re.search(r"diverged: after step [1-4] weights of \S+ are no numbers", result.stderr)
+    assert "learning_rate" in result.stderr and "Traceback" not in result.stderr
+    assert not list((runner.folder / "train").glob("checkpoint-*")), "no weights that are none"
 
 
 def test_the_metric_while_training_is_that_of_the_harness(undisturbed: Runner, base: Path) -> None:
