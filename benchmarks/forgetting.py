@@ -3,16 +3,20 @@
     .venv/bin/python benchmarks/forgetting.py [--recipe classify-lora]
 
 Runs four variants of a recipe on the trial tier with EVAL=full: as shipped; over-trained (several times its
-rate and epochs, all layers); and both with the general conversations of datasets/general mixed in. Runs land
-below runs/forgetting/ and go on where they were stopped. Writes benchmarks/results/forgetting.json and the
-table of docs/forgetting.md; exit 1 where the shipped variant fails a gate or the over-trained one passes all.
+rate and epochs, all layers); and both with the general conversations of datasets/general mixed in. A fifth is
+the over-trained model half-way back to its base: half the scale of its adapter, which is the average of both
+models' weights (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903). Runs land below runs/forgetting/ and go on
+where they were stopped. Writes benchmarks/results/forgetting.json and the table of docs/forgetting.md; exit 1
+where the shipped variant fails a gate or the over-trained one passes all.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +25,13 @@ from typing import Any
 import yaml
 
 from tunebook import hardware, recipes
+from tunebook.cards import fill
+from tunebook.dataset import load as load_dataset
 from tunebook.paths import ROOT, runs_folder, show
 from tunebook.run import read_json, write_json
 
 TARGET = ROOT / "benchmarks" / "results" / "forgetting.json"
 DOC = ROOT / "docs" / "forgetting.md"
-START, END = "<!-- measured -->", "<!-- /measured -->"
 GENERAL = {
     "path": "datasets/general/train.jsonl",
     "type": "chat_template",
@@ -58,17 +63,32 @@ def run(recipe: recipes.Recipe, name: str, replay: bool, settings: str, folder: 
     if replay:
         config = {**recipe.config, "datasets": [*recipe.config["datasets"], GENERAL]}
         (copy / "recipe.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    words = ["recipe", name, "--hardware", "cpu", "--set", settings]
+    return {"settings": settings, "replay": replay} | tunebook(words, folder, name)
+
+
+def tunebook(words: list[str], folder: Path, name: str) -> dict[str, Any]:
+    """Run a verb with EVAL=full on the trial tier and return what was measured of its run `name`."""
+    words = [*words, "--tier", "trial", "--eval", "full"]
     environment = {**os.environ, "TUNEBOOK_RECIPES": str(folder / "recipes"), "TUNEBOOK_RUNS": str(folder)}
-    words = ["recipe", name, "--tier", "trial", "--hardware", "cpu", "--eval", "full", "--set", settings]
     code = subprocess.run([sys.executable, "-m", "tunebook.cli", *words], env=environment).returncode
     if code not in (0, 3):
-        raise SystemExit(f"{name}: `tunebook {shlex.join(words)}` ended with exit code {code}.")
+        raise SystemExit(f"`tunebook {shlex.join(words)}` ended with exit code {code}.")
     found = read_json(folder / name / "latest" / "metrics.json")
     kept = ("sentence", "verdict", "primary", "retention", "style", "gates", "steps", "trained_tokens")
     value = found["contenders"]["tuned"][found["primary"]]
-    return {"settings": settings, "replay": replay, "exit": code, "tuned": value} | {
-        k: found[k] for k in kept
-    }
+    return {"exit": code, "tuned": value} | {key: found[key] for key in kept}
+
+
+def averaged(recipe: recipes.Recipe, name: str, folder: Path) -> dict[str, Any]:
+    """Evaluate the tuned model of variant `name` averaged with its base."""
+    model = folder / "models" / f"{name}-averaged"
+    shutil.copytree(folder / name / "latest" / "model", model, dirs_exist_ok=True)
+    shape = json.loads((folder / name / "latest" / "model" / "adapter_config.json").read_text())
+    (model / "adapter_config.json").write_text(json.dumps({**shape, "lora_alpha": shape["lora_alpha"] / 2}))
+    dataset = load_dataset(recipe.dataset).stand_in or recipe.dataset
+    words = ["evaluate", "--model", str(model), "--task", dataset]
+    return {"settings": "lora_alpha / 2", "replay": False} | tunebook(words, folder, f"evaluate-{model.name}")
 
 
 def table(measured: dict[str, Any]) -> str:
@@ -97,8 +117,9 @@ def main(argv: list[str] | None = None) -> int:
     for variant, (replay, settings) in variants(recipe).items():
         measured["variants"][variant] = run(recipe, f"{name}-{variant}", replay, settings, folder)
         write_json(TARGET, measured)
-    before, _, rest = DOC.read_text(encoding="utf-8").partition(START)
-    DOC.write_text(f"{before}{START}\n{table(measured)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    measured["variants"]["over-trained-averaged"] = averaged(recipe, f"{name}-over-trained", folder)
+    write_json(TARGET, measured)
+    fill(DOC, "measured", table(measured))
     print(f"{show(TARGET)}, {show(DOC)}")
     failed = {
         variant: [gate["name"] for gate in found["gates"] if gate["passed"] is False]

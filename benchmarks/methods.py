@@ -1,0 +1,169 @@
+"""All ways of tuning on one task, with equal data: score, trained weights, memory, time, size, forgetting.
+
+    .venv/bin/python benchmarks/methods.py [--only classify-lora classify-ia3]
+
+On the trial tier, intents. The learning rate of each method is chosen from three on 60 dev rows, trained on
+120; then each is trained on all rows with that rate, and the best four on dev with two seeds more. What is
+finished is found again, so that a stopped bench goes on. Writes benchmarks/results/methods.json, the table of
+docs/adapters.md and its picture; nothing is chosen on test rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from tunebook import figures, hardware
+from tunebook.cards import fill
+from tunebook.console import Console
+from tunebook.measures import Measure
+from tunebook.paths import ROOT, show
+from tunebook.recipe import execute
+from tunebook.report import cell
+from tunebook.resolve import Options
+from tunebook.run import Run, read_json, write_json
+
+TARGET = ROOT / "benchmarks" / "results" / "methods.json"
+DOC, PICTURE = ROOT / "docs" / "adapters.md", ROOT / "docs" / "methods.svg"
+RATES = {
+    "classify-full": ("0.0001", "0.0002", "0.0004"),
+    "classify-lora": ("0.0008", "0.0015", "0.003"),
+    "classify-qlora": ("0.0008", "0.0015", "0.003"),
+    "classify-dora": ("0.0008", "0.0015", "0.003"),
+    "classify-bottleneck": ("0.0005", "0.001", "0.003"),
+    "classify-ia3": ("0.003", "0.01", "0.03"),
+    "classify-prefix": ("0.005", "0.02", "0.05"),
+    "classify-prompt": ("0.01", "0.03", "0.1"),
+    "classify-ptuning": ("0.001", "0.003", "0.01"),
+    "classify-head": ("0.0005", "0.001", "0.003"),
+}
+SEED, MORE_SEEDS, BEST = 42, (1, 2), 4
+FEW = "train=120,dev=60"
+
+
+def saved_weights(folder: Path) -> int:
+    """Return how many numbers the safetensors files of a model folder hold, from their headers alone
+    (https://huggingface.co/docs/safetensors: eight bytes of length, then JSON)."""
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                count = 1
+                for size in tensor["shape"]:
+                    count *= size
+                total += count
+    return total
+
+
+def options(rate: str, seed: int, **more: Any) -> Options:
+    return Options(tier="trial", hardware="cpu", set=f"learning_rate={rate}", seed=seed, **more)
+
+
+def on_dev(run: Run) -> Measure:
+    """Return accuracy on dev of what an EVAL=quick run ships."""
+    return read_json(run / "metrics.json")["contenders"]["tuned"]["accuracy"]
+
+
+def entry(run: Run) -> dict[str, Any]:
+    """Return what the table says of a run on the test split."""
+    found = read_json(run / "metrics.json")
+    model = run / "model"
+    chosen = (found["checkpoints"] or {}).get("dev", {})
+    return {
+        "accuracy": found["contenders"]["tuned"]["accuracy"],
+        "baseline": found["contenders"][found["baseline"]]["accuracy"]["value"],
+        "p": next(c["p"] for c in found["comparisons"] if c["b"] == found["baseline"]),
+        "dev": max(chosen.values()) if chosen else None,
+        "weights": saved_weights(model),
+        "megabytes": sum(path.stat().st_size for path in model.glob("*.safetensors")) / 1e6,
+        "train_seconds": found["seconds"]["train"],
+        "peak_memory_gib": found["peak_memory_gib"],
+        "retention": [item for item in found["retention"] if item["task"] == "general"],
+        "gates": {gate["name"]: gate["passed"] for gate in found["gates"]},
+    }
+
+
+def bench(names: list[str], console: Console) -> dict[str, Any]:
+    """Run what is left and return all numbers; written to TARGET after each run."""
+    measured: dict[str, Any] = {"hardware": hardware.facts(), "few": FEW, "sweeps": {}, "runs": {}}
+    rates: dict[str, str] = {}
+    for name in names:
+        tried = {
+            r: on_dev(execute(name, options(r, SEED, rows=FEW, eval="quick"), console)) for r in RATES[name]
+        }
+        rates[name] = max(tried, key=lambda rate: tried[rate]["value"])  # of equals, the lower rate
+        measured["sweeps"][name] = {"dev": tried, "chosen": rates[name]}
+        write_json(TARGET, measured)
+
+    def train(name: str, seed: int) -> None:
+        measured["runs"].setdefault(name, {})[seed] = entry(
+            execute(name, options(rates[name], seed), console)
+        )
+        write_json(TARGET, measured)
+
+    for name in names:
+        train(name, SEED)
+    ranked = sorted(names, key=lambda name: -(measured["runs"][name][SEED]["dev"] or 0))
+    for name in ranked[:BEST]:
+        for seed in MORE_SEEDS:
+            train(name, seed)
+    return measured
+
+
+def table(measured: dict[str, Any]) -> str:
+    """Return the Markdown table, best first; further seeds stand behind the first one's interval."""
+    lines = ["| method | rate | accuracy | weights trained | on disk | training | peak | general text |"]
+    lines.append("|---" * 8 + "|")
+    runs = {
+        name: {int(seed): found for seed, found in seeds.items()} for name, seeds in measured["runs"].items()
+    }
+    for name, seeds in sorted(runs.items(), key=lambda item: -item[1][SEED]["accuracy"]["value"]):
+        first = seeds[SEED]
+        others = [f"{seeds[seed]['accuracy']['value']:.1%}" for seed in seeds if seed != SEED]
+        drop = first["retention"][0]["drop"] if first["retention"] else None
+        lost = "not measured" if drop is None else f"{drop:+.0%}"
+        cells = (
+            f"[{name.removeprefix('classify-')}](../recipes/{name}/README.md)",
+            measured["sweeps"][name]["chosen"],
+            cell("accuracy", first["accuracy"]) + (f"; {', '.join(others)}" if others else ""),
+            f"{first['weights']:,}",
+            f"{first['megabytes']:.1f} MB",
+            f"{first['train_seconds']:.0f} s",
+            f"{first['peak_memory_gib']:.1f} GiB",
+            lost + (" (gate fails)" if first["gates"].get("retention_general") is False else ""),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def picture(measured: dict[str, Any]) -> str:
+    """Return accuracy over trained weights as SVG."""
+    shown = []
+    for name, seeds in measured["runs"].items():
+        first = seeds.get(SEED) or seeds[str(SEED)]
+        found = first["accuracy"]
+        place = {"x": first["weights"], "y": found["value"], "low": found["low"], "high": found["high"]}
+        shown.append({**place, "name": name.removeprefix("classify-")})
+    return figures.points(
+        {"methods": shown}, "trained weights", "accuracy on test, 95 % intervals", joined=False, names=True
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=RATES, default=list(RATES))
+    measured = bench(parser.parse_args(argv).only, Console())
+    fill(DOC, "methods", table(measured))
+    PICTURE.write_text(picture(measured), encoding="utf-8")
+    print(f"{show(TARGET)}, {show(DOC)}, {show(PICTURE)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

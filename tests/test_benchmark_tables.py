@@ -1,0 +1,79 @@
+"""The tables that benchmarks/ writes into docs/, from handmade numbers and from the committed ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from benchmarks import forgetting, methods
+from tunebook.cards import block
+from tunebook.run import read_json
+
+
+def variant(passed: bool, **more: Any) -> dict[str, Any]:
+    gates = [
+        {"name": "invalid_rate", "value": 0.0, "bound": 0.05, "passed": True},
+        {"name": "retention_general", "value": 0.2 if passed else 0.7, "bound": 0.25, "passed": passed},
+        {"name": "style_other_task", "value": None, "bound": 0.25, "passed": None},
+    ]
+    return {
+        "primary": "accuracy",
+        "tuned": {"value": 0.8},
+        "gates": gates,
+        "exit": 0 if passed else 3,
+        **more,
+    }
+
+
+def test_the_table_of_forgetting_says_which_gate_fails() -> None:
+    found = {"variants": {"shipped": variant(True), "over-trained": variant(False)}}
+    lines = forgetting.table(found).splitlines()
+    assert lines[0] == "| | shipped | over-trained |"
+    assert "| accuracy | 80.0% | 80.0% |" in lines
+    assert "| retention_general, at most 0.25 | +0.20 | +0.70 fails |" in lines
+    assert lines[-1] == "| exit code | 0 | 3 |"
+    assert not [line for line in lines if "style_other_task" in line or "invalid_rate" in line]
+
+
+def test_what_is_planted_is_more_of_what_the_recipe_ships() -> None:
+    recipe = forgetting.recipes.load("classify-lora")
+    rate = float(recipe.trial["learning_rate"])
+    replay, settings = forgetting.variants(recipe)["over-trained-replay"]
+    assert replay and f"learning_rate={rate * forgetting.RATE:g} " in settings
+
+
+def test_saved_weights_are_counted_from_headers(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(3, 5), "b": torch.zeros(7, dtype=torch.bfloat16)}, tmp_path / "x.safetensors")
+    assert methods.saved_weights(tmp_path) == 22
+
+
+def test_the_table_of_methods_is_sorted_and_names_further_seeds() -> None:
+    def run(value: float, passed: bool = True) -> dict[str, Any]:
+        accuracy = {"value": value, "low": value - 0.05, "high": value + 0.05}
+        rest = {"weights": 1000, "megabytes": 0.1, "train_seconds": 10.0, "peak_memory_gib": 2.0}
+        return {
+            "accuracy": accuracy,
+            "retention": [{"drop": 0.1}],
+            "gates": {"retention_general": passed},
+            **rest,
+        }
+
+    found = {
+        "sweeps": {name: {"chosen": "0.001"} for name in ("classify-lora", "classify-ia3")},
+        "runs": {"classify-ia3": {"42": run(0.6, False)}, "classify-lora": {"42": run(0.8), "1": run(0.7)}},
+    }
+    lines = methods.table(found).splitlines()[2:]
+    assert "[lora]" in lines[0] and "80.0 % (75.0 % to 85.0 %); 70.0%" in lines[0]
+    assert "[ia3]" in lines[1] and "+10% (gate fails)" in lines[1]
+    assert "<svg" in methods.picture(found)
+
+
+@pytest.mark.parametrize(("bench", "name"), [(forgetting, "measured"), (methods, "methods")])
+def test_the_docs_show_the_committed_numbers(bench: Any, name: str) -> None:
+    if not bench.TARGET.is_file():
+        pytest.skip(f"{bench.TARGET.name}: not measured yet")
+    assert block(bench.DOC.read_text(encoding="utf-8"), name).strip() == bench.table(read_json(bench.TARGET))
