@@ -38,7 +38,7 @@ GENERAL = {
     "field_messages": "messages",
     "ds_type": "json",
 }
-RATE, EPOCHS = 6, 3  # times what the recipe ships
+RATE, EPOCHS = 6, 2  # times what the recipe ships
 
 
 def variants(recipe: recipes.Recipe) -> dict[str, tuple[bool, str]]:
