@@ -274,7 +274,7 @@ class Evaluation:
             self.ask_endpoint(named, split)
             names.append(ENDPOINT)
         beside = self.ask_beside(split)
-        names += beside
+        names += list(beside)
         choice = {
             "split": split,
             "baseline": best.name,
