@@ -14,7 +14,7 @@ def next_steps(measured: dict[str, Any], history: dict[str, Any]) -> list[str]:
         said = ", ".join(item["task"] for item in forgot)
         steps.append(
             f"It forgot too much ({said}): halve learning_rate or num_epochs, or mix in general rows "
-            "(docs/mixing-data.md)."
+            "(docs/forgetting.md)."
         )
     dev = [(entry["step"], entry["eval_loss"]) for entry in history["log"] if "eval_loss" in entry]
     if len(dev) > 1:
