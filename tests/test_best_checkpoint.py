@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tunebook import best_checkpoint
 from tunebook.best_checkpoint import ship_the_best
+from tunebook.evaluate import Evaluation
 from tunebook.jobs import ALONE
 from tunebook.run import Run, read_json
 from tunebook.suite import Suite
@@ -27,7 +29,7 @@ def evaluation(run: Run, scores: dict[str, float], primary: str, kept: str = "be
         asked.append(model)
         return [{"f1": scores[model], "loss": scores[model]} for _ in rows]
 
-    return SimpleNamespace(
+    stand_in = SimpleNamespace(
         run=run,
         suite=suite,
         here=ALONE,
@@ -38,6 +40,8 @@ def evaluation(run: Run, scores: dict[str, float], primary: str, kept: str = "be
         models=SimpleNamespace(folders={}),
         asked=asked,
     )
+    stand_in.primary = partial(Evaluation.primary, stand_in)
+    return stand_in
 
 
 @pytest.fixture

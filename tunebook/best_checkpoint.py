@@ -30,13 +30,10 @@ def ship_the_best(evaluation: Evaluation) -> dict[str, Any] | None:
     if suite.checkpoints == "last" or len(kept) < 2:
         return None
     rows = evaluation.rows["dev"]
-    ask = evaluation.losses if evaluation.chat else evaluation.answers
     tried: dict[int, float] = {}
     for step, path in kept:
         evaluation.models.folders[path.name] = path
-        records = ask(path.name, "dev", rows, PLAIN, path.name)
-        values = [value for value in metrics.per_row(records, suite.primary) if value is not None]
-        tried[step] = sum(values) / len(values)
+        tried[step] = evaluation.primary(path.name, "dev", rows, PLAIN, path.name)
     sign = 1 if metrics.HIGHER_IS_BETTER[suite.primary] else -1
     best = max(tried, key=lambda step: (sign * tried[step], step))
     last = kept[-1][0]

@@ -9,7 +9,6 @@ import torch
 from axolotl.integrations.base import BasePlugin
 from transformers import TrainerCallback
 
-from tunebook import metrics
 from tunebook.contenders import PLAIN
 from tunebook.evaluate import Evaluation
 from tunebook.models import Models
@@ -80,7 +79,5 @@ def ask_dev(run: Run, trainer: Any, step: int) -> dict[str, float]:
     eval/jobs/ under the step."""
     evaluation = Evaluation(run, None, models=lambda config: InTraining(config, trainer))
     rows = evaluation.sample(evaluation.rows["dev"], evaluation.suite.dev_rows)
-    ask = evaluation.losses if evaluation.chat else evaluation.answers
-    name, primary = f"step-{step}", evaluation.suite.primary
-    values = [v for v in metrics.per_row(ask(name, "dev", rows, PLAIN, name), primary) if v is not None]
-    return {f"eval_dev_{primary}": sum(values) / len(values)}
+    name = f"step-{step}"
+    return {f"eval_dev_{evaluation.suite.primary}": evaluation.primary(name, "dev", rows, PLAIN, name)}

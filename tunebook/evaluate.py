@@ -194,17 +194,21 @@ class Evaluation:
                 entry |= self.scored(row, record["text"], record["stopped"])
         self.write(f"{ENDPOINT}.{split}", list(by_id.values()))
 
+    def primary(self, name: str, split: str, rows: list[Row], way: Way, model: str) -> float:
+        """Return the mean of the primary metric over the `rows` where it can be measured."""
+        ask = self.losses if self.chat else self.answers
+        values = metrics.per_row(ask(name, split, rows, way, model), self.suite.primary)
+        measured = [value for value in values if value is not None]
+        return sum(measured) / len(measured)
+
     def choose_baseline(self) -> tuple[Way, dict[str, float]]:
         """Try every way of prompting the untuned model on rows of dev; return the best and all scores."""
         rows = self.sample(self.rows["dev"], self.suite.dev_rows)
         tried = {}
         ways = base_ways(self.dataset)
         for way in ways:
-            ask = self.losses if self.chat else self.answers
             name = way.of(self.asked)
-            values = metrics.per_row(ask(name, "choice", rows, way, "base"), self.suite.primary)
-            measured = [value for value in values if value is not None]
-            tried[name] = sum(measured) / len(measured)
+            tried[name] = self.primary(name, "choice", rows, way, "base")
         pick: Callable[..., str] = max if metrics.HIGHER_IS_BETTER[self.suite.primary] else min
         best = pick(tried, key=tried.__getitem__)
         return next(way for way in ways if way.of(self.asked) == best), tried

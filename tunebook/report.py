@@ -100,13 +100,10 @@ def _training_curve(measured: dict[str, Any], history: dict[str, Any]) -> str:
     }
     checkpoints = measured.get("checkpoints")
     right: dict[str, list[tuple[float, float]]] = {}
-    asked = [
-        (e["step"], e[f"eval_dev_{measured['primary']}"])
-        for e in log
-        if f"eval_dev_{measured['primary']}" in e and "step" in e
-    ]
+    watched = f"eval_dev_{measured['primary']}"
+    asked = [(e["step"], e[watched]) for e in log if watched in e and "step" in e]
     if asked:
-        right = {f"{measured['primary']} on dev, while training": asked}
+        right[f"{measured['primary']} on dev, while training"] = asked
     if checkpoints:
         points = sorted((float(step), float(value)) for step, value in checkpoints["dev"].items())
         right[f"{checkpoints['metric']} on dev"] = points
