@@ -282,6 +282,16 @@ def test_sample_is_about_as_large_as_asked(count: int, monkeypatch: pytest.Monke
     assert abs(size - count) <= count / 5
 
 
+def test_sample_of_rows_nearly_alone_in_their_groups() -> None:
+    """The rarest label the folds are cut by is counted in groups: 10 rows of a label are 9 groups here."""
+    rows = [{"id": str(i), "group": str(i), "gold": {"answer": str(i % 2)}} for i in range(20)]
+    rows[2]["group"] = "0"
+    rows[3]["group"] = "1"
+    sample = sample_groups(rows, 6, seed=1, stratify=True)
+    assert 4 <= len(sample) <= 8
+    assert {row["gold"]["answer"] for row in sample} == {"0", "1"}
+
+
 def test_sample_of_fewer_rows_than_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEBOOK_SOURCES")
     dataset = load("kettlewick-intents")

@@ -25,15 +25,15 @@ def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: b
     groups = [row["group"] for row in rows]
     labels = [row["gold"]["answer"] if stratify else "" for row in rows]
     distinct = len(set(groups))
-    folds = max(MIN_FOLDS, math.ceil(len(rows) / count))
-    folds = min(folds, distinct, max(Counter(labels).values()))
-    if folds < 2:
-        return rows
     kind = GroupKFold if not stratify else StratifiedGroupKFold
     items = list(range(len(rows)))
     if stratify and distinct > NEARLY_ALONE * len(rows):
         kind = StratifiedKFold  # much faster; one row stands for each group, which seldom has two
         items = sorted({group: index for index, group in reversed(list(enumerate(groups)))}.values())
+    folds = max(MIN_FOLDS, math.ceil(len(rows) / count))
+    folds = min(folds, distinct, max(Counter(labels[i] for i in items).values()))
+    if folds < 2:
+        return rows
     splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
     chosen: set[str] = set()
     held = 0
