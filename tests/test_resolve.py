@@ -189,6 +189,14 @@ def test_without_a_gpu_it_is_the_trial_on_the_cpu(make: Make) -> None:
     assert Path(resolved.config["base_model"]).is_dir(), "the converted model, not the Hub's"
 
 
+@pytest.mark.usefixtures("no_gpu")
+def test_the_trial_base_on_a_cpu_is_the_converted_one_on_either_tier(make: Make) -> None:
+    config = resolve(make(), Options(tier="real", model=base_model.NAME)).config
+    assert Path(config["base_model"]).is_dir()
+    there = resolve(make(), Options(tier="real", model=base_model.NAME, hardware="24gb", gpus=1))
+    assert there.config["base_model"] == base_model.NAME, "the Hub's, on a GPU"
+
+
 def test_with_a_gpu_it_is_the_real_thing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         hardware, "gpus", lambda: [{"name": "some card", "gib": 80.0, "compute_capability": 9.0}]

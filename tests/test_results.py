@@ -51,6 +51,15 @@ def test_numbers_are_published_and_what_nobody_reads_there_is_not(run: Run) -> N
     assert results.last_published(folder) == f"trial: accuracy 25.0 % to {value * 100:.1f} %"
 
 
+def test_folders_of_whoever_publishes_are_not(run: Run) -> None:
+    said = "tunebook recipe a --set 'base_model=/home/me/base x=1' --model /home/me/my-base"
+    write_json(run / "manifest.json", read_json(run / "manifest.json") | {"command": said})
+    results.publish(str(run.folder), Console())
+    (file,) = (results.ROOT / "recipes" / "classify-lora" / "results").glob("*.json")
+    shown = "tunebook recipe a --set 'base_model=.../base x=1' --model .../my-base"
+    assert read_json(file)["run"]["command"] == shown
+
+
 def test_an_unfinished_run_is_not_published(run: Run) -> None:
     run.mark("report", "failed")
     with pytest.raises(InputError, match="nothing to publish"):

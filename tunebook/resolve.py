@@ -184,7 +184,8 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
             most = _fitting(final, overlay.machine.gib, most, world)
         final |= split_batch(_global_batch(without_hardware), most, world, final)
     final["plugins"] = list(dict.fromkeys([*final.get("plugins", []), PROGRESS_PLUGIN]))
-    if final["base_model"] == base_model.NAME and tier == "trial":
+    on_cpu = overlay is not None and overlay.name == "cpu"
+    if final["base_model"] == base_model.NAME and (tier == "trial" or on_cpu):
         final["base_model"] = str(base_model.ensure())
     if options.from_run is not None:
         keys, identity["from_run"] = continued(final, options.from_run)

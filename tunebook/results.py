@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tunebook.run import find, read_json, write_json
 
 # Most of a metrics.json; the report of the run shows them, no card or table does.
 UNREAD = ("details", "confusion")
+FOLDERS = re.compile(r"(?<![^\s='\"])/(?:[^\s'\"/]+/)*")  # of whoever publishes, which are nobody's concern
 BENCH = ROOT / "benchmarks" / "results" / "bench"  # what `tunebook bench` writes
 
 
@@ -49,7 +51,9 @@ def _copy(name: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     kept = ("started", "commit", "lock", "versions", "command")
     numbers = {key: value for key, value in measured.items() if key not in UNREAD}
-    write_json(path, {**numbers, "run": {key: manifest[key] for key in kept}})
+    said = {key: manifest[key] for key in kept}
+    said["command"] = FOLDERS.sub(".../", said["command"])
+    write_json(path, {**numbers, "run": said})
     return path
 
 
