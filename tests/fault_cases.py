@@ -30,6 +30,11 @@ def said(content: Any, **more: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": content, **more}
 
 
+def calls(name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": function}]}
+
+
 TALK = [user("Is the door shut?"), said("It is.")]
 GOOD_TALKS = [{"messages": [user(f"Question {n}?"), said(f"Answer {n}.")]} for n in range(3)]
 GPT = {"conversations": [{"from": "human", "value": "Hello there?"}, {"from": "gpt", "value": "Hello."}]}
@@ -234,7 +239,7 @@ CASES = [
     jsonl(
         "role like no other",
         talks({"role": "narrator", "content": "x"}),
-        "a.jsonl:4: messages[0].role: unknown role (got 'narrator'). Known: system, developer, user, human, prompter, customer, person, instruction, input, question, assistant, gpt, bot, model, ai, chatbot, chatgpt, bing, bard, agent, response, output, answer.",
+        "a.jsonl:4: messages[0].role: unknown role (got 'narrator'). Known: system, developer, user, human, prompter, customer, person, instruction, input, question, assistant, gpt, bot, model, ai, chatbot, chatgpt, bing, bard, agent, response, output, answer, function_call, tool_call, tool, function, observation, function_response.",
     ),
     jsonl(
         "no role",
@@ -319,19 +324,54 @@ CASES = [
         "a.jsonl:4: messages: every assistant's turn has weight 0; nothing would be learned from it.",
     ),
     jsonl(
-        "tools",
+        "a tool without a name",
         [*GOOD_TALKS, {"messages": TALK, "tools": [{"type": "function"}]}],
-        "a.jsonl:4: tools: calls of tools cannot be trained here yet. Leave these rows out.",
+        "a.jsonl:4: tools[0]: expected a tool with a name.",
     ),
     jsonl(
-        "a call of a tool",
+        "tools that are no list",
+        [*GOOD_TALKS, {"messages": TALK, "tools": {"name": "tide"}}],
+        "a.jsonl:4: tools: expected a list of tools, or its JSON text.",
+    ),
+    jsonl(
+        "a call without a name",
         talks(user("a"), {"role": "assistant", "tool_calls": [{"id": "c1"}]}),
-        "a.jsonl:4: messages[1]: calls of tools cannot be trained here yet. Leave these rows out.",
+        "a.jsonl:4: messages[1].tool_calls[0]: expected a call with the name of a tool.",
     ),
     jsonl(
-        "an answer of a tool",
-        talks(user("a"), {"role": "tool", "content": "1"}),
-        "a.jsonl:4: messages[1]: calls of tools cannot be trained here yet. Leave these rows out.",
+        "arguments that are no JSON",
+        talks(user("a"), calls("tide", "at noon")),
+        "a.jsonl:4: messages[1].tool_calls[0].arguments: not JSON: Expecting value at character 0.",
+    ),
+    jsonl(
+        "arguments that are no object",
+        talks(user("a"), calls("tide", "[1]")),
+        "a.jsonl:4: messages[1].tool_calls[0].arguments: expected an object, or its JSON text.",
+    ),
+    jsonl(
+        "a call of a tool that is not offered",
+        [*GOOD_TALKS, {"messages": [user("a"), calls("tides", "{}")], "tools": [{"name": "tide"}]}],
+        "a.jsonl:4: messages: calls 'tides', which tools does not hold.",
+    ),
+    jsonl(
+        "a call by the user",
+        talks({**calls("tide", "{}"), "role": "user"}, said("b")),
+        "a.jsonl:4: messages[0].tool_calls: only an assistant's turn calls tools.",
+    ),
+    jsonl(
+        "a call that no tool answers",
+        talks(user("a"), calls("tide", "{}"), user("b"), said("c")),
+        "a.jsonl:4: messages[2]: expected the tool's turn; turns alternate.",
+    ),
+    jsonl(
+        "a tool that nobody called",
+        talks(user("a"), {"role": "tool", "content": "1"}, said("b")),
+        "a.jsonl:4: messages[1]: expected the assistant's turn; turns alternate.",
+    ),
+    jsonl(
+        "an answer of a tool at the end",
+        talks(user("a"), calls("tide", "{}"), {"role": "tool", "content": "1"}),
+        "a.jsonl:4: messages[2]: the last turn must be the assistant's.",
     ),
     jsonl(
         "ShareGPT: odd role",

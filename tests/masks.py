@@ -58,6 +58,13 @@ TALKS: dict[str, dict[str, Any]] = {
             {"role": "assistant", "content": "At 17.30."},
         ],
     },
+    "call": {
+        "tools": [WEATHER],
+        "messages": [
+            {"role": "user", "content": "When is high water at Low Quay?"},
+            {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        ],
+    },
 }
 
 

@@ -18,6 +18,7 @@ MASKED = {
     "labels": [-100] * START + IDS[START:],
     "contract": [IDS, START],
     "system_kept": True,
+    "tools_kept": True,
 }
 ANSWER = {"refused": {}, "eos": "<end>", "bos": "<bos>", "bos_id": 1}
 
@@ -48,6 +49,7 @@ def judged(
         ),
         ({"contract": [[7, *IDS[1:]], START]}, "rows that training and evaluation see differently"),
         ({"system_kept": False}, "system prompts lost"),
+        ({"tools_kept": False}, "tools lost"),
     ],
 )
 def test_the_mask_of_a_row(changes: dict[str, Any], kind: str | None) -> None:

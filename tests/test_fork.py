@@ -12,6 +12,7 @@ import yaml
 
 from tests import axolotl_rows, tiny
 from tests.test_formats import put
+from tests.test_prompt import hold_contract
 from tunebook import check, recipes
 from tunebook.console import Console
 from tunebook.dataset import load as load_dataset
@@ -22,12 +23,15 @@ from tunebook.fork.yaml_text import change, spans
 from tunebook.keys import check_keys
 from tunebook.paths import ROOT
 from tunebook.predict import asked as asked_rows
+from tunebook.prompt import PromptEncoder
 from tunebook.recipe import place_paths
 from tunebook.render import render_all
 from tunebook.resolve import Options, resolve
 from tunebook.run import Run
 from tunebook.sources import SPLITS
+from tunebook.tokenise import load_tokenizer
 
+TEMPLATE_LINES = 30  # of the chat template that trial.yaml has where rows offer tools
 INTENTS = ROOT / "datasets" / "kettlewick-intents" / "source" / "train.jsonl"
 TEXTS = [row["text"] for row in read_rows(INTENTS)[:48]]
 LABELS = [{"text": text, "label": "pot" if n % 2 else "tap"} for n, text in enumerate(TEXTS)]
@@ -61,7 +65,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def fork(home: Path, rows: Any, origin: str, file: str = "a.jsonl", **options: str) -> recipes.Recipe:
+def fork(
+    home: Path, rows: Any, origin: str, file: str = "a.jsonl", lines: int = 15, **options: str
+) -> recipes.Recipe:
     """Fork and load the result; its keys and its composed config are checked on both tiers."""
     assert run_fork(Asked(origin, "mine", str(put(home, file, rows)), **options), Console()) == 0
     recipe = recipes.load("mine")
@@ -71,7 +77,7 @@ def fork(home: Path, rows: Any, origin: str, file: str = "a.jsonl", **options: s
     for tier in ("real", "trial"):
         resolved = resolve(recipe, Options(tier, "80gb"), for_this_machine=False)  # type: ignore[arg-type]
         check.check_config(resolved)
-    assert len((recipe.folder / "trial.yaml").read_text().splitlines()) <= 15
+    assert len((recipe.folder / "trial.yaml").read_text().splitlines()) <= lines
     return recipe
 
 
@@ -209,6 +215,73 @@ def test_axolotl_learns_the_turns_of_weight_1_only(home: Path) -> None:
     assert sorted(learned) == sorted(row["messages"][-1]["content"] + tokenizer.eos_token for row in rows)
     asked = [tokenizer.decode(ids) for ids, _ in made]
     assert all("Hm." in text and "Not at all." not in text for text in asked), "read, though not learned"
+
+
+def talk_with_a_tool(n: int) -> dict[str, Any]:
+    """A row that offers two tools whose arguments differ, and calls the first; OpenAI's form."""
+    call = {"name": "tide", "arguments": json.dumps({"quay": f"Quay {n}", "day": n})}
+    return {
+        "tools": [
+            {"type": "function", "function": {"name": name, "parameters": {"properties": {of: {}}}}}
+            for name, of in (("tide", "quay"), ("ferry", "isle"))
+        ],
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": f"When is high water at Quay {n}?"},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": call}]},
+            {"role": "tool", "tool_call_id": "c", "content": f"{n}.30"},
+            {"role": "assistant", "content": f"At {n}.30.", "weight": n % 2},
+        ],
+    }
+
+
+TOOL_TALKS = [talk_with_a_tool(n) for n in range(40)]
+
+
+def test_rows_with_tools_become_a_recipe(home: Path) -> None:
+    """Every other row ends with the call, since its last turn has weight 0."""
+    recipe = fork(home, TOOL_TALKS, "chat-lora", lines=15 + TEMPLATE_LINES)
+    dataset = load_dataset("mine")
+    assert dataset.tools == "tools"
+    rows = [row for some in render_all(dataset).values() for row in some]
+    roles = {tuple(turn["role"] for turn in row["messages"]) for row in rows}
+    whole = ("system", "user", "assistant", "tool", "assistant")
+    assert roles == {whole, whole[:3]}
+    row = next(row for row in rows if row["id"] == "train-1")
+    assert row["gold"]["answer"] == '{"name": "tide", "arguments": {"quay": "Quay 0", "day": 0}}'
+    assert [tool["function"]["name"] for tool in json.loads(row["tools"])] == ["tide", "ferry"]
+    why = (recipe.folder.parents[1] / "datasets" / "mine" / "README.md").read_text()
+    assert "40 rows offer tools: the calls are learned, what tools answer is not" in why
+    assert "SmolLM2's own chat template has no tools" in (recipe.folder / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_axolotl_learns_calls_and_not_what_tools_answer(home: Path) -> None:
+    """The ids of the evaluation's prompts are a beginning of what is trained, under the trial's template."""
+    recipe = fork(home, TOOL_TALKS, "chat-lora", lines=15 + TEMPLATE_LINES)
+    config = {**resolve(recipe, Options("trial", "cpu")).config, "sample_packing": False}
+    rows = render_all(load_dataset("mine"))["train"][:6]
+    run = Run(home / "run")
+    write_rows(run / "data" / "train.jsonl", rows)
+    [made] = axolotl_rows.run([axolotl_rows.prepare(place_paths(config, run), run.folder)])
+    encoder = PromptEncoder(load_tokenizer(config))
+    assert len(made) == len(rows)
+    hold_contract(rows, made, encoder)
+    learned = [encoder.tokenizer.decode([id for id in labels if id != -100]) for _, labels in made]
+    assert all('<tool_call>{"name": "tide", "arguments": {"quay": "Quay ' in text for text in learned[::1])
+    assert not any(".30<" in text for text in learned), "what the tool answered"
+    for ids, _ in made:
+        text = encoder.tokenizer.decode(ids)
+        assert "ferry" in text and "isle" in text and text.count("null") == 0
+
+
+def test_the_trial_template_without_tools_is_the_bases_own() -> None:
+    own, other = tiny.tokenizer(), tiny.tokenizer()
+    other.chat_template = (ROOT / "tunebook" / "templates" / "chatml_tools.jinja").read_text()
+    for messages in (TALKS[0]["messages"], [{"role": "system", "content": "Hm."}, *TALKS[1]["messages"]]):
+        for opened in (False, True):
+            texts = [PromptEncoder(one).text(messages, opened=opened) for one in (own, other)]
+            assert texts[0] == texts[1]
 
 
 def fork_text(home: Path, rows: Any) -> str:
@@ -396,7 +469,7 @@ def test_new_rows_are_asked_as_the_forks_rows_were(home: Path) -> None:
     rows = [{"Message": row["text"], "Topic": row["label"]} for row in LABELS]
     fork(home, rows, "classify-lora", fields="text=Message label=Topic")
     new = put(home, "new.csv", "Message,shop\nthe pot hums,s1\n,s2\n")
-    (_, (row, messages)), (_, problem) = asked_rows(load_dataset("mine"), new)  # type: ignore[misc]
+    (_, (row, (messages, _))), (_, problem) = asked_rows(load_dataset("mine"), new)  # type: ignore[misc]
     assert row == {"Message": "the pot hums", "shop": "s1"}
     assert messages[-1] == {"role": "user", "content": "the pot hums"}
     assert str(problem) == f"{new}:3: Message: empty; nothing could be learned from it."

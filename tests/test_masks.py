@@ -44,7 +44,7 @@ def expected(family: str, talk: str) -> list[str]:
             if turn.get("tool_calls"):
                 arguments = json.dumps(CALL["function"]["arguments"])
                 call = f'{{"name": "{CALL["function"]["name"]}", "arguments": {arguments}}}'
-                text += f"\n<tool_call>\n{call}\n</tool_call>"
+                text += ("\n" if text else "") + f"<tool_call>\n{call}\n</tool_call>"
             texts.append(text + end)
     if family == "olmo3":
         texts[:-1] = [text.removesuffix(end) for text in texts[:-1]]
@@ -70,3 +70,4 @@ def test_tool_calls_are_learned_and_tool_answers_are_not(family: str, masks: dic
     if shown:
         assert found["learned"] == expected(family, "tools")
         assert "17.30</" not in "".join(found["learned"])
+        assert masks[family]["call"]["learned"] == expected(family, "call")

@@ -54,7 +54,7 @@ def validate(config: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
 
 def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     """Return lengths, masks and shown rows of the job's rows, None where none are named in the end."""
-    from tunebook import tokenise
+    from tunebook import tokenise, tools
     from tunebook.prompt import PromptEncoder
 
     config = job.get("rows_config", job["config"])
@@ -80,12 +80,13 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
             if index in refused:
                 continue
             ids, labels = mask.row(rows[index])
-            held = tokenise.contract(encoder, rows[index]["messages"])
+            held = tokenise.contract(encoder, rows[index])
             answer["masked"].append({"row": index, "ids": ids, "labels": labels, "contract": held})
             text = tokenizer.decode(ids)
             system = rows[index]["messages"][0]
             kept = system["role"] != "system" or system["content"] in text
             answer["masked"][-1]["system_kept"] = kept
+            answer["masked"][-1]["tools_kept"] = tools.kept(rows[index], text)
     if mask and job.get("show"):
         picked = tokenise.pick(sizes, tokenise.suspicious(rows, sizes, limit), job["show"])
         picked = {index: why for index, why in picked.items() if index not in refused}

@@ -75,7 +75,10 @@ class JobMaker:
     def answer(self, name: str, split: str, rows: list[Row], way: Way) -> Job:
         """Make the job that generates an answer, or ranks the labels, for each row."""
         messages = [self.messages(row, way) for row in rows]
-        contexts = [self.encoder.context(turns[:-1]) for turns in messages]
+        contexts = [
+            self.encoder.context(turns[:-1], row.get("tools"))
+            for turns, row in zip(messages, rows, strict=True)
+        ]
         ids = [row["id"] for row in rows]
         if not way.ranked:
             return Job(name, split, "generate", ids, contexts, max_new=self.suite.max_new_tokens)
@@ -93,7 +96,7 @@ class JobMaker:
     def score(self, name: str, split: str, rows: list[Row], way: Way) -> Job:
         """Make the job that scores the reference answer of each row; of preference pairs with its turn end,
         as they are trained: an answer that stops too early is the worse one for that."""
-        encoded = [self.encoder.encode(self.messages(row, way)) for row in rows]
+        encoded = [self.encoder.encode(self.messages(row, way), row.get("tools")) for row in rows]
         end = self.dataset.task == "preference"
         contexts = [item.context for item in encoded]
         answers = [[*item.answer, *([item.end] * end)] for item in encoded]

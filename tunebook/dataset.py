@@ -2,7 +2,8 @@
 
 A rendered row (tunebook/render.py) is `{id, group, source, messages, gold}`; the last message is the
 gold answer. A preference pair also has `rejected`, a list of one message: the answer that is not to be
-given. Rows know no model and no chat template (docs/ARCHITECTURE.md, "The prompt, once").
+given; a row whose model may call tools has `tools`, their JSON text. Rows know no model and no chat template
+(docs/ARCHITECTURE.md, "The prompt, once").
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Dataset(BaseModel):
     rejected: str | None = None
     no_answer: str | None = None
     turns: str | None = None
+    tools: str | None = None
     labels: list[str] = []
     rules: dict[str, Rule] = {}
     allow_drop: int = Field(default=0, ge=0)
@@ -65,6 +67,8 @@ class Dataset(BaseModel):
             )
         if (self.turns is None) == (self.answer is None and self.task != "qa"):
             raise ValueError("name either answer or turns (qa takes its answer from answers)")
+        if self.tools and self.turns is None:
+            raise ValueError("tools (the field that holds them) belongs to conversations, which turns names")
         return self
 
 

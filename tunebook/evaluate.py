@@ -34,6 +34,7 @@ from tunebook.rules import rules_met
 from tunebook.run import Run, write_json
 from tunebook.side_effects import ask_side_effects, unasked
 from tunebook.suite import Suite
+from tunebook.tools import calls_met
 
 
 def _entry(row: Row) -> Row:
@@ -140,6 +141,7 @@ class Evaluation:
             "rules": sum(met.values()) / len(met) if met else None,
             "rules_met": met,
             "length_ratio": len(text) / len(row["gold"]["answer"]),
+            "calls": calls_met(row["messages"][-1], text) if row.get("tools") else None,
         }
 
     def losses(self, name: str, split: str, rows: list[Row], way: Way, model: str) -> list[Row]:

@@ -28,6 +28,7 @@ HIGHER_IS_BETTER = {
     "chrf": True,
     "rouge_l": True,
     "rules": True,
+    "calls": True,
     "stop_rate": True,
     "length_ratio": None,
 }

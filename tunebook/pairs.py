@@ -19,6 +19,7 @@ from tunebook.prompt import Messages
 from tunebook.resolve import digest
 from tunebook.run import Run, read_json
 from tunebook.statistics import SHARE, group_sums, mean, mean_interval, permutation_p
+from tunebook.tools import written
 
 SCORE = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
 
@@ -66,7 +67,8 @@ def pairs(run: Run) -> tuple[list[Pair], int]:
             same += 1
             continue
         key = digest({"id": record["id"], "texts": texts})[:16]
-        asked, group = rows[record["id"]]["messages"][:-1], record["group"]
+        group = record["group"]
+        asked = [{**turn, "content": written(turn)} for turn in rows[record["id"]]["messages"][:-1]]
         first = random.Random(f"{seed} {key}").random() < 0.5
         found.append(Pair(key, record["id"], group, asked, record["gold"], *texts, tuned_first=first))
     random.Random(seed).shuffle(found)

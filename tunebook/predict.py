@@ -35,6 +35,7 @@ from tunebook.sources import read_rows_of
 from tunebook.suite import Suite
 from tunebook.tables import fault, read_table
 
+Question = tuple[Messages, str | None]
 OUT_KINDS = (".jsonl", ".csv")
 BLOCK = 4 * jobs.BATCH["generate"]
 ANSWER, LABEL, SCORE, STOPPED = "predicted", "predicted_label", "predicted_score", "predicted_stopped"
@@ -130,8 +131,8 @@ def _plan(run: Run, data: Path, out: Path) -> dict[str, Any]:
     return {"plan": digest(made_of), "columns": [*columns, *added], "total": total}
 
 
-def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Messages] | Problem]]:
-    """Yield each row of `data` with the messages that ask it, or what is wrong with it."""
+def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Question] | Problem]]:
+    """Yield each row of `data` with what asks it (messages, and the tools it offers), or what is wrong."""
     renderer = Renderer(dataset)
     for number, value in read_table(data):
         # One row at a time, since a reader leaves out columns that the answers' file keeps.
@@ -140,7 +141,7 @@ def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Messag
                 yield number, read
                 continue
             try:
-                yield number, (value, renderer.question(read))
+                yield number, (value, (renderer.question(read), renderer.tools(read)))
             except RowFault as found:
                 yield number, fault(str(found), show(data), number, found.field)
 
@@ -164,7 +165,7 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
         while block := [
             value for _, value in itertools.islice(rows, BLOCK) if not isinstance(value, Problem)
         ]:
-            contexts = [encoder.context(messages) for _, messages in block]
+            contexts = [encoder.context(*question) for _, question in block]
             found = _answers(contexts, models, suite.max_new_tokens, dataset)
             for (row, _), answer in zip(block, found, strict=True):
                 line = {**row, **answer}

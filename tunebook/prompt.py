@@ -7,12 +7,15 @@ generation stops. tests/test_prompt.py holds this against Axolotl's own tokenisa
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from tunebook.errors import InputError
+from tunebook.tools import for_template
 
-Messages = list[dict[str, Any]]  # role and content; `weight` 0 or 1 where a turn of a row has one
+# Role and content; `weight` 0 or 1 where a turn of a row has one, `tool_calls` where it calls tools.
+Messages = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,30 @@ class PromptEncoder:
         self.tokenizer = tokenizer
         self.template_kwargs = template_kwargs or {}
 
-    def context(self, messages: Messages) -> list[int]:
-        """Return the ids of `messages` followed by the opening of an assistant turn."""
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, **self.template_kwargs
+    def text(self, messages: Messages, tools: str | None = None, opened: bool = False) -> str:
+        """Return what the template makes of `messages` and the JSON text of the tools that are offered; with
+        `opened`, followed by the opening of an assistant turn."""
+        return self.tokenizer.apply_chat_template(
+            for_template(messages),
+            tools=json.loads(tools) if tools else None,
+            tokenize=False,
+            add_generation_prompt=opened,
+            **self.template_kwargs,
         )
+
+    def context(self, messages: Messages, tools: str | None = None) -> list[int]:
+        """Return the ids of `messages` followed by the opening of an assistant turn."""
+        text = self.text(messages, tools, opened=True)
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def encode(self, messages: Messages) -> Encoded:
+    def encode(self, messages: Messages, tools: str | None = None) -> Encoded:
         """Encode a row whose last message is the answer.
 
         Raises:
             InputError: the template breaks the contract, for example by rewriting the prompt.
         """
-        context = self.context(messages[:-1])
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, **self.template_kwargs)
-        full = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        context = self.context(messages[:-1], tools)
+        full = self.tokenizer(self.text(messages, tools), add_special_tokens=False)["input_ids"]
         end = self.tokenizer.eos_token_id
         if full[: len(context)] != context:
             raise InputError("The chat template's generation prompt is not a prefix of the full row.")

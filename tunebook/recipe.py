@@ -159,20 +159,24 @@ def evaluation_digest(settings: suite.Suite, dataset: Dataset) -> str:
     """Return the hash of what decides an evaluation beside the model and the rows; raises what
     `_endpoint` raises."""
     asked = dataset.model_dump(include={"rules", "labels", "baseline_prompt"}, mode="json")
-    return digest({"suite": settings.model_dump(), "dataset": asked, **_endpoint(settings)})
+    return digest({"suite": settings.model_dump(), "dataset": asked, **_endpoint(settings, dataset)})
 
 
-def _endpoint(settings: suite.Suite) -> dict[str, Any]:
+def _endpoint(settings: suite.Suite, dataset: Dataset) -> dict[str, Any]:
     """Return which endpoint takes part, {} for none.
 
     Raises:
-        InputError: its variables are wrong, or a judge is asked for and there is none.
+        InputError: its variables are wrong, a judge is asked for and there is none, or rows offer tools.
     """
     named = from_environment()
     if settings.judge and not named:
         raise InputError("TUNEBOOK_ENDPOINT: the judge needs an endpoint (docs/endpoints.md); none is named.")
     if settings.mode == "quick" or not named:
         return {}
+    if dataset.tools:
+        raise InputError(
+            f"TUNEBOOK_ENDPOINT: rows of {dataset.name} offer tools, which no endpoint is sent. Unset it."
+        )
     return {"endpoint": named.model_dump(include={"address", "model"})}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tunebook.prompt import Messages
 from tunebook.sources import SPLITS, Split, raw_rows, source_file
 from tunebook.splits import cut, time_of
 from tunebook.tables import fault
+from tunebook.tools import calls, follows, offered, written
 
 MAX_SHOWN = 20
 LONGEST_NAME = 80
@@ -159,7 +161,7 @@ class Renderer:
             raise RowFault(str(field), "missing; it is the group that rows are split by.")
         golds = self._golds(value)
         turns = self._turns(value, golds)
-        gold: dict[str, Any] = {"answer": turns[-1]["content"]}
+        gold: dict[str, Any] = {"answer": written(turns[-1])}
         if golds is not None:
             gold["answers"] = golds
         for field in self.dataset.fields:
@@ -175,6 +177,7 @@ class Renderer:
             "messages": self._with_system(value, turns),
             "gold": gold,
             **self._rejected(value, gold["answer"]),
+            **({"tools": tools} if (tools := self.tools(value)) else {}),
         }
 
     def _rejected(self, value: Row, chosen: str) -> dict[str, Messages]:
@@ -198,6 +201,15 @@ class Renderer:
             raise RowFault("answers", f"expected a list of texts, empty for no answer (got {found!r}).")
         return list(dict.fromkeys(text.strip() for text in found))
 
+    def tools(self, value: Row) -> str | None:
+        """Return the JSON text of the tools that a source row offers; None where it offers none."""
+        field = self.dataset.tools
+        return (
+            json.dumps(offered(value[field], field), ensure_ascii=False)
+            if field and value.get(field)
+            else None
+        )
+
     def question(self, value: Any) -> Messages:
         """Return the messages that ask for an answer to a new row, which needs no gold fields."""
         if not isinstance(value, dict):
@@ -206,7 +218,7 @@ class Renderer:
             turns = [{"role": "user", "content": self._filled("prompt", value)}]
         else:
             turns = self._talk(value)
-            if turns[-1]["role"] != "user":
+            if "assistant" not in follows(turns):
                 raise RowFault(
                     self.dataset.turns, "the last turn must be the user's, for the model to answer."
                 )
@@ -241,18 +253,21 @@ class Renderer:
         turns = value.get(field)
         if not isinstance(turns, list) or not turns:
             raise RowFault(field, "expected a list of turns.")
-        result = []
+        result: Messages = []
         for index, turn in enumerate(turns):
-            role = ("user", "assistant")[index % 2]
-            if not isinstance(turn, dict) or turn.get("role") != role:
-                raise RowFault(f"{field}[{index}].role", f"expected {role!r}; turns alternate.")
+            expected = follows(result)
+            if not isinstance(turn, dict) or turn.get("role") not in expected:
+                roles = " or ".join(map(repr, expected))
+                raise RowFault(f"{field}[{index}].role", f"expected {roles}; turns alternate.")
             content = turn.get("content")
             kept = {"weight": turn["weight"]} if turn.get("weight") is not None else {}
-            if not isinstance(content, str) or not content.strip():
+            if turn.get("tool_calls"):
+                kept["tool_calls"] = calls(turn["tool_calls"], f"{field}[{index}].tool_calls")
+            if not isinstance(content, str) or not (content.strip() or "tool_calls" in kept):
                 raise RowFault(f"{field}[{index}].content", "empty; nothing could be learned from it.")
             if index == 0:
                 content = self._text("prompt", {**value, "content": content})
-            result.append({"role": role, "content": content.strip(), **kept})
+            result.append({"role": turn["role"], "content": content.strip(), **kept})
         return result
 
     def _filled(self, name: str, value: Row) -> str:

@@ -23,7 +23,7 @@ from tunebook.resolve import digest
 from tunebook.sources import SPLITS, Split, hub_revision, source_file
 
 KEEP = 5
-CODE = "dataset near prompt render rules sampling sources splits tables tokenise".split()
+CODE = "dataset near prompt render rules sampling sources splits tables tokenise tools".split()
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "vocab*", "merges.txt")
 PROMPT_KEYS = ("chat_template", "chat_template_jinja", "chat_template_kwargs", "special_tokens", "eot_tokens")
 

@@ -17,11 +17,12 @@ from tunebook.dataset import read_rows
 from tunebook.metrics import HIGHER_IS_BETTER, per_row
 from tunebook.pairs import in_words, review_summary
 from tunebook.run import Run, read_json
+from tunebook.tools import written
 
 SHOWN = (  # in the console and in a recipe's card; the report shows every metric
     *("accuracy", "macro_f1", "invalid_rate"),
     *("f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em"),
-    *("preference", "reward_accuracy", "loss", "chrf", "rules", "stop_rate", "length_ratio"),
+    *("preference", "reward_accuracy", "loss", "chrf", "rules", "calls", "stop_rate", "length_ratio"),
 )
 SIDE_BY_SIDE, EXTREMES = 20, 5
 LONGEST = 4000  # characters of a text that is shown
@@ -48,7 +49,7 @@ def cell(metric: str, measure: dict[str, Any] | None) -> str:
 
 def table(measured: dict[str, Any], whole: bool) -> list[dict[str, str]]:
     """Return one row a contender, the tuned model first; if `whole`, with intervals, how the answers were
-    made and every metric that was measured for any contender, else with those of `SHOWN`."""
+    made and every metric that was measured for any contender, else with those of them in `SHOWN`."""
     there = {
         name for found in measured["contenders"].values() for name in found if cell(name, found[name]) != "-"
     }
@@ -63,7 +64,7 @@ def table(measured: dict[str, Any], whole: bool) -> list[dict[str, str]]:
             row["answers"] = measured["details"][name]["made"]
             row |= {metric: cell(metric, measures.get(metric)) for metric in tuned if metric in there}
         else:
-            for metric in (metric for metric in SHOWN if metric in tuned):
+            for metric in (metric for metric in SHOWN if metric in tuned and metric in there):
                 measure = measures.get(metric)
                 row[metric] = number(metric, measure and measure["value"])
         rows.append(row)
@@ -157,7 +158,7 @@ def side_by_side(run: Run, measured: dict[str, Any]) -> dict[str, list[dict[str,
         kind: [
             {
                 "id": row["id"],
-                "asked": _cut("\n".join(f"{turn['role']}: {turn['content']}" for turn in asked[row["id"]])),
+                "asked": _cut("\n".join(f"{turn['role']}: {written(turn)}" for turn in asked[row["id"]])),
                 "reference": _cut(row["gold"]),
                 "baseline": _cut(base[row["id"]].get("answer", "")),
                 "tuned": _cut(row["answer"]),

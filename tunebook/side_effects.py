@@ -57,7 +57,8 @@ def _ask_style(evaluation: Evaluation, model: str) -> None:
         return
     limit = min(style.max_new_tokens, suite.max_new_tokens)
     for condition, messages in conditions(rows, evaluation.dataset.name).items():
-        contexts, name = [encoder.context(turns) for turns in messages], f"style-{condition}"
+        name = f"style-{condition}"
+        contexts = [encoder.context(m, row.get("tools")) for m, row in zip(messages, rows, strict=True)]
         job = Job(model, name, "generate", [row["id"] for row in rows], contexts, max_new=limit)
         records = evaluation.generated(rows, evaluation.ask(job, model))
         for record in records:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from tunebook.errors import InputError
-from tunebook.prompt import Messages, PromptEncoder, with_arguments
+from tunebook.prompt import PromptEncoder, with_arguments
 
 SEED = 42
 MOST = 20_000  # rows that are looked at; of more, evenly spread ones
@@ -46,15 +46,12 @@ def lengths(
 ) -> tuple[list[tuple[int, int]], dict[int, str]]:
     """Return of each row how many tokens it has and where its last answer begins, and what is wrong with
     rows that the template refuses (their lengths are 0)."""
-    tokenizer, options = encoder.tokenizer, encoder.template_kwargs
     whole, asked, refused = [], [], {}
     for index, row in enumerate(rows):
-        messages = row["messages"]
+        messages, tools = row["messages"], row.get("tools")
         try:
-            full = tokenizer.apply_chat_template(messages, tokenize=False, **options)
-            start = tokenizer.apply_chat_template(
-                messages[:-1], tokenize=False, add_generation_prompt=True, **options
-            )
+            full = encoder.text(messages, tools)
+            start = encoder.text(messages[:-1], tools, opened=True)
         except TemplateError as error:
             refused[index] = str(error)
             full = start = ""
@@ -62,15 +59,15 @@ def lengths(
         asked.append(start)
     counts = []
     for texts in (whole, asked):
-        ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        ids = encoder.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         counts.append([len(one) for one in ids])
     return list(zip(*counts, strict=True)), refused
 
 
-def contract(encoder: PromptEncoder, messages: Messages) -> tuple[list[int], int] | str:
+def contract(encoder: PromptEncoder, row: dict[str, Any]) -> tuple[list[int], int] | str:
     """Return the ids of a row up to its turn end and where the answer begins, or what is wrong."""
     try:
-        encoded = encoder.encode(messages)
+        encoded = encoder.encode(row["messages"], row.get("tools"))
     except (InputError, TemplateError) as error:
         return str(error)
     return [*encoded.context, *encoded.answer, encoded.end], len(encoded.context)

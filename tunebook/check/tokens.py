@@ -138,6 +138,10 @@ def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Fin
         return
     if not masked["system_kept"]:
         _at(seen, "error", "system prompts lost", "the template drops the system turn.", found)
+    if not masked["tools_kept"]:
+        text = "the chat template leaves its tools or calls out. Take a base whose template has them."
+        _at(seen, "error", "tools lost", text, found)
+        return
     bos = answer["bos_id"]
     # Where bos is also what opens each turn, it stands there more than once by rights.
     if bos is not None and ids[:2] == [bos, bos]:

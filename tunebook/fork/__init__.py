@@ -107,6 +107,7 @@ def run_fork(asked: Asked, console: Console) -> int:
         reading.task,
         len(dataset.labels),
         counted.weighted > 0,
+        counted.with_tools > 0,
         counts,
         measure(every, (recipe_text.LONGEST_TRIAL, recipe_text.LONGEST_REAL)),
         found.place,
@@ -223,6 +224,8 @@ def _said(counted: dataset_text.Survey, reading: Reading) -> list[str]:
         said.append(f"{counted.unanswered} questions have no answer; they learn {dataset_text.NO_ANSWER!r}")
     if counted.weighted:
         said.append(f"{counted.weighted} rows have turns of weight 0: read, and not learned")
+    if counted.with_tools:
+        said.append(f"{counted.with_tools} rows offer tools: the calls are learned, what tools answer is not")
     if reading.shape == "preference":
         said.append("only the chosen answers are learned; docs/preference.md says how to tune by preference")
     return said

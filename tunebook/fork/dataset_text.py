@@ -28,6 +28,7 @@ class Survey:
     repeated_ids: int = 0
     unanswered: int = 0
     weighted: int = 0
+    with_tools: int = 0
 
 
 def provisional(found: Found, reading: Reading) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def survey(source: dict[str, Any], folder: Path, found: Found, reading: Reading)
             result.repeated_ids += "id" in row and str(row["id"]) in ids
             ids.add(str(row.get("id")))
             result.unanswered += row.get("answers") == []
+            result.with_tools += bool(row.get("tools"))
             result.weighted += any(turn.get("weight") == 0 for turn in row.get("turns", []))
     return result
 
@@ -102,7 +104,8 @@ def text(name: str, source: dict[str, Any], reading: Reading, group: str | None,
             _dump({"baseline_prompt": f"Answer in as few words as possible, copied from the passage{say}."}),
         ]
     else:
-        lines += ["turns: turns", 'system: "{{ system }}"', 'prompt: "{{ content }}"']
+        lines += ["turns: turns", *(["tools: tools"] if counted.with_tools else [])]
+        lines += ['system: "{{ system }}"', 'prompt: "{{ content }}"']
     return "\n".join(lines) + "\n"
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunebook import base_model
+from tunebook.tools import written
 
 MEASURED = 2000  # rows: the longest by their letters, and as many taken evenly
 TURN, ROW = 5, 24  # tokens that a chat template adds to a turn, and to a row (a default system turn)
+TOOLS_ARE = "word " * 40  # what a template says of tools before it lists them
 BYTES_A_TOKEN = 3  # where no tokenizer is at hand; English has four, so lengths come out too high
 
 
@@ -35,14 +37,13 @@ def measure(rows: list[dict[str, Any]], bounds: tuple[int, ...]) -> Lengths:
         how = "counted with the tokenizer of SmolLM2"
 
         def count(row: dict[str, Any]) -> int:
-            texts = [turn["content"] for turn in row["messages"]]
-            encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
+            encoded = tokenizer.encode_batch(_texts(row), add_special_tokens=False)
             return ROW + sum(len(one.ids) + TURN for one in encoded)
     else:
         how = f"estimated as {BYTES_A_TOKEN} bytes a token"
 
         def count(row: dict[str, Any]) -> int:
-            size = sum(len(turn["content"].encode()) // BYTES_A_TOKEN + TURN for turn in row["messages"])
+            size = sum(len(text.encode()) // BYTES_A_TOKEN + TURN for text in _texts(row))
             return ROW + size
 
     counts = [count(row) for row in longest]
@@ -52,4 +53,9 @@ def measure(rows: list[dict[str, Any]], bounds: tuple[int, ...]) -> Lengths:
 
 
 def _letters(row: dict[str, Any]) -> int:
-    return sum(len(turn["content"]) for turn in row["messages"])
+    return sum(map(len, _texts(row)))
+
+
+def _texts(row: dict[str, Any]) -> list[str]:
+    tools = [TOOLS_ARE, row["tools"]] if row.get("tools") else []
+    return [*map(written, row["messages"]), *tools]

@@ -9,6 +9,7 @@ from typing import Any
 from tunebook.base_model import NAME as TRIAL_BASE
 from tunebook.fork.lengths import Lengths
 from tunebook.fork.yaml_text import change, entry, head
+from tunebook.paths import ROOT
 from tunebook.recipes import Recipe, method
 from tunebook.resolve import merge, model_table
 
@@ -38,6 +39,7 @@ class Made:
     task: str
     labels: int
     weighted: bool
+    tools: bool
     counts: Mapping[Any, int]
     lengths: Lengths
     data: str
@@ -125,7 +127,8 @@ def _header(old: list[str], config: dict[str, Any], made: Made, model: str | Non
 def trial_text(
     trial: dict[str, Any], rows: dict[str, int], config: dict[str, Any], made: Made
 ) -> tuple[str, list[str]]:
-    """Return trial.yaml on the person's own rows, at most 15 lines, and what to say of it.
+    """Return trial.yaml on the person's own rows, at most 15 lines (and a chat template for rows with tools),
+    and what to say of it.
 
     Args:
         trial, rows: keys and row counts of the trial.yaml that the fork comes from.
@@ -163,7 +166,14 @@ def trial_text(
         "# The trial tier: the same path on a small real model and a sample of the same rows, without a GPU.",
         f"# Rows have {lengths.mean:.0f} tokens in the mean, {lengths.longest} at most ({lengths.how}).",
     ]
+    if made.tools:
+        keys["chat_template"] = "jinja"
+        keys.pop("chat_template_jinja", None)
+        said.append("trial tier: SmolLM2's own chat template has no tools; trial.yaml brings one that has")
     lines += [entry(key, value) for key, value in keys.items()]
+    if made.tools:
+        template = (ROOT / "tunebook" / "templates" / "chatml_tools.jinja").read_text(encoding="utf-8")
+        lines += ["chat_template_jinja: |", *("  " + line for line in template.splitlines())]
     return "\n".join(lines) + "\n", said
 
 

@@ -50,6 +50,7 @@ GROUPS = frozenset(
     session session_id ticket ticket_id case case_id tree tree_id message_tree_id title article article_id
     document document_id doc_id passage passage_id""".split()
 )
+READ_IN_CHATS = ("system", "tools", "functions")  # under these names only
 MOST_LABELS, LONGEST_LABEL = 500, 60
 
 
@@ -100,7 +101,8 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
     if len(fits) > 1:
         names = " or ".join(f'FIELDS="{_call(reading)}"' for reading in fits)
         raise InputError(f"FIELDS: {place} can be read in more than one way. Choose: {names}.")
-    if fits[0].shape != "squad" and (unused := [n for n in there if n not in fits[0].columns.values()]):
+    read = {*fits[0].columns.values(), *(READ_IN_CHATS if fits[0].shape == "chat" else ())}
+    if fits[0].shape != "squad" and (unused := [name for name in there if name not in read]):
         fits[0].why.append(f"columns that are not learned: {', '.join(unused)}")
     return fits[0]
 
@@ -258,7 +260,7 @@ def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
                 turns = conversation(row.get(reading.columns["messages"]), "", answered=True)[1]
             except RowFault:
                 continue  # named when the rows are rendered
-            if len(turns) != 2:
+            if len(turns) != 2 or "tool_calls" in turns[1]:
                 return None
             answers.append(turns[1]["content"])
     if not answers or not _repeats(

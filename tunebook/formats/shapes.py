@@ -8,7 +8,7 @@ named by the file's own column. A column under a name that no shape knows (`igno
 | labels     | text, label                         | `text`, `label`                      |
 | qa         | question, context, answers          | the same, `answers` a list           |
 | squad      | the articles of a SQuAD file        | as qa, with `title` and `id`         |
-| chat       | messages                            | `system`, `turns`                    |
+| chat       | messages, [tools]                   | `system`, `turns`, [`tools`]         |
 | pairs      | prompt, [input, system], completion | `system`, `turns`                    |
 | preference | [prompt], chosen, rejected          | `system`, `turns` with the chosen,   |
 |            |                                     | `rejected`, the other answer         |
@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tunebook.errors import Problem, RowFault
-from tunebook.formats.turns import TOOLS, conversation, text, transcript
+from tunebook.formats.turns import conversation, text, transcript
 from tunebook.tables import Numbered, fault
+from tunebook.tools import offered
 
 Row = dict[str, Any]
 Columns = dict[str, str]
@@ -140,12 +141,19 @@ def _list(row: Row, name: str, at: str) -> list[Row]:
 
 def _chat(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     field = columns.get("messages", "messages")
-    if row.get("tools") or row.get("functions"):
-        raise RowFault("tools" if row.get("tools") else "functions", TOOLS)
     system, turns = conversation(_value(row, "messages", columns), field, answered)
     if not system and isinstance(row.get("system"), str):
         system = row["system"].strip()
-    yield {**_others(row, {"": field, **columns}), "system": system, "turns": turns}
+    made = {**_others(row, {"": field, **columns}), "system": system, "turns": turns}
+    key = next((key for key in ("tools", "functions") if row.get(key)), None)
+    if key:
+        made["tools"] = offered(row[key], key)
+        there = {tool["function"]["name"] for tool in made["tools"]}
+        for turn in turns:
+            for call in turn.get("tool_calls", []):
+                if (name := call["function"]["name"]) not in there:
+                    raise RowFault(field, f"calls {name!r}, which {key} does not hold.")
+    yield made
 
 
 def _pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
@@ -170,6 +178,8 @@ def _preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     at, other = (columns.get(name, name) for name in ("chosen", "rejected"))
     told = _told(_value(row, "chosen", columns), asked, at) if answered else asked
     system, turns = conversation(told, at, answered)
+    if any(turn["role"] == "tool" or "tool_calls" in turn for turn in turns):
+        raise RowFault(at, "calls of tools cannot be tuned by preference here. Leave these rows out.")
     made = {**_others(row, {**columns, "": at}), "system": system, "turns": turns}
     if answered:
         rejected = _value(row, "rejected", columns)  # may be empty where only the chosen is learned

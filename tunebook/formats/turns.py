@@ -1,7 +1,8 @@
-"""Conversations as tools write them, as turns that alternate: `{role, content}`, and `weight` if given.
+"""Conversations as tools write them, as turns that alternate: `{role, content}`, and `weight` and
+`tool_calls` if given.
 
-Read are OpenAI's fine-tuning rows (role and content, `weight` 0 or 1 on an assistant's turn), ShareGPT
-(from and value) and their relatives, whatever they call the roles.
+Read are OpenAI's fine-tuning rows (role and content, `weight` 0 or 1 on an assistant's turn, calls of tools),
+ShareGPT (from and value) and their relatives, whatever they call the roles.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from typing import Any
 
 from tunebook.errors import RowFault
+from tunebook.tools import ANSWERER, CALLER, calls, follows
 
 ROLES = {
     "system": "system developer",
@@ -18,9 +20,8 @@ ROLES = {
     "assistant": "assistant gpt bot model ai chatbot chatgpt bing bard agent response output answer",
 }
 ROLE_OF = {word: role for role, words in ROLES.items() for word in words.split()}
-TOOL_ROLES = {"tool", "function", "function_call", "observation", "function_response", "tool_call"}
+ROLE_OF |= dict.fromkeys(CALLER, "assistant") | dict.fromkeys(ANSWERER, "tool")
 ROLE_KEYS, TEXT_KEYS = ("role", "from", "speaker"), ("content", "value", "text")
-TOOLS = "calls of tools cannot be trained here yet. Leave these rows out."
 
 
 def conversation(value: Any, field: str, answered: bool) -> tuple[str, list[dict[str, Any]]]:
@@ -45,9 +46,10 @@ def conversation(value: Any, field: str, answered: bool) -> tuple[str, list[dict
                 raise RowFault(f"{field}[{index}]", "a system turn may only stand first.")
             system = turn["content"]
             continue
-        expected = ("user", "assistant")[len(turns) % 2]
-        if turn["role"] != expected:
-            raise RowFault(f"{field}[{index}]", f"expected the {expected}'s turn; turns alternate.")
+        expected = follows(turns)
+        if turn["role"] not in expected:
+            whose = " or the ".join(f"{role}'s" for role in expected)
+            raise RowFault(f"{field}[{index}]", f"expected the {whose} turn; turns alternate.")
         turns.append(turn)
     if not turns:
         raise RowFault(field, "holds no turn of a user.")
@@ -60,35 +62,42 @@ def _weighted(turns: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
     """Give every assistant's turn a weight if one has it, and cut off what no turn learns from."""
     if not any("weight" in turn for turn in turns):
         return turns
-    for turn in turns[1::2]:
+    told = [turn for turn in turns if turn["role"] == "assistant"]
+    for turn in told:
         turn.setdefault("weight", 1)
-    if not any(turn["weight"] for turn in turns[1::2]):
+    if not any(turn["weight"] for turn in told):
         raise RowFault(field, "every assistant's turn has weight 0; nothing would be learned from it.")
-    while not turns[-1]["weight"]:
-        del turns[-2:]
+    while not turns[-1].get("weight"):
+        del turns[-1]
     return turns
 
 
 def _turn(item: Any, at: str) -> dict[str, Any]:
+    turn: dict[str, Any]
     if not isinstance(item, dict):
         raise RowFault(at, f"expected a turn with a role and a text (got {_got(item)}).")
     role_key = next((key for key in ROLE_KEYS if key in item), None)
     if role_key is None:
         raise RowFault(at, f"has no role; it is called {', '.join(ROLE_KEYS)}.")
     name = str(item[role_key]).strip().lower()
-    if name in TOOL_ROLES or item.get("tool_calls") or item.get("function_call"):
-        raise RowFault(at, TOOLS)
     if name not in ROLE_OF:
         close = difflib.get_close_matches(name, ROLE_OF, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(ROLE_OF)}."
         raise RowFault(f"{at}.{role_key}", f"unknown role (got {item[role_key]!r}). {hint}")
     text_key = next((key for key in TEXT_KEYS if key in item), None)
-    if text_key is None:
+    call_key = next((key for key in ("tool_calls", "function_call") if item.get(key)), None)
+    if name in CALLER and text_key and not call_key:  # ShareGPT's, whose text is the call
+        turn = {"role": "assistant", "content": "", "tool_calls": calls(item[text_key], f"{at}.{text_key}")}
+    elif call_key and (text_key is None or not item[text_key]):
+        turn = {"role": ROLE_OF[name], "content": ""}
+    elif text_key is None:
         raise RowFault(at, f"has no text; it is called {', '.join(TEXT_KEYS)}.")
-    turn: dict[str, Any] = {
-        "role": ROLE_OF[name],
-        "content": _parts(item[text_key], f"{at}.{text_key}"),
-    }
+    else:
+        turn = {"role": ROLE_OF[name], "content": _parts(item[text_key], f"{at}.{text_key}")}
+    if call_key:
+        if turn["role"] != "assistant":
+            raise RowFault(f"{at}.{call_key}", "only an assistant's turn calls tools.")
+        turn["tool_calls"] = calls(item[call_key], f"{at}.{call_key}")
     weight = item.get("weight")
     if weight is not None:
         if weight not in (0, 1) or turn["role"] != "assistant":
