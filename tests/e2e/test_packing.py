@@ -10,8 +10,12 @@ import pytest
 
 from tests import tiny
 from tests.commands import TRAIN_ONLY, tunebook
-from tunebook import recipes, suite
-from tunebook.dataset import load, write_rows
+from tests.test_fork import TOOL_TALKS
+from tests.test_formats import put
+from tunebook import check, recipes, suite
+from tunebook.console import Console
+from tunebook.dataset import load, read_rows, write_rows
+from tunebook.fork import Asked, run_fork
 from tunebook.paths import ROOT, child_environment
 from tunebook.recipe import prepare_rows, write_inputs
 from tunebook.resolve import Options, resolve
@@ -52,16 +56,37 @@ def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(tmp_path: P
     assert found["padded"][-1][0] < 0.8 * found["padded"][0][0]
 
 
-def test_a_packed_recipe_runs_to_its_verdict(tmp_path: Path) -> None:
+def test_a_packed_recipe_with_tools_runs_to_its_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork of chat-lora for conversations that call tools, trained on packed rows, and asked new ones."""
+    folders = {f"TUNEBOOK_{kind.upper()}": str(tmp_path / kind) for kind in ("datasets", "recipes")}
+    for variable, folder in folders.items():
+        monkeypatch.setenv(variable, folder)
+        Path(folder).mkdir()
+    (tmp_path / "recipes" / "chat-lora").symlink_to(ROOT / "recipes" / "chat-lora")
+    (tmp_path / "datasets" / "kettlewick-chat").symlink_to(ROOT / "datasets" / "kettlewick-chat")
+    (tmp_path / "datasets" / "oasst2").symlink_to(ROOT / "datasets" / "oasst2")
+    monkeypatch.setattr(check, "run_check", lambda *_: 0)
+    data = put(tmp_path, "talks.jsonl", TOOL_TALKS)
+    assert run_fork(Asked("chat-lora", "tides", str(data)), Console()) == 0
+
     base = tiny.save(tmp_path / "tiny")
     words = f"base_model={base} sample_packing=true pad_to_sequence_len=true evals_per_epoch=null"
     options = ["--tier", "trial", "--hardware", "cpu", "--eval", "quick", "--steps", "3"]
-    result = tunebook(
-        "recipe", "chat-lora", *options, "--set", words, TUNEBOOK_RUNS=str(tmp_path), timeout=600
-    )
+    runs = {"TUNEBOOK_RUNS": str(tmp_path / "runs")}
+    result = tunebook("recipe", "tides", *options, "--set", words, timeout=600, **runs, **folders)
     assert result.returncode in (0, 3), result.stderr + result.stdout
-    run = Run(tmp_path / "chat-lora" / "latest")
-    history, rows = read_json(run / "train" / "history.json"), read_json(run / "metrics.json")
+    run = Run(tmp_path / "runs" / "tides" / "latest")
+    history, measured = read_json(run / "train" / "history.json"), read_json(run / "metrics.json")
     assert "sample_packing: true" in (run / "config.yaml").read_text()
     assert history["steps"] == 3
-    assert history["trained_tokens"] > 0 and rows["verdict"]
+    assert history["trained_tokens"] > 0 and measured["verdict"]
+    assert measured["contenders"]["tuned"]["calls"]["n"] > 0
+    assert "chat_template" in (run / "report.html").read_text()
+
+    new = put(tmp_path, "new.jsonl", [{**TOOL_TALKS[0], "messages": TOOL_TALKS[0]["messages"][:-1]}])
+    out = tmp_path / "out.jsonl"
+    result = tunebook("predict", "tides/latest", str(new), str(out), timeout=300, **runs, **folders)
+    assert result.returncode == 0, result.stderr
+    assert len(read_rows(out)) == 1
