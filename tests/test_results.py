@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import make_run
-from tunebook import results
+from tunebook import base_model, results
 from tunebook.compare import compare
 from tunebook.console import Console
 from tunebook.errors import GOOD, InputError
@@ -20,7 +20,8 @@ from tunebook.run import Run, read_json, write_json
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A finished run of a recipe in a folder of the test's own, which is all that is written to."""
     root = tmp_path / "root"
-    for name in ("README.md", "docs/plan.md", "recipes/classify-lora/recipe.yaml"):
+    own = ("recipes/classify-lora/recipe.yaml", "recipes/classify-lora/trial.yaml")
+    for name in ("README.md", "docs/plan.md", *own):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     shutil.copy(ROOT / "recipes" / "classify-lora" / "README.md", root / "recipes" / "classify-lora")
@@ -29,8 +30,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("TUNEBOOK_RECIPES", str(root / "recipes"))
     made = make_run(tmp_path / "run")
     settings, manifest = read_json(made / "settings.json"), read_json(made / "manifest.json")
+    more = {"lock": "1a", "versions": {"torch": "2"}, "base_model": base_model.NAME}
     write_json(made / "settings.json", settings | {"recipe": "classify-lora"})
-    write_json(made / "manifest.json", manifest | {"lock": "1a", "versions": {"torch": "2"}})
+    write_json(made / "manifest.json", manifest | more)
     compare(made)
     made.mark("report", "done", 1.0)
     return made
@@ -49,6 +51,22 @@ def test_numbers_are_published_and_what_nobody_reads_there_is_not(run: Run) -> N
     value = measured["contenders"]["tuned"]["accuracy"]["value"]
     assert f"| trial | 42 | `tuned` | {value * 100:.1f}" in (folder / "README.md").read_text()
     assert results.last_published(folder) == f"trial: accuracy 25.0 % to {value * 100:.1f} %"
+
+
+def test_another_base_than_the_recipes_own_is_named(run: Run) -> None:
+    results.publish(str(run.folder), Console())
+    manifest = read_json(run / "manifest.json")
+    write_json(run / "manifest.json", manifest | {"base_model": "/home/me/models/my-base"})
+    compare(run)
+    results.publish(str(run.folder), Console())
+    folder = results.ROOT / "recipes" / "classify-lora"
+    own, other = sorted((folder / "results").glob("*.json"))
+    assert other.name == "trial-handmade-my-base-cpu-2-cores-seed42.json"
+    assert read_json(other)["model"] == "my-base"
+    assert "| trial, my-base | 42 | `tuned` |" in (folder / "README.md").read_text()
+    assert results.last_published(folder).startswith("trial: "), "the recipe's own base speaks for it"
+    own.unlink()
+    assert results.last_published(folder).startswith("trial, my-base: ")
 
 
 def test_folders_of_whoever_publishes_are_not(run: Run) -> None:

@@ -21,8 +21,9 @@ BENCH = ROOT / "benchmarks" / "results" / "bench"  # what `tunebook bench` write
 
 
 def publish(name: str | None, console: Console) -> int:
-    """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run, and
-    fill the cards and the README's table from all published results. Without a name, only the latter.
+    """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run (the base
+    is named before the hardware where it is not the recipe's own); fill the cards and the README's table from
+    all published results. Without a name, only the latter.
 
     Raises:
         InputError: no such run, or it has not finished on the test split.
@@ -46,8 +47,17 @@ def _copy(name: str) -> Path:
     manifest = read_json(run / "manifest.json")
     gpus = manifest["hardware"]["gpus"]
     machine = f"{len(gpus)}x{gpus[0]['name']}" if gpus else f"cpu-{manifest['hardware']['cores']}-cores"
-    parts = [measured["tier"], measured["dataset"], machine, f"seed{measured['seed']}"]
-    path = load(measured["recipe"]).folder / "results" / f"{'-'.join(map(slug, parts))}.json"
+    recipe, measured["model"] = load(measured["recipe"]), _named(measured["model"])
+    own = (recipe.trial if measured["tier"] == "trial" else recipe.config).get("base_model")
+    measured["other_base"] = None if measured["model"] == own else measured["model"].rpartition("/")[2]
+    parts = [
+        measured["tier"],
+        measured["dataset"],
+        *other_base(measured),
+        machine,
+        f"seed{measured['seed']}",
+    ]
+    path = recipe.folder / "results" / f"{'-'.join(map(slug, parts))}.json"
     path.parent.mkdir(exist_ok=True)
     kept = ("started", "commit", "lock", "versions", "command")
     numbers = {key: value for key, value in measured.items() if key not in UNREAD}
@@ -55,6 +65,18 @@ def _copy(name: str) -> Path:
     said["command"] = FOLDERS.sub(".../", said["command"])
     write_json(path, {**numbers, "run": said})
     return path
+
+
+def _named(model: str) -> str:
+    """Return what a model is called, whatever folder it lies in."""
+    if not Path(model).is_absolute():
+        return model
+    return read_json(Path(model) / "tunebook.json", {}).get("name") or Path(model).name
+
+
+def other_base(item: dict[str, Any]) -> list[str]:
+    """Return the short name of a published result's base model, [] where it is the recipe's own."""
+    return [item["other_base"]] if item.get("other_base") else []
 
 
 def shelf() -> str:
@@ -114,29 +136,36 @@ def published(results: Path) -> list[dict[str, Any]]:
 
 def markdown(results: Path) -> str:
     """Return the published results as a Markdown table for the recipe's card."""
-    lines: list[str] = []
-    for item in published(results):
-        metrics = [name for name in SHOWN if name in item["contenders"]["tuned"]]
-        if not lines:
-            head = ["tier", "seed", "contender", *metrics, "minutes", "peak GiB"]
-            lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    found = published(results)
+    measures = [some for item in found for some in item["contenders"].values()]
+    metrics = [name for name in SHOWN if any(cell(name, some.get(name)) != "-" for some in measures)]
+    head = ["tier", "seed", "contender", *metrics, "minutes", "peak GiB"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for item in found:
         order = ["tuned", item["baseline"], *item["contenders"]]
         for name in dict.fromkeys(order):
-            measures = item["contenders"][name]
             mark = " (baseline)" if name == item["baseline"] else ""
             run = [f"{sum(item['seconds'].values()) / 60:.1f}", f"{item['peak_memory_gib']:.1f}"]
-            cells = [cell(metric, measures.get(metric)) for metric in metrics]
-            row = [item["tier"], str(item["seed"]), f"`{name}`{mark}", *cells]
+            cells = [cell(metric, item["contenders"][name].get(metric)) for metric in metrics]
+            row = [
+                ", ".join([item["tier"], *other_base(item)]),
+                str(item["seed"]),
+                f"`{name}`{mark}",
+                *cells,
+            ]
             lines.append(f"| {' | '.join(row + (run if name == 'tuned' else ['', '']))} |")
-    return "\n".join(lines) or "Not measured."
+    return "\n".join(lines) if found else "Not measured."
 
 
 def last_published(folder: Path) -> str | None:
-    """Return the newest published result of a recipe folder in a few words, or None."""
+    """Return the newest published result of a recipe folder in a few words, or None; one of the recipe's own
+    base where there is one."""
     found = published(folder / "results")
+    found = [item for item in found if not other_base(item)] or found
     if not found:
         return None
     last = max(found, key=lambda item: item["run"]["started"])
     metric = last["primary"]
     values = [last["contenders"][name][metric]["value"] for name in (last["baseline"], "tuned")]
-    return f"{last['tier']}: {metric} {number(metric, values[0])} to {number(metric, values[1])}"
+    tier = ", ".join([last["tier"], *other_base(last)])
+    return f"{tier}: {metric} {number(metric, values[0])} to {number(metric, values[1])}"

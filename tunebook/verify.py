@@ -26,7 +26,7 @@ from tunebook.recipe import execute, show_run
 from tunebook.recipes import load
 from tunebook.report import number
 from tunebook.resolve import Options, pick_tier
-from tunebook.results import published
+from tunebook.results import other_base, published
 from tunebook.run import read_json, write_json
 
 SAME = ("split", "primary", "model", "dataset", "rows_sha256")
@@ -59,7 +59,7 @@ def comparable(folder: Path, tier: str, kind: str) -> list[dict[str, Any]]:
     Raises:
         InputError: nothing is.
     """
-    every = published(folder)
+    every = [item for item in published(folder) if not other_base(item)]
     found = [item for item in every if (item["tier"], hardware.kind(item["hardware"])) == (tier, kind)]
     if not found:
         name = folder.parent.name
