@@ -21,9 +21,9 @@ BENCH = ROOT / "benchmarks" / "results" / "bench"  # what `tunebook bench` write
 
 
 def publish(name: str | None, console: Console) -> int:
-    """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run (the base
-    is named before the hardware where it is not the recipe's own); fill the cards and the README's table from
-    all published results. Without a name, only the latter.
+    """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run (its
+    base before the hardware where it is not the recipe's own); fill the cards and the README's table from all
+    published results. Without a name, only the latter.
 
     Raises:
         InputError: no such run, or it has not finished on the test split.
