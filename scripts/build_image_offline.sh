@@ -75,6 +75,8 @@ for key in ("index-url", "extra-index-url"):
 pip = [f"{key} = {' '.join(urls)}" for key, urls in found.items() if urls]
 (folder / "pip.conf").write_text("\n".join(["[global]", f"cert = {certificates}", *pip, ""]))
 uv = ["native-tls = true"]
+if os.path.isdir(os.environ.get("PIP_FIND_LINKS", "")):
+    uv.append('find-links = ["/opt/wheels"]')
 for key, urls in found.items():
     for url in urls:
         uv += ["[[index]]", f'url = "{url}"'] + (["default = true"] if key == "index-url" else [])
@@ -102,12 +104,13 @@ mounts=(
     --volume "$state/host/pip.conf:/etc/pip.conf:ro"
     --volume "$state/host/uv.toml:/etc/uv/uv.toml:ro"
 )
-arguments=(--build-arg "BASE_IMAGE=$base" --build-arg VENV=/opt/venv --build-arg TORCH_BACKEND=cpu)
-# A folder of wheels, if pip is pointed at one.
+torch=cpu
+# A folder of wheels, if pip is pointed at one, has torch too: uv is told of it in its uv.toml.
 if [ -d "${PIP_FIND_LINKS:-}" ]; then
     mounts+=(--volume "$PIP_FIND_LINKS:/opt/wheels:ro")
-    arguments+=(--env PIP_FIND_LINKS=/opt/wheels)
+    torch=
 fi
+arguments=(--build-arg "BASE_IMAGE=$base" --build-arg VENV=/opt/venv --build-arg "TORCH_BACKEND=$torch")
 buildah build --layers --force-rm --format docker --isolation oci --network host --pull=never \
     --signature-policy "$state/policy.json" "${arguments[@]}" "${mounts[@]}" --tag "$tag" "$root"
 say "image built: $(podman image inspect --format '{{.Size}}' "$tag" | awk '{ printf "%.1f GB", $1 / 1e9 }')"

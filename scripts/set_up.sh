@@ -36,8 +36,11 @@ if [ ! -x "$venv/bin/uv" ]; then
 fi
 if [ -n "${PIP_FIND_LINKS:-}" ]; then
     set -- --find-links "$PIP_FIND_LINKS"
+elif [ -n "${UV_TORCH_BACKEND-auto}" ]; then
+    set -- --torch-backend="${UV_TORCH_BACKEND-auto}"
 else
-    set -- --torch-backend="${UV_TORCH_BACKEND:-auto}"
+    set -- # told to take torch from where everything else comes from
+    unset UV_TORCH_BACKEND
 fi
 echo "set-up: installing the packages of requirements.lock into $venv (3 to 6 GB, minutes)"
 # The lock is used as constraints: as requirements, its CUDA lines would pull gigabytes on a CPU machine.
