@@ -34,13 +34,14 @@ if [ ! -x "$venv/bin/uv" ]; then
     echo "set-up: installing uv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$(sed -n 's/^uv==//p' requirements.lock)" >"$log" 2>&1 || stop "uv cannot be installed; is a package index reachable? $(grep -m 1 -i error "$log")"
 fi
+backend=${UV_TORCH_BACKEND-auto} # empty: torch comes from where everything else does
+unset UV_TORCH_BACKEND          # uv would read it too, also where it is empty
 if [ -n "${PIP_FIND_LINKS:-}" ]; then
     set -- --find-links "$PIP_FIND_LINKS"
-elif [ -n "${UV_TORCH_BACKEND-auto}" ]; then
-    set -- --torch-backend="${UV_TORCH_BACKEND-auto}"
+elif [ -n "$backend" ]; then
+    set -- --torch-backend="$backend"
 else
-    set -- # told to take torch from where everything else comes from
-    unset UV_TORCH_BACKEND
+    set --
 fi
 echo "set-up: installing the packages of requirements.lock into $venv (3 to 6 GB, minutes)"
 # The lock is used as constraints: as requirements, its CUDA lines would pull gigabytes on a CPU machine.
