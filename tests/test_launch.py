@@ -22,6 +22,7 @@ from tunebook.launch import On, Order, choose, commands, job, launch, render
 from tunebook.paths import ROOT
 from tunebook.resolve import Options
 
+SKYPILOT = "skypilot==0.14.1"
 ONS: list[On] = ["skypilot", "slurm", "kubernetes", "ssh"]
 OPTIONS = Options(
     tier="real", store="s3://bucket/some/where", seed=7, set='lora_dropout=0.1 wandb_name="it is"'
@@ -99,6 +100,28 @@ def test_kubernetes_accepts_the_jobs(everything: dict[str, Path]) -> None:
     assert jobs
     for path in jobs:
         kubernetes_validate.validate(yaml.safe_load(path.read_text()), "1.31", strict=True)
+
+
+@pytest.mark.slow
+def test_skypilot_accepts_the_tasks(everything: dict[str, Path]) -> None:
+    """In an environment of its own, since SkyPilot wants other versions than Axolotl."""
+    tasks = [str(path) for name, path in everything.items() if name.endswith("skypilot/task.yaml")]
+    assert tasks
+    code = "import sky, sys; print(*(sky.Task.from_yaml(path).name for path in sys.argv[1:]))"
+    command = [
+        Path(sys.executable).parent / "uv",
+        "run",
+        "--no-project",
+        "--quiet",
+        "--python",
+        sys.executable,
+    ]
+    command += ["--with", SKYPILOT, "python", "-c", code, *tasks]
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **PLANTED})
+    if result.returncode == 2:  # uv's own, not Python's
+        pytest.skip(f"{SKYPILOT} cannot be installed here: {result.stderr.strip()[-200:]}")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert len(result.stdout.split()) == len(tasks)
 
 
 def test_every_job_runs_the_plan_it_was_priced_for(tmp_path: Path) -> None:
