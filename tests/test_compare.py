@@ -111,7 +111,7 @@ def test_metrics_json_has_the_documented_form(task: str, handmade: Callable[...,
     metrics = {
         "classification": "accuracy balanced_accuracy macro_f1 invalid_rate stop_rate ece_10 ece_15",
         "qa": "f1 em has_answer_f1 has_answer_em no_answer_em stop_rate",
-        "chat": "loss byte_perplexity chrf rouge_l rules stop_rate length_ratio",
+        "chat": "loss byte_perplexity chrf rouge_l rules calls stop_rate length_ratio",
         "preference": "preference preference_per_byte reward_accuracy reward loss byte_perplexity chrf "
         "rouge_l rules stop_rate length_ratio",
     }[task]

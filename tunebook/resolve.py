@@ -158,7 +158,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     raise_all(list(dict.fromkeys(problems)))
 
     table = model_table().get(plain["base_model"], {}).get("axolotl", {})
-    if trial.get("chat_template") and plain["base_model"] == trial.get("base_model"):
+    if trial.get("chat_template_jinja") and plain["base_model"] == trial.get("base_model"):
         table = {key: value for key, value in table.items() if key != "chat_template"}  # it brings its own
     config = merge(merge(merge(recipe.config, trial), chosen), table)
     name = options.hardware or (hardware.guess() if for_this_machine else None)
