@@ -7,6 +7,8 @@ import warnings
 from collections import Counter
 from typing import Any
 
+from tunebook.tools import texts
+
 MIN_FOLDS = 30
 NEARLY_ALONE = 0.8  # groups a row
 CHARACTERS_A_TOKEN = 6  # more than any tokenizer of the shelf needs for English, so that rows never run out
@@ -57,7 +59,6 @@ def enough_rows(rows: list[dict[str, Any]], config: dict[str, Any], steps: int) 
     have: float = len(rows)
     if config.get("sample_packing"):
         batch *= config.get("sequence_len", 512)
-        texts = sum(len(message["content"]) for row in rows for message in row["messages"])
-        have = texts / CHARACTERS_A_TOKEN
+        have = sum(len(text) for row in rows for text in texts(row)) / CHARACTERS_A_TOKEN
     times = max(1, int(-(-batch // max(1, have))))
     return [{**row, "id": f"{row['id']}-{n}"} for n in range(times) for row in rows]

@@ -31,6 +31,7 @@ from tunebook.ranks import Ranks
 from tunebook.resolve import Resolved, digest
 from tunebook.run import Run, read_json, write_json
 from tunebook.sampling import enough_rows
+from tunebook.tools import texts
 from tunebook.train import follow_all
 
 STEPS, ROWS, NEW_TOKENS = 5, 8, 32
@@ -216,7 +217,7 @@ def longest(
     Args:
         size: returns the tokens of each row; 0 for one that cannot be trained on.
     """
-    order = sorted(rows, key=lambda row: -sum(len(message["content"]) for message in row["messages"]))
+    order = sorted(rows, key=lambda row: -sum(map(len, texts(row))))
     found: list[Row] = []
     most = 0
     for start in range(0, len(order), CHUNK):

@@ -102,11 +102,15 @@ def _with_object(call: dict[str, Any]) -> dict[str, Any]:
 def written(turn: Turn) -> str:
     """Return what a turn says: its text and a line of JSON for each call, whatever a template makes of it."""
     lines = [turn["content"]] if turn["content"] else []
-    for call in for_template([turn])[0].get("tool_calls") or []:
-        lines.append(
-            json.dumps({key: call["function"][key] for key in ("name", "arguments")}, ensure_ascii=False)
-        )
+    for call in map(_with_object, turn.get("tool_calls") or []):
+        said = {key: call["function"][key] for key in ("name", "arguments")}
+        lines.append(json.dumps(said, ensure_ascii=False))
     return "\n".join(lines)
+
+
+def texts(row: dict[str, Any]) -> list[str]:
+    """Return what a rendered row holds for a template to write: its turns, and the tools it offers."""
+    return [*map(written, row["messages"]), *([row["tools"]] if row.get("tools") else [])]
 
 
 def called(text: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunebook import base_model
-from tunebook.tools import written
+from tunebook.tools import texts
 
 MEASURED = 2000  # rows: the longest by their letters, and as many taken evenly
 TURN, ROW = 5, 24  # tokens that a chat template adds to a turn, and to a row (a default system turn)
@@ -57,5 +57,4 @@ def _letters(row: dict[str, Any]) -> int:
 
 
 def _texts(row: dict[str, Any]) -> list[str]:
-    tools = [TOOLS_ARE, row["tools"]] if row.get("tools") else []
-    return [*map(written, row["messages"]), *tools]
+    return [*texts(row), *([TOOLS_ARE] if row.get("tools") else [])]

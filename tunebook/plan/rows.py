@@ -15,7 +15,7 @@ from tunebook.dataset import Dataset
 from tunebook.jobs import BATCH
 from tunebook.paths import ROOT
 from tunebook.sources import SPLITS
-from tunebook.tools import written
+from tunebook.tools import texts, written
 
 # English text in the vocabularies of the shelf: about four characters a token; three for a bound from
 # above. A turn costs its role and its two markers.
@@ -70,8 +70,7 @@ def _tokens(characters: float, turns: float = 0, a_token: float = CHARACTERS) ->
 def _measure(line: bytes) -> tuple[int, int, int]:
     """Return characters of a rendered row, its turns, and characters of its answer."""
     row = json.loads(line)
-    said = [len(written(turn)) for turn in row["messages"]]
-    return sum(said) + len(row.get("tools", "")), len(said), said[-1]
+    return sum(map(len, texts(row))), len(row["messages"]), len(written(row["messages"][-1]))
 
 
 def _rendered(folder: Path) -> Rows:
