@@ -2,12 +2,13 @@
 
     .venv/bin/python benchmarks/forgetting.py [--recipe classify-lora]
 
-Runs four variants of a recipe on the trial tier with EVAL=full: as shipped; over-trained (several times its
-rate and epochs, all layers); and both with the general conversations of datasets/general mixed in. A fifth is
+Runs three variants of a recipe on the trial tier with EVAL=full: as shipped; with the general conversations
+of datasets/general mixed in; and over-trained (several times its rate and epochs, all layers). A fourth is
 the over-trained model half-way back to its base: half the scale of its adapter, which is the average of both
 models' weights (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903). Runs land below runs/forgetting/ and go on
-where they were stopped. Writes benchmarks/results/forgetting.json and the table of docs/forgetting.md; exit 1
-where the shipped variant fails a gate or the over-trained one passes all.
+where they were stopped; public items are asked as well where TUNEBOOK_TEST_DATA names their folder. Writes
+benchmarks/results/forgetting.json and the table of docs/forgetting.md; exit 1 where the shipped variant fails
+a gate, or the over-trained one fails none of those on forgetting.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ GENERAL = {
     "field_messages": "messages",
     "ds_type": "json",
 }
-RATE, EPOCHS = 6, 2  # times what the recipe ships
+RATE, EPOCHS = 4, 2  # times what the recipe ships
 
 
 def variants(recipe: recipes.Recipe) -> dict[str, tuple[bool, str]]:
@@ -49,7 +50,6 @@ def variants(recipe: recipes.Recipe) -> dict[str, tuple[bool, str]]:
         "shipped": (False, ""),
         "shipped-replay": (True, ""),
         "over-trained": (False, over),
-        "over-trained-replay": (True, over),
     }
 
 
@@ -92,19 +92,25 @@ def averaged(recipe: recipes.Recipe, name: str, folder: Path) -> dict[str, Any]:
 
 
 def table(measured: dict[str, Any]) -> str:
-    """Return the Markdown table: a row for each gate on forgetting and style, a column a variant."""
+    """Return the Markdown table: a row for each task and condition with a drop, a column a variant. A cell
+    has both values and the upper end of the interval of the drop, which is held to the margin."""
     found = measured["variants"]
     primary = next(iter(found.values()))["primary"]
     lines = ["| | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]
     lines.append(f"| {primary} | " + " | ".join(f"{v['tuned']['value']:.1%}" for v in found.values()) + " |")
-    gates: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     for name, variant in found.items():
-        for gate in variant["gates"]:
-            if gate["name"].startswith(("retention_", "style_")) and gate["value"] is not None:
-                mark = {True: "", False: " fails", None: " (no part)"}[gate["passed"]]
-                label = f"{gate['name']}, at most {gate['bound']:g}"
-                gates.setdefault(label, {})[name] = f"{gate['value']:+.2f}{mark}"
-    lines += [f"| {label} | " + " | ".join(g.get(n, "-") for n in found) + " |" for label, g in gates.items()]
+        tasks = [(f"retention: {r['task']}", r["base"], r["tuned"], r) for r in variant["retention"]]
+        style = [s for s in variant["style"]["conditions"] if s["condition"] in ("paraphrased", "other_task")]
+        tasks += [(f"style: {s['condition']}", s["reference"], s["value"], s) for s in style]
+        for task, before, after, item in tasks:
+            bound = f"at most {item['margin']:g}" if item["margin"] is not None else "no gate"
+            part = "" if item.get("takes_part", True) else ", no part"
+            mark = ", **fails**" if item["passed"] is False else part
+            rows.setdefault(f"{task}, {bound}", {})[name] = (
+                f"{before:.2f} to {after:.2f}: {item['high']:+.2f}{mark}"
+            )
+    lines += [f"| {label} | " + " | ".join(r.get(n, "-") for n in found) + " |" for label, r in rows.items()]
     return "\n".join([*lines, "| exit code | " + " | ".join(str(v["exit"]) for v in found.values()) + " |"])
 
 
@@ -125,7 +131,8 @@ def main(argv: list[str] | None = None) -> int:
         variant: [gate["name"] for gate in found["gates"] if gate["passed"] is False]
         for variant, found in measured["variants"].items()
     }
-    return int(bool(failed["shipped"]) or not failed["over-trained"])
+    forgotten = [gate for gate in failed["over-trained"] if gate.startswith("retention_")]
+    return int(bool(failed["shipped"]) or not forgotten)
 
 
 if __name__ == "__main__":

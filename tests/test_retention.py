@@ -94,6 +94,12 @@ def test_a_drop_beyond_the_margin_fails() -> None:
     assert unsure["drop"] < 0.1 < unsure["high"] and unsure["passed"] is False
 
 
+def test_without_a_margin_a_drop_is_shown_and_no_gate() -> None:
+    base = rows_of(*[1.0] * 36, *[0.0] * 4)
+    found = compared("tasks", Task(kind="checks", file="x"), base, rows_of(*[0.0] * 40))
+    assert (found["drop"], found["passed"], found["takes_part"]) == (0.9, None, True)
+
+
 def test_a_base_that_guesses_takes_no_part() -> None:
     task = Task(kind="options", file="x", margin=0.1, chance=0.25)
     base = rows_of(*([1.0, 0.0, 0.0] * 13))

@@ -21,6 +21,15 @@ def test_each_tier_gets_its_values() -> None:
     assert suite.load(RECIPE, "chat", "trial", "full").generate_rows is None
 
 
+def test_answering_in_a_fixed_form_is_a_fault_of_chat_alone() -> None:
+    for task in ("chat", "classification", "qa"):
+        found = suite.load(RECIPE, task, "trial", "full")
+        assert found.style is not None
+        margins = [found.retention["instructions"].margin, found.style.margins.get("other_task")]
+        assert margins == ([0.15, 0.25] if task == "chat" else [None, None])
+        assert found.retention["choices"].margin == 0.15 and found.style.margins["paraphrased"] == 0.25
+
+
 def test_a_gate_may_be_a_multiple_of_the_plain_base_only() -> None:
     gates = {"loss": {"times": "svm", "at_most": 1.05}}
     with pytest.raises(InputError, match=r"gates\.loss\.times"):

@@ -31,15 +31,16 @@ class Task(BaseModel):
     likelihood a byte (`options`), or instructions checked by code (`checks`); `harness` names a task
     of lm-evaluation-harness instead.
 
-    `margin` bounds the drop: relative bits per byte for `text`, a share for the rest. `limit` takes the
-    first items. `chat` puts a harness task into the chat template. `tiers` and `full` say when it runs.
+    `margin` bounds the drop: relative bits per byte for `text`, a share for the rest; without one the drop
+    is shown and no gate. `limit` takes the first items. `chat` puts a harness task into the chat template.
+    `tiers` and `full` say when it runs.
     """
 
     model_config = ConfigDict(extra="forbid")
     kind: Literal["text", "options", "checks", "harness"]
     file: str | None = None
     harness: str | None = None
-    margin: float = Field(gt=0)
+    margin: float | None = Field(default=None, gt=0)
     chance: float = Field(default=0.0, ge=0, lt=1)
     limit: int | None = Field(default=None, gt=0)
     chat: bool = False
@@ -169,7 +170,7 @@ def compared(name: str, task: Task, base: list[Row], tuned: list[Row]) -> dict[s
 
     Returns:
         `drop` (positive: worse; relative for texts) with its interval over items, and `passed`: whether
-        its upper end is within the margin, None where the task takes no part.
+        its upper end is within the margin, None where the task takes no part or has no margin.
     """
     import numpy as np  # scipy.stats, too, is slow to import, and a command line needs only the settings
 
@@ -201,7 +202,7 @@ def compared(name: str, task: Task, base: list[Row], tuned: list[Row]) -> dict[s
         "high": high,
         "margin": task.margin,
         "takes_part": above,
-        "passed": high <= task.margin if above and high is not None else None,
+        "passed": high <= task.margin if above and high is not None and task.margin is not None else None,
     }
 
 

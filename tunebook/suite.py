@@ -76,9 +76,9 @@ def _of_tier(value: Any, tier: Tier) -> Any:
 
 
 def load(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "") -> Suite:
-    """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml that `mode`
-    (quick, default, full) runs. `beside` names models to ask as well, instead of those of eval.yaml that
-    `full` asks.
+    """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml, under the task's
+    own, that `mode` (quick, default, full) runs. `beside` names models to ask as well, instead of those of
+    eval.yaml that `full` asks.
 
     Raises:
         InputError: a key or value that the suite does not know, a file of items that is not there, or a
@@ -88,7 +88,8 @@ def load(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "") -> 
     folder = ROOT / "evals" / "suites"
     path = folder / f"{task}.yaml"
     value, lines = read(path)
-    value["retention"], value["style"] = read(folder / "retention.yaml")[0], read(folder / "style.yaml")[0]
+    for shared in ("retention", "style"):
+        value[shared] = merge(read(folder / f"{shared}.yaml")[0], value.get(shared, {}))
     if recipe.eval:
         path = recipe.folder / "eval.yaml"
         value, lines = merge(value, recipe.eval), read(path)[1] if path.is_file() else {}
