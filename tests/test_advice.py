@@ -22,9 +22,18 @@ def said(measured: dict[str, Any], dev: list[float] | None = None, **changes: An
 
 
 def test_forgetting_comes_first(measured: dict[str, Any]) -> None:
-    lost = [{"task": "sums", "passed": False}, {"task": "general", "passed": True}]
+    lost = [
+        {"task": "sums", "margin": 0.1, "passed": False},
+        {"task": "general", "margin": 0.1, "passed": True},
+    ]
     first = next_steps({**measured, "retention": lost}, {"log": []})[0]
     assert "forgot too much (sums)" in first and "learning_rate" in first
+
+
+def test_what_is_lost_without_a_gate_is_said(measured: dict[str, Any]) -> None:
+    tasks = {"task": "tasks", "margin": None, "passed": None, "base": 0.7, "tuned": 0.1, "low": 0.4}
+    assert "(tasks 0.70 to 0.10)" in said(measured, retention=[tasks])
+    assert "no gate" not in said(measured, retention=[{**tasks, "low": -0.1}])
 
 
 def test_the_dev_loss_decides_on_epochs(measured: dict[str, Any]) -> None:

@@ -16,6 +16,13 @@ def next_steps(measured: dict[str, Any], history: dict[str, Any]) -> list[str]:
             f"It forgot too much ({said}): halve learning_rate or num_epochs, or mix in general rows "
             "(docs/forgetting.md)."
         )
+    lost = [r for r in measured.get("retention") or [] if r["margin"] is None and (r["low"] or 0) > 0]
+    if lost:
+        said = ", ".join(f"{item['task']} {item['base']:.2f} to {item['tuned']:.2f}" for item in lost)
+        steps.append(
+            f"It does worse at what has no gate for this task ({said}). Where it must still do that, mix in "
+            "general rows (docs/forgetting.md)."
+        )
     dev = [(entry["step"], entry["eval_loss"]) for entry in history["log"] if "eval_loss" in entry]
     if len(dev) > 1:
         step, least = min(dev, key=lambda pair: pair[1])
