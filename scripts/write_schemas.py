@@ -86,11 +86,12 @@ def trial() -> dict[str, Any]:
 
 
 def evaluation() -> dict[str, Any]:
-    """Return the schema of eval.yaml and of the suites: each value may differ between the tiers,
-    and null removes one."""
+    """Return the schema of eval.yaml and of the suites: each value may differ between the tiers, null
+    removes one, and what is not given stays as it is in the file below."""
     whole = Suite.model_json_schema()
-    del whole["properties"]["mode"], whole["required"]
+    del whole["properties"]["mode"]
     for model in [whole, *whole["$defs"].values()]:
+        model.pop("required", None)
         for name, given in model.get("properties", {}).items():
             if "additionalProperties" in given:
                 given["additionalProperties"] = {"anyOf": [given["additionalProperties"], {"type": "null"}]}

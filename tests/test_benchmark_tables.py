@@ -9,41 +9,43 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks import forgetting, methods
+from benchmarks import forgetting, methods, vllm_parity
 from tunebook.cards import block
+from tunebook.lm import Generation
 from tunebook.run import read_json
 
 
-def variant(passed: bool, **more: Any) -> dict[str, Any]:
-    gates = [
-        {"name": "invalid_rate", "value": 0.0, "bound": 0.05, "passed": True},
-        {"name": "retention_general", "value": 0.2 if passed else 0.7, "bound": 0.25, "passed": passed},
-        {"name": "style_other_task", "value": None, "bound": 0.25, "passed": None},
-    ]
+def variant(passed: bool) -> dict[str, Any]:
+    general = {"task": "general", "base": 1.0, "tuned": 1.1, "high": 0.2 if passed else 0.7, "margin": 0.25}
+    sums = {"task": "sums", "base": 0.2, "tuned": 0.2, "high": 0.1, "margin": 0.15, "takes_part": False}
+    other = {"condition": "other_task", "reference": 0.8, "value": 0.1, "high": 0.9, "margin": None}
     return {
         "primary": "accuracy",
         "tuned": {"value": 0.8},
-        "gates": gates,
+        "retention": [{**general, "takes_part": True, "passed": passed}, {**sums, "passed": None}],
+        "style": {"conditions": [{**other, "passed": None}]},
         "exit": 0 if passed else 3,
-        **more,
     }
 
 
 def test_the_table_of_forgetting_says_which_gate_fails() -> None:
     found = {"variants": {"shipped": variant(True), "over-trained": variant(False)}}
-    lines = forgetting.table(found).splitlines()
-    assert lines[0] == "| | shipped | over-trained |"
-    assert "| accuracy | 80.0% | 80.0% |" in lines
-    assert "| retention_general, at most 0.25 | +0.20 | +0.70 fails |" in lines
-    assert lines[-1] == "| exit code | 0 | 3 |"
-    assert not [line for line in lines if "style_other_task" in line or "invalid_rate" in line]
+    assert forgetting.table(found).splitlines() == [
+        "| | shipped | over-trained |",
+        "|---|---|---|",
+        "| accuracy | 80.0% | 80.0% |",
+        "| retention: general, at most 0.25 | 1.00 to 1.10: +0.20 | 1.00 to 1.10: +0.70, **fails** |",
+        "| retention: sums, at most 0.15 | 0.20 to 0.20: +0.10, no part | 0.20 to 0.20: +0.10, no part |",
+        "| style: other_task, no gate | 0.80 to 0.10: +0.90 | 0.80 to 0.10: +0.90 |",
+        "| exit code | 0 | 3 |",
+    ]
 
 
 def test_what_is_planted_is_more_of_what_the_recipe_ships() -> None:
     recipe = forgetting.recipes.load("classify-lora")
     rate = float(recipe.trial["learning_rate"])
-    replay, settings = forgetting.variants(recipe)["over-trained-replay"]
-    assert replay and f"learning_rate={rate * forgetting.RATE:g} " in settings
+    replay, settings = forgetting.variants(recipe)["over-trained"]
+    assert not replay and f"learning_rate={rate * forgetting.RATE:g} " in settings
 
 
 def test_saved_weights_are_counted_from_headers(tmp_path: Path) -> None:
@@ -77,3 +79,16 @@ def test_the_docs_show_the_committed_numbers(bench: Any, name: str) -> None:
     if not bench.TARGET.is_file():
         pytest.skip(f"{bench.TARGET.name}: not measured yet")
     assert block(bench.DOC.read_text(encoding="utf-8"), name).strip() == bench.table(read_json(bench.TARGET))
+
+
+def test_answers_of_two_engines_are_compared_by_where_they_part() -> None:
+    def answers(*ids: list[int]) -> list[Generation]:
+        return [Generation(each, True) for each in ids]
+
+    one = answers([1, 2], [1, 2, 3], list(range(20)), [5])
+    other = answers([1, 2], [1, 2], [*range(10), 99], [6])
+    assert vllm_parity.compared(one, other) == {
+        "same": 0.25,
+        "same_start": 0.5,
+        "first_difference_at_token": [0, 2, 10],
+    }

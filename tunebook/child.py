@@ -126,7 +126,7 @@ def follow(
             "processes are at the end of the log"
         )
     if child.returncode:
-        raise ChildError(_last_error(log, start) or f"it {describe(child.returncode)}")
+        raise ChildError(last_error(log, start) or f"it {describe(child.returncode)}")
 
 
 def _torchrun(nodes: int) -> list[str]:
@@ -189,7 +189,7 @@ class _Watch:
             self.child.wait()
 
 
-def _last_error(log: Path, start: int) -> str | None:
+def last_error(log: Path, start: int) -> str | None:
     """Return the last line written since `start` that looks like an exception's; where torchrun lost a
     process without one, which process and how."""
     with log.open("rb") as file:

@@ -57,12 +57,12 @@ class InTraining(Models):
 
     def __init__(self, config: dict[str, Any], trainer: Any) -> None:
         self.config, self.trainer, self.tokenizer = config, trainer, trainer.processing_class
-        self._open = {}
+        self._open, self.served = {}, False
 
     def fingerprint(self, name: str) -> dict[str, Any]:
         return {"in_training": name}
 
-    def open(self, name: str) -> Any:
+    def open(self, name: str, engine: bool = True) -> Any:
         from tunebook.adapters.virtual import virtual_cache
         from tunebook.head.model import HeadLM
         from tunebook.lm import TokenLM

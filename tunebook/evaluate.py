@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from tunebook import jobs, metrics
+from tunebook import jobs, metrics, served
 from tunebook.best_checkpoint import ship_the_best
 from tunebook.contenders import ENDPOINT, PLAIN, PROMPTED, JobMaker, Way, base_ways, choose_shots, linear_svm
 from tunebook.dataset import Dataset, Row, read_rows, write_rows
@@ -80,14 +80,16 @@ class Evaluation:
 
     def ask(self, job: Job, model: str) -> list[Record]:
         """Run `job` on the model called `model`, reporting progress."""
+        engine = job.kind != "harness"  # whose own tasks are asked through transformers
         return jobs.run(
             job,
-            lambda: self.models.open(model),
+            lambda: self.models.open(model, engine),
             self.run / "eval" / "jobs",
             self.models.fingerprint(model),
             shared=model == "base",
             progress=self.progress(job.name),
             here=self.here,
+            times=served.TIMES if self.models.served else 1,
         )
 
     def write(self, name: str, records: list[Row]) -> None:

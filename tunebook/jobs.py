@@ -43,10 +43,10 @@ class Job:
     def name(self) -> str:
         return f"{self.contender}.{self.split}.{self.kind}"
 
-    def batches(self) -> list[list[int]]:
-        """Return row numbers by batch, rows of like length together."""
+    def batches(self, times: int = 1) -> list[list[int]]:
+        """Return row numbers by batch, rows of like length together; batches are `times` as large."""
         order = sorted(range(len(self.ids)), key=lambda i: (len(self.contexts[i]), i))
-        size = BATCH[self.kind]
+        size = BATCH[self.kind] * times
         return [order[start : start + size] for start in range(0, len(order), size)]
 
 
@@ -58,6 +58,7 @@ def run(
     shared: bool,
     progress: Callable[[int, int], None],
     here: Ranks = ALONE,
+    times: int = 1,
 ) -> list[Record]:
     """Run what is left of `job` and return its records in row order.
 
@@ -68,14 +69,15 @@ def run(
         shared: keep the finished job in the cache folder, and take it from there.
         progress: called with (rows done, rows) of this process's share after each batch.
         here: this process; batch i is for the process of rank i modulo the number of processes.
+        times: how many times as large as for transformers a batch is.
     """
     from tunebook.lm import common_prefix
 
-    key = digest({"job": {**asdict(job), "contender": ""}, "batch": BATCH[job.kind], **fingerprint})
+    key = digest({"job": {**asdict(job), "contender": ""}, "batch": BATCH[job.kind] * times, **fingerprint})
     path = folder / f"{job.name}.{here.rank}.jsonl"
     cached = cache_folder() / "base_results" / f"{key}.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    batches = job.batches()
+    batches = job.batches(times)
 
     def saved() -> dict[int, list[Record]]:
         # The files of all processes, of an earlier try with more of them as well.

@@ -61,7 +61,7 @@ def merge(run: Run, target: Path) -> None:
     """Write the tuned model of `run` and its tokenizer to `target`."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     models = Models(config, run / "model", Ranks())
-    models.open("tuned").net.save_pretrained(target)
+    models.open("tuned", engine=False).net.save_pretrained(target)
     models.tokenizer.save_pretrained(target)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import os
 from pathlib import Path
 from typing import Any
 
-from tunebook import head
+from tunebook import head, served
 from tunebook.adapters.methods import merge_refusal
+from tunebook.paths import cache_folder
 from tunebook.ranks import Ranks
 
 
@@ -44,6 +46,9 @@ class Models:
         wanted = config.get("attn_implementation")
         self.attention = wanted if wanted in ("eager", "sdpa") else "sdpa"
         self._open: dict[str, Any] = {}
+        self.served = served.command() is not None  # by vLLM instead of transformers
+        self._here = here
+        self._server: served.Server | None = None
 
     def fingerprint(self, name: str) -> dict[str, Any]:
         """Return what decides the results of the model called `name` beside the prompts."""
@@ -56,6 +61,8 @@ class Models:
             "device": self.device.partition(":")[0],
             "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "peft")},
         }
+        if self.served:
+            facts |= served.engine(self.config if name != "base" else {})
         if name != "base":
             facts |= {"tuned": weights_hash(self.folders[name]), "quantised": self.quantised}
         return facts
@@ -74,7 +81,8 @@ class Models:
     def merged(self) -> bool:
         """Whether the tuned model is an adapter that is evaluated as part of its base's weights."""
         adapter = str(self.config.get("adapter") or "")
-        return bool(adapter) and not (self.quantised or self.head or merge_refusal(adapter))
+        beside = self.served or self.quantised or self.head or merge_refusal(adapter)
+        return bool(adapter) and not beside
 
     def _quantisation(self) -> Any:
         """Return how Axolotl loads a base for training (axolotl.loaders.model, _set_quantization_config)."""
@@ -100,19 +108,23 @@ class Models:
             **options,
         )
 
-    def open(self, name: str) -> Any:
+    def open(self, name: str, engine: bool = True) -> Any:
         """Return the TokenLM called `name`: base, unmerged (the adapter beside its base), tuned or a
-        checkpoint. A tuned model with a classification head is a HeadLM.
+        checkpoint. A tuned model with a classification head is a HeadLM. Where vLLM is named, a ServedLM,
+        unless `engine` is False.
 
         A tuned model is the adapter merged into its base, or beside it where the method cannot merge or
         the base is quantised: merging would round it to weights that nobody trained on. The base itself
         is never quantised.
         """
+        if self.served and engine:
+            self._open.clear()
+            return self._served(name)
         if name not in self._open:
             from tunebook.head.model import HeadLM
             from tunebook.lm import TokenLM
 
-            self._open.clear()
+            self.close()
             if name == "base":
                 base, revision = self.config["base_model"], self.config.get("revision_of_model", "main")
                 self._open[name] = TokenLM(self._load(base, revision=revision), self.tokenizer)
@@ -126,6 +138,30 @@ class Models:
     def close(self) -> None:
         """Let go of the model that is open."""
         self._open.clear()
+        if self._server:
+            self._server.close()
+            self._server = None
+
+    def _served(self, name: str) -> served.ServedLM:
+        """Return the model called `name` on a vLLM server; base and adapters share one."""
+        lora = self.config.get("adapter") == "lora"
+        folder = self.folders.get(name)
+        model = str(self.config["base_model"] if lora or folder is None else folder)
+        if self._server and self._server.model != model:
+            self.close()
+        if not self._server:
+            options = {"dtype": str(self.dtype).removeprefix("torch.")}
+            if model == self.config["base_model"] and self.config.get("revision_of_model"):
+                options["revision"] = self.config["revision_of_model"]
+            self._server = served.Server(
+                model,
+                options,
+                rank=int(self.config["lora_r"]) if lora else None,
+                gpu=self._here.local if self._here.world > 1 else None,
+                log=cache_folder() / "vllm" / f"{os.getpid()}.log",
+            )
+        asked = self._server.adapter(folder) if lora and folder else served.BASE
+        return served.ServedLM(self._server, asked, self.tokenizer.eos_token_id)
 
     def _tuned(self, folder: Path, merge: bool) -> tuple[Any, Any]:
         """Load the tuned model in `folder`; return it with the cache of its virtual tokens, or None."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tunebook import base_model, check, hardware, head, manifest, merged, smoke, suite
+from tunebook import base_model, check, hardware, head, manifest, merged, served, smoke, suite
 from tunebook.collectives import check_collectives
 from tunebook.console import Console
 from tunebook.dataset import Dataset, Row, write_rows
@@ -106,7 +106,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
     identity = {**resolved.identity, "tier": resolved.tier, "lock": manifest.lock_hash(), "rows": rows}
     identity["more_rows"] = _more_rows(resolved.config)
     run = pick(name, digest(identity)[:10], options.new)
-    evaluation = evaluation_digest(settings, dataset)
+    evaluation = evaluation_digest(settings, dataset, resolved.config)
     with run.locked(), Keeper(run, options.store, console.note) as keeper:
         before = run.state()
         if before.get("evaluation") not in (None, evaluation):
@@ -155,11 +155,12 @@ def _more_rows(config: dict[str, Any]) -> dict[str, str]:
     return {show(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
-def evaluation_digest(settings: suite.Suite, dataset: Dataset) -> str:
+def evaluation_digest(settings: suite.Suite, dataset: Dataset, config: dict[str, Any]) -> str:
     """Return the hash of what decides an evaluation beside the model and the rows; raises what
-    `_endpoint` raises."""
+    `_endpoint` and `served.engine` raise."""
     asked = dataset.model_dump(include={"rules", "labels", "baseline_prompt"}, mode="json")
-    return digest({"suite": settings.model_dump(), "dataset": asked, **_endpoint(settings, dataset)})
+    others = _endpoint(settings, dataset) | served.engine(config)
+    return digest({"suite": settings.model_dump(), "dataset": asked, **others})
 
 
 def _endpoint(settings: suite.Suite, dataset: Dataset) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def evaluate_model(
     made_of = [weights_hash(folder), config, {split: rows[split] for split in SPLITS}]
     resolved = Resolved(recipe, picked, overlay, 1, config, {"base_model": base}, [])
     run = pick(name, digest(made_of)[:10], new=False)
-    evaluation = evaluation_digest(settings, dataset)
+    evaluation = evaluation_digest(settings, dataset, config)
     with run.locked():
         if run.state().get("evaluation") not in (None, evaluation):
             run.forget("evaluate", "compare", "report")

@@ -1,0 +1,103 @@
+"""Do transformers and vLLM give the same answers and log probabilities for a run's model?
+
+    TUNEBOOK_VLLM=../vllm/bin/vllm .venv/bin/python benchmarks/vllm_parity.py runs/chat-lora/latest --rows 50
+
+Asks both engines the first prompts of RUN's test split, one engine after the other. Writes
+benchmarks/results/vllm_parity.json; exit 1 where fewer than nine tenths of the answers are the same in their
+first eight tokens, or the mean log probability of the reference answers differs by more than 0.02 nats a
+token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from tunebook import hardware, served
+from tunebook.contenders import PLAIN
+from tunebook.errors import InputError, TunebookError
+from tunebook.evaluate import Evaluation
+from tunebook.jobs import Job
+from tunebook.lm import common_prefix
+from tunebook.paths import ROOT, show
+from tunebook.run import find, write_json
+
+TARGET = ROOT / "benchmarks" / "results" / "vllm_parity.json"
+START = 8  # tokens: later ones follow from the first that differs
+SAME, APART = 0.9, 0.02
+
+
+def asked(job: Job, references: list[list[int]], lm: Any) -> tuple[list[Any], list[float]]:
+    """Return the generated answer to each context of `job`, and the log probability of its reference."""
+    answers: dict[int, Any] = {}
+    logprobs: dict[int, float] = {}
+    prefix = common_prefix(job.contexts) if len(job.contexts) > 1 else []
+    for rows in job.batches():
+        contexts = [job.contexts[row] for row in rows]
+        answers |= zip(rows, lm.generate(contexts, prefix, job.max_new), strict=True)
+        scores = lm.score(contexts, [references[row] for row in rows], prefix)
+        logprobs |= zip(rows, scores, strict=True)
+    order = range(len(job.ids))
+    return [answers[row] for row in order], [logprobs[row] for row in order]
+
+
+def compared(one: list[Any], other: list[Any]) -> dict[str, Any]:
+    """Return how alike the answers (token ids) of two engines are."""
+    pairs = [(a.ids, b.ids) for a, b in zip(one, other, strict=True)]
+    parts = [
+        next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+        for a, b in pairs
+        if a != b
+    ]
+    return {
+        "same": sum(a == b for a, b in pairs) / len(pairs),
+        "same_start": sum(a[:START] == b[:START] for a, b in pairs) / len(pairs),
+        "first_difference_at_token": sorted(parts),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--rows", type=int, default=50)
+    options = parser.parse_args(argv)
+    run = find(options.run)
+    evaluation = Evaluation(run, None)
+    engine = served.engine(evaluation.models.config)
+    if not engine:
+        raise InputError(f"{served.COMMAND}: name vLLM's command (docs/vllm.md).")
+    rows = evaluation.rows["test"][: options.rows]
+    job = evaluation.maker.answer("parity", "test", rows, PLAIN)
+    references = evaluation.maker.score("parity", "test", rows, PLAIN).answers
+    plain = asked(job, references, evaluation.models.open("tuned", engine=False))
+    evaluation.models.close()
+    by_server = asked(job, references, evaluation.models.open("tuned"))
+    evaluation.models.close()
+    tokens = sum(map(len, references))
+    apart = [abs(a - b) / len(r) for a, b, r in zip(plain[1], by_server[1], references, strict=True)]
+    result = {
+        "run": run.folder.name,
+        "recipe": run.folder.parent.name,
+        "rows": len(rows),
+        "engine": engine["vllm"],
+        "hardware": hardware.facts(),
+        "answers": compared(plain[0], by_server[0]),
+        "logprob_a_token": {
+            "transformers": sum(plain[1]) / tokens,
+            "vllm": sum(by_server[1]) / tokens,
+            "largest_difference_of_a_row": max(apart),
+        },
+    }
+    write_json(TARGET, result)
+    print(f"{result['answers']}\n{result['logprob_a_token']}\n{show(TARGET)}")
+    mean = abs(sum(plain[1]) - sum(by_server[1])) / tokens
+    return int(result["answers"]["same_start"] < SAME or mean > APART)
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except TunebookError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(error.code) from None
