@@ -94,6 +94,18 @@ def serve_s3(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     return server, "s3://drill/runs"
 
 
+def wait_for_group(leader: int) -> None:
+    """Wait until no process of the session that `leader` began is left: children of a killed one die just
+    after it, and may be writing until then."""
+    for _ in range(600):
+        try:
+            os.killpg(leader, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"processes of group {leader} outlive it by half a minute")
+
+
 def interrupt(drill: Drill, store: str, kind: str, wait: float) -> dict[str, Any]:
     """Start the run, send `kind` that many seconds after its training has gone on, and wipe the disk.
 
@@ -115,6 +127,7 @@ def interrupt(drill: Drill, store: str, kind: str, wait: float) -> dict[str, Any
     process.send_signal(signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
     code = process.wait(300)
     seconds = time.monotonic() - sent
+    wait_for_group(process.pid)
     new = drill.trained()[before:]
     shutil.rmtree(drill.runs)
     return {
