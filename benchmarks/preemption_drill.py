@@ -25,6 +25,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tunebook.keeper import read_events
 from tunebook.paths import ROOT
 from tunebook.run import Run, read_json
@@ -94,18 +96,6 @@ def serve_s3(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     return server, "s3://drill/runs"
 
 
-def wait_for_group(leader: int) -> None:
-    """Wait until no process of the session that `leader` began is left: children of a killed one die just
-    after it, and may be writing until then."""
-    for _ in range(600):
-        try:
-            os.killpg(leader, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"processes of group {leader} outlive it by half a minute")
-
-
 def interrupt(drill: Drill, store: str, kind: str, wait: float) -> dict[str, Any]:
     """Start the run, send `kind` that many seconds after its training has gone on, and wipe the disk.
 
@@ -123,11 +113,17 @@ def interrupt(drill: Drill, store: str, kind: str, wait: float) -> dict[str, Any
     end = time.monotonic() + wait
     while process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        children = []
     sent = time.monotonic()
     process.send_signal(signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
     code = process.wait(300)
     seconds = time.monotonic() - sent
-    wait_for_group(process.pid)
+    # Children of a killed process die just after it, and may be writing until then.
+    if psutil.wait_procs(children, timeout=30)[1]:
+        raise SystemExit(f"{kind}: processes of the run outlive it by half a minute")
     new = drill.trained()[before:]
     shutil.rmtree(drill.runs)
     return {
