@@ -58,7 +58,7 @@ VOICE = {name: Rule(**rule) for name, rule in settings("kettlewick-chat")["rules
 @pytest.mark.parametrize(("name", "stem", "options"), RANKED)
 def test_ranked_rows(name: str, stem: str, options: str) -> None:
     rows = rows_of(f"evals/retention/{name}.jsonl")
-    assert len(rows) == {"choices": 80, "completions": 80, "arithmetic": 60}[name]
+    assert len(rows) == {"choices": 160, "completions": 80, "arithmetic": 60}[name]
     assert len({row["id"] for row in rows}) == len({row[stem] for row in rows}) == len(rows)
     assert all(set(row) == {"id", stem, options, "answer"} for row in rows)
     assert all(len(set(row[options])) == 4 for row in rows)
@@ -84,7 +84,7 @@ def test_arithmetic_options_are_numbers() -> None:
     assert all(option.isdigit() for row in rows for option in row["options"])
 
 
-@pytest.mark.parametrize(("path", "count"), [("retention/instructions", 48), ("style/other_tasks", 24)])
+@pytest.mark.parametrize(("path", "count"), [("retention/instructions", 120), ("style/other_tasks", 24)])
 def test_checks(path: str, count: int) -> None:
     rows = rows_of(f"evals/{path}.jsonl")
     assert len(rows) == len({row["id"] for row in rows}) == len({row["prompt"] for row in rows}) == count
