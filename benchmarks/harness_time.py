@@ -8,7 +8,7 @@ Tunebook loads each model once, computes what prompts share once, ranks all labe
 length; its cache of base results is empty. `lm_eval run` starts anew for each contender, with tasks as local
 YAML. It is spared the index of its own thousands of tasks, which takes seconds, and it goes second, when
 imports are warm. Processor seconds say more than the clock where other work shares the machine. Writes
-benchmarks/results/harness_time.json; exit 1 above the bar of half its time.
+benchmarks/results/harness_time.json and a paragraph of docs/ARCHITECTURE.md; exit 1 above half its time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from typing import Any
 import yaml
 
 from tunebook import hardware
+from tunebook.cards import fill
 from tunebook.contenders import ENDPOINT, PLAIN, Way, base_ways
 from tunebook.dataset import Row, read_rows, write_rows
 from tunebook.evaluate import Evaluation
@@ -36,6 +38,7 @@ from tunebook.paths import ROOT, child_environment
 from tunebook.run import Run, find, read_json, write_json
 
 TARGET = ROOT / "benchmarks" / "results" / "harness_time.json"
+DOC = ROOT / "docs" / "ARCHITECTURE.md"
 BAR = 0.5
 BATCH = 16  # texts at once; the command's own default is 1
 PACKAGES = ("torch", "transformers", "peft", "lm_eval")
@@ -196,6 +199,21 @@ def measure(run: Run, rows: int | None) -> dict[str, Any]:
         }
 
 
+def table(measured: dict[str, Any]) -> str:
+    """Return the paragraph of docs/ARCHITECTURE.md."""
+    same = measured["equal_answers"].values()
+    ours, theirs = (measured[side]["seconds"] for side in ("tunebook", "lm_eval"))
+    return textwrap.fill(
+        f"Measured on {measured['machine']['cores']} cores (`benchmarks/harness_time.py`), "
+        f"{len(same)} contenders, "
+        f"{measured['rows']} rows of {measured['recipe']}: {ours:.0f} s, and {theirs:.0f} s by `lm_eval run` "
+        f"started for each contender: {measured['ratio']:.2f} of its time, and "
+        f"{measured['ratio_of_processor_seconds']:.2f} of its processor time. "
+        f"{min(same):.0%} to {max(same):.0%} of the answers are the same.",
+        120,
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["--ours"]:
@@ -215,6 +233,7 @@ def main(argv: list[str] | None = None) -> int:
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     head = {"date": time.strftime("%Y-%m-%d"), "machine": facts, "note": options.note, "versions": versions}
     write_json(TARGET, {**head, **found, "bar": BAR})
+    fill(DOC, "harness-time", table(read_json(TARGET)))
     print(f"{found['ratio']:.2f} of the command's time on {found['rows']} rows (bar: {BAR})")
     return int(found["ratio"] > BAR)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks import forgetting, methods, vllm_parity
+from benchmarks import forgetting, harness_time, methods, preemption_drill, vllm_parity
 from tunebook.cards import block
 from tunebook.lm import Generation
 from tunebook.run import read_json
@@ -74,7 +74,11 @@ def test_the_table_of_methods_is_sorted_and_names_further_seeds() -> None:
     assert "<svg" in methods.picture(found)
 
 
-@pytest.mark.parametrize(("bench", "name"), [(forgetting, "measured"), (methods, "methods")])
+BLOCKS = [(forgetting, "measured"), (methods, "methods"), (harness_time, "harness-time")]
+BLOCKS += [(preemption_drill, "drill")]
+
+
+@pytest.mark.parametrize(("bench", "name"), BLOCKS)
 def test_the_docs_show_the_committed_numbers(bench: Any, name: str) -> None:
     if not bench.TARGET.is_file():
         pytest.skip(f"{bench.TARGET.name}: not measured yet")

@@ -108,6 +108,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
     run = pick(name, digest(identity)[:10], options.new)
     evaluation = evaluation_digest(settings, dataset, resolved.config)
     with run.locked(), Keeper(run, options.store, console.note) as keeper:
+        point_latest(run)
         before = run.state()
         if before.get("evaluation") not in (None, evaluation):
             run.forget("evaluate", "compare", "report")
@@ -119,7 +120,6 @@ def execute(name: str, options: Options, console: Console) -> Run:
             done = ", ".join(stage for stage in before["stages"] if run.done(stage)) or "nothing yet"
             console.note(f"going on with {show(run.folder)}; done before: {done}")
         write_inputs(run, resolved, dataset, settings, evaluation)
-        point_latest(run)
         keeper.begin()
         said = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
         run.mark("check", "done", time.monotonic() - start)
