@@ -5,6 +5,7 @@
 #
 #     make setup && benchmarks/on_gpu.sh speed
 #     TUNEBOOK_SOURCES=/data benchmarks/on_gpu.sh tasks
+#     TUNEBOOK_VLLM=../vllm/bin/vllm benchmarks/on_gpu.sh parity
 #
 # Each piece has a time limit of its own and does not stop the next. Results: benchmarks/results/bench/ and
 # runs/. PYTHON names another interpreter than .venv's.
@@ -50,15 +51,18 @@ tasks() {
     # The trial tier's learning rates, which were chosen on dev. Side by side: a model this small leaves most
     # of a card idle.
     piece "$LIMIT" recipe classify-lora --tier real --model "$base" \
-        --set "learning_rate=0.0015 micro_batch_size=32" >runs/classify.out 2>&1 &
+        --set "learning_rate=0.0008 micro_batch_size=32" >runs/classify.out 2>&1 &
     piece "$LIMIT" recipe qa-lora --tier real --model "$base" --set learning_rate=0.001 \
         --rows train=6000 >runs/qa.out 2>&1 &
-    piece "$LIMIT" recipe chat-lora --tier real --model "$base" --set learning_rate=0.001 \
+    piece "$LIMIT" recipe chat-lora --tier real --model "$base" --set learning_rate=0.002 \
         --rows test=96 >runs/chat.out 2>&1 &
     wait
     cat runs/classify.out runs/qa.out runs/chat.out
 }
 
+# Transformers against vLLM on the model that `tasks` trained last (docs/vllm.md).
+parity() { "$PYTHON" benchmarks/vllm_parity.py chat-lora/latest --rows 50; }
+
 mkdir -p runs
 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
-"${1:?speed or tasks}"
+"${1:?speed, tasks or parity}"
