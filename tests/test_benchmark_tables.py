@@ -29,11 +29,11 @@ def variant(passed: bool) -> dict[str, Any]:
 
 
 def test_the_table_of_forgetting_says_which_gate_fails() -> None:
-    found = {"variants": {"shipped": variant(True), "over-trained": variant(False)}}
-    assert forgetting.table(found).splitlines() == [
+    found = {"runs": {"shipped": variant(True), "over-trained": variant(False)}}
+    assert forgetting.table(found, ["shipped", "over-trained"]).splitlines() == [
         "| | shipped | over-trained |",
         "|---|---|---|",
-        "| accuracy | 80.0% | 80.0% |",
+        "| score | accuracy 80.0 % | accuracy 80.0 % |",
         "| retention: general, at most 0.25 | 1.00 to 1.10: +0.20 | 1.00 to 1.10: +0.70, **fails** |",
         "| retention: sums, at most 0.15 | 0.20 to 0.20: +0.10, no part | 0.20 to 0.20: +0.10, no part |",
         "| style: other_task, no gate | 0.80 to 0.10: +0.90 | 0.80 to 0.10: +0.90 |",
@@ -44,8 +44,7 @@ def test_the_table_of_forgetting_says_which_gate_fails() -> None:
 def test_what_is_planted_is_more_of_what_the_recipe_ships() -> None:
     recipe = forgetting.recipes.load("classify-lora")
     rate = float(recipe.trial["learning_rate"])
-    replay, settings = forgetting.variants(recipe)["over-trained"]
-    assert not replay and f"learning_rate={rate * forgetting.RATE:g} " in settings
+    assert f"learning_rate={rate * forgetting.RATE:g} " in forgetting.over_trained(recipe)
 
 
 def test_saved_weights_are_counted_from_headers(tmp_path: Path) -> None:
