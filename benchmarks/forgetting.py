@@ -4,11 +4,11 @@
 
 Runs classify-lora, qa-lora and chat-lora as shipped on the trial tier with EVAL=full, and three variants of
 the first: with the general conversations of datasets/general mixed in; over-trained (several times its rate
-and epochs, all layers); and the over-trained model half-way back to its base: half the scale of its adapter,
-which is the average of both models' weights (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903). What is finished
-is found again; public items are asked as well where TUNEBOOK_TEST_DATA names their folder. Writes
-benchmarks/results/forgetting.json and the tables of docs/forgetting.md; exit 1 where a recipe as shipped fails
-a gate, or the over-trained one fails none of those on forgetting.
+and epochs, all layers); and the over-trained model half-way back to its base: half the scale of its
+adapter, which is the average of both models' weights (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903).
+What is finished is found again; public items are asked as well where TUNEBOOK_TEST_DATA names their folder.
+Writes benchmarks/results/forgetting.json and the tables of docs/forgetting.md; exit 1 where a recipe as
+shipped fails a gate, or the over-trained one fails none of those on forgetting.
 """
 
 from __future__ import annotations
