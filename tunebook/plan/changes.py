@@ -14,6 +14,7 @@ from tunebook.recipes import Recipe
 from tunebook.resolve import Options, model_table, resolve
 
 SHARED = "8x80gb-fsdp2"  # its keys share a model over any number of cards
+OFFLOADED = "8x80gb-zero3-offload"  # so do these, with the host's memory: slow, and so the last to be named
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 WANTED = 3
 
@@ -84,6 +85,9 @@ def _cards(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate
         if count > broken.count and gpus.gpu(broken.gpu).capability >= AMPERE:
             shared = replace(options, hardware=SHARED)
             yield f"COUNT={count} HARDWARE={SHARED}", shared, broken.gpu, count
+    if broken.count > 1 and gpus.gpu(broken.gpu).capability >= AMPERE:
+        offloaded = replace(options, hardware=OFFLOADED)
+        yield f"COUNT={broken.count} HARDWARE={OFFLOADED}", offloaded, broken.gpu, broken.count
 
 
 def _models(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:
