@@ -133,6 +133,13 @@ def test_a_command_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         served.engine({})
 
 
+def test_a_process_has_its_own_card_of_those_it_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert served._card(1) == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert served._card(1) == "6"
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -141,9 +148,10 @@ def test_a_command_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"adapter": "lora", "peft_use_dora": True}, "DoRA"),
         ({"adapter": "lora", "load_in_8bit": True}, "a base of 4 or 8 bits"),
         ({"adapter": "lora", "class_labels": ["a"]}, "a classification head"),
+        ({"adapter": "lora", "lora_modules_to_save": ["lm_head"]}, "modules that are saved whole"),
     ],
 )
 def test_what_vllm_cannot_serve_is_refused(config: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=f"not {said}. Unset it"):
+    with pytest.raises(InputError, match=f"not {said}.*Unset it"):
         served.engine(config)
     assert served.refusal({"adapter": "lora"}) is served.refusal({}) is None

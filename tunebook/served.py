@@ -66,6 +66,8 @@ def refusal(config: dict[str, Any]) -> str | None:
         return f"adapter: {adapter}"
     if config.get("peft_use_dora"):
         return "DoRA"
+    if config.get("lora_modules_to_save"):
+        return "modules that are saved whole beside an adapter"
     if config.get("load_in_4bit") or config.get("load_in_8bit"):
         return "a base of 4 or 8 bits"
     return None
@@ -92,6 +94,12 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     # `load_lora_adapter` is part of the server only where this is set.
     return kept | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "1"}
+
+
+def _card(number: int) -> str:
+    """Return the name of this process's card `number`, of those that it may see."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[number] if visible else str(number)
 
 
 class Server:
@@ -125,7 +133,7 @@ class Server:
                 raise InputError(f"{COMMAND}: vLLM takes no adapter of rank {rank}, {RANKS[-1]} at most.")
             words += ["--enable-lora", "--max-lora-rank", str(fitting[0])]
         words += shlex.split(os.environ.get(ARGUMENTS, ""))
-        environment = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)})
+        environment = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": _card(gpu)})
         self.model, self.log, self.said = model, log, log.stat().st_size if log.is_file() else 0
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
