@@ -257,8 +257,8 @@ def test_the_commands_run_up_to_the_cloud(on: On, tmp_path: Path, monkeypatch: p
 
 # A run that saves and ends with 75 on SIGTERM, else with the codes in the file CODES, one a start.
 RUN = """#!/usr/bin/env bash
-echo started >>"$RECORD"
 trap 'sleep 0.3; echo saved >>"$RECORD"; exit 75' TERM
+echo started >>"$RECORD"
 code=$(head -n 1 "$CODES")
 sed -i 1d "$CODES"
 [ -z "$code" ] || exit "$code"
@@ -274,9 +274,13 @@ def stand_in(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+DEAF = '#!/bin/sh\necho "started" >>"$RECORD"\nexec /bin/sleep 20\n'  # dies of SIGTERM
+
+
+@pytest.mark.parametrize("run", [RUN, DEAF], ids=["saves", "too early to save"])
 @pytest.mark.parametrize("signal_number", [signal.SIGUSR1, signal.SIGTERM])
-def test_the_batch_script_saves_and_queues_again(signal_number: int, tmp_path: Path) -> None:
-    stand_in(tmp_path, "tunebook", RUN)
+def test_the_batch_script_saves_and_queues_again(signal_number: int, run: str, tmp_path: Path) -> None:
+    stand_in(tmp_path, "tunebook", run)
     stand_in(tmp_path, "scontrol", '#!/bin/sh\necho "scontrol $*" >>"$RECORD"\n')
     stand_in(tmp_path, "sleep", '#!/bin/sh\n[ "$1" = 60 ] || exec /bin/sleep "$1"\n')
     text = generated("chat-lora", "slurm", tmp_path)["job.sbatch"]
@@ -293,8 +297,9 @@ def test_the_batch_script_saves_and_queues_again(signal_number: int, tmp_path: P
             break
         time.sleep(0.05)
     process.send_signal(signal_number)
-    assert process.wait(20) == 75
-    assert record.read_text().splitlines() == ["started", "saved", "scontrol requeue 7"]
+    assert process.wait(20) == (75 if run == RUN else 143)
+    saved = ["saved"] if run == RUN else []
+    assert record.read_text().splitlines() == ["started", *saved, "scontrol requeue 7"]
 
 
 @pytest.mark.parametrize("codes", ["75 75 0", "75 3", "4"])
