@@ -186,10 +186,13 @@ def test_a_persons_own_copy_beside_them_is_left_alone(tmp_path: Path) -> None:
 def test_tokens_are_counted_across_a_resume() -> None:
     from tunebook.train import count_tokens
 
-    log = [{"tokens/trainable": n} for n in (30, 60, 95)] + [{"eval_loss": 1.0}]
-    log += [{"tokens/trainable": n} for n in (25, 60)]
-    assert count_tokens(log, "tokens/trainable") == 95 + 60
-    assert count_tokens([], "tokens/trainable") is None
+    # The first value after the second resume is above the one before it.
+    counted = [30, 60, 95, 25, 70, 80]
+    log = [{"step": step, "tokens/trainable": n} for step, n in enumerate(counted, 1)]
+    log.insert(3, {"step": 3, "eval_loss": 1.0})
+    assert count_tokens(log, "tokens/trainable", [3, 4]) == 95 + 25 + 80
+    assert count_tokens(log[:3], "tokens/trainable", []) == 95
+    assert count_tokens([], "tokens/trainable", []) is None
 
 
 def test_the_checkpoint_of_a_stop_gives_way_to_the_next_one(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def from_pairs(make: Any) -> list[dict[str, Any]]:
     return [make(row["prompt"], row["completion"]) for row in PAIRS]
 
 
+PREFERRED = from_pairs(lambda asked, said: {"prompt": asked, "chosen": said, "rejected": "No."})
+
 SHAPES: dict[str, tuple[str, list[dict[str, Any]], str, str]] = {
     "label table": ("classify-lora", LABELS, "labels", "tap"),
     "labels in conversations": (
@@ -126,10 +128,11 @@ SHAPES: dict[str, tuple[str, list[dict[str, Any]], str, str]] = {
     "OpenAI": ("chat-lora", TALKS, "chat", "Nobody knows"),
     "preference": (
         "chat-lora",
-        from_pairs(lambda asked, said: {"prompt": asked, "chosen": said, "rejected": "No."}),
+        PREFERRED,
         "preference",
         "Nobody knows",
     ),
+    "preference, to tune by": ("chat-dpo", PREFERRED, "preference", "Nobody knows"),
     "preference with turns": (
         "chat-lora",
         from_pairs(lambda asked, said: {"chosen": turns(asked, said), "rejected": turns(asked, "No.")}),
@@ -173,6 +176,24 @@ def test_each_shape_becomes_a_recipe(shape: str, home: Path) -> None:
     answers = [row["gold"]["answer"] for split in SPLITS for row in rendered[split]]
     assert any(text.startswith(answer) for text in answers)
     assert all(recipe.rows[split] <= len(rendered[split]) for split in SPLITS)
+
+
+def test_pairs_are_tuned_by_where_the_recipe_does(home: Path) -> None:
+    recipe = fork(home, PREFERRED, "chat-dpo")
+    assert recipe.config["rl"] == "dpo"
+    for entry in (*recipe.config["datasets"], *recipe.config["test_datasets"]):
+        assert entry["path"].startswith("datasets/mine/rows/")
+        kept = (entry["type"], entry["field_chosen"], entry["field_rejected"])
+        assert kept == ("chat_template.argilla_chat", "messages", "rejected")
+    dataset = load_dataset(recipe.dataset)
+    assert dataset.task == "preference"
+    (row, *_) = render_all(dataset)["train"]
+    assert [turn["content"] for turn in row["rejected"]] == ["No."] and len(row["messages"]) > 1
+
+
+def test_rows_that_are_no_pairs_are_not_tuned_by_preference(home: Path) -> None:
+    with pytest.raises(InputError, match="holds no pairs of answers"):
+        fork(home, TALKS, "chat-dpo")
 
 
 def test_the_texts_of_a_fork(home: Path) -> None:
@@ -394,7 +415,10 @@ def test_a_plain_axolotl_config_becomes_a_recipe(home: Path) -> None:
             "base_model: x\nlearning_rat: 1e-4\n",
             "foreign.yaml:2: learning_rat: unknown key. Did you mean learning_rate",
         ),
-        ("base_model: x\nrl: dpo\n", "foreign.yaml:2: rl: a fork cannot tune by preference yet."),
+        (
+            "base_model: x\nrl: dpo\n",
+            "foreign.yaml:2: rl: a config from elsewhere that tunes by preference cannot be forked.",
+        ),
         ("adapter: lora\n", "names no base_model. Add MODEL=."),
         ("- a\n", "expected `key: value` lines"),
     ],

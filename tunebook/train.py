@@ -16,6 +16,7 @@ from tunebook.keeper import Keeper
 from tunebook.paths import show
 from tunebook.run import Run, read_json, write_json
 
+RESUMED = "resumed.json"  # the steps of the checkpoints from which the training went on
 SHIPPED = [
     *("*.safetensors", "adapter_config.json", "config.json", "generation_config.json"),
     *("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt"),
@@ -37,8 +38,13 @@ def run_child(run: Run, train: bool, evaluate: bool, console: Console, keeper: K
         moved, newest = set_broken_aside(run / "train")
         for line in moved:
             console.note(line)
+        file = run / "train" / RESUMED
+        earlier = read_json(file, [])
         if newest:
             console.note(f"training resumes after step {newest}")
+            write_json(file, [*(step for step in earlier if step < newest), newest])
+        elif earlier:
+            file.unlink()
     world = read_json(run / "settings.json")["world"]
     both = [("run_training.py", ["--train"] * train + ["--evaluate"] * evaluate, 1)]
     apart = [("run_training.py", ["--tokenise"], 1)] * (train and not run.done("tokenise"))
@@ -105,27 +111,30 @@ def finish_training(run: Run) -> None:
             path.unlink()  # after preference tuning Axolotl saves the frozen base as well
     saved = numbered(run / "train")
     state = read_json(saved[-1][1] / "trainer_state.json", {}) if saved else {}
-    log = state.get("log_history", [])
+    log, resumed = state.get("log_history", []), read_json(run / "train" / RESUMED, [])
     write_json(
         run / "train" / "history.json",
         {
             "steps": state.get("global_step"),
-            "trained_tokens": count_tokens(log, "tokens/trainable"),
-            "padded_tokens": count_tokens(log, "tokens/total"),
+            "trained_tokens": count_tokens(log, "tokens/trainable", resumed),
+            "padded_tokens": count_tokens(log, "tokens/total", resumed),
             "changed": read_json(run / "train" / "changed.json"),
             "log": log,
         },
     )
 
 
-def count_tokens(log: list[dict[str, Any]], key: str) -> int | None:
-    """Add up a counter of the training log, which starts from 0 again after a resume."""
-    total = before = 0
-    values = [int(entry[key]) for entry in log if key in entry]
-    for value in values:
-        total += value - before if value >= before else value
-        before = value
-    return total if values else None
+def count_tokens(log: list[dict[str, Any]], key: str, resumed: list[int]) -> int | None:
+    """Add up a counter of the training log, which starts from 0 again after the steps at which training
+    resumed."""
+    total = before = last = 0
+    entries = [entry for entry in log if key in entry]
+    for entry in entries:
+        if any(last <= step < entry["step"] for step in resumed):
+            before = 0
+        total += int(entry[key]) - before
+        before, last = int(entry[key]), entry["step"]
+    return total if entries else None
 
 
 def note_usage(run: Run) -> None:

@@ -7,7 +7,7 @@ import random
 import re
 import shlex
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ from tunebook.sources import Source, raw_rows
 from tunebook.yaml_lines import read
 
 SAMPLE = 2000  # rows that decide what the columns are
-TASKS = ("classification", "qa", "chat")
-NO_PAIRS = "a fork cannot tune by preference yet. docs/preference.md says what to copy."
+TASKS = ("classification", "qa", "chat", "preference")
+NO_PAIRS = "a config from elsewhere that tunes by preference cannot be forked. Fork chat-dpo instead."
 SHELF = {"classification": "classify", "qa": "qa", "chat": "chat"}
 
 
@@ -63,8 +63,6 @@ def run_fork(asked: Asked, console: Console) -> int:
     if not (model or config.get("base_model")):
         raise InputError(f"FROM: {asked.origin} names no base_model. Add MODEL=.")
     task = asked.task or (load_dataset(recipe.dataset).task if recipe else None)
-    if not asked.task and task == "preference":
-        raise InputError(f"FROM: {asked.origin}: {NO_PAIRS}")
     if task not in (None, *TASKS):
         raise InputError(f"TASK: expected one of {', '.join(TASKS)} (got {asked.task!r}).")
     folder = datasets_folder() / asked.name
@@ -72,7 +70,7 @@ def run_fork(asked: Asked, console: Console) -> int:
         found = find(asked.data, folder)
         rows, faults = _sample(found, folder)
         try:
-            reading = recognise(rows, found.place, task, _fields(asked.fields))
+            reading = _recognised(rows, found.place, task, _fields(asked.fields))
         except InputError:
             raise_all(faults)  # what cannot be read comes first
             raise
@@ -123,6 +121,19 @@ def run_fork(asked: Asked, console: Console) -> int:
     code = run_check(asked.name, Options(), console)
     console.stage("next", f"make recipe NAME={asked.name}")
     return code
+
+
+def _recognised(rows: list[dict[str, Any]], place: str, task: str | None, fields: dict[str, str]) -> Reading:
+    """Recognise the rows; pairs of answers are conversations unless the task is to prefer one of them."""
+    if task != "preference":
+        return recognise(rows, place, task, fields)
+    reading = recognise(rows, place, "chat", fields)
+    if reading.shape != "preference":
+        raise InputError(
+            f"DATA: {place} holds no pairs of answers, and the recipe tunes by preference: it needs columns "
+            'for the better and the worse one (FIELDS="chosen=... rejected=...").'
+        )
+    return replace(reading, task=task)
 
 
 def _may_be_called(asked: Asked) -> None:
@@ -226,8 +237,8 @@ def _said(counted: dataset_text.Survey, reading: Reading) -> list[str]:
         said.append(f"{counted.weighted} rows have turns of weight 0: read, and not learned")
     if counted.with_tools:
         said.append(f"{counted.with_tools} rows offer tools: the calls are learned, what tools answer is not")
-    if reading.shape == "preference":
-        said.append("only the chosen answers are learned; docs/preference.md says how to tune by preference")
+    if reading.shape == "preference" and reading.task != "preference":
+        said.append("only the chosen answers are learned; FROM=chat-dpo learns which of two is better")
     return said
 
 
@@ -242,9 +253,11 @@ def _write(
 ) -> list[str]:
     """Write both folders, each under another name first; return what had to change."""
     new_text, said = recipe_text.recipe_text(text, config, made, model)
-    shelf = recipe or load(f"{SHELF[made.task]}-{_shelf_method(config)}")
+    pairs = made.task == "preference"
+    likest = "chat-dpo" if pairs else f"{SHELF[made.task]}-{_shelf_method(config)}"
+    shelf = recipe or load(likest)
     if not shelf.rows or not shelf.trial:
-        shelf = load(f"{SHELF[made.task]}-{_shelf_method(config)}")
+        shelf = load(likest)
     trial, more = recipe_text.trial_text(shelf.trial, shelf.rows, config, made)
     said += more
     trial_rows = yaml.safe_load(trial)["rows"]

@@ -105,6 +105,7 @@ def text(name: str, source: dict[str, Any], reading: Reading, group: str | None,
         ]
     else:
         lines += ["turns: turns", *(["tools: tools"] if counted.with_tools else [])]
+        lines += ['rejected: "{{ rejected }}"'] if task == "preference" else []
         lines += ['system: "{{ system }}"', 'prompt: "{{ content }}"']
     return "\n".join(lines) + "\n"
 

@@ -25,7 +25,13 @@ class Lengths:
 
 
 def measure(rows: list[dict[str, Any]], bounds: tuple[int, ...]) -> Lengths:
-    """Measure rendered rows; `over` counts the rows of each length in `bounds` or more."""
+    """Measure rendered rows, of a pair the longer answer; `over` counts the rows of each length in `bounds`
+    or more."""
+    others = [
+        {**row, "messages": [*row["messages"][:-1], *row.get("rejected", row["messages"][-1:])]}
+        for row in rows
+    ]
+    rows = [max(pair, key=_letters) for pair in zip(rows, others, strict=True)]
     path = base_model.folder() / "tokenizer.json"
     by_letters = sorted(rows, key=_letters, reverse=True)
     some = by_letters[:: max(1, len(rows) // MEASURED)]

@@ -21,7 +21,11 @@ MICRO_TOKENS, EVAL_TOKENS, TRAINED_TOKENS, RANKED = 1280, 2560, 160_000, 4200
 FEWEST_TEST = 100
 SEEDED = "tunebook.plugins.SeededInit"
 AXOLOTLS_DEV = "                         # Axolotl's word for dev; test rows never enter training"
-PHRASES = {"classification": "sort a text into one of {n} labels", "qa": "answer a question from a passage"}
+PHRASES = {
+    "classification": "sort a text into one of {n} labels",
+    "qa": "answer a question from a passage",
+    "preference": "make the better of two answers the likelier one",
+}
 TITLES = {"lora": "LoRA", "qlora": "QLoRA (4-bit base)", "full": "Full tuning"}
 # Keys of a foreign config that only fit its own base model or a GPU.
 NOT_ON_TRIAL = (
@@ -93,8 +97,12 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
 
 def _entries(key: str, made: Made, split: str) -> str:
     lines = [f"{key}:" + (AXOLOTLS_DEV if key == "test_datasets" else "")]
-    lines += [f"  - path: datasets/{made.name}/rows/{split}.jsonl", "    type: chat_template"]
-    lines += ["    field_messages: messages"]
+    lines += [f"  - path: datasets/{made.name}/rows/{split}.jsonl"]
+    if made.task == "preference":
+        lines += ["    type: chat_template.argilla_chat   # the last message of each is the answer"]
+        lines += ["    field_chosen: messages", "    field_rejected: rejected"]
+    else:
+        lines += ["    type: chat_template", "    field_messages: messages"]
     if made.weighted:
         lines += ["    message_field_training: weight   # turns with weight 0 are read and not learned"]
     if key == "test_datasets":
@@ -136,11 +144,12 @@ def trial_text(
     """
     lengths = made.lengths
     bound = min(LONGEST_TRIAL, _up(lengths.longest))
+    answers = 2 if made.task == "preference" else 1
     batch = trial.get("micro_batch_size", 4) * trial.get("gradient_accumulation_steps", 1)
     micro = max(
         size
         for size in range(1, batch + 1)
-        if batch % size == 0 and (size == 1 or size * bound <= MICRO_TOKENS)
+        if batch % size == 0 and (size == 1 or size * answers * bound <= MICRO_TOKENS)
     )
     epochs = trial.get("num_epochs", 1)
     train = min(rows["train"], made.counts["train"], max(batch, int(TRAINED_TOKENS / lengths.mean / epochs)))
