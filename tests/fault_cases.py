@@ -641,7 +641,7 @@ CASES = [
         "TASK of no task",
         "a.csv",
         CSV,
-        "TASK: expected one of classification, qa, chat (got 'chess').",
+        "TASK: expected one of classification, qa, chat, preference (got 'chess').",
         task="chess",
     ),
     file(
