@@ -14,6 +14,7 @@ from tunebook import storage
 from tunebook.errors import InputError, MachineError
 from tunebook.run import Run, read_json
 from tunebook.store import Store
+from tunebook.train import RESUMED
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +67,7 @@ def files(run: Run) -> dict[str, bytes]:
 
 def test_another_machine_goes_on_with_the_same_files(tmp_path: Path, url: str) -> None:
     here, there = at_work(machine(tmp_path)), machine(tmp_path, "there")
+    (here / "train" / RESUMED).write_text("[3]\n")  # by which tokens are counted
     assert Store(url, here).save() == 1
     state = Store(url, there).fetch(silent)
     assert state and state["step"] == 5

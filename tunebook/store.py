@@ -32,7 +32,7 @@ LEFT_OUT = (
     *("train/stop", "train/prepared", "train/broken", f"train/{ASIDE}"),
     "smoke",  # tunebook/smoke.py
 )
-OF_TRAIN = ("history.json", "changed.json")
+OF_TRAIN = ("history.json", "changed.json", "resumed.json")
 
 
 class DamagedError(Exception):
