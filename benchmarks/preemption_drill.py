@@ -191,23 +191,26 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if all(result["metrics_equal"].values()) and not steps["SIGTERM"] else 1
 
 
+def paragraph(tried: str, equal: dict[str, bool]) -> str:
+    """Return what was tried and how its metrics compare with an undisturbed run's, as lines of a document."""
+    differ = ", ".join(key for key, same in equal.items() if not same)
+    found = f"{differ} differ." if differ else f"all is equal ({', '.join(equal)})."
+    return textwrap.fill(f"{tried} Compared with a run left alone, {found}", 120, break_on_hyphens=False)
+
+
 def table(measured: dict[str, Any]) -> str:
     """Return the paragraph of docs/rented-gpus.md."""
     seconds: dict[str, list[float]] = {"SIGTERM": [], "SIGKILL": []}
     for stop in measured["interruptions"]:
         seconds[stop["signal"]].append(stop["seconds_to_end"])
-    equal = measured["metrics_equal"]
-    differ = ", ".join(key for key, same in equal.items() if not same)
-    return textwrap.fill(
+    return paragraph(
         f"Tried with `benchmarks/preemption_drill.py`: one run of {measured['steps']} steps, a checkpoint "
         f"every {measured['save_steps']}, a tiny model on the CPU, an S3 server on loopback. "
         f"{len(seconds['SIGTERM'])} times SIGTERM and {len(seconds['SIGKILL'])} times kill -9 at random "
         f"moments, the disk wiped each time. After SIGTERM it ended within {max(seconds['SIGTERM']):.1f} s. "
         f"Steps trained twice: {measured['steps_repeated_after_sigterm']} after SIGTERM, "
-        f"{measured['steps_repeated_after_sigkill']} after kill -9. Compared with a run left alone, "
-        + (f"{differ} differ." if differ else f"all is equal ({', '.join(equal)})."),
-        120,
-        break_on_hyphens=False,
+        f"{measured['steps_repeated_after_sigkill']} after kill -9.",
+        measured["metrics_equal"],
     )
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tunebook import storage
+from tunebook.checkpoints import RESUMED
 from tunebook.errors import InputError, MachineError
 from tunebook.run import Run, read_json
 from tunebook.store import Store
-from tunebook.train import RESUMED
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ ASIDE = "replaced"  # a folder for such checkpoints while the next one is writte
 NEEDED = ("trainer_state.json", "training_args.bin", "scheduler.pt")
 # The optimizer's states: of one process or DDP, of FSDP in one file or in shards, of DeepSpeed.
 OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*/*", "global_step*/*")
+RESUMED = "resumed.json"  # the steps of the checkpoints from which the training went on
 
 
 def fault(checkpoint: Path) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from tunebook import jobs, metrics, served
+from tunebook import jobs, metrics
 from tunebook.best_checkpoint import ship_the_best
 from tunebook.contenders import ENDPOINT, PLAIN, PROMPTED, JobMaker, Way, base_ways, choose_shots, linear_svm
 from tunebook.dataset import Dataset, Row, read_rows, write_rows
@@ -89,7 +89,7 @@ class Evaluation:
             shared=model == "base",
             progress=self.progress(job.name),
             here=self.here,
-            times=served.TIMES if self.models.served else 1,
+            times=self.models.times,
         )
 
     def write(self, name: str, records: list[Row]) -> None:

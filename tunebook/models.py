@@ -73,6 +73,11 @@ class Models:
         return bool(self.config.get("load_in_4bit") or self.config.get("load_in_8bit"))
 
     @property
+    def times(self) -> int:
+        """How many times as large a batch may be as transformers' own."""
+        return served.TIMES if self.served else 1
+
+    @property
     def head(self) -> bool:
         """Whether the tuned model is a classification head: it gives scores of labels and no text."""
         return head.used(self.config)

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from tunebook import jobs, metrics, served
+from tunebook import jobs, metrics
 from tunebook.child import ChildError, follow
 from tunebook.console import Console
 from tunebook.dataset import Dataset, Row
@@ -192,7 +192,7 @@ def _answers(contexts: list[list[int]], models: Models, max_new: int, dataset: D
         return [_labelled(scores, dataset.labels) for scores in lm.classify(contexts)]
     prefix = common_prefix(contexts) if len(contexts) > 1 else []
     order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]))
-    size = jobs.BATCH["generate"] * (served.TIMES if models.served else 1)
+    size = jobs.BATCH["generate"] * models.times
     found: dict[int, Row] = {}
     for start in range(0, len(order), size):
         batch = order[start : start + size]

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tunebook.checkpoints import ASIDE, fault, numbered
+from tunebook.checkpoints import ASIDE, RESUMED, fault, numbered
 from tunebook.errors import MachineError
 from tunebook.run import Run, read_json, write_json
 from tunebook.storage import Storage
@@ -32,7 +32,7 @@ LEFT_OUT = (
     *("train/stop", "train/prepared", "train/broken", f"train/{ASIDE}"),
     "smoke",  # tunebook/smoke.py
 )
-OF_TRAIN = ("history.json", "changed.json", "resumed.json")
+OF_TRAIN = ("history.json", "changed.json", RESUMED)
 
 
 class DamagedError(Exception):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tunebook.checkpoints import bring_back, numbered, set_broken_aside
+from tunebook.checkpoints import RESUMED, bring_back, numbered, set_broken_aside
 from tunebook.child import ChildError, follow
 from tunebook.console import Console
 from tunebook.errors import TunebookError
@@ -16,7 +16,6 @@ from tunebook.keeper import Keeper
 from tunebook.paths import show
 from tunebook.run import Run, read_json, write_json
 
-RESUMED = "resumed.json"  # the steps of the checkpoints from which the training went on
 SHIPPED = [
     *("*.safetensors", "adapter_config.json", "config.json", "generation_config.json"),
     *("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt"),
