@@ -32,6 +32,7 @@ from tunebook.cards import fill
 from tunebook.keeper import read_events
 from tunebook.paths import ROOT
 from tunebook.run import Run, read_json
+from tunebook.store import file_sha256
 
 TARGET = ROOT / "benchmarks" / "results" / "preemption_drill.json"
 DOC = ROOT / "docs" / "rented-gpus.md"
@@ -72,6 +73,13 @@ class Drill:
         """Return the steps of this run in the order of its events; a resume repeats where it starts."""
         events = read_events(self.folder / "events.jsonl")
         return [e["done"] for e in events if e["stage"] == "train" and not {"saved", "loss"} & set(e)]
+
+
+def equal(*drills: Drill) -> dict[str, bool]:
+    """Return what two runs have in common: fields of metrics.json, and the bytes of the weights."""
+    one, other = (read_json(drill.folder / "metrics.json") for drill in drills)
+    weights = {file_sha256(drill.folder / "model" / "adapter_model.safetensors") for drill in drills}
+    return {key: one[key] == other[key] for key in COMPARED} | {"weights": len(weights) == 1}
 
 
 def serve_s3(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
@@ -171,7 +179,6 @@ def main(argv: list[str] | None = None) -> int:
             server.wait()
         if code not in (0, 3):
             raise SystemExit(f"the last start ended with {code}")
-        one, other = (read_json(run.folder / "metrics.json") for run in (alone, drill))
         steps = trained_twice(stops)
         result = {
             "what": "classify-lora with a tiny random model on the CPU, S3 store (moto) on loopback",
@@ -181,20 +188,20 @@ def main(argv: list[str] | None = None) -> int:
             "interruptions": stops,
             "steps_repeated_after_sigterm": steps["SIGTERM"],
             "steps_repeated_after_sigkill": steps["SIGKILL"],
-            "as_the_run_reports": other["interruptions"],
-            "metrics_equal": {key: one[key] == other[key] for key in COMPARED},
+            "as_the_run_reports": read_json(drill.folder / "metrics.json")["interruptions"],
+            "equal": equal(alone, drill),
         }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     fill(DOC, "drill", table(result))
-    print(json.dumps(result["metrics_equal"]))
-    return 0 if all(result["metrics_equal"].values()) and not steps["SIGTERM"] else 1
+    print(json.dumps(result["equal"]))
+    return 0 if all(result["equal"].values()) and not steps["SIGTERM"] else 1
 
 
-def paragraph(tried: str, equal: dict[str, bool]) -> str:
-    """Return what was tried and how its metrics compare with an undisturbed run's, as lines of a document."""
-    differ = ", ".join(key for key, same in equal.items() if not same)
-    found = f"{differ} differ." if differ else f"all is equal ({', '.join(equal)})."
+def paragraph(tried: str, compared: dict[str, bool]) -> str:
+    """Return what was tried and how it compares with an undisturbed run, as lines of a document."""
+    differ = ", ".join(key for key, same in compared.items() if not same)
+    found = f"{differ} differ." if differ else f"all is equal ({', '.join(compared)})."
     return textwrap.fill(f"{tried} Compared with a run left alone, {found}", 120, break_on_hyphens=False)
 
 
@@ -210,7 +217,7 @@ def table(measured: dict[str, Any]) -> str:
         f"moments, the disk wiped each time. After SIGTERM it ended within {max(seconds['SIGTERM']):.1f} s. "
         f"Steps trained twice: {measured['steps_repeated_after_sigterm']} after SIGTERM, "
         f"{measured['steps_repeated_after_sigkill']} after kill -9.",
-        measured["metrics_equal"],
+        measured["equal"],
     )
 
 

@@ -23,14 +23,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from preemption_drill import COMPARED, DOC, Drill, paragraph
+from preemption_drill import DOC, Drill, equal, paragraph
 
 from tunebook import recipes
 from tunebook.cards import fill
 from tunebook.launch import Order, choose, job, render
 from tunebook.paths import ROOT
 from tunebook.resolve import Options
-from tunebook.run import read_json
 
 TARGET = ROOT / "benchmarks" / "results" / "slurm_drill.json"
 
@@ -104,7 +103,7 @@ def table(measured: dict[str, Any]) -> str:
         f"{measured['steps']}, the job saved and was back in the queue after "
         f"{measured['seconds_from_signal_to_requeue']:.1f} s. Slurm started it again; it went on from "
         f"what it had saved and ended with exit code {measured['exit_code']}.",
-        measured["metrics_equal"],
+        measured["equal"],
     )
 
 
@@ -154,7 +153,6 @@ def main(argv: list[str] | None = None) -> int:
             stop_slurm()
             for log in folder.glob("*.log"):
                 print(log.read_text())
-        one, other = (read_json(made.folder / "metrics.json") for made in (alone, drill))
         trained = drill.trained()
         result = {
             "what": "batch script of `make launch ON=slurm`, one-node Slurm, tiny random model on the CPU",
@@ -166,13 +164,13 @@ def main(argv: list[str] | None = None) -> int:
             "seconds_from_signal_to_end": round(took, 1),
             "exit_code": ended[2],
             "restarts": ended[1],
-            "metrics_equal": {key: one[key] == other[key] for key in COMPARED},
+            "equal": equal(alone, drill),
         }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     fill(DOC, "slurm", table(result))
     print(json.dumps(result, indent=1))
-    return 0 if all(result["metrics_equal"].values()) and ended[1] == 1 else 1
+    return 0 if all(result["equal"].values()) and ended[1] == 1 else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -129,7 +130,15 @@ class Float32Weights(SeededInit):
 class Progress(BasePlugin):
     """Append a JSON line for each training step to the file named by TUNEBOOK_EVENTS, save and stop once
     the file named by TUNEBOOK_STOP is there, stop a training that has diverged, and for full tuning write
-    the share of weights that have changed after ten steps."""
+    the share of weights that have changed after ten steps.
+
+    A training that is resumed keeps the precision of its adapter: transformers does not tell PEFT of
+    `peft_autocast_adapter_dtype`, and PEFT would turn bf16 into fp32 as it loads the checkpoint."""
+
+    def post_model_load(self, cfg: Any, model: Any) -> None:
+        cast = cfg.peft_autocast_adapter_dtype
+        if cast is not None and hasattr(model, "load_adapter"):
+            model.load_adapter = functools.partial(model.load_adapter, autocast_adapter_dtype=cast)
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         path = os.environ.get("TUNEBOOK_EVENTS")

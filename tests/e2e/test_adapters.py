@@ -58,6 +58,7 @@ CASES: dict[str, tuple[str, str, int]] = {
         f"bottleneck_size={SIZE}",
         LAYERS * 2 * (2 * WIDTH * SIZE + SIZE + WIDTH),
     ),
+    "bf16": ("classify-lora", f"{LORA_R} bf16=true", LORA),
     "dora": ("classify-dora", LORA_R, LORA + LAYERS * sum(outside for _, outside in LINEAR)),
     "head": ("classify-head", LORA_R, LORA + WIDTH * LABELS),
     "head-full": (
@@ -66,7 +67,8 @@ CASES: dict[str, tuple[str, str, int]] = {
         WHOLE + WIDTH * LABELS,
     ),
 }
-RESUMED = ["prompt", "ptuning", "prefix", "projection", "ia3", "bottleneck", "head"]
+IN_PLACE = ("ia3", "bottleneck", "bf16", "dora")  # layers of the base are replaced
+RESUMED = ["prompt", "ptuning", "prefix", "projection", "ia3", "bottleneck", "bf16", "dora", "head"]
 SHORT = "num_epochs=1 evals_per_epoch=null saves_per_epoch=null save_steps=2 eval_steps=2 save_total_limit=9"
 SHORT += " warmup_ratio=0 bf16=false micro_batch_size=4 eval_batch_size=8 learning_rate=0.02"
 SHORT += " dataset_num_proc=1"
@@ -91,7 +93,7 @@ def prepare(folder: Path, base: Path, case: str) -> Run:
     recipe = recipes.load(name)
     dataset = load(str(load(recipe.dataset).stand_in))
     layers = "peft_layers_to_transform=null" if "peft_layers_to_transform" in recipe.trial else ""
-    options = Options("trial", "cpu", set=f"base_model={base} {words} {layers} {SHORT}", eval="quick")
+    options = Options("trial", "cpu", set=f"base_model={base} {SHORT} {words} {layers}", eval="quick")
     resolved = head.with_labels(resolve(recipe, options), dataset)
     resolved.config["plugins"].append("tests.adapter_probe.Probe")
     run = Run(folder / case)
@@ -143,13 +145,15 @@ def reloaded(run: Run, base: Path) -> Any:
     labels = len(config["dataset"]["labels"])
     with_head = run.folder.name.startswith("head")
     kind = transformers.AutoModelForSequenceClassification if with_head else transformers.AutoModelForCausalLM
-    options = {"num_labels": labels} if with_head else {}
+    options: dict[str, Any] = {"num_labels": labels} if with_head else {}
+    if run.folder.name == "bf16":
+        options |= {"dtype": "bfloat16", "attn_implementation": "eager"}
     if not (run / "model" / "adapter_config.json").is_file():
         return kind.from_pretrained(run / "model", dtype="float32", **options)
     model = kind.from_pretrained(base, **options)
     if with_head:
         model.config.pad_token_id = 2
-    return PeftModel.from_pretrained(model, run / "model")
+    return PeftModel.from_pretrained(model, run / "model", autocast_adapter_dtype=run.folder.name != "bf16")
 
 
 def probe(run: Run) -> dict[str, Any]:
@@ -175,12 +179,12 @@ def test_what_was_saved_gives_the_logits_of_what_was_trained(
     model = reloaded(trained[case], base)
     found = logits(model)
     assert found.shape == expected.shape
-    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert torch.allclose(found.float(), expected.float(), rtol=1e-5, atol=1e-5)
     if hasattr(model, "disable_adapter") and not case.startswith("head"):
         with model.disable_adapter():
             untuned = logits(model)
         assert (untuned - expected).abs().max() > 1e-3, "it learned something"
-        assert torch.equal(untuned, logits(model.get_base_model())) or case in ("ia3", "bottleneck", "dora")
+        assert torch.equal(untuned, logits(model.get_base_model())) or case in IN_PLACE
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "head-full"])
@@ -189,7 +193,8 @@ def test_no_weight_of_the_base_changes(case: str, trained: dict[str, Run], base:
 
     from tests.adapter_probe import fingerprints
 
-    weights = set(fingerprints(load_file(base / "model.safetensors").values()))
+    saved = load_file(base / "model.safetensors").values()
+    weights = set(fingerprints(weight.bfloat16() if case == "bf16" else weight for weight in saved))
     assert weights <= set(probe(trained[case])["frozen"])
 
 

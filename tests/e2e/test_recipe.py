@@ -143,6 +143,8 @@ def test_sigterm_in_training_then_another_disk(undisturbed: Runner, base: Path, 
     assert f"checkpoint of step {reached}" in result.stdout
     assert trained().count(reached) == 2, "once when it was made, once where training goes on"
     assert comparable(runner.folder) == comparable(undisturbed.folder)
+    weights = [made.folder / "model" / "adapter_model.safetensors" for made in (undisturbed, runner)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
     found = read_json(runner.folder / "metrics.json")["interruptions"]
     assert (found["sessions"], found["stopped"], found["killed"], found["steps_repeated"]) == (2, 1, 0, 0)
 
