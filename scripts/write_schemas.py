@@ -21,7 +21,7 @@ from tunebook.suite import Suite
 FOLDER = ROOT / "schemas"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 PLAIN = {"str": "string", "bool": "boolean", "int": "integer", "float": "number", "null": "null"}
-OWN_PLUGINS = ("SeededInit", "CPUArguments", "Float32Weights", "PreferencePrompts")
+OWN_PLUGINS = ("SeededInit", "TokenMean", "CPUArguments", "Float32Weights", "PreferencePrompts")
 
 
 def kind(name: str) -> dict[str, Any]:

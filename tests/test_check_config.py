@@ -54,6 +54,9 @@ CASES = [
     (LORA, None, "base_model=microsoft/Phi-4-mini-reasoning", "warning", "lora_qkv_kernel", "crash on"),
     (LORA, None, "micro_batch_size=64", "note", "micro_batch_size", "global batch of 64"),
     (LORA, None, "max_steps=100", "note", "max_steps", "whatever num_epochs says"),
+    (PACKED, None, "plugins=null", "warning", "gradient_accumulation_steps", "averages the losses"),
+    ("classify-head", "24gb", "micro_batch_size=2", "", "gradient_accumulation_steps", ""),
+    ("chat-dpo", None, "", "", "gradient_accumulation_steps", ""),
     (LORA, None, "val_set_size=0.1", "error", "val_set_size", "at random"),
     (LORA, None, "seed=null", "error", "seed", "missing"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from axolotl.core.trainers.base import AxolotlTrainer
 from axolotl.integrations.base import BasePlugin
 from transformers import TrainerCallback, set_seed
 
@@ -30,6 +32,24 @@ class SeededInit(BasePlugin):
 
     def pre_model_load(self, cfg: Any) -> None:
         set_seed(cfg.seed if cfg.seed is not None else 42)
+
+
+class TokenMean(BasePlugin):
+    """Average the loss of a step over its trained tokens, however many micro batches and processes it takes.
+
+    Axolotl 0.19 averages each micro batch, then those means: it looks for an argument `num_items_in_batch`
+    that no model of transformers has, and tells the trainer not to count tokens (axolotl issue 3982), nor to
+    add them up over processes. Here the rules of transformers.Trainer are back."""
+
+    def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
+        if not isinstance(trainer, AxolotlTrainer):
+            return  # preferences and rewards have losses of their own
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        model = model.get_base_model() if hasattr(model, "get_base_model") else model
+        arguments = inspect.signature(model.forward).parameters.values()
+        takes_any = any(argument.kind is inspect.Parameter.VAR_KEYWORD for argument in arguments)
+        trainer.model_accepts_loss_kwargs = getattr(model, "accepts_loss_kwargs", takes_any)
+        trainer.args.average_tokens_across_devices = True
 
 
 class CPUArguments(BasePlugin):
@@ -212,11 +232,7 @@ class StopWhenDiverged(TrainerCallback):
     """Ends a training whose weights are no numbers any more, before such weights are saved: all further steps
     would be paid for nothing. transformers leaves nan out of the losses it logs, and goes on.
 
-    A gradient that is no number is not enough: fp16's scaler leaves such steps out.
-
-    Raises:
-        RuntimeError: names the step.
-    """
+    A gradient that is no number is not enough: fp16's scaler leaves such steps out. Raises RuntimeError."""
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = kwargs.get("logs") or {}
@@ -278,5 +294,4 @@ class Measure(BasePlugin):
     """Write what each step costs to `bench.json` in the output folder (tunebook/meter.py)."""
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
-        pad = trainer.processing_class.pad_token_id
-        return [Meter(Path(cfg.output_dir) / "bench.json", trainer.model, pad)]
+        return [Meter(Path(cfg.output_dir) / "bench.json", trainer.model, trainer.processing_class.pad_token_id)]

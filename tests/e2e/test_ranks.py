@@ -37,6 +37,7 @@ CONFIG: dict[str, Any] = {
     "learning_rate": 0.002,
     "bf16": False,
     "eval_batch_size": 8,
+    "group_by_length": False,  # sorts a step's rows by what goes through the model at once
     "peft_layers_to_transform": None,
 }
 FSDP2 = {
@@ -66,10 +67,16 @@ except TunebookError as error:
 
 
 def prepare(
-    folder: Path, base: Path, name: str, world: int, more: dict[str, Any] | None = None, rows: int = 32
+    folder: Path,
+    base: Path,
+    name: str,
+    world: int,
+    more: dict[str, Any] | None = None,
+    rows: int = 32,
+    micro: int = 4,
 ) -> Run:
-    """Make the run folder of steps of eight rows, which `world` processes share."""
-    batch = f"micro_batch_size=4 gradient_accumulation_steps={2 // world}"
+    """Make the run folder of steps of eight rows, which `world` processes share, `micro` at a time."""
+    batch = f"micro_batch_size={micro} gradient_accumulation_steps={8 // micro // world}"
     recipe = recipes.load(name)
     dataset = load(str(load(recipe.dataset).stand_in))
     options = Options("trial", "cpu", set=f"base_model={base} {batch}", eval="quick")
@@ -86,17 +93,19 @@ def prepare(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> dict[str, Run]:
-    """LoRA and full tuning, each by one process with two accumulated batches and by two processes."""
+    """LoRA and full tuning, each by one process with two accumulated batches and by two processes; LoRA also
+    by one process with one large batch."""
     folder = tmp_path_factory.mktemp("ranks")
     runs = {
         "lora": prepare(folder, base, "classify-lora", 1),
         "ddp": prepare(folder, base, "classify-lora", 2),
         "full": prepare(folder, base, "classify-full", 1),
         "fsdp2": prepare(folder, base, "classify-full", 2, FSDP2),
+        "large": prepare(folder / "large", base, "classify-lora", 1, micro=8),
     }
     start = {"lora_model_dir": str(runs["lora"] / "model")}
     runs["continued"] = prepare(folder / "continued", base, "classify-lora", 1, start)
-    alone = [str(runs[name].folder) for name in ("lora", "full", "continued")]
+    alone = [str(runs[name].folder) for name in ("lora", "full", "large", "continued")]
     single = [sys.executable, "-c", TRAIN_ONLY, *alone]
     result = subprocess.run(single, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
@@ -111,8 +120,8 @@ def losses(run: Run) -> list[float]:
     return [entry[key] for key in ("loss", "eval_loss", "grad_norm") for entry in log if key in entry]
 
 
-@pytest.mark.parametrize(("one", "two"), [("lora", "ddp"), ("full", "fsdp2")])
-def test_two_processes_train_as_one_with_two_accumulated_batches(
+@pytest.mark.parametrize(("one", "two"), [("lora", "ddp"), ("full", "fsdp2"), ("lora", "large")])
+def test_two_accumulated_batches_train_as_two_processes_or_one_large_batch(
     one: str, two: str, trained: dict[str, Run]
 ) -> None:
     expected = losses(trained[one])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunebook import head
 from tunebook.resolve import Resolved, model_table
 
 AXOLOTL = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/"
@@ -17,6 +18,7 @@ LORA_WITHOUT_REGRET = "https://thinkingmachines.ai/blog/lora/"
 LORA_LEARNS_LESS = "https://arxiv.org/abs/2405.09673"
 REVISITING_BF16 = "https://arxiv.org/abs/2010.06192"
 
+TOKEN_MEAN = "tunebook.plugins.TokenMean"
 LORA_SIZED_RATE, FULL_SIZED_RATE, TINY_STEP = 1e-4, 2e-5, 2e-5
 SMALL_MODEL = 500_000_000  # below it, full tuning at 1e-3 is published (SmolLM2-360M's own recipe)
 
@@ -152,4 +154,17 @@ def batch(resolved: Resolved, add: Any) -> None:
         add("note", "max_steps", "stops the run, whatever num_epochs says.")
 
 
-RULES = (learning_rate, adapter_shape, small_steps, stopping, batch)
+def accumulation(resolved: Resolved, add: Any) -> None:
+    config = resolved.config
+    spread = (config.get("gradient_accumulation_steps") or 1) > 1 or resolved.world > 1
+    if spread and not config.get("rl") and not head.used(config) and TOKEN_MEAN not in config["plugins"]:
+        add(
+            "warning",
+            "gradient_accumulation_steps" if "gradient_accumulation_steps" in config else "micro_batch_size",
+            "Axolotl 0.19 averages the losses of micro batches: tokens of short rows count for more.",
+            f"Add the plugin {TOKEN_MEAN}.",
+            "https://github.com/axolotl-ai-cloud/axolotl/pull/3982",
+        )
+
+
+RULES = (learning_rate, adapter_shape, small_steps, stopping, batch, accumulation)

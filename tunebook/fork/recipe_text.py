@@ -19,7 +19,7 @@ LONGEST_REAL, LONGEST_TRIAL = 8192, 1024
 # at once, tokens trained in all, and ranked labels (rows times labels) of a test split.
 MICRO_TOKENS, EVAL_TOKENS, TRAINED_TOKENS, RANKED = 1280, 2560, 160_000, 4200
 FEWEST_TEST = 100
-SEEDED = "tunebook.plugins.SeededInit"
+SEEDED, TOKEN_MEAN = "tunebook.plugins.SeededInit", "tunebook.plugins.TokenMean"
 AXOLOTLS_DEV = "                         # Axolotl's word for dev; test rows never enter training"
 PHRASES = {
     "classification": "sort a text into one of {n} labels",
@@ -71,9 +71,13 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
     if "seed" not in config:
         changes["seed"] = "seed: 42"
         said.append("seed: 42 is added, so that a run can be repeated")
-    if config.get("adapter") and SEEDED not in (plugins := config.get("plugins") or []):
-        changes["plugins"] = entry("plugins", [*plugins, SEEDED])
-        said.append(f"{SEEDED} is added: Axolotl's seed does not cover the adapter's first weights")
+    plugins = config.get("plugins") or []
+    reasons = {TOKEN_MEAN: "Axolotl 0.19 averages micro batches, not tokens"}
+    if config.get("adapter"):
+        reasons[SEEDED] = "Axolotl's seed does not cover the adapter's first weights"
+    if added := [plugin for plugin in reasons if plugin not in plugins]:
+        changes["plugins"] = entry("plugins", [*plugins, *added])
+        said += [f"{plugin} is added: {reasons[plugin]}" for plugin in added]
     needed = min(LONGEST_REAL, _up(made.lengths.longest))
     if needed > (config.get("sequence_len") or 0):
         said.append(f"sequence_len is {needed}: the longest row has about {made.lengths.longest} tokens")
