@@ -294,4 +294,5 @@ class Measure(BasePlugin):
     """Write what each step costs to `bench.json` in the output folder (tunebook/meter.py)."""
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
-        return [Meter(Path(cfg.output_dir) / "bench.json", trainer.model, trainer.processing_class.pad_token_id)]
+        pad = trainer.processing_class.pad_token_id
+        return [Meter(Path(cfg.output_dir) / "bench.json", trainer.model, pad)]
