@@ -152,6 +152,13 @@ def test_more_rewards_above_zero_than_a_coin_gives_are_a_difference() -> None:
     assert flat and flat["difference"] == 0
 
 
+def test_the_interval_of_a_reward_is_no_shares() -> None:
+    reward = measure(records([4.0, 5.0, 6.0, 7.0]), "preference", [])["reward"]
+    assert reward["value"] == 5.5
+    reach = 3.1824 * (5 / 3) ** 0.5 / 2  # Student's t, 3 degrees of freedom
+    assert (reward["low"], reward["high"]) == pytest.approx((5.5 - reach, 5.5 + reach), abs=1e-3)
+
+
 def test_an_endpoint_has_no_likelihoods() -> None:
     found = measure([{"id": "1", "group": "1", "answer": "a", "gold": "a", "chrf": 1.0}], "preference", [])
     assert found["preference"]["value"] is None and found["chrf"]["value"] == 1.0

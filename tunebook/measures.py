@@ -35,7 +35,7 @@ MEASURED = {
     ],
 }
 ZERO_ONE = {"accuracy", "calls", "invalid_rate", "stop_rate", "em", "has_answer_em", "no_answer_em"}
-UNBOUNDED = {"loss", "byte_perplexity", "length_ratio"}  # the others are shares
+UNBOUNDED = {"reward", "loss", "byte_perplexity", "length_ratio"}  # the others are shares
 Measure = dict[str, Any]
 
 
