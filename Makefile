@@ -28,6 +28,7 @@ OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,
   $(call option,model,MODEL)
 RUN_OPTIONS = $(OPTIONS) $(call option,seed,SEED) $(call option,steps,STEPS) $(call option,tier,TIER) \
   $(call option,rows,ROWS)
+SWEEP_OPTIONS = $(RUN_OPTIONS) $(call option,over,OVER) $(call option,from-run,FROM_RUN) $(if $(filter 1,$(KEEP)),--keep)
 RECIPE_OPTIONS = $(RUN_OPTIONS) $(call option,eval,EVAL) $(call option,from-run,FROM_RUN) \
   $(if $(filter 1,$(NEW)),--new) $(call option,store,STORE) $(call option,seeds,SEEDS) $(SMOKE_OPTION) $(call option,beside,BESIDE)
 PLAN_OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,model,MODEL) \
@@ -59,8 +60,8 @@ help: ## list the targets
 setup: $(VENV)/.tunebook-installed ## make .venv from requirements.lock (the other targets do it by themselves)
 recipe: $(READY) ## train and evaluate: NAME= [SET= SEED= SEEDS= STEPS= TIER= HARDWARE= GPUS= MODEL= EVAL= NEW=1 FROM_RUN= ROWS= STORE= SMOKE=1|0 BESIDE= IN=docker]
 	@$(TUNEBOOK) recipe $(call quote,$(NAME)) $(RECIPE_OPTIONS)
-sweep: setup ## run a recipe over values, best chosen on dev: NAME= OVER="learning_rate=1e-4,2e-4" [KEEP=1 ROWS="train=200,test=500" SET= STEPS=]
-	@$(TUNEBOOK) sweep $(call quote,$(NAME)) $(call option,over,OVER) $(RUN_OPTIONS) $(if $(filter 1,$(KEEP)),--keep)
+sweep: setup ## run a recipe over values, best chosen on dev: NAME= OVER="learning_rate=1e-4,2e-4" [KEEP=1 ROWS="train=200,test=500" SET= STEPS= FROM_RUN=]
+	@$(TUNEBOOK) sweep $(call quote,$(NAME)) $(SWEEP_OPTIONS)
 evaluate: setup ## a trained run again, or a model tuned elsewhere: RUN= or MODEL= TASK=kettlewick-intents [BASE= EVAL= TIER= BESIDE="other models"]
 	@$(TUNEBOOK) evaluate $(if $(RUN),$(call quote,$(RUN))) $(call option,model,MODEL) $(call option,task,TASK) \
 	  $(call option,base,BASE) $(call option,eval,EVAL) $(call option,tier,TIER) $(call option,beside,BESIDE)

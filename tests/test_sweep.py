@@ -78,9 +78,10 @@ def result(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_the_best_on_dev_is_named(runner: list[Options], tmp_path: Path) -> None:
-    options = Options(tier="trial", set="num_epochs=1")
+    options = Options(tier="trial", set="num_epochs=1", from_run="classify-lora/earlier")
     assert sweep.sweep("classify-lora", "lora_r=8,16,32", options, False, Console()) == 0
     assert [asked.eval for asked in runner] == ["quick"] * 3, "test rows are never asked"
+    assert {asked.from_run for asked in runner} == {"classify-lora/earlier"}
     assert [asked.set for asked in runner] == [f"num_epochs=1 lora_r={r}" for r in (8, 16, 32)]
     found = result(tmp_path)
     assert found["finished"] and found["best"] == 1

@@ -13,6 +13,7 @@ Steps = Annotated[int | None, typer.Option(min=1, help="stop training after so m
 Tier = Annotated[Literal["real", "trial"] | None, typer.Option(help="default: real with a GPU")]
 Hardware = Annotated[str | None, typer.Option(help="an overlay in hardware/; default: guessed")]
 Gpus = Annotated[int | None, typer.Option(min=1, help="how many GPUs to use; default: all")]
+FromRun = Annotated[str | None, typer.Option(help="a run whose adapter to go on from")]
 Rows = Annotated[str, typer.Option(help="at most so many rows, in whole groups: 200, or train=200,test=500")]
 Evaluation = Annotated[Literal["quick", "default", "full"], typer.Option("--eval", help="quick: dev only")]
 Store = Annotated[str | None, typer.Option(help="where runs are kept: s3://, gs://, az:// or a folder")]

@@ -13,6 +13,7 @@ import typer
 from tunebook.arguments import (
     Beside,
     Evaluation,
+    FromRun,
     Gpus,
     Hardware,
     Model,
@@ -43,7 +44,7 @@ def recipe(
     eval_: Evaluation = "default",
     new: Annotated[bool, typer.Option("--new", help="run again even if finished")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="so many runs, from --seed on, and their spread")] = 1,
-    from_run: Annotated[str | None, typer.Option(help="a run whose adapter to go on from")] = None,
+    from_run: FromRun = None,
     rows: Rows = "",
     store: Store = None,
     smoke: Smoke = None,
@@ -224,6 +225,7 @@ def sweep(
     hardware: Hardware = None,
     gpus: Gpus = None,
     model: Model = None,
+    from_run: FromRun = None,
     rows: Rows = "",
     keep: Annotated[bool, typer.Option("--keep", help="also into recipes/<name>/sweeps/")] = False,
 ) -> None:
@@ -232,7 +234,7 @@ def sweep(
     from tunebook.resolve import Options
     from tunebook.sweep import sweep as run_sweep
 
-    options = Options(tier, hardware, gpus, model, set_, seed, steps, "quick", rows=rows)
+    options = Options(tier, hardware, gpus, model, set_, seed, steps, "quick", from_run=from_run, rows=rows)
     raise typer.Exit(run_sweep(name, over, options, keep, Console()))
 
 

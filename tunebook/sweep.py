@@ -129,6 +129,7 @@ def _summary(
         "primary": primary,
         "over": over,
         "set": options.set,
+        "from_run": options.from_run,
         "steps": options.steps,
         "seed": options.seed,
         "hardware": hardware.facts(),
