@@ -83,6 +83,7 @@ def entry(run: Run) -> dict[str, Any]:
         "weights": saved_weights(model),
         "megabytes": sum(path.stat().st_size for path in model.glob("*.safetensors")) / 1e6,
         "train_seconds": found["seconds"]["train"],
+        "latency": found["latency"]["median"],
         "peak_memory_gib": found["peak_memory_gib"],
         "retention": [item for item in found["retention"] if item["task"] == "general"],
         "gates": {gate["name"]: gate["passed"] for gate in found["gates"]},
@@ -118,8 +119,8 @@ def bench(names: list[str], console: Console) -> dict[str, Any]:
 
 def table(measured: dict[str, Any]) -> str:
     """Return the Markdown table, best first; further seeds stand behind the first one's interval."""
-    lines = ["| method | rate | accuracy | weights trained | on disk | training | peak | general text |"]
-    lines.append("|---" * 8 + "|")
+    columns = ("method", "rate", "accuracy", "weights trained", "on disk", "training", "an answer", "peak")
+    lines = [f"| {' | '.join(columns)} | general text |", "|---" * (len(columns) + 1) + "|"]
     runs = {
         name: {int(seed): found for seed, found in seeds.items()} for name, seeds in measured["runs"].items()
     }
@@ -135,6 +136,7 @@ def table(measured: dict[str, Any]) -> str:
             f"{first['weights']:,}",
             f"{first['megabytes']:.1f} MB",
             f"{first['train_seconds']:.0f} s",
+            f"{first['latency'] * 1000:.0f} ms",
             f"{first['peak_memory_gib']:.1f} GiB",
             lost + (" (gate fails)" if first["gates"].get("retention_general") is False else ""),
         )

@@ -56,6 +56,7 @@ def test_the_table_of_methods_is_sorted_and_names_further_seeds() -> None:
     def run(value: float, passed: bool = True) -> dict[str, Any]:
         accuracy = {"value": value, "low": value - 0.05, "high": value + 0.05}
         rest = {"weights": 1000, "megabytes": 0.1, "train_seconds": 10.0, "peak_memory_gib": 2.0}
+        rest["latency"] = 0.25
         return {
             "accuracy": accuracy,
             "retention": [{"drop": 0.1}],
@@ -68,6 +69,7 @@ def test_the_table_of_methods_is_sorted_and_names_further_seeds() -> None:
         "runs": {"classify-ia3": {"42": run(0.6, False)}, "classify-lora": {"42": run(0.8), "1": run(0.7)}},
     }
     lines = methods.table(found).splitlines()[2:]
+    assert "| 250 ms |" in lines[0]
     assert "[lora]" in lines[0] and "80.0 % (75.0 % to 85.0 %); 70.0%" in lines[0]
     assert "[ia3]" in lines[1] and "+10% (gate fails)" in lines[1]
     assert "<svg" in methods.picture(found)

@@ -130,6 +130,7 @@ def compare(run: Run) -> str:
         "style": style,
         "checkpoints": choice.get("checkpoints"),
         "train_rows": len(train),
+        "latency": choice.get("latency"),
         "token_agreement_unmerged_merged": choice["token_agreement_unmerged_merged"],
         "gates": gates,
         "verdict": verdict,

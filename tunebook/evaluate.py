@@ -7,7 +7,6 @@ Reads `config.yaml`, `settings.json`, `data/` and `model/` of the run folder; wr
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import yaml
 
 from tunebook import jobs, metrics
+from tunebook.beside import answer_beside
 from tunebook.best_checkpoint import ship_the_best
 from tunebook.contenders import ENDPOINT, PLAIN, PROMPTED, JobMaker, Way, base_ways, choose_shots, linear_svm
 from tunebook.dataset import Dataset, Row, read_rows, write_rows
@@ -25,11 +25,10 @@ from tunebook.endpoint import Settings, from_environment
 from tunebook.endpoint_rows import endpoint_answers
 from tunebook.jobs import ALONE, Job, Record
 from tunebook.judge import judge
-from tunebook.model_folder import contender_name, model_folder
+from tunebook.latency import answer_seconds
 from tunebook.models import Models
 from tunebook.prompt import PromptEncoder
 from tunebook.ranks import Ranks
-from tunebook.resolve import model_table
 from tunebook.rules import rules_met
 from tunebook.run import Run, write_json
 from tunebook.side_effects import ask_side_effects, unasked
@@ -104,10 +103,15 @@ class Evaluation:
         chosen = set(random.Random(self.seed).sample([row["id"] for row in rows], count))
         return [row for row in rows if row["id"] in chosen]
 
+    def question(self, name: str, split: str, rows: list[Row], way: Way, model: str) -> Job:
+        """Return the job that lets `model` answer `rows`."""
+        if self.models.head and model != "base":
+            return self.maker.classify(name, split, rows)
+        return self.maker.answer(name, split, rows, way)
+
     def answers(self, name: str, split: str, rows: list[Row], way: Way, model: str) -> list[Row]:
         """Let `model` answer `rows` and return one record a row."""
-        head = self.models.head and model != "base"
-        job = self.maker.classify(name, split, rows) if head else self.maker.answer(name, split, rows, way)
+        job = self.question(name, split, rows, way, model)
         found = self.ask(job, model)
         if job.kind == "generate":
             return self.generated(rows, found)
@@ -217,30 +221,6 @@ class Evaluation:
         best = pick(tried, key=tried.__getitem__)
         return next(way for way in ways if way.of(self.asked) == best), tried
 
-    def beside(self, model: str) -> Evaluation:
-        """Return the evaluation of another model, with its own chat template, on the rows of this one."""
-        folder, config = model_folder(model, "beside"), self.models.config
-        shared = {key: value for key, value in config.items() if key in ("bf16", "attn_implementation")}
-        kwargs = model_table().get(model, {}).get("axolotl", {}).get("chat_template_kwargs")
-        other = copy.copy(self)
-        other.asked, other.before = contender_name(model), {}
-        other.models = Models({**shared, "base_model": str(folder)}, folder, self.here)
-        encoder = PromptEncoder(other.models.tokenizer, kwargs)
-        other.maker = JobMaker(self.dataset, self.suite, encoder, self.maker.shots)
-        return other
-
-    def ask_beside(self, split: str) -> dict[str, Any]:
-        """Let every model beside answer in the way that is best for it on dev; return how each was asked."""
-        asked = {}
-        for model in self.suite.beside:
-            self.models.close()
-            other = self.beside(model)
-            way, tried = other.choose_baseline()
-            other.contender(other.asked, split, way, "base")
-            other.models.close()
-            asked[other.asked] = {"model": model, "way": way.of(other.asked), "tried_on_dev": tried}
-        return asked
-
     def agreement(self) -> float | None:
         """Return the share of equal tokens between the unmerged and the merged adapter's answers."""
         if not self.models.merged or not self.suite.agreement_rows:
@@ -267,6 +247,7 @@ class Evaluation:
         checkpoints = ship_the_best(self)
         agreement = self.agreement()
         self.contender("tuned", split, PLAIN, "tuned")
+        latency = answer_seconds(self, split)
         ask_side_effects(self, "tuned")
         names.append("tuned")
         if self.dataset.labels:
@@ -281,7 +262,7 @@ class Evaluation:
         if named:
             self.ask_endpoint(named, split)
             names.append(ENDPOINT)
-        beside = self.ask_beside(split)
+        beside = answer_beside(self, split)
         names += list(beside)
         choice = {
             "split": split,
@@ -292,6 +273,7 @@ class Evaluation:
             "shots": self.maker.shots,
             "baseline_prompt": self.dataset.baseline_prompt if best.prompted else None,
             "token_agreement_unmerged_merged": agreement,
+            "latency": latency,
             "checkpoints": checkpoints,
             "beside": beside,
             "not_measured": unasked(self),

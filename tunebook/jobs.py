@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -129,6 +130,16 @@ def _ask(job: Job, lm: Any, rows: list[int], prefix: list[int]) -> list[Record]:
         return [{"scores": scores} for scores in lm.classify(contexts)]
     answers = [job.answers[row] for row in rows]
     return [{"logprob": value} for value in lm.score(contexts, answers, prefix)]
+
+
+def seconds_alone(job: Job, lm: Any) -> list[float]:
+    """Return the seconds that each row of `job` takes when nothing else is asked at the time."""
+    seconds = []
+    for row in range(len(job.ids)):
+        start = time.perf_counter()
+        _ask(job, lm, [row], [])
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def _read_done(path: Path, key: str) -> dict[int, list[Record]]:

@@ -161,6 +161,7 @@ def _line(entry: Entry, primary: str) -> dict[str, Any]:
         "baseline": m["contenders"][m["baseline"]][primary]["value"],
         "seconds": entry.seconds,
         "peak_memory_gib": m["peak_memory_gib"],
+        "latency": (m.get("latency") or {}).get("median"),
         "trained_tokens": m["trained_tokens"],
         "failed_gates": [gate["name"] for gate in m["gates"] if gate["passed"] is False],
     }
@@ -184,9 +185,13 @@ def pareto(entries: list[Entry], primary: str, sign: int) -> list[str]:
     ]
 
 
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.0f}"
+
+
 def rows(found: dict[str, Any]) -> list[dict[str, str]]:
     """Return one row a run for the console."""
-    primary = found["primary"]
+    primary, timed = found["primary"], any(line["latency"] is not None for line in found["runs"])
     return [
         {
             "run": line["run"],
@@ -198,6 +203,7 @@ def rows(found: dict[str, Any]) -> list[dict[str, str]]:
             + (f"; failed: {', '.join(line['failed_gates'])}" * bool(line["failed_gates"])),
             "minutes": f"{line['seconds'] / 60:.1f}",
             "GiB": "-" if line["peak_memory_gib"] is None else f"{line['peak_memory_gib']:.1f}",
+            **({"ms an answer": _milliseconds(line["latency"])} if timed else {}),
             "pareto": "yes" if line["run"] in found["pareto"] else "",
         }
         for line in found["runs"]

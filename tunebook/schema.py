@@ -103,6 +103,14 @@ class GateLine(Form):
     passed: bool | None
 
 
+class Latency(Form):
+    """Seconds from a question to its answer, asked one at a time."""
+
+    rows: int
+    median: float
+    p90: float
+
+
 class Metrics(Form):
     """metrics.json as a whole."""
 
@@ -133,6 +141,7 @@ class Metrics(Form):
     style: dict[str, Any] | None
     checkpoints: dict[str, Any] | None
     interruptions: dict[str, Any] | None
+    latency: Latency | None
     token_agreement_unmerged_merged: float | None
     gates: list[GateLine]
     verdict: Word

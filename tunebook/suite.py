@@ -42,6 +42,7 @@ class Suite(BaseModel):
     dev_rows: int
     generate_rows: int | None
     agreement_rows: int
+    latency_rows: int = 0
     checkpoints: Literal["best", "last"] = "best"
     retention: dict[str, Task] = {}
     style: Style | None = None

@@ -1,0 +1,69 @@
+"""The time of one answer: asked alone, once, and not where nobody wants it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tunebook.jobs import ALONE, Job
+from tunebook.latency import answer_seconds
+from tunebook.run import Run, read_json
+
+
+class Labels:
+    """A model that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def classify(self, contexts: list[list[int]]) -> list[list[float]]:
+        self.asked.append(contexts)
+        return [[0.0, -1.0] for _ in contexts]
+
+
+@pytest.fixture
+def model() -> Labels:
+    return Labels()
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path, model: Labels) -> Any:
+    def question(name: str, split: str, rows: list[int], way: Any, asked: str) -> Job:
+        return Job(name, split, "classify", [str(row) for row in rows], [[row, 7] for row in rows])
+
+    (tmp_path / "eval").mkdir()
+    return SimpleNamespace(
+        run=Run(tmp_path),
+        suite=SimpleNamespace(mode="default", latency_rows=3),
+        rows={"test": list(range(9))},
+        here=ALONE,
+        sample=lambda rows, count: rows[:count],
+        question=question,
+        models=SimpleNamespace(open=lambda name: model),
+    )
+
+
+def test_rows_are_asked_one_at_a_time_and_the_first_does_not_count(evaluation: Any, model: Labels) -> None:
+    found = answer_seconds(evaluation, "test")
+    assert model.asked == [[[row, 7]] for row in range(4)]
+    assert found == read_json(evaluation.run / "eval" / "latency.json")
+    assert found and found["rows"] == 3 and 0 <= found["median"] <= found["p90"]
+
+
+def test_a_resumed_evaluation_asks_no_row_again(evaluation: Any, model: Labels) -> None:
+    first = answer_seconds(evaluation, "test")
+    model.asked.clear()
+    assert answer_seconds(evaluation, "test") == first
+    assert model.asked == []
+
+
+@pytest.mark.parametrize("change", [{"mode": "quick"}, {"latency_rows": 0}])
+def test_nothing_is_measured_where_nobody_asks(
+    change: dict[str, Any], evaluation: Any, model: Labels
+) -> None:
+    vars(evaluation.suite).update(change)
+    assert answer_seconds(evaluation, "test") is None
+    assert model.asked == []
