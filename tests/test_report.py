@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers import CONTENDERS, IMAGE, SCRIPT
 from tunebook.report import write_report
-from tunebook.run import Run, read_json
+from tunebook.run import Run, read_json, write_json
 
 LOADS = ("src", "srcset", "href", "data", "action", "poster", "background", "formaction")
 
@@ -201,3 +201,11 @@ def test_answers_are_shown_side_by_side(task: str, handmade: Callable[..., Run])
     first = page.visible
     write_report(run)
     assert Page((run / "report.html").read_text(encoding="utf-8")).visible == first, "drawn with the seed"
+
+
+def test_a_run_on_top_of_another_says_so(handmade: Callable[..., Run]) -> None:
+    run = handmade("chat")
+    write_json(run / "manifest.json", read_json(run / "manifest.json") | {"from_adapter": "0123456789abcdef"})
+    write_report(run)
+    for name in ("report.html", "report.md"):
+        assert "and the adapter of an earlier run (0123456789)" in (run / name).read_text()
