@@ -205,3 +205,10 @@ def test_what_a_seed_has_not_published_is_left_out() -> None:
     ]
     single = judge(item(accuracy=measure(0.8, 0.1), f1=measure(0.5, 0.1)), items[:1])
     assert [line["contender"] for line in single] == ["tuned", "tuned", "svm"], "another baseline is no fault"
+
+
+def test_bounds_of_a_share_end_where_shares_do() -> None:
+    (line, *_) = judge(item(stop_rate=measure(1.0, 0.05)), [item(stop_rate=measure(1.0, 0.05))] * 3)
+    assert (line["low"], line["high"]) == (pytest.approx(0.95), 1.0)
+    (line, *_) = judge(item(loss=measure(1.2, 0.05)), [item(loss=measure(1.2, 0.05))] * 3)
+    assert line["high"] == pytest.approx(1.25)

@@ -95,6 +95,8 @@ def judge(measured: dict[str, Any], items: list[dict[str, Any]]) -> list[dict[st
     `{contender, metric, published: [values by seed], low, high, value, result}`, `result` being inside,
     below, above, "not measured" (here, although it is published), or "not judged" where there are no bounds.
     """
+    from tunebook.measures import UNBOUNDED  # slow to import
+
     lines = []
     for contender, measures in items[0]["contenders"].items():
         for metric in measures if contender == "tuned" else [measured["primary"]]:
@@ -106,6 +108,8 @@ def judge(measured: dict[str, Any], items: list[dict[str, Any]]) -> list[dict[st
             if value is None and contender != "tuned":
                 continue  # another seed may have chosen another baseline
             low, high = bounds(told, run)
+            if metric not in UNBOUNDED and low is not None and high is not None:
+                low, high = max(low, 0.0), min(high, 1.0)  # a share
             line = {"contender": contender, "metric": metric, "published": [one["value"] for one in told]}
             lines.append(
                 line | {"low": low, "high": high, "value": value, "result": _result(value, low, high)}
