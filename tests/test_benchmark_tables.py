@@ -52,6 +52,13 @@ def test_saved_weights_are_counted_from_headers(tmp_path: Path) -> None:
     assert methods.saved_weights(tmp_path) == 22
 
 
+def test_the_lowest_rate_within_one_standard_error_is_chosen() -> None:
+    # 65 rows, 35 of them right: an error of 6.2 points.
+    tried = {rate: {"value": right / 65, "n": 65} for rate, right in (("1", 30), ("2", 34), ("3", 35))}
+    assert methods.choose(tried) == "2"
+    assert methods.choose({"1": {"value": 0.0, "n": 65}, "2": {"value": 0.0, "n": 65}}) == "1"
+
+
 def test_the_table_of_methods_is_sorted_and_names_further_seeds() -> None:
     def run(value: float, passed: bool = True) -> dict[str, Any]:
         accuracy = {"value": value, "low": value - 0.05, "high": value + 0.05}
