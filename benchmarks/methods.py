@@ -5,9 +5,9 @@
 On the trial tier, intents. The learning rate of each method is chosen from three on 60 dev rows, trained on
 120: the lowest within one standard error of the best (Breiman et al. 1984, Classification and Regression
 Trees, 3.4.3), since the whole training is five times as long. Then each is trained on all rows with that
-rate, and the best four on dev with two seeds more. What is
-finished is found again, so that a stopped bench goes on. Writes benchmarks/results/methods.json, the table of
-docs/adapters.md and its picture; nothing is chosen on test rows.
+rate, and the best four on dev with two seeds more. What is finished is found again, so that a stopped bench
+goes on. Writes benchmarks/results/methods.json, the table of docs/adapters.md and its picture; nothing is
+chosen on test rows.
 """
 
 from __future__ import annotations

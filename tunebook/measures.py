@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 from tunebook.dataset import Row
-from tunebook.metrics import HIGHER_IS_BETTER, per_row
+from tunebook.metrics import HIGHER_IS_BETTER, UNBOUNDED, per_row
 from tunebook.statistics import (
     GAP,
     SHARE,
@@ -35,7 +35,6 @@ MEASURED = {
     ],
 }
 ZERO_ONE = {"accuracy", "calls", "invalid_rate", "stop_rate", "em", "has_answer_em", "no_answer_em"}
-UNBOUNDED = {"reward", "loss", "byte_perplexity", "length_ratio"}  # the others are shares
 Measure = dict[str, Any]
 
 

@@ -32,6 +32,7 @@ HIGHER_IS_BETTER = {
     "stop_rate": True,
     "length_ratio": None,
 }
+UNBOUNDED = {"reward", "loss", "byte_perplexity", "length_ratio"}  # the others are shares
 # Shares of pairs, each by the margin of a record that has to be above 0.
 MARGINS = {"preference": "margin", "preference_per_byte": "margin_per_byte", "reward_accuracy": "reward"}
 

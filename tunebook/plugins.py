@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from axolotl.core.trainers.base import AxolotlTrainer
 from axolotl.integrations.base import BasePlugin
 from transformers import TrainerCallback, set_seed
 
@@ -42,6 +41,8 @@ class TokenMean(BasePlugin):
     add them up over processes. Here the rules of transformers.Trainer are back."""
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
+        from axolotl.core.trainers.base import AxolotlTrainer  # slow, and there by then
+
         if not isinstance(trainer, AxolotlTrainer):
             return  # preferences and rewards have losses of their own
         model = trainer.accelerator.unwrap_model(trainer.model)

@@ -14,7 +14,7 @@ from tunebook.advice import next_steps
 from tunebook.console import Console
 from tunebook.contenders import ENDPOINT
 from tunebook.dataset import read_rows
-from tunebook.metrics import HIGHER_IS_BETTER, per_row
+from tunebook.metrics import HIGHER_IS_BETTER, UNBOUNDED, per_row
 from tunebook.pairs import in_words, review_summary
 from tunebook.run import Run, read_json
 from tunebook.tools import written
@@ -32,7 +32,7 @@ def number(metric: str, value: float | None) -> str:
     """Return a value as people read it; `not measured` for None."""
     if value is None:
         return "not measured"
-    if metric in ("loss", "length_ratio", "byte_perplexity", "reward"):
+    if metric in UNBOUNDED:
         return f"{value:.3f}"
     return f"{value * 100:.1f} %"
 

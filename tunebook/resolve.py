@@ -29,6 +29,7 @@ RESULT_KEYS = ("optimizer", "sample_packing", "plugins")
 OUTPUT_KEYS = ("output_dir", "dataset_prepared_path")
 FILLED = 0.9  # of a card's nominal memory: drivers report less
 PROGRESS_PLUGIN = "tunebook.plugins.Progress"
+TOKEN_MEAN = "tunebook.plugins.TokenMean"
 
 
 @dataclass(frozen=True)

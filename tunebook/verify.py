@@ -21,6 +21,7 @@ from typing import Any
 from tunebook import hardware
 from tunebook.console import Console
 from tunebook.errors import GATE_FAILED, GOOD, InputError
+from tunebook.metrics import UNBOUNDED
 from tunebook.paths import show
 from tunebook.recipe import execute, show_run
 from tunebook.recipes import load
@@ -95,8 +96,6 @@ def judge(measured: dict[str, Any], items: list[dict[str, Any]]) -> list[dict[st
     `{contender, metric, published: [values by seed], low, high, value, result}`, `result` being inside,
     below, above, "not measured" (here, although it is published), or "not judged" where there are no bounds.
     """
-    from tunebook.measures import UNBOUNDED  # slow to import
-
     lines = []
     for contender, measures in items[0]["contenders"].items():
         for metric in measures if contender == "tuned" else [measured["primary"]]:

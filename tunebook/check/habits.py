@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunebook import head
-from tunebook.resolve import Resolved, model_table
+from tunebook.resolve import TOKEN_MEAN, Resolved, model_table
 
 AXOLOTL = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/"
 VALIDATION = AXOLOTL + "src/axolotl/utils/schemas/validation.py"
@@ -18,7 +18,6 @@ LORA_WITHOUT_REGRET = "https://thinkingmachines.ai/blog/lora/"
 LORA_LEARNS_LESS = "https://arxiv.org/abs/2405.09673"
 REVISITING_BF16 = "https://arxiv.org/abs/2010.06192"
 
-TOKEN_MEAN = "tunebook.plugins.TokenMean"
 LORA_SIZED_RATE, FULL_SIZED_RATE, TINY_STEP = 1e-4, 2e-5, 2e-5
 SMALL_MODEL = 500_000_000  # below it, full tuning at 1e-3 is published (SmolLM2-360M's own recipe)
 

@@ -11,7 +11,7 @@ from tunebook.fork.lengths import Lengths
 from tunebook.fork.yaml_text import change, entry, head
 from tunebook.paths import ROOT
 from tunebook.recipes import Recipe, method
-from tunebook.resolve import merge, model_table
+from tunebook.resolve import TOKEN_MEAN, merge, model_table
 
 STEP = 64  # lengths are multiples of it
 LONGEST_REAL, LONGEST_TRIAL = 8192, 1024
@@ -19,7 +19,7 @@ LONGEST_REAL, LONGEST_TRIAL = 8192, 1024
 # at once, tokens trained in all, and ranked labels (rows times labels) of a test split.
 MICRO_TOKENS, EVAL_TOKENS, TRAINED_TOKENS, RANKED = 1280, 2560, 160_000, 4200
 FEWEST_TEST = 100
-SEEDED, TOKEN_MEAN = "tunebook.plugins.SeededInit", "tunebook.plugins.TokenMean"
+SEEDED = "tunebook.plugins.SeededInit"
 AXOLOTLS_DEV = "                         # Axolotl's word for dev; test rows never enter training"
 PHRASES = {
     "classification": "sort a text into one of {n} labels",
