@@ -1,11 +1,12 @@
-"""Do the gates on forgetting and style find a fault, and does replay help? Planted and measured.
+"""Do the gates on forgetting and style find a fault, and what helps against it? Planted and measured.
 
     .venv/bin/python benchmarks/forgetting.py
 
-Runs classify-lora, qa-lora and chat-lora as shipped on the trial tier with EVAL=full, and three variants of
+Runs classify-lora, qa-lora and chat-lora as shipped on the trial tier with EVAL=full, and four variants of
 the first: with the general conversations of datasets/general mixed in; over-trained (several times its rate
-and epochs, all layers); and the over-trained model half-way back to its base: half the scale of its
-adapter, which is the average of both models' weights (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903).
+and epochs, all layers); the same with an adapter of rank 2; and the over-trained model half-way back to its
+base: half the scale of its adapter, which is the average of both models' weights (WiSE-FT, Wortsman et al.
+2022, arXiv 2109.01903).
 What is finished is found again; public items are asked as well where TUNEBOOK_TEST_DATA names their folder.
 Writes benchmarks/results/forgetting.json and the tables of docs/forgetting.md; exit 1 where a recipe as
 shipped fails a gate, or the over-trained one fails none of those on forgetting.
@@ -43,7 +44,8 @@ GENERAL = {
 }
 RATE, EPOCHS = 4, 2  # times what the recipe ships
 SHIPPED = ("classify-lora", "qa-lora", "chat-lora")
-PLANTED = ("classify-lora", "with replay", "over-trained", "averaged with its base")
+LOW_RANK = "lora_r=2 lora_alpha=4"  # alpha = 2r as in the recipe, so that the rank alone changes
+PLANTED = ("classify-lora", "with replay", "over-trained", "over-trained, rank 2", "averaged with its base")
 
 
 def over_trained(recipe: recipes.Recipe) -> str:
@@ -130,6 +132,7 @@ def main(argv: list[str] | None = None) -> int:
         keep(name, {"settings": "", "replay": False} | tunebook(["recipe", name], runs_folder(), name))
     keep("with replay", run(recipe, "with-replay", True, "", folder))
     keep("over-trained", run(recipe, "over-trained", False, over_trained(recipe), folder))
+    keep("over-trained, rank 2", run(recipe, "low-rank", False, f"{over_trained(recipe)} {LOW_RANK}", folder))
     keep("averaged with its base", averaged(recipe, "over-trained", folder))
     fill(DOC, "shipped", table(measured, SHIPPED))
     fill(DOC, "measured", table(measured))

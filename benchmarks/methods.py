@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/methods.py [--only classify-lora classify-ia3]
 
-On the trial tier, intents. The learning rate of each method is chosen from three on 60 dev rows, trained on
-120: the lowest within one standard error of the best (Breiman et al. 1984, Classification and Regression
+On the trial tier, intents. The learning rate of each method is chosen from those below on 60 dev rows, trained
+on 120: the lowest within one standard error of the best (Breiman et al. 1984, Classification and Regression
 Trees, 3.4.3), since the whole training is five times as long. Then each is trained on all rows with that
 rate, and the best four on dev with two seeds more. What is finished is found again, so that a stopped bench
-goes on. Writes benchmarks/results/methods.json, the table of docs/adapters.md and its picture; nothing is
-chosen on test rows.
+goes on. Writes benchmarks/results/methods.json, the table of README.md and docs/adapters.md and the picture of
+both; nothing is chosen on test rows.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from tunebook.resolve import Options
 from tunebook.run import Run, read_json, write_json
 
 TARGET = ROOT / "benchmarks" / "results" / "methods.json"
-DOC, PICTURE = ROOT / "docs" / "adapters.md", ROOT / "docs" / "methods.svg"
+README, DOC, PICTURE = ROOT / "README.md", ROOT / "docs" / "adapters.md", ROOT / "docs" / "methods.svg"
 RATES = {
     "classify-full": ("0.0001", "0.0002", "0.0004"),
     "classify-lora": ("0.0008", "0.0015", "0.003"),
     "classify-qlora": ("0.0008", "0.0015", "0.003"),
     "classify-dora": ("0.0008", "0.0015", "0.003"),
     "classify-bottleneck": ("0.0005", "0.001", "0.003"),
-    "classify-ia3": ("0.003", "0.01", "0.03"),
+    "classify-ia3": ("0.003", "0.01", "0.03", "0.1", "0.3"),
     "classify-prefix": ("0.005", "0.02", "0.05"),
     "classify-prompt": ("0.01", "0.03", "0.1"),
     "classify-ptuning": ("0.001", "0.003", "0.01"),
@@ -128,8 +128,9 @@ def bench(names: list[str], console: Console) -> dict[str, Any]:
     return measured
 
 
-def table(measured: dict[str, Any]) -> str:
-    """Return the Markdown table, best first; further seeds stand behind the first one's interval."""
+def table(measured: dict[str, Any], recipes: str = "../recipes") -> str:
+    """Return the Markdown table, best first, with links below `recipes`; further seeds stand behind the first
+    one's interval."""
     columns = ("method", "rate", "accuracy", "weights trained", "on disk", "training", "an answer", "peak")
     lines = [f"| {' | '.join(columns)} | general text |", "|---" * (len(columns) + 1) + "|"]
     runs = {
@@ -141,7 +142,7 @@ def table(measured: dict[str, Any]) -> str:
         drop = first["retention"][0]["drop"] if first["retention"] else None
         lost = "not measured" if drop is None else f"{drop:+.0%}"
         cells = (
-            f"[{name.removeprefix('classify-')}](../recipes/{name}/README.md)",
+            f"[{name.removeprefix('classify-')}]({recipes}/{name}/README.md)",
             measured["sweeps"][name]["chosen"],
             cell("accuracy", first["accuracy"]) + (f"; {', '.join(others)}" if others else ""),
             f"{first['weights']:,}",
@@ -172,9 +173,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=RATES, default=list(RATES))
     measured = bench(parser.parse_args(argv).only, Console())
+    fill(README, "methods", table(measured, "recipes"))
     fill(DOC, "methods", table(measured))
     PICTURE.write_text(picture(measured), encoding="utf-8")
-    print(f"{show(TARGET)}, {show(DOC)}, {show(PICTURE)}")
+    print(", ".join(show(path) for path in (TARGET, README, DOC, PICTURE)))
     return 0
 
 

@@ -181,6 +181,7 @@ def test_each_shape_becomes_a_recipe(shape: str, home: Path) -> None:
 def test_pairs_are_tuned_by_where_the_recipe_does(home: Path) -> None:
     recipe = fork(home, PREFERRED, "chat-dpo")
     assert recipe.config["rl"] == "dpo"
+    assert recipe.config["plugins"] == recipes.load("chat-dpo").config["plugins"]  # none of another loss
     for entry in (*recipe.config["datasets"], *recipe.config["test_datasets"]):
         assert entry["path"].startswith("datasets/mine/rows/")
         kept = (entry["type"], entry["field_chosen"], entry["field_rejected"])

@@ -153,10 +153,16 @@ def batch(resolved: Resolved, add: Any) -> None:
         add("note", "max_steps", "stops the run, whatever num_epochs says.")
 
 
+def averages_micro_batches(config: dict[str, Any]) -> bool:
+    """Whether Axolotl would average the losses of micro batches in place of tokens: not for preferences and
+    heads, whose loss is of a pair or row."""
+    return not (config.get("rl") or head.used(config) or TOKEN_MEAN in (config.get("plugins") or []))
+
+
 def accumulation(resolved: Resolved, add: Any) -> None:
     config = resolved.config
     spread = (config.get("gradient_accumulation_steps") or 1) > 1 or resolved.world > 1
-    if spread and not config.get("rl") and not head.used(config) and TOKEN_MEAN not in config["plugins"]:
+    if spread and averages_micro_batches(config):
         add(
             "warning",
             "gradient_accumulation_steps" if "gradient_accumulation_steps" in config else "micro_batch_size",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunebook.base_model import NAME as TRIAL_BASE
+from tunebook.check.habits import averages_micro_batches
 from tunebook.fork.lengths import Lengths
 from tunebook.fork.yaml_text import change, entry, head
 from tunebook.paths import ROOT
@@ -72,7 +73,9 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         changes["seed"] = "seed: 42"
         said.append("seed: 42 is added, so that a run can be repeated")
     plugins = config.get("plugins") or []
-    reasons = {TOKEN_MEAN: "Axolotl 0.19 averages micro batches, not tokens"}
+    reasons = {}
+    if averages_micro_batches(config):
+        reasons[TOKEN_MEAN] = "Axolotl 0.19 averages micro batches, not tokens"
     if config.get("adapter"):
         reasons[SEEDED] = "Axolotl's seed does not cover the adapter's first weights"
     if added := [plugin for plugin in reasons if plugin not in plugins]:
