@@ -63,7 +63,7 @@ def test_the_table_of_methods_is_sorted_and_names_further_seeds() -> None:
     def run(value: float, passed: bool = True) -> dict[str, Any]:
         accuracy = {"value": value, "low": value - 0.05, "high": value + 0.05}
         rest = {"weights": 1000, "megabytes": 0.1, "train_seconds": 10.0, "peak_memory_gib": 2.0}
-        rest["latency"] = 0.25
+        rest |= {"latency": 0.25, "rate": "0.001"}
         return {
             "accuracy": accuracy,
             "retention": [{"drop": 0.1}],
@@ -72,7 +72,6 @@ def test_the_table_of_methods_is_sorted_and_names_further_seeds() -> None:
         }
 
     found = {
-        "sweeps": {name: {"chosen": "0.001"} for name in ("classify-lora", "classify-ia3")},
         "runs": {"classify-ia3": {"42": run(0.6, False)}, "classify-lora": {"42": run(0.8), "1": run(0.7)}},
     }
     lines = methods.table(found).splitlines()[2:]
@@ -93,7 +92,9 @@ def test_the_docs_show_the_committed_numbers(bench: Any, name: str) -> None:
     found = read_json(bench.TARGET)
     assert block(bench.DOC.read_text(encoding="utf-8"), name).strip() == bench.table(found)
     if bench is methods:
-        assert block(methods.README.read_text(encoding="utf-8"), name).strip() == bench.table(found, "recipes")
+        assert block(methods.README.read_text(encoding="utf-8"), name).strip() == bench.table(
+            found, "recipes"
+        )
 
 
 def test_answers_of_two_engines_are_compared_by_where_they_part() -> None:
