@@ -81,7 +81,10 @@ def entry(run: Run) -> dict[str, Any]:
     chosen = (found["checkpoints"] or {}).get("dev", {})
     return {
         "accuracy": found["contenders"]["tuned"]["accuracy"],
-        "baseline": found["contenders"][found["baseline"]]["accuracy"]["value"],
+        "beside": {
+            "best prompt of the base": found["contenders"][found["baseline"]]["accuracy"],
+            "a linear SVM": found["contenders"]["svm"]["accuracy"],
+        },
         "p": next(c["p"] for c in found["comparisons"] if c["b"] == found["baseline"]),
         "dev": max(chosen.values()) if chosen else None,
         "weights": saved_weights(model),
@@ -136,6 +139,10 @@ def bench(names: list[str], console: Console) -> dict[str, Any]:
     return measured
 
 
+def percent(value: float, shape: str) -> str:
+    return format(value, shape).replace("%", " %")
+
+
 def table(measured: dict[str, Any], recipes: str = "../recipes") -> str:
     """Return the Markdown table, best first, with links below `recipes`; further seeds stand behind the first
     one's interval."""
@@ -146,9 +153,9 @@ def table(measured: dict[str, Any], recipes: str = "../recipes") -> str:
     }
     for name, seeds in sorted(runs.items(), key=lambda item: -item[1][SEED]["accuracy"]["value"]):
         first = seeds[SEED]
-        others = [f"{seeds[seed]['accuracy']['value']:.1%}" for seed in seeds if seed != SEED]
+        others = [percent(seeds[seed]["accuracy"]["value"], ".1%") for seed in seeds if seed != SEED]
         drop = first["retention"][0]["drop"] if first["retention"] else None
-        lost = "not measured" if drop is None else f"{drop:+.0%}"
+        lost = "not measured" if drop is None else percent(drop, "+.0%")
         cells = (
             f"[{name.removeprefix('classify-')}]({recipes}/{name}/README.md)",
             first["rate"],
@@ -161,6 +168,21 @@ def table(measured: dict[str, Any], recipes: str = "../recipes") -> str:
             lost + (" (gate fails)" if first["gates"].get("retention_general") is False else ""),
         )
         lines.append(f"| {' | '.join(cells)} |")
+    for label, value in first["beside"].items():
+        lines.append(f"| {label} | - | {cell('accuracy', value)} |" + " - |" * (len(columns) - 2))
+    return "\n".join(lines)
+
+
+def rates_tried(measured: dict[str, Any]) -> str:
+    """Return the Markdown table of all rates tried, in the order of RATES."""
+    lines = ["| method | accuracy on dev after 120 rows | general text after all rows |", "|---|---|---|"]
+    for name, sweep in measured["sweeps"].items():
+        dev = ", ".join(f"{rate}: {percent(found['value'], '.0%')}" for rate, found in sweep["dev"].items())
+        high = ", ".join(
+            f"{rate}: " + ("not measured" if bound is None else f"at most {percent(bound, '+.0%')}")
+            for rate, bound in sweep.get("retention", {}).items()
+        )
+        lines.append(f"| {name.removeprefix('classify-')} | {dev} | {high} |")
     return "\n".join(lines)
 
 
@@ -183,6 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     measured = bench(parser.parse_args(argv).only, Console())
     fill(README, "methods", table(measured, "recipes"))
     fill(DOC, "methods", table(measured))
+    fill(DOC, "rates", rates_tried(measured))
     PICTURE.write_text(picture(measured), encoding="utf-8")
     print(", ".join(show(path) for path in (TARGET, README, DOC, PICTURE)))
     return 0

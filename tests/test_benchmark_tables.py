@@ -66,6 +66,7 @@ def test_the_table_of_methods_is_sorted_and_names_further_seeds() -> None:
         rest |= {"latency": 0.25, "rate": "0.001"}
         return {
             "accuracy": accuracy,
+            "beside": {"a linear SVM": accuracy},
             "retention": [{"drop": 0.1}],
             "gates": {"retention_general": passed},
             **rest,
@@ -76,9 +77,20 @@ def test_the_table_of_methods_is_sorted_and_names_further_seeds() -> None:
     }
     lines = methods.table(found).splitlines()[2:]
     assert "| 250 ms |" in lines[0]
-    assert "[lora]" in lines[0] and "80.0 % (75.0 % to 85.0 %); 70.0%" in lines[0]
-    assert "[ia3]" in lines[1] and "+10% (gate fails)" in lines[1]
+    assert "[lora]" in lines[0] and "80.0 % (75.0 % to 85.0 %); 70.0 %" in lines[0]
+    assert "[ia3]" in lines[1] and "+10 % (gate fails)" in lines[1]
+    assert lines[2].startswith("| a linear SVM | - | 60.0 %") and len(lines) == 3
+    assert {line.count("|") for line in lines} == {10}
     assert "<svg" in methods.picture(found)
+
+
+def test_the_rates_that_were_tried() -> None:
+    dev = {"0.01": {"value": 0.1}, "0.1": {"value": 0.4}}
+    tried = {"classify-ia3": {"dev": dev, "retention": {"0.1": 1.516, "0.01": 0.17}}}
+    tried["classify-head"] = {"dev": dev, "retention": {"0.1": None}}
+    lines = methods.rates_tried({"sweeps": tried}).splitlines()[2:]
+    assert lines[0] == "| ia3 | 0.01: 10 %, 0.1: 40 % | 0.1: at most +152 %, 0.01: at most +17 % |"
+    assert lines[1] == "| head | 0.01: 10 %, 0.1: 40 % | 0.1: not measured |"
 
 
 BLOCKS = [(forgetting, "measured"), (methods, "methods"), (harness_time, "harness-time")]
