@@ -18,6 +18,7 @@ from tunebook import merged, recipes, suite
 from tunebook.compare import compare
 from tunebook.console import Console
 from tunebook.dataset import load, read_rows, write_rows
+from tunebook.pairs import pairs
 from tunebook.paths import ROOT, child_environment
 from tunebook.recipe import prepare_rows, write_inputs
 from tunebook.report import write_report
@@ -160,11 +161,15 @@ def test_evaluation_measures_what_was_trained(runs: dict[str, Run]) -> None:
     records = read_rows(run / "eval" / "answers" / "tuned.dev.jsonl")
     rewards = [BETA * record["reward"] for record in records]
     assert logged(run, "eval_rewards/margins")[-1] == pytest.approx(sum(rewards) / len(rewards), abs=1e-3)
-    found: dict[str, Any] = json.loads((run / "metrics.json").read_text())
-    Metrics.model_validate(found)
-    assert (found["primary"], found["rows"], found["trained_tokens"]) == ("preference", 8, None)
-    assert found["contenders"]["base_generate_0"]["reward_accuracy"]["value"] == 0.5
-    assert {gate["name"] for gate in found["gates"]} == {"loss", "length_ratio", "stop_rate"}
+    metrics: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    Metrics.model_validate(metrics)
+    assert (metrics["primary"], metrics["rows"], metrics["trained_tokens"]) == ("preference", 8, None)
+    assert metrics["contenders"]["base_generate_0"]["reward_accuracy"]["value"] == 0.5
+    assert {gate["name"] for gate in metrics["gates"]} == {"loss", "length_ratio", "stop_rate"}
     right = sum(reward > 0 for reward in rewards) / len(rewards)
-    assert found["contenders"]["tuned"]["reward_accuracy"]["value"] == right
+    assert metrics["contenders"]["tuned"]["reward_accuracy"]["value"] == right
     assert "reward_accuracy" in write_report(run).read_text()
+    found, same = pairs(run)  # what a reader or a judge compares for the win rate
+    answered = sum("answer" in record for record in records)
+    assert len(found) + same == answered > 0
+    assert all(pair.reference and pair.asked[-1]["role"] == "user" for pair in found)
