@@ -22,6 +22,7 @@ from typing import Any
 
 from tunebook import figures, hardware
 from tunebook.cards import fill
+from tunebook.checkpoints import ENCODER
 from tunebook.console import Console
 from tunebook.measures import Measure
 from tunebook.paths import ROOT, show
@@ -48,11 +49,11 @@ SEED, MORE_SEEDS, BEST = 42, (1, 2), 4
 FEW = "train=120,dev=60"
 
 
-def saved_weights(folder: Path) -> int:
-    """Return how many numbers the safetensors files of a model folder hold, from their headers alone
+def saved_weights(files: list[Path]) -> int:
+    """Return how many numbers safetensors files hold, from their headers alone
     (https://huggingface.co/docs/safetensors: eight bytes of length, then JSON)."""
     total = 0
-    for path in folder.glob("*.safetensors"):
+    for path in files:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length))
@@ -77,7 +78,9 @@ def on_dev(run: Run) -> Measure:
 def entry(run: Run) -> dict[str, Any]:
     """Return what the table says of a run on the test split."""
     found = read_json(run / "metrics.json")
-    model = run / "model"
+    files = [path for path in (run / "model").glob("*.safetensors") if path.name != ENCODER]
+    # Of p-tuning a network was trained; the tokens that it makes ship.
+    network = next((run / "train").glob(f"checkpoint-*/{ENCODER}"), None)
     chosen = (found["checkpoints"] or {}).get("dev", {})
     return {
         "accuracy": found["contenders"]["tuned"]["accuracy"],
@@ -87,8 +90,8 @@ def entry(run: Run) -> dict[str, Any]:
         },
         "p": next(c["p"] for c in found["comparisons"] if c["b"] == found["baseline"]),
         "dev": max(chosen.values()) if chosen else None,
-        "weights": saved_weights(model),
-        "megabytes": sum(path.stat().st_size for path in model.glob("*.safetensors")) / 1e6,
+        "weights": saved_weights([network] if network else files),
+        "megabytes": sum(path.stat().st_size for path in files) / 1e6,
         "train_seconds": found["seconds"]["train"],
         "latency": found["latency"]["median"],
         "peak_memory_gib": found["peak_memory_gib"],
@@ -161,7 +164,7 @@ def table(measured: dict[str, Any], recipes: str = "../recipes") -> str:
             first["rate"],
             cell("accuracy", first["accuracy"]) + (f"; {', '.join(others)}" if others else ""),
             f"{first['weights']:,}",
-            f"{first['megabytes']:.1f} MB",
+            f"{first['megabytes']:,.2f} MB",
             f"{first['train_seconds']:.0f} s",
             f"{first['latency'] * 1000:.0f} ms",
             f"{first['peak_memory_gib']:.1f} GiB",

@@ -49,7 +49,7 @@ def test_what_is_planted_is_more_of_what_the_recipe_ships() -> None:
 
 def test_saved_weights_are_counted_from_headers(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(3, 5), "b": torch.zeros(7, dtype=torch.bfloat16)}, tmp_path / "x.safetensors")
-    assert methods.saved_weights(tmp_path) == 22
+    assert methods.saved_weights([tmp_path / "x.safetensors"]) == 22
 
 
 def test_the_lowest_rate_within_one_standard_error_is_chosen() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tunebook import best_checkpoint
 from tunebook.best_checkpoint import ship_the_best
+from tunebook.checkpoints import ENCODER
 from tunebook.evaluate import Evaluation
 from tunebook.jobs import ALONE
 from tunebook.run import Run, read_json
@@ -54,6 +55,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         folder = tmp_path / "train" / f"checkpoint-{step}"
         folder.mkdir(parents=True)
         (folder / "whole").touch()
+        (folder / ENCODER).touch()
         (folder / "adapter_config.json").write_text(json.dumps({"step": step}))
     return Run(tmp_path)
 
@@ -81,6 +83,7 @@ def test_the_best_on_dev_ships(run: Run, primary: str, values: list[float], best
         "last": 30,
     }
     assert shipped(run) == best
+    assert not (run / "model" / ENCODER).exists()  # of use for going on only
     assert read_json(run / "eval" / "checkpoints.json")["shipped"] == best
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tunebook.checkpoints import RESUMED, bring_back, numbered, set_broken_aside
+from tunebook.checkpoints import ENCODER, RESUMED, bring_back, numbered, set_broken_aside
 from tunebook.child import ChildError, follow
 from tunebook.console import Console
 from tunebook.errors import TunebookError
@@ -89,14 +89,15 @@ def follow_all(
 
 
 def ship(source: Path, run: Run) -> None:
-    """Make model/ of the files in `source` that a person needs to use the model."""
+    """Make model/ of the files in `source` that a person needs to use the model: not the network that made
+    virtual tokens while they were trained."""
     model = run / "model.partial"
     shutil.rmtree(model, ignore_errors=True)
     model.mkdir()
     adapter = (source / "adapter_config.json").is_file()
     for pattern in SHIPPED:
         for path in source.glob(pattern):
-            if not (adapter and path.match("model*.safetensors*")):
+            if path.name != ENCODER and not (adapter and path.match("model*.safetensors*")):
                 shutil.copy2(path, model / path.name)
     shutil.rmtree(run / "model", ignore_errors=True)
     model.rename(run / "model")
