@@ -111,34 +111,36 @@ def choose(tried: dict[str, Measure]) -> str:
 def bench(names: list[str], console: Console) -> dict[str, Any]:
     """Run what is left and return all numbers; written to TARGET after each run."""
     measured: dict[str, Any] = {"hardware": hardware.facts(), "few": FEW, "sweeps": {}, "runs": {}}
-    rates: dict[str, str] = {}
     for name in names:
         tried = {
             r: on_dev(execute(name, options(r, SEED, rows=FEW, eval="quick"), console)) for r in RATES[name]
         }
-        rates[name] = choose(tried)
-        measured["sweeps"][name] = {"dev": tried, "chosen": rates[name]}
+        measured["sweeps"][name] = {"dev": tried, "chosen": choose(tried)}
         write_json(TARGET, measured)
 
-    def train(name: str, seed: int) -> None:
-        run = execute(name, options(rates[name], seed), console)
-        measured["runs"].setdefault(name, {})[seed] = {"rate": rates[name], **entry(run)}
-        write_json(TARGET, measured)
+    def trained(name: str, rate: str, seed: int) -> dict[str, Any]:
+        return {"rate": rate, **entry(execute(name, options(rate, seed), console))}
 
     for name in names:
-        below = list(reversed(list(measured["sweeps"][name]["dev"])))
-        for rate in below[below.index(rates[name]) :]:
-            found = entry(execute(name, options(rate, SEED), console))
-            tried = measured["sweeps"][name].setdefault("retention", {})
-            tried[rate] = found["retention"][0]["high"] if found["retention"] else None
-            if found["gates"].get("retention_general") is not False:
-                rates[name] = rate
+        sweep = measured["sweeps"][name]
+        found: dict[str, dict[str, Any]] = {}
+        for rate in RATES[name][RATES[name].index(sweep["chosen"]) :: -1]:
+            found[rate] = trained(name, rate, SEED)
+            if found[rate]["gates"].get("retention_general") is not False:
                 break
-        train(name, SEED)
+        else:
+            rate = sweep["chosen"]
+        measured["runs"][name] = {SEED: found[rate]}
+        sweep["retention"] = {
+            rate: one["retention"][0]["high"] if one["retention"] else None for rate, one in found.items()
+        }
+        write_json(TARGET, measured)
     ranked = sorted(names, key=lambda name: -(measured["runs"][name][SEED]["dev"] or 0))
     for name in ranked[:BEST]:
+        runs = measured["runs"][name]
         for seed in MORE_SEEDS:
-            train(name, seed)
+            runs[seed] = trained(name, runs[SEED]["rate"], seed)
+            write_json(TARGET, measured)
     return measured
 
 
