@@ -43,3 +43,13 @@ def test_a_picture_is_plain_svg(name: str) -> None:
 
 def test_a_page_escapes_its_title() -> None:
     assert "<p>a &lt; b</p>" in figures.page("a < b", "<svg/>")
+
+
+def test_names_of_equal_points_do_not_cover_each_other() -> None:
+    equal = [{"x": 1.0, "y": 0.5, "name": f"name{i}"} for i in range(4)]
+    drawn = figures.points({"all": [*equal, {"x": 2.0, "y": 0.9, "name": "far"}]}, "x", "y", names=True)
+    texts = ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")
+    places = {
+        (e.get("x"), e.get("y"), e.get("transform")) for e in texts if (e.text or "").startswith("name")
+    }
+    assert len(places) == 4

@@ -126,6 +126,32 @@ def confusion(matrix: list[list[int]], rows: list[str], columns: list[str]) -> s
     return _svg(figure, "confusion matrix: gold labels by answers")
 
 
+CORNERS = ((5, 5, "left"), (5, -11, "left"), (-5, -11, "right"), (-5, 5, "right"))  # in points from the dot
+
+
+def _label(figure: Figure, axes: Axes, points: list[dict[str, Any]]) -> None:
+    """Write the name of each of `points` beside it, at the first corner where it covers no other name, or at
+    the last one."""
+    figure.draw_without_rendering()  # the layout decides the places
+    taken: list[Any] = []
+    for point in sorted(
+        points, key=lambda point: -point["y"]
+    ):  # from above, so that names stand as their dots
+        text = axes.annotate(
+            str(point["name"]),
+            (point["x"], point["y"]),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=8,
+        )
+        for across, up, side in CORNERS:
+            text.set(position=(across, up), horizontalalignment=side)
+            place = text.get_window_extent()
+            if not place.count_overlaps(taken):
+                break
+        taken.append(place)
+
+
 def points(
     series: dict[str, list[dict[str, Any]]],
     x_name: str,
@@ -146,14 +172,6 @@ def points(
                 axes.plot(
                     [point["x"]] * 2, [point["low"], point["high"]], color=colour, linewidth=1, alpha=0.6
                 )
-            if names:
-                axes.annotate(
-                    str(point["name"]),
-                    (point["x"], point["y"]),
-                    xytext=(5, 5),
-                    textcoords="offset points",
-                    fontsize=8,
-                )
     numbers = [value for value in every if isinstance(value, (int, float)) and value > 0]
     if (
         numbers
@@ -166,6 +184,8 @@ def points(
     axes.grid(alpha=0.25)
     if len(series) > 1:
         figure.legend(loc="outside upper center", ncols=3)
+    if names:
+        _label(figure, axes, [point for line in series.values() for point in line])
     return _svg(figure, f"{y_name} over {x_name}")
 
 
