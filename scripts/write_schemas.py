@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tunebook.adapters.limits import LOFTQ
 from tunebook.dataset import Dataset
 from tunebook.keys import schema as axolotl_keys
 from tunebook.paths import ROOT
@@ -56,7 +57,7 @@ def recipe() -> dict[str, Any]:
     for model in known["plugins"].values():
         keys |= known["models"][model]
     whole = mapping(keys)
-    plugins = [*known["plugins"], *(f"tunebook.plugins.{name}" for name in OWN_PLUGINS)]
+    plugins = [*known["plugins"], LOFTQ, *(f"tunebook.plugins.{name}" for name in OWN_PLUGINS)]
     whole["properties"]["plugins"] = {
         "type": ["array", "null"],
         "items": {"anyOf": [{"enum": plugins}, {"type": "string"}]},

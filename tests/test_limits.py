@@ -22,6 +22,8 @@ micro_batch_size: 8
 PREFIX = f"{START}adapter: prefix_tuning\nnum_virtual_tokens: 8\nplugins: [{PLUGIN}]\n"
 IA3 = f"{START}adapter: ia3\nplugins: [{PLUGIN}]\n"
 LORA = f"{START}adapter: lora\nlora_r: 8\nlora_alpha: 16\nlora_target_linear: true\n"
+QLORA = LORA.replace("adapter: lora", "adapter: qlora") + "load_in_4bit: true\n"
+LOFTQ = f"{QLORA}plugins: [tunebook.loftq.LoftQ]\n"
 PAIRS = f"{LORA}rl: dpo\n"
 HEAD = f"{LORA}model_type: {head.MODEL_TYPE}\nplugins: [{head.PLUGIN}]\n"
 
@@ -78,6 +80,11 @@ def refused(
         (IA3.replace("ia3", "lora") + "num_virtual_tokens: 8\n", "num_virtual_tokens", "got adapter: lora"),
         (LORA + "peft_init_lora_weights: pissa_niter_4\n", "peft_init_lora_weights", "another model"),
         (LORA + "peft: {loftq_config: {loftq_bits: 4}}\n", "peft", "another model"),
+        (LORA + "peft_init_lora_weights: loftq\n", "peft_init_lora_weights", "tunebook.loftq.LoftQ"),
+        (LORA + "plugins: [tunebook.loftq.LoftQ]\n", "plugins", "needs adapter: qlora"),
+        (LOFTQ + "peft_use_dora: true\n", "peft_use_dora", "magnitudes"),
+        (LOFTQ + "deepspeed: some.json\n", "deepspeed", "shards"),
+        (LOFTQ + "rl: dpo\n", "rl", "reference"),
         (HEAD, "lora_mlp_kernel", "causal models only"),
         (HEAD + "lora_o_kernel: true\n", "lora_mlp_kernel", "causal models only"),
         (HEAD.replace(f"model_type: {head.MODEL_TYPE}\n", ""), "model_type", head.MODEL_TYPE),
@@ -103,6 +110,7 @@ def test_refused(text: str, key: str, reason: str, tmp_path: Path, monkeypatch: 
         IA3 + "gradient_checkpointing: true\nsample_packing: true\npeft_autocast_adapter_dtype: false\n",
         IA3.replace("ia3", "bottleneck") + "bottleneck_size: 8\npeft_layers_to_transform: [1]\n",
         LORA + "peft_init_lora_weights: gaussian\npeft_use_dora: true\npeft_use_rslora: true\n",
+        LOFTQ,
         HEAD + "lora_mlp_kernel: false\n",
         HEAD.replace("adapter: lora\nlora_r: 8\nlora_alpha: 16\nlora_target_linear: true\n", ""),
     ],

@@ -21,6 +21,7 @@ from tunebook.adapters.methods import METHODS
 from tunebook.checkpoints import ENCODER, fault
 from tunebook.dataset import load, read_rows, write_rows
 from tunebook.paths import ROOT, child_environment
+from tunebook.plugins import keep_gradients_of_4bit
 from tunebook.recipe import prepare_rows, write_inputs
 from tunebook.resolve import Options, resolve
 from tunebook.run import Run, read_json
@@ -59,6 +60,8 @@ CASES: dict[str, tuple[str, str, int]] = {
         LAYERS * 2 * (2 * WIDTH * SIZE + SIZE + WIDTH),
     ),
     "bf16": ("classify-lora", f"{LORA_R} bf16=true", LORA),
+    "rslora": ("classify-lora", f"{LORA_R} peft_use_rslora=true", LORA),
+    "loftq": ("classify-qlora", f"{LORA_R} plugins=[tunebook.loftq.LoftQ]", LORA),
     "dora": ("classify-dora", LORA_R, LORA + LAYERS * sum(outside for _, outside in LINEAR)),
     "head": ("classify-head", LORA_R, LORA + WIDTH * LABELS),
     "head-full": (
@@ -67,8 +70,8 @@ CASES: dict[str, tuple[str, str, int]] = {
         WHOLE + WIDTH * LABELS,
     ),
 }
-IN_PLACE = ("ia3", "bottleneck", "bf16", "dora")  # layers of the base are replaced
-RESUMED = ["prompt", "ptuning", "prefix", "projection", "ia3", "bottleneck", "bf16", "dora", "head"]
+IN_PLACE = ("ia3", "bottleneck", "bf16", "rslora", "loftq", "dora")  # layers of the base are replaced
+RESUMED = ["prompt", "ptuning", "prefix", "projection", "ia3", "bottleneck", "bf16", "loftq", "dora", "head"]
 SHORT = "num_epochs=1 evals_per_epoch=null saves_per_epoch=null save_steps=2 eval_steps=2 save_total_limit=9"
 SHORT += " warmup_ratio=0 bf16=false micro_batch_size=4 eval_batch_size=8 learning_rate=0.02"
 SHORT += " dataset_num_proc=1"
@@ -134,6 +137,19 @@ def cut_short(run: Path) -> None:
         shutil.copytree(twin, run / "train" / "checkpoint-2")
 
 
+def four_bits() -> Any:
+    """Return how Axolotl quantises a base."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,
+    )
+
+
 def reloaded(run: Run, base: Path) -> Any:
     """Load the saved model by the public calls, as anybody would."""
     import transformers
@@ -146,6 +162,8 @@ def reloaded(run: Run, base: Path) -> Any:
     with_head = run.folder.name.startswith("head")
     kind = transformers.AutoModelForSequenceClassification if with_head else transformers.AutoModelForCausalLM
     options: dict[str, Any] = {"num_labels": labels} if with_head else {}
+    if run.folder.name == "loftq":
+        options |= {"quantization_config": four_bits()}
     if run.folder.name == "bf16":
         options |= {"dtype": "bfloat16", "attn_implementation": "eager"}
     if not (run / "model" / "adapter_config.json").is_file():
@@ -153,6 +171,7 @@ def reloaded(run: Run, base: Path) -> Any:
     model = kind.from_pretrained(base, **options)
     if with_head:
         model.config.pad_token_id = 2
+    keep_gradients_of_4bit(model)  # the layout for inference computes in bf16
     return PeftModel.from_pretrained(model, run / "model", autocast_adapter_dtype=run.folder.name != "bf16")
 
 
@@ -190,10 +209,13 @@ def test_what_was_saved_gives_the_logits_of_what_was_trained(
 @pytest.mark.parametrize("case", [case for case in CASES if case != "head-full"])
 def test_no_weight_of_the_base_changes(case: str, trained: dict[str, Run], base: Path) -> None:
     from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
 
     from tests.adapter_probe import fingerprints
 
     saved = load_file(base / "model.safetensors").values()
+    if case == "loftq":
+        saved = AutoModelForCausalLM.from_pretrained(base, quantization_config=four_bits()).parameters()
     weights = set(fingerprints(weight.bfloat16() if case == "bf16" else weight for weight in saved))
     assert weights <= set(probe(trained[case])["frozen"])
 

@@ -50,6 +50,9 @@ MOVES_WEIGHTS = (
     "takes a part out of the base's weights, and the adapter alone is saved: beside the base as published it "
     "would be another model than the trained one. Remove it."
 )
+LOFTQ = "tunebook.loftq.LoftQ"
+MOVES_NOTHING = f" LoftQ on a 4-bit base that stays as it is: the plugin {LOFTQ} (docs/adapters.md)."
+MAKES_UP = f"{LOFTQ} makes up for what 4 bits take from the base: it "
 
 
 def problems(resolved: Resolved) -> list[Problem]:
@@ -88,10 +91,25 @@ def _own_keys(config: dict[str, Any]) -> dict[str, str]:
 
 def _lora(config: dict[str, Any]) -> dict[str, str]:
     found = {}
-    if str(config.get("peft_init_lora_weights")).lower().startswith(MOVED):
-        found["peft_init_lora_weights"] = MOVES_WEIGHTS
+    start = str(config.get("peft_init_lora_weights")).lower()
+    if start.startswith(MOVED):
+        found["peft_init_lora_weights"] = MOVES_WEIGHTS + (MOVES_NOTHING if start == "loftq" else "")
     if (config.get("peft") or {}).get("loftq_config"):
-        found["peft"] = f"loftq_config {MOVES_WEIGHTS}"
+        found["peft"] = f"loftq_config {MOVES_WEIGHTS}{MOVES_NOTHING}"
+    if LOFTQ in config.get("plugins", []):
+        if config.get("adapter") not in LORA or not config.get("load_in_4bit"):
+            found["plugins"] = f"{MAKES_UP}needs adapter: qlora and load_in_4bit: true."
+        if config.get("peft_use_dora"):
+            found["peft_use_dora"] = (
+                f"{MAKES_UP}would leave DoRA with magnitudes of other weights. Remove one."
+            )
+        if config.get("rl"):
+            found["rl"] = (
+                f"{MAKES_UP}would start from another model than the reference, the plain 4-bit base."
+            )
+        for key in ("fsdp_version", "deepspeed"):
+            if config.get(key):
+                found[key] = f"{MAKES_UP}reads whole layers and has never been tried on a model in shards."
     return found
 
 
