@@ -1,26 +1,21 @@
-"""Every tuning method with the real Axolotl: train, save, load, resume, on a two-layer model.
-
-Axolotl is imported once; each training is a fork of that process, as in a real run.
-"""
+"""Every tuning method with the real Axolotl: train, save, load, resume, on a two-layer model."""
 
 from __future__ import annotations
 
 import json
 import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.trainings import train
 from tunebook import head, recipes, suite
 from tunebook.adapters.methods import METHODS
 from tunebook.checkpoints import ENCODER, fault
 from tunebook.dataset import load, read_rows, write_rows
-from tunebook.paths import ROOT, child_environment
 from tunebook.plugins import keep_gradients_of_4bit
 from tunebook.recipe import prepare_rows, write_inputs
 from tunebook.resolve import Options, resolve
@@ -32,9 +27,11 @@ WIDTH, LAYERS, HEADS, KV_HEADS, INNER = 64, 2, 4, 2, 128  # of tests/tiny.py
 KV = KV_HEADS * WIDTH // HEADS
 LINEAR = [(WIDTH, WIDTH), (WIDTH, KV), (WIDTH, KV), (WIDTH, WIDTH), *[(WIDTH, INNER)] * 2, (INNER, WIDTH)]
 LORA = LAYERS * sum(RANK * (inside + outside) for inside, outside in LINEAR)
+DORA = LORA + LAYERS * sum(outside for _, outside in LINEAR)
 WHOLE = 49152 * WIDTH + LAYERS * (sum(a * b for a, b in LINEAR) + 2 * WIDTH) + WIDTH
 
 # Recipe, what is set beside it, and the formula of docs/adapters.md for what is trained.
+UNPACKED = "sample_packing=false pad_to_sequence_len=false"  # four steps of four rows, as the others
 LORA_R = f"lora_r={RANK} lora_alpha={2 * RANK}"
 CASES: dict[str, tuple[str, str, int]] = {
     "prompt": ("classify-prompt", f"num_virtual_tokens={TOKENS}", TOKENS * WIDTH),
@@ -62,7 +59,9 @@ CASES: dict[str, tuple[str, str, int]] = {
     "bf16": ("classify-lora", f"{LORA_R} bf16=true", LORA),
     "rslora": ("classify-lora", f"{LORA_R} peft_use_rslora=true", LORA),
     "loftq": ("classify-qlora", f"{LORA_R} plugins=[tunebook.loftq.LoftQ]", LORA),
-    "dora": ("classify-dora", LORA_R, LORA + LAYERS * sum(outside for _, outside in LINEAR)),
+    "dora": ("classify-dora", LORA_R, DORA),
+    "chat-dora": ("chat-dora", f"{LORA_R} {UNPACKED}", DORA),
+    "chat-prompt": ("chat-prompt", f"num_virtual_tokens={TOKENS}", TOKENS * WIDTH),
     "head": ("classify-head", LORA_R, LORA + WIDTH * LABELS),
     "head-full": (
         "classify-head",
@@ -70,24 +69,12 @@ CASES: dict[str, tuple[str, str, int]] = {
         WHOLE + WIDTH * LABELS,
     ),
 }
-IN_PLACE = ("ia3", "bottleneck", "bf16", "rslora", "loftq", "dora")  # layers of the base are replaced
+# Layers of the base are replaced.
+IN_PLACE = ("ia3", "bottleneck", "bf16", "rslora", "loftq", "dora", "chat-dora")
 RESUMED = ["prompt", "ptuning", "prefix", "projection", "ia3", "bottleneck", "bf16", "loftq", "dora", "head"]
 SHORT = "num_epochs=1 evals_per_epoch=null saves_per_epoch=null save_steps=2 eval_steps=2 save_total_limit=9"
-SHORT += " warmup_ratio=0 bf16=false micro_batch_size=4 eval_batch_size=8 learning_rate=0.02"
-SHORT += " dataset_num_proc=1"
-TRAIN = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "scripts")
-from run_training import train
-from tests.e2e.test_adapters import cut_short
-from tunebook.run import Run
-from tunebook.train import finish_training
-for run in map(Path, sys.argv[1:]):
-    cut_short(run)
-    assert train(run) == 0, run
-    finish_training(Run(run))
-"""
+SHORT += " warmup_ratio=0 bf16=false micro_batch_size=4 gradient_accumulation_steps=1 eval_batch_size=8"
+SHORT += " learning_rate=0.02 dataset_num_proc=1"
 
 
 def prepare(folder: Path, base: Path, case: str) -> Run:
@@ -105,12 +92,14 @@ def prepare(folder: Path, base: Path, case: str) -> Run:
         write_rows(run / "data" / f"{split}.jsonl", rows[split][:count])
     settings = suite.load(recipe, dataset.task, "trial", "quick")
     write_inputs(run, resolved, dataset, settings, "")
-    # All have the same rows, which are tokenised once.
-    config = (run / "config.yaml").read_text()
-    shared = config.replace(str(run / "data"), str(base / "data"))
-    (run / "config.yaml").write_text(shared.replace(str(run / "train" / "prepared"), str(base / "prepared")))
-    if not (base / "data").is_dir():
-        shutil.copytree(run / "data", base / "data")
+    # All of a task have the same rows, which are tokenised once.
+    shared, config = base / dataset.task, (run / "config.yaml").read_text()
+    config = config.replace(str(run / "data"), str(shared / "data"))
+    (run / "config.yaml").write_text(
+        config.replace(str(run / "train" / "prepared"), str(shared / "prepared"))
+    )
+    if not (shared / "data").is_dir():
+        shutil.copytree(run / "data", shared / "data")
     return run
 
 
@@ -121,20 +110,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[di
     before = {path.name: path.read_bytes() for path in base.glob("*.safetensors")}
     runs = {case: prepare(folder, base, case) for case in CASES}
     again = {f"{case} resumed": prepare(folder / "resumed", base, case) for case in RESUMED}
-    command = [sys.executable, "-c", TRAIN, *(str(run.folder) for run in [*runs.values(), *again.values()])]
-    environment = child_environment() | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    (folder / "log.txt").write_text(result.stdout + result.stderr)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    train(runs.values(), {again[f"{case} resumed"]: runs[case] for case in RESUMED})
     yield runs | again
     assert {path.name: path.read_bytes() for path in base.glob("*.safetensors")} == before
-
-
-def cut_short(run: Path) -> None:
-    """Give a run below `resumed/` the second step of its undisturbed twin, and nothing after it."""
-    if run.parent.name == "resumed":
-        twin = run.parent.parent / run.name / "train" / "checkpoint-2"
-        shutil.copytree(twin, run / "train" / "checkpoint-2")
 
 
 def four_bits() -> Any:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +11,12 @@ import pytest
 import yaml
 
 from tests import tiny
+from tests.e2e.trainings import train
 from tunebook import merged, recipes, suite
 from tunebook.compare import compare
 from tunebook.console import Console
 from tunebook.dataset import load, read_rows, write_rows
 from tunebook.pairs import pairs
-from tunebook.paths import ROOT, child_environment
 from tunebook.recipe import prepare_rows, write_inputs
 from tunebook.report import write_report
 from tunebook.resolve import Options, resolve
@@ -31,20 +28,6 @@ RATE, BETA = 0.02, 0.1
 SHORT = "num_epochs=1 evals_per_epoch=null saves_per_epoch=null save_steps=2 eval_steps=2 save_total_limit=9"
 SHORT += f" warmup_ratio=0 bf16=false eval_batch_size=4 learning_rate={RATE} lora_r=4 lora_alpha=8"
 SHORT += " dpo_loss_type=[sigmoid] dpo_loss_weights=null"
-TRAIN = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "scripts")
-from run_training import train
-from tests.e2e.test_preference import cut_short
-from tunebook.run import Run
-from tunebook.train import finish_training
-for run in map(Path, sys.argv[1:]):
-    cut_short(run)
-    assert train(run) == 0, run
-    finish_training(Run(run))
-    Run(run).mark("train", "done", 1.0)
-"""
 
 
 def prepare(
@@ -64,20 +47,6 @@ def prepare(
     for stage in ("check", "data"):
         run.mark(stage, "done", 0.1)
     return run
-
-
-def cut_short(run: Path) -> None:
-    """Give the run called `resumed` the second step of the undisturbed one, and nothing after it."""
-    if run.name == "resumed":
-        shutil.copytree(run.parent / "whole" / "train" / "checkpoint-2", run / "train" / "checkpoint-2")
-
-
-def start(command: list[str]) -> None:
-    environment = child_environment() | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +72,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, before: Run) -> dict[str, Run
     base = Path(yaml.safe_load((before / "config.yaml").read_text())["base_model"])
     made = {name: prepare(folder / name, base, from_run=str(before.folder)) for name in ("whole", "resumed")}
     merged.ensure(before, Console())
-    start(["-c", TRAIN, *(str(run.folder) for run in made.values())])
+    train([made["whole"]], {made["resumed"]: made["whole"]})
     return made
 
 
