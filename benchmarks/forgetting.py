@@ -101,7 +101,7 @@ def averaged(recipe: recipes.Recipe, name: str, folder: Path) -> dict[str, Any]:
 def table(measured: dict[str, Any], names: Sequence[str] = PLANTED) -> str:
     """Return the Markdown table: a row for each task and condition with a drop, a column a run. A cell has
     both values and the upper end of the interval of the drop, which is held to the margin."""
-    found = {name: measured["runs"][name] for name in names if name in measured["runs"]}
+    found = {name: measured["runs"][name] for name in names}
     lines = ["| | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]
     scores = [f"{v['primary']} {number(v['primary'], v['tuned']['value'])}" for v in found.values()]
     lines.append("| score | " + " | ".join(scores) + " |")
