@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tunebook.adapters.limits import LOFTQ
 from tunebook.dataset import Dataset
 from tunebook.keys import schema as axolotl_keys
 from tunebook.paths import ROOT
@@ -22,7 +21,14 @@ from tunebook.suite import Suite
 FOLDER = ROOT / "schemas"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 PLAIN = {"str": "string", "bool": "boolean", "int": "integer", "float": "number", "null": "null"}
-OWN_PLUGINS = ("SeededInit", "TokenMean", "CPUArguments", "Float32Weights", "PreferencePrompts")
+OWN_PLUGINS = (
+    "loftq.LoftQ",
+    "plugins.SeededInit",
+    "plugins.TokenMean",
+    "plugins.CPUArguments",
+    "plugins.Float32Weights",
+    "plugins.PreferencePrompts",
+)
 
 
 def kind(name: str) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def recipe() -> dict[str, Any]:
     for model in known["plugins"].values():
         keys |= known["models"][model]
     whole = mapping(keys)
-    plugins = [*known["plugins"], LOFTQ, *(f"tunebook.plugins.{name}" for name in OWN_PLUGINS)]
+    plugins = [*known["plugins"], *(f"tunebook.{name}" for name in OWN_PLUGINS)]
     whole["properties"]["plugins"] = {
         "type": ["array", "null"],
         "items": {"anyOf": [{"enum": plugins}, {"type": "string"}]},
