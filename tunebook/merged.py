@@ -8,20 +8,17 @@ adapter. What is merged is what the run's own evaluation asked, in the same prec
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
 from filelock import FileLock
 
+from tunebook.child import ChildError, write_folder
 from tunebook.console import Console
 from tunebook.errors import TunebookError
 from tunebook.models import Models, weights_hash
-from tunebook.paths import ROOT, child_environment, show
+from tunebook.paths import show
 from tunebook.ranks import Ranks
 from tunebook.run import Run, read_json, write_json
 
@@ -35,26 +32,22 @@ def ensure(run: Run, console: Console) -> Path:
     Raises:
         TunebookError: the merge failed; the message holds its last line.
     """
-    target, made_of = run / MERGED, {"adapter": weights_hash(run / "model")}
+    target = run / MERGED
     with FileLock(run / ".merged.lock"):
-        if read_json(target / MADE_OF) == made_of:
+        if read_json(target / MADE_OF) == _made_of(run):
             return target
         console.stage("set-up", f"merging the adapter of {show(run.folder)} into its base (once)")
-        with tempfile.TemporaryDirectory(dir=run.folder, prefix=".merged-") as scratch:
-            made = Path(scratch) / MERGED
-            command = [sys.executable, "-m", "tunebook.merged", str(run.folder), str(made)]
-            result = subprocess.run(
-                command, cwd=ROOT, env=child_environment(), capture_output=True, text=True
-            )
-            with run.log.open("a", encoding="utf-8") as log:
-                log.write(result.stdout + result.stderr)
-            if result.returncode:
-                last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-                raise TunebookError(f"The adapter could not be merged: {last}\nThe log: {show(run.log)}")
-            write_json(made / MADE_OF, made_of)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(made, target)
+        try:
+            write_folder("tunebook.merged", [str(run.folder)], target, run.log)
+        except ChildError as error:
+            raise TunebookError(
+                f"The adapter could not be merged: {error}\nThe log: {show(run.log)}"
+            ) from error
     return target
+
+
+def _made_of(run: Run) -> dict[str, str]:
+    return {"adapter": weights_hash(run / "model")}
 
 
 def merge(run: Run, target: Path) -> None:
@@ -63,6 +56,7 @@ def merge(run: Run, target: Path) -> None:
     models = Models(config, run / "model", Ranks())
     models.open("tuned", engine=False).net.save_pretrained(target)
     models.tokenizer.save_pretrained(target)
+    write_json(target / MADE_OF, _made_of(run))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ not depend on which one it is.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ from typing import Any
 from filelock import FileLock
 
 from tunebook import base_model
+from tunebook.child import ChildError, write_folder
 from tunebook.errors import MachineError
-from tunebook.paths import cache_folder, child_environment
+from tunebook.paths import cache_folder
 from tunebook.plan import shapes
 from tunebook.resolve import digest
 
@@ -62,14 +61,10 @@ def ensure(name: str) -> Path:
         need = 2.2 * shape.parameters
         if shutil.disk_usage(target.parent).free < need:
             raise MachineError(f"{target.parent}: less than {need / 1e9:.0f} GB free for a random {name}.")
-        partial = target.with_name(target.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        command = [sys.executable, "-m", "tunebook.random_base", name, str(base_model.ensure()), str(partial)]
-        result = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
-        if result.returncode:
-            last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-            raise MachineError(f"A random {name} could not be made: {last}")
-        os.replace(partial, target)
+        try:
+            write_folder("tunebook.random_base", [name, str(base_model.ensure())], target)
+        except ChildError as error:
+            raise MachineError(f"A random {name} could not be made: {error}") from error
     return target
 
 
