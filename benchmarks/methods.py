@@ -20,14 +20,14 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from tunebook import figures, hardware
+from tunebook import figures, hardware, recipes
 from tunebook.cards import fill
 from tunebook.checkpoints import ENCODER
 from tunebook.console import Console
 from tunebook.measures import Measure
-from tunebook.paths import ROOT, show
+from tunebook.paths import ROOT, recipes_folder, show
 from tunebook.recipe import execute
-from tunebook.report import cell
+from tunebook.report import cell, number
 from tunebook.resolve import Options
 from tunebook.run import Run, read_json, write_json
 
@@ -47,6 +47,7 @@ RATES = {
 }
 SEED, MORE_SEEDS, BEST = 42, (1, 2), 4
 FEW = "train=120,dev=60"
+LENGTH = "num_virtual_tokens"
 
 
 def saved_weights(files: list[Path]) -> int:
@@ -78,7 +79,7 @@ def on_dev(run: Run) -> Measure:
 def entry(run: Run) -> dict[str, Any]:
     """Return what the table says of a run on the test split."""
     found = read_json(run / "metrics.json")
-    files = [path for path in (run / "model").glob("*.safetensors") if path.name != ENCODER]
+    files = list((run / "model").glob("*.safetensors"))
     # Of p-tuning a network was trained; the tokens that it makes ship.
     network = next((run / "train").glob(f"checkpoint-*/{ENCODER}"), None)
     chosen = (found["checkpoints"] or {}).get("dev", {})
@@ -191,6 +192,20 @@ def rates_tried(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def lengths_tried() -> str:
+    """Return the Markdown table of the committed sweeps over virtual tokens, and what the trial tier has."""
+    lines = ["| recipe | on dev, by virtual tokens | taken |", "|---|---|---|"]
+    for path in sorted(recipes_folder().glob(f"*/sweeps/trial-{LENGTH}.json")):
+        swept, recipe = read_json(path), recipes.load(path.parent.parent.name)
+        metric = swept["primary"]
+        tried = [
+            f"{at['values'][LENGTH]}: {number(metric, at['dev'][metric]['value'])}" for at in swept["points"]
+        ]
+        taken = (recipe.config | recipe.trial)[LENGTH]
+        lines.append(f"| {recipe.name} | {metric}: {', '.join(tried)} | {taken} |")
+    return "\n".join(lines)
+
+
 def picture(measured: dict[str, Any]) -> str:
     """Return accuracy over trained weights as SVG."""
     shown = []
@@ -211,6 +226,7 @@ def main(argv: list[str] | None = None) -> int:
     fill(README, "methods", table(measured, "recipes"))
     fill(DOC, "methods", table(measured))
     fill(DOC, "rates", rates_tried(measured))
+    fill(DOC, "lengths", lengths_tried())
     PICTURE.write_text(picture(measured), encoding="utf-8")
     print(", ".join(show(path) for path in (TARGET, README, DOC, PICTURE)))
     return 0

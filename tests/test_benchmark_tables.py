@@ -109,6 +109,12 @@ def test_the_docs_show_the_committed_numbers(bench: Any, name: str) -> None:
         )
 
 
+def test_the_docs_show_the_committed_sweeps() -> None:
+    text = methods.DOC.read_text(encoding="utf-8")
+    assert block(text, "rates").strip() == methods.rates_tried(read_json(methods.TARGET))
+    assert block(text, "lengths").strip() == methods.lengths_tried()
+
+
 def test_answers_of_two_engines_are_compared_by_where_they_part() -> None:
     def answers(*ids: list[int]) -> list[Generation]:
         return [Generation(each, True) for each in ids]
