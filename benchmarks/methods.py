@@ -7,7 +7,7 @@ trained on 120: the lowest within one standard error of the best (Breiman et al.
 Regression Trees, 3.4.3), since the whole training is five times as long. Then each is trained on all rows
 with that rate. Where this forgets more of a general text than its gate allows, the next lower rate is taken,
 as long as there is one that passes. The best four on dev are trained with two seeds more. What is finished is
-found again, so that a stopped bench goes on. Writes benchmarks/results/methods.json, the table of README.md
+found again, so that a stopped bench goes on. Writes benchmarks/results/methods.json, the tables of README.md
 and docs/adapters.md and the picture of both; nothing is chosen on test rows.
 """
 
