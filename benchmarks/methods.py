@@ -149,8 +149,8 @@ def percent(value: float, shape: str) -> str:
     return format(value, shape).replace("%", " %")
 
 
-def table(measured: dict[str, Any], recipes: str = "../recipes") -> str:
-    """Return the Markdown table, best first, with links below `recipes`; further seeds stand behind the first
+def table(measured: dict[str, Any], folder: str = "../recipes") -> str:
+    """Return the Markdown table, best first, with links below `folder`; further seeds stand behind the first
     one's interval."""
     columns = ("method", "rate", "accuracy", "weights trained", "on disk", "training", "an answer", "peak")
     lines = [f"| {' | '.join(columns)} | general text |", "|---" * (len(columns) + 1) + "|"]
@@ -163,7 +163,7 @@ def table(measured: dict[str, Any], recipes: str = "../recipes") -> str:
         drop = first["retention"][0]["drop"] if first["retention"] else None
         lost = "not measured" if drop is None else percent(drop, "+.0%")
         cells = (
-            f"[{name.removeprefix('classify-')}]({recipes}/{name}/README.md)",
+            f"[{name.removeprefix('classify-')}]({folder}/{name}/README.md)",
             first["rate"],
             cell("accuracy", first["accuracy"]) + (f"; {', '.join(others)}" if others else ""),
             f"{first['weights']:,}",

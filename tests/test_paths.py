@@ -23,3 +23,9 @@ def test_children_keep_bytecode_even_where_none_is_to_lie_about(
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
     monkeypatch.delenv("PYTHONPYCACHEPREFIX")
     assert "PYTHONPYCACHEPREFIX" not in child_environment(), "Python keeps it beside the source"
+
+
+def test_children_that_run_elsewhere_find_a_relative_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEBOOK_CACHE", "here")
+    monkeypatch.delenv("HF_HOME", raising=False)
+    assert child_environment()["HF_HOME"] == str(Path.cwd() / "here" / "huggingface")

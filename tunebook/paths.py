@@ -30,7 +30,8 @@ def runs_folder() -> Path:
 
 def cache_folder() -> Path:
     """Return the only folder outside the checkout that Tunebook writes to (`TUNEBOOK_CACHE`)."""
-    return Path(os.environ.get("TUNEBOOK_CACHE") or Path.home() / ".cache" / "tunebook")
+    # Absolute, since children run in ROOT.
+    return Path(os.environ.get("TUNEBOOK_CACHE") or Path.home() / ".cache" / "tunebook").absolute()
 
 
 def child_environment() -> dict[str, str]:
