@@ -20,9 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tunebook import base_model, hardware
-from tunebook.dataset import load
-from tunebook.paths import ROOT, child_environment
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.data.dataset import load_dataset_config
+from tunebook.hardware import machine
+from tunebook.models import trial_model
 
 DATASET = "kettlewick-intents"  # its schema; its rows are replaced by TUNEBOOK_SOURCES
 TARGET = ROOT / "benchmarks" / "results" / "check_rows.json"
@@ -54,19 +55,19 @@ def write_split(path: Path, split: str, count: int, labels: list[str]) -> None:
 
 def measure(rows: int) -> dict[str, float | int | str]:
     """Check `rows` train rows in a process of its own and return what it took."""
-    labels = load(DATASET).labels
+    labels = load_dataset_config(DATASET).labels
     with tempfile.TemporaryDirectory() as folder:
         for split, count in (("train", rows), ("dev", HELD_OUT), ("test", HELD_OUT)):
             write_split(Path(folder) / "data" / DATASET / "source" / f"{split}.jsonl", split, count, labels)
         recipe = (ROOT / "recipes" / "classify-lora" / "recipe.yaml").read_text()
         recipe = recipe.replace("datasets/banking77/", f"datasets/{DATASET}/")
-        recipe = re.sub("(?m)^base_model: .*", f"base_model: {base_model.ensure()}", recipe)
+        recipe = re.sub("(?m)^base_model: .*", f"base_model: {trial_model.ensure()}", recipe)
         recipe = re.sub("(?m)^chat_template_kwargs: .*", "", recipe)
         (Path(folder) / "recipes" / "many").mkdir(parents=True)
         (Path(folder) / "recipes" / "many" / "recipe.yaml").write_text(recipe)
         told = {"TUNEBOOK_RECIPES": f"{folder}/recipes", "TUNEBOOK_SOURCES": f"{folder}/data"}
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        command = [sys.executable, "-m", "tunebook.cli", "check", "many"]
+        command = [sys.executable, "-m", "tunebook.commands.cli", "check", "many"]
         result = subprocess.run(
             command, cwd=ROOT, env=child_environment() | told, capture_output=True, text=True
         )
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     runs = json.loads(TARGET.read_text())["runs"] if TARGET.is_file() else []
     for rows in counts:  # ascending, because the peak is that of all so far
         runs = [run for run in runs if run["rows"] != rows] + [measure(rows)]
-    facts = {key: hardware.facts()[key] for key in ("cpu", "cores", "memory_gib")}
+    facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib")}
     facts["note"] = "niced, beside other work on the same two cores"
     whole = {"machine": facts, "runs": sorted(runs, key=lambda run: run["rows"])}
     TARGET.write_text(json.dumps(whole, indent=1) + "\n")

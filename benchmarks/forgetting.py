@@ -28,12 +28,13 @@ from typing import Any
 
 import yaml
 
-from tunebook import hardware, recipes
-from tunebook.cards import fill
-from tunebook.dataset import load as load_dataset
-from tunebook.paths import ROOT, runs_folder, show
-from tunebook.report import number
-from tunebook.run import read_json, write_json
+from tunebook.config import recipe as recipes
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import ROOT, runs_folder, show
+from tunebook.data.dataset import load_dataset_config
+from tunebook.hardware import machine
+from tunebook.report.format import number
+from tunebook.report.markdown_blocks import fill
 
 TARGET = ROOT / "benchmarks" / "results" / "forgetting.json"
 DOC = ROOT / "docs" / "forgetting.md"
@@ -78,7 +79,7 @@ def tunebook(words: list[str], folder: Path, name: str) -> dict[str, Any]:
     environment = {**os.environ, "TUNEBOOK_RUNS": str(folder)}
     if (folder / "recipes").is_dir():
         environment["TUNEBOOK_RECIPES"] = str(folder / "recipes")
-    code = subprocess.run([sys.executable, "-m", "tunebook.cli", *words], env=environment).returncode
+    code = subprocess.run([sys.executable, "-m", "tunebook.commands.cli", *words], env=environment).returncode
     if code not in (0, 3):
         raise SystemExit(f"`tunebook {shlex.join(words)}` ended with exit code {code}.")
     found = read_json(folder / name / "latest" / "metrics.json")
@@ -93,7 +94,7 @@ def averaged(recipe: recipes.Recipe, name: str, folder: Path) -> dict[str, Any]:
     shutil.copytree(folder / name / "latest" / "model", model, dirs_exist_ok=True)
     shape = json.loads((folder / name / "latest" / "model" / "adapter_config.json").read_text())
     (model / "adapter_config.json").write_text(json.dumps({**shape, "lora_alpha": shape["lora_alpha"] / 2}))
-    dataset = load_dataset(recipe.dataset).stand_in or recipe.dataset
+    dataset = load_dataset_config(recipe.dataset).stand_in or recipe.dataset
     words = ["evaluate", "--model", str(model), "--task", dataset]
     return {"settings": "lora_alpha / 2", "replay": False} | tunebook(words, folder, f"evaluate-{model.name}")
 
@@ -124,9 +125,9 @@ def table(measured: dict[str, Any], names: Sequence[str] = PLANTED) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.parse_args(argv)
-    folder, recipe = runs_folder().resolve() / "forgetting", recipes.load(SHIPPED[0])
+    folder, recipe = runs_folder().resolve() / "forgetting", recipes.load_recipe(SHIPPED[0])
     runs: dict[str, Any] = {}
-    measured = {"hardware": hardware.facts(), "runs": runs}
+    measured = {"hardware": machine.facts(), "runs": runs}
 
     def keep(name: str, found: dict[str, Any]) -> None:
         runs[name] = found

@@ -28,14 +28,14 @@ from typing import Any
 
 import yaml
 
-from tunebook import hardware
-from tunebook.cards import fill
-from tunebook.contenders import ENDPOINT, PLAIN, Way, base_ways
-from tunebook.dataset import Row, read_rows, write_rows
-from tunebook.evaluate import Evaluation
-from tunebook.jobs import Job
-from tunebook.paths import ROOT, child_environment
-from tunebook.run import Run, find, read_json, write_json
+from tunebook.core.files import Row, read_json, read_jsonl, write_json, write_jsonl
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.evaluation.contenders import ENDPOINT, PLAIN, Way, base_ways
+from tunebook.evaluation.evaluator import Evaluation
+from tunebook.evaluation.jobs import Job
+from tunebook.hardware import machine
+from tunebook.report.markdown_blocks import fill
+from tunebook.runs.run import Run, find
 
 TARGET = ROOT / "benchmarks" / "results" / "harness_time.json"
 DOC = ROOT / "docs" / "ARCHITECTURE.md"
@@ -58,7 +58,7 @@ def copy(run: Run, rows: int | None, folder: Path) -> Run:
     for name in ("config.yaml", "settings.json", "data/train.jsonl", "data/dev.jsonl", "eval/choice.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((run / name).read_bytes())
-    write_rows(folder / "data" / "test.jsonl", read_rows(run / "data" / "test.jsonl")[:rows])
+    write_jsonl(folder / "data" / "test.jsonl", read_jsonl(run / "data" / "test.jsonl")[:rows])
     (folder / "model").symlink_to((run / "model").resolve())
     return Run(folder)
 
@@ -73,7 +73,7 @@ def write_task(job: Job, evaluation: Evaluation, folder: Path) -> None:
         for ids, gold in zip(job.contexts, golds, strict=True)
     ]
     file = (folder / f"{job.contender}.jsonl").resolve()
-    write_rows(file, rows)
+    write_jsonl(file, rows)
     task: dict[str, Any] = {
         "task": job.contender,
         "dataset_path": "json",
@@ -143,7 +143,7 @@ def theirs(arguments: list[str]) -> None:
 
 def equal_answers(name: str, evaluation: Evaluation, folder: Path) -> float:
     """Return the share of rows to which both sides gave the same answer."""
-    mine = read_rows(evaluation.run / "eval" / "answers" / f"{name}.test.jsonl")
+    mine = read_jsonl(evaluation.run / "eval" / "answers" / f"{name}.test.jsonl")
     (file,) = folder.rglob(f"samples_{name}_*.jsonl")
     samples = sorted(map(json.loads, file.read_text().splitlines()), key=lambda sample: sample["doc_id"])
     return sum(
@@ -228,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     options = parser.parse_args(arguments)
     found = measure(find(options.run), options.rows)
-    facts = {key: hardware.facts()[key] for key in ("cpu", "cores", "memory_gib", "gpus", "python")}
+    facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib", "gpus", "python")}
     facts["threads"] = os.environ.get("OMP_NUM_THREADS", "all")
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     head = {"date": time.strftime("%Y-%m-%d"), "machine": facts, "note": options.note, "versions": versions}

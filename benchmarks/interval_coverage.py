@@ -4,7 +4,7 @@
 
 Writes benchmarks/results/interval_coverage.json and the table of docs/metrics.md. Rows come in groups of 10
 whose differences between two contenders have an intraclass correlation of 0.3. The functions of
-tunebook/statistics.py are called as they ship. Beside them stands the same interval with every row as a group
+tunebook/metrics/intervals.py are called as they ship. Beside them stands the same interval with every row as a group
 of its own, which is a row bootstrap. McNemar's mid-p is tried on independent 0/1 rows, where it is used.
 Shares of right answers are drawn by group from a beta distribution with the same correlation; beside their
 intervals stands plain t, which does not know that a share has limits.
@@ -19,10 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from tunebook.cards import fill
-from tunebook.paths import ROOT
-from tunebook.run import read_json, write_json
-from tunebook.statistics import GAP, SHARE, group_sums, mcnemar_midp, mean, mean_interval, permutation_p
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import ROOT
+from tunebook.metrics.intervals import (
+    GAP,
+    SHARE,
+    group_sums,
+    mcnemar_midp,
+    mean,
+    mean_interval,
+    permutation_p,
+)
+from tunebook.report.markdown_blocks import fill
 
 PAGE = ROOT / "docs" / "metrics.md"
 RESULT = ROOT / "benchmarks" / "results" / "interval_coverage.json"

@@ -20,16 +20,19 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from tunebook import figures, hardware, recipes
-from tunebook.cards import fill
-from tunebook.checkpoints import ENCODER
-from tunebook.console import Console
-from tunebook.measures import Measure
-from tunebook.paths import ROOT, recipes_folder, show
-from tunebook.recipe import execute
-from tunebook.report import cell, number
-from tunebook.resolve import Options
-from tunebook.run import Run, read_json, write_json
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.core.console import Console
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import ROOT, recipes_folder, show
+from tunebook.hardware import machine
+from tunebook.metrics.aggregate import Measure
+from tunebook.pipeline.recipe import execute
+from tunebook.report import figures
+from tunebook.report.format import cell, number
+from tunebook.report.markdown_blocks import fill
+from tunebook.runs.checkpoints import ENCODER
+from tunebook.runs.run import Run
 
 TARGET = ROOT / "benchmarks" / "results" / "methods.json"
 README, DOC, PICTURE = ROOT / "README.md", ROOT / "docs" / "adapters.md", ROOT / "docs" / "methods.svg"
@@ -111,7 +114,7 @@ def choose(tried: dict[str, Measure]) -> str:
 
 def bench(names: list[str], console: Console) -> dict[str, Any]:
     """Run what is left and return all numbers; written to TARGET after each run."""
-    measured: dict[str, Any] = {"hardware": hardware.facts(), "few": FEW, "sweeps": {}, "runs": {}}
+    measured: dict[str, Any] = {"hardware": machine.facts(), "few": FEW, "sweeps": {}, "runs": {}}
     for name in names:
         tried = {
             r: on_dev(execute(name, options(r, SEED, rows=FEW, eval="quick"), console)) for r in RATES[name]
@@ -196,7 +199,7 @@ def lengths_tried() -> str:
     """Return the Markdown table of the committed sweeps over virtual tokens, and what the trial tier has."""
     lines = ["| recipe | on dev, by virtual tokens | taken |", "|---|---|---|"]
     for path in sorted(recipes_folder().glob(f"*/sweeps/trial-{LENGTH}.json")):
-        swept, recipe = read_json(path), recipes.load(path.parent.parent.name)
+        swept, recipe = read_json(path), recipes.load_recipe(path.parent.parent.name)
         metric = swept["primary"]
         tried = [
             f"{at['values'][LENGTH]}: {number(metric, at['dev'][metric]['value'])}" for at in swept["points"]

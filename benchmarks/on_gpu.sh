@@ -18,7 +18,7 @@ STEPS=${STEPS:-8}
 piece() { # SECONDS COMMAND...: run one, say how it ended and how long it took
     local limit=$1 start=$SECONDS code=0
     shift
-    timeout --kill-after=5 "$limit" "$PYTHON" -m tunebook.cli "$@" || code=$?
+    timeout --kill-after=5 "$limit" "$PYTHON" -m tunebook.commands.cli "$@" || code=$?
     echo "== $* : exit code $code after $((SECONDS - start)) s"
     if [ "$code" != 0 ] && [ "$1" = bench ]; then tail -n 25 "runs/bench/$2/log.txt"; fi
 }

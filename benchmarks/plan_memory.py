@@ -22,11 +22,13 @@ from typing import Any
 
 import yaml
 
-from tunebook.paths import ROOT
-from tunebook.plan import hours, memory, shapes
-from tunebook.plan.memory import GIB
-from tunebook.plan.settings import Setting
-from tunebook.random_base import config_of
+from tunebook.core.paths import ROOT
+from tunebook.hardware import memory
+from tunebook.hardware.memory import GIB
+from tunebook.hardware.memory_settings import Setting
+from tunebook.models import shapes
+from tunebook.models.random_model import config_of
+from tunebook.plan import hours
 
 RESULTS = ROOT / "benchmarks" / "results" / "plan_calibration.json"
 PUBLISHED = ROOT / "benchmarks" / "published_peaks.yaml"

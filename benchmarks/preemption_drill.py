@@ -28,11 +28,11 @@ from typing import Any
 
 import psutil
 
-from tunebook.cards import fill
-from tunebook.keeper import read_events
-from tunebook.paths import ROOT
-from tunebook.run import Run, read_json
-from tunebook.store import file_sha256
+from tunebook.core.files import file_sha256, read_json
+from tunebook.core.paths import ROOT
+from tunebook.report.markdown_blocks import fill
+from tunebook.runs.events import read_events
+from tunebook.runs.run import Run
 
 TARGET = ROOT / "benchmarks" / "results" / "preemption_drill.json"
 DOC = ROOT / "docs" / "rented-gpus.md"
@@ -58,7 +58,7 @@ class Drill:
 
     def start(self, store: str | None) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*self.prefix, sys.executable, "-m", "tunebook.cli", *self.words(store)],
+            [*self.prefix, sys.executable, "-m", "tunebook.commands.cli", *self.words(store)],
             cwd=ROOT,
             env={**os.environ, "TUNEBOOK_RUNS": str(self.runs)},
             stdout=subprocess.DEVNULL,

@@ -25,11 +25,11 @@ from typing import Any
 
 from preemption_drill import DOC, Drill, equal, paragraph
 
-from tunebook import recipes
-from tunebook.cards import fill
-from tunebook.launch import Order, choose, job, render
-from tunebook.paths import ROOT
-from tunebook.resolve import Options
+from tunebook.commands.launch import Order, choose, job, render
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.core.paths import ROOT
+from tunebook.report.markdown_blocks import fill
 
 TARGET = ROOT / "benchmarks" / "results" / "slurm_drill.json"
 
@@ -110,9 +110,9 @@ def table(measured: dict[str, Any]) -> str:
 def script(drill: Drill, folder: Path) -> str:
     """Return the generated batch script, for this machine."""
     options = Options(tier="real", set=drill.changes())
-    recipe, order = recipes.load("classify-lora"), Order("slurm", gpu="h100", dry=True)
+    recipe, order = recipes.load_recipe("classify-lora"), Order("slurm", gpu="h100", dry=True)
     values = job(recipe, options, order, choose(recipe, options, order), folder)
-    values |= {"tunebook": shlex.join([*drill.prefix, sys.executable, "-m", "tunebook.cli"])}
+    values |= {"tunebook": shlex.join([*drill.prefix, sys.executable, "-m", "tunebook.commands.cli"])}
     values |= {"words": shlex.join(drill.words(None))}
     text = render("slurm", values)["job.sbatch"]
     return re.sub(r"(?m)^#SBATCH --gpus-per-node=.*\n", "", text)

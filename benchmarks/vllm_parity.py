@@ -14,14 +14,16 @@ import argparse
 import sys
 from typing import Any
 
-from tunebook import hardware, served
-from tunebook.contenders import PLAIN
-from tunebook.errors import InputError, TunebookError
-from tunebook.evaluate import Evaluation
-from tunebook.jobs import Job
-from tunebook.lm import common_prefix
-from tunebook.paths import ROOT, show
-from tunebook.run import find, write_json
+from tunebook.core.errors import InputError, TunebookError
+from tunebook.core.files import write_json
+from tunebook.core.paths import ROOT, show
+from tunebook.evaluation.contenders import PLAIN
+from tunebook.evaluation.engines import vllm
+from tunebook.evaluation.engines.token_lm import common_prefix
+from tunebook.evaluation.evaluator import Evaluation
+from tunebook.evaluation.jobs import Job
+from tunebook.hardware import machine
+from tunebook.runs.run import find
 
 TARGET = ROOT / "benchmarks" / "results" / "vllm_parity.json"
 START = 8  # tokens: later ones follow from the first that differs
@@ -64,9 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     run = find(options.run)
     evaluation = Evaluation(run, None)
-    engine = served.engine(evaluation.models.config)
+    engine = vllm.engine(evaluation.models.config)
     if not engine:
-        raise InputError(f"{served.COMMAND}: name vLLM's command (docs/vllm.md).")
+        raise InputError(f"{vllm.COMMAND}: name vLLM's command (docs/vllm.md).")
     rows = evaluation.rows["test"][: options.rows]
     job = evaluation.maker.answer("parity", "test", rows, PLAIN)
     references = evaluation.maker.score("parity", "test", rows, PLAIN).answers
@@ -81,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         "recipe": run.folder.parent.name,
         "rows": len(rows),
         "engine": engine["vllm"],
-        "hardware": hardware.facts(),
+        "hardware": machine.facts(),
         "answers": compared(plain[0], by_server[0]),
         "logprob_a_token": {
             "transformers": sum(plain[1]) / tokens,

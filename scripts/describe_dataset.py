@@ -8,18 +8,18 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from tunebook.cards import fill
-from tunebook.contenders import linear_svm
-from tunebook.dataset import load
-from tunebook.render import render_all
-from tunebook.sources import SPLITS
+from tunebook.data.dataset import load_dataset_config
+from tunebook.data.render import render_all
+from tunebook.data.sources import SPLITS
+from tunebook.evaluation.linear_svm import linear_svm
+from tunebook.report.markdown_blocks import fill
 
 
 def describe(name: str) -> str:
     """Return the measured block: rows, groups, lengths, and for labels the SVM and majority scores."""
     from statistics import mean, median
 
-    dataset = load(name)
+    dataset = load_dataset_config(name)
     rows = render_all(dataset)
     lines = [
         "| split | rows | groups | words asked: mean, median, most | words answered: mean |",
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="+")
     for name in parser.parse_args(argv).names:
-        fill(load(name).folder / "README.md", "measured", describe(name))
+        fill(load_dataset_config(name).folder / "README.md", "measured", describe(name))
         print(f"datasets/{name}/README.md")
     return 0
 

@@ -1,4 +1,4 @@
-"""Write tunebook/axolotl_keys.json: every key of Axolotl's schema, at every level, with its types.
+"""Write tunebook/config/axolotl_keys.json: every key of Axolotl's schema, at every level, with its types.
 
 Axolotl drops unknown keys without a word, and importing it takes half a minute; so the keys are
 listed once here, and `tunebook check` reads the list. A test runs this with --check.
@@ -22,8 +22,8 @@ PLUGIN_ARGUMENTS = {
     "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin": (
         "axolotl.integrations.cut_cross_entropy.args.CutCrossEntropyArgs"
     ),
-    "tunebook.adapters.plugin.Adapters": "tunebook.adapters.arguments.AdapterArguments",
-    "tunebook.head.plugin.ClassificationHead": "tunebook.head.plugin.HeadArguments",
+    "tunebook.plugins.Adapters": "tunebook.config.adapter_keys.AdapterArguments",
+    "tunebook.plugins.ClassificationHead": "tunebook.plugins.classification_head.HeadArguments",
 }
 
 

@@ -1,6 +1,6 @@
 """Write schemas/*.json, which editors use to complete and check the YAML files of this repository.
 
-recipe.json and trial.json come from tunebook/axolotl_keys.json, eval.json and dataset.json from the models
+recipe.json and trial.json come from tunebook/config/axolotl_keys.json, eval.json and dataset.json from the models
 that read those files. A test runs this with --check.
 
     .venv/bin/python scripts/write_schemas.py [--check]
@@ -13,10 +13,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tunebook.dataset import Dataset
-from tunebook.keys import schema as axolotl_keys
-from tunebook.paths import ROOT
-from tunebook.suite import Suite
+from tunebook.config.keys import schema as axolotl_keys
+from tunebook.core.paths import ROOT
+from tunebook.data.dataset import Dataset
+from tunebook.evaluation.suite import Suite
 
 FOLDER = ROOT / "schemas"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from tunebook.paths import ROOT, child_environment
-from tunebook.tokenise import cut_pair, load_tokenizer
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.data.tokenize import cut_pair, load_tokenizer
 
 Rows = list[tuple[list[int], list[int]]]
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from tunebook.paths import ROOT
+from tunebook.core.paths import ROOT
 
 # A person's own settings must not reach the commands under test.
 OWN = frozenset(
@@ -22,8 +22,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "scripts")
 from run_training import train
-from tunebook.run import Run
-from tunebook.train import finish_training
+from tunebook.runs.run import Run
+from tunebook.training.launch import finish_training
 for run in map(Path, sys.argv[1:]):
     assert train(run) == 0
     finish_training(Run(run))
@@ -40,7 +40,7 @@ def _run(
 
 def tunebook(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `tunebook WORDS` with variables added to the environment."""
-    return _run([sys.executable, "-m", "tunebook.cli", *words], environment, timeout)
+    return _run([sys.executable, "-m", "tunebook.commands.cli", *words], environment, timeout)
 
 
 def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

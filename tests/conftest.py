@@ -10,9 +10,9 @@ import pytest
 import pytest_randomly
 
 from tests.helpers import make_run
-from tunebook.compare import compare
-from tunebook.report import write_report
-from tunebook.run import Run
+from tunebook.report.report import write_report
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run
 
 # Workers share the cores: torch with a thread for every core would make each wait for the others.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:

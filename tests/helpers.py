@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tunebook.dataset import write_rows
-from tunebook.metrics import squad
-from tunebook.run import Run, write_json
+from tunebook.core.files import write_json, write_jsonl
+from tunebook.metrics.scoring import squad
+from tunebook.runs.run import Run
 
 LABELS = ["acorn", "beech", "cedar"]
 SCRIPT = "<script>alert(1)</script>"
@@ -85,18 +85,18 @@ def make_run(folder: Path, task: str = "classification", groups: int = 10, reten
                 "gold": {"answer": gold},
             }
         )
-    write_rows(run / "data" / "test.jsonl", rows)
-    write_rows(run / "data" / "train.jsonl", rows[:2])
+    write_jsonl(run / "data" / "test.jsonl", rows)
+    write_jsonl(run / "data" / "train.jsonl", rows[:2])
     for name in CONTENDERS[task]:
         records = []
         for index, row in enumerate(rows):
             gold = row["gold"]["answer"]
             made = RECORD[task](name, index, gold)
             records.append({"id": row["id"], "group": row["group"], "gold": gold, **made})
-        write_rows(run / "eval" / "answers" / f"{name}.test.jsonl", records)
+        write_jsonl(run / "eval" / "answers" / f"{name}.test.jsonl", records)
     for name, loss in (("base", 1.0), ("tuned", 1.1)) if retention else ():
         passages = [{"id": f"p{i}", "group": f"p{i}", "value": loss + i / 100} for i in range(5)]
-        write_rows(run / "eval" / "answers" / f"{name}.retention-general.jsonl", passages)
+        write_jsonl(run / "eval" / "answers" / f"{name}.retention-general.jsonl", passages)
     gates: dict[str, Any] = (
         {"invalid_rate": {"at_most": 0.01}} if labels else {"stop_rate": {"at_least": 0.8}}
     )

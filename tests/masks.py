@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.test_prompt import FAMILIES, family_tokenizer
-from tunebook.resolve import model_table
+from tunebook.models.registry import model_table
 
 WEATHER = {
     "type": "function",
@@ -69,7 +69,7 @@ TALKS: dict[str, dict[str, Any]] = {
 
 
 def main() -> int:
-    from tunebook.tokenise import IGNORED, AxolotlMask
+    from tunebook.data.tokenize import IGNORED, AxolotlMask
 
     folder = Path(sys.argv[1])
     found: dict[str, Any] = {}

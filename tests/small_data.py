@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.check.rows import Seen
-from tunebook.dataset import Dataset
-from tunebook.sources import SPLITS
+from tunebook.data.dataset import Dataset
+from tunebook.data.sources import SPLITS
 
 LABELS = ["acorn", "beech", "cedar"]
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.small_data import dataset
-from tunebook import recipes
 from tunebook.check import access
 from tunebook.check.findings import Findings
-from tunebook.errors import MachineError
-from tunebook.resolve import Options, Resolved, resolve
+from tunebook.config import recipe
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.config.resolved import Resolved
+from tunebook.core.errors import MachineError
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def real(name: str, overrides: str = "") -> Resolved:
-    return resolve(recipes.load(name), Options("real", set=overrides), for_this_machine=False)
+    return resolve(recipe.load_recipe(name), Options("real", set=overrides), for_this_machine=False)
 
 
 def test_offline_what_needs_the_hub_is_marked_and_never_guessed(offline: None, tmp_path: Path) -> None:

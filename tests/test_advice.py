@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tunebook.advice import next_steps
-from tunebook.run import Run, read_json
+from tunebook.core.files import read_json
+from tunebook.report.advice import next_steps
+from tunebook.runs.run import Run
 
 
 @pytest.fixture

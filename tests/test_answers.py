@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import CONTENDERS, LABELS, make_run
-from tunebook.answers import read_answers
-from tunebook.compare import compare
-from tunebook.errors import InputError
-from tunebook.run import Run
+from tunebook.core.errors import InputError
+from tunebook.report.answers import read_answers
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run
 
 NAMES = CONTENDERS["classification"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import tiny
-from tunebook import base_model
+from tunebook.models import trial_model
 
 
 def test_special_tokens() -> None:
@@ -22,10 +22,10 @@ def test_answers_and_stops() -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from tunebook.lm import TokenLM
-    from tunebook.prompt import PromptEncoder
+    from tunebook.data.prompt import PromptEncoder
+    from tunebook.evaluation.engines.token_lm import TokenLM
 
-    model = AutoModelForCausalLM.from_pretrained(base_model.ensure(), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(trial_model.ensure(), dtype=torch.float32)
     lm = TokenLM(model, tiny.tokenizer())
     encoder = PromptEncoder(lm.tokenizer)
     context = encoder.context([{"role": "user", "content": "What is the capital of France?"}])
@@ -35,5 +35,5 @@ def test_answers_and_stops() -> None:
 
 
 def test_bf16_was_measured() -> None:
-    base_model.ensure()
-    assert base_model.cpu_facts()["bf16_speedup"] > 0
+    trial_model.ensure()
+    assert trial_model.cpu_facts()["bf16_speedup"] > 0

@@ -11,11 +11,13 @@ import pytest
 
 from tests import tiny
 from tests.commands import tunebook
-from tunebook import base_model, bench
-from tunebook.plan import gpus, hours, memory, shapes
-from tunebook.plan.settings import Setting
-from tunebook.results import BENCH
-from tunebook.sampling import enough_rows
+from tunebook.commands import bench
+from tunebook.data.sampling import enough_rows
+from tunebook.hardware import gpus, memory
+from tunebook.hardware.memory_settings import Setting
+from tunebook.models import shapes, trial_model
+from tunebook.plan import hours
+from tunebook.report.published import BENCH
 
 BASE = "Qwen/Qwen3-8B"
 PACKED = Setting(2, 4096, True, rank=32, checkpointing=True, fused_loss=True)
@@ -84,7 +86,7 @@ def test_axolotl_and_trl_train_the_same_rows_from_random_weights(tmp_path: Path)
     shape, cache, results = tmp_path / "tiny", tmp_path / "cache", tmp_path / "results"
     tiny.save(shape)
     cache.mkdir()
-    (cache / "models").symlink_to(base_model.folder().parent)
+    (cache / "models").symlink_to(trial_model.folder().parent)
     short = "sequence_len=512 micro_batch_size=2 gradient_accumulation_steps=1"
     words = ["bench", "chat-lora", "--tier", "trial", "--hardware", "cpu", "--model", str(shape)]
     words += ["--weights", "random", "--steps", "3", "--against", "trl", "--set", short, "--label", "test"]

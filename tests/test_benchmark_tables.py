@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks import forgetting, harness_time, methods, preemption_drill, vllm_parity
-from tunebook.cards import block
-from tunebook.lm import Generation
-from tunebook.run import read_json
+from tunebook.core.files import read_json
+from tunebook.evaluation.engines.token_lm import Generation
+from tunebook.report.markdown_blocks import block
 
 
 def variant(passed: bool) -> dict[str, Any]:

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from tunebook import best_checkpoint
-from tunebook.best_checkpoint import ship_the_best
-from tunebook.checkpoints import ENCODER
-from tunebook.evaluate import Evaluation
-from tunebook.jobs import ALONE
-from tunebook.run import Run, read_json
-from tunebook.suite import Suite
+from tunebook.core.files import read_json
+from tunebook.evaluation import best_checkpoint
+from tunebook.evaluation.best_checkpoint import ship_the_best
+from tunebook.evaluation.evaluator import Evaluator
+from tunebook.evaluation.jobs import ALONE
+from tunebook.evaluation.suite import Suite
+from tunebook.runs.checkpoints import ENCODER
+from tunebook.runs.run import Run
 
 
 def evaluation(run: Run, scores: dict[str, float], primary: str, kept: str = "best") -> Any:
-    """Stand in for an Evaluation whose checkpoint `name` has the value `scores[name]` on every dev row."""
+    """Stand in for an Evaluator whose checkpoint `name` has the value `scores[name]` on every dev row."""
     sizes = {"shots": 0, "max_new_tokens": 1, "dev_rows": 1, "agreement_rows": 0, "generate_rows": None}
     suite = Suite.model_validate({"primary": primary, "checkpoints": kept, **sizes})
     asked: list[str] = []
@@ -41,7 +42,7 @@ def evaluation(run: Run, scores: dict[str, float], primary: str, kept: str = "be
         models=SimpleNamespace(folders={}),
         asked=asked,
     )
-    stand_in.primary = partial(Evaluation.primary, stand_in)
+    stand_in.primary = partial(Evaluator.primary, stand_in)
     return stand_in
 
 

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from tests.commands import tunebook
-from tunebook import base_model
-from tunebook.axolotl_check import LATER
-from tunebook.check import access, run_check, tokens, verb
-from tunebook.check.machine import Axolotl
-from tunebook.console import Console
-from tunebook.errors import BAD_INPUT, GOOD, InputError, MachineError, TunebookError
-from tunebook.paths import ROOT
-from tunebook.resolve import Options
+from tunebook.check import access, run, tokens
+from tunebook.check.axolotl import Axolotl
+from tunebook.check.axolotl_child import LATER
+from tunebook.check.run import run_check
+from tunebook.config.overrides import Options
+from tunebook.core.console import Console
+from tunebook.core.errors import BAD_INPUT, GOOD, InputError, MachineError, TunebookError
+from tunebook.core.paths import ROOT
+from tunebook.models import trial_model
 
 NAME = "mine"
 
@@ -57,7 +58,7 @@ def axolotl(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 raise TunebookError("Axolotl could not be asked: down")
             return answer
 
-    monkeypatch.setattr(verb, "Axolotl", Child)
+    monkeypatch.setattr(run, "Axolotl", Child)
     return answer
 
 
@@ -158,7 +159,7 @@ def test_an_unknown_recipe_is_refused() -> None:
 
 @pytest.fixture
 def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A script that stands in for Python, called as `python -m tunebook.axolotl_check JOB.json`."""
+    """A script that stands in for Python, called as `python -m tunebook.check.axolotl_child JOB.json`."""
     script = tmp_path / "python"
     script.write_text(
         '#!/bin/sh\nread file || exit 0\n[ "$file" = bad ] && echo "no such token" >&2 && exit 1\n'
@@ -189,7 +190,7 @@ def test_a_child_that_is_never_asked_ends_with_its_caller(python: Path) -> None:
 @pytest.mark.slow
 def test_the_real_thing_finds_what_was_planted(recipe: Path, tmp_path: Path) -> None:
     """With a base on this machine: Axolotl's validation and mask; a row too long, a leak and a secret."""
-    text = recipe.read_text().replace("Qwen/Qwen3-1.7B", str(base_model.ensure()))
+    text = recipe.read_text().replace("Qwen/Qwen3-1.7B", str(trial_model.ensure()))
     text = text.replace("chat_template_kwargs: {enable_thinking: false}", "#")
     recipe.write_text(text.replace("sequence_len: 256", "sequence_len: 96"))
     folder = tmp_path / "sources" / "kettlewick-intents" / "source"

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests.test_resolve import make  # noqa: F401 (a fixture)
-from tunebook import recipes
-from tunebook.check import check_config
-from tunebook.check.config import asked_and_effective, config_findings
+from tunebook.check.config import asked_and_effective, check_config, config_findings
 from tunebook.check.findings import Finding
 from tunebook.check.tokens import steps
-from tunebook.errors import InputError
-from tunebook.resolve import Options, resolve
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.errors import InputError
 
 LORA, FULL, PACKED = "classify-lora", "classify-full", "chat-lora"
 CASES = [
@@ -64,7 +64,7 @@ CASES = [
 
 def findings(name: str, overlay: str | None, overrides: str) -> list[Finding]:
     options = Options("real", overlay, set=overrides)
-    return config_findings(resolve(recipes.load(name), options, for_this_machine=False))
+    return config_findings(resolve(recipes.load_recipe(name), options, for_this_machine=False))
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_shipped_recipes_have_nothing_to_be_said_of_them(name: str) -> None:
 
 
 def test_only_errors_stop_a_run() -> None:
-    warned = resolve(recipes.load(FULL), Options("real", set="learning_rate=2e-4"), False)
+    warned = resolve(recipes.load_recipe(FULL), Options("real", set="learning_rate=2e-4"), False)
     check_config(warned)
-    wrong = resolve(recipes.load(FULL), Options("real", set="learning_rate=2e-4 seed=null"), False)
+    wrong = resolve(recipes.load_recipe(FULL), Options("real", set="learning_rate=2e-4 seed=null"), False)
     with pytest.raises(InputError) as caught:
         check_config(wrong)
     assert "seed" in str(caught.value) and "learning_rate" not in str(caught.value)
@@ -134,7 +134,7 @@ def test_steps(config: dict, rows: int, lengths: dict | None, count: int | None)
 
 
 def test_asked_and_effective_shows_what_axolotl_changes() -> None:
-    resolved = resolve(recipes.load(PACKED), Options("real", "24gb"), for_this_machine=False)
+    resolved = resolve(recipes.load_recipe(PACKED), Options("real", "24gb"), for_this_machine=False)
     effective = {
         **resolved.config,
         "eval_sample_packing": True,

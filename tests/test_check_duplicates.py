@@ -13,9 +13,9 @@ from tests.small_data import dataset, seen
 from tunebook.check.duplicates import SAME_WORDS, Duplicates, Where
 from tunebook.check.findings import Findings
 from tunebook.check.rows import Sample, Seen, frame_of, survey
-from tunebook.dataset import read_rows
-from tunebook.near import Asked, changes, frame, together, words
-from tunebook.paths import ROOT
+from tunebook.core.files import read_jsonl
+from tunebook.core.paths import ROOT
+from tunebook.data.near_duplicates import Asked, changes, frame, together, words
 
 ACROSS = "across splits"
 EXACT, SAME = f"exact duplicates {ACROSS}", f"{SAME_WORDS} {ACROSS}"
@@ -91,7 +91,7 @@ def test_the_frame_of_texts() -> None:
 
 INTENTS = [
     row for split in ("train", "dev", "test")
-    for row in read_rows(ROOT / "datasets" / "kettlewick-intents" / "source" / f"{split}.jsonl")
+    for row in read_jsonl(ROOT / "datasets" / "kettlewick-intents" / "source" / f"{split}.jsonl")
 ]  # fmt: skip
 FRAMES = pytest.mark.parametrize("form", ["{}", "Which of our intents is this one: {} (in one word)"])
 

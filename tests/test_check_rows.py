@@ -12,10 +12,10 @@ from tunebook.check.findings import SHOWN, Findings
 from tunebook.check.labels import Labels, alike, sharing
 from tunebook.check.rows import Sample, survey
 from tunebook.check.secrets import Secrets, find, luhn, masked
-from tunebook.dataset import Dataset
-from tunebook.errors import InputError
-from tunebook.near import words
-from tunebook.render import render, render_all
+from tunebook.core.errors import InputError
+from tunebook.data.dataset import Dataset
+from tunebook.data.near_duplicates import words
+from tunebook.data.render import render, render_all
 
 BAD = {"id": "x", "text": "", "label": "acorn"}
 

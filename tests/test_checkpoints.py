@@ -11,7 +11,7 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from tunebook.checkpoints import UNPLANNED, bring_back, fault, set_broken_aside, set_unplanned_aside
+from tunebook.runs.checkpoints import UNPLANNED, bring_back, fault, set_broken_aside, set_unplanned_aside
 
 ZIPS = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin")
 WEIGHTS = "adapter_model.safetensors"
@@ -184,7 +184,7 @@ def test_a_persons_own_copy_beside_them_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_tokens_are_counted_across_a_resume() -> None:
-    from tunebook.train import count_tokens
+    from tunebook.training.launch import count_tokens
 
     # The first value after the second resume is above the one before it.
     counted = [30, 60, 95, 25, 70, 80]

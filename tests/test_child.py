@@ -15,22 +15,26 @@ from typing import Any
 
 import pytest
 
-from tunebook.child import ChildError, describe, follow, write_folder
-from tunebook.console import Console
-from tunebook.errors import MachineError, StoppedError
-from tunebook.keeper import Keeper
-from tunebook.paths import ROOT
-from tunebook.run import Run, read_json
-from tunebook.train import note_usage
+from tunebook.core.console import Console
+from tunebook.core.errors import MachineError, StoppedError
+from tunebook.core.files import read_json
+from tunebook.core.paths import ROOT
+from tunebook.core.process import ChildError, describe, write_folder
+from tunebook.runs.run import Run
+from tunebook.runs.session import Session
+from tunebook.training.child import follow
+from tunebook.training.launch import note_usage
 
 RANKS = "import os, signal, sys, time\nrank = int(os.environ['RANK'])\n"
 
 
-def start(folder: Path, code: str, world: int = 1, keeper: Keeper | None = None) -> str:
+def start(folder: Path, code: str, world: int = 1, session: Session | None = None) -> str:
     """Follow a script of `code` and return its log."""
     (folder / "script.py").write_text(code)
     log = folder / "log.txt"
-    follow(str(folder / "script.py"), ["word"], Console(), log, folder / "events.jsonl", world, keeper=keeper)
+    follow(
+        str(folder / "script.py"), ["word"], Console(), log, folder / "events.jsonl", world, session=session
+    )
     return log.read_text()
 
 
@@ -80,27 +84,27 @@ raise SystemExit(75)
 """
 
 
-def kept(folder: Path) -> Keeper:
+def kept(folder: Path) -> Session:
     (folder / "run").mkdir()
-    return Keeper(Run(folder / "run"), None, print)
+    return Session(Run(folder / "run"), None, print)
 
 
 def test_a_training_has_the_notice_time_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keeper = kept(tmp_path)
+    session = kept(tmp_path)
     saved: list[bool] = []
-    monkeypatch.setattr(keeper, "saved", lambda: saved.append(True))
+    monkeypatch.setattr(session, "saved", lambda: saved.append(True))
     threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()
     with pytest.raises(StoppedError):
-        start(tmp_path, STOPPABLE, keeper=keeper)
+        start(tmp_path, STOPPABLE, session=session)
     assert saved == [True]
 
 
 def test_the_hours_that_are_allowed_end_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keeper = kept(tmp_path)
+    session = kept(tmp_path)
     monkeypatch.setenv("TUNEBOOK_MAX_HOURS", str(2 / 3600))
-    keeper.begin()
+    session.begin()
     with pytest.raises(MachineError, match="hours of TUNEBOOK_MAX_HOURS are spent") as caught:
-        start(tmp_path, STOPPABLE, keeper=keeper)
+        start(tmp_path, STOPPABLE, session=session)
     assert caught.value.code == 4, "a scheduler that starts exit code 75 again must not start this"
 
 
@@ -110,7 +114,7 @@ def test_a_silent_child_is_stopped_and_leaves_its_stacks(
     monkeypatch.setenv("TUNEBOOK_QUIET", "1.5")
     code = "import time\ndef wait_for_nothing():\n    time.sleep(60)\nwait_for_nothing()\n"
     with pytest.raises(ChildError, match="no progress and no output for 2 s.*at the end of the log"):
-        start(tmp_path, code, keeper=kept(tmp_path))
+        start(tmp_path, code, session=kept(tmp_path))
     log = (tmp_path / "log.txt").read_text()
     assert log.index("stacks of process") < log.index("line 3 in wait_for_nothing")
 
@@ -118,7 +122,7 @@ def test_a_silent_child_is_stopped_and_leaves_its_stacks(
 def test_output_is_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEBOOK_QUIET", "2")
     code = "import time\nfor _ in range(8):\n    print('.', flush=True)\n    time.sleep(0.5)"
-    assert start(tmp_path, code, keeper=kept(tmp_path)).count(".") == 8
+    assert start(tmp_path, code, session=kept(tmp_path)).count(".") == 8
 
 
 def test_nodes_meet_through_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +196,7 @@ def test_a_lost_process_ends_the_others(end: str, said: str, tmp_path: Path) -> 
 
 @pytest.fixture
 def run_training() -> Any:
-    """scripts/run_training.py as a module."""
+    """tunebook/pipeline/worker.py as a module."""
     spec = importlib.util.spec_from_file_location("run_training", ROOT / "scripts" / "run_training.py")
     assert spec and spec.loader
     script: Any = importlib.util.module_from_spec(spec)
@@ -214,7 +218,7 @@ def test_peaks_are_those_of_all_sittings(tmp_path: Path, monkeypatch: pytest.Mon
     """Trained in one process and evaluated in a later one, a run's peak is the higher of both."""
     run = Run(tmp_path)
     for peaks in ({"train_gib": 4.0, "evaluate_gib": 0.5}, {"train_gib": 0.0, "evaluate_gib": 1.5}):
-        monkeypatch.setattr("tunebook.train.usage", lambda peaks=peaks: peaks)
+        monkeypatch.setattr("tunebook.training.launch.usage", lambda peaks=peaks: peaks)
         note_usage(run)
     assert read_json(run / "eval" / "usage.json") == {"train_gib": 4.0, "evaluate_gib": 1.5}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import make, tunebook
-from tunebook import hardware
-from tunebook.paths import ROOT
+from tunebook.core.paths import ROOT
+from tunebook.hardware import machine
 
 NAME = "classify-lora"
 TRIAL = ("--tier", "trial", "--hardware", "cpu")
@@ -136,7 +136,7 @@ def test_a_bad_endpoint_is_found_before_the_training(
     assert said in error
 
 
-@pytest.mark.skipif(bool(hardware.gpus()), reason="a GPU is here: the real tier would start")
+@pytest.mark.skipif(bool(machine.gpus()), reason="a GPU is here: the real tier would start")
 def test_the_real_tier_without_hub_and_gpu_is_the_machines_fault(runs: Path, tmp_path: Path) -> None:
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
     error = refused(4, runs, "recipe", NAME, "--tier", "real", **offline).stderr

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from tunebook import collectives
-from tunebook.child import ChildError
-from tunebook.collectives import check_collectives, differing, facts, late, sentence
-from tunebook.console import Console
-from tunebook.errors import MachineError, StoppedError
-from tunebook.manifest import PACKAGES
-from tunebook.paths import ROOT
-from tunebook.run import Run, read_json, write_json
+from tunebook.core.console import Console
+from tunebook.core.errors import MachineError, StoppedError
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import ROOT
+from tunebook.core.process import ChildError
+from tunebook.core.versions import PACKAGES
+from tunebook.runs.run import Run
+from tunebook.training import preflight
+from tunebook.training.preflight import check_collectives, differing, facts, late, sentence
 
 HOSTS = ["here", "here", "there"]
 # Rank 1 has another torch, and a clock that is ahead.
@@ -39,14 +40,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_two_processes_find_each_other_equal(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    write_json(run / collectives.RESULT, {"problems": ["of an earlier launch"]})
+    write_json(run / preflight.RESULT, {"problems": ["of an earlier launch"]})
     check_collectives(run, 2, Console())
-    found = read_json(run / collectives.RESULT)
+    found = read_json(run / preflight.RESULT)
     assert (found["world"], found["backend"], found["problems"]) == (2, "gloo", [])
     assert found["all_reduce_gb_per_second"] > 0
     assert len(set(found["hosts"])) == 1
     # Both clocks are this machine's; a busy one may let an answer wait.
-    assert found["ahead_seconds"][0] == 0 and abs(found["ahead_seconds"][1]) < collectives.MOST_SKEW
+    assert found["ahead_seconds"][0] == 0 and abs(found["ahead_seconds"][1]) < preflight.MOST_SKEW
     said = capsys.readouterr().out
     assert said.startswith("ranks") and "2 processes on one machine: all-reduce" in said
     assert said.count("\n") == 1
@@ -54,18 +55,18 @@ def test_two_processes_find_each_other_equal(run: Run, capsys: pytest.CaptureFix
 
 def test_the_rank_that_differs_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "odd.py").write_text(ODD)
-    follow = collectives.follow
+    follow = preflight.follow
 
     def other(script: str, *words: Any, **more: Any) -> None:
         assert (ROOT / "scripts" / script).is_file()
         follow(str(tmp_path / "odd.py"), *words, **more)
 
-    monkeypatch.setattr(collectives, "follow", other)
+    monkeypatch.setattr(preflight, "follow", other)
     with pytest.raises(MachineError) as caught:
         check_collectives(run, 2, Console())
     assert caught.value.code == 4
     said = str(caught.value)
-    host = read_json(run / collectives.RESULT)["hosts"][1]
+    host = read_json(run / preflight.RESULT)["hosts"][1]
     assert f"collectives: rank 1 on {host} has torch 0.0.1, most have " in said
     assert f"the clock of rank 1 on {host} is 100.0 s ahead of that of rank 0" in said
     assert "Nothing was trained" in said and str(run.log) in said
@@ -75,8 +76,8 @@ def test_processes_that_cannot_talk_are_the_machines_fault(run: Run, monkeypatch
     def fail(*_: Any, **__: Any) -> None:
         raise ChildError("process 1 was killed by SIGKILL")
 
-    write_json(run / collectives.RESULT, {"problems": ["of an earlier launch"]})
-    monkeypatch.setattr(collectives, "follow", fail)
+    write_json(run / preflight.RESULT, {"problems": ["of an earlier launch"]})
+    monkeypatch.setattr(preflight, "follow", fail)
     with pytest.raises(MachineError, match="^collectives: process 1 was killed by SIGKILL[.]\nEvery process"):
         check_collectives(run, 2, Console())
 
@@ -85,7 +86,7 @@ def test_a_stop_is_a_stop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise StoppedError("stopped")
 
-    monkeypatch.setattr(collectives, "follow", stop)
+    monkeypatch.setattr(preflight, "follow", stop)
     with pytest.raises(StoppedError):
         check_collectives(run, 2, Console())
 

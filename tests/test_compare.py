@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.helpers import BASELINE, CONTENDERS, make_run
-from tunebook.compare import apply_gates, compare, word
-from tunebook.dataset import write_rows
-from tunebook.run import Run, read_json
-from tunebook.suite import Suite
+from tunebook.core.files import read_json, write_jsonl
+from tunebook.evaluation.suite import Suite
+from tunebook.report.verdict import apply_gates, compare, word
+from tunebook.runs.run import Run
 
 KEYS = set(
     "schema recipe tier seed split rows groups primary model dataset hardware trained_tokens steps "
@@ -221,7 +221,7 @@ def test_no_difference_shown_says_what_could_have_been(tmp_path: Path) -> None:
     base = [json.loads(line) for line in path.with_name("base_rank_k.test.jsonl").read_text().splitlines()]
     for record, other in list(zip(records, base, strict=True))[4:]:
         record["label"] = other["label"]  # the tuned model answers as the baseline does, but for four rows
-    write_rows(path, records)
+    write_jsonl(path, records)
     compare(run)
     found = read_json(run / "metrics.json")
     main = next(c for c in found["comparisons"] if (c["metric"], c["b"]) == ("accuracy", "base_rank_k"))

@@ -6,14 +6,16 @@ from collections import Counter
 
 import pytest
 
-from tunebook.contenders import PLAIN, base_ways, choose_shots, linear_svm
-from tunebook.dataset import Dataset, Row, load
-from tunebook.render import render
+from tunebook.core.files import Row
+from tunebook.data.dataset import Dataset, load_dataset_config
+from tunebook.data.render import render
+from tunebook.evaluation.contenders import PLAIN, base_ways, choose_shots
+from tunebook.evaluation.linear_svm import linear_svm
 
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return load("kettlewick-intents")
+    return load_dataset_config("kettlewick-intents")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def train(dataset: Dataset) -> list[Row]:
     ],
 )
 def test_base_ways(name: str, prompt: bool, count: int) -> None:
-    dataset = load(name)
+    dataset = load_dataset_config(name)
     if not prompt:
         dataset = dataset.model_copy(update={"baseline_prompt": None})
     ways = base_ways(dataset)
@@ -78,7 +80,7 @@ def test_shots_are_seeded(dataset: Dataset, train: list[Row]) -> None:
 
 def test_chat_shots_are_whole_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
-    chat = load("kettlewick-chat")
+    chat = load_dataset_config("kettlewick-chat")
     rows = render(chat, "dev")
     shots = choose_shots(rows, chat, 3, seed=1)
     assert len(shots) == 3

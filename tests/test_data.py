@@ -13,10 +13,10 @@ import pytest
 
 from tests.commands import tunebook
 from tests.small_data import dataset
-from tunebook import base_model
-from tunebook.data import LEARNED, as_html, coloured, facts, visible
-from tunebook.paths import ROOT
-from tunebook.tokenise import pick, spread, suspicious
+from tunebook.commands.data import LEARNED, as_html, coloured, facts, visible
+from tunebook.core.paths import ROOT
+from tunebook.data.tokenize import pick, spread, suspicious
+from tunebook.models import trial_model
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -111,7 +111,7 @@ def test_rows_are_shown_with_the_mask_that_axolotl_makes(tmp_path: Path) -> None
     """The real thing on the trial tier; the second call is a hit and asks no child."""
     cache = tmp_path / "cache"
     (cache / "models").mkdir(parents=True)
-    (cache / "models" / base_model.folder().name).symlink_to(base_model.ensure())
+    (cache / "models" / trial_model.folder().name).symlink_to(trial_model.ensure())
     words = ("data", "chat-lora", "--tier", "trial", "--show", "4", "--set", "sample_packing=true")
     first = tunebook(*words, TUNEBOOK_CACHE=str(cache), timeout=600)
     assert first.returncode == 0, first.stdout + first.stderr
@@ -129,6 +129,6 @@ def test_rows_are_shown_with_the_mask_that_axolotl_makes(tmp_path: Path) -> None
 
 
 def test_the_parent_asks_no_training_stack() -> None:
-    code = "import sys, tunebook.data, tunebook.check, tunebook.tokenise; print('torch' in sys.modules)"
+    code = "import sys, tunebook.commands.data, tunebook.check, tunebook.data.tokenize; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout.strip() == "False", result.stderr

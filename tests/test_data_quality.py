@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from rapidfuzz import fuzz, process
 
-from tunebook.dataset import Dataset, Row, load, read_rows
-from tunebook.paths import ROOT
-from tunebook.rules import rules_met
-from tunebook.sources import SPLITS
+from tunebook.core.files import Row, read_jsonl
+from tunebook.core.paths import ROOT
+from tunebook.data.dataset import Dataset, load_dataset_config
+from tunebook.data.sources import SPLITS
+from tunebook.data.style_rules import rules_met
 
 COUNTS = {
     "kettlewick-intents": {"train": 600, "dev": 120, "test": 300},
@@ -23,7 +24,7 @@ COUNTS = {
 }
 # Two texts this alike say the same thing; test_the_threshold_catches_a_changed_word holds it to that.
 ALIKE = 80
-INTENTS, CHAT, HANDBOOK = (load(name) for name in COUNTS)
+INTENTS, CHAT, HANDBOOK = (load_dataset_config(name) for name in COUNTS)
 
 
 def source(dataset: Dataset) -> dict[str, list[Row]]:
@@ -204,7 +205,7 @@ def runs_of(text: str, length: int) -> set[tuple[str, ...]]:
 
 
 def test_replay_rows_are_none_of_what_forgetting_is_measured_by() -> None:
-    rows = read_rows(ROOT / "datasets" / "general" / "train.jsonl")
+    rows = read_jsonl(ROOT / "datasets" / "general" / "train.jsonl")
     texts = [" ".join(turn["content"] for turn in row["messages"]) for row in rows]
     assert len({row["id"] for row in rows}) == len(set(map(str.casefold, texts))) == 160
     measured = [path for name in ("retention", "style") for path in (ROOT / "evals" / name).iterdir()]

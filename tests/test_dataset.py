@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from tunebook import dataset as module
-from tunebook.dataset import Dataset, load, read_rows, write_rows
-from tunebook.errors import InputError
-from tunebook.render import render
-from tunebook.sampling import sample_groups
-from tunebook.sources import SPLITS, source_file
+from tunebook.core import files
+from tunebook.core.errors import InputError
+from tunebook.core.files import read_jsonl, write_jsonl
+from tunebook.data import dataset as module
+from tunebook.data.dataset import Dataset, load_dataset_config
+from tunebook.data.render import render
+from tunebook.data.sampling import sample_groups
+from tunebook.data.sources import SPLITS, source_file
 
 INTENT = {"customer": "c1", "tone": "dry", "text": "Let me in.", "label": "burrow_jam"}
 TURNS = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ada, hello."}]
@@ -49,7 +51,7 @@ def turns(*given: tuple[str, str]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["kettlewick-intents", "kettlewick-chat"])
 def test_renders_own_datasets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEBOOK_SOURCES")
-    dataset = load(name)
+    dataset = load_dataset_config(name)
     for split in SPLITS:
         rows = render(dataset, split)
         assert len({row["id"] for row in rows}) == len(rows)
@@ -63,7 +65,7 @@ def test_renders_own_datasets(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_renders_the_templates(sources: Path) -> None:
-    intents, chat = load("kettlewick-intents"), load("kettlewick-chat")
+    intents, chat = load_dataset_config("kettlewick-intents"), load_dataset_config("kettlewick-chat")
     put(intents, INTENT)
     put(chat, turns(("user", " Hm? "), ("assistant", "Ada, 1."), ("user", "And?"), ("assistant", "Ada, 2. ")))
     system = {"role": "system", "content": intents.system}
@@ -96,7 +98,7 @@ INTENT_FAULTS = {
 
 @pytest.mark.parametrize("fault", INTENT_FAULTS)
 def test_row_faults_say_where(fault: str) -> None:
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     line, text = INTENT_FAULTS[fault]
     path = put(dataset, INTENT, b"", line, {**INTENT, "text": "Another."})
     with pytest.raises(InputError) as error:
@@ -123,7 +125,7 @@ CHAT_FAULTS = {
 
 @pytest.mark.parametrize("fault", CHAT_FAULTS)
 def test_turn_faults_say_where(fault: str) -> None:
-    dataset = load("kettlewick-chat")
+    dataset = load_dataset_config("kettlewick-chat")
     line, text = CHAT_FAULTS[fault]
     path = put(dataset, CHAT, line)
     with pytest.raises(InputError) as error:
@@ -133,14 +135,14 @@ def test_turn_faults_say_where(fault: str) -> None:
 
 @pytest.mark.parametrize(("field", "value"), [("text", ""), ("text", None)])
 def test_an_empty_question_is_a_fault(field: str, value: str | None) -> None:
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     path = put(dataset, INTENT, {**INTENT, field: value})
     with pytest.raises(InputError, match=f"^{path}:2: prompt: "):
         render(dataset, "train")
 
 
 def test_shows_twenty_problems_and_their_count() -> None:
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     path = put(dataset, *[b"{"] * 20)
     with pytest.raises(InputError) as error:
         render(dataset, "train")
@@ -156,7 +158,7 @@ def test_shows_twenty_problems_and_their_count() -> None:
 
 
 def test_missing_or_empty_file_is_explained(sources: Path) -> None:
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     with pytest.raises(InputError) as error:
         render(dataset, "dev")
     assert str(sources / "kettlewick-intents" / "source" / "dev.jsonl") in str(error.value)
@@ -183,7 +185,7 @@ def test_faults_of_dataset_yaml_have_their_line(tmp_path: Path, monkeypatch: pyt
     copy_of(text, tmp_path, monkeypatch)
     lines = text.splitlines()
     with pytest.raises(InputError) as error:
-        load("own")
+        load_dataset_config("own")
     found = [line.partition("dataset.yaml:")[2].split(": ")[:2] for line in str(error.value).splitlines()]
     expected = {
         "task": lines.index("task: chatting"),
@@ -197,18 +199,18 @@ def test_unknown_dataset_names_those_there() -> None:
     with pytest.raises(
         InputError, match=r"datasets/nope/dataset\.yaml.*kettlewick-chat, kettlewick-handbook"
     ):
-        load("nope")
+        load_dataset_config("nope")
 
 
 def test_a_split_without_a_file_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = (module.ROOT / "datasets/kettlewick-intents/dataset.yaml").read_text(encoding="utf-8")
     copy_of(good.replace("dev: source/dev.jsonl, ", ""), tmp_path, monkeypatch)
     with pytest.raises(InputError, match="dev"):
-        render(load("own"), "dev")
+        render(load_dataset_config("own"), "dev")
 
 
 def test_sources_elsewhere_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     put(dataset, INTENT)
     assert [row["messages"][-2]["content"] for row in render(dataset, "train")] == ["Let me in."]
     monkeypatch.delenv("TUNEBOOK_SOURCES")
@@ -219,29 +221,29 @@ def test_rows_survive_writing_and_reading(tmp_path: Path) -> None:
     # Everything that str.splitlines takes for the end of a line, and then some.
     odd = '\u2028 \u2029 \x85 \x0b \x0c \x1c \x1d \x1e \r \r\n \n \t \x00 \\ " caf\u00e9 \U0001f6f6'
     rows = [{"id": "a", "text": odd}, {"id": "b", "text": ""}]
-    write_rows(tmp_path / "new" / "rows.jsonl", rows)
-    assert read_rows(tmp_path / "new" / "rows.jsonl") == rows
+    write_jsonl(tmp_path / "new" / "rows.jsonl", rows)
+    assert read_jsonl(tmp_path / "new" / "rows.jsonl") == rows
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["rows.jsonl"]
 
 
 def test_source_with_line_separator_is_one_row(tmp_path: Path) -> None:
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     row = {**INTENT, "text": "one\u2028two"}
     put(dataset, json.dumps(row, ensure_ascii=False).encode())
     rows = render(dataset, "train")
     assert [row["messages"][1]["content"] for row in rows] == ["one\u2028two"]
-    write_rows(tmp_path / "rows.jsonl", rows)
-    assert read_rows(tmp_path / "rows.jsonl") == rows
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert read_jsonl(tmp_path / "rows.jsonl") == rows
 
 
 @pytest.fixture
-def intents(monkeypatch: pytest.MonkeyPatch) -> tuple[list[module.Row], Dataset]:
+def intents(monkeypatch: pytest.MonkeyPatch) -> tuple[list[files.Row], Dataset]:
     monkeypatch.delenv("TUNEBOOK_SOURCES")
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     return render(dataset, "train"), dataset
 
 
-def test_sample_keeps_groups_whole(intents: tuple[list[module.Row], Dataset]) -> None:
+def test_sample_keeps_groups_whole(intents: tuple[list[files.Row], Dataset]) -> None:
     rows, dataset = intents
     sample = sample_groups(rows, 150, seed=3, stratify=True)
     assert 120 <= len(sample) <= 180
@@ -251,7 +253,7 @@ def test_sample_keeps_groups_whole(intents: tuple[list[module.Row], Dataset]) ->
     assert [order[row["id"]] for row in sample] == sorted(order[row["id"]] for row in sample)
 
 
-def test_sample_is_seeded(intents: tuple[list[module.Row], Dataset]) -> None:
+def test_sample_is_seeded(intents: tuple[list[files.Row], Dataset]) -> None:
     rows, dataset = intents
     first = sample_groups(rows, 150, seed=3, stratify=True)
     assert sample_groups(rows, 150, seed=3, stratify=True) == first
@@ -259,7 +261,7 @@ def test_sample_is_seeded(intents: tuple[list[module.Row], Dataset]) -> None:
     assert sample_groups(rows, len(rows), seed=3, stratify=True) == rows
 
 
-def test_sample_is_stratified(intents: tuple[list[module.Row], Dataset]) -> None:
+def test_sample_is_stratified(intents: tuple[list[files.Row], Dataset]) -> None:
     rows, dataset = intents
     counts = Counter(row["gold"]["answer"] for row in sample_groups(rows, 150, seed=3, stratify=True))
     assert set(counts) == set(dataset.labels)
@@ -277,7 +279,7 @@ def test_sample_of_unlabelled_groups() -> None:
 @pytest.mark.parametrize("count", [40, 200, 280])
 def test_sample_is_about_as_large_as_asked(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEBOOK_SOURCES")
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     size = len(sample_groups(render(dataset, "test"), count, seed=1, stratify=True))
     assert abs(size - count) <= count / 5
 
@@ -294,7 +296,7 @@ def test_sample_of_rows_nearly_alone_in_their_groups() -> None:
 
 def test_sample_of_fewer_rows_than_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEBOOK_SOURCES")
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     rows = render(dataset, "test")
     assert 1 <= len(sample_groups(rows, 5, seed=1, stratify=True)) <= 30
     one_group = [row for row in rows if row["group"] == rows[0]["group"]]
@@ -317,11 +319,11 @@ def test_faults_that_would_only_show_after_training(
     assert old in good
     copy_of(good.replace(old, new), tmp_path, monkeypatch)
     with pytest.raises(InputError, match=said):
-        render(load("own"), "train")
+        render(load_dataset_config("own"), "train")
 
 
 def test_half_a_surrogate_pair_has_its_line() -> None:
-    dataset = load("kettlewick-intents")
+    dataset = load_dataset_config("kettlewick-intents")
     put(dataset, {**INTENT, "text": "ok"}, {**INTENT, "id": "two", "text": "\ud83d"})
     with pytest.raises(InputError, match=r"train\.jsonl:2: .*surrogate"):
         render(dataset, "train")

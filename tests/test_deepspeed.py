@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tunebook import recipes
-from tunebook.paths import ROOT
-from tunebook.plan.settings import sharding
-from tunebook.resolve import Options, resolve
+from tunebook.config import recipe
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.paths import ROOT
+from tunebook.hardware.memory_settings import sharding
 
 STAGES = {"zero1": 1, "zero2": 2, "zero3": 3, "zero3-offload": 3}
 
@@ -29,7 +30,7 @@ def test_deepspeed_reads_the_settings(name: str, tmp_path: Path) -> None:
     from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig, unset_hf_deepspeed_config
 
     config = resolve(
-        recipes.load("chat-full-8b"), Options("real", f"8x80gb-{name}"), for_this_machine=False
+        recipe.load_recipe("chat-full-8b"), Options("real", f"8x80gb-{name}"), for_this_machine=False
     ).config
     settings = HfTrainerDeepSpeedConfig(str(ROOT / config["deepspeed"]))
     arguments = TrainingArguments(

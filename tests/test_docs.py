@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tunebook import recipes
-from tunebook.cards import block, fill
-from tunebook.cli import app
-from tunebook.errors import InputError
-from tunebook.paths import ROOT
-from tunebook.results import markdown
+from tunebook.commands.cli import app
+from tunebook.config import recipe
+from tunebook.core.errors import InputError
+from tunebook.core.paths import ROOT
+from tunebook.report.markdown_blocks import block, fill
+from tunebook.report.publish import markdown
 
 PAGES = [path for path in ROOT.rglob("*.md") if not {".venv", "runs"} & set(path.relative_to(ROOT).parts)]
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -33,8 +33,8 @@ def test_commands_and_links_exist(page: Path) -> None:
 
 def test_every_recipe_and_verb_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert recipes.names()
-    for name in recipes.names():
+    assert recipe.names()
+    for name in recipe.names():
         assert f"recipes/{name}/README.md" in readme
     verbs = {command.callback.__name__ for command in app.registered_commands if command.callback}
     assert verbs
@@ -43,7 +43,7 @@ def test_every_recipe_and_verb_is_in_the_readme() -> None:
         assert f"make {verb}" in readme
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", recipe.names())
 def test_the_card_shows_the_published_results(name: str) -> None:
     folder = ROOT / "recipes" / name
     shown = block((folder / "README.md").read_text(), "results").strip()

@@ -10,8 +10,15 @@ from email.utils import format_datetime
 import pytest
 
 from tests.chat_server import CUT, DROP, SILENT, ChatServer, Reply, completion, serve, status
-from tunebook.endpoint import TRIES, Client, RowError, Settings, from_environment, retry_after
-from tunebook.errors import InputError, MachineError
+from tunebook.core.errors import InputError, MachineError
+from tunebook.evaluation.endpoint.client import (
+    TRIES,
+    Client,
+    RowError,
+    Settings,
+    from_environment,
+    retry_after,
+)
 
 KEY = "planted-key-0123456789"
 ASK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is the kiln?"}]

@@ -13,19 +13,22 @@ import pytest
 from tests.chat_server import DROP, ChatServer, Reply, completion, serve, status
 from tests.helpers import make_run
 from tests.test_endpoint import KEY, settings
-from tunebook import evaluate, ledger
-from tunebook.compare import compare
-from tunebook.contenders import JobMaker, Way
-from tunebook.dataset import Dataset, read_rows
-from tunebook.endpoint import Settings
-from tunebook.endpoint_rows import ask_all, endpoint_answers
-from tunebook.errors import InputError, MachineError
-from tunebook.evaluate import Evaluation
-from tunebook.jobs import ALONE
-from tunebook.judge import judge_summary
-from tunebook.report import write_report
-from tunebook.run import Run, read_json, write_json
-from tunebook.suite import Suite
+from tunebook.core import files
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.files import read_json, read_jsonl, write_json
+from tunebook.data.dataset import Dataset
+from tunebook.evaluation import evaluate as evaluation_order
+from tunebook.evaluation.contenders import JobMaker, Way
+from tunebook.evaluation.endpoint.batch import ask_all, endpoint_answers
+from tunebook.evaluation.endpoint.client import Settings
+from tunebook.evaluation.endpoint.judge import judge_summary
+from tunebook.evaluation.evaluate import evaluate
+from tunebook.evaluation.evaluator import Evaluator
+from tunebook.evaluation.jobs import ALONE
+from tunebook.evaluation.suite import Suite
+from tunebook.report.report import write_report
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run
 
 ASKED = {f"r{i}": [{"role": "user", "content": f"Question {i}?"}] for i in range(6)}
 Behave = Callable[[int, dict[str, Any]], Reply | str]
@@ -84,7 +87,7 @@ def test_a_failed_row_is_kept_with_its_error_and_asked_again(tmp_path: Path) -> 
         first = ask_all(ASKED, one_by_one(server), path, quiet)
         assert first["r2"]["error"] == "not a chat completion: <html>"
         assert [name for name, record in first.items() if "error" in record] == ["r2"]
-        assert len(ledger.read(path)) == 6
+        assert len(files.read_records(path)) == 6
         server.bodies.clear()
         server.behave = echo
         second = ask_all(ASKED, one_by_one(server), path, quiet)
@@ -160,7 +163,7 @@ def test_a_refused_key_ends_it_and_is_written_nowhere(tmp_path: Path) -> None:
     with serve(lambda number, body: echo(number, body) if number < 2 else refuse) as server:
         with pytest.raises(InputError, match=r"answers 401: Incorrect API key provided: \[key\]"):
             ask_all(ASKED, one_by_one(server), path, quiet)
-    assert [record["id"] for record in ledger.read(path)] == ["r0", "r1"]
+    assert [record["id"] for record in files.read_records(path)] == ["r0", "r1"]
 
 
 def test_the_key_is_in_no_file(tmp_path: Path) -> None:
@@ -213,9 +216,9 @@ def test_tokens_and_cost(
 # The contender
 
 
-def evaluation(run: Run, task: str) -> Evaluation:
+def evaluation(run: Run, task: str) -> Evaluator:
     """Return what asks the endpoint about a hand-made run, without the models that it does not need."""
-    made = Evaluation.__new__(Evaluation)
+    made = Evaluator.__new__(Evaluator)
     saved = read_json(run / "settings.json")
     sample = {"generate_rows": 8} if task == "chat" else {}
     made.run, made.events, made.here, made.seed, made.chat = (
@@ -238,7 +241,7 @@ def evaluation(run: Run, task: str) -> Evaluation:
             **{"baseline_prompt": "One word.", **saved["dataset"], **fields[task]},
         }
     )
-    made.rows = {"test": read_rows(run / "data" / "test.jsonl")}
+    made.rows = {"test": read_jsonl(run / "data" / "test.jsonl")}
     for row in made.rows["test"]:
         row["gold"]["answers"] = [row["gold"]["answer"]]
     made.maker = JobMaker(made.dataset, made.suite, None, [])  # type: ignore[arg-type]
@@ -265,7 +268,7 @@ def test_the_contender_stands_in_the_table_the_sentence_and_the_report(task: str
     assert {body["max_tokens"] for body in server.bodies} == {8}
     choice = read_json(run / "eval" / "choice.json")
     write_json(run / "eval" / "choice.json", choice | {"contenders": [*choice["contenders"], "endpoint"]})
-    records = read_rows(run / "eval" / "answers" / "endpoint.test.jsonl")
+    records = read_jsonl(run / "eval" / "answers" / "endpoint.test.jsonl")
     assert [record["id"] for record in records] == [row["id"] for row in made.rows["test"]]
     assert [record["error"] for record in records if "error" in record] == ["status 400: too long"]
     compare(run)
@@ -297,13 +300,13 @@ def test_the_evaluation_asks_the_endpoint_that_the_environment_names(
     """Everything that needs a model is there already; `EVAL=quick` asks nobody."""
     run = make_run(tmp_path / "run", "chat")
     saved = read_json(run / "settings.json")
-    monkeypatch.setattr(Evaluation, "contender", lambda *_: None)
+    monkeypatch.setattr(Evaluator, "contender", lambda *_: None)
     for name in ("ask_side_effects", "ship_the_best"):
-        monkeypatch.setattr(evaluate, name, lambda *_: None)
-    monkeypatch.setattr(evaluate, "unasked", lambda *_: {})
-    monkeypatch.setattr(Evaluation, "agreement", lambda self: None)
+        monkeypatch.setattr(evaluation_order, name, lambda *_: None)
+    monkeypatch.setattr(evaluation_order, "unasked", lambda *_: {})
+    monkeypatch.setattr(Evaluator, "agreement", lambda self: None)
     way = Way(ranked=False, shots=True, prompted=False)
-    monkeypatch.setattr(Evaluation, "choose_baseline", lambda self: (way, {way.name: 0.5}))
+    monkeypatch.setattr(Evaluator, "choose_baseline", lambda self: (way, {way.name: 0.5}))
 
     def judges(number: int, body: dict[str, Any]) -> Reply:
         return completion("VERDICT: A" if "VERDICT" in body["messages"][-1]["content"] else "An answer.")
@@ -318,7 +321,7 @@ def test_the_evaluation_asks_the_endpoint_that_the_environment_names(
             )
             made = evaluation(run, "chat")
             made.rows["dev"] = made.rows["test"]
-            made.everything()
+            evaluate(made)
             choice = read_json(run / "eval" / "choice.json")
             assert choice["contenders"] == [
                 *("base_generate_0", "base_generate_k", "tuned"),

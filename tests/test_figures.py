@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tunebook import figures
+from tunebook.report import figures
 
 DRAWN = {
     "curve": lambda: figures.curve({"train": [(1, 2.0), (2, 1.0)], "dev": []}, "step", "loss"),

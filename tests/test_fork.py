@@ -13,27 +13,30 @@ import yaml
 from tests import axolotl_rows, tiny
 from tests.test_formats import put
 from tests.test_prompt import hold_contract
-from tunebook import check, recipes
-from tunebook.console import Console
-from tunebook.dataset import load as load_dataset
-from tunebook.dataset import read_rows, write_rows
-from tunebook.errors import InputError, MachineError
-from tunebook.fork import Asked, run_fork
-from tunebook.fork.yaml_text import change, spans
-from tunebook.keys import check_keys
-from tunebook.paths import ROOT
-from tunebook.predict import asked as asked_rows
-from tunebook.prompt import PromptEncoder
-from tunebook.recipe import place_paths
-from tunebook.render import render_all
-from tunebook.resolve import Options, resolve
-from tunebook.run import Run
-from tunebook.sources import SPLITS
-from tunebook.tokenise import load_tokenizer
+from tunebook.check import config as check_config
+from tunebook.check import run as check_run
+from tunebook.commands.fork.fork import Asked, run_fork
+from tunebook.commands.fork.yaml_text import change, spans
+from tunebook.commands.predict import asked as asked_rows
+from tunebook.config import recipe as recipes
+from tunebook.config.keys import check_keys
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.files import read_jsonl, write_jsonl
+from tunebook.core.paths import ROOT
+from tunebook.data.dataset import load_dataset_config
+from tunebook.data.prompt import PromptEncoder
+from tunebook.data.render import render_all
+from tunebook.data.sources import SPLITS
+from tunebook.data.tokenize import load_tokenizer
+from tunebook.pipeline.prepare import place_paths
+from tunebook.runs.run import Run
 
 TEMPLATE_LINES = 30  # of the chat template that trial.yaml has where rows offer tools
 INTENTS = ROOT / "datasets" / "kettlewick-intents" / "source" / "train.jsonl"
-TEXTS = [row["text"] for row in read_rows(INTENTS)[:48]]
+TEXTS = [row["text"] for row in read_jsonl(INTENTS)[:48]]
 LABELS = [{"text": text, "label": "pot" if n % 2 else "tap"} for n, text in enumerate(TEXTS)]
 PAIRS = [{"prompt": f"Why is it that {text}?", "completion": f"Nobody knows why {text}."} for text in TEXTS]
 TALKS = [
@@ -61,7 +64,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for folder in (ROOT / kind).iterdir():
             if folder.is_dir():
                 os.symlink(folder, tmp_path / kind / folder.name)
-    monkeypatch.setattr(check, "run_check", lambda *_: 0)
+    monkeypatch.setattr(check_run, "run_check", lambda *_: 0)
     return tmp_path
 
 
@@ -70,13 +73,13 @@ def fork(
 ) -> recipes.Recipe:
     """Fork and load the result; its keys and its composed config are checked on both tiers."""
     assert run_fork(Asked(origin, "mine", str(put(home, file, rows)), **options), Console()) == 0
-    recipe = recipes.load("mine")
+    recipe = recipes.load_recipe("mine")
     assert check_keys(recipe.config, recipe.lines, "recipe.yaml") == []
     plugins = {"plugins": recipe.config.get("plugins", [])}
     assert check_keys({**plugins, **recipe.trial}, recipe.trial_lines, "trial.yaml") == []
     for tier in ("real", "trial"):
         resolved = resolve(recipe, Options(tier, "80gb"), for_this_machine=False)  # type: ignore[arg-type]
-        check.check_config(resolved)
+        check_config.check_config(resolved)
     assert len((recipe.folder / "trial.yaml").read_text().splitlines()) <= lines
     return recipe
 
@@ -169,7 +172,7 @@ SHAPES: dict[str, tuple[str, list[dict[str, Any]], str, str]] = {
 def test_each_shape_becomes_a_recipe(shape: str, home: Path) -> None:
     origin, rows, reader, answer = SHAPES[shape]
     recipe = fork(home, rows, origin)
-    dataset = load_dataset(recipe.dataset)
+    dataset = load_dataset_config(recipe.dataset)
     assert (dataset.name, dataset.source.reader, dataset.stand_in) == ("mine", reader, None)
     rendered = render_all(dataset)
     assert sum(map(len, rendered.values())) == len(rows)
@@ -181,12 +184,14 @@ def test_each_shape_becomes_a_recipe(shape: str, home: Path) -> None:
 def test_pairs_are_tuned_by_where_the_recipe_does(home: Path) -> None:
     recipe = fork(home, PREFERRED, "chat-dpo")
     assert recipe.config["rl"] == "dpo"
-    assert recipe.config["plugins"] == recipes.load("chat-dpo").config["plugins"]  # none of another loss
+    assert (
+        recipe.config["plugins"] == recipes.load_recipe("chat-dpo").config["plugins"]
+    )  # none of another loss
     for entry in (*recipe.config["datasets"], *recipe.config["test_datasets"]):
         assert entry["path"].startswith("datasets/mine/rows/")
         kept = (entry["type"], entry["field_chosen"], entry["field_rejected"])
         assert kept == ("chat_template.argilla_chat", "messages", "rejected")
-    dataset = load_dataset(recipe.dataset)
+    dataset = load_dataset_config(recipe.dataset)
     assert dataset.task == "preference"
     (row, *_) = render_all(dataset)["train"]
     assert [turn["content"] for turn in row["rejected"]] == ["No."] and len(row["messages"]) > 1
@@ -218,7 +223,7 @@ def test_turns_of_weight_0_are_kept_out_of_training(home: Path) -> None:
     recipe = fork(home, TALKS, "chat-lora")
     for key in ("datasets", "test_datasets"):
         assert recipe.config[key][0]["message_field_training"] == "weight"
-    row = render_all(load_dataset("mine"))["train"][0]
+    row = render_all(load_dataset_config("mine"))["train"][0]
     assert [turn.get("weight") for turn in row["messages"]] == [None, 0, None, 1]
     assert row["gold"]["answer"].startswith("Nobody knows"), "what follows the last trained turn is cut off"
     assert "message_field_training" not in fork_text(home, PAIRS)
@@ -228,9 +233,9 @@ def test_turns_of_weight_0_are_kept_out_of_training(home: Path) -> None:
 def test_axolotl_learns_the_turns_of_weight_1_only(home: Path) -> None:
     recipe = fork(home, TALKS, "chat-lora")
     config = {**resolve(recipe, Options("trial", "cpu")).config, "sample_packing": False}
-    rows = render_all(load_dataset("mine"))["train"][:4]
+    rows = render_all(load_dataset_config("mine"))["train"][:4]
     run = Run(home / "run")
-    write_rows(run / "data" / "train.jsonl", rows)
+    write_jsonl(run / "data" / "train.jsonl", rows)
     [made] = axolotl_rows.run([axolotl_rows.prepare(place_paths(config, run), run.folder)])
     tokenizer = tiny.tokenizer()
     learned = [tokenizer.decode([token for token in labels if token != -100]).strip() for _, labels in made]
@@ -263,7 +268,7 @@ TOOL_TALKS = [talk_with_a_tool(n) for n in range(40)]
 def test_rows_with_tools_become_a_recipe(home: Path) -> None:
     """Every other row ends with the call, since its last turn has weight 0."""
     recipe = fork(home, TOOL_TALKS, "chat-lora", lines=15 + TEMPLATE_LINES)
-    dataset = load_dataset("mine")
+    dataset = load_dataset_config("mine")
     assert dataset.tools == "tools"
     rows = [row for some in render_all(dataset).values() for row in some]
     roles = {tuple(turn["role"] for turn in row["messages"]) for row in rows}
@@ -282,9 +287,9 @@ def test_axolotl_learns_calls_and_not_what_tools_answer(home: Path) -> None:
     """The ids of the evaluation's prompts are a beginning of what is trained, under the trial's template."""
     recipe = fork(home, TOOL_TALKS, "chat-lora", lines=15 + TEMPLATE_LINES)
     config = {**resolve(recipe, Options("trial", "cpu")).config, "sample_packing": False}
-    rows = render_all(load_dataset("mine"))["train"][:6]
+    rows = render_all(load_dataset_config("mine"))["train"][:6]
     run = Run(home / "run")
-    write_rows(run / "data" / "train.jsonl", rows)
+    write_jsonl(run / "data" / "train.jsonl", rows)
     [made] = axolotl_rows.run([axolotl_rows.prepare(place_paths(config, run), run.folder)])
     encoder = PromptEncoder(load_tokenizer(config))
     assert len(made) == len(rows)
@@ -299,7 +304,7 @@ def test_axolotl_learns_calls_and_not_what_tools_answer(home: Path) -> None:
 
 def test_the_trial_template_without_tools_is_the_bases_own() -> None:
     own, other = tiny.tokenizer(), tiny.tokenizer()
-    other.chat_template = (ROOT / "tunebook" / "templates" / "chatml_tools.jinja").read_text()
+    other.chat_template = (ROOT / "tunebook" / "commands" / "fork" / "chatml_tools.jinja").read_text()
     for messages in (TALKS[0]["messages"], [{"role": "system", "content": "Hm."}, *TALKS[1]["messages"]]):
         for opened in (False, True):
             texts = [PromptEncoder(one).text(messages, opened=opened) for one in (own, other)]
@@ -316,7 +321,7 @@ def test_files_by_split_and_a_dev_cut_off_train(home: Path) -> None:
     put(home, "rows/test.jsonl", [LABELS[0], {"text": "The pot!", "label": "pot"}])
     put(home, "rows/notes.txt", "hello")
     assert run_fork(Asked("classify-lora", "mine", str(home / "rows")), Console()) == 0
-    source = load_dataset("mine").source
+    source = load_dataset_config("mine").source
     assert source.files == {split: str(home / "rows" / f"{split}.jsonl") for split in ("train", "test")}
     assert (source.dev_share, source.test_share) == (0.1, None)
     why = (home / "datasets" / "mine" / "README.md").read_text()
@@ -326,7 +331,7 @@ def test_files_by_split_and_a_dev_cut_off_train(home: Path) -> None:
 
 def test_a_name_that_yaml_would_read_as_a_number(home: Path) -> None:
     assert run_fork(Asked("classify-lora", "2026", str(put(home, "a.jsonl", LABELS))), Console()) == 0
-    assert load_dataset(recipes.load("2026").dataset).name == "2026"
+    assert load_dataset_config(recipes.load_recipe("2026").dataset).name == "2026"
 
 
 def test_a_path_inside_the_checkout_is_relative(home: Path) -> None:
@@ -340,7 +345,7 @@ def test_a_path_inside_the_checkout_is_relative(home: Path) -> None:
 def test_group_and_time_by_option(home: Path) -> None:
     rows = [{**row, "shop": f"s{n // 4}", "day": f"2026-01-{n // 2 + 1:02}"} for n, row in enumerate(LABELS)]
     fork(home, rows, "classify-lora", group="shop", time="day")
-    rendered = render_all(load_dataset("mine"))
+    rendered = render_all(load_dataset_config("mine"))
     groups = {split: {row["group"] for row in rendered[split]} for split in SPLITS}
     assert not groups["train"] & groups["dev"] and not groups["dev"] & groups["test"]
     days = {split: [row["id"] for row in rendered[split]] for split in SPLITS}
@@ -353,7 +358,7 @@ def test_group_and_time_by_option(home: Path) -> None:
 def test_an_id_that_repeats_names_no_row(group: str, home: Path) -> None:
     rows = [{"id": f"caller {n // 2}", **row} for n, row in enumerate(LABELS)]
     fork(home, rows, "classify-lora", group=group)
-    rendered = render_all(load_dataset("mine"))
+    rendered = render_all(load_dataset_config("mine"))
     every = [row for split in SPLITS for row in rendered[split]]
     assert {row["id"] for row in every} == {f"train-{n}" for n in range(1, len(rows) + 1)}
     assert len({row["group"] for row in every}) == (24 if group == "id" else 48)
@@ -458,7 +463,7 @@ def test_a_fork_that_fails_in_the_middle_leaves_nothing(home: Path, monkeypatch:
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("tunebook.fork.os.rename", full)
+    monkeypatch.setattr("tunebook.commands.fork.fork.os.rename", full)
     with pytest.raises(OSError, match="no space"):
         run_fork(Asked("classify-lora", "mine", str(put(home, "a.jsonl", LABELS))), Console())
     after = {kind: sorted(path.name for path in (home / kind).iterdir()) for kind in before}
@@ -466,7 +471,7 @@ def test_a_fork_that_fails_in_the_middle_leaves_nothing(home: Path, monkeypatch:
 
 
 def test_the_check_speaks_last(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "run_check", lambda name, *_: 2 if name == "mine" else 0)
+    monkeypatch.setattr(check_run, "run_check", lambda name, *_: 2 if name == "mine" else 0)
     assert run_fork(Asked("classify-lora", "mine", str(put(home, "a.jsonl", LABELS))), Console()) == 2
 
 
@@ -479,7 +484,7 @@ def test_a_dataset_on_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
         datasets, "load_dataset", lambda *_, split, **__: LABELS if split == "train" else LABELS[:9]
     )
     assert run_fork(Asked("classify-lora", "mine", "someone/rows"), Console()) == 0
-    source = load_dataset("mine").source
+    source = load_dataset_config("mine").source
     assert (source.hub, source.splits) == ("someone/rows", {"train": "train", "dev": "validation"})
 
     def unreachable(*_: object) -> None:
@@ -494,7 +499,7 @@ def test_new_rows_are_asked_as_the_forks_rows_were(home: Path) -> None:
     rows = [{"Message": row["text"], "Topic": row["label"]} for row in LABELS]
     fork(home, rows, "classify-lora", fields="text=Message label=Topic")
     new = put(home, "new.csv", "Message,shop\nthe pot hums,s1\n,s2\n")
-    (_, (row, (messages, _))), (_, problem) = asked_rows(load_dataset("mine"), new)  # type: ignore[misc]
+    (_, (row, (messages, _))), (_, problem) = asked_rows(load_dataset_config("mine"), new)  # type: ignore[misc]
     assert row == {"Message": "the pot hums", "shop": "s1"}
     assert messages[-1] == {"role": "user", "content": "the pot hums"}
     assert str(problem) == f"{new}:3: Message: empty; nothing could be learned from it."

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.fault_cases import CASES, GOOD_FILES, Content
-from tunebook.console import Console
-from tunebook.errors import InputError, Problem
-from tunebook.fork import Asked, run_fork
-from tunebook.tables import read_table
+from tunebook.commands.fork.fork import Asked, run_fork
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.tables import read_table
 
 
 def put(folder: Path, name: str, content: Content) -> Path:
@@ -95,7 +95,7 @@ def test_rows_of_a_json_document_have_the_line_and_the_path_they_begin_at(tmp_pa
 def test_a_document_longer_than_the_window_is_streamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tunebook.formats.json_values.CHUNK", 7)
+    monkeypatch.setattr("tunebook.data.formats.json_stream.CHUNK", 7)
     rows = [{"n": number, "text": "ab\u2028\n" * number} for number in range(12)]
     path = put(tmp_path, "a.json", json.dumps(rows, indent=1))
     assert [row for _, row in read_table(path)] == rows

@@ -11,9 +11,9 @@ import yaml
 
 from benchmarks import harness_time
 from tests.helpers import LABELS, make_run
-from tunebook.dataset import read_rows
-from tunebook.jobs import Job
-from tunebook.run import Run, read_json
+from tunebook.core.files import read_json, read_jsonl
+from tunebook.evaluation.jobs import Job
+from tunebook.runs.run import Run
 
 WORDS = {1: "<user>", 2: " tree?", 3: "<answer>", 4: "acorn", 5: "beech", 6: "cedar", 7: "<end>"}
 
@@ -25,7 +25,7 @@ def evaluation(run: Run, **config: Any) -> Any:
     )
     models.attention, models.quantised = "eager", bool(config.get("load_in_4bit"))
     dataset = SimpleNamespace(labels=LABELS, baseline_prompt=None)
-    rows = {"test": read_rows(run / "data" / "test.jsonl")}
+    rows = {"test": read_jsonl(run / "data" / "test.jsonl")}
     return SimpleNamespace(run=run, models=models, dataset=dataset, rows=rows)
 
 
@@ -39,7 +39,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_a_copy_has_the_asked_rows_and_no_answers(run: Run) -> None:
-    assert [row["id"] for row in read_rows(run / "data" / "test.jsonl")] == ["r0", "r1", "r2"]
+    assert [row["id"] for row in read_jsonl(run / "data" / "test.jsonl")] == ["r0", "r1", "r2"]
     assert not (run / "eval" / "answers").exists()
     assert list(harness_time.contenders(evaluation(run))) == ["base_generate_0", "base_rank_k", "tuned"]
 
@@ -51,7 +51,7 @@ def test_tasks_hold_the_very_prompts(run: Run, tmp_path: Path) -> None:
     harness_time.write_task(ranked, asked, tmp_path)
     task = yaml.safe_load((tmp_path / "base_rank_k.yaml").read_text())
     assert task["doc_to_choice"] == ["acorn<end>", "beech<end>", "cedar<end>"]
-    rows = read_rows(Path(task["dataset_kwargs"]["data_files"]["test"]))
+    rows = read_jsonl(Path(task["dataset_kwargs"]["data_files"]["test"]))
     assert rows[1] == {"context": "<user> tree?<answer>", "answer": "beech", "number": 1}
     harness_time.write_task(Job("tuned", "test", "generate", ids, contexts, max_new=16), asked, tmp_path)
     task = yaml.safe_load((tmp_path / "tuned.yaml").read_text())

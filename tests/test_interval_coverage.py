@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import interval_coverage as simulation
-from tunebook.cards import block
-from tunebook.run import read_json
+from tunebook.core.files import read_json
+from tunebook.report.markdown_blocks import block
 
 
 @pytest.mark.parametrize(("groups", "trials"), [(30, 600), (60, 200)])

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tunebook.jobs import BATCH, Job, Kind, run
-from tunebook.lm import common_prefix
-from tunebook.ranks import Ranks
+from tunebook.core.ranks import Ranks
+from tunebook.evaluation.engines.token_lm import common_prefix
+from tunebook.evaluation.jobs import BATCH, Job, Kind, run
 
 Ids = list[int]
 PREFIX = [7, 8, 9]

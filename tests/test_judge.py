@@ -12,13 +12,14 @@ from tests.chat_server import Reply, completion, serve, status
 from tests.helpers import make_run
 from tests.test_endpoint import KEY, settings
 from tests.test_endpoint_rows import quiet
-from tunebook import ledger
-from tunebook.compare import compare
-from tunebook.errors import MachineError
-from tunebook.judge import ORDERS, agreement, judge, judge_summary, question, verdict
-from tunebook.pairs import pairs
-from tunebook.report import write_report
-from tunebook.run import Run, read_json, write_json
+from tunebook.core import files
+from tunebook.core.errors import MachineError
+from tunebook.core.files import read_json, write_json
+from tunebook.evaluation.endpoint.judge import ORDERS, agreement, judge, judge_summary, question, verdict
+from tunebook.evaluation.pairs import pairs
+from tunebook.report.report import write_report
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ def test_the_report_says_how_far_the_judge_can_be_trusted(run: Run) -> None:
     assert "Judged by small in both orders: of 19 pairs the tuned model was preferred in 11" in html
     assert "how far the judge can be trusted is not known" in html
     for pair in pairs(run)[0]:  # people find the tuned answer better on every row
-        ledger.append(run / "review" / "votes.jsonl", {"key": pair.key, "outcome": "tuned"})
+        files.append_record(run / "review" / "votes.jsonl", {"key": pair.key, "outcome": "tuned"})
     write_report(run)
     for name in ("report.html", "report.md"):
         text = (run / name).read_text()

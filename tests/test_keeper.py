@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.test_store import at_work, machine
-from tunebook import keeper as module
-from tunebook import storage
-from tunebook.errors import MachineError, StoppedError
-from tunebook.keeper import Keeper, interruptions
-from tunebook.progress import progress
-from tunebook.run import Run, read_json, write_json
-from tunebook.store import Store
+from tunebook.core.errors import MachineError, StoppedError
+from tunebook.core.files import read_json, write_json
+from tunebook.runs import storage
+from tunebook.runs.events import interruptions
+from tunebook.runs.progress import progress
+from tunebook.runs.run import Run
+from tunebook.runs.session import Session
+from tunebook.runs.store import Store
 
 
 @pytest.fixture
@@ -29,28 +30,28 @@ def ends(run: Run) -> list[str | None]:
 
 
 def test_every_way_to_end_is_told_apart(run: Run) -> None:
-    with Keeper(run, None, print) as keeper:
-        keeper.begin()
-    with pytest.raises(StoppedError), Keeper(run, None, print) as keeper:
-        keeper.begin()
+    with Session(run, None, print) as session:
+        session.begin()
+    with pytest.raises(StoppedError), Session(run, None, print) as session:
+        session.begin()
         os.kill(os.getpid(), signal.SIGTERM)
         signal.pause()
-    with pytest.raises(ValueError), Keeper(run, None, print) as keeper:
-        keeper.begin()
+    with pytest.raises(ValueError), Session(run, None, print) as session:
+        session.begin()
         raise ValueError
-    with Keeper(run, None, print) as keeper:
-        keeper.begin()
+    with Session(run, None, print) as session:
+        session.begin()
         assert ends(run) == ["finished", "stopped", "failed", None]
-        keeper.begun = None  # as kill -9 leaves it: no end is noted
-    with Keeper(run, None, print) as keeper:
-        keeper.begin()
+        session.begun = None  # as kill -9 leaves it: no end is noted
+    with Session(run, None, print) as session:
+        session.begin()
     found = interruptions(run)
     assert found and (found["sessions"], found["stopped"], found["killed"], found["failed"]) == (5, 1, 1, 1)
     assert found["dollars"] is None
 
 
 def test_looking_at_a_run_is_no_session(run: Run) -> None:
-    with Keeper(run, None, print):
+    with Session(run, None, print):
         pass
     assert not (run / "sessions.json").exists()
 
@@ -58,8 +59,11 @@ def test_looking_at_a_run_is_no_session(run: Run) -> None:
 def test_a_store_that_refuses_is_found_before_training(run: Run, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where the folder should be")
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(MachineError, match="^STORE: "), Keeper(run, str(tmp_path / "store"), print) as keeper:
-        keeper.begin()
+    with (
+        pytest.raises(MachineError, match="^STORE: "),
+        Session(run, str(tmp_path / "store"), print) as session,
+    ):
+        session.begin()
         pytest.fail("went on")
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -67,14 +71,14 @@ def test_a_store_that_refuses_is_found_before_training(run: Run, tmp_path: Path)
 def test_stopped_on_one_machine_and_gone_on_with_on_another(tmp_path: Path) -> None:
     store, notes = str(tmp_path / "store"), []
     here, there = at_work(machine(tmp_path)), machine(tmp_path, "there")
-    with pytest.raises(StoppedError), Keeper(here, store, notes.append) as keeper:
-        keeper.begin()
+    with pytest.raises(StoppedError), Session(here, store, notes.append) as session:
+        session.begin()
         raise StoppedError("as after SIGTERM")
     assert notes[-1] == "store: saved as state 2"
-    with Keeper(there, store, notes.append) as keeper:
+    with Session(there, store, notes.append) as session:
         assert "checkpoint of step 5" in notes[-1]
         assert (there / "train" / "checkpoint-5").is_dir()
-        keeper.begin()
+        session.begin()
     assert ends(there) == ["stopped", "finished"]
 
 
@@ -86,21 +90,21 @@ def test_an_unreachable_store_in_the_end(tmp_path: Path, monkeypatch: pytest.Mon
     def gone(name: str, content: bytes) -> None:
         raise MachineError("STORE: gone")
 
-    with pytest.raises(StoppedError), Keeper(run, str(tmp_path / "store"), notes.append) as keeper:
-        keeper.begin()
-        assert keeper.store
-        monkeypatch.setattr(keeper.store.storage, "write", gone)
+    with pytest.raises(StoppedError), Session(run, str(tmp_path / "store"), notes.append) as session:
+        session.begin()
+        assert session.store
+        monkeypatch.setattr(session.store.storage, "write", gone)
         raise StoppedError("as after SIGTERM")
     assert notes[-1] == "the store has state 1 only (step 5): STORE: gone"
     with (
         pytest.raises(MachineError, match="gone"),
-        Keeper(run, str(tmp_path / "store"), notes.append) as keeper,
+        Session(run, str(tmp_path / "store"), notes.append) as session,
     ):
-        keeper.begin()
-        assert keeper.store
-        monkeypatch.setattr(keeper.store.storage, "write", gone)
+        session.begin()
+        assert session.store
+        monkeypatch.setattr(session.store.storage, "write", gone)
         run.mark("report", "done")
-    with Keeper(run, str(tmp_path / "store"), notes.append):
+    with Session(run, str(tmp_path / "store"), notes.append):
         pass  # the same command again, which finds the run finished
     there = machine(tmp_path, "there")
     assert Store(str(tmp_path / "store"), there).fetch(print) and there.done("report")
@@ -108,33 +112,33 @@ def test_an_unreachable_store_in_the_end(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_checkpoints_are_saved_while_the_work_goes_on(tmp_path: Path) -> None:
     run = at_work(machine(tmp_path))
-    with Keeper(run, str(tmp_path / "store"), print) as keeper:
-        keeper.begin()
-        assert keeper.saver and keeper.store
+    with Session(run, str(tmp_path / "store"), print) as session:
+        session.begin()
+        assert session.saver and session.store
         (run / "events.jsonl").write_text("more\n")
-        keeper.saved()
+        session.saved()
         for _ in range(200):
-            if keeper.store.number == 2:
+            if session.store.number == 2:
                 break
-            keeper.saver.join(0.05)
-        assert keeper.store.number == 2
+            session.saver.join(0.05)
+        assert session.store.number == 2
 
 
 def test_hours_of_all_sessions_count(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEBOOK_MAX_HOURS", "2")
     write_json(run / "sessions.json", [{"seconds": 3600.0, "end": "stopped"}, {"seconds": 3500.0}])
-    keeper = Keeper(run, None, print)
-    keeper.begin()
-    assert not keeper.spent()
-    monkeypatch.setattr(module.time, "monotonic", lambda: (keeper.begun or 0) + 101)
-    assert keeper.spent()
+    session = Session(run, None, print)
+    session.begin()
+    assert not session.spent()
+    monkeypatch.setattr(session.time, "monotonic", lambda: (session.begun or 0) + 101)
+    assert session.spent()
 
 
 def test_a_spent_run_does_not_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEBOOK_MAX_HOURS", "1")
     write_json(run / "sessions.json", [{"seconds": 3601.0, "end": "stopped"}])
     with pytest.raises(MachineError, match="1.00 hours of TUNEBOOK_MAX_HOURS are spent"):
-        Keeper(run, None, print).begin()
+        Session(run, None, print).begin()
 
 
 def test_cost_and_repeated_steps(run: Run) -> None:

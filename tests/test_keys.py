@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tunebook.errors import InputError, Problem, raise_all
-from tunebook.keys import check_keys
-from tunebook.paths import ROOT
-from tunebook.yaml_lines import read
+from tunebook.config.keys import check_keys
+from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.paths import ROOT
+from tunebook.core.yaml_file import read_yaml
 
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 GOOD = f"""\
@@ -43,7 +43,7 @@ lora_r: 16
 def problems(text: str, folder: Path) -> list[Problem]:
     path = folder / "recipe.yaml"
     path.write_text(text)
-    config, lines = read(path)
+    config, lines = read_yaml(path)
     return check_keys(config, lines, "recipe.yaml")
 
 
@@ -150,7 +150,7 @@ def test_a_wrong_type_is_refused(text: str, key: str, expected: str, tmp_path: P
 def test_numbers_in_every_spelling_are_numbers(number: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(f"lora_dropout: {number}\n")
-    config, lines = read(path)
+    config, lines = read_yaml(path)
     assert config["lora_dropout"] == float(number)
     assert check_keys(config, lines, "recipe.yaml") == []
 
@@ -190,7 +190,7 @@ def test_broken_yaml_is_the_persons_mistake(text: str, line: int | None, tmp_pat
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
     with pytest.raises(InputError) as caught:
-        read(path)
+        read_yaml(path)
     assert str(caught.value).startswith(f"{path}:{line}: " if line else str(path))
 
 
@@ -199,7 +199,7 @@ def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
     with pytest.raises(InputError):
-        config, lines = read(path)
+        config, lines = read_yaml(path)
         raise_all(check_keys(config, lines, "recipe.yaml"))
 
 
@@ -207,7 +207,7 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes("base_model: caf\u00e9\n".encode("latin-1"))
     with pytest.raises(InputError, match="UTF-8"):
-        read(path)
+        read_yaml(path)
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tunebook.jobs import ALONE, Job
-from tunebook.latency import answer_seconds
-from tunebook.run import Run, read_json
+from tunebook.core.files import read_json
+from tunebook.evaluation.jobs import ALONE, Job
+from tunebook.evaluation.latency import answer_seconds
+from tunebook.runs.run import Run
 
 
 class Labels:

@@ -15,12 +15,12 @@ import pytest
 import yaml
 
 from tests.commands import tunebook
-from tunebook import recipes
-from tunebook.console import Console
-from tunebook.errors import InputError, MachineError
-from tunebook.launch import On, Order, choose, commands, job, launch, render
-from tunebook.paths import ROOT
-from tunebook.resolve import Options
+from tunebook.commands.launch import On, Order, choose, commands, job, launch, render
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.paths import ROOT
 
 SKYPILOT = "skypilot==0.14.1"
 ONS: list[On] = ["skypilot", "slurm", "kubernetes", "ssh"]
@@ -43,7 +43,7 @@ def order(on: On, **changes: object) -> Order:
 def generated(
     name: str, on: On, folder: Path, options: Options = OPTIONS, **changes: object
 ) -> dict[str, str]:
-    recipe, asked = recipes.load(name), order(on, **changes)
+    recipe, asked = recipes.load_recipe(name), order(on, **changes)
     return render(on, job(recipe, options, asked, choose(recipe, options, asked), folder))
 
 
@@ -56,7 +56,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, P
     files: dict[str, Path] = {}
     try:
         for name in recipes.names():
-            recipe = recipes.load(name)
+            recipe = recipes.load_recipe(name)
             try:
                 plan = choose(recipe, OPTIONS, order("slurm", gpu=None))
             except MachineError:
@@ -140,7 +140,7 @@ def test_every_job_runs_the_plan_it_was_priced_for(tmp_path: Path) -> None:
 
 
 def test_a_job_stops_itself_before_it_costs_more_than_allowed(tmp_path: Path) -> None:
-    recipe, asked = recipes.load("chat-lora"), order("slurm", price=2.0, max_cost=4.0)
+    recipe, asked = recipes.load_recipe("chat-lora"), order("slurm", price=2.0, max_cost=4.0)
     plan = choose(recipe, OPTIONS, asked)
     assert plan.hours and plan.hours.high < 2.0
     values = job(recipe, OPTIONS, asked, plan, tmp_path)
@@ -212,7 +212,7 @@ def test_a_token_of_the_environment_in_an_option_is_refused(
 
 def test_a_card_that_is_too_small_is_refused() -> None:
     with pytest.raises(MachineError, match="does not fit on 1 x T4"):
-        choose(recipes.load("chat-lora-8b"), OPTIONS, order("slurm", gpu="t4"))
+        choose(recipes.load_recipe("chat-lora-8b"), OPTIONS, order("slurm", gpu="t4"))
 
 
 FAKE = """#!/usr/bin/env bash
@@ -235,7 +235,9 @@ def test_the_commands_run_up_to_the_cloud(on: On, tmp_path: Path, monkeypatch: p
     for key, value in PLANTED.items():
         monkeypatch.setenv(key, value)
     checked: list[str] = []
-    monkeypatch.setattr("tunebook.launch.run_check", lambda name, options, console: checked.append(name))
+    monkeypatch.setattr(
+        "tunebook.commands.launch.run_check", lambda name, options, console: checked.append(name)
+    )
     assert launch("chat-lora", OPTIONS, order(on, dry=False), Console()) == 0
     assert checked == ["chat-lora"]
     record = (tmp_path / "record").read_text()

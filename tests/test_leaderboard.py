@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import make_run
-from tunebook.compare import compare
-from tunebook.console import Console
-from tunebook.dataset import read_rows, write_rows
-from tunebook.errors import InputError
-from tunebook.leaderboard import compare_runs
-from tunebook.run import Run, read_json, write_json
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError
+from tunebook.core.files import read_json, read_jsonl, write_json, write_jsonl
+from tunebook.report.leaderboard import compare_runs
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     ) -> Run:
         run = make_run(tmp_path / "runs" / "handmade-lora" / name, task, groups)
         path = run / "eval" / "answers" / "tuned.test.jsonl"
-        records = read_rows(path)
+        records = read_jsonl(path)
         for record in records[:wrong]:
             record["label"] = None
-        write_rows(path, records)
+        write_jsonl(path, records)
         run.mark("train", "done", seconds)
         compare(run)
         run.mark("report", "done")

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tunebook import head, recipes
-from tunebook.adapters.methods import METHODS, PLUGIN, merge_refusal
-from tunebook.check import check_config
-from tunebook.errors import InputError
-from tunebook.resolve import Options, resolve
+from tunebook.check.config import check_config
+from tunebook.config import recipe
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.errors import InputError
+from tunebook.models import methods
+from tunebook.models.methods import ADAPTERS_PLUGIN, METHODS, merge_refusal
 
 START = """\
 base_model: Qwen/Qwen3-1.7B
@@ -19,13 +21,13 @@ datasets:
 seed: 42
 micro_batch_size: 8
 """
-PREFIX = f"{START}adapter: prefix_tuning\nnum_virtual_tokens: 8\nplugins: [{PLUGIN}]\n"
-IA3 = f"{START}adapter: ia3\nplugins: [{PLUGIN}]\n"
+PREFIX = f"{START}adapter: prefix_tuning\nnum_virtual_tokens: 8\nplugins: [{ADAPTERS_PLUGIN}]\n"
+IA3 = f"{START}adapter: ia3\nplugins: [{ADAPTERS_PLUGIN}]\n"
 LORA = f"{START}adapter: lora\nlora_r: 8\nlora_alpha: 16\nlora_target_linear: true\n"
 QLORA = LORA.replace("adapter: lora", "adapter: qlora") + "load_in_4bit: true\n"
-LOFTQ = f"{QLORA}plugins: [tunebook.loftq.LoftQ]\n"
+LOFTQ = f"{QLORA}plugins: [tunebook.plugins.LoftQ]\n"
 PAIRS = f"{LORA}rl: dpo\n"
-HEAD = f"{LORA}model_type: {head.MODEL_TYPE}\nplugins: [{head.PLUGIN}]\n"
+HEAD = f"{LORA}model_type: {methods.HEAD_MODEL_TYPE}\nplugins: [{methods.HEAD_PLUGIN}]\n"
 
 
 def refused(
@@ -35,7 +37,9 @@ def refused(
     (folder / "some").mkdir(exist_ok=True)
     (folder / "some" / "recipe.yaml").write_text(text)
     patch.setenv("TUNEBOOK_RECIPES", str(folder))
-    resolved = resolve(recipes.load("some"), Options("real", overlay, set=words), for_this_machine=False)
+    resolved = resolve(
+        recipe.load_recipe("some"), Options("real", overlay, set=words), for_this_machine=False
+    )
     try:
         check_config(resolved)
     except InputError as error:
@@ -72,22 +76,30 @@ def refused(
         (PREFIX + "bottleneck_size: 8\n", "bottleneck_size", "belongs to adapter: bottleneck"),
         (IA3 + "deepspeed: some.json\n", "deepspeed", "shards"),
         (PREFIX.replace("num_virtual_tokens: 8\n", ""), "num_virtual_tokens", "missing"),
-        (PREFIX.replace(f"[{PLUGIN}]", f"[{PLUGIN}, {head.PLUGIN}]"), "adapter", "padding"),
+        (
+            PREFIX.replace(f"[{ADAPTERS_PLUGIN}]", f"[{ADAPTERS_PLUGIN}, {methods.HEAD_PLUGIN}]"),
+            "adapter",
+            "padding",
+        ),
         (IA3 + "peft_layers_to_transform: [1]\n", "peft_layers_to_transform", "no effect"),
         (IA3 + "lora_mlp_kernel: true\n", "lora_mlp_kernel", "does not have"),
-        (IA3.replace(PLUGIN, "tunebook.plugins.SeededInit"), "plugins", PLUGIN),
+        (IA3.replace(ADAPTERS_PLUGIN, "tunebook.plugins.SeededInit"), "plugins", ADAPTERS_PLUGIN),
         (IA3.replace("ia3", "bottleneck"), "bottleneck_size", "missing"),
         (IA3.replace("ia3", "lora") + "num_virtual_tokens: 8\n", "num_virtual_tokens", "got adapter: lora"),
         (LORA + "peft_init_lora_weights: pissa_niter_4\n", "peft_init_lora_weights", "another model"),
         (LORA + "peft: {loftq_config: {loftq_bits: 4}}\n", "peft", "another model"),
-        (LORA + "peft_init_lora_weights: loftq\n", "peft_init_lora_weights", "tunebook.loftq.LoftQ"),
-        (LORA + "plugins: [tunebook.loftq.LoftQ]\n", "plugins", "needs adapter: qlora"),
+        (
+            LORA + "peft_init_lora_weights: loftq\n",
+            "peft_init_lora_weights",
+            "tunebook.plugins.LoftQ",
+        ),
+        (LORA + "plugins: [tunebook.plugins.LoftQ]\n", "plugins", "needs adapter: qlora"),
         (LOFTQ + "peft_use_dora: true\n", "peft_use_dora", "magnitudes"),
         (LOFTQ + "deepspeed: some.json\n", "deepspeed", "shards"),
         (LOFTQ + "rl: dpo\n", "rl", "reference"),
         (HEAD, "lora_mlp_kernel", "causal models only"),
         (HEAD + "lora_o_kernel: true\n", "lora_mlp_kernel", "causal models only"),
-        (HEAD.replace(f"model_type: {head.MODEL_TYPE}\n", ""), "model_type", head.MODEL_TYPE),
+        (HEAD.replace(f"model_type: {methods.HEAD_MODEL_TYPE}\n", ""), "model_type", methods.HEAD_MODEL_TYPE),
         (HEAD + "sample_packing: true\n", "sample_packing", "last token"),
         (HEAD + "excess_length_strategy: truncate\n", "excess_length_strategy", "end of a row"),
     ],
@@ -132,7 +144,7 @@ def test_an_overlay_does_not_switch_on_what_the_method_forbids(
 
 def test_keys_without_the_plugin_name_the_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = START + "adapter: prefix_tuning\nnum_virtual_tokens: 8\n"
-    with pytest.raises(InputError, match=f"recipe.yaml:7: num_virtual_tokens: .*Add {PLUGIN}"):
+    with pytest.raises(InputError, match=f"recipe.yaml:7: num_virtual_tokens: .*Add {ADAPTERS_PLUGIN}"):
         refused(text, tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"num_virtual_token: unknown key. Did you mean num_virtual_tokens"):
         refused(PREFIX.replace("tokens", "token"), tmp_path, monkeypatch)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests import tiny
-from tunebook.adapters.virtual import virtual_cache
-from tunebook.head.model import HeadLM
-from tunebook.lm import MIN_SHARED, TokenLM, common_prefix
+from tunebook.evaluation.engines.classifier import HeadLM
+from tunebook.evaluation.engines.token_lm import MIN_SHARED, TokenLM, common_prefix
+from tunebook.plugins.virtual_tokens import virtual_cache
 
 torch.set_num_threads(2)
 SHARED = list(range(100, 100 + MIN_SHARED + 6))

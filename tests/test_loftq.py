@@ -10,7 +10,7 @@ from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, get_peft_model
 
-from tunebook.loftq import make_up
+from tunebook.plugins.loftq import make_up
 
 
 class Base(torch.nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.masks import CALL, TALKS
-from tunebook.paths import ROOT, child_environment
+from tunebook.core.paths import ROOT, child_environment
 
 FAMILIES: dict[str, Any] = json.loads((ROOT / "tests/data/families/families.json").read_text())
 # Families whose template reads `tools`. Phi-4-mini and Olmo 3 take theirs from keys of the system message

@@ -12,7 +12,7 @@ from scipy.stats import binom, binomtest
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from tunebook.measures import (
+from tunebook.metrics.aggregate import (
     balanced_accuracy,
     confusion,
     details,
@@ -21,8 +21,8 @@ from tunebook.measures import (
     measure,
     per_class,
 )
-from tunebook.measures import macro_f1 as macro_f1_of_sums
-from tunebook.metrics import rouge_l
+from tunebook.metrics.aggregate import macro_f1 as macro_f1_of_sums
+from tunebook.metrics.scoring import rouge_l
 
 LABELS = ["ash", "birch", "cedar", "dogwood"]
 

@@ -8,10 +8,10 @@ import math
 import pytest
 from sacrebleu import sentence_chrf
 
-from tunebook.measures import measure
-from tunebook.metrics import bits_per_byte, chrf, read_label, squad
-from tunebook.paths import ROOT
-from tunebook.rules import Rule, rules_met
+from tunebook.core.paths import ROOT
+from tunebook.data.style_rules import Rule, rules_met
+from tunebook.metrics.aggregate import measure
+from tunebook.metrics.scoring import bits_per_byte, chrf, read_label, squad
 
 LABELS = ["perch", "perch_two", "acorn_fill", "Dud"]
 

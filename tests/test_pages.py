@@ -13,12 +13,12 @@ import pytest
 
 from tests.helpers import make_run
 from tests.test_data import ROW, dataset
-from tunebook import ledger
-from tunebook.compare import compare
-from tunebook.data import as_html
-from tunebook.report import write_report
-from tunebook.review import Reading, start
-from tunebook.run import Run
+from tunebook.commands.data import as_html
+from tunebook.commands.review import Reading, start
+from tunebook.core import files
+from tunebook.report.report import write_report
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run
 
 PLAYWRIGHT = "playwright==1.56.0"  # drives the Chromium of the machine
 PROBE = Path(__file__).with_name("browser_probe.py")
@@ -65,5 +65,8 @@ def test_pages_in_a_browser(
     assert all(f"{n} of {len(reading.pairs)} pairs are read" in text for n, text in enumerate(texts))
     assert len(texts) == 3
     assert found["review"]["errors"] == [] and found["review"]["wide"] <= 390
-    assert [vote["choice"] for vote in ledger.read(read / "review" / "votes.jsonl")] == ["first", "second"]
+    assert [vote["choice"] for vote in files.read_records(read / "review" / "votes.jsonl")] == [
+        "first",
+        "second",
+    ]
     assert len(list(tmp_path.glob("*-360.png"))) == len(pages)

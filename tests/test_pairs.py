@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 from tests.helpers import SCRIPT, make_run
-from tunebook import ledger
-from tunebook.dataset import read_rows, write_rows
-from tunebook.pairs import Pair, in_words, pairs, review_summary, tally
-from tunebook.run import Run, read_json, write_json
+from tunebook.core import files
+from tunebook.core.files import read_json, read_jsonl, write_json, write_jsonl
+from tunebook.evaluation.pairs import Pair, in_words, pairs, review_summary, tally
+from tunebook.runs.run import Run
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def vote(run: Run, pair: Pair, outcome: str) -> None:
-    ledger.append(run / "review" / "votes.jsonl", {"key": pair.key, "outcome": outcome})
+    files.append_record(run / "review" / "votes.jsonl", {"key": pair.key, "outcome": outcome})
 
 
 def test_pairs_are_the_rows_that_both_answered_differently(run: Run) -> None:
@@ -128,12 +128,12 @@ def test_votes_on_answers_that_were_made_anew_do_not_count(run: Run) -> None:
     for pair in found:
         vote(run, pair, "tuned")
     path = run / "eval" / "answers" / "tuned.test.jsonl"
-    rows = read_rows(path)
+    rows = read_jsonl(path)
     changed = [row | {"answer": "anew"} if row["id"] in ("r2", "r8") else row for row in rows]
-    write_rows(path, changed)
+    write_jsonl(path, changed)
     counted = review_summary(run)
     assert counted and (counted["n"], counted["pairs"], counted["older"]) == (17, 19, 2)
-    write_rows(path, [row | {"answer": "all anew"} if "answer" in row else row for row in rows])
+    write_jsonl(path, [row | {"answer": "all anew"} if "answer" in row else row for row in rows])
     assert review_summary(run) is None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunebook.paths import child_environment
+from tunebook.core.paths import child_environment
 
 
 def test_children_keep_bytecode_even_where_none_is_to_lie_about(

@@ -15,17 +15,24 @@ import yaml
 
 from benchmarks.plan_memory import CASES, COUNTED, RESULTS, name, published, tensors_gib
 from tests.commands import make, tunebook
-from tunebook import dataset, recipes, suite
-from tunebook.errors import InputError
-from tunebook.paths import ROOT
-from tunebook.plan import gpus, hours, memory, plan, shapes
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.errors import InputError
+from tunebook.core.paths import ROOT
+from tunebook.data import dataset
+from tunebook.data.render import render
+from tunebook.data.sources import SPLITS
+from tunebook.evaluation import suite
+from tunebook.hardware import gpus, memory
+from tunebook.hardware.memory import GIB
+from tunebook.hardware.memory_settings import Setting, setting, sharding
+from tunebook.models import shapes
+from tunebook.models.registry import model_table
+from tunebook.plan import hours
 from tunebook.plan import rows as plan_rows
 from tunebook.plan.changes import changes, planned
-from tunebook.plan.memory import GIB
-from tunebook.plan.settings import Setting, setting, sharding
-from tunebook.render import render
-from tunebook.resolve import Options, model_table, resolve
-from tunebook.sources import SPLITS
+from tunebook.plan.planner import plan
 
 LARGE = shapes.find("Qwen/Qwen3-8B")
 FULL = Setting(1, 4096, True, weights="fp32", checkpointing=True)
@@ -35,7 +42,7 @@ SIZES = [name for name in recipes.names() if name.endswith(("8b", "32b", "multin
 
 def resolved(recipe: str, overlay: str, count: int = 1, **options: Any) -> Any:
     given = Options("real", overlay, gpus=count, **options)
-    return resolve(recipes.load(recipe), given, for_this_machine=False)
+    return resolve(recipes.load_recipe(recipe), given, for_this_machine=False)
 
 
 # Shapes
@@ -247,8 +254,8 @@ def test_a_tiny_model_is_tracked_and_counted_as_planned() -> None:
     code = """
 from dataclasses import replace
 from benchmarks.plan_memory import count_flops, flops, tensors_gib, track
-from tunebook.plan.memory import Setting
-from tunebook.plan.shapes import Shape
+from tunebook.hardware.memory import Setting
+from tunebook.models.shapes import Shape
 shape = Shape(layers=2, hidden=64, intermediate=128, heads=4, kv_heads=2, head_dim=16, vocab=512, tied=True,
     qk_norm="none")
 for rank in (None, 8):
@@ -309,13 +316,13 @@ def test_four_bits_and_more_cards_cost_what_they_cost() -> None:
 
 
 def test_the_evaluation_asks_what_evaluate_asks() -> None:
-    banking, oasst = dataset.load("banking77"), dataset.load("oasst2")
-    recipe = recipes.load("classify-lora")
-    settings = suite.load(recipe, "classification", "real", "default")
+    banking, oasst = dataset.load_dataset_config("banking77"), dataset.load_dataset_config("oasst2")
+    recipe = recipes.load_recipe("classify-lora")
+    settings = suite.load_suite(recipe, "classification", "real", "default")
     jobs = hours.asked(banking, settings, ROWS, adapter=True)
     assert [job.kind for job in jobs].count("rank") == 4
     assert sum(job.rows for job in jobs if job.kind == "generate") == 4 * 100 + 3 * 200 + 2 * 20
-    chat = hours.asked(oasst, suite.load(recipe, "chat", "real", "default"), ROWS, adapter=False)
+    chat = hours.asked(oasst, suite.load_suite(recipe, "chat", "real", "default"), ROWS, adapter=False)
     assert [job.kind for job in chat].count("generate") == 3
     assert sum(job.rows for job in chat if job.kind == "score") == 2 * 100 + 3 * 200
     slow = hours.evaluation_seconds(LARGE, jobs, gpus.gpu("t4"), 1)
@@ -340,7 +347,7 @@ def test_rendered_rows_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             ]
             lines.append(json.dumps({"messages": turns}) + "\n")
         (folder / f"{split}.jsonl").write_text("".join(lines))
-    found = plan_rows.known_rows(dataset.load("oasst2"), 2048)
+    found = plan_rows.known_rows(dataset.load_dataset_config("oasst2"), 2048)
     assert (found.train, found.dev, found.test) == (30, 3, 4)
     assert found.longest == round((30 * 40 + 80) / 3 + 10)
     assert found.answer == 20
@@ -353,7 +360,7 @@ def test_rows_that_nobody_counted_are_taken_as_long_as_they_may_be(
 ) -> None:
     monkeypatch.setattr(plan_rows, "ROOT", tmp_path)
     monkeypatch.setattr(plan_rows, "_sizes", dict)
-    found = plan_rows.known_rows(dataset.load("kettlewick-chat"), 640)
+    found = plan_rows.known_rows(dataset.load_dataset_config("kettlewick-chat"), 640)
     assert (found.train, found.mean, found.batch) == (None, None, 640)
     assert "`make data`" in found.said
 
@@ -381,7 +388,7 @@ def test_an_unknown_gpu_is_refused_with_a_suggestion() -> None:
 
 
 def test_a_plan_has_what_a_launcher_asks_for() -> None:
-    recipe = recipes.load("chat-lora-8b")
+    recipe = recipes.load_recipe("chat-lora-8b")
     made = plan(recipe, resolved("chat-lora-8b", "80gb"), "h100", 1, None)
     assert made.fits and made.peak < made.capacity
     assert (made.sharding, made.gpu, made.count) == ("one card", "h100", 1)
@@ -394,28 +401,28 @@ def test_a_plan_has_what_a_launcher_asks_for() -> None:
 
 
 def test_without_a_sourced_price_there_are_no_dollars() -> None:
-    made = plan(recipes.load("chat-lora"), resolved("chat-lora", "24gb"), "rtx-3090")
+    made = plan(recipes.load_recipe("chat-lora"), resolved("chat-lora", "24gb"), "rtx-3090")
     assert made.price is None and made.dollars is None and made.hours
 
 
 def test_a_card_that_cannot_do_bf16_does_not_fit() -> None:
-    made = plan(recipes.load("chat-lora"), resolved("chat-lora", "80gb"), "t4")
+    made = plan(recipes.load_recipe("chat-lora"), resolved("chat-lora", "80gb"), "t4")
     assert not made.fits and "bf16" in made.cannot
 
 
 def test_one_model_is_shared_where_each_card_cannot_hold_it() -> None:
-    recipe = recipes.load("chat-full-8b")
+    recipe = recipes.load_recipe("chat-full-8b")
     assert planned(recipe, Options("real"), "h100", 8, None).sharding == "fsdp2"
-    assert planned(recipes.load("chat-lora-8b"), Options("real"), "h100", 4, None).sharding == "ddp"
+    assert planned(recipes.load_recipe("chat-lora-8b"), Options("real"), "h100", 4, None).sharding == "ddp"
 
 
 @pytest.mark.parametrize(
     ("recipe", "gpu"), [("chat-full-8b", "a100"), ("chat-lora-8b", "l4"), ("classify-lora-8b", "t4")]
 )
 def test_when_it_does_not_fit_three_changes_make_it_fit(recipe: str, gpu: str) -> None:
-    broken = planned(recipes.load(recipe), Options("real"), gpu, None, None)
+    broken = planned(recipes.load_recipe(recipe), Options("real"), gpu, None, None)
     assert not broken.fits
-    ways = changes(recipes.load(recipe), Options("real"), broken, None)
+    ways = changes(recipes.load_recipe(recipe), Options("real"), broken, None)
     assert len(ways) == 3
     assert all(way.plan.fits for way in ways)
     assert len({way.words for way in ways}) == 3
@@ -427,7 +434,7 @@ def test_the_micro_batch_is_the_largest_that_fits_and_the_global_batch_stays(
     recipe: str, overlay: str
 ) -> None:
     count = {"8x80gb": 4, "8x80gb-fsdp2": 8}.get(overlay, 1)
-    written = recipes.load(recipe).config
+    written = recipes.load_recipe(recipe).config
     batch = written["micro_batch_size"] * written["gradient_accumulation_steps"]
     if batch % count:
         pytest.skip("such a batch cannot be shared by so many cards")
@@ -448,7 +455,7 @@ def test_every_recipe_fits_the_hardware_its_header_names() -> None:
         ("chat-lora-multinode", "h100", 16),
     ]
     for recipe, gpu, count in claimed:
-        assert planned(recipes.load(recipe), Options("real"), gpu, count, None).fits, recipe
+        assert planned(recipes.load_recipe(recipe), Options("real"), gpu, count, None).fits, recipe
 
 
 # The command
@@ -484,8 +491,8 @@ def test_make_passes_every_variable_on() -> None:
 
 
 def test_the_counted_size_of_our_own_pairs_is_what_is_rendered() -> None:
-    pairs = dataset.load("kettlewick-preference")
-    size = yaml.safe_load((ROOT / "tunebook" / "sizes.yaml").read_text())[pairs.name]
+    pairs = dataset.load_dataset_config("kettlewick-preference")
+    size = yaml.safe_load((ROOT / "tunebook" / "plan" / "sizes.yaml").read_text())[pairs.name]
     rows = {split: render(pairs, split) for split in SPLITS}
     assert {split: len(some) for split, some in rows.items()} == size["rows"]
     lengths = sorted(sum(len(turn["content"]) for turn in row["messages"]) for row in rows["train"])

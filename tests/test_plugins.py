@@ -15,8 +15,8 @@ from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, get_peft_model
 
 from tests import tiny
-from tunebook.paths import ROOT, child_environment
-from tunebook.plugins import CPUArguments, only_trained_logits
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.plugins.training import CPUArguments, only_trained_logits
 
 
 @pytest.mark.parametrize("items", [None, 7])

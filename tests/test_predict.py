@@ -15,12 +15,13 @@ import pytest
 import yaml
 
 from tests import tiny
-from tunebook import predict as predictions
-from tunebook.console import Console
-from tunebook.dataset import load, read_rows
-from tunebook.errors import InputError
-from tunebook.predict import predict
-from tunebook.run import Run, read_json, write_json
+from tunebook.commands import predict as predictions
+from tunebook.commands.predict import predict
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError
+from tunebook.core.files import read_json, read_jsonl, write_json
+from tunebook.data.dataset import load_dataset_config
+from tunebook.runs.run import Run
 
 ROWS = 200
 TEXTS = ["Door 9 will not open.", "May I keep the scarifier until Monday, please?", "Where is my clock?"]
@@ -37,7 +38,7 @@ def finished(folder: Path, model: Path, name: str = "kettlewick-intents") -> Run
     run.folder.mkdir()
     (run / "model").symlink_to(model)
     (run / "config.yaml").write_text(yaml.safe_dump({"base_model": str(model), "bf16": False}))
-    dataset = load(name).model_dump(mode="json", exclude={"folder"})
+    dataset = load_dataset_config(name).model_dump(mode="json", exclude={"folder"})
     suite = {"primary": "accuracy", "shots": 1, "max_new_tokens": 6, "dev_rows": 4, "generate_rows": None}
     suite |= {"agreement_rows": 0}
     write_json(run / "settings.json", {"base_model": str(model), "dataset": dataset, "suite": suite})
@@ -74,7 +75,7 @@ def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     assert predict(str(run.folder), data, whole, Console()) == 0
 
-    command = [sys.executable, "-m", "tunebook.cli", "predict", str(run.folder), str(data), str(out)]
+    command = [sys.executable, "-m", "tunebook.commands.cli", "predict", str(run.folder), str(data), str(out)]
     process = subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL)
     state = tmp_path / "out.jsonl.state.json"
     while not read_json(state, {}).get("rows"):
@@ -92,7 +93,7 @@ def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl"]
 
-    rows = read_rows(out)
+    rows = read_jsonl(out)
     assert [row["number"] for row in rows] == list(range(ROWS))
     assert list(rows[0]) == [
         *new_rows(1)[0],
@@ -142,15 +143,15 @@ def test_rows_are_checked_before_a_model_is_loaded(
 
 def test_a_chat_row_ends_with_the_users_turn(model: Path, tmp_path: Path) -> None:
     run = finished(tmp_path, model, "kettlewick-chat")
-    source = load("kettlewick-chat").folder / "source" / "train.jsonl"
+    source = load_dataset_config("kettlewick-chat").folder / "source" / "train.jsonl"
     row = json.loads(source.read_text().splitlines()[0])
-    field = str(load("kettlewick-chat").turns)
+    field = str(load_dataset_config("kettlewick-chat").turns)
     data = write_jsonl(tmp_path / "new.jsonl", [row])
     with pytest.raises(InputError, match="the last turn must be the user's"):
         predict(str(run.folder), data, tmp_path / "out.jsonl", Console())
     write_jsonl(data, [{**row, field: row[field][:-1]}])
     assert predict(str(run.folder), data, tmp_path / "out.jsonl", Console()) == 0
-    assert "predicted_label" not in read_rows(tmp_path / "out.jsonl")[0]
+    assert "predicted_label" not in read_jsonl(tmp_path / "out.jsonl")[0]
 
 
 def test_what_is_in_the_way_is_refused(model: Path, tmp_path: Path) -> None:

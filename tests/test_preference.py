@@ -10,21 +10,22 @@ import yaml
 
 from tests import tiny
 from tests.test_resolve import earlier
-from tunebook import recipes
-from tunebook.check import check_config
-from tunebook.continued import merge_refusal
-from tunebook.dataset import Dataset, load
-from tunebook.errors import InputError, RowFault
-from tunebook.formats.shapes import shaped
-from tunebook.measures import difference, measure
-from tunebook.metrics import margins
+from tunebook.check.config import check_config
+from tunebook.config import recipe as recipes
+from tunebook.config.continue_from import merge_refusal
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.errors import InputError, RowFault
+from tunebook.data.dataset import Dataset, load_dataset_config
+from tunebook.data.formats.shapes import shaped
+from tunebook.data.prompt import PromptEncoder, with_arguments
+from tunebook.data.render import Renderer, render_all
+from tunebook.data.sources import SPLITS
+from tunebook.hardware.memory_settings import setting
+from tunebook.metrics.aggregate import difference, measure
+from tunebook.metrics.scoring import margins
 from tunebook.plan.hours import work
 from tunebook.plan.rows import known_rows
-from tunebook.plan.settings import setting
-from tunebook.prompt import PromptEncoder, with_arguments
-from tunebook.render import Renderer, render_all
-from tunebook.resolve import Options, resolve
-from tunebook.sources import SPLITS
 
 PAIR = {"id": "1", "member": "Abe", "hearth": "Saltmarket", "conversation": "c"}
 PAIR |= {"turns": [{"role": "user", "content": "Open?"}], "chosen": "Abe, yes.", "rejected": "No idea."}
@@ -32,7 +33,7 @@ PAIR |= {"turns": [{"role": "user", "content": "Open?"}], "chosen": "Abe, yes.",
 
 @pytest.fixture
 def pairs() -> Dataset:
-    return load("kettlewick-preference")
+    return load_dataset_config("kettlewick-preference")
 
 
 def rendered(dataset: Dataset, value: dict[str, Any]) -> Any:
@@ -101,12 +102,12 @@ def test_arguments_of_a_template_are_those_that_nobody_has_to_pass() -> None:
 
 
 def test_scored_answers_of_pairs_have_their_turn_end(pairs: Dataset) -> None:
-    from tunebook import suite
-    from tunebook.contenders import PLAIN, JobMaker
+    from tunebook.evaluation import suite
+    from tunebook.evaluation.contenders import PLAIN, JobMaker
 
     encoder, row = PromptEncoder(tiny.tokenizer()), rendered(pairs, PAIR)
-    settings = suite.load(recipes.load("chat-dpo"), "preference", "trial", "default")
-    for dataset, end in ((pairs, "<|im_end|>"), (load("kettlewick-chat"), "")):
+    settings = suite.load_suite(recipes.load_recipe("chat-dpo"), "preference", "trial", "default")
+    for dataset, end in ((pairs, "<|im_end|>"), (load_dataset_config("kettlewick-chat"), "")):
         job = JobMaker(dataset, settings, encoder, []).score("base", "test", [row], PLAIN)
         assert encoder.tokenizer.decode(job.answers[0]) == "Abe, yes." + end
 
@@ -186,7 +187,7 @@ def resolved(folder: Path, base: str = "Qwen/Qwen3-1.7B", **before: Any) -> dict
     config = yaml.safe_load((run / "config.yaml").read_text())
     (run / "config.yaml").write_text(yaml.safe_dump(config | before))
     options = Options(tier="real", from_run=str(run.folder))
-    found = resolve(recipes.load("chat-dpo"), options, for_this_machine=False)
+    found = resolve(recipes.load_recipe("chat-dpo"), options, for_this_machine=False)
     check_config(found)
     assert found.identity["base_model"] == "Qwen/Qwen3-1.7B", "the run is known by the base's name"
     assert found.identity["from_run"]
@@ -220,6 +221,6 @@ def test_what_can_be_merged() -> None:
 
 
 def test_without_its_plugin_the_recipe_is_refused() -> None:
-    recipe, options = recipes.load("chat-dpo"), Options("real", set="plugins=null")
+    recipe, options = recipes.load_recipe("chat-dpo"), Options("real", set="plugins=null")
     with pytest.raises(InputError, match="plugins: Axolotl gives chat_template_kwargs to no preference pair"):
         check_config(resolve(recipe, options, for_this_machine=False))

@@ -12,15 +12,19 @@ import pytest
 import yaml
 
 from tests import axolotl_rows, tiny
-from tunebook import head, recipes
-from tunebook.dataset import load, write_rows
-from tunebook.paths import ROOT
-from tunebook.prompt import PromptEncoder, with_shots, with_system
-from tunebook.recipe import place_paths
-from tunebook.render import render
-from tunebook.resolve import Options, model_table, resolve
-from tunebook.run import Run
-from tunebook.tools import written
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.files import write_jsonl
+from tunebook.core.paths import ROOT
+from tunebook.data.dataset import load_dataset_config
+from tunebook.data.prompt import PromptEncoder, with_shots, with_system
+from tunebook.data.render import render
+from tunebook.data.tool_calls import written
+from tunebook.models import methods
+from tunebook.models.registry import model_table
+from tunebook.pipeline.prepare import place_paths
+from tunebook.runs.run import Run
 
 TWINS = ROOT / "tests" / "twins"
 FAMILIES: dict[str, Any] = json.loads((ROOT / "tests/data/families/families.json").read_text())
@@ -74,14 +78,14 @@ def test_every_recipe_gives_the_ids_that_axolotl_trains_on(
     monkeypatch.setenv("TUNEBOOK_SOURCES", str(TWINS))
     folders: dict[str, Path] = {}
     given = []
-    base = resolve(recipes.load("classify-lora"), Options("trial", "cpu")).config["base_model"]
+    base = resolve(recipes.load_recipe("classify-lora"), Options("trial", "cpu")).config["base_model"]
     local = {"base_model": base, "bf16": False, "tf32": False}
     for name in recipes.names():
-        recipe = recipes.load(name)
-        if head.used(recipe.config):
+        recipe = recipes.load_recipe(name)
+        if methods.uses_head(recipe.config):
             continue  # its rows are not Axolotl's; tests/e2e/test_adapters.py holds them
-        dataset = load(recipe.dataset)
-        trial = load(dataset.stand_in) if dataset.stand_in else dataset
+        dataset = load_dataset_config(recipe.dataset)
+        trial = load_dataset_config(dataset.stand_in) if dataset.stand_in else dataset
         with monkeypatch.context() as own:
             own.delenv("TUNEBOOK_SOURCES")
             small = render(trial, "train")[:24]
@@ -101,7 +105,7 @@ def test_every_recipe_gives_the_ids_that_axolotl_trains_on(
             if same in folders:
                 continue
             run = Run(tmp_path / name / kind)
-            write_rows(run / "data" / "train.jsonl", some)
+            write_jsonl(run / "data" / "train.jsonl", some)
             folders[same] = axolotl_rows.prepare(place_paths(config, run), run.folder)
     made = dict(zip(folders, axolotl_rows.run(list(folders.values())), strict=True))
     found = [made[same] for *_, same in given]
@@ -153,11 +157,13 @@ def test_model_keeps_the_contract_for_every_family(tmp_path: Path) -> None:
     folders = []
     for family, model in families.items():
         folder = tmp_path / family
-        resolved = resolve(recipes.load("chat-lora"), Options("real", model=model), for_this_machine=False)
+        resolved = resolve(
+            recipes.load_recipe("chat-lora"), Options("real", model=model), for_this_machine=False
+        )
         config = {**resolved.config, "bf16": False, "tf32": False, "sample_packing": False}
         config["base_model"] = str(family_tokenizer(family, folder / "base"))
         run = Run(folder)
-        write_rows(run / "data" / "train.jsonl", rows)
+        write_jsonl(run / "data" / "train.jsonl", rows)
         folders.append(axolotl_rows.prepare(place_paths(config, run), folder))
     for family, folder, axolotl in zip(families, folders, axolotl_rows.run(folders), strict=True):
         tokenizer = AutoTokenizer.from_pretrained(folder / "base")
@@ -176,10 +182,10 @@ def test_a_mixture_has_the_rows_that_its_page_says(tmp_path: Path) -> None:
     sets = {}
     for entry in entries:
         name = Path(entry["path"]).parent.parent.name
-        sets[name] = render(load(name), "train")
-        write_rows(tmp_path / entry["path"], sets[name])
+        sets[name] = render(load_dataset_config(name), "train")
+        write_jsonl(tmp_path / entry["path"], sets[name])
         entry["path"] = str(tmp_path / entry["path"])
-    recipe = recipes.load("classify-lora")
+    recipe = recipes.load_recipe("classify-lora")
     config = resolve(recipe, Options("trial", "cpu")).config
     config = {**config, "datasets": [{**entries[0], "ds_type": "json"}, *entries[1:]], "sequence_len": 1024}
     (found,) = axolotl_rows.run([axolotl_rows.prepare(config, tmp_path / "job")])

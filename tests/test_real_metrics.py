@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import accuracy_score
 
-from tunebook.contenders import linear_svm
-from tunebook.measures import measure
-from tunebook.metrics import squad
+from tunebook.evaluation.linear_svm import linear_svm
+from tunebook.metrics.aggregate import measure
+from tunebook.metrics.scoring import squad
 
 
 def tokens(text: str) -> list[str]:

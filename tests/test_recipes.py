@@ -12,16 +12,18 @@ from typing import Any
 import pytest
 
 from tests.commands import tunebook
-from tunebook import dataset, recipes
-from tunebook.adapters.methods import METHODS
-from tunebook.check import check_config
-from tunebook.errors import InputError
-from tunebook.hardware import too_much
-from tunebook.keys import check_keys
-from tunebook.paths import ROOT, child_environment
-from tunebook.plan import gpus
-from tunebook.resolve import Options, resolve
-from tunebook.yaml_lines import read
+from tunebook.check.config import check_config
+from tunebook.config import recipe as recipes
+from tunebook.config.keys import check_keys
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.errors import InputError
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.core.yaml_file import read_yaml
+from tunebook.data import dataset
+from tunebook.hardware import gpus
+from tunebook.hardware.capabilities import too_much
+from tunebook.models.methods import METHODS
 
 BLOCKS = [
     "Model",
@@ -90,7 +92,7 @@ def test_blocks_have_titles_in_the_fixed_order(file: Path) -> None:
 
 @each_recipe
 def test_keys(file: Path) -> None:
-    config, lines = read(file)
+    config, lines = read_yaml(file)
     assert [str(problem) for problem in check_keys(config, lines, file.parent.name)] == []
     assert empty(config) == []
     assert isinstance(config["seed"], int)
@@ -99,15 +101,15 @@ def test_keys(file: Path) -> None:
 
 
 def test_no_two_recipes_share_an_output_folder() -> None:
-    folders = [read(file)[0]["output_dir"] for file in FILES]
+    folders = [read_yaml(file)[0]["output_dir"] for file in FILES]
     assert len(set(folders)) == len(folders)
 
 
 @each_recipe
 def test_its_data_exists_and_training_sees_no_test_rows(file: Path) -> None:
-    recipe = recipes.load(file.parent.name)
-    data = dataset.load(recipe.dataset)
-    own = dataset.load(data.stand_in) if data.stand_in else data
+    recipe = recipes.load_recipe(file.parent.name)
+    data = dataset.load_dataset_config(recipe.dataset)
+    own = dataset.load_dataset_config(data.stand_in) if data.stand_in else data
     assert own.task == data.task
     assert own.source.files
     for path in own.source.files.values():
@@ -127,7 +129,7 @@ def test_it_has_a_trial_and_a_readme(file: Path) -> None:
 VALIDATE_ALL = """
 import json, sys
 from axolotl.integrations.base import PluginManager
-from tunebook.axolotl_check import validate
+from tunebook.check.axolotl_child import validate
 for name, config, machine in json.load(sys.stdin):
     PluginManager.get_instance().plugins.clear()  # one for the whole process: those of the recipe before
     try:
@@ -152,7 +154,9 @@ def test_axolotl_accepts_every_recipe_on_every_overlay() -> None:
     for name in recipes.names():
         for overlay in overlays:
             try:
-                resolved = resolve(recipes.load(name), Options("real", overlay), for_this_machine=False)
+                resolved = resolve(
+                    recipes.load_recipe(name), Options("real", overlay), for_this_machine=False
+                )
             except InputError as error:  # a recipe for one card, of four rows a step
                 assert "cannot be shared by 8 GPUs" in str(error)
                 refused += len(capabilities(overlay))
@@ -184,7 +188,7 @@ def test_axolotl_accepts_every_recipe_on_every_overlay() -> None:
 @each_trial
 def test_trial_is_short_and_known(file: Path) -> None:
     assert len(file.read_text().splitlines()) <= 15
-    recipe = recipes.load(file.parent.name)
+    recipe = recipes.load_recipe(file.parent.name)
     plugins = {"plugins": recipe.config.get("plugins", [])}
     assert [str(p) for p in check_keys({**plugins, **recipe.trial}, recipe.trial_lines, "trial.yaml")] == []
     assert recipe.rows, "a trial names how many rows it takes"
@@ -196,17 +200,17 @@ def test_trial_is_short_and_known(file: Path) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "../recipes/classify-lora", "../x", "/etc", "no such"])
 def test_load_takes_names_of_recipes_only(name: str) -> None:
     with pytest.raises(InputError, match="NAME: ") as caught:
-        recipes.load(name)
+        recipes.load_recipe(name)
     assert caught.value.code == 2
     assert repr(name) in str(caught.value)
 
 
 def test_load_lists_what_there_is_or_suggests_what_is_meant() -> None:
     with pytest.raises(InputError) as caught:
-        recipes.load("zzz")
+        recipes.load_recipe("zzz")
     assert all(name in str(caught.value) for name in recipes.names())
     with pytest.raises(InputError, match=r"Did you mean (\S+ or )?classify-lora"):
-        recipes.load("clasify-lora")
+        recipes.load_recipe("clasify-lora")
 
 
 def test_a_recipe_added_in_a_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +219,7 @@ def test_a_recipe_added_in_a_folder_is_found(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "not-a-recipe").mkdir()
     monkeypatch.setenv("TUNEBOOK_RECIPES", str(tmp_path))
     assert recipes.names() == ["mine"]
-    assert recipes.load("mine").config == {"seed": 7}
+    assert recipes.load_recipe("mine").config == {"seed": 7}
 
 
 @pytest.mark.parametrize("rows", ["{trian: 5}", "{train: 0}", "{train: many}", "{train: 1.5}", "5", "[5]"])
@@ -225,7 +229,7 @@ def test_bad_trial_rows_are_refused(rows: str, tmp_path: Path, monkeypatch: pyte
     (tmp_path / "mine" / "trial.yaml").write_text(f"num_epochs: 1\nrows: {rows}\n")
     monkeypatch.setenv("TUNEBOOK_RECIPES", str(tmp_path))
     with pytest.raises(InputError, match="trial.yaml:2: rows: "):
-        recipes.load("mine")
+        recipes.load_recipe("mine")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +242,7 @@ def test_a_recipe_that_names_no_dataset_is_refused(
     (tmp_path / "mine" / "recipe.yaml").write_text(f"seed: 7\ndatasets: {datasets}\n")
     monkeypatch.setenv("TUNEBOOK_RECIPES", str(tmp_path))
     with pytest.raises(InputError, match="recipe.yaml:2: datasets"):
-        print(recipes.load("mine").dataset)
+        print(recipes.load_recipe("mine").dataset)
 
 
 def test_the_list_shows_every_recipe() -> None:

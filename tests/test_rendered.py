@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.small_data import dataset, labelled
-from tunebook import rendered
-from tunebook.dataset import read_rows
-from tunebook.errors import InputError
-from tunebook.render import render
+from tunebook.core.errors import InputError
+from tunebook.core.files import read_jsonl
+from tunebook.data import cache
+from tunebook.data.render import render
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_second_time_is_a_hit_with_the_same_rows(config: dict[str, Any], tmp_path: Path) -> None:
     data = dataset(tmp_path)
-    first, second = rendered.rendered(data, config), rendered.rendered(data, config)
+    first, second = cache.rendered(data, config), cache.rendered(data, config)
     assert (first.hit, second.hit) == (False, True)
     assert "MISS" in first.said and "HIT" in second.said
     assert second.key == first.key
-    assert read_rows(second.path("dev")) == render(data, "dev")
-    assert rendered.counts(second) == {"train": 30, "dev": 30, "test": 30}
+    assert read_jsonl(second.path("dev")) == render(data, "dev")
+    assert cache.counts(second) == {"train": 30, "dev": 30, "test": 30}
 
 
 def change_data(data: Any, config: dict[str, Any], folder: Path) -> Any:
@@ -67,7 +67,7 @@ def change_tokenizer(data: Any, config: dict[str, Any], folder: Path) -> Any:
 
 def change_code(data: Any, config: dict[str, Any], folder: Path) -> Any:
     (folder / "tunebook").mkdir()
-    for name in rendered.CODE:
+    for name in cache.CODE:
         (folder / "tunebook" / f"{name}.py").write_text("changed")
     return data, config
 
@@ -79,9 +79,9 @@ def change_code(data: Any, config: dict[str, Any], folder: Path) -> Any:
 )
 def test_a_change_is_a_miss(change: Callable, config: dict[str, Any], tmp_path: Path) -> None:
     data = dataset(tmp_path)
-    before = rendered.rendered(data, config)
+    before = cache.rendered(data, config)
     changed, other = change(data, config, tmp_path)
-    after = rendered.rendered(changed, other)
+    after = cache.rendered(changed, other)
     assert not after.hit and after.key != before.key
 
 
@@ -89,45 +89,45 @@ def test_a_change_of_the_code_is_a_miss(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = dataset(tmp_path)
-    before = rendered.rendered(data, config)
+    before = cache.rendered(data, config)
     change_code(data, config, tmp_path)
-    monkeypatch.setattr(rendered, "ROOT", tmp_path)
-    assert rendered.rendered(data, config).key != before.key
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    assert cache.rendered(data, config).key != before.key
 
 
 def test_a_change_of_the_revision_is_a_miss(config: dict[str, Any], tmp_path: Path) -> None:
     data = dataset(tmp_path)
     hub = {**config, "base_model": "some/model"}
-    keys = {rendered.rendered(data, {**hub, "revision_of_model": name}).key for name in ("a" * 40, "b" * 40)}
+    keys = {cache.rendered(data, {**hub, "revision_of_model": name}).key for name in ("a" * 40, "b" * 40)}
     assert len(keys) == 2
 
 
 def test_what_decides_nothing_of_the_rows_is_a_hit(config: dict[str, Any], tmp_path: Path) -> None:
     data = dataset(tmp_path)
-    rendered.rendered(data, config)
-    assert rendered.rendered(data, {**config, "learning_rate": 1e-3, "num_epochs": 9}).hit
+    cache.rendered(data, config)
+    assert cache.rendered(data, {**config, "learning_rate": 1e-3, "num_epochs": 9}).hit
 
 
 def test_hub_data_of_unknown_revision_is_never_a_hit(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendered, "hub_revision", lambda source: None)
+    monkeypatch.setattr(cache, "hub_revision", lambda source: None)
     given = {"hub": "some/data", "splits": {"train": "train", "dev": "dev", "test": "test"}}
-    assert rendered.parts(dataset(tmp_path, source=given), config) is None
-    monkeypatch.setattr(rendered, "hub_revision", lambda source: "c" * 40)
-    parts = rendered.parts(dataset(tmp_path, source=given), config)
+    assert cache.parts(dataset(tmp_path, source=given), config) is None
+    monkeypatch.setattr(cache, "hub_revision", lambda source: "c" * 40)
+    parts = cache.parts(dataset(tmp_path, source=given), config)
     assert parts and parts["data"] == {"hub": "some/data", "revision": "c" * 40}
 
 
 def test_a_bad_row_leaves_nothing_behind(config: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        rendered.rendered(dataset(tmp_path, {"train": [b"{"]}), config)
+        cache.rendered(dataset(tmp_path, {"train": [b"{"]}), config)
     assert [*(tmp_path / "cache" / "rendered" / "trees").iterdir()] == []
 
 
 def test_only_the_newest_few_are_kept(config: dict[str, Any], tmp_path: Path) -> None:
     data = dataset(tmp_path)
-    for number in range(rendered.KEEP + 2):
-        last = rendered.rendered(data, {**config, "chat_template": f"template {number}"})
+    for number in range(cache.KEEP + 2):
+        last = cache.rendered(data, {**config, "chat_template": f"template {number}"})
     home = tmp_path / "cache" / "rendered" / "trees"
-    assert len([*home.iterdir()]) == rendered.KEEP and last.folder.is_dir()
+    assert len([*home.iterdir()]) == cache.KEEP and last.folder.is_dir()

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.helpers import CONTENDERS, IMAGE, SCRIPT
-from tunebook.report import write_report
-from tunebook.run import Run, read_json, write_json
+from tunebook.core.files import read_json, write_json
+from tunebook.report.report import write_report
+from tunebook.runs.run import Run
 
 LOADS = ("src", "srcset", "href", "data", "action", "poster", "background", "formaction")
 

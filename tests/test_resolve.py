@@ -10,14 +10,21 @@ from typing import Any
 
 import pytest
 
-from tunebook import base_model, hardware, recipes
-from tunebook.check import check_config, check_machine
-from tunebook.errors import InputError, MachineError
-from tunebook.models import weights_hash
-from tunebook.paths import ROOT
-from tunebook.recipes import Recipe
-from tunebook.resolve import Options, digest, merge, model_table, parse_rows, parse_set, resolve
-from tunebook.run import Run, write_json
+from tunebook.check.config import check_config
+from tunebook.check.machine import check_machine
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options, merge, parse_rows, parse_set
+from tunebook.config.recipe import Recipe
+from tunebook.config.resolve import resolve
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.files import digest, write_json
+from tunebook.core.paths import ROOT
+from tunebook.hardware import machine
+from tunebook.hardware import overlays as hardware_overlays
+from tunebook.models import trial_model
+from tunebook.models.fingerprint import weights_hash
+from tunebook.models.registry import model_table
+from tunebook.runs.run import Run
 
 OVERLAYS = sorted(path.stem for path in (ROOT / "hardware").glob("*.yaml"))
 RECIPE = """\
@@ -36,7 +43,7 @@ plugins: [tunebook.plugins.SeededInit]
 seed: 42
 """
 TRIAL = f"""\
-base_model: {base_model.NAME}
+base_model: {trial_model.NAME}
 chat_template: alpaca
 num_epochs: 1
 gradient_checkpointing: offload
@@ -57,14 +64,14 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         if trial is not None:
             (folder / "trial.yaml").write_text(trial)
         monkeypatch.setenv("TUNEBOOK_RECIPES", str(tmp_path / "recipes"))
-        return recipes.load("some")
+        return recipes.load_recipe("some")
 
     return write
 
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "gpus", lambda: [])
+    monkeypatch.setattr(machine, "gpus", lambda: [])
 
 
 def overlay_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, **overlays: str) -> None:
@@ -72,7 +79,7 @@ def overlay_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, **overlays: st
     (folder / "hardware").mkdir()
     for name, text in overlays.items():
         (folder / "hardware" / f"{name}.yaml").write_text(text)
-    monkeypatch.setattr(hardware, "ROOT", folder)
+    monkeypatch.setattr(machine, "ROOT", folder)
 
 
 def identity(recipe: Recipe, **options: Any) -> str:
@@ -168,7 +175,7 @@ def test_each_layer_lies_over_the_one_below(make: Make) -> None:
 
 def test_the_model_table_follows_the_model_that_set_names(make: Make) -> None:
     plain = RECIPE.replace("chat_template: chatml\n", "")
-    options = Options(tier="real", set=f"base_model={base_model.NAME}")
+    options = Options(tier="real", set=f"base_model={trial_model.NAME}")
     assert "chat_template_kwargs" not in resolve(make(plain), options, False).config
     assert resolve(make(plain), Options(tier="real"), False).config["chat_template_kwargs"] == {
         "enable_thinking": False
@@ -191,15 +198,15 @@ def test_without_a_gpu_it_is_the_trial_on_the_cpu(make: Make) -> None:
 
 @pytest.mark.usefixtures("no_gpu")
 def test_the_trial_base_on_a_cpu_is_the_converted_one_on_either_tier(make: Make) -> None:
-    config = resolve(make(), Options(tier="real", model=base_model.NAME)).config
+    config = resolve(make(), Options(tier="real", model=trial_model.NAME)).config
     assert Path(config["base_model"]).is_dir()
-    there = resolve(make(), Options(tier="real", model=base_model.NAME, hardware="24gb", gpus=1))
-    assert there.config["base_model"] == base_model.NAME, "the Hub's, on a GPU"
+    there = resolve(make(), Options(tier="real", model=trial_model.NAME, hardware="24gb", gpus=1))
+    assert there.config["base_model"] == trial_model.NAME, "the Hub's, on a GPU"
 
 
 def test_with_a_gpu_it_is_the_real_thing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        hardware, "gpus", lambda: [{"name": "some card", "gib": 80.0, "compute_capability": 9.0}]
+        machine, "gpus", lambda: [{"name": "some card", "gib": 80.0, "compute_capability": 9.0}]
     )
     resolved = resolve(make(), Options())
     assert (resolved.tier, resolved.hardware) == ("real", "80gb")
@@ -263,7 +270,7 @@ def test_the_trial_tier_refuses_a_large_model(model: str, make: Make) -> None:
 def test_the_trial_tier_takes_a_local_folder_or_a_small_model(make: Make, tmp_path: Path) -> None:
     options = Options(tier="trial", set=f"base_model='{tmp_path}'")
     assert resolve(make(), options).config["base_model"] == str(tmp_path)
-    resolve(make(), Options(tier="trial", set=f"base_model={base_model.NAME}"))
+    resolve(make(), Options(tier="trial", set=f"base_model={trial_model.NAME}"))
 
 
 # Hardware overlays
@@ -276,7 +283,7 @@ def test_there_is_an_overlay_for_the_cpu() -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_overlay_keeps_every_recipes_run(name: str, overlay: str) -> None:
-    recipe = recipes.load(name)
+    recipe = recipes.load_recipe(name)
     for tier in ("real", "trial") if overlay == "cpu" else ("real",):
         bare = resolve(recipe, Options(tier=tier), for_this_machine=False)
         over = resolve(recipe, Options(tier=tier, hardware=overlay), for_this_machine=False)
@@ -290,18 +297,18 @@ def test_every_overlay_keeps_every_recipes_run(name: str, overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_holds_only_hardware_keys(overlay: str) -> None:
-    assert set(hardware.overlay(overlay).keys) <= hardware.KEYS
+    assert set(hardware_overlays.overlay(overlay).keys) <= hardware_overlays.KEYS
 
 
 def test_an_overlay_with_another_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overlay_folder(tmp_path, monkeypatch, card="bf16: true\nlearning_rate: 0.1\n")
     with pytest.raises(InputError, match="card.yaml:2: learning_rate: "):
-        hardware.overlay("card")
+        hardware_overlays.overlay("card")
 
 
 def test_an_unknown_overlay_is_refused_naming_those_there_are() -> None:
     with pytest.raises(InputError, match="HARDWARE: .*'nope'.*cpu"):
-        hardware.overlay("nope")
+        hardware_overlays.overlay("nope")
 
 
 @pytest.mark.parametrize(
@@ -337,7 +344,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_unless_set_says_another(
 
 def cards(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     card = {"name": "some card", "gib": 80.0, "compute_capability": 9.0}
-    monkeypatch.setattr(hardware, "gpus", lambda: [card] * count)
+    monkeypatch.setattr(machine, "gpus", lambda: [card] * count)
 
 
 def test_all_gpus_are_used_unless_said_otherwise(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,14 +356,14 @@ def test_all_gpus_are_used_unless_said_otherwise(make: Make, monkeypatch: pytest
 
 
 def test_more_gpus_than_there_are_is_the_machines_fault() -> None:
-    resolved = resolve(recipes.load("classify-lora"), Options("real", "80gb", gpus=8))
+    resolved = resolve(recipes.load_recipe("classify-lora"), Options("real", "80gb", gpus=8))
     with pytest.raises(MachineError, match="GPUS: 8 asked for, 0 found"):
         check_machine(resolved)
 
 
 def test_sharding_on_one_gpu_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     cards(monkeypatch, 1)
-    resolved = resolve(recipes.load("classify-full"), Options("real", "8x80gb-fsdp2"))
+    resolved = resolve(recipes.load_recipe("classify-full"), Options("real", "8x80gb-fsdp2"))
     with pytest.raises(MachineError, match="shares one model over several GPUs"):
         check_machine(resolved)
 
@@ -389,7 +396,7 @@ def test_only_visible_gpus_count(visible: str | None, found: str, monkeypatch: p
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert [gpu["name"] for gpu in hardware.gpus.__wrapped__()] == [f"card {i}" for i in found]
+    assert [gpu["name"] for gpu in machine.gpus.__wrapped__()] == [f"card {i}" for i in found]
 
 
 # MODEL=
@@ -435,7 +442,7 @@ def test_an_unknown_model_is_refused_with_what_is_close(make: Make) -> None:
     ],
 )
 def test_what_a_card_cannot_honour(overrides: str, overlay: str, key: str) -> None:
-    resolved = resolve(recipes.load("classify-lora"), Options("real", overlay, set=overrides), False)
+    resolved = resolve(recipes.load_recipe("classify-lora"), Options("real", overlay, set=overrides), False)
     if not key:
         check_config(resolved)
         return

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import make_run
-from tunebook import base_model, results
-from tunebook.compare import compare
-from tunebook.console import Console
-from tunebook.errors import GOOD, InputError
-from tunebook.paths import ROOT
-from tunebook.run import Run, read_json, write_json
+from tunebook.core.console import Console
+from tunebook.core.errors import GOOD, InputError
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import ROOT
+from tunebook.models import trial_model
+from tunebook.report import publish
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run
 
 
 @pytest.fixture
@@ -25,12 +27,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     shutil.copy(ROOT / "recipes" / "classify-lora" / "README.md", root / "recipes" / "classify-lora")
-    monkeypatch.setattr(results, "ROOT", root)
-    monkeypatch.setattr(results, "shelf", lambda: "the table")
+    monkeypatch.setattr(publish, "ROOT", root)
+    monkeypatch.setattr(publish, "shelf", lambda: "the table")
     monkeypatch.setenv("TUNEBOOK_RECIPES", str(root / "recipes"))
     made = make_run(tmp_path / "run")
     settings, manifest = read_json(made / "settings.json"), read_json(made / "manifest.json")
-    more = {"lock": "1a", "versions": {"torch": "2"}, "base_model": base_model.NAME}
+    more = {"lock": "1a", "versions": {"torch": "2"}, "base_model": trial_model.NAME}
     write_json(made / "settings.json", settings | {"recipe": "classify-lora"})
     write_json(made / "manifest.json", manifest | more)
     compare(made)
@@ -39,8 +41,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_numbers_are_published_and_what_nobody_reads_there_is_not(run: Run) -> None:
-    assert results.publish(str(run.folder), Console()) == GOOD
-    folder = results.ROOT / "recipes" / "classify-lora"
+    assert publish.publish(str(run.folder), Console()) == GOOD
+    folder = publish.ROOT / "recipes" / "classify-lora"
     (file,) = (folder / "results").glob("*.json")
     assert file.name == "trial-handmade-cpu-2-cores-seed42.json"
     published, measured = read_json(file), read_json(run / "metrics.json")
@@ -50,30 +52,30 @@ def test_numbers_are_published_and_what_nobody_reads_there_is_not(run: Run) -> N
     assert published["run"]["command"] == "tunebook recipe handmade-lora"
     value = measured["contenders"]["tuned"]["accuracy"]["value"]
     assert f"| trial | 42 | `tuned` | {value * 100:.1f}" in (folder / "README.md").read_text()
-    assert results.last_published(folder) == f"trial: accuracy 25.0 % to {value * 100:.1f} %"
+    assert publish.last_published(folder) == f"trial: accuracy 25.0 % to {value * 100:.1f} %"
 
 
 def test_another_base_than_the_recipes_own_is_named(run: Run) -> None:
-    results.publish(str(run.folder), Console())
+    publish.publish(str(run.folder), Console())
     manifest = read_json(run / "manifest.json")
     write_json(run / "manifest.json", manifest | {"base_model": "/home/me/models/my-base"})
     compare(run)
-    results.publish(str(run.folder), Console())
-    folder = results.ROOT / "recipes" / "classify-lora"
+    publish.publish(str(run.folder), Console())
+    folder = publish.ROOT / "recipes" / "classify-lora"
     own, other = sorted((folder / "results").glob("*.json"))
     assert other.name == "trial-handmade-my-base-cpu-2-cores-seed42.json"
     assert read_json(other)["model"] == "my-base"
     assert "| trial, my-base | 42 | `tuned` |" in (folder / "README.md").read_text()
-    assert results.last_published(folder).startswith("trial: "), "the recipe's own base speaks for it"
+    assert publish.last_published(folder).startswith("trial: "), "the recipe's own base speaks for it"
     own.unlink()
-    assert results.last_published(folder).startswith("trial, my-base: ")
+    assert publish.last_published(folder).startswith("trial, my-base: ")
 
 
 def test_folders_of_whoever_publishes_are_not(run: Run) -> None:
     said = "tunebook recipe a --set 'base_model=/home/me/base x=1' --model /home/me/my-base"
     write_json(run / "manifest.json", read_json(run / "manifest.json") | {"command": said})
-    results.publish(str(run.folder), Console())
-    (file,) = (results.ROOT / "recipes" / "classify-lora" / "results").glob("*.json")
+    publish.publish(str(run.folder), Console())
+    (file,) = (publish.ROOT / "recipes" / "classify-lora" / "results").glob("*.json")
     shown = "tunebook recipe a --set 'base_model=.../base x=1' --model .../my-base"
     assert read_json(file)["run"]["command"] == shown
 
@@ -81,4 +83,4 @@ def test_folders_of_whoever_publishes_are_not(run: Run) -> None:
 def test_an_unfinished_run_is_not_published(run: Run) -> None:
     run.mark("report", "failed")
     with pytest.raises(InputError, match="nothing to publish"):
-        results.publish(str(run.folder), Console())
+        publish.publish(str(run.folder), Console())

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tunebook import retention, suite
-from tunebook.errors import InputError
-from tunebook.metrics import bits_per_byte
-from tunebook.paths import ROOT
-from tunebook.recipes import load
-from tunebook.retention import Task, all_met, compared, values
+from tunebook.config.recipe import load_recipe
+from tunebook.core.errors import InputError
+from tunebook.core.paths import ROOT
+from tunebook.evaluation import forgetting, suite
+from tunebook.evaluation.forgetting import Task, all_met, compared, values
+from tunebook.metrics.scoring import bits_per_byte
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_an_unknown_check_is_refused() -> None:
 
 
 def test_every_item_of_our_own_can_be_asked() -> None:
-    tasks = suite.load(load("chat-lora"), "chat", "trial", "full").retention
+    tasks = suite.load_suite(load_recipe("chat-lora"), "chat", "trial", "full").retention
     own = {name: task for name, task in tasks.items() if "$" not in str(task.file)}
     assert {task.kind for task in own.values()} == {"text", "options", "checks"}
     for name, task in own.items():
-        rows = retention.items(task)
+        rows = forgetting.items(task)
         assert len({row["id"] for row in rows}) == len(rows) >= 20, name
         for row in rows:
             if task.kind == "options":
@@ -117,27 +117,27 @@ def test_texts_are_compared_by_their_relative_rise() -> None:
 def test_raw_text_and_foreign_field_names(tmp_path: Path) -> None:
     raw = tmp_path / "wiki.raw"
     raw.write_text(" = Heading = \n" + "\n".join(f"{i} " + "word " * 60 for i in range(5)))
-    texts = retention.items(Task(kind="text", file=str(raw), margin=0.1, limit=3))
+    texts = forgetting.items(Task(kind="text", file=str(raw), margin=0.1, limit=3))
     assert [row["text"][:2] for row in texts] == ["0 ", "1 ", "2 "]
     swag = tmp_path / "swag.jsonl"
     swag.write_text('{"ctx": "He", "endings": ["runs.", "tree."], "label": 0}\n')
-    (row,) = retention.items(Task(kind="options", file=str(swag), margin=0.1))
+    (row,) = forgetting.items(Task(kind="options", file=str(swag), margin=0.1))
     assert (row["context"], row["options"], row["answer"]) == ("He", ["runs.", "tree."], 0)
 
 
 def test_an_unnamed_folder_is_said_and_a_missing_file_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(kind="options", file="$TUNEBOOK_TEST_DATA/none.jsonl", margin=0.1)
     monkeypatch.delenv("TUNEBOOK_TEST_DATA", raising=False)
-    assert retention.missing({"arc": task}) == {"arc": f"{task.file}: the variable is not set"}
-    assert retention.check_files({"arc": task}) == []
+    assert forgetting.missing({"arc": task}) == {"arc": f"{task.file}: the variable is not set"}
+    assert forgetting.check_files({"arc": task}) == []
     monkeypatch.setenv("TUNEBOOK_TEST_DATA", str(ROOT))
-    assert retention.missing({"arc": task}) == {}
-    assert "none.jsonl: no such file" in retention.check_files({"arc": task})[0]
+    assert forgetting.missing({"arc": task}) == {}
+    assert "none.jsonl: no such file" in forgetting.check_files({"arc": task})[0]
 
 
 @pytest.mark.parametrize(("mode", "some"), [("quick", set()), ("default", {"general"})])
 def test_what_runs_when(mode: str, some: set[str]) -> None:
-    loaded = suite.load(load("chat-lora"), "chat", "trial", mode)
+    loaded = suite.load_suite(load_recipe("chat-lora"), "chat", "trial", mode)
     assert some <= set(loaded.retention)
     assert (mode == "quick") == (not loaded.retention)
     assert "instructions" not in loaded.retention
@@ -145,6 +145,6 @@ def test_what_runs_when(mode: str, some: set[str]) -> None:
 
 
 def test_the_real_tier_asks_the_harness() -> None:
-    loaded = suite.load(load("chat-lora"), "chat", "real", "full")
+    loaded = suite.load_suite(load_recipe("chat-lora"), "chat", "real", "full")
     assert {"mmlu", "hellaswag", "arc_easy", "gsm8k", "ifeval"} <= set(loaded.retention)
     assert loaded.style is not None and loaded.style.rows == 100

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import IMAGE, SCRIPT, make_run
-from tunebook import ledger, review
-from tunebook.console import Console
-from tunebook.errors import InputError
-from tunebook.review import CHOICES, Reading, start
-from tunebook.run import Run, read_json
+from tunebook.commands import review
+from tunebook.commands.review import CHOICES, Reading, start
+from tunebook.core import files
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError
+from tunebook.core.files import read_json
+from tunebook.runs.run import Run
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_votes_are_for_the_side_that_was_chosen(run: Run) -> None:
     reading = Reading(run)
     while pair := reading.unread():
         reading.vote(pair.key, better(reading, "tuned"))
-    votes = ledger.read(run / "review" / "votes.jsonl")
+    votes = files.read_records(run / "review" / "votes.jsonl")
     assert {vote["outcome"] for vote in votes} == {"tuned"}
     assert {vote["choice"] for vote in votes} == {"first", "second"}
     assert [vote["key"] for vote in votes] == [pair.key for pair in reading.pairs]
@@ -72,7 +74,7 @@ def test_goes_on_at_the_first_unread_pair(run: Run) -> None:
     assert again.read() == 1
     assert again.unread() == reading.pairs[1]
     assert again.vote(reading.pairs[1].key, "tie") == reading.pairs[2]
-    assert [vote["choice"] for vote in ledger.read(path)] == ["first", "tie"]
+    assert [vote["choice"] for vote in files.read_records(path)] == ["first", "tie"]
 
 
 def test_a_hasty_second_key_does_not_vote_on_an_unread_pair(run: Run) -> None:
@@ -166,7 +168,10 @@ def test_the_served_page_votes_and_tells_nobody_whose_answer_is_whose(
         assert key == reading.pairs[1].key
         assert "1 of 5 pairs are read" in shown
         key, shown = client.predict(key, fn_index=choices.index("tie"))
-        assert [vote["choice"] for vote in ledger.read(run / "review" / "votes.jsonl")] == ["second", "tie"]
+        assert [vote["choice"] for vote in files.read_records(run / "review" / "votes.jsonl")] == [
+            "second",
+            "tie",
+        ]
         client.predict(fn_index=len(CHOICES) + 1)
         assert reading.finished.is_set()
     finally:

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tunebook.errors import InputError, MachineError
-from tunebook.paths import ROOT
-from tunebook.run import Run, find, pick, point_latest, read_json, write_json
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import ROOT
+from tunebook.runs.run import Run, find, pick, point_latest
 
 WRITER = """
 import sys
 from pathlib import Path
-from tunebook.run import write_json
+from tunebook.runs.run import write_json
 number = 0
 while True:
     write_json(Path(sys.argv[1]), {"number": number, "filler": "x" * 300_000})
@@ -29,7 +30,7 @@ while True:
 HOLDER = """
 import sys
 from pathlib import Path
-from tunebook.run import Run
+from tunebook.runs.run import Run
 with Run(Path(sys.argv[1])).locked():
     print("held", flush=True)
     sys.stdin.read()

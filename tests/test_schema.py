@@ -10,10 +10,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from tests.helpers import CONTENDERS
-from tunebook.measures import MEASURED
-from tunebook.paths import ROOT
-from tunebook.run import Run, read_json
-from tunebook.schema import Metrics
+from tunebook.core.files import read_json
+from tunebook.core.paths import ROOT
+from tunebook.metrics.aggregate import MEASURED
+from tunebook.metrics.schema import Metrics
+from tunebook.runs.run import Run
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 

@@ -13,8 +13,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tunebook.paths import ROOT
-from tunebook.yaml_lines import read
+from tunebook.core.paths import ROOT
+from tunebook.core.yaml_file import read_yaml
 
 PATTERNS = [
     ("recipe", "recipes/*/recipe.yaml"),
@@ -49,7 +49,7 @@ def test_a_shipped_file_names_its_schema_and_keeps_to_it(kind: str, path: Path) 
     named = MODELINE.match(path.read_text())
     assert named, "the first line is the modeline"
     assert (path.parent / named[1]).resolve() == ROOT / "schemas" / f"{kind}.json"
-    assert problems(kind, read(path)[0]) == []
+    assert problems(kind, read_yaml(path)[0]) == []
 
 
 @pytest.mark.parametrize(

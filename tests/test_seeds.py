@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.helpers import make_run
-from tunebook.compare import compare
-from tunebook.errors import InputError
-from tunebook.run import read_json
-from tunebook.seeds import across_seeds
+from tunebook.core.errors import InputError
+from tunebook.core.files import read_json
+from tunebook.report.seeds import across_seeds
+from tunebook.report.verdict import compare
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import make_run
-from tunebook import recipe
-from tunebook.compare import compare
-from tunebook.console import Console
-from tunebook.resolve import Options
-from tunebook.run import Run, read_json, write_json
+from tunebook.config.overrides import Options
+from tunebook.core.console import Console
+from tunebook.core.files import read_json, write_json
+from tunebook.pipeline import recipe
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from tests import tiny
-from tunebook import served
-from tunebook.errors import InputError, MachineError
-from tunebook.jobs import ALONE
-from tunebook.models import Models
+from tunebook.core.errors import InputError, MachineError
+from tunebook.evaluation.engines import vllm
+from tunebook.evaluation.engines.loader import Models
+from tunebook.evaluation.jobs import ALONE
 
 STAND_IN = shlex.join([sys.executable, str(Path(__file__).with_name("vllm_command.py"))])
 CONTEXTS = [[5, 900, 17, 300], [5, 900, 4], [5, 900, 17, 301, 77, 8]]
@@ -49,13 +49,13 @@ def models(saved: dict[str, Path], **changes: Any) -> Models:
 
 @pytest.fixture(autouse=True)
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(served.COMMAND, STAND_IN)
+    monkeypatch.setenv(vllm.COMMAND, STAND_IN)
 
 
 @pytest.fixture(scope="module")
 def opened(saved: dict[str, Path]) -> Iterator[Models]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(served.COMMAND, STAND_IN)
+        patch.setenv(vllm.COMMAND, STAND_IN)
         found = models(saved)
         yield found
         found.close()
@@ -70,7 +70,7 @@ def test_answers_are_those_of_the_models_in_this_process(saved: dict[str, Path],
     texts = {}
     for name in ("base", "tuned", "checkpoint", "base"):
         lm = opened.open(name)
-        assert isinstance(lm, served.ServedLM) and lm.server is opened.open("base").server
+        assert isinstance(lm, vllm.ServedLM) and lm.server is opened.open("base").server
         texts[name], numbers = asked(lm)
         expected = asked(models(saved).open(name, engine=False))
         assert texts[name] == expected[0]
@@ -84,7 +84,7 @@ def test_whole_weights_have_a_server_of_their_own_and_it_ends(saved: dict[str, P
     whole = models(saved, adapter=None)
     whole.folders["tuned"] = saved["base"]
     lm = whole.open("tuned")
-    assert (lm.name, lm.server.model) == (served.BASE, str(saved["base"]))
+    assert (lm.name, lm.server.model) == (vllm.BASE, str(saved["base"]))
     lm.server.process.kill()
     with pytest.raises(MachineError, match="does not answer any more"):
         lm.generate(CONTEXTS, [], 1)
@@ -105,16 +105,16 @@ def test_which_engine_it_was_is_part_of_what_decides_a_result(
     opened: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert opened.fingerprint("tuned")["vllm"] == ["0.33.0", None]
-    monkeypatch.setenv(served.ARGUMENTS, "--max-model-len 4096")
-    assert served.engine({})["vllm"] == ["0.33.0", "--max-model-len 4096"]
-    monkeypatch.delenv(served.COMMAND)
-    assert served.engine({}) == {}
+    monkeypatch.setenv(vllm.ARGUMENTS, "--max-model-len 4096")
+    assert vllm.engine({})["vllm"] == ["0.33.0", "--max-model-len 4096"]
+    monkeypatch.delenv(vllm.COMMAND)
+    assert vllm.engine({}) == {}
 
 
 def test_a_server_that_refuses_is_told(opened: Models) -> None:
     lm = opened.open("base")
     with pytest.raises(MachineError, match=r"vLLM, /v1/completions: 400 .*does not exist"):
-        served.ServedLM(lm.server, "nobody", 2).generate(CONTEXTS, [], 1)
+        vllm.ServedLM(lm.server, "nobody", 2).generate(CONTEXTS, [], 1)
 
 
 def test_a_server_that_does_not_start_says_why(saved: dict[str, Path]) -> None:
@@ -128,16 +128,16 @@ def test_an_adapter_of_too_high_a_rank(saved: dict[str, Path]) -> None:
 
 
 def test_a_command_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(served.COMMAND, "/nowhere/vllm")
+    monkeypatch.setenv(vllm.COMMAND, "/nowhere/vllm")
     with pytest.raises(InputError, match="there is no command '/nowhere/vllm'"):
-        served.engine({})
+        vllm.engine({})
 
 
 def test_a_process_has_its_own_card_of_those_it_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert served._card(1) == "1"
+    assert vllm._card(1) == "1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    assert served._card(1) == "6"
+    assert vllm._card(1) == "6"
 
 
 @pytest.mark.parametrize(
@@ -153,5 +153,5 @@ def test_a_process_has_its_own_card_of_those_it_sees(monkeypatch: pytest.MonkeyP
 )
 def test_what_vllm_cannot_serve_is_refused(config: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=f"not {said}.*Unset it"):
-        served.engine(config)
-    assert served.refusal({"adapter": "lora"}) is served.refusal({}) is None
+        vllm.engine(config)
+    assert vllm.refusal({"adapter": "lora"}) is vllm.refusal({}) is None

@@ -12,15 +12,20 @@ import pytest
 import yaml
 
 from tests.test_store import checkpoint
-from tunebook import base_model, hardware, recipes, smoke, train
-from tunebook.child import ChildError
-from tunebook.console import Console
-from tunebook.dataset import read_rows, write_rows
-from tunebook.errors import MachineError, StoppedError
-from tunebook.recipe import place_paths
-from tunebook.resolve import Options, resolve
-from tunebook.run import Run, read_json, write_json
-from tunebook.store import Store
+from tunebook.config import recipe
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.console import Console
+from tunebook.core.errors import MachineError, StoppedError
+from tunebook.core.files import read_json, read_jsonl, write_json, write_jsonl
+from tunebook.core.process import ChildError
+from tunebook.hardware import machine
+from tunebook.models import trial_model
+from tunebook.pipeline import smoke
+from tunebook.pipeline.prepare import place_paths
+from tunebook.runs.run import Run
+from tunebook.runs.store import Store
+from tunebook.training import launch
 
 
 def resolved(tier: str = "real", seed: int = 42, world: int = 1) -> Any:
@@ -79,7 +84,7 @@ def passing(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
         for stage in ("train", "reload", "evaluate"):
             nested.mark(stage, "done")
 
-    monkeypatch.setattr(train, "follow", follow)
+    monkeypatch.setattr(launch, "follow", follow)
     return given
 
 
@@ -93,7 +98,7 @@ def test_it_passes_once_a_machine_kind_and_config(
     assert smoke.wanted(run, resolved(seed=43), None)
     assert smoke.wanted(run, resolved(world=2), None)
     first = run.state()["smoke"]
-    monkeypatch.setattr(hardware, "gpus", lambda: [{"name": "Handmade GPU", "gib": 80.0}])
+    monkeypatch.setattr(machine, "gpus", lambda: [{"name": "Handmade GPU", "gib": 80.0}])
     assert smoke.wanted(run, RESOLVED, None), "another kind of machine"
     smoke.smoke(run, RESOLVED, Console())
     assert run.state()["smoke"] == first | {"1 x Handmade GPU": first[next(iter(first))]}
@@ -139,7 +144,7 @@ def test_the_part_that_failed_is_named(
             (nested / "events.jsonl").write_text(line)
         raise ChildError(error)
 
-    monkeypatch.setattr(train, "follow", follow)
+    monkeypatch.setattr(launch, "follow", follow)
     with pytest.raises(MachineError) as caught:
         smoke.smoke(run, RESOLVED, Console())
     said = str(caught.value)
@@ -164,13 +169,13 @@ def test_the_part_that_failed_is_named(
 def test_children_that_end_well_are_not_taken_at_their_word(
     spoil: Callable[[Run], object], said: str, run: Run, passing: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    follow = train.follow
+    follow = launch.follow
 
     def spoilt(script: str, words: list[str], *more: Any, **options: Any) -> None:
         follow(script, words, *more, **options)
         spoil(Run(Path(words[0])))
 
-    monkeypatch.setattr(train, "follow", spoilt)
+    monkeypatch.setattr(launch, "follow", spoilt)
     with pytest.raises(MachineError, match=said):
         smoke.smoke(run, RESOLVED, Console())
 
@@ -179,7 +184,7 @@ def test_a_stop_leaves_nothing_either(run: Run, monkeypatch: pytest.MonkeyPatch)
     def stop(*_: Any, **__: Any) -> None:
         raise StoppedError("stopped")
 
-    monkeypatch.setattr(train, "follow", stop)
+    monkeypatch.setattr(launch, "follow", stop)
     with pytest.raises(StoppedError):
         smoke.smoke(run, RESOLVED, Console())
     assert not (run / "smoke").exists()
@@ -188,7 +193,7 @@ def test_a_stop_leaves_nothing_either(run: Run, monkeypatch: pytest.MonkeyPatch)
 def test_several_processes_train_and_evaluate_as_in_the_run(
     run: Run, passing: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started, follow = [], train.follow
+    started, follow = [], launch.follow
 
     def noted(script: str, words: list[str], *more: Any, **options: Any) -> None:
         started.append((script, *words[1:], more[3]))
@@ -197,7 +202,7 @@ def test_several_processes_train_and_evaluate_as_in_the_run(
 
     settings = read_json(run / "settings.json")
     write_json(run / "settings.json", {**settings, "world": 4})
-    monkeypatch.setattr(train, "follow", noted)
+    monkeypatch.setattr(launch, "follow", noted)
     smoke.smoke(run, RESOLVED, Console())
     script = "run_training.py"
     assert started == [(script, "--longest", "--tokenise", 1), (script, "--train", 4), (script, "--ask", 4)]
@@ -220,7 +225,7 @@ def test_a_store_never_keeps_it(run: Run, tmp_path: Path) -> None:
 def test_the_config_is_the_runs_but_for_steps_and_places(name: str, run: Run) -> None:
     words = "wandb_project=mine use_wandb=true hub_model_id=me/mine early_stopping_patience=2"
     words += " evals_per_epoch=null saves_per_epoch=null eval_steps=9 save_steps=9"
-    before = place_paths(resolve(recipes.load(name), Options("real", "80gb", 1, set=words)).config, run)
+    before = place_paths(resolve(recipe.load_recipe(name), Options("real", "80gb", 1, set=words)).config, run)
     after = smoke.smoke_config(before, Run(run / "smoke"))
     differ = {key for key in {*before, *after} if before.get(key) != after.get(key)}
     gone = {"wandb_project", "use_wandb", "hub_model_id", "early_stopping_patience"}
@@ -258,25 +263,25 @@ def test_the_longest_rows_that_fit_are_taken() -> None:
 
 def choose(run: Run, **config: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     """Let the rows of a smoke test be chosen; returns train, dev and what is noted of them."""
-    write_rows(run / "data" / "train.jsonl", rows(60, words=10))
-    write_rows(run / "data" / "dev.jsonl", rows(20, words=10, name="d"))
+    write_jsonl(run / "data" / "train.jsonl", rows(60, words=10))
+    write_jsonl(run / "data" / "dev.jsonl", rows(20, words=10, name="d"))
     nested = Run(run / "smoke")
     nested.folder.mkdir()
-    plain = {"base_model": str(base_model.ensure()), "sequence_len": 200, "micro_batch_size": 2}
+    plain = {"base_model": str(trial_model.ensure()), "sequence_len": 200, "micro_batch_size": 2}
     (nested / "config.yaml").write_text(yaml.safe_dump({**plain, "gradient_accumulation_steps": 2, **config}))
     write_json(nested / "settings.json", {"world": 2})
     smoke.choose_rows(nested)
-    assert read_rows(nested / "data" / "test.jsonl") == []
-    train, dev = (read_rows(nested / "data" / f"{split}.jsonl") for split in ("train", "dev"))
-    return train, dev, read_json(nested / "longest.json")
+    assert read_jsonl(nested / "data" / "test.jsonl") == []
+    train, dev = (read_jsonl(nested / "data" / f"{split}.jsonl") for split in ("train", "dev"))
+    return launch, dev, read_json(nested / "longest.json")
 
 
 def test_rows_are_enough_for_all_steps_and_none_is_too_long(run: Run) -> None:
     train, dev, noted = choose(run)
-    assert len(train) >= 5 * 2 * 4, "five steps of two processes"
-    longest = max(len(row["messages"][0]["content"].split()) for row in train)
+    assert len(launch) >= 5 * 2 * 4, "five steps of two processes"
+    longest = max(len(row["messages"][0]["content"].split()) for row in launch)
     assert 0.6 * noted["tokens"] < longest < noted["tokens"] <= 200
-    assert train[0]["messages"][0]["content"].split() == ["the"] * longest, "the longest comes first"
+    assert launch[0]["messages"][0]["content"].split() == ["the"] * longest, "the longest comes first"
     assert len(dev) >= noted["asked"] == 8
     assert len({row["id"].partition("-")[0] for row in dev[:8]}) == 8
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tunebook.dataset import load, read_rows
-from tunebook.errors import InputError, MachineError
-from tunebook.paths import ROOT
-from tunebook.render import render
-from tunebook.sources import SPLITS, Source, oasst_best_paths, raw_rows
-from tunebook.tables import read_table
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.files import read_jsonl
+from tunebook.core.paths import ROOT
+from tunebook.data.dataset import load_dataset_config
+from tunebook.data.render import render
+from tunebook.data.sources import SPLITS, Source, oasst_best_paths, raw_rows
+from tunebook.data.tables import read_table
 
 TWINS = ROOT / "tests" / "twins"
 PUBLIC = ["banking77", "oasst2", "squad_v2"]
@@ -32,24 +33,24 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_data_is_rendered_and_dev_is_cut_by_group(name: str, twins: None) -> None:
-    dataset = load(name)
+    dataset = load_dataset_config(name)
     rows = {split: render(dataset, split) for split in SPLITS}
     groups = {split: {row["group"] for row in rows[split]} for split in SPLITS}
     assert all(rows.values())
     assert not groups["train"] & groups["dev"], "dev is cut off train in whole groups"
     assert render(dataset, "dev") == rows["dev"], "the cut is seeded"
-    assert load(str(dataset.stand_in)).task == dataset.task
+    assert load_dataset_config(str(dataset.stand_in)).task == dataset.task
 
 
 def test_questions_without_an_answer_have_the_text_for_it(twins: None) -> None:
-    rows = {row["id"]: row for row in render(load("squad_v2"), "test")}
+    rows = {row["id"]: row for row in render(load_dataset_config("squad_v2"), "test")}
     assert rows["w3"]["gold"] == {"answer": "unanswerable", "answers": []}
     assert rows["w1"]["gold"] == {"answer": "the male", "answers": ["the male", "male"]}
     assert rows["w1"]["messages"][1]["content"].endswith("\n\nWhich sex can fly?")
 
 
 def test_best_paths_of_message_trees(twins: None) -> None:
-    dataset = load("oasst2")
+    dataset = load_dataset_config("oasst2")
     rows = {row["group"]: row for row in render(dataset, "train") + render(dataset, "dev")}
     said = {tree: [turn["content"][:12] for turn in row["messages"]] for tree, row in rows.items()}
     assert said == {
@@ -65,9 +66,9 @@ def test_best_paths_of_message_trees(twins: None) -> None:
 def test_other_kinds_of_file_give_the_same_rows(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twins: None
 ) -> None:
-    dataset = load("banking77")
+    dataset = load_dataset_config("banking77")
     expected = [row["messages"] for row in render(dataset, "test")]
-    rows = read_rows(TWINS / "banking77" / "test.jsonl")
+    rows = read_jsonl(TWINS / "banking77" / "test.jsonl")
     path = tmp_path / "banking77" / f"test.{kind}"
     path.parent.mkdir()
     if kind == "csv":
@@ -113,7 +114,7 @@ def test_the_hub_out_of_reach_is_the_machines_fault(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(MachineError, match=r"'mteb/banking77' .* Connect this machine"):
-        render(load("banking77"), "test")
+        render(load_dataset_config("banking77"), "test")
 
 
 @pytest.mark.parametrize(
@@ -141,9 +142,11 @@ def test_a_broken_where_is_named(tmp_path: Path) -> None:
 
 def test_best_paths_of_real_trees(real: Path) -> None:
     folder = real / "oasst1_en"
-    messages = enumerate(read_rows(folder / "en-validation.messages.jsonl"), 1)
+    messages = enumerate(read_jsonl(folder / "en-validation.messages.jsonl"), 1)
     found = {row["tree"]: row["turns"] for _, row in oasst_best_paths(iter(messages))}
-    assert found == {row["tree"]: row["messages"] for row in read_rows(folder / "validation.best_path.jsonl")}
+    assert found == {
+        row["tree"]: row["messages"] for row in read_jsonl(folder / "validation.best_path.jsonl")
+    }
 
 
 def test_real_banking77(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +155,7 @@ def test_real_banking77(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             rows = [{"text": row["text"], "label_text": row["category"]} for row in csv.DictReader(file)]
         write(tmp_path / "banking77" / f"{split}.jsonl", rows)
     monkeypatch.setenv("TUNEBOOK_SOURCES", str(tmp_path))
-    dataset = load("banking77")
+    dataset = load_dataset_config("banking77")
     rows = {split: render(dataset, split) for split in SPLITS}
     assert {split: len(rows[split]) for split in SPLITS} == {"train": 8981, "dev": 1022, "test": 3080}
     assert {row["gold"]["answer"] for row in rows["dev"]} == set(dataset.labels), "stratified"
@@ -179,7 +182,7 @@ def test_real_squad(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     write(tmp_path / "squad_v2" / "train.jsonl", questions("cs224n-dev-v2.0.json"))
     write(tmp_path / "squad_v2" / "validation.jsonl", questions("test-xquad-en-disjoint.json"))
     monkeypatch.setenv("TUNEBOOK_SOURCES", str(tmp_path))
-    dataset = load("squad_v2")
+    dataset = load_dataset_config("squad_v2")
     rows = {split: render(dataset, split) for split in SPLITS}
     assert len(rows["train"]) + len(rows["dev"]) == 6078
     assert len(rows["test"]) == 838

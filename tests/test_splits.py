@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from tunebook.dataset import load, read_rows
-from tunebook.errors import InputError, RowFault
-from tunebook.near import repeated, together
-from tunebook.paths import ROOT
-from tunebook.sources import Source
-from tunebook.splits import cut, time_of
+from tunebook.core.errors import InputError, RowFault
+from tunebook.core.files import read_jsonl
+from tunebook.core.paths import ROOT
+from tunebook.data.dataset import load_dataset_config
+from tunebook.data.near_duplicates import repeated, together
+from tunebook.data.sources import Source
+from tunebook.data.splits import cut, time_of
 
 SOURCE = {"files": {"train": "a.jsonl"}, "dev_share": 0.1, "test_share": 0.2}
 INTENTS = [
     row for split in ("train", "dev", "test")
-    for row in read_rows(ROOT / "datasets" / "kettlewick-intents" / "source" / f"{split}.jsonl")
+    for row in read_jsonl(ROOT / "datasets" / "kettlewick-intents" / "source" / f"{split}.jsonl")
 ]  # fmt: skip
 
 
@@ -135,8 +136,8 @@ def test_sources_that_make_no_sense(source: dict[str, Any], said: str) -> None:
 
 def test_public_sets_keep_their_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A dev split is cut off in the groups of dataset.yaml where no rows ask the same."""
-    from tunebook.render import render_all
+    from tunebook.data.render import render_all
 
     monkeypatch.setenv("TUNEBOOK_SOURCES", str(ROOT / "tests" / "twins"))
-    rows = render_all(load("oasst2"))
+    rows = render_all(load_dataset_config("oasst2"))
     assert not {row["group"] for row in rows["train"]} & {row["group"] for row in rows["dev"]}

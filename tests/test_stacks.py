@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tunebook.stacks import dump_stacks
+from tunebook.core.stacks import dump_stacks
 
 # A parent that waits for a fork and for a program of its own, as a training does.
 FAMILY = """

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tunebook.measures import label_parts, macro_f1
-from tunebook.statistics import (
+from tunebook.metrics.aggregate import label_parts, macro_f1
+from tunebook.metrics.intervals import (
     GAP,
     SHARE,
     detectable,
@@ -91,7 +91,7 @@ def test_an_interval_from_sums_is_the_one_from_rows() -> None:
 def test_large_sets_are_cut_into_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(8).exponential(size=60)
     whole, p = mean_interval(values, names(60)), swap_p(values - 1, names(60))
-    monkeypatch.setattr("tunebook.statistics.CELLS", 600)
+    monkeypatch.setattr("tunebook.metrics.intervals.CELLS", 600)
     assert mean_interval(values, names(60)) == pytest.approx(whole)
     assert swap_p(values - 1, names(60)) == pytest.approx(p, abs=0.01)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.test_store import at_work, checkpoint, files, machine, silent
-from tunebook import fetch, storage
-from tunebook.console import Console
-from tunebook.errors import InputError, MachineError
-from tunebook.store import Store
+from tunebook.commands import fetch
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError, MachineError
+from tunebook.runs import storage
+from tunebook.runs.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from tunebook import storage
-from tunebook.checkpoints import RESUMED
-from tunebook.errors import InputError, MachineError
-from tunebook.run import Run, read_json
-from tunebook.store import Store
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.files import read_json
+from tunebook.runs import storage
+from tunebook.runs.checkpoints import RESUMED
+from tunebook.runs.run import Run
+from tunebook.runs.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -279,7 +280,7 @@ def test_a_full_disk_is_found_before_anything_is_fetched(
 ) -> None:
     run = at_work(machine(tmp_path))
     Store(url, run).save()
-    monkeypatch.setattr("tunebook.store.shutil.disk_usage", lambda path: type("U", (), {"free": 10})())
+    monkeypatch.setattr("tunebook.runs.store.shutil.disk_usage", lambda path: type("U", (), {"free": 10})())
     there = machine(tmp_path, "there")
     with pytest.raises(MachineError, match="come from STORE and .* are free"):
         Store(url, there).fetch(silent)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tunebook.dataset import write_rows
-from tunebook.style import (
+from tunebook.core.files import write_jsonl
+from tunebook.evaluation.style import (
     Style,
     conditions,
     copies,
@@ -87,11 +87,11 @@ def values(*given: float) -> list[dict[str, Any]]:
 
 def test_a_model_that_only_knows_its_own_wording_fails(tmp_path: Path) -> None:
     assert styled(tmp_path, STYLE, [], []) is None
-    write_rows(tmp_path / "tuned.style-as_trained.jsonl", values(1, 1, 1, 1, 1, 1))
-    write_rows(tmp_path / "tuned.style-paraphrased.jsonl", values(0, 1, 0, 0, 1, 0))
-    write_rows(tmp_path / "tuned.style-no_system.jsonl", values(1, 1, 1, 1, 1, 1))
-    write_rows(tmp_path / "tuned.style-other_task.jsonl", values(1, 1, 0, 1, 1, 1))
-    write_rows(tmp_path / "base.style-other_task.jsonl", values(1, 1, 0, 1, 1, 1))
+    write_jsonl(tmp_path / "tuned.style-as_trained.jsonl", values(1, 1, 1, 1, 1, 1))
+    write_jsonl(tmp_path / "tuned.style-paraphrased.jsonl", values(0, 1, 0, 0, 1, 0))
+    write_jsonl(tmp_path / "tuned.style-no_system.jsonl", values(1, 1, 1, 1, 1, 1))
+    write_jsonl(tmp_path / "tuned.style-other_task.jsonl", values(1, 1, 0, 1, 1, 1))
+    write_jsonl(tmp_path / "base.style-other_task.jsonl", values(1, 1, 0, 1, 1, 1))
     found = styled(tmp_path, STYLE, [{"id": "a", "answer": "yes"}], [])
     assert found is not None
     by_name = {line["condition"]: line for line in found["conditions"]}

@@ -8,22 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from tunebook import recipes, suite
-from tunebook.errors import InputError
+from tunebook.config import recipe as recipes
+from tunebook.core.errors import InputError
+from tunebook.evaluation import suite
 
-RECIPE = recipes.load("chat-lora")
+RECIPE = recipes.load_recipe("chat-lora")
 
 
 def test_each_tier_gets_its_values() -> None:
-    trial, real = (suite.load(RECIPE, "chat", tier, "default") for tier in ("trial", "real"))
+    trial, real = (suite.load_suite(RECIPE, "chat", tier, "default") for tier in ("trial", "real"))
     assert (trial.max_new_tokens, trial.generate_rows, trial.dev_rows) == (64, 48, 40)
     assert (real.max_new_tokens, real.generate_rows, real.dev_rows) == (512, None, 200)
-    assert suite.load(RECIPE, "chat", "trial", "full").generate_rows is None
+    assert suite.load_suite(RECIPE, "chat", "trial", "full").generate_rows is None
 
 
 def test_answering_in_a_fixed_form_is_a_fault_of_chat_alone() -> None:
     for task in ("chat", "classification", "qa"):
-        found = suite.load(RECIPE, task, "trial", "full").retention
+        found = suite.load_suite(RECIPE, task, "trial", "full").retention
         assert found["instructions"].margin == (0.15 if task == "chat" else None)
         assert found["choices"].margin == 0.15
 
@@ -31,7 +32,7 @@ def test_answering_in_a_fixed_form_is_a_fault_of_chat_alone() -> None:
 def test_a_gate_may_be_a_multiple_of_the_plain_base_only() -> None:
     gates = {"loss": {"times": "svm", "at_most": 1.05}}
     with pytest.raises(InputError, match=r"gates\.loss\.times"):
-        suite.load(replace(RECIPE, eval={"gates": gates}), "preference", "trial", "default")
+        suite.load_suite(replace(RECIPE, eval={"gates": gates}), "preference", "trial", "default")
 
 
 def model(folder: Path, *, template: bool = True) -> str:
@@ -44,19 +45,21 @@ def model(folder: Path, *, template: bool = True) -> str:
 def test_models_beside_are_asked_when_named_or_with_full(tmp_path: Path) -> None:
     one, two = model(tmp_path / "one"), model(tmp_path / "two")
     recipe = replace(RECIPE, eval={"beside": {"trial": [one], "real": []}})
-    asked = {mode: suite.load(recipe, "chat", "trial", mode).beside for mode in ("quick", "default", "full")}
+    asked = {
+        mode: suite.load_suite(recipe, "chat", "trial", mode).beside for mode in ("quick", "default", "full")
+    }
     assert asked == {"quick": [], "default": [], "full": [one]}
-    assert suite.load(recipe, "chat", "real", "full").beside == []
-    assert suite.load(recipe, "chat", "trial", "default", f"{one} {two}").beside == [one, two]
+    assert suite.load_suite(recipe, "chat", "real", "full").beside == []
+    assert suite.load_suite(recipe, "chat", "trial", "default", f"{one} {two}").beside == [one, two]
 
 
 def test_a_recipe_on_a_base_model_names_what_its_vendor_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "ask_beside", lambda *_: None)  # the Hub is asked when it runs
-    bases = [name for name in recipes.names() if "-Base" in recipes.load(name).config["base_model"]]
+    bases = [name for name in recipes.names() if "-Base" in recipes.load_recipe(name).config["base_model"]]
     assert bases
     for name in bases:
-        beside = suite.load(recipes.load(name), "chat", "real", "full").beside
-        assert beside == [recipes.load(name).config["base_model"].removesuffix("-Base")]
+        beside = suite.load_suite(recipes.load_recipe(name), "chat", "real", "full").beside
+        assert beside == [recipes.load_recipe(name).config["base_model"].removesuffix("-Base")]
 
 
 def test_a_model_beside_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) -> None:
@@ -71,9 +74,9 @@ def test_a_model_beside_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) 
         (str(tmp_path / "none"), "neither a folder nor a Hub id"),
     ):
         with pytest.raises(InputError, match=said):
-            suite.load(RECIPE, "chat", "trial", "default", beside)
+            suite.load_suite(RECIPE, "chat", "trial", "default", beside)
     with pytest.raises(InputError, match="EVAL=quick"):
-        suite.load(RECIPE, "chat", "trial", "quick", one)
+        suite.load_suite(RECIPE, "chat", "trial", "quick", one)
 
 
 @pytest.mark.parametrize(
@@ -81,4 +84,4 @@ def test_a_model_beside_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) 
 )
 def test_a_gate_that_could_never_fail_is_refused(gates: dict) -> None:
     with pytest.raises(InputError, match="gates"):
-        suite.load(replace(RECIPE, eval={"gates": gates}), "chat", "trial", "default")
+        suite.load_suite(replace(RECIPE, eval={"gates": gates}), "chat", "trial", "default")

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.commands import tunebook
-from tunebook import sweep
-from tunebook.console import Console
-from tunebook.errors import InputError
-from tunebook.resolve import Options, parse_rows
-from tunebook.run import Run, read_json, write_json
+from tunebook.commands import sweep
+from tunebook.config.overrides import Options, parse_rows
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError
+from tunebook.core.files import read_json, write_json
+from tunebook.runs.run import Run
 
 
 def test_over_is_read_in_its_order() -> None:

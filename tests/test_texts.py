@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tunebook.paths import ROOT
-from tunebook.rules import Rule, rules_met
+from tunebook.core.paths import ROOT
+from tunebook.data.style_rules import Rule, rules_met
 
 Row = dict[str, Any]
 CHECKS = {

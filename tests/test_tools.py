@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tunebook.errors import RowFault
-from tunebook.formats.turns import conversation
-from tunebook.tools import called, calls_met, kept, offered
+from tunebook.core.errors import RowFault
+from tunebook.data.formats.conversations import conversation
+from tunebook.data.tool_calls import called, calls_met, kept, offered
 
 FUNCTION = {"name": "tide", "parameters": {"type": "object"}}
 ARGUMENTS = {"quay": "Low Quay", "day": 3}

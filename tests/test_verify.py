@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from tests.helpers import make_run
-from tunebook import hardware, verify
-from tunebook.compare import compare
-from tunebook.console import Console
-from tunebook.errors import InputError
-from tunebook.paths import ROOT
-from tunebook.resolve import Options
-from tunebook.run import Run, read_json, write_json
-from tunebook.verify import bounds, judge
+from tunebook.commands import verify
+from tunebook.commands.verify import bounds, judge
+from tunebook.config.overrides import Options
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import ROOT
+from tunebook.hardware import machine
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run
 
 VERSIONS = {"torch": "1.2.3", "axolotl": "0.0.1"}
 TRIAL = Options("trial", "cpu")
@@ -49,7 +51,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     shutil.rmtree(tmp_path / "recipes" / "chat-lora" / "results")
     monkeypatch.setenv("TUNEBOOK_RECIPES", str(tmp_path / "recipes"))
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(hardware, "gpus", lambda: [])
+    monkeypatch.setattr(machine, "gpus", lambda: [])
     monkeypatch.setattr(verify, "execute", execute)
     return run
 
@@ -126,7 +128,7 @@ def test_another_tier_or_machine_is_no_comparison(
     publish(42)
     publish(1, tier="real", hardware={"gpus": [{"name": "NVIDIA H100"}]})
     monkeypatch.setattr(verify, "execute", lambda *_: pytest.fail("ran"))
-    monkeypatch.setattr(hardware, "gpus", lambda: [{"name": "NVIDIA H200"}] * 2)
+    monkeypatch.setattr(machine, "gpus", lambda: [{"name": "NVIDIA H200"}] * 2)
     with pytest.raises(InputError) as caught:
         verify.verify("chat-lora", Options("real"), Console())
     said = str(caught.value)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tunebook import base_model
+from tunebook.models import trial_model
 
 
 def tokenizer() -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(base_model.ensure())
+    return AutoTokenizer.from_pretrained(trial_model.ensure())
 
 
 def model(**changes: Any) -> Any:

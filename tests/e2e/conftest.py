@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tunebook.paths import ROOT
+from tunebook.core.paths import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,19 @@ from typing import Any
 import pytest
 
 from tests.e2e.trainings import train
-from tunebook import head, recipes, suite
-from tunebook.adapters.methods import METHODS
-from tunebook.checkpoints import ENCODER, fault
-from tunebook.dataset import load, read_rows, write_rows
-from tunebook.plugins import keep_gradients_of_4bit
-from tunebook.recipe import prepare_rows, write_inputs
-from tunebook.resolve import Options, resolve
-from tunebook.run import Run, read_json
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.files import read_json, read_jsonl, write_jsonl
+from tunebook.data.dataset import load_dataset_config
+from tunebook.evaluation import suite
+from tunebook.evaluation.evaluate import evaluate
+from tunebook.models.methods import METHODS
+from tunebook.pipeline import prepare as head
+from tunebook.pipeline.prepare import prepare_rows, write_inputs
+from tunebook.plugins.training import keep_gradients_of_4bit
+from tunebook.runs.checkpoints import ENCODER, fault
+from tunebook.runs.run import Run
 
 pytestmark = pytest.mark.slow
 TOKENS, SIZE, RANK, ENCODER_SIZE, LABELS = 4, 6, 2, 10, 14
@@ -58,7 +63,7 @@ CASES: dict[str, tuple[str, str, int]] = {
     ),
     "bf16": ("classify-lora", f"{LORA_R} bf16=true", LORA),
     "rslora": ("classify-lora", f"{LORA_R} peft_use_rslora=true", LORA),
-    "loftq": ("classify-qlora", f"{LORA_R} plugins=[tunebook.loftq.LoftQ]", LORA),
+    "loftq": ("classify-qlora", f"{LORA_R} plugins=[tunebook.plugins.LoftQ]", LORA),
     "dora": ("classify-dora", LORA_R, DORA),
     "chat-dora": ("chat-dora", f"{LORA_R} {UNPACKED}", DORA),
     "chat-prompt": ("chat-prompt", f"num_virtual_tokens={TOKENS}", TOKENS * WIDTH),
@@ -80,8 +85,8 @@ SHORT += " learning_rate=0.02 dataset_num_proc=1"
 def prepare(folder: Path, base: Path, case: str) -> Run:
     """Make the run folder of four steps of four rows."""
     name, words, _ = CASES[case]
-    recipe = recipes.load(name)
-    dataset = load(str(load(recipe.dataset).stand_in))
+    recipe = recipes.load_recipe(name)
+    dataset = load_dataset_config(str(load_dataset_config(recipe.dataset).stand_in))
     layers = "peft_layers_to_transform=null" if "peft_layers_to_transform" in recipe.trial else ""
     options = Options("trial", "cpu", set=f"base_model={base} {SHORT} {words} {layers}", eval="quick")
     resolved = head.with_labels(resolve(recipe, options), dataset)
@@ -89,8 +94,8 @@ def prepare(folder: Path, base: Path, case: str) -> Run:
     run = Run(folder / case)
     rows = prepare_rows(resolved, dataset)
     for split, count in (("train", 16), ("dev", 8), ("test", 8)):
-        write_rows(run / "data" / f"{split}.jsonl", rows[split][:count])
-    settings = suite.load(recipe, dataset.task, "trial", "quick")
+        write_jsonl(run / "data" / f"{split}.jsonl", rows[split][:count])
+    settings = suite.load_suite(recipe, dataset.task, "trial", "quick")
     write_inputs(run, resolved, dataset, settings, "")
     # All of a task have the same rows, which are tokenised once.
     shared, config = base / dataset.task, (run / "config.yaml").read_text()
@@ -133,7 +138,7 @@ def reloaded(run: Run, base: Path) -> Any:
     import transformers
     from peft import PeftModel
 
-    import tunebook.adapters.bottleneck  # noqa: F401
+    import tunebook.plugins.bottleneck  # noqa: F401
 
     config = read_json(run / "settings.json")
     labels = len(config["dataset"]["labels"])
@@ -240,14 +245,14 @@ def test_a_checkpoint_without_its_encoder_is_broken(
 
 @pytest.mark.parametrize("case", ["prefix", "bottleneck", "head"])
 def test_the_evaluation_takes_it(case: str, trained: dict[str, Run]) -> None:
-    from tunebook import predict
-    from tunebook.evaluate import Evaluation
+    from tunebook.commands import predict
+    from tunebook.evaluation.evaluator import Evaluator
 
     run = trained[case]
-    evaluation = Evaluation(run, None)
+    evaluation = Evaluator(run, None)
     evaluation.suite.dev_rows = 2
-    evaluation.everything()
-    records = read_rows(run / "eval" / "answers" / "tuned.dev.jsonl")
+    evaluate(evaluation)
+    records = read_jsonl(run / "eval" / "answers" / "tuned.dev.jsonl")
     assert len(records) == 8
     if case == "head":
         labels = read_json(run / "settings.json")["dataset"]["labels"]
@@ -276,5 +281,5 @@ def test_ia3_merges_and_bottleneck_refuses(trained: dict[str, Run], base: Path) 
 
 
 def test_every_method_is_trained_here() -> None:
-    used = {recipes.load(name).config.get("adapter") for name, _, _ in CASES.values()}
+    used = {recipes.load_recipe(name).config.get("adapter") for name, _, _ in CASES.values()}
     assert set(METHODS) <= used

@@ -12,14 +12,18 @@ from tests import tiny
 from tests.commands import TRAIN_ONLY, tunebook
 from tests.test_fork import TOOL_TALKS
 from tests.test_formats import put
-from tunebook import check, recipes, suite
-from tunebook.console import Console
-from tunebook.dataset import load, read_rows, write_rows
-from tunebook.fork import Asked, run_fork
-from tunebook.paths import ROOT, child_environment
-from tunebook.recipe import prepare_rows, write_inputs
-from tunebook.resolve import Options, resolve
-from tunebook.run import Run, read_json
+from tunebook.check import run as check
+from tunebook.commands.fork.fork import Asked, run_fork
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.console import Console
+from tunebook.core.files import read_json, read_jsonl, write_jsonl
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.data.dataset import load_dataset_config
+from tunebook.evaluation import suite
+from tunebook.pipeline.prepare import prepare_rows, write_inputs
+from tunebook.runs.run import Run
 
 pytestmark = pytest.mark.slow
 STEPS = 3
@@ -34,14 +38,14 @@ ALONE += "evals_per_epoch=null saves_per_epoch=null"
 
 def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(tmp_path: Path) -> None:
     """On the trial model, which would use what the other rows say: they repeat the list of labels."""
-    recipe = recipes.load("classify-lora")
-    dataset = load(str(load(recipe.dataset).stand_in))
+    recipe = recipes.load_recipe("classify-lora")
+    dataset = load_dataset_config(str(load_dataset_config(recipe.dataset).stand_in))
     runs = {name: Run(tmp_path / name) for name in BATCH}
     for name, run in runs.items():
         resolved = resolve(recipe, Options("trial", "cpu", set=f"{ALONE} {BATCH[name]}", eval="quick"))
         resolved.config.pop("test_datasets")
-        write_rows(run / "data" / "train.jsonl", prepare_rows(resolved, dataset)["train"][:8])
-        write_inputs(run, resolved, dataset, suite.load(recipe, dataset.task, "trial", "quick"), "")
+        write_jsonl(run / "data" / "train.jsonl", prepare_rows(resolved, dataset)["train"][:8])
+        write_inputs(run, resolved, dataset, suite.load_suite(recipe, dataset.task, "trial", "quick"), "")
     command = [sys.executable, "-c", TRAIN_ONLY, *(str(run.folder) for run in runs.values())]
     result = subprocess.run(command, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
@@ -89,4 +93,4 @@ def test_a_packed_recipe_with_tools_runs_to_its_verdict(
     out = tmp_path / "out.jsonl"
     result = tunebook("predict", "tides/latest", str(new), str(out), timeout=300, **runs, **folders)
     assert result.returncode == 0, result.stderr
-    assert len(read_rows(out)) == 1
+    assert len(read_jsonl(out)) == 1

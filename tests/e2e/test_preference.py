@@ -12,16 +12,21 @@ import yaml
 
 from tests import tiny
 from tests.e2e.trainings import train
-from tunebook import merged, recipes, suite
-from tunebook.compare import compare
-from tunebook.console import Console
-from tunebook.dataset import load, read_rows, write_rows
-from tunebook.pairs import pairs
-from tunebook.recipe import prepare_rows, write_inputs
-from tunebook.report import write_report
-from tunebook.resolve import Options, resolve
-from tunebook.run import Run, read_json
-from tunebook.schema import Metrics
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.console import Console
+from tunebook.core.files import read_json, read_jsonl, write_jsonl
+from tunebook.data.dataset import load_dataset_config
+from tunebook.evaluation import merge_adapter, suite
+from tunebook.evaluation.evaluate import evaluate
+from tunebook.evaluation.pairs import pairs
+from tunebook.metrics.schema import Metrics
+from tunebook.pipeline.prepare import prepare_rows, write_inputs
+from tunebook.report.report import write_report
+from tunebook.report.verdict import compare
+from tunebook.runs import run as runs_run
+from tunebook.runs.run import Run
 
 pytestmark = pytest.mark.slow
 RATE, BETA = 0.02, 0.1
@@ -34,16 +39,16 @@ def prepare(
     folder: Path, base: Path, name: str = "chat-dpo", words: str = SHORT, from_run: str | None = None
 ) -> Run:
     """Make the run folder of four steps of four rows."""
-    recipe = recipes.load(name)
-    dataset = load(recipe.dataset)
-    dataset = load(dataset.stand_in) if dataset.stand_in else dataset
+    recipe = recipes.load_recipe(name)
+    dataset = load_dataset_config(recipe.dataset)
+    dataset = load_dataset_config(dataset.stand_in) if dataset.stand_in else dataset
     options = Options("trial", "cpu", set=f"base_model={base} {words}", eval="quick", from_run=from_run)
     resolved = resolve(recipe, options)
     run = Run(folder)
     rows = prepare_rows(resolved, dataset)
     for split, count in (("train", 16), ("dev", 8), ("test", 8)):
-        write_rows(run / "data" / f"{split}.jsonl", rows[split][:count])
-    write_inputs(run, resolved, dataset, suite.load(recipe, dataset.task, "trial", "quick"), "")
+        write_jsonl(run / "data" / f"{split}.jsonl", rows[split][:count])
+    write_inputs(run, resolved, dataset, suite.load_suite(recipe, dataset.task, "trial", "quick"), "")
     for stage in ("check", "data"):
         run.mark(stage, "done", 0.1)
     return run
@@ -71,7 +76,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, before: Run) -> dict[str, Run
     folder = tmp_path_factory.mktemp("preference")
     base = Path(yaml.safe_load((before / "config.yaml").read_text())["base_model"])
     made = {name: prepare(folder / name, base, from_run=str(before.folder)) for name in ("whole", "resumed")}
-    merged.ensure(before, Console())
+    merge_adapter.ensure(before, Console())
     train([made["whole"]], {made["resumed"]: made["whole"]})
     return made
 
@@ -86,10 +91,10 @@ def test_merged_is_the_adapter_in_its_base_and_made_once(before: Run, runs: dict
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    folder = before / merged.MERGED
-    made = (folder / merged.MADE_OF).stat().st_mtime_ns
-    assert merged.ensure(before, Console()) == folder
-    assert (folder / merged.MADE_OF).stat().st_mtime_ns == made
+    folder = before / runs_run.MERGED
+    made = (folder / merge_adapter.MADE_OF).stat().st_mtime_ns
+    assert merge_adapter.ensure(before, Console()) == folder
+    assert (folder / merge_adapter.MADE_OF).stat().st_mtime_ns == made
     assert yaml.safe_load((runs["whole"] / "config.yaml").read_text())["base_model"] == str(folder)
     ids = torch.tensor([[1, 9, 400, 7]])
     with torch.inference_mode():
@@ -119,15 +124,15 @@ def test_a_resumed_training_ends_where_an_undisturbed_one_does(runs: dict[str, R
 
 def test_evaluation_measures_what_was_trained(runs: dict[str, Run]) -> None:
     """The rewards are those that trl logs on dev, and metrics.json and report are whole."""
-    from tunebook.evaluate import Evaluation
+    from tunebook.evaluation.evaluator import Evaluator
 
     run = runs["whole"]
-    evaluation = Evaluation(run, None)
+    evaluation = Evaluator(run, None)
     evaluation.suite.checkpoints = "last"
-    evaluation.everything()
+    evaluate(evaluation)
     run.mark("evaluate", "done", 1.0)
     compare(run)
-    records = read_rows(run / "eval" / "answers" / "tuned.dev.jsonl")
+    records = read_jsonl(run / "eval" / "answers" / "tuned.dev.jsonl")
     rewards = [BETA * record["reward"] for record in records]
     assert logged(run, "eval_rewards/margins")[-1] == pytest.approx(sum(rewards) / len(rewards), abs=1e-3)
     metrics: dict[str, Any] = json.loads((run / "metrics.json").read_text())

@@ -16,15 +16,18 @@ import pytest
 
 from tests import tiny
 from tests.commands import TRAIN_ONLY
-from tunebook import recipes, suite
-from tunebook.checkpoints import set_broken_aside
-from tunebook.console import Console
-from tunebook.dataset import load, read_rows, write_rows
-from tunebook.paths import ROOT, child_environment
-from tunebook.recipe import prepare_rows, write_inputs
-from tunebook.resolve import Options, resolve
-from tunebook.run import Run, read_json
-from tunebook.train import run_child
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.console import Console
+from tunebook.core.files import read_json, read_jsonl, write_jsonl
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.data.dataset import load_dataset_config
+from tunebook.evaluation import suite
+from tunebook.pipeline.prepare import prepare_rows, write_inputs
+from tunebook.runs.checkpoints import set_broken_aside
+from tunebook.runs.run import Run
+from tunebook.training.launch import run_child
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("root_on_path")]
 CONFIG: dict[str, Any] = {
@@ -54,10 +57,10 @@ FSDP2 = {
 LAUNCH = """
 import sys
 from pathlib import Path
-from tunebook.console import Console
-from tunebook.errors import TunebookError
-from tunebook.run import Run
-from tunebook.train import run_child
+from tunebook.core.console import Console
+from tunebook.core.errors import TunebookError
+from tunebook.runs.run import Run
+from tunebook.training.launch import run_child
 try:
     run_child(Run(Path(sys.argv[1])), train=True, evaluate=False, console=Console())
 except TunebookError as error:
@@ -77,8 +80,8 @@ def prepare(
 ) -> Run:
     """Make the run folder of steps of eight rows, which `world` processes share, `micro` at a time."""
     batch = f"micro_batch_size={micro} gradient_accumulation_steps={8 // micro // world}"
-    recipe = recipes.load(name)
-    dataset = load(str(load(recipe.dataset).stand_in))
+    recipe = recipes.load_recipe(name)
+    dataset = load_dataset_config(str(load_dataset_config(recipe.dataset).stand_in))
     options = Options("trial", "cpu", set=f"base_model={base} {batch}", eval="quick")
     resolved = dataclasses.replace(resolve(recipe, options), world=world)
     resolved.config.update(CONFIG | (more or {}))
@@ -86,8 +89,8 @@ def prepare(
     run = Run(folder / f"{name}-{world}")
     split = prepare_rows(resolved, dataset)
     for part, count in (("train", rows), ("dev", 32), ("test", 32)):
-        write_rows(run / "data" / f"{part}.jsonl", split[part][:count])
-    write_inputs(run, resolved, dataset, suite.load(recipe, dataset.task, "trial", "quick"), "")
+        write_jsonl(run / "data" / f"{part}.jsonl", split[part][:count])
+    write_inputs(run, resolved, dataset, suite.load_suite(recipe, dataset.task, "trial", "quick"), "")
     return run
 
 
@@ -184,7 +187,9 @@ def test_evaluation_by_two_processes_is_that_of_one(trained: dict[str, Run], tmp
     names = sorted(path.name for path in (two / "eval" / "answers").iterdir())
     assert "tuned.dev.jsonl" in names
     for name in names:
-        assert read_rows(one / "eval" / "answers" / name) == read_rows(two / "eval" / "answers" / name), name
+        assert read_jsonl(one / "eval" / "answers" / name) == read_jsonl(two / "eval" / "answers" / name), (
+            name
+        )
     parts = {path.name for path in (two / "eval" / "jobs").iterdir()}
     assert {"tuned.dev.generate.0.jsonl", "tuned.dev.generate.1.jsonl"} <= parts
 

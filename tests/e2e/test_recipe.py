@@ -19,9 +19,9 @@ import pytest
 import torch
 import yaml
 
-from tunebook.dataset import read_rows
-from tunebook.keeper import read_events
-from tunebook.run import Run, read_json
+from tunebook.core.files import read_json, read_jsonl
+from tunebook.runs.events import read_events
+from tunebook.runs.run import Run
 
 pytestmark = pytest.mark.slow
 # Few steps, a checkpoint every 5, and no evaluation between them.
@@ -37,7 +37,7 @@ class Runner:
 
     def command(self, *extra: str) -> list[str]:
         settings = f"base_model={self.base} peft_layers_to_transform=null learning_rate=0.02 {SHORT}"
-        start = [sys.executable, "-m", "tunebook.cli", "recipe", "classify-lora", "--tier", "trial"]
+        start = [sys.executable, "-m", "tunebook.commands.cli", "recipe", "classify-lora", "--tier", "trial"]
         return [*start, "--hardware", "cpu", "--steps", "20", "--set", settings, "--eval", "quick", *extra]
 
     def run(self, *extra: str) -> subprocess.CompletedProcess[str]:
@@ -161,7 +161,7 @@ def test_kill_in_evaluation(undisturbed: Runner, base: Path, tmp_path: Path) -> 
 
 def test_a_model_from_elsewhere_is_evaluated_by_the_same_harness(undisturbed: Runner, base: Path) -> None:
     words = ["evaluate", "--model", str(undisturbed.folder / "model"), "--task", "kettlewick-intents"]
-    command = [sys.executable, "-m", "tunebook.cli", *words, "--base", str(base), "--eval", "quick"]
+    command = [sys.executable, "-m", "tunebook.commands.cli", *words, "--base", str(base), "--eval", "quick"]
     result = subprocess.run(
         [*command, "--tier", "trial"], env=undisturbed.env, capture_output=True, text=True
     )
@@ -176,7 +176,7 @@ def test_training_stops_early_by_the_metric_of_the_task(base: Path, tmp_path: Pa
     """Too small a rate changes no answer: after the second evaluation without a gain, 20 steps end at 10."""
     runner = Runner(tmp_path, base)
     command = runner.command("--rows", "dev=24")
-    plugins = "plugins=[tunebook.plugins.SeededInit,tunebook.dev_metric.DevMetric]"
+    plugins = "plugins=[tunebook.plugins.SeededInit,tunebook.plugins.DevMetric]"
     stop = f"eval_steps=5 early_stopping_patience=1 metric_for_best_model=eval_dev_accuracy {plugins}"
     at = command.index("--set") + 1
     command[at] = f"{command[at].replace('learning_rate=0.02', 'learning_rate=1e-9')} {stop}"
@@ -205,7 +205,7 @@ def test_the_metric_while_training_is_that_of_the_harness(undisturbed: Runner, b
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from tunebook.dev_metric import ask_dev
+    from tunebook.evaluation.dev_metric import ask_dev
 
     run = Run(undisturbed.folder.resolve())
     dtype = torch.bfloat16 if yaml.safe_load((run / "config.yaml").read_text())["bf16"] else torch.float32
@@ -217,10 +217,10 @@ def test_the_metric_while_training_is_that_of_the_harness(undisturbed: Runner, b
     )
     found = ask_dev(run, trainer, 20)
     assert list(found) == ["eval_dev_accuracy"]
-    ids = [row["id"] for row in read_rows(run / "data" / "dev.jsonl")]
+    ids = [row["id"] for row in read_jsonl(run / "data" / "dev.jsonl")]
     drawn = random.Random(42).sample(ids, 40)
-    answers = {row["id"]: row for row in read_rows(run / "eval" / "answers" / "tuned.dev.jsonl")}
-    batches = read_rows(run / "eval" / "jobs" / "step-20.dev.generate.0.jsonl")[1:]
+    answers = {row["id"]: row for row in read_jsonl(run / "eval" / "answers" / "tuned.dev.jsonl")}
+    batches = read_jsonl(run / "eval" / "jobs" / "step-20.dev.generate.0.jsonl")[1:]
     tokens = [record["tokens"] for batch in batches for record in batch["records"]]
     one = Counter(trainer.processing_class.decode(t, skip_special_tokens=True).strip() for t in tokens)
     other = Counter(answers[id]["answer"] for id in drawn)
@@ -234,7 +234,7 @@ def test_another_model_is_asked_the_same(undisturbed: Runner, base: Path, tmp_pa
     template = other / "chat_template.jinja"
     template.write_text(template.read_text().replace("<|im_start|>", "<|im_start|>>"))
     words = ["evaluate", "--model", str(undisturbed.folder / "model"), "--task", "kettlewick-intents"]
-    command = [sys.executable, "-m", "tunebook.cli", *words, "--base", str(base), "--tier", "trial"]
+    command = [sys.executable, "-m", "tunebook.commands.cli", *words, "--base", str(base), "--tier", "trial"]
     env = {**undisturbed.env, "TUNEBOOK_RUNS": str(tmp_path / "runs")}
     asked = subprocess.run([*command, "--beside", str(other)], env=env, capture_output=True, text=True)
     assert asked.returncode in (0, 3), asked.stderr + asked.stdout
@@ -248,5 +248,5 @@ def test_another_model_is_asked_the_same(undisturbed: Runner, base: Path, tmp_pa
     for page in ("report.html", "report.md"):
         assert str(other) in (run / page).read_text()
     answers = run / "eval" / "answers"
-    one, two = (read_rows(answers / f"{name}.test.jsonl") for name in ("base_generate_0", "tiny-two"))
+    one, two = (read_jsonl(answers / f"{name}.test.jsonl") for name in ("base_generate_0", "tiny-two"))
     assert [row["id"] for row in one] == [row["id"] for row in two]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_ranks import prepare
-from tunebook import smoke
-from tunebook.console import Console
-from tunebook.dataset import read_rows
-from tunebook.errors import MachineError
-from tunebook.run import Run, read_json
+from tunebook.core.console import Console
+from tunebook.core.errors import MachineError
+from tunebook.core.files import read_json, read_jsonl
+from tunebook.pipeline import smoke
+from tunebook.runs.run import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("root_on_path")]
 
@@ -36,8 +36,8 @@ def test_two_processes_train_save_reload_and_answer(
     broken = smoke._broken
 
     def look(nested: Run) -> Any:
-        seen["train"] = read_rows(nested / "data" / "train.jsonl")
-        seen["answers"] = read_rows(nested / "eval" / "answers" / "tuned.dev.jsonl")
+        seen["train"] = read_jsonl(nested / "data" / "train.jsonl")
+        seen["answers"] = read_jsonl(nested / "eval" / "answers" / "tuned.dev.jsonl")
         seen["log"] = read_json(nested / "train" / "history.json")["log"]
         return broken(nested)
 
@@ -51,7 +51,7 @@ def test_two_processes_train_save_reload_and_answer(
     def length(row: dict[str, Any]) -> int:
         return sum(len(message["content"]) for message in row["messages"])
 
-    every = sorted(map(length, read_rows(run / "data" / "train.jsonl")), reverse=True)
+    every = sorted(map(length, read_jsonl(run / "data" / "train.jsonl")), reverse=True)
     taken = {row["id"].rpartition("-")[0]: length(row) for row in seen["train"]}
     assert sorted(taken.values(), reverse=True) == every[: 5 * 8]
     assert len(seen["answers"]) == 8

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tunebook.paths import ROOT
+from tunebook.core.paths import ROOT
 
 pytestmark = pytest.mark.slow
 SHORT = "evals_per_epoch=null saves_per_epoch=null save_steps=60 warmup_ratio=0"
@@ -30,7 +30,7 @@ def test_whole_trial_path_shortened(tmp_path: Path) -> None:
         "TUNEBOOK_RUNS": str(tmp_path / "runs"),
         "TUNEBOOK_RECIPES": str(tmp_path / "recipes"),
     }
-    command = [sys.executable, "-m", "tunebook.cli", "recipe", "classify-lora", "--tier", "trial"]
+    command = [sys.executable, "-m", "tunebook.commands.cli", "recipe", "classify-lora", "--tier", "trial"]
     settings = ["--steps", "60", "--hardware", "cpu", "--set", SHORT]
     result = subprocess.run([*command, *settings], env=env, capture_output=True, text=True)
     assert result.returncode in (0, 3), result.stderr + result.stdout

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from tunebook.paths import ROOT, child_environment
-from tunebook.run import Run
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.runs.run import Run
 
 
 def train(runs: Iterable[Run], resumed: dict[Run, Run]) -> None:
@@ -29,7 +29,7 @@ def main(words: list[str]) -> None:
     sys.path.insert(0, str(ROOT / "scripts"))
     from run_training import train as train_one
 
-    from tunebook.train import finish_training
+    from tunebook.training.launch import finish_training
 
     for word in words:
         folder, _, twin = word.partition("=")

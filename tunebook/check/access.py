@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.check.findings import Finding, Findings
-from tunebook.check.machine import cached, reach_hub
-from tunebook.dataset import Dataset
-from tunebook.errors import MachineError
-from tunebook.paths import runs_folder
-from tunebook.resolve import Resolved, model_table
+from tunebook.config.resolved import Resolved
+from tunebook.core.errors import MachineError
+from tunebook.core.paths import runs_folder
+from tunebook.data.dataset import Dataset
+from tunebook.models.hub import cached, reach_hub
+from tunebook.models.registry import model_table
 
 TOKENS = ("HF_TOKEN", "WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "COMET_API_KEY")
 NON_COMMERCIAL = re.compile(r"(?i)\bnc\b|non-?commercial|research")

@@ -1,6 +1,6 @@
 """Faults of a composed config: what Axolotl refuses or misreads, and settings that rarely do what is meant.
 
-Unknown keys and wrong types are found earlier, while the config is composed (tunebook/keys.py).
+Unknown keys and wrong types are found earlier, while the config is composed (tunebook/config/keys.py).
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tunebook import hardware
-from tunebook.adapters import limits
-from tunebook.check import fit, habits
+from tunebook.check import model_rules, training_rules
 from tunebook.check.findings import Finding, Grade, of_problem
-from tunebook.errors import InputError
-from tunebook.paths import ROOT
-from tunebook.resolve import Resolved
+from tunebook.config import method_limits
+from tunebook.config.resolved import Resolved
+from tunebook.core.errors import InputError
+from tunebook.core.paths import ROOT
+from tunebook.hardware import capabilities
 
 TABLES = (".jsonl", ".json", ".parquet", ".csv")
 Add = Callable[..., None]
@@ -33,13 +33,13 @@ def config_findings(resolved: Resolved) -> list[Finding]:
     found: list[Finding] = []
     _needed(resolved, found)
     _rows_files(resolved, found)
-    found += [of_problem(problem, "config") for problem in limits.problems(resolved)]
+    found += [of_problem(problem, "config") for problem in method_limits.problems(resolved)]
     add = adder(resolved, found)
     machine = resolved.overlay.machine if resolved.overlay else None
     if machine:
-        for key, text in hardware.too_much(resolved.config, machine.compute_capability).items():
+        for key, text in capabilities.too_much(resolved.config, machine.compute_capability).items():
             add("error", key, f"on {resolved.hardware}: {text}")
-    for rule in (*habits.RULES, *fit.RULES):
+    for rule in (*training_rules.RULES, *model_rules.RULES):
         rule(resolved, add)
     return found
 

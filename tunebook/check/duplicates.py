@@ -1,4 +1,4 @@
-"""Texts that occur more than once, inside and across splits: exact, normalised and near (tunebook/near.py).
+"""Texts that occur more than once, inside and across splits: exact, normalised and near (tunebook/data/near_duplicates.py).
 
 Matches are shown, never deleted.
 """
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.check.rows import Sample, Seen
-from tunebook.near import BLOCK, SHARE, Asked, Frame, Index, normalised
-from tunebook.paths import ROOT, show
+from tunebook.core.paths import ROOT, show
+from tunebook.data.near_duplicates import BLOCK, SHARE, Asked, Frame, Index, normalised
 
 MAX_INDEXED = 100_000
 EVALUATION = "evaluation texts"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from tunebook.console import Console
-from tunebook.errors import Problem
+from tunebook.core.console import Console
+from tunebook.core.errors import Problem
 
 Grade = Literal["error", "warning", "note"]
 GRADES: tuple[Grade, ...] = ("error", "warning", "note")

@@ -9,8 +9,8 @@ from rapidfuzz import fuzz
 
 from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.check.rows import Seen
-from tunebook.dataset import Dataset
-from tunebook.paths import show
+from tunebook.core.paths import show
+from tunebook.data.dataset import Dataset
 
 RARE = 8  # rows in train
 IMBALANCE = 20  # the most frequent label has so many times the rows of the rarest

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from tunebook import near
 from tunebook.check.findings import Finding, Findings, of_problem
-from tunebook.dataset import Dataset, Row
-from tunebook.errors import InputError, MachineError, Problem, TunebookError
-from tunebook.render import Located, cut_off, cut_rows, each_row
-from tunebook.sources import Split
+from tunebook.core.errors import InputError, MachineError, Problem, TunebookError
+from tunebook.core.files import Row
+from tunebook.data import near_duplicates
+from tunebook.data.dataset import Dataset
+from tunebook.data.render import Located, cut_off, cut_rows, each_row
+from tunebook.data.sources import Split
 
 ORDER: tuple[Split, ...] = ("dev", "test", "train")
 SAMPLE = 20_000  # rows whose tokens are looked at, and whose near-duplicates inside train are
@@ -36,11 +37,11 @@ class Seen:
 
     @cached_property
     def asked(self) -> str:
-        return near.asked(self.row)
+        return near_duplicates.asked(self.row)
 
     @cached_property
     def words(self) -> list[str]:
-        return near.words(self.asked)
+        return near_duplicates.words(self.asked)
 
     @property
     def answer(self) -> str:
@@ -75,11 +76,13 @@ class Sample:
         self.found.facts["token sample"] = {"rows": len(self.rows), "of": self.total}
 
 
-def frame_of(dataset: Dataset) -> near.Frame:
+def frame_of(dataset: Dataset) -> near_duplicates.Frame:
     """Return the frame of what the rows of train's own source ask, none where they cannot be read."""
     try:
         rows = (located.value for located in each_row(dataset, "train"))
-        return near.frame(near.words(near.asked(row)) for row in rows if not isinstance(row, Problem))
+        return near_duplicates.frame(
+            near_duplicates.words(near_duplicates.asked(row)) for row in rows if not isinstance(row, Problem)
+        )
     except TunebookError:  # `survey` comes upon it, too, and says so
         return list
 
@@ -128,7 +131,10 @@ def _split_rows(dataset: Dataset, split: Split) -> Iterator[Located]:
     for located in each_row(dataset, "train"):
         if not isinstance(located.value, Problem):
             row = located.value
-            asked = [{"role": "user", "content": near.asked(row)}, {"role": "assistant", "content": ""}]
+            asked = [
+                {"role": "user", "content": near_duplicates.asked(row)},
+                {"role": "assistant", "content": ""},
+            ]
             kept = {"id": row["id"], "group": row["group"], "gold": {"answer": row["gold"]["answer"]}}
             light.append(kept | {"messages": asked} | ({"time": row["time"]} if "time" in row else {}))
     chosen = {row["id"] for row in cut_rows(dataset, light)[split]}

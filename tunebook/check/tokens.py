@@ -1,6 +1,6 @@
 """What rows become as tokens: lengths, cut answers, what is learned, and where an answer ends.
 
-The tokenizer runs in a child process (tunebook/tokenise.py); here its answer is judged.
+The tokenizer runs in a child process (tunebook/data/tokenize.py); here its answer is judged.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from tunebook import base_model
-from tunebook.axolotl_check import LATER
+from tunebook.check.axolotl_child import LATER
 from tunebook.check.findings import Finding, Findings
-from tunebook.check.machine import cached, reach_hub
 from tunebook.check.rows import Seen
-from tunebook.dataset import Dataset
-from tunebook.errors import MachineError
-from tunebook.resolve import model_table
+from tunebook.core.errors import MachineError
+from tunebook.data.dataset import Dataset
+from tunebook.models import trial_model
+from tunebook.models.hub import cached, reach_hub
+from tunebook.models.registry import model_table
 
 MASKED = 200  # rows whose mask Axolotl itself makes
 IGNORED = -100
@@ -31,7 +31,7 @@ def job(config: dict[str, Any], dataset: Dataset, place: Place) -> dict[str, Any
     it can be had, else lengths by the trial model's, and nothing where that is missing too."""
     if place != "nowhere":
         return {"rows": LATER, "mask": MASKED, "labels": dataset.labels}
-    if not (base_model.folder() / "tunebook.json").is_file():
+    if not (trial_model.folder() / "tunebook.json").is_file():
         return {}
     return {"rows": LATER, "rows_config": stand_in(config)}
 
@@ -52,7 +52,7 @@ def tokenizer_place(config: dict[str, Any]) -> Place:
 
 def stand_in(config: dict[str, Any]) -> dict[str, Any]:
     """Return `config` with the trial model's tokenizer in place of one that is not on this machine."""
-    told = model_table()[base_model.NAME]["axolotl"]
+    told = model_table()[trial_model.NAME]["axolotl"]
     dropped = (
         "special_tokens",
         "tokens",
@@ -66,7 +66,7 @@ def stand_in(config: dict[str, Any]) -> dict[str, Any]:
     return {
         **kept,
         **{k: v for k, v in told.items() if v is not None},
-        "base_model": str(base_model.folder()),
+        "base_model": str(trial_model.folder()),
     }
 
 
@@ -131,7 +131,7 @@ def _cut(
 
 
 def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Findings) -> None:
-    """Hold one row's mask against the prompt contract (tunebook/prompt.py)."""
+    """Hold one row's mask against the prompt contract (tunebook/data/prompt.py)."""
     ids, labels, contract = masked["ids"], masked["labels"], masked["contract"]
     if not any(label != IGNORED for label in labels):
         _at(seen, "error", "rows with nothing to learn", "Axolotl supervises none of its tokens.", found)

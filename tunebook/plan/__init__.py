@@ -1,12 +1,6 @@
 """`tunebook plan`: memory, hours and dollars of a real run, before anything is rented or downloaded.
 
-    plan(recipe, resolved, gpu, count, price) -> Plan
-
-shapes.py has the models' shapes, memory.py and hours.py the formulas, rows.py the lengths of rows, gpus.py
-cards and prices; planner.py puts them together, changes.py looks for what makes a run fit, command.py is the
-verb. docs/plan.md says how good the numbers are.
+In: a resolved recipe and a GPU. Out: Plan. planner.py puts it together, hours.py has the formulas (those of
+memory are in hardware), rows.py the lengths of rows, changes.py what makes a run fit, show.py the verb.
+docs/plan.md says how good the numbers are. May import: core to evaluation; not report.
 """
-
-from tunebook.plan.planner import Plan, plan
-
-__all__ = ["Plan", "plan"]

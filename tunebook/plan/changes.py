@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunebook.errors import InputError
-from tunebook.hardware import AMPERE
-from tunebook.plan import gpus
+from tunebook.config.overrides import Options
+from tunebook.config.recipe import Recipe
+from tunebook.config.resolve import resolve
+from tunebook.core.errors import InputError
+from tunebook.hardware import gpus
+from tunebook.hardware.capabilities import AMPERE
+from tunebook.models.registry import model_table
 from tunebook.plan.planner import Plan, plan
-from tunebook.recipes import Recipe
-from tunebook.resolve import Options, model_table, resolve
 
 SHARED = "8x80gb-fsdp2"  # its keys share a model over any number of cards
 OFFLOADED = "8x80gb-zero3-offload"  # so do these, with the host's memory: slow, and so the last to be named

@@ -14,14 +14,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunebook.contenders import PLAIN, Way, base_ways
-from tunebook.dataset import Dataset
-from tunebook.jobs import BATCH
-from tunebook.plan.gpus import Gpu
+from tunebook.data.dataset import Dataset
+from tunebook.evaluation.contenders import PLAIN, Way, base_ways
+from tunebook.evaluation.jobs import BATCH
+from tunebook.evaluation.suite import Suite
+from tunebook.hardware.gpus import Gpu
+from tunebook.hardware.memory_settings import Setting
+from tunebook.models.shapes import Shape
 from tunebook.plan.rows import Rows
-from tunebook.plan.settings import Setting
-from tunebook.plan.shapes import Shape
-from tunebook.suite import Suite
 
 # Estimated, none of it measured here. Seconds a decoder layer needs the CPU to start its kernels: a training
 # step (forward and backward), one generated token.
@@ -167,7 +167,7 @@ class Asked:
 
 
 def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Asked]:
-    """Return the jobs of tunebook/evaluate.py: choosing the baseline on dev, then, on test, the base as it
+    """Return the jobs of tunebook/evaluation/evaluator.py: choosing the baseline on dev, then, on test, the base as it
     is, the chosen way of prompting it (taken as the longest one), and the tuned model."""
     test, dev = rows.test or 0, min(suite.dev_rows, rows.dev or 0)
     if suite.mode == "quick":

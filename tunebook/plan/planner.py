@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tunebook import hardware, suite
-from tunebook.dataset import load as load_dataset
-from tunebook.plan import gpus, hours, memory, settings
+from tunebook.config.recipe import Recipe
+from tunebook.config.resolved import Resolved
+from tunebook.data.dataset import load_dataset_config
+from tunebook.evaluation import suite
+from tunebook.hardware import capabilities, gpus, memory, memory_settings
+from tunebook.hardware.memory_settings import Setting, Sharding
+from tunebook.models.shapes import Shape, find
+from tunebook.plan import evaluation_memory, hours
 from tunebook.plan.hours import Range
 from tunebook.plan.rows import FEWEST_CHARACTERS, Rows, known_rows
-from tunebook.plan.settings import Setting, Sharding
-from tunebook.plan.shapes import Shape, find
-from tunebook.recipes import Recipe
-from tunebook.resolve import Resolved
 
 # The environment with CUDA's libraries, as the lock installs it on Linux.
 ENVIRONMENT_GB = 12.0
@@ -109,11 +110,11 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
     """
     card, config = gpus.gpu(gpu), resolved.config
     shape = find(str(config["base_model"]))
-    dataset = load_dataset(recipe.dataset)
+    dataset = load_dataset_config(recipe.dataset)
     rows = known_rows(dataset, config.get("sequence_len", 512))
-    asked = suite.load(recipe, dataset.task, "real", "default")
-    s = settings.setting(config, rows.longest)
-    how = settings.sharding(config, count)
+    asked = suite.load_suite(recipe, dataset.task, "real", "default")
+    s = memory_settings.setting(config, rows.longest)
+    how = memory_settings.sharding(config, count)
     vram = memory.components(shape, s, how, count)
     evaluated = _evaluation(shape, rows, asked, dataset.labels)
     todo = hours.work(config, rows, count)
@@ -129,8 +130,8 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
     dollars = None
     if paid and training and evaluation:
         dollars = (start + training + evaluation).times(paid.usd * count)
-    others = settings.SHARDINGS if count > 1 else ("offload",)
-    cannot = hardware.too_much(config, card.capability)
+    others = memory_settings.SHARDINGS if count > 1 else ("offload",)
+    cannot = capabilities.too_much(config, card.capability)
     peak = max(sum(vram.values()), sum(evaluated.values()))
     return Plan(
         recipe=recipe.name,
@@ -171,7 +172,7 @@ def _evaluation(shape: Shape, rows: Rows, asked: suite.Suite, labels: list[str])
     shots = asked.shots * (rows.prompt + rows.answer)
     scored = rows.longest_answer if asked.primary == "loss" else 0
     ranked = round(sum(len(label) / FEWEST_CHARACTERS + 1 for label in labels))
-    return memory.evaluation(shape, rows.batch + shots, scored, asked.max_new_tokens, ranked)
+    return evaluation_memory.evaluation(shape, rows.batch + shots, scored, asked.max_new_tokens, ranked)
 
 
 def _width(s: Setting) -> int:

@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from tunebook.dataset import Dataset
-from tunebook.jobs import BATCH
-from tunebook.paths import ROOT
-from tunebook.sources import SPLITS
-from tunebook.tools import texts, written
+from tunebook.core.paths import ROOT
+from tunebook.data.dataset import Dataset
+from tunebook.data.sources import SPLITS
+from tunebook.data.tool_calls import texts, written
+from tunebook.evaluation.jobs import BATCH
 
 # English text in the vocabularies of the shelf: about four characters a token; three for a bound from
 # above. A turn costs its role and its two markers.
@@ -46,7 +46,7 @@ class Rows:
 
 def known_rows(dataset: Dataset, sequence_len: int) -> Rows:
     """Return what is known of a dataset's rows: those that `make data` rendered, else counts and lengths of
-    tunebook/sizes.yaml, else no counts and every row `sequence_len` long."""
+    tunebook/plan/sizes.yaml, else no counts and every row `sequence_len` long."""
     folder = ROOT / "datasets" / dataset.name / "rows"
     if all((folder / f"{split}.jsonl").is_file() for split in SPLITS):
         return _rendered(folder)
@@ -60,7 +60,7 @@ def known_rows(dataset: Dataset, sequence_len: int) -> Rows:
 
 @cache
 def _sizes() -> dict[str, Any]:
-    return yaml.load((ROOT / "tunebook" / "sizes.yaml").read_text(), Loader=yaml.CSafeLoader)
+    return yaml.load((Path(__file__).parent / "sizes.yaml").read_text(), Loader=yaml.CSafeLoader)
 
 
 def _tokens(characters: float, turns: float = 0, a_token: float = CHARACTERS) -> int:
@@ -110,5 +110,5 @@ def _from_size(size: dict[str, Any]) -> Rows:
         answer=usual,
         longest_answer=_tokens(answer["longest"]),
         prompt=mean - usual,
-        said=f"{size['basis']} (tunebook/sizes.yaml), {CHARACTERS:.0f} characters a token",
+        said=f"{size['basis']} (tunebook/plan/sizes.yaml), {CHARACTERS:.0f} characters a token",
     )

@@ -1,1 +1,0 @@
-"""Ways of tuning that Axolotl has no adapter for. docs/adapters.md describes each."""

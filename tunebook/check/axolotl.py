@@ -1,0 +1,76 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.errors import InputError, TunebookError
+from tunebook.core.paths import child_environment
+from tunebook.hardware import overlays
+
+
+class Axolotl:
+    """Axolotl asked about a config and its rows by tunebook/check/axolotl_child.py, a child process that starts at
+    once: its imports take longer than most rows do, so the caller goes on until it wants the answer."""
+
+    def __init__(self, job: dict[str, Any], offline: bool = True) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.scratch = Path(self._folder.name)
+        job_file = self.scratch / "job.json"
+        job_file.write_text(json.dumps({**job, "scratch": str(self.scratch)}))
+        self._said = (self.scratch / "stderr").open("w+")
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "tunebook.check.axolotl_child", str(job_file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+            text=True,
+            env=child_environment() | ({"HF_HUB_OFFLINE": "1"} if offline else {}),
+        )
+
+    def __enter__(self) -> Axolotl:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._child.kill()
+        self._child.communicate()
+        self._said.close()
+        self._folder.cleanup()
+
+    def answer(self, rows: Path | None = None) -> dict[str, Any]:
+        """Return what the child says about its job, and about `rows` where the job is to be told them later.
+
+        Raises:
+            TunebookError: the child broke down; the message holds its last lines.
+        """
+        self._child.communicate(f"{rows}\n" if rows else "")
+        answer = self.scratch / "answer.json"
+        if self._child.returncode or not answer.is_file():
+            self._said.seek(0)
+            last = "\n".join(self._said.read().strip().splitlines()[-5:])
+            raise TunebookError(f"Axolotl could not be asked: {last}")
+        return json.loads(answer.read_text())
+
+
+def ask_axolotl(job: dict[str, Any], offline: bool = True) -> dict[str, Any]:
+    """Return what Axolotl says about `job`, half a minute later; raises what `Axolotl.answer` raises."""
+    with Axolotl(job, offline) as axolotl:
+        return axolotl.answer()
+
+
+def validate_with_axolotl(config: dict[str, Any], machine: overlays.Machine) -> dict[str, Any]:
+    """Let Axolotl validate `config` in a child process, as if on `machine` (half a minute), and return
+    the config as it completes it.
+
+    Raises:
+        InputError: Axolotl refuses it, in Axolotl's words.
+    """
+    answer = ask_axolotl({"config": config, "machine": machine.model_dump()})
+    if answer["refused"]:
+        raise InputError(f"Axolotl refuses this config: {answer['refused']}")
+    return answer["effective"]

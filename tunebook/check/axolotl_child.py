@@ -1,0 +1,121 @@
+"""Axolotl asked about a config and its rows, in a process of its own, because its import takes half a minute.
+
+    python -m tunebook.check.axolotl_child JOB.json     # writes answer.json into the job's `scratch` folder
+
+Validation runs under the pretended capabilities of a machine: it proves that Axolotl takes the config, not
+that a card can run it. A job holds `config`, and may hold `machine` (validate), `rows` (a JSONL file whose
+lengths are counted, by `rows_config` where that is another; "-": one that standard input names later), `mask`
+(so many of them are masked by Axolotl), `show` (so many are returned token by token), `labels` (texts to cut
+into tokens).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.files import read_jsonl
+from tunebook.data import tokenize, tool_calls
+from tunebook.data.prompt import PromptEncoder
+from tunebook.hardware.capabilities import ADA, AMPERE
+
+LATER = "-"
+
+
+def capabilities(machine: dict[str, Any]) -> dict[str, Any]:
+    """Return what Axolotl would find out about a `tunebook.hardware.overlays.Machine`."""
+    ampere = machine["compute_capability"] >= AMPERE
+    return {
+        "bf16": ampere,
+        "fp8": machine["compute_capability"] >= ADA,
+        "tf32": ampere,
+        "n_gpu": machine["gpus"],
+        "n_node": 1,
+        "compute_capability": f"sm_{machine['compute_capability'] * 10:.0f}",
+    }
+
+
+def validate(config: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
+    """Return the config as Axolotl completes it on `machine`.
+
+    Raises:
+        ValueError: Axolotl refuses it (pydantic's ValidationError is one).
+    """
+    from axolotl.utils.config import prepare_plugins, validate_config
+    from axolotl.utils.dict import DictDefault
+
+    cfg = DictDefault(config)
+    prepare_plugins(cfg)
+    validated = validate_config(
+        cfg, capabilities=capabilities(machine), env_capabilities={"torch_version": "2.13.0"}
+    )
+    return validated.to_dict()
+
+
+def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
+    """Return lengths, masks and shown rows of the job's rows, None where none are named in the end."""
+
+    config = job.get("rows_config", job["config"])
+    encoder = PromptEncoder(tokenize.load_tokenizer(config), config.get("chat_template_kwargs"))
+    tokenizer = encoder.tokenizer
+    mask = tokenize.AxolotlMask(config) if job.get("mask") or job.get("show") else None
+    # All that takes time without the rows is done before they are waited for.
+    file = sys.stdin.readline().strip() if job["rows"] == LATER else job["rows"]
+    if not file:
+        return None
+    rows = read_jsonl(Path(file))
+    rows = [rows[index] for index in tokenize.spread(len(rows), tokenize.MOST)]
+    sizes, refused = tokenize.lengths(encoder, rows)
+    answer: dict[str, Any] = {"lengths": sizes, "refused": refused}
+    answer |= {"eos": tokenizer.eos_token, "bos": tokenizer.bos_token, "bos_id": tokenizer.bos_token_id}
+    answer["labels"] = {
+        label: tokenizer(label, add_special_tokens=False)["input_ids"] for label in job.get("labels", [])
+    }
+    limit = config.get("sequence_len")
+    if mask and job.get("mask"):
+        answer["masked"] = []
+        for index in tokenize.spread(len(rows), job["mask"]):
+            if index in refused:
+                continue
+            ids, labels = mask.row(rows[index])
+            held = tokenize.contract(encoder, rows[index])
+            answer["masked"].append({"row": index, "ids": ids, "labels": labels, "contract": held})
+            text = tokenizer.decode(ids)
+            system = rows[index]["messages"][0]
+            kept = system["role"] != "system" or system["content"] in text
+            answer["masked"][-1]["system_kept"] = kept
+            answer["masked"][-1]["tools_kept"] = tool_calls.kept(rows[index], text)
+    if mask and job.get("show"):
+        picked = tokenize.pick(sizes, tokenize.suspicious(rows, sizes, limit), job["show"])
+        picked = {index: why for index, why in picked.items() if index not in refused}
+        answer["shown"] = []
+        for index, why in picked.items():
+            ids, labels = mask.row(rows[index])
+            tokens = tokenize.pieces(mask.tokenizer, ids, labels)
+            answer["shown"].append({"id": rows[index]["id"], "why": why, "tokens": tokens})
+        if config.get("sample_packing") and limit:
+            answer["packed"] = tokenize.packed([len(row["tokens"]) for row in answer["shown"]], limit)
+    return answer
+
+
+def main() -> int:
+    job = json.loads(Path(sys.argv[1]).read_text())
+    answer: dict[str, Any] = {"refused": None, "effective": None, "rows": None, "rows_failed": None}
+    if job.get("machine"):
+        try:
+            answer["effective"] = validate(job["config"], job["machine"])
+        except ValueError as error:
+            answer["refused"] = str(error)
+    if job.get("rows"):
+        try:
+            answer["rows"] = look_at_rows(job)
+        except (ValueError, OSError, TypeError) as error:
+            answer["rows_failed"] = f"{type(error).__name__}: {error}"
+    (Path(job["scratch"]) / "answer.json").write_text(json.dumps(answer, default=str))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

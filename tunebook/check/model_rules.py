@@ -1,0 +1,127 @@
+"""Whether lengths, packing, template and kernels fit the base model, each rule with its evidence."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tunebook.check.training_rules import AXOLOTL, VALIDATION
+from tunebook.config.resolved import Resolved
+from tunebook.models.registry import model_table
+
+SCHEMA = AXOLOTL + "src/axolotl/utils/schemas/config.py"
+PADDING_FREE = "https://huggingface.co/docs/transformers/main/en/padding_free"
+RECURRENT = re.compile(
+    r"(?i)qwen3[._-]?5|qwen3-next|lfm2|falcon-h1|nemotron-h|granite-4\.0-h|mamba|jamba|rwkv"
+)
+FUSED = re.compile(r"(?i)phi-?3|phi-?4-mini|olmo-?[23]|lfm2")
+ATTENTION = [
+    *("attn_implementation", "flash_attention", "sdp_attention"),
+    *("flex_attention", "xformers_attention", "sage_attention"),
+]
+KERNELS = ("lora_qkv_kernel", "lora_o_kernel", "lora_mlp_kernel", "lora_embedding_kernel")
+# Vocabulary sizes of the shelf (their config.json), for bases that are not on this machine.
+VOCABULARY = {"smollm2": 49152, "qwen3": 151936, "olmo3": 100278, "phi4-mini": 200064, "granite": 100352}
+
+
+def packing(resolved: Resolved, add: Any) -> None:
+    config = resolved.config
+    if not config.get("sample_packing"):
+        return
+    base = str(config["base_model"])
+    if RECURRENT.search(Path(base).name):
+        add(
+            "warning",
+            "sample_packing",
+            f"{base} carries state over the borders of packed rows.",
+            "Set `sample_packing: false`, unless a test shows that this version stops at borders.",
+            PADDING_FREE,
+        )
+    if not any(config.get(key) for key in ATTENTION):
+        add(
+            "warning",
+            "sample_packing",
+            "without attn_implementation, packed rows see each other.",
+            "Add `attn_implementation: sdpa`.",
+            VALIDATION,
+        )
+    if config.get("group_by_length"):
+        add("note", "group_by_length", "has no effect on packed rows.")
+
+
+def lengths(resolved: Resolved, add: Any) -> None:
+    config = resolved.config
+    if not config.get("sequence_len"):
+        add(
+            "warning",
+            "sequence_len",
+            "not set; Axolotl takes 512.",
+            "Say how long rows may be.",
+            SCHEMA,
+        )
+    if not config.get("excess_length_strategy"):
+        add(
+            "warning",
+            "excess_length_strategy",
+            "not set; Axolotl leaves longer rows out, in its log only.",
+            "Set it to raise, drop or truncate.",
+            SCHEMA,
+        )
+
+
+def evaluation_batch(resolved: Resolved, add: Any) -> None:
+    """Logits of one evaluation batch, two bytes a value and four more where the loss is taken in fp32."""
+    config = resolved.config
+    machine = resolved.overlay.machine if resolved.overlay else None
+    vocabulary = _vocabulary(str(config["base_model"]))
+    if not machine or not vocabulary:
+        return
+    batch = config.get("eval_batch_size") or config.get("micro_batch_size") or 1
+    gib = batch * (config.get("sequence_len") or 512) * vocabulary * 6 / 2**30
+    if gib > machine.gib / 2:
+        add(
+            "warning",
+            "eval_batch_size",
+            f"{batch} full rows have {gib:.0f} GiB of logits, over half of the card's {machine.gib} GB.",
+            f"Take {max(1, int(batch * machine.gib / 2 / gib))} or fewer.",
+        )
+
+
+def turn_end(resolved: Resolved, add: Any) -> None:
+    config = resolved.config
+    base = str(config["base_model"])
+    told = (config.get("special_tokens") or {}).get("eos_token") or config.get("eot_tokens")
+    if base.endswith("-Base") and not told:
+        add(
+            "warning",
+            "special_tokens",
+            f"{base} ends texts, not turns: the turn end may not be trained, and answers never stop.",
+            "Name the template's turn end as special_tokens.eos_token.",
+            "https://github.com/hiyouga/LLaMA-Factory/issues/7943",
+        )
+    if str(config.get("chat_template")).startswith("qwen3"):
+        add(
+            "warning",
+            "chat_template",
+            "Axolotl's own qwen3 template is saved with the model and opens a think block when served.",
+            "Use `chat_template: tokenizer_default` with `chat_template_kwargs: {enable_thinking: false}`.",
+            AXOLOTL + "src/axolotl/utils/chat_templates/templates/qwen3.jinja",
+        )
+    on = [key for key in KERNELS if config.get(key) is not False]
+    if config.get("adapter") in ("lora", "qlora") and FUSED.search(Path(base).name) and on:
+        add(
+            "warning",
+            on[0],
+            f"LoRA kernels, on by default, crash on {base}.",
+            f"Set {', '.join(on)} to false.",
+            AXOLOTL + "src/axolotl/monkeypatch/lora_kernels.py",
+        )
+
+
+def _vocabulary(base: str) -> int | None:
+    family = str(model_table().get(base, {}).get("family", ""))
+    return next((size for name, size in VOCABULARY.items() if family.startswith(name)), None)
+
+
+RULES = (packing, lengths, evaluation_batch, turn_end)

@@ -1,0 +1,192 @@
+"""`tunebook check`: everything that can be wrong with the real run of a recipe, found on any machine."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tunebook.check import access, labels, tokens
+from tunebook.check.axolotl import Axolotl
+from tunebook.check.config import adder, asked_and_effective, config_findings
+from tunebook.check.duplicates import Duplicates
+from tunebook.check.findings import Finding, Findings
+from tunebook.check.labels import Labels
+from tunebook.check.rows import Sample, Watcher, frame_of, survey
+from tunebook.check.secrets import Secrets
+from tunebook.check.training_rules import LORA_WITHOUT_REGRET
+from tunebook.config.overrides import Options
+from tunebook.config.recipe import Recipe, load_recipe
+from tunebook.config.resolve import resolve
+from tunebook.config.resolved import Resolved
+from tunebook.core.console import Console
+from tunebook.core.errors import BAD_INPUT, GOOD, InputError, TunebookError
+from tunebook.core.files import write_jsonl
+from tunebook.core.paths import show
+from tunebook.data.dataset import Dataset, load_dataset_config
+from tunebook.hardware import overlays
+
+H100 = overlays.Machine(gpus=1, gib=80, compute_capability=9.0)
+PACKING_STUDY = "https://arxiv.org/abs/2410.08081"
+FEW_STEPS = 50
+TINY_SET = 500  # rows below which packing leaves a handful of sequences
+
+
+def run_check(name: str, options: Options, console: Console, as_json: bool = False) -> int:
+    """Check the real run of recipe `name`, whatever machine this is; with `as_json`, print nothing but JSON.
+
+    Returns:
+        0, or 2 where an error was found; warnings and notes leave it at 0.
+
+    Raises:
+        InputError: there is no such recipe, or its YAML cannot be read.
+    """
+    console.rich.quiet = as_json
+    recipe = load_recipe(name)
+    found = Findings()
+    resolved = _config(recipe, options, found, console)
+    dataset = _dataset(recipe, found)
+    sample = Sample(found)
+    with ExitStack() as stack:
+        asked = _ask(resolved, dataset) if resolved and dataset else None
+        if asked:
+            stack.enter_context(asked.child)
+        rows = _rows(dataset, sample, found, console) if dataset else 0
+        if resolved and dataset and asked:
+            with console.timed(None, "axolotl") as words:
+                words.append(_axolotl(resolved, dataset, asked, sample, found, console))
+            _steps(resolved, rows, found)
+            with console.timed(None, "access") as words:
+                words.append(access.check_access(resolved, dataset, found))
+    found.show(console)
+    code = BAD_INPUT if found.count("error") else GOOD
+    if as_json:
+        print(json.dumps({"recipe": name, "tier": "real", "exit_code": code, **found.as_json()}, indent=1))
+    return code
+
+
+def _config(recipe: Recipe, options: Options, found: Findings, console: Console) -> Resolved | None:
+    try:
+        with console.timed(None, "config") as words:
+            resolved = resolve(recipe, replace(options, tier="real"), for_this_machine=False)
+            found.extend(config_findings(resolved))
+            words.append(f"{recipe.file}: {len(resolved.config)} keys, all known")
+            return resolved
+    except InputError as error:
+        _say(error, "config", found)
+    return None
+
+
+def _dataset(recipe: Recipe, found: Findings) -> Dataset | None:
+    try:
+        return load_dataset_config(recipe.dataset)
+    except InputError as error:
+        _say(error, "dataset.yaml", found)
+    return None
+
+
+def _say(error: InputError, kind: str, found: Findings) -> None:
+    for line in str(error).splitlines():
+        found.add(Finding("error", kind, line))
+
+
+class _Asked(NamedTuple):
+    """What the child is asked: as on which machine, and about rows by whose tokenizer."""
+
+    child: Axolotl
+    machine: overlays.Machine
+    place: tokens.Place
+    about_rows: bool
+
+
+def _ask(resolved: Resolved, dataset: Dataset) -> _Asked:
+    """Start the child that is asked about config and tokens in one go: it imports while rows are read."""
+    machine = (resolved.overlay and resolved.overlay.machine) or H100
+    machine = machine.model_copy(update={"gpus": resolved.world})
+    place = tokens.tokenizer_place(resolved.config)
+    job = tokens.job(resolved.config, dataset, place)
+    whole = {"config": resolved.config, "machine": machine.model_dump(), **job}
+    return _Asked(Axolotl(whole, offline=place != "hub"), machine, place, bool(job))
+
+
+def _rows(dataset: Dataset, sample: Sample, found: Findings, console: Console) -> int:
+    """Look at every row, and return how many good ones train has."""
+    with console.timed(None, "rows") as words:
+        near = Duplicates(found, sample, frame=frame_of(dataset), labelled=bool(dataset.labels))
+        watchers: list[Watcher] = [sample, near]
+        if dataset.labels:
+            watchers.append(Labels(found, dataset))
+        if dataset.look_for_secrets:
+            watchers.append(Secrets(found))
+        counts = survey(dataset, watchers, found)
+        said = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
+        words.append(f"datasets/{dataset.name}: {said if counts else 'not read'}")
+    return counts["train"]
+
+
+def _axolotl(
+    resolved: Resolved, dataset: Dataset, asked: _Asked, sample: Sample, found: Findings, console: Console
+) -> str:
+    """Judge the child's answer, once it knows the rows."""
+    machine, estimate = asked.machine, asked.place == "nowhere"
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "sample.jsonl"
+        write_jsonl(file, [seen.row for seen in sample.rows])
+        try:
+            answer = asked.child.answer(file if sample.rows else None)
+        except TunebookError as error:
+            found.skip("config and tokens by Axolotl", str(error))
+            return "not checked"
+    if answer["refused"]:
+        found.add(Finding("error", "refused by Axolotl", answer["refused"], file=resolved.recipe.file))
+    else:
+        _show_effective(resolved, answer["effective"], found, console)
+    if estimate:
+        found.skip("mask, turn end, bos, system prompt by the recipe's own tokenizer", "offline")
+        if sample.rows and not asked.about_rows:
+            found.skip("lengths of rows", "offline, and the trial model is not converted yet")
+    if answer["rows_failed"]:
+        found.add(Finding("error", "tokens", f"the rows cannot be cut: {answer['rows_failed']}"))
+    said = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate)
+    if dataset.labels and answer["rows"] and not estimate:
+        found.extend(labels.sharing(answer["rows"]["labels"], show(dataset.folder / "dataset.yaml")))
+    cards = f"{machine.gpus} x {machine.gib} GB, compute capability {machine.compute_capability}"
+    taken = "refused" if answer["refused"] else "accepted"
+    return f"{taken} by its own validation, as on {cards}; tokens a row: {said}"
+
+
+def _show_effective(resolved: Resolved, effective: dict[str, Any], found: Findings, console: Console) -> None:
+    rows = asked_and_effective(resolved, effective)
+    found.facts["effective"] = {row["key"]: row["effective"] for row in rows}
+    if rows:
+        console.table(rows, "what the run gets where that is not what recipe.yaml says")
+
+
+def _steps(resolved: Resolved, rows: int, found: Findings) -> None:
+    """Add what needs both the config and the number of rows."""
+    if not rows:
+        return
+    config, placed = resolved.config, list[Finding]()
+    add = adder(resolved, placed)
+    count, how = tokens.steps(config, resolved.identity["global_batch"], rows, found.facts.get("lengths"))
+    found.facts["steps"] = {"count": count, "how": how}
+    if count is not None and count < FEW_STEPS:
+        add(
+            "warning",
+            "max_steps" if config.get("max_steps") else "num_epochs",
+            f"{count} optimizer steps ({how}); fewer than {FEW_STEPS} rarely learn a task.",
+            "Take more epochs, a smaller batch, or no packing.",
+            LORA_WITHOUT_REGRET,
+        )
+    if config.get("sample_packing") and rows < TINY_SET:
+        add(
+            "warning",
+            "sample_packing",
+            f"packs {rows} rows into few sequences, so that a step sees many rows and there are few steps.",
+            "Set it to false for so small a set.",
+            PACKING_STUDY,
+        )
+    found.extend(placed)

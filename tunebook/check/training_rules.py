@@ -1,0 +1,177 @@
+"""Settings of learning that rarely do what is meant, each with its evidence.
+
+A rule takes the resolved config and a function that adds a finding. Shares of unchanged bf16 weights
+are simulated on weights drawn from N(0, 0.02).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunebook.config.resolve import TOKEN_MEAN
+from tunebook.config.resolved import Resolved
+from tunebook.models import methods
+from tunebook.models.registry import model_table
+
+AXOLOTL = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/"
+VALIDATION = AXOLOTL + "src/axolotl/utils/schemas/validation.py"
+STABILITY = AXOLOTL + "docs/training_stability.qmd"
+LORA_WITHOUT_REGRET = "https://thinkingmachines.ai/blog/lora/"
+LORA_LEARNS_LESS = "https://arxiv.org/abs/2405.09673"
+REVISITING_BF16 = "https://arxiv.org/abs/2010.06192"
+
+LORA_SIZED_RATE, FULL_SIZED_RATE, TINY_STEP = 1e-4, 2e-5, 2e-5
+SMALL_MODEL = 500_000_000  # below it, full tuning at 1e-3 is published (SmolLM2-360M's own recipe)
+
+
+def learning_rate(resolved: Resolved, add: Any) -> None:
+    config = resolved.config
+    rate, adapter = config.get("learning_rate"), config.get("adapter")
+    if not isinstance(rate, int | float):
+        return
+    parameters = model_table().get(str(config["base_model"]), {}).get("parameters", SMALL_MODEL)
+    if not adapter and rate >= LORA_SIZED_RATE and parameters >= SMALL_MODEL:
+        add(
+            "warning",
+            "learning_rate",
+            f"{rate:g} is the size that LoRA takes, and every weight is tuned here.",
+            "Full tuning takes about a tenth: 1e-5 to 5e-5.",
+            STABILITY,
+        )
+    if adapter in ("lora", "qlora") and rate <= FULL_SIZED_RATE:
+        add(
+            "warning",
+            "learning_rate",
+            f"{rate:g} is the size that full tuning takes; LoRA learns little with it.",
+            "LoRA takes about ten times as much: 1e-4 to 5e-4.",
+            LORA_WITHOUT_REGRET,
+        )
+
+
+def adapter_shape(resolved: Resolved, add: Any) -> None:
+    config = resolved.config
+    if config.get("adapter") not in ("lora", "qlora"):
+        for key in sorted(key for key in ("lora_r", "lora_alpha", "lora_target_linear") if config.get(key)):
+            if not config.get("adapter"):
+                add(
+                    "warning",
+                    key,
+                    "is read only with an adapter, and none is set: every weight is tuned.",
+                    "Add `adapter: lora`, or remove the key.",
+                )
+        return
+    if not any(config.get(f"lora_target_{name}") for name in ("linear", "modules", "parameters")):
+        add(
+            "error",
+            "lora_target_linear",
+            "no target layers.",
+            "Add `lora_target_linear: true`.",
+        )
+    rank, alpha = config.get("lora_r"), config.get("lora_alpha")
+    if not isinstance(rank, int) or not isinstance(alpha, int) or rank < 1:
+        add(
+            "error",
+            "lora_r",
+            f"lora_r and lora_alpha must be set (got {rank!r} and {alpha!r}).",
+            "Take 16 and 32 for up to ten thousand short rows.",
+        )
+        return
+    if rank < 4 or rank > 256:
+        add(
+            "warning",
+            "lora_r",
+            f"rank {rank} is outside of what is measured to work, 4 to 256.",
+            "Take 16 to 64.",
+            LORA_WITHOUT_REGRET,
+        )
+    if not config.get("peft_use_rslora") and not 1 <= alpha / rank <= 4:
+        add(
+            "warning",
+            "lora_alpha",
+            f"alpha / rank is {alpha / rank:g}, which scales every update by as much.",
+            f"Take {2 * rank} (twice the rank), or change learning_rate to match.",
+            LORA_LEARNS_LESS,
+        )
+
+
+def small_steps(resolved: Resolved, add: Any) -> None:
+    config = resolved.config
+    rate = config.get("learning_rate")
+    masters = "tunebook.plugins.Float32Weights" in config.get("plugins", [])
+    sharded = bool(config.get("fsdp_config") or config.get("deepspeed"))
+    compensated = str(config.get("optimizer", "")).startswith("optimi_")
+    bf16 = config.get("bf16") in (True, "auto", "full") or config.get("bfloat16")
+    if config.get("adapter") or not bf16 or masters or sharded or compensated:
+        return
+    if isinstance(rate, int | float) and rate <= TINY_STEP:
+        add(
+            "warning",
+            "bf16",
+            f"the weights themselves are bf16: a step of {rate:g} rounds away for most of them "
+            "(simulated: 84 % unchanged at 1e-5, 70 % at 2e-5).",
+            "Add the plugin tunebook.plugins.Float32Weights.",
+            REVISITING_BF16,
+        )
+
+
+def stopping(resolved: Resolved, add: Any) -> None:
+    config = resolved.config
+    numeric = [isinstance(config.get(key), int | float) for key in ("eval_steps", "save_steps")]
+    if config.get("early_stopping_patience") and not all(numeric):
+        add(
+            "error",
+            "early_stopping_patience",
+            "needs eval_steps and save_steps as numbers; evals_per_epoch does not do.",
+            "Set both to the same number of steps.",
+            VALIDATION,
+        )
+    elif config.get("load_best_model_at_end") and not all(numeric):
+        add(
+            "warning",
+            "load_best_model_at_end",
+            "is ignored unless eval_steps and save_steps are numbers: the last model is kept.",
+            "Set both to the same number of steps.",
+            AXOLOTL + "src/axolotl/core/builders/causal.py",
+        )
+    if config.get("save_only_model") and config.get("auto_resume_from_checkpoints"):
+        add(
+            "warning",
+            "save_only_model",
+            "leaves no optimizer state, so that nothing can be resumed.",
+            "Remove it, or auto_resume_from_checkpoints.",
+        )
+
+
+def batch(resolved: Resolved, add: Any) -> None:
+    config, rows = resolved.config, resolved.identity["global_batch"]
+    if config.get("adapter") in ("lora", "qlora") and rows > 32 and not config.get("sample_packing"):
+        add(
+            "note",
+            "micro_batch_size",
+            f"a global batch of {rows} rows; LoRA does worse above about 32.",
+            link=LORA_WITHOUT_REGRET,
+        )
+    if resolved.config.get("max_steps") and resolved.config.get("num_epochs"):
+        add("note", "max_steps", "stops the run, whatever num_epochs says.")
+
+
+def averages_micro_batches(config: dict[str, Any]) -> bool:
+    """Whether Axolotl would average the losses of micro batches in place of tokens: not for preferences and
+    heads, whose loss is of a pair or row."""
+    return not (config.get("rl") or methods.uses_head(config) or TOKEN_MEAN in (config.get("plugins") or []))
+
+
+def accumulation(resolved: Resolved, add: Any) -> None:
+    config = resolved.config
+    spread = (config.get("gradient_accumulation_steps") or 1) > 1 or resolved.world > 1
+    if spread and averages_micro_batches(config):
+        add(
+            "warning",
+            "gradient_accumulation_steps" if "gradient_accumulation_steps" in config else "micro_batch_size",
+            "Axolotl 0.19 averages the losses of micro batches: tokens of short rows count for more.",
+            f"Add the plugin {TOKEN_MEAN}.",
+            "https://github.com/axolotl-ai-cloud/axolotl/pull/3982",
+        )
+
+
+RULES = (learning_rate, adapter_shape, small_steps, stopping, batch, accumulation)

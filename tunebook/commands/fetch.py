@@ -1,0 +1,56 @@
+"""`tunebook fetch`: bring a run's small results from its store, while it runs or after; no checkpoints."""
+
+from __future__ import annotations
+
+import json
+
+from tunebook.core.console import Console
+from tunebook.core.errors import GOOD, InputError
+from tunebook.core.files import read_json
+from tunebook.core.paths import runs_folder, show
+from tunebook.report.format import show_verdict
+from tunebook.runs.progress import progress
+from tunebook.runs.run import Run, point_latest
+from tunebook.runs.storage import Storage
+from tunebook.runs.store import Store
+
+
+def fetch(text: str, url: str, console: Console) -> int:
+    """Fetch the run `<recipe>/<id>` or `<recipe>/latest` from below `url` and say where it stands.
+
+    Raises:
+        InputError: the store has no such run.
+        MachineError: it cannot be reached, or refuses.
+    """
+    recipe, _, name = text.strip("/").partition("/")
+    times = _times(Storage(f"{url.rstrip('/')}/{recipe}"))
+    if name == "latest" and times:
+        name = max(times, key=times.__getitem__)
+    if name not in times:
+        there = ", ".join(f"{recipe}/{one}" for one in times) or "none of that recipe"
+        raise InputError(f"RUN: no run {text!r} in {url}. There are: {there}.")
+    run = Run(runs_folder() / recipe / name)
+    with run.locked():
+        state = Store(url, run).fetch(console.note, small=True)
+    point_latest(run)
+    when = f"as of {state['time']}" if state else "nothing newer in the store"
+    console.stage("fetch", f"{show(run.folder)}, {when}")
+    console.stage("progress", progress(run))
+    measured = read_json(run / "metrics.json")
+    if run.done("report") and measured:
+        show_verdict(measured, console)
+        console.note(f"report: {show(run / 'report.html')}")
+    return GOOD
+
+
+def _times(storage: Storage) -> dict[str, str]:
+    """Return when each run of a recipe was last saved."""
+    times = {}
+    for name in storage.names(""):
+        states = storage.names(f"{name}/states")
+        if states:
+            try:
+                times[name] = str(json.loads(storage.read(f"{name}/states/{states[-1]}")).get("time", ""))
+            except ValueError:
+                times[name] = ""
+    return times

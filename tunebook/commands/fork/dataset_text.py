@@ -1,0 +1,147 @@
+"""Write dataset.yaml for rows that were recognised, and the card that says what was guessed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunebook.commands.fork.files import Found
+from tunebook.commands.fork.recognise import Reading
+from tunebook.core.errors import Problem
+from tunebook.data.sources import Source, Split, raw_rows
+
+SHARE, MOST = {"dev": 0.1, "test": 0.15}, {"dev": 1000, "test": 2000}  # of the rows; rows at most
+WIDTH = 100
+NO_ANSWER = "unanswerable"
+
+
+@dataclass
+class Survey:
+    """What a pass over all rows found; faulty rows are passed by, rendering names them."""
+
+    rows: dict[Split, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    repeated_ids: int = 0
+    unanswered: int = 0
+    weighted: int = 0
+    with_tools: int = 0
+
+
+def provisional(found: Found, reading: Reading) -> dict[str, Any]:
+    """Return `source:` with shares that do not count yet."""
+    source = dict(found.source)
+    for split in ("dev", "test"):
+        if split not in found.splits:
+            source[f"{split}_share"] = SHARE[split]
+    source["reader"] = reading.shape
+    if reading.columns:
+        source["columns"] = reading.columns
+    return source
+
+
+def survey(source: dict[str, Any], folder: Path, found: Found, reading: Reading) -> Survey:
+    """Read every row once and count."""
+    result = Survey()
+    label = "label" if reading.shape == "labels" else None
+    for split in found.splits:
+        result.rows[split] = 0
+        ids = set()
+        for _, row in raw_rows(Source.model_validate(source), folder, split)[1]:
+            if isinstance(row, Problem):
+                continue
+            result.rows[split] += 1
+            if reading.task == "classification" and split == "train":
+                name = row[label] if label else row["turns"][-1]["content"]
+                result.labels[name] = result.labels.get(name, 0) + 1
+            result.repeated_ids += "id" in row and str(row["id"]) in ids
+            ids.add(str(row.get("id")))
+            result.unanswered += row.get("answers") == []
+            result.with_tools += bool(row.get("tools"))
+            result.weighted += any(turn.get("weight") == 0 for turn in row.get("turns", []))
+    return result
+
+
+def text(name: str, source: dict[str, Any], reading: Reading, group: str | None, counted: Survey) -> str:
+    """Return the text of dataset.yaml."""
+    task = reading.task
+    lines = [
+        "# Made by `make fork`; README.md says what was guessed. Every line may be changed.",
+        _dump({"name": name}),
+        f"task: {task}",
+        "licence: unknown       # under what terms may these rows be used?",
+        "source:",
+        *("  " + line for line in _dump(source).splitlines()),
+    ]
+    if group:
+        lines += [
+            "# Rows of one group never stand in two splits, and statistics count groups.",
+            _dump({"group": group}),
+        ]
+    if task == "classification":
+        chat = reading.shape != "labels"
+        what = reading.columns.get("label", "label")
+        listed = ", ".join(counted.labels)
+        lines += [
+            'system: "{{ system }}"' if chat else _dump({"system": f"Give the {what} of the text."}),
+            'prompt: "{{ turns[0].content }}"' if chat else 'prompt: "{{ text }}"',
+            'answer: "{{ turns[1].content }}"' if chat else 'answer: "{{ label }}"',
+            _dump({"labels": list(counted.labels)}, flow=True),
+            "# What the base model is told instead of `system`, if that does better on dev.",
+            _dump({"baseline_prompt": f"Answer with one of these labels and nothing else: {listed}"}),
+        ]
+    elif task == "qa":
+        say = f", or with {NO_ANSWER!r} where it does not hold the answer" if counted.unanswered else ""
+        lines += [
+            "system: Answer from the passage.",
+            r'prompt: "{{ context }}\n\n{{ question }}"',
+            "answers: answers",
+            *([f"no_answer: {NO_ANSWER}"] if counted.unanswered else []),
+            "# What the base model is told instead of `system`, if that does better on dev.",
+            _dump({"baseline_prompt": f"Answer in as few words as possible, copied from the passage{say}."}),
+        ]
+    else:
+        lines += ["turns: turns", *(["tools: tools"] if counted.with_tools else [])]
+        lines += ['rejected: "{{ rejected }}"'] if task == "preference" else []
+        lines += ['system: "{{ system }}"', 'prompt: "{{ content }}"']
+    return "\n".join(lines) + "\n"
+
+
+def _dump(value: dict[str, Any], flow: bool = False) -> str:
+    dumped = yaml.safe_dump(
+        value, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=None if flow else False
+    )
+    return dumped.rstrip()
+
+
+def shares(rows: int, found: Found) -> dict[str, float]:
+    """Return the shares of the splits that have to be cut off `rows` rows."""
+    return {
+        f"{split}_share": round(min(SHARE[split], MOST[split] / max(rows, 1)), 4)
+        for split in ("dev", "test")
+        if split not in found.splits
+    }
+
+
+def card(name: str, data: str, why: list[str], counts: Mapping[Any, int]) -> str:
+    """Return the dataset's README.md."""
+    reasons = "\n".join(f"- {line}." for line in why)
+    splits = ", ".join(f"{count} {split}" for split, count in counts.items())
+    return f"""# {name}
+
+Rows of `{data}`, read by `make fork` ({splits}). What they are and who made them: write it here.
+
+## What was taken for what, and why
+
+{reasons}
+
+`dataset.yaml` holds all of it and may be changed; `make data NAME=` of a recipe that uses it renders the rows
+anew.
+
+## Licence
+
+Not stated: `licence: unknown` in `dataset.yaml`. Fill it in before a model tuned on these rows is given away.
+"""

@@ -1,0 +1,159 @@
+"""Find the rows that `DATA=` means: a file, a folder, files by split, or a dataset on the Hub."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.paths import ROOT, child_environment, show
+from tunebook.data.formats.open_file import COMPRESSED, kind_of
+from tunebook.data.sources import SPLITS, Split
+from tunebook.data.tables import KINDS
+
+SPLIT_OF: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "dev": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "val": "dev",
+    "eval": "dev",
+    "test": "test",
+}
+
+
+@dataclass
+class Found:
+    """`source` is the part of dataset.yaml's source that says where; `said` is for a person."""
+
+    source: dict[str, Any]
+    place: str
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def splits(self) -> dict[Split, str]:
+        return self.source["splits"] if "hub" in self.source else self.source["files"]
+
+
+def find(data: str, folder: Path) -> Found:
+    """Return where the rows of `data` are; paths inside the checkout relative to the dataset's `folder`.
+
+    Raises:
+        InputError: nothing is there, or it is not clear which file is what.
+        MachineError: it is on the Hub, which cannot be reached.
+    """
+    path = Path(data).expanduser()
+    if path.is_file():
+        files: dict[Split, Path] = {"train": path}
+        said = ["one file: dev and test are cut off it"]
+    elif path.is_dir():
+        files, said = _in_folder(path)
+    elif "=" in data:
+        files, said = _named(data), []
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data) and path.suffix[1:].lower() not in _endings():
+        return _on_hub(data)
+    else:
+        raise InputError(
+            f"DATA: {data}: no such file or folder. Give a file, a folder, a dataset on the Hub "
+            '(owner/name), or files by split (DATA="train=a.csv test=b.csv").'
+        )
+    if "train" not in files:
+        raise InputError(
+            f'DATA: {data}: has no file called train. Name the files: DATA="train=... test=...".'
+        )
+    written: dict[str, str] = {}
+    for split in SPLITS:
+        if split in files:
+            full = Path(os.path.abspath(files[split]))
+            inside = full.is_relative_to(ROOT)
+            written[split] = os.path.relpath(full, folder) if inside else str(full)
+            if not inside:
+                said.append(f"{full} lies outside the checkout and is read from there: keep it in its place")
+    return Found({"files": written}, show(Path(os.path.abspath(files["train"]))), said)
+
+
+def _endings() -> set[str]:
+    return {kind[1:] for kind in (*KINDS, *COMPRESSED)} | {"txt", "xls", "pdf"}
+
+
+def _named(data: str) -> dict[Split, Path]:
+    """Read `train=a.csv dev=b.csv test=c.csv`."""
+    files: dict[Split, Path] = {}
+    try:
+        words = shlex.split(data)
+    except ValueError as error:
+        raise InputError(f"DATA: {error} in {data!r}.") from None
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in SPLIT_OF or not value:
+            raise InputError(f"DATA: expected train=, dev= or test= and a file (got {word!r}).")
+        path = Path(value).expanduser()
+        if not path.is_file():
+            raise InputError(f"DATA: {value}: no such file.")
+        files[SPLIT_OF[name]] = path
+    return files
+
+
+def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
+    """Take the files that are called like splits: train.csv, validation.jsonl.gz, test-v1.1.json."""
+    tables = [path for path in sorted(folder.iterdir()) if path.is_file() and kind_of(path) in KINDS]
+    if len(tables) == 1:
+        return {"train": tables[0]}, [
+            f"one file in the folder, {tables[0].name}: dev and test are cut off it"
+        ]
+    exact: dict[Split, list[Path]] = {}
+    likely: dict[Split, list[Path]] = {}
+    for path in tables:
+        stem = path.name.partition(".")[0].lower()
+        words = set(re.split(r"[^a-z0-9]+", path.name.lower()))
+        if stem in SPLIT_OF:
+            exact.setdefault(SPLIT_OF[stem], []).append(path)
+        for split in {SPLIT_OF[word] for word in words if word in SPLIT_OF}:
+            likely.setdefault(split, []).append(path)
+    files: dict[Split, Path] = {}
+    for split in SPLITS:
+        found = exact.get(split) or likely.get(split, [])
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise InputError(
+                f"DATA: {show(folder)}: more than one file may be {split} ({names}). Name the files: "
+                'DATA="train=... test=...".'
+            )
+        if found:
+            files[split] = found[0]
+    if not files:
+        names = ", ".join(path.name for path in tables) or "none that can be read"
+        raise InputError(
+            f"DATA: {show(folder)}: no file is called like a split (there are: {names}). Give one file, or "
+            'name them: DATA="train=... test=...".'
+        )
+    said = [f"{path.name} is {split}, by its name" for split, path in files.items()]
+    left = [path.name for path in sorted(folder.iterdir()) if path not in files.values()]
+    return files, said + ([f"not read: {', '.join(left)}"] if left else [])
+
+
+def _on_hub(data: str) -> Found:
+    hub, _, config = data.partition(":")
+    os.environ.setdefault("HF_HOME", child_environment()["HF_HOME"])
+    from datasets.exceptions import DatasetNotFoundError
+
+    from datasets import get_dataset_split_names  # type: ignore[attr-defined]
+
+    try:
+        names = get_dataset_split_names(hub, config or None)
+    except (DatasetNotFoundError, ValueError) as error:
+        raise InputError(f"DATA: {data}: {error} A config is named as owner/name:config.") from None
+    except (OSError, RuntimeError) as error:
+        raise MachineError(
+            f"DATA: {data} is no file or folder here, and the Hub cannot be reached ({type(error).__name__})."
+        ) from None
+    splits = {SPLIT_OF[name]: name for name in reversed(names) if name in SPLIT_OF}
+    if "train" not in splits:
+        raise InputError(f"DATA: {data}: has no split called train (it has {', '.join(names)}).")
+    source = {"hub": hub, **({"config": config} if config else {}), "splits": splits}
+    return Found(source, data, [f"splits of the Hub: {', '.join(names)}"])

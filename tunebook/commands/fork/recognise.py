@@ -1,0 +1,289 @@
+"""Recognise what the rows of a file are: their shape, and which column is which.
+
+Nothing is guessed where two answers are possible: the error says which they are and names the option that
+decides (`TASK=`, `FIELDS=`, `GROUP=`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunebook.core.errors import InputError, RowFault
+from tunebook.data.formats.conversations import ROLE_KEYS, TEXT_KEYS, conversation
+from tunebook.data.formats.shapes import Columns, Row
+
+TASK_OF = {
+    "labels": "classification",
+    "qa": "qa",
+    "squad": "qa",
+    "chat": "chat",
+    "pairs": "chat",
+    "preference": "chat",
+}
+# What files call a field, the likeliest first. `context` and `input` are asked together with the prompt.
+NAMES = {
+    "text": "text body message utterance sentence content comment review tweet post request email query",
+    "label": "label category class intent topic sentiment target tag label_text label_name",
+    "question": "question query",
+    "context": "context passage paragraph document",
+    "answers": "answers answer",
+    "messages": "messages conversations conversation dialogue dialog turns chat",
+    "prompt": "prompt instruction question input query",
+    "input": "input context",
+    "completion": "completion output response answer reply",
+    "system": "system system_prompt",
+    "chosen": "chosen",
+    "rejected": "rejected",
+}
+SHAPES_BY_FIELDS = {  # required, optional
+    "labels": (("text", "label"), ()),
+    "preference": (("chosen", "rejected"), ("prompt",)),
+    "qa": (("question", "context", "answers"), ()),
+    "pairs": (("prompt", "completion"), ("input", "system")),
+    "chat": (("messages",), ()),
+}
+GROUPS = frozenset(
+    """group group_id customer customer_id client client_id user user_id member member_id account account_id
+    patient patient_id author author_id conversation conversation_id dialogue_id dialog_id thread thread_id
+    session session_id ticket ticket_id case case_id tree tree_id message_tree_id title article article_id
+    document document_id doc_id passage passage_id""".split()
+)
+READ_IN_CHATS = ("system", "tools", "functions")  # under these names only
+MOST_LABELS, LONGEST_LABEL = 500, 60
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the rows are taken for: `columns` as in dataset.yaml, `why` for a person."""
+
+    shape: str
+    task: str
+    columns: Columns
+    why: list[str] = field(default_factory=list)
+
+
+def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) -> Reading:
+    """Return how to read `rows`, a sample of a file's.
+
+    Args:
+        task: what the recipe is for, None where it does not say.
+        fields: columns that the person named.
+
+    Raises:
+        InputError: nothing fits, or more than one reading does.
+    """
+    there = list(dict.fromkeys(name for row in rows for name in row))
+    for name, column in fields.items():
+        if name not in NAMES:
+            raise InputError(f"FIELDS: unknown field {name!r}. Known: {', '.join(NAMES)}.")
+        if column not in there:
+            raise InputError(f"FIELDS: {place} has no column {column!r}. It has: {', '.join(there)}.")
+    found = [] if fields else _squad(rows)
+    for shape, (required, optional) in SHAPES_BY_FIELDS.items():
+        if shape != "labels" and set(fields) <= {*required, *optional}:
+            found += _by_name(rows, there, shape, fields)
+    found = _narrowed(found)
+    fits = [reading for reading in found if task in (None, reading.task)]
+    if task == "classification":
+        fits = [made for reading in found if (made := _sorted_by(reading, rows)) is not None]
+    if not fits and set(fields) <= {"text", "label"} and task in (None, "classification"):
+        fits = _labels(rows, there, place, fields)
+    if not fits and not found and any(_plain(name) in NAMES["label"].split() for name in there):
+        with contextlib.suppress(InputError):
+            found = _labels(rows, there, place, fields)  # to say what the rows are, if not what was asked
+    if not fits:
+        raise InputError(_unknown(found, there, place, task))
+    if len({reading.task for reading in fits}) > 1:
+        names = ", ".join(f"TASK={reading.task} ({_call(reading)})" for reading in fits)
+        raise InputError(f"TASK: {place} can be read in more than one way. Choose: {names}.")
+    if len(fits) > 1:
+        names = " or ".join(f'FIELDS="{_call(reading)}"' for reading in fits)
+        raise InputError(f"FIELDS: {place} can be read in more than one way. Choose: {names}.")
+    read = {*fits[0].columns.values(), *(READ_IN_CHATS if fits[0].shape == "chat" else ())}
+    if fits[0].shape != "squad" and (unused := [name for name in there if name not in read]):
+        fits[0].why.append(f"columns that are not learned: {', '.join(unused)}")
+    return fits[0]
+
+
+def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | None, str]:
+    """Return the column of the group that rows share, or None, and why.
+
+    Raises:
+        InputError: more than one column may be it.
+    """
+    if reading.shape == "squad":
+        return "title", "the article: its paragraphs share facts"
+    found = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if _plain(name) in GROUPS and name not in reading.columns.values():
+            values = [row.get(name) for row in rows]
+            scalar = all(isinstance(value, (str, int)) and value != "" for value in values)
+            if scalar and 1 < len(set(values)) < len(values):
+                found.append(name)
+    if len(found) > 1:
+        names = ", ".join(f"GROUP={name}" for name in found)
+        raise InputError(
+            f"GROUP: rows of {place} may belong together by {' or '.join(found)}. Choose: {names}, or "
+            "GROUP=none where every row stands alone."
+        )
+    if found:
+        return found[0], f"values of `{found[0]}` repeat: rows that share one are never split"
+    if reading.shape == "qa":
+        return "context", "the passage: its questions share facts"
+    return None, "no column names a group that rows share: every row stands alone"
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _call(reading: Reading) -> str:
+    return " ".join(f"{name}={column}" for name, column in reading.columns.items())
+
+
+def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str | None:
+    """Return the column that holds field `name`: the one given, else the likeliest by its name."""
+    if name in fields:
+        return fields[name]
+    for known in NAMES[name].split():
+        for column in there:
+            if _plain(column) == known and column not in {*taken.values(), *fields.values()}:
+                return column
+    return None
+
+
+def _squad(rows: list[Row]) -> list[Reading]:
+    if rows and all(isinstance(row.get("paragraphs"), list) for row in rows):
+        return [Reading("squad", "qa", {}, ["articles with `paragraphs` and `qas`: a SQuAD file"])]
+    return []
+
+
+def _by_name(rows: list[Row], there: list[str], shape: str, fields: Columns) -> list[Reading]:
+    required, optional = SHAPES_BY_FIELDS[shape]
+    if shape == "chat" and "messages" not in fields:
+        counts = {name: sum(_holds_turns(row.get(name)) for row in rows) for name in there}
+        others = ("chosen", "rejected", "prompt")
+        holding = [name for name in there if counts[name] * 2 > len(rows) and name not in others]
+        holds = "holds lists of turns with a role and a text"
+        return [Reading("chat", "chat", {"messages": name}, [f"`{name}` {holds}"]) for name in holding]
+    columns: Columns = {}
+    for name in required:
+        column = _column(there, name, fields, columns)
+        if column is None:
+            return []
+        columns[name] = column
+    for name in optional:
+        column = _column(there, name, fields, columns)
+        if column is not None:
+            columns[name] = column
+    said = [f"`{column}` is the {name}" for name, column in columns.items()]
+    return [Reading(shape, TASK_OF[shape], columns, said)]
+
+
+def _narrowed(found: list[Reading]) -> list[Reading]:
+    """Drop pairs where the same columns say more: preference pairs, or a question on a passage."""
+    shapes = {reading.shape for reading in found}
+    if shapes & {"preference", "qa"}:
+        return [reading for reading in found if reading.shape != "pairs"]
+    return found
+
+
+def _holds_turns(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and isinstance(value[0], dict)
+        and any(key in value[0] for key in ROLE_KEYS)
+        and any(key in value[0] for key in (*TEXT_KEYS, "tool_calls"))
+    )
+
+
+def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> list[Reading]:
+    scalars = [n for n in there if all(isinstance(r.get(n), (str, int, float, type(None))) for r in rows)]
+    label = fields.get("label") or _one_label(rows, scalars, place, {*fields.values()})
+    if label is None:
+        return []
+    texts = [name for name in scalars if name != label and _wordy(rows, name)]
+    named = [name for name in texts if _plain(name) in NAMES["text"].split()]
+    found = [fields["text"]] if "text" in fields else named or texts
+    if len(found) > 1:
+        names = " or ".join(f'FIELDS="text={name}"' for name in found)
+        raise InputError(f"FIELDS: more than one column of {place} may be the text. Choose: {names}.")
+    if not found:
+        return []
+    count = len({str(row.get(label)) for row in rows})
+    why = [
+        f"`{label}` has {count} values in {len(rows)} rows looked at: the label",
+        f"`{found[0]}` is the text",
+    ]
+    return [Reading("labels", "classification", {"text": found[0], "label": label}, why)]
+
+
+def _one_label(rows: list[Row], scalars: list[str], place: str, taken: set[str]) -> str | None:
+    able = [name for name in scalars if name not in taken and _repeats(rows, name)]
+    named = [name for name in able if _plain(name) in NAMES["label"].split()]
+    found = named or [name for name in able if _plain(name) not in GROUPS]
+    if len(found) > 1:
+        pairs = {tuple(row.get(name) for name in found) for row in rows}
+        texts = [name for name in found if all(isinstance(row.get(name), str) for row in rows)]
+        same = all(len({row.get(name) for row in rows}) == len(pairs) for name in found)
+        if same and len(texts) == 1:  # a number and the name that it stands for
+            return texts[0]
+        names = " or ".join(f'FIELDS="label={name}"' for name in found)
+        raise InputError(f"FIELDS: more than one column of {place} may be the label. Choose: {names}.")
+    return found[0] if found else None
+
+
+def _repeats(rows: list[Row], name: str) -> bool:
+    """Return whether a column takes few short values, each several times: it may be a label."""
+    values = [row.get(name) for row in rows if row.get(name) not in (None, "")]
+    distinct = set(values)
+    short = all(len(str(value)) <= LONGEST_LABEL for value in distinct)
+    return 1 < len(distinct) <= min(MOST_LABELS, len(values) / 2) and short
+
+
+def _wordy(rows: list[Row], name: str) -> bool:
+    values = [str(row[name]) for row in rows if row.get(name)]
+    return bool(values) and sum(len(value.split()) for value in values) / len(values) >= 2
+
+
+def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
+    """Return a reading of single-turn conversations as labelled texts, where the answers are labels."""
+    answers = []
+    if reading.shape == "pairs":
+        answers = [row.get(reading.columns["completion"]) for row in rows]
+    elif reading.shape == "chat":
+        for row in rows:
+            try:
+                turns = conversation(row.get(reading.columns["messages"]), "", answered=True)[1]
+            except RowFault:
+                continue  # named when the rows are rendered
+            if len(turns) != 2 or "tool_calls" in turns[1]:
+                return None
+            answers.append(turns[1]["content"])
+    if not answers or not _repeats(
+        [{"answer": a} for a in answers if not isinstance(a, (dict, list))], "answer"
+    ):
+        return None
+    why = [
+        *reading.why,
+        f"{len(set(map(str, answers)))} different answers in {len(rows)} rows: they are labels",
+    ]
+    return Reading(reading.shape, "classification", reading.columns, why)
+
+
+def _unknown(found: list[Reading], there: list[str], place: str, task: str | None) -> str:
+    if found:
+        kinds = " or ".join(sorted({reading.task for reading in found}))
+        return (
+            f"DATA: {place} holds rows for the task {kinds} ({_call(found[0]) or found[0].shape}), and the "
+            f"recipe is for {task}. Fork a recipe for {kinds}, say TASK={found[0].task}, or name the columns "
+            "with FIELDS=."
+        )
+    wanted = [s for s in SHAPES_BY_FIELDS if task in (None, TASK_OF[s])]
+    forms = " or ".join(
+        'FIELDS="' + " ".join(f"{n}=..." for n in SHAPES_BY_FIELDS[s][0]) + '"' for s in wanted
+    )
+    return f"DATA: the columns of {place} are not recognised ({', '.join(there)}). Name them: {forms}."

@@ -1,0 +1,292 @@
+"""`tunebook launch`: a recipe on rented GPUs, as files that can be read and commands that can be typed.
+
+The files are rendered from launch/<on>/*.j2 with what the recipe's plan says: card, count, disk, hours.
+Nothing is rented before check and plan have passed, and with DRY=1 nothing is asked of a network.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tunebook.check.run import run_check
+from tunebook.config.overrides import Options
+from tunebook.config.recipe import Recipe, load_recipe
+from tunebook.core.console import Console
+from tunebook.core.errors import GOOD, STOPPED, InputError, MachineError
+from tunebook.core.paths import ROOT, runs_folder, show
+from tunebook.core.versions import SECRET
+from tunebook.hardware import gpus
+from tunebook.plan.changes import planned
+from tunebook.plan.hours import machines
+from tunebook.plan.planner import Plan
+
+On = Literal["skypilot", "slurm", "kubernetes", "ssh"]
+SKYPILOT = {
+    "t4": "T4",
+    "rtx-3090": "RTX3090",
+    "rtx-4090": "RTX4090",
+    "l4": "L4",
+    "a10g": "A10G",
+    "a6000": "RTXA6000",
+    "l40s": "L40S",
+    "a100": "A100-80GB",
+    "h100": "H100",
+    "h200": "H200",
+}
+SECRETS = ("HF_TOKEN", "WANDB_API_KEY")
+# What the storage packages read; only ssh has to be given them, the others have roles or a secret store.
+STORE_KEYS = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AZURE_STORAGE_CONNECTION_STRING"),
+)
+NOTICE = {"skypilot": 100, "slurm": 300, "kubernetes": 300, "ssh": 120}  # seconds to save after SIGTERM
+QUIET = 1800  # seconds without progress or output after which a run counts as hung
+# Time limit: hours of the plan's upper end times MARGIN, and MORE for what it leaves out.
+MARGIN, MORE = 1.5, 0.5
+NEEDED = {"skypilot": ["sky"], "slurm": ["sbatch"], "kubernetes": ["kubectl"], "ssh": ["rsync", "ssh"]}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the command line says about the rental beside the run's own options."""
+
+    on: On
+    gpu: str | None = None
+    count: int | None = None
+    price: float | None = None
+    max_cost: float | None = None
+    image: str | None = None
+    host: str | None = None
+    dry: bool = False
+
+
+def launch(name: str, options: Options, order: Order, console: Console) -> int:
+    """Write the files of a launch below runs/launch/ and, unless `dry`, check the recipe and start it.
+
+    Raises:
+        InputError: the order is incomplete, costs too much, or holds a secret.
+        MachineError: no card is large enough, or a command is missing or fails.
+    """
+    recipe = load_recipe(name)
+    plan = choose(recipe, options, order)
+    folder = runs_folder() / "launch" / f"{name}-{order.on}"
+    values = job(recipe, options, order, plan, folder)
+    files = render(order.on, values)
+    console.stage("price", values["price"])
+    if not order.dry:
+        missing = [word for word in NEEDED[order.on] if not shutil.which(word)]
+        if missing:
+            raise MachineError(f"ON={order.on}: {', '.join(missing)} not found on PATH. Install it first.")
+        asked = replace(options, hardware=plan.hardware, gpus=plan.count)
+        run_check(name, asked, console)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in files.items():
+        (folder / file).write_text(text, encoding="utf-8")
+        console.stage("file", show(folder / file))
+        if order.dry:
+            print(text)
+    words = commands(order.on, folder, values)
+    if order.dry:
+        console.stage("dry", f"would check the recipe, and then: {shlex.join(words)}")
+        return GOOD
+    code = subprocess.run(words, cwd=ROOT).returncode
+    if code:
+        raise MachineError(f"{shlex.join(words)} ended with exit code {code}; nothing may be running.")
+    script = f"bash {show(folder / 'fetch.sh')}"
+    where = script if order.on == "ssh" else f"make fetch RUN={name}/latest STORE=..."
+    console.stage("started", f"follow it, and get the results: {where}")
+    return GOOD
+
+
+def choose(recipe: Recipe, options: Options, order: Order) -> Plan:
+    """Return the plan of the card asked for, else of the cheapest that fits.
+
+    Raises:
+        MachineError: it does not fit.
+    """
+    if order.gpu:
+        plan = planned(recipe, options, order.gpu, order.count, order.price)
+        if not plan.fits:
+            why = (
+                "; ".join(plan.cannot.values()) or f"needs {plan.peak:.1f} of {plan.capacity:.1f} GiB a card"
+            )
+            raise MachineError(f"GPU: {recipe.name} does not fit on {plan.count} x {plan.gpu_name}: {why}.")
+        return plan
+    plans = [planned(recipe, options, key, order.count, order.price) for key in gpus.gpus()]
+    priced = [(plan.dollars.high, plan.gpu, plan) for plan in plans if plan.fits and plan.dollars]
+    if not priced:
+        raise MachineError(
+            f"GPU: no card with a known price fits {recipe.name}. `make plan` says more; give GPU=."
+        )
+    return min(priced)[2]
+
+
+def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path) -> dict[str, Any]:
+    """Return what the templates need.
+
+    Raises:
+        InputError: see `launch`.
+    """
+    _complete(options, order, plan)
+    assert plan.hours
+    rate = plan.price.usd * plan.count if plan.price else None
+    hours = plan.hours.high * MARGIN + MORE
+    if order.max_cost is not None:
+        if rate is None or plan.dollars is None:
+            raise InputError(
+                "MAX_COST: the price of that card is not known. Give PRICE= (dollars a card and hour)."
+            )
+        if plan.dollars.high > order.max_cost:
+            raise InputError(
+                f"MAX_COST: {recipe.name} on {plan.count} x {plan.gpu_name} costs ${plan.dollars.low:.2f} to "
+                f"${plan.dollars.high:.2f}; ${order.max_cost:.2f} are allowed. `make plan` shows other cards."
+            )
+        hours = min(hours, order.max_cost / rate)
+    hours = math.floor(hours * 100) / 100
+    store, bucket = options.store, None
+    if order.on == "skypilot":
+        scheme, _, path = str(store).partition("://")
+        bucket, _, below = path.partition("/")
+        bucket, store = f"{scheme}://{bucket}", f"/store/{below}".rstrip("/")
+    environment = {
+        "TUNEBOOK_MAX_HOURS": f"{hours:.2f}",
+        "TUNEBOOK_NOTICE": NOTICE[order.on],
+        "TUNEBOOK_QUIET": QUIET,
+    } | ({"TUNEBOOK_DOLLARS_PER_HOUR": f"{rate:.2f}"} if rate is not None else {})
+    words = _words(recipe.name, options, plan, store)
+    seconds = math.ceil(hours * 3600)
+    minutes = math.ceil(seconds / 60)
+    return {
+        "title": f"{recipe.name}: {plan.base_model} on {plan.count} x {plan.gpu_name}",
+        "price": _price(plan, rate, hours),
+        "name": f"tunebook-{recipe.name}",
+        "recipe": recipe.name,
+        "gpu": plan.gpu,
+        "cards": f"{SKYPILOT.get(plan.gpu, plan.gpu)}:{plan.count}",
+        "count": plan.count,
+        "machines": machines(plan.count),
+        "least_mib": math.floor(plan.capacity * 1024 * 0.95),
+        "disk_gb": max(50, math.ceil(plan.disk_gb * 1.3)),
+        "seconds": seconds,
+        "limit": f"{minutes // 60:02d}:{minutes % 60:02d}:00",
+        "notice": NOTICE[order.on],
+        "stopped": STOPPED,
+        "bucket": bucket,
+        "environment": environment,
+        "secrets": [key for key in SECRETS if os.environ.get(key)],
+        "passed_on": SECRETS + STORE_KEYS,
+        "words": shlex.join(words),
+        "arguments": json.dumps(["tunebook", *words]),
+        "tunebook": shlex.quote(str(ROOT / ".venv" / "bin" / "tunebook")),
+        "image": order.image,
+        "host": shlex.quote(order.host or ""),
+        "root": shlex.quote(str(ROOT)),
+        "folder": shlex.quote(str(folder)),
+    }
+
+
+def _complete(options: Options, order: Order, plan: Plan) -> None:
+    """Raise InputError with what is missing from an order."""
+    store = str(options.store)
+    if plan.hours is None:
+        raise InputError(
+            "NAME: how many rows it has is not known here, so neither are the hours. `make data` first."
+        )
+    if order.on == "skypilot" and not re.match(r"(s3|gs)://[\w.-]+", store):
+        raise InputError(
+            "STORE: a spot machine keeps nothing. Give STORE=s3://bucket/... or gs://bucket/...."
+        )
+    if order.on == "kubernetes" and "://" not in store:
+        raise InputError("STORE: a pod keeps nothing. Give STORE=s3://..., gs://... or az://....")
+    if order.on == "kubernetes" and not order.image:
+        raise InputError(
+            "IMAGE: name the image as pushed to a registry that the cluster can read (`make image`)."
+        )
+    if order.on == "ssh" and not re.fullmatch(r"[\w.@:-]+", order.host or ""):
+        raise InputError(f"HOST: give the machine as ssh takes it, user@address (got {order.host!r}).")
+    if machines(plan.count) > 1 and order.on != "slurm":
+        raise InputError(
+            f"COUNT: {plan.count} cards are several machines, which only ON=slurm starts together."
+        )
+
+
+def _words(name: str, options: Options, plan: Plan, store: str | None) -> list[str]:
+    """Return the words after `tunebook` that run this very plan."""
+    words = ["recipe", name, "--tier", "real", "--hardware", str(plan.hardware), "--gpus", str(plan.count)]
+    given = {
+        "--set": options.set,
+        "--model": options.model,
+        "--seed": options.seed,
+        "--steps": options.steps,
+        "--eval": options.eval if options.eval != "default" else None,
+        "--store": store,
+    }
+    for flag, value in given.items():
+        if value not in (None, ""):
+            words += [flag, str(value)]
+    if options.smoke is not None:
+        words.append("--smoke" if options.smoke else "--no-smoke")
+    return words
+
+
+def _price(plan: Plan, rate: float | None, hours: float) -> str:
+    if rate is None or not plan.price or not plan.dollars:
+        return f"price not known (PRICE= tells it); stops after {hours:.2f} hours"
+    return (
+        f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f} at ${rate:.2f} an hour on demand "
+        f"({plan.price.provider}); stops after {hours:.2f} hours, ${hours * rate:.2f}"
+    )
+
+
+def render(on: On, values: dict[str, Any]) -> dict[str, str]:
+    """Return the text of each file of a launch by name.
+
+    Raises:
+        InputError: an option holds a token or password, which would end up in a file.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "launch" / on),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # shell and YAML; what comes from outside is quoted above
+    )
+    files = {
+        name[:-3]: environment.get_template(name).render(values) for name in environment.list_templates()
+    }
+    planted = [
+        value
+        for key, value in os.environ.items()
+        if re.search(r"(?i)token|secret|password|key", key) and len(value) >= 8
+    ]
+    for text in files.values():
+        if SECRET.search(values["words"]) or any(value in text for value in planted):
+            raise InputError(
+                "SET: holds what looks like a token or a password. Put it into the environment (HF_TOKEN, "
+                "WANDB_API_KEY) or the scheduler's secret store: docs/rented-gpus.md."
+            )
+    return files
+
+
+def commands(on: On, folder: Path, values: dict[str, Any]) -> list[str]:
+    """Return the words of the command that starts a launch."""
+    if on == "skypilot":
+        secrets = [word for key in values["secrets"] for word in ("--secret", key)]
+        return ["sky", "jobs", "launch", "--yes", "--detach-run", *secrets, str(folder / "task.yaml")]
+    if on == "slurm":
+        return ["sbatch", str(folder / "job.sbatch")]
+    if on == "kubernetes":
+        return ["kubectl", "apply", "--filename", str(folder / "job.yaml")]
+    return ["bash", str(folder / "start.sh")]

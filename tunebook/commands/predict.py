@@ -1,0 +1,138 @@
+"""`tunebook predict`: the tuned model of a run over a file of new rows.
+
+Rows are answered block by block. A block's lines are on the disk before `<out>.state.json` counts them,
+so that a killed prediction goes on without a lost or a doubled row; the file gets its name at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.console import Console
+from tunebook.core.errors import GOOD, InputError, Problem, RowFault, TunebookError, raise_all
+from tunebook.core.files import Row, digest, read_json, write_json
+from tunebook.core.paths import show
+from tunebook.core.process import ChildError
+from tunebook.data.dataset import Dataset
+from tunebook.data.formats.place import fault
+from tunebook.data.prompt import Messages
+from tunebook.data.render import MAX_SHOWN, Renderer
+from tunebook.data.sources import read_rows_of
+from tunebook.data.tables import read_table
+from tunebook.evaluation import jobs
+from tunebook.models.fingerprint import weights_hash
+from tunebook.runs.run import Run, find
+from tunebook.training.child import follow
+
+Question = tuple[Messages, str | None]
+OUT_KINDS = (".jsonl", ".csv")
+BLOCK = 4 * jobs.BATCH["generate"]
+ANSWER, LABEL, SCORE, STOPPED = "predicted", "predicted_label", "predicted_score", "predicted_stopped"
+
+
+def predict(run_text: str, data: Path, out: Path, console: Console) -> int:
+    """Answer every row of `data` into `out`; goes on where it was stopped. Returns the exit code.
+
+    Raises:
+        InputError: the run has no model, a row cannot be asked, or `out` is already there.
+        TunebookError: the child failed; what it wrote is kept.
+    """
+    run = find(run_text)
+    if not run.done("train"):
+        raise InputError(f"RUN: {show(run.folder)} has not finished training.")
+    if out.suffix not in OUT_KINDS:
+        raise InputError(f"OUT: {out}: must end in one of {', '.join(OUT_KINDS)}.")
+    if out.exists():
+        raise InputError(f"OUT: {show(out)} is already there. Remove it, or give another name.")
+    if not out.parent.is_dir():
+        raise InputError(f"OUT: {show(out.parent)}: no such folder.")
+    if not data.is_file():
+        raise InputError(f"DATA: {data}: no such file.")
+    plan = _plan(run, data, out)
+    state = Run(out.parent) / f"{out.name}.state.json"
+    before = read_json(state, {})
+    if before and before["plan"] != plan["plan"]:
+        raise InputError(
+            f"OUT: {show(state)} belongs to another model or file of rows. Remove it, or give another name."
+        )
+    if before:
+        console.note(f"going on after row {before['rows']}")
+    else:
+        write_json(state, {**plan, "rows": 0, "bytes": 0})
+    log, events = beside(out, "log.txt"), beside(out, "events.jsonl")
+    with console.timed(None, "predict") as words:
+        try:
+            offline = Path(read_json(run / "settings.json")["base_model"]).is_dir()
+            follow(
+                "tunebook.commands.predict_worker",
+                [str(run.folder), str(data.resolve()), str(out.resolve())],
+                console,
+                log,
+                events,
+                offline=offline,
+            )
+        except ChildError as error:
+            raise TunebookError(
+                f"predict failed: {error}\nThe whole log: {show(log)}. The same command goes on."
+            ) from None
+        for path in (state, log, events):
+            path.unlink()
+        words.append(f"{plan['total']} rows answered in {show(out)}")
+    return GOOD
+
+
+def beside(out: Path, name: str) -> Path:
+    return out.with_name(f"{out.name}.{name}")
+
+
+def dataset_of(run: Run) -> Dataset:
+    return Dataset.model_validate({**read_json(run / "settings.json")["dataset"], "folder": run / "data"})
+
+
+def _plan(run: Run, data: Path, out: Path) -> dict[str, Any]:
+    """Read every row once; return what the prediction is made of, and the columns of `out`.
+
+    Raises:
+        InputError: the first 20 rows that cannot be asked, each with its line.
+    """
+    dataset = dataset_of(run)
+    added = [ANSWER, *([LABEL] if dataset.labels else []), SCORE, STOPPED]
+    problems, columns, total = [], dict[str, None](), 0
+    for number, value in asked(dataset, data):
+        if isinstance(value, Problem):
+            problems.append(value)
+            continue
+        row, _ = value
+        total += 1
+        for name in row:
+            if name in added:
+                problems.append(Problem("is a column that the prediction adds.", show(data), number, name))
+        columns.update(dict.fromkeys(row))
+    if len(problems) > MAX_SHOWN:
+        problems = [*problems[:MAX_SHOWN], Problem(f"... {len(problems)} problems in all.", show(data))]
+    raise_all(problems)
+    if not total:
+        raise InputError(f"DATA: {data}: has no rows.")
+    with data.open("rb") as file:
+        rows_hash = hashlib.file_digest(file, "sha256").hexdigest()
+    settings = read_json(run / "settings.json")
+    made_of = [weights_hash(run / "model"), rows_hash, settings["dataset"], settings["suite"], out.suffix]
+    return {"plan": digest(made_of), "columns": [*columns, *added], "total": total}
+
+
+def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Question] | Problem]]:
+    """Yield each row of `data` with what asks it (messages, and the tools it offers), or what is wrong."""
+    renderer = Renderer(dataset)
+    for number, value in read_table(data):
+        # One row at a time, since a reader leaves out columns that the answers' file keeps.
+        for _, read in read_rows_of(dataset.source, iter([(number, value)]), show(data), answered=False):
+            if isinstance(read, Problem):
+                yield number, read
+                continue
+            try:
+                yield number, (value, (renderer.question(read), renderer.tools(read)))
+            except RowFault as found:
+                yield number, fault(str(found), show(data), number, found.field)

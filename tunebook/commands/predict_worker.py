@@ -1,0 +1,114 @@
+"""Answer the rows of DATA with the tuned model of RUN into OUT. Started by `tunebook predict`, not by hand.
+
+.venv/bin/python -m tunebook.commands.predict_worker RUN DATA OUT
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from tunebook.commands.predict import ANSWER, BLOCK, LABEL, SCORE, STOPPED, asked, beside, dataset_of
+from tunebook.core.errors import Problem
+from tunebook.core.files import Row, read_json, write_json
+from tunebook.core.process import die_with_parent
+from tunebook.core.ranks import ranks
+from tunebook.data.dataset import Dataset
+from tunebook.data.prompt import PromptEncoder
+from tunebook.evaluation import jobs
+from tunebook.evaluation.engines.loader import Models
+from tunebook.evaluation.engines.protocol import common_prefix
+from tunebook.evaluation.suite import Suite
+from tunebook.metrics import scoring
+from tunebook.runs.run import Run
+
+
+def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
+    """Answer what is left of `data`, in the child process."""
+    state_file, partial = beside(out, "state.json"), beside(out, "partial")
+    state = read_json(state_file)
+    dataset = dataset_of(run)
+    suite = Suite.model_validate(read_json(run / "settings.json")["suite"])
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    models = Models(config, run / "model", ranks())
+    encoder = PromptEncoder(models.tokenizer, config.get("chat_template_kwargs"))
+    rows = itertools.islice(asked(dataset, data), state["rows"], None)
+    with partial.open("ab") as file:
+        file.truncate(state["bytes"])
+        if not state["bytes"] and out.suffix == ".csv":
+            file.write(
+                _csv_line(dict(zip(state["columns"], state["columns"], strict=True)), state["columns"])
+            )
+        while block := [
+            value for _, value in itertools.islice(rows, BLOCK) if not isinstance(value, Problem)
+        ]:
+            contexts = [encoder.context(*question) for _, question in block]
+            found = _answers(contexts, models, suite.max_new_tokens, dataset)
+            for (row, _), answer in zip(block, found, strict=True):
+                line = {**row, **answer}
+                if out.suffix == ".csv":
+                    file.write(_csv_line(line, state["columns"]))
+                else:
+                    file.write((json.dumps(line, ensure_ascii=False, default=str) + "\n").encode())
+            file.flush()
+            os.fsync(file.fileno())
+            state |= {"rows": state["rows"] + len(block), "bytes": file.tell()}
+            write_json(state_file, state)
+            with events.open("a", encoding="utf-8") as progress:
+                event = {"stage": "predict", "done": state["rows"], "total": state["total"]}
+                progress.write(json.dumps(event) + "\n")
+    partial.rename(out)
+
+
+def _answers(contexts: list[list[int]], models: Models, max_new: int, dataset: Dataset) -> list[Row]:
+    """Generate an answer to each context; its score is the probability of the whole answer, 0 to 1."""
+    lm = models.open("tuned")
+    if models.head:
+        return [_labelled(scores, dataset.labels) for scores in lm.classify(contexts)]
+    prefix = common_prefix(contexts) if len(contexts) > 1 else []
+    order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]))
+    size = jobs.BATCH["generate"] * models.times
+    found: dict[int, Row] = {}
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        asked_ids = [contexts[i] for i in batch]
+        answers = lm.generate(asked_ids, prefix, max_new)
+        written = [[*answer.ids, *([lm.end] if answer.stopped else [])] for answer in answers]
+        scores = lm.score(asked_ids, written, prefix)
+        for i, answer, score in zip(batch, answers, scores, strict=True):
+            text = str(models.tokenizer.decode(answer.ids, skip_special_tokens=True)).strip()
+            found[i] = {ANSWER: text}
+            if dataset.labels:
+                found[i][LABEL] = scoring.read_label(text, dataset.labels)
+            found[i] |= {SCORE: round(math.exp(score), 6), STOPPED: answer.stopped}
+    return [found[i] for i in range(len(contexts))]
+
+
+def _labelled(scores: list[float], labels: list[str]) -> Row:
+    """Return the answer of a classification head, which writes the label itself."""
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return {ANSWER: labels[best], LABEL: labels[best], SCORE: round(math.exp(scores[best]), 6), STOPPED: True}
+
+
+def _csv_line(row: Row, columns: list[str]) -> bytes:
+    text = io.StringIO()
+    plain = {
+        name: json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else value
+        for name, value in row.items()
+    }
+    csv.DictWriter(text, columns, lineterminator="\n").writerow(plain)
+    return text.getvalue().encode()
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    run, data, out = map(Path, sys.argv[1:])
+    answer_rows(Run(run), data, out, Path(os.environ["TUNEBOOK_EVENTS"]))

@@ -1,0 +1,197 @@
+"""`tunebook sweep`: a recipe over values of its keys, or over sizes of its train split, judged on dev.
+
+Every point is a run of its own (EVAL=quick, so test rows are never asked), found again by its id: a
+stopped sweep goes on, a second one shares the points it has in common, and results of the base are
+paid once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shlex
+from dataclasses import replace
+from typing import Any
+
+from tunebook.config.overrides import Options, parse_rows
+from tunebook.config.recipe import load_recipe
+from tunebook.core.console import Console
+from tunebook.core.errors import GOOD, InputError
+from tunebook.core.files import digest, read_json, write_json
+from tunebook.core.paths import runs_folder, show
+from tunebook.hardware import machine
+from tunebook.metrics.scoring import HIGHER_IS_BETTER
+from tunebook.pipeline.recipe import execute
+from tunebook.report.figures import page, points
+from tunebook.report.format import cell, number
+from tunebook.runs.run import Run
+
+ROWS = "rows"  # not a key of Axolotl: how many train rows, in whole groups; `all` for all of them
+
+
+def parse_over(text: str) -> dict[str, list[str]]:
+    """Read `OVER="learning_rate=1e-4,2e-4 lora_r=8,32"` or `OVER="rows=50,100,all"`.
+
+    Raises:
+        InputError: a word without values, or a key that is named twice.
+    """
+    over: dict[str, list[str]] = {}
+    for word in shlex.split(text):
+        key, _, values = word.partition("=")
+        listed = [value for value in values.split(",") if value]
+        if not key or not listed:
+            raise InputError(f"OVER: expected key=value,value (got {word!r}).")
+        if key in over:
+            raise InputError(f"OVER: {key} is named twice.")
+        bad = [value for value in listed if key == ROWS and value != "all" and not value.isdecimal()]
+        if bad:
+            raise InputError(f"OVER: rows takes whole numbers or all (got {bad[0]!r}).")
+        over[key] = list(dict.fromkeys(listed))
+    if not over:
+        raise InputError('OVER is missing: OVER="learning_rate=1e-4,2e-4 lora_r=8,32".')
+    return over
+
+
+def sweep(name: str, over_text: str, options: Options, keep: bool, console: Console) -> int:
+    """Run every combination, write sweep.json, .md and .html below runs/<name>/sweeps/, and say which is
+    best on dev. With `keep`, recipes/<name>/sweeps/ gets the JSON as well. Returns the exit code.
+
+    Raises:
+        InputError, MachineError: what a run of the recipe raises, and a bad OVER.
+    """
+    over = parse_over(over_text)
+    recipe = load_recipe(name)
+    folder = runs_folder() / name / "sweeps" / digest([over, repr(options)])[:10]
+    folder.mkdir(parents=True, exist_ok=True)
+    combinations = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
+    measured: list[dict[str, Any]] = []
+    for index, values in enumerate(combinations, 1):
+        said = " ".join(f"{key}={value}" for key, value in values.items())
+        console.stage("sweep", f"{index} of {len(combinations)}: {said}")
+        words = " ".join(f"{key}={value}" for key, value in values.items() if key != ROWS)
+        rows = values.get(ROWS)
+        chosen = replace(options, set=f"{options.set} {words}".strip(), eval="quick", new=False)
+        if rows and rows != "all":
+            rest = {k: v for k, v in parse_rows(options.rows).items() if k != "train"}
+            chosen = replace(chosen, rows=",".join(f"{k}={v}" for k, v in {**rest, "train": rows}.items()))
+        measured.append(_point(execute(name, chosen, console), values))
+        write_json(folder / "sweep.json", _summary(name, over, options, measured, len(combinations)))
+    found = read_json(folder / "sweep.json")
+    (folder / "sweep.md").write_text(markdown(found), encoding="utf-8")
+    (folder / "sweep.html").write_text(picture(found), encoding="utf-8")
+    if keep:
+        kept = recipe.folder / "sweeps" / f"{found['tier']}-{'-'.join(over)}.json"
+        kept.parent.mkdir(exist_ok=True)
+        write_json(kept, {**found, "points": [{**point, "run": None} for point in measured]})
+        console.note(f"kept: {show(kept)}")
+    console.table(table(found))
+    console.stage("best", found["sentence"])
+    console.note(f"table and picture: {show(folder / 'sweep.html')}")
+    return GOOD
+
+
+def _point(run: Run, values: dict[str, str]) -> dict[str, Any]:
+    measured, history = read_json(run / "metrics.json"), read_json(run / "train" / "history.json")
+    losses = [entry["eval_loss"] for entry in history["log"] if "eval_loss" in entry]
+    return {
+        "values": values,
+        "run": show(run.folder),
+        "tier": measured["tier"],
+        "primary": measured["primary"],
+        "dev": measured["contenders"]["tuned"],
+        "train_rows": measured["train_rows"],
+        "eval_loss": losses[-1] if losses else None,
+        "steps": measured["steps"],
+        "trained_tokens": measured["trained_tokens"],
+        "seconds": sum(measured["seconds"].values()),
+        "peak_memory_gib": measured["peak_memory_gib"],
+    }
+
+
+def _summary(
+    name: str, over: dict[str, list[str]], options: Options, points: list[dict[str, Any]], planned: int
+) -> dict[str, Any]:
+    primary, tier = points[0]["primary"], points[0]["tier"]
+    sign = 1 if HIGHER_IS_BETTER[primary] else -1
+    best = max(range(len(points)), key=lambda i: sign * points[i]["dev"][primary]["value"])
+    value = number(primary, points[best]["dev"][primary]["value"])
+    said = " ".join(f"{key}={word}" for key, word in points[best]["values"].items())
+    sentence = f"{said}: {primary} {value} on dev ({tier} tier, {points[best]['dev'][primary]['n']} rows)."
+    for key, values in over.items():
+        chosen = points[best]["values"][key]
+        if key != ROWS and len(values) > 2 and chosen in (values[0], values[-1]):
+            sentence += f" {key}={chosen} is at the edge: try values beyond it."
+    if list(over) == [ROWS] and len(points) > 1:
+        sentence += " " + _more_data(points, primary, sign)
+    return {
+        "recipe": name,
+        "tier": tier,
+        "split": "dev",
+        "primary": primary,
+        "over": over,
+        "set": options.set,
+        "from_run": options.from_run,
+        "steps": options.steps,
+        "seed": options.seed,
+        "hardware": machine.facts(),
+        "finished": len(points) == planned,
+        "points": points,
+        "best": best,
+        "sentence": sentence,
+    }
+
+
+def _more_data(points: list[dict[str, Any]], primary: str, sign: int) -> str:
+    """Say whether the curve still rises: the last value lies outside the interval of the one before."""
+    ordered = sorted(points, key=lambda point: point["train_rows"])
+    before, last = (point["dev"][primary] for point in ordered[-2:])
+    bound = before["high"] if sign > 0 else before["low"]
+    rises = bound is not None and sign * (last["value"] - bound) > 0
+    rows = [point["train_rows"] for point in ordered[-2:]]
+    if rises:
+        return f"From {rows[0]} to {rows[1]} train rows it still rises: more data should help."
+    return f"From {rows[0]} to {rows[1]} train rows no gain is shown on this dev split."
+
+
+def table(found: dict[str, Any]) -> list[dict[str, str]]:
+    """Return one row a point for the console and the Markdown file."""
+    rows = []
+    for index, point in enumerate(found["points"]):
+        row = dict(point["values"])
+        row |= {name: cell(name, measure) for name, measure in point["dev"].items()}
+        loss = point["eval_loss"]
+        row["dev loss"] = "-" if loss is None else f"{loss:.4f}"
+        row |= {"train rows": str(point["train_rows"]), "minutes": f"{point['seconds'] / 60:.1f}"}
+        row["best"] = "best" if index == found["best"] else ""
+        rows.append(row)
+    return rows
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """Return the sweep as a Markdown table."""
+    rows = table(found)
+    lines = [f"| {' | '.join(rows[0])} |", "|" + "---|" * len(rows[0])]
+    lines += [f"| {' | '.join(row.values())} |" for row in rows]
+    return f"# Sweep of {found['recipe']} on dev\n\n{found['sentence']}\n\n" + "\n".join(lines) + "\n"
+
+
+def picture(found: dict[str, Any]) -> str:
+    """Return a self-contained page with the primary metric of every point and its interval."""
+    primary, keys = found["primary"], list(found["over"])
+    series: dict[str, list[dict[str, Any]]] = {}
+    for point in found["points"]:
+        rest = " ".join(f"{key}={point['values'][key]}" for key in keys[1:]) or primary
+        measure = point["dev"][primary]
+        x = point["train_rows"] if keys[0] == ROWS else _as_number(point["values"][keys[0]])
+        found_point = {"x": x, "y": measure["value"], "low": measure["low"], "high": measure["high"]}
+        series.setdefault(rest, []).append(found_point)
+    x_name = "train rows" if keys[0] == ROWS else keys[0]
+    return page(found["sentence"], points(series, x_name, f"{primary} on dev, 95 % intervals"))
+
+
+def _as_number(text: str) -> float | str:
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return value if math.isfinite(value) and value > 0 else text

@@ -1,0 +1,187 @@
+"""`tunebook verify`: a fresh run of a recipe, held against its published numbers.
+
+Published means recipes/<name>/results/, of the same tier and kind of machine, on the same test rows. A
+metric is reproduced where it lies
+
+- with several published seeds: in the 95 % prediction interval of one more seed (Student's t on their mean
+  and spread), or in their range widened by the run's own interval over rows, whichever reaches further: two
+  or three seeds that happen to agree say little about the next one, and where seeds differ more than rows
+  do, the range of three alone misses half of all further seeds;
+- with one: in its interval over rows.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tunebook.config.overrides import Options
+from tunebook.config.recipe import load_recipe
+from tunebook.config.resolve import pick_tier
+from tunebook.core.console import Console
+from tunebook.core.errors import GATE_FAILED, GOOD, InputError
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import show
+from tunebook.hardware import machine
+from tunebook.metrics.scoring import UNBOUNDED
+from tunebook.pipeline.recipe import execute, show_run
+from tunebook.report.format import number
+from tunebook.report.published import other_base, published
+
+SAME = ("split", "primary", "model", "dataset", "rows_sha256")
+LEVEL = 0.05
+Measure = dict[str, Any]
+
+
+def verify(name: str, options: Options, console: Console) -> int:
+    """Run recipe `name` once more, show its metrics beside the published ones, write verify.json into the run
+    folder, and return the exit code: 3 where a metric lies outside.
+
+    Raises:
+        InputError: nothing is published for this tier and kind of machine, or only for other test rows.
+        TunebookError: what `execute` raises.
+    """
+    folder = load_recipe(name).folder / "results"
+    items = comparable(folder, pick_tier(options), machine.kind(machine.facts()))
+    run = execute(name, replace(options, new=True), console)
+    show_run(run, console)
+    measured = read_json(run / "metrics.json")
+    items = on_same_rows(folder, items, measured)
+    lines = judge(measured, items)
+    write_json(run / "verify.json", {"seeds": [item["seed"] for item in items], "metrics": lines})
+    return _show(name, lines, items, read_json(run / "manifest.json"), console)
+
+
+def comparable(folder: Path, tier: str, kind: str) -> list[dict[str, Any]]:
+    """Return what is published in `folder` for a tier and a kind of machine.
+
+    Raises:
+        InputError: nothing is.
+    """
+    every = [item for item in published(folder) if not other_base(item)]
+    found = [item for item in every if (item["tier"], machine.kind(item["hardware"])) == (tier, kind)]
+    if not found:
+        name = folder.parent.name
+        there = sorted({f"{item['tier']} tier on {machine.kind(item['hardware'])}" for item in every})
+        raise InputError(
+            f"{show(folder)}: nothing is published for the {tier} tier on {kind}, to verify it against "
+            f"(published: {', '.join(there) or 'nothing'}). `make recipe NAME={name}` and `make results "
+            f"RUN={name}/latest` publish this machine's numbers."
+        )
+    return found
+
+
+def on_same_rows(folder: Path, items: list[dict[str, Any]], measured: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return those of `items` that the run can be compared with.
+
+    Raises:
+        InputError: none; says what differs.
+    """
+    found = [item for item in items if all(item[key] == measured[key] for key in SAME)]
+    if not found:
+        last = items[-1]
+        differ = [f"{key} {last[key]}, here {measured[key]}" for key in SAME if last[key] != measured[key]]
+        raise InputError(
+            f"{show(folder)}: published before the recipe or its data changed ({'; '.join(differ)}). "
+            "Publish it anew with `make results RUN=`."
+        )
+    return found
+
+
+def judge(measured: dict[str, Any], items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a line a metric: every one of the tuned model, and the primary one of the other contenders.
+
+    `{contender, metric, published: [values by seed], low, high, value, result}`, `result` being inside,
+    below, above, "not measured" (here, although it is published), or "not judged" where there are no bounds.
+    """
+    lines = []
+    for contender, measures in items[0]["contenders"].items():
+        for metric in measures if contender == "tuned" else [measured["primary"]]:
+            told = [item["contenders"].get(contender, {}).get(metric) or {} for item in items]
+            if any(one.get("value") is None for one in told):
+                continue
+            run = measured["contenders"].get(contender, {}).get(metric) or {}
+            value = run.get("value")
+            if value is None and contender != "tuned":
+                continue  # another seed may have chosen another baseline
+            low, high = bounds(told, run)
+            if metric not in UNBOUNDED and low is not None and high is not None:
+                low, high = max(low, 0.0), min(high, 1.0)  # a share
+            line = {"contender": contender, "metric": metric, "published": [one["value"] for one in told]}
+            lines.append(
+                line | {"low": low, "high": high, "value": value, "result": _result(value, low, high)}
+            )
+    return lines
+
+
+def _result(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "not measured"
+    if low is None or high is None:
+        return "not judged"
+    return "below" if value < low else "above" if value > high else "inside"
+
+
+def bounds(told: list[Measure], run: Measure) -> tuple[float | None, float | None]:
+    """Return the least and the greatest value that reproduces the published ones; (None, None) for a single
+    one without an interval.
+
+    Args:
+        told: the metric of each published seed, with `value`, `low` and `high`.
+        run: the same of the fresh run.
+    """
+    if len(told) == 1:
+        return told[0].get("low"), told[0].get("high")
+    from scipy import stats  # slow to import; a refusal needs none of it
+
+    values = [float(one["value"]) for one in told]
+    count, mean = len(values), statistics.fmean(values)
+    reach = float(stats.t.ppf(1 - LEVEL / 2, count - 1))
+    reach *= statistics.stdev(values) * math.sqrt(1 + 1 / count)
+    above = below = 0.0
+    if run.get("value") is not None and run.get("low") is not None:
+        above, below = run["high"] - run["value"], run["value"] - run["low"]
+    return min(mean - reach, min(values) - above), max(mean + reach, max(values) + below)
+
+
+def _show(
+    name: str,
+    lines: list[dict[str, Any]],
+    items: list[dict[str, Any]],
+    manifest: dict[str, Any],
+    console: Console,
+) -> int:
+    table = []
+    for line in lines:
+        metric, told = line["metric"], line["published"]
+        span = "-"
+        if line["low"] is not None:
+            span = f"{number(metric, line['low'])} to {number(metric, line['high'])}"
+        table.append(
+            {
+                "contender": line["contender"],
+                "metric": metric,
+                "published": number(metric, statistics.fmean(told)),
+                "reproduced from, to": span,
+                "this run": number(metric, line["value"]),
+                "": line["result"],
+            }
+        )
+    seeds = ", ".join(str(item["seed"]) for item in items)
+    console.table(table, f"{name}: this run beside the published seeds {seeds} ({items[0]['tier']} tier)")
+    then, now = items[-1]["run"]["versions"], manifest["versions"]
+    for package in sorted(package for package in then if then[package] != now.get(package)):
+        console.note(f"{package}: published with {then[package]}, here {now.get(package)}")
+    tier, judged = items[0]["tier"], [line for line in lines if line["result"] != "not judged"]
+    wrong = [line for line in judged if line["result"] != "inside"]
+    if wrong:
+        said = ", ".join(f"{one['contender']} {one['metric']} {one['result']}" for one in wrong)
+        console.stage(
+            "verify", f"NOT reproduced ({tier} tier): {len(wrong)} of {len(judged)} metrics: {said}"
+        )
+        return GATE_FAILED
+    console.stage("verify", f"reproduced ({tier} tier): all {len(judged)} metrics")
+    return GOOD

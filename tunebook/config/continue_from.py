@@ -1,0 +1,77 @@
+"""`FROM_RUN=`: go on from the adapter of an earlier run, through Axolotl's `lora_model_dir`.
+
+Axolotl reads that for supervised tuning only: preference tuning starts from the adapter merged into its base
+(tunebook/evaluation/merge_adapter.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.files import read_json
+from tunebook.core.paths import show
+from tunebook.models import methods
+from tunebook.models import methods as head
+from tunebook.models.fingerprint import weights_hash
+from tunebook.runs.run import MERGED, find
+
+# Key of Axolotl's config: key of PEFT's adapter_config.json, which governs a loaded adapter.
+SHAPE = {"lora_r": "r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout"}
+SHAPE |= {"num_virtual_tokens": "num_virtual_tokens", "bottleneck_size": "size"}
+
+
+def _method(config: dict[str, Any]) -> str:
+    """Return the adapter of `config`; QLoRA's is a LoRA."""
+    return str(config.get("adapter")).replace("qlora", "lora")
+
+
+def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
+    """Return the keys that start `config` from the adapter of the run `text`, and the adapter's hash.
+
+    Raises:
+        InputError: no such run, one without an adapter, or of another base or another shape, which
+            Axolotl would load all the same and train something else than the config says.
+    """
+    run = find(text)
+    adapter = read_json(run / "model" / "adapter_config.json")
+    if not run.done("train") or adapter is None:
+        raise InputError(f"FROM_RUN: {show(run.folder)} has no trained adapter to go on from.")
+    if not config.get("adapter"):
+        raise InputError(
+            "FROM_RUN: goes on from an adapter, and this recipe tunes all weights. "
+            f'SET="base_model={show(run / "model")}" takes a fully tuned model as the base.'
+        )
+    before = yaml.safe_load((run / "config.yaml").read_text())
+    merge = bool(config.get("rl"))
+    pairs = {"base_model": (config.get("base_model"), before["base_model"])}
+    if not merge:
+        pairs["adapter"] = (_method(config), _method(before))
+        pairs |= {key: (config.get(key), adapter.get(saved)) for key, saved in SHAPE.items()}
+    raise_all(
+        [
+            Problem(
+                f"{show(run.folder)} has {theirs!r} (got {ours!r}); both must be the same.",
+                "FROM_RUN",
+                key=key,
+            )
+            for key, (ours, theirs) in pairs.items()
+            if (ours or 0) != (theirs or 0)
+        ]
+    )
+    if merge:
+        if refusal := merge_refusal(before):
+            raise InputError(f"FROM_RUN: {show(run.folder)} cannot be merged into its base: {refusal}")
+        return {"base_model": str(run / MERGED)}, weights_hash(run / "model")
+    return {"lora_model_dir": str(run / "model")}, weights_hash(run / "model")
+
+
+def merge_refusal(config: dict[str, Any]) -> str | None:
+    """Return why the adapter that `config` trained cannot become part of its base, None if it can."""
+    if config.get("load_in_4bit") or config.get("load_in_8bit"):
+        return "it was trained on a quantised base, and merged it would be weights that nobody trained."
+    if head.uses_head(config):
+        return "it is a classification head."
+    return methods.merge_refusal(str(config["adapter"]))

@@ -1,0 +1,212 @@
+"""What the tuning methods cannot be combined with, found before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from tunebook.config.adapter_keys import AdapterArguments
+from tunebook.config.resolved import Resolved
+from tunebook.core.errors import Problem
+from tunebook.core.paths import show
+from tunebook.models import methods
+from tunebook.models.methods import ADAPTERS_PLUGIN, LORA, METHODS, has_encoder
+
+KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
+# Axolotl's own adapter keys that mean something for every method.
+ANY_METHOD = (*KERNELS, "lora_model_dir", "peft_autocast_adapter_dtype")
+PACKED = (
+    "PEFT drops position ids beside virtual tokens, so that packed rows would see each other. Set it to "
+    "false; group_by_length: true saves padding."
+)
+CHECKPOINTED = (
+    "the prefix is a key-value cache, which the second forward pass would lengthen. Set it to false, or take "
+    "prompt_tuning."
+)
+IN_SHARDS = (
+    "a model in shards has never been tried with this adapter. It trains so few weights that several cards "
+    "with the whole model each (DDP) need little more memory than one."
+)
+NO_KERNELS_FOR_HEAD = (
+    "Axolotl's LoRA kernels take causal models only, and it switches them on by itself where no key says "
+    "otherwise. Set it to false."
+)
+PAIRS_PLUGIN = "tunebook.plugins.PreferencePrompts"
+NO_ADAPTER_BEFORE_PAIRS = (
+    "Axolotl 0.19 does not load it for preference tuning and would start from the base. Take FROM_RUN=, "
+    "which merges the adapter first (docs/preference.md)."
+)
+PLAIN_PROMPTS = (
+    "Axolotl gives chat_template_kwargs to no preference pair: it would tune on another prompt than is asked "
+    f"afterwards. Add {PAIRS_PLUGIN}."
+)
+
+# They move a part of the base's weights into the adapter before the first step.
+MOVED = ("loftq", "pissa", "olora", "corda", "lora_ga")
+MOVES_WEIGHTS = (
+    "takes a part out of the base's weights, and the adapter alone is saved: beside the base as published it "
+    "would be another model than the trained one. Remove it."
+)
+LOFTQ = "tunebook.plugins.LoftQ"
+MOVES_NOTHING = f" LoftQ on a 4-bit base that stays as it is: the plugin {LOFTQ} (docs/adapters.md)."
+MAKES_UP = f"{LOFTQ} makes up for what 4 bits take from the base: it "
+
+
+def problems(resolved: Resolved) -> list[Problem]:
+    """Return a Problem for each combination that would crash, train something else or be ignored."""
+    config = resolved.config
+    found = {**_head(config), **_own_keys(config), **_lora(config), **_adapter(config), **_virtual(config)}
+    found |= _pairs(config)
+    return [_place(resolved, key, text) for key, text in found.items()]
+
+
+def _place(resolved: Resolved, key: str, text: str) -> Problem:
+    """Return the problem with the layer that set `key`."""
+    recipe, value = resolved.recipe, resolved.config.get(key)
+    if resolved.tier == "trial" and key in recipe.trial and recipe.trial[key] == value:
+        return Problem(text, show(recipe.folder / "trial.yaml"), recipe.trial_lines.get((key,)), key)
+    if recipe.config.get(key) == value or key == "plugins":  # to which every layer adds
+        return Problem(text, recipe.file, recipe.lines.get((key,)), key)
+    above = f" or hardware/{resolved.hardware}.yaml" if resolved.hardware else ""
+    return Problem(text, f"SET{above}", key=key)
+
+
+def _own_keys(config: dict[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the plugin's keys: their values, or that they are another method's."""
+    found, given = {}, {key: config[key] for key in AdapterArguments.model_fields if key in config}
+    try:
+        AdapterArguments.model_validate(given)
+    except ValidationError as error:
+        found = {str(item["loc"][0]): f"{item['msg']} (got {item['input']!r})." for item in error.errors()}
+    for key in given:
+        owners = [name for name, method in METHODS.items() if key in (*method.needs, *method.takes)]
+        if config.get("adapter") not in owners:
+            got = f"got adapter: {config.get('adapter')}"
+            found[key] = f"belongs to adapter: {' or '.join(owners)} ({got}). Remove it."
+    return found
+
+
+def _lora(config: dict[str, Any]) -> dict[str, str]:
+    found = {}
+    start = str(config.get("peft_init_lora_weights")).lower()
+    if start.startswith(MOVED):
+        found["peft_init_lora_weights"] = MOVES_WEIGHTS + (MOVES_NOTHING if start == "loftq" else "")
+    if (config.get("peft") or {}).get("loftq_config"):
+        found["peft"] = f"loftq_config {MOVES_WEIGHTS}{MOVES_NOTHING}"
+    if LOFTQ in config.get("plugins", []):
+        if config.get("adapter") not in LORA or not config.get("load_in_4bit"):
+            found["plugins"] = f"{MAKES_UP}needs adapter: qlora and load_in_4bit: true."
+        if config.get("peft_use_dora"):
+            found["peft_use_dora"] = (
+                f"{MAKES_UP}would leave DoRA with magnitudes of other weights. Remove one."
+            )
+        if config.get("rl"):
+            found["rl"] = (
+                f"{MAKES_UP}would start from another model than the reference, the plain 4-bit base."
+            )
+        for key in ("fsdp_version", "deepspeed"):
+            if config.get(key):
+                found[key] = f"{MAKES_UP}reads whole layers and has never been tried on a model in shards."
+    return found
+
+
+def _adapter(config: dict[str, Any]) -> dict[str, str]:
+    name = config.get("adapter")
+    method = METHODS.get(str(name))
+    if method is None:
+        return {}
+    found = {}
+    if ADAPTERS_PLUGIN not in config.get("plugins", []):
+        found["plugins"] = f"adapter: {name} comes with a plugin. Add {ADAPTERS_PLUGIN}."
+    needed = [*method.needs, *(["encoder_hidden_size"] if has_encoder(config) else [])]
+    found |= {key: f"missing; adapter: {name} needs it." for key in needed if not config.get(key)}
+    if config.get("prompt_tuning_init") == "TEXT" and not config.get("prompt_tuning_init_text"):
+        found["prompt_tuning_init_text"] = "missing; prompt_tuning_init: TEXT needs it."
+    for key, value in config.items():
+        if value and key.startswith(("lora_", "peft_")) and key not in (*ANY_METHOD, *method.takes):
+            found[key] = f"has no effect with adapter: {name}. Remove it."
+        if value and key in KERNELS:
+            found[key] = f"replaces layers of LoRA, which adapter: {name} does not have. Set it to false."
+        if value and key in ("fsdp_version", "deepspeed"):
+            found[key] = IN_SHARDS
+        if value and key in ("load_in_4bit", "load_in_8bit"):
+            found[key] = f"Axolotl quantises the base for {' and '.join(LORA)} only. Remove it."
+    return found
+
+
+def _virtual(config: dict[str, Any]) -> dict[str, str]:
+    name = str(config.get("adapter"))
+    if name not in METHODS or not METHODS[name].virtual:
+        return {}
+    found = {key: PACKED for key in ("sample_packing", "eval_sample_packing") if config.get(key)}
+    if name == "prefix_tuning" and config.get("gradient_checkpointing"):
+        found["gradient_checkpointing"] = CHECKPOINTED
+    if has_encoder(config) and config.get("lora_model_dir"):
+        found["lora_model_dir"] = (
+            f"adapter: {name} cannot go on from a finished run, which keeps its virtual tokens but not the "
+            "network that makes them."
+        )
+    if config.get("prefix_projection") and config.get("prefix_init_std"):
+        found["prefix_init_std"] = (
+            "is for keys and values; with prefix_projection a network makes them. Remove it."
+        )
+    if methods.uses_head(config):
+        found["adapter"] = (
+            f"{name} with a classification head: PEFT passes embeddings, so that the head reads a row's "
+            "padding instead of its last token. Take lora, ia3 or bottleneck."
+        )
+    return found
+
+
+def _pairs(config: dict[str, Any]) -> dict[str, str]:
+    """Return what preference tuning cannot be combined with."""
+    if not config.get("rl"):
+        return {}
+    found = {}
+    if config["rl"] != "dpo":
+        found["rl"] = f"expected dpo, the one that is evaluated here (got {config['rl']!r})."
+    if config.get("adapter") not in LORA:
+        found["adapter"] = (
+            f"preference tuning was tried with {' and '.join(LORA)} only (got {config.get('adapter')!r})."
+        )
+    if config.get("sample_packing"):
+        found["sample_packing"] = "pairs cannot be packed. Set it to false."
+    for key in ("fsdp_version", "deepspeed"):
+        if config.get(key):
+            found[key] = (
+                "a model in shards has never been tried with preference tuning. Take whole ones (DDP)."
+            )
+    if config.get("lora_model_dir"):
+        found["lora_model_dir"] = NO_ADAPTER_BEFORE_PAIRS
+    if config.get("chat_template_kwargs") and PAIRS_PLUGIN not in config.get("plugins", []):
+        found["plugins"] = PLAIN_PROMPTS
+    return found
+
+
+def _head(config: dict[str, Any]) -> dict[str, str]:
+    if not methods.uses_head(config):
+        return {}
+    found = {}
+    if config.get("model_type") != methods.HEAD_MODEL_TYPE:
+        found["model_type"] = f"a head needs {methods.HEAD_MODEL_TYPE} (got {config.get('model_type')!r})."
+    if len(config["datasets"]) > 1:
+        found["datasets"] = "a classification head takes one dataset, whose labels it has."
+    if config.get("sample_packing"):
+        found["sample_packing"] = "a classification head reads the last token of each row. Set it to false."
+    if config.get("excess_length_strategy") == "truncate":
+        found["excess_length_strategy"] = "would cut the end of a row, where the head reads. Take raise."
+    kernels = [config.get(key) for key in KERNELS]
+    if config.get("adapter") in LORA and (any(kernels) or kernels == [None] * len(KERNELS)):
+        found["lora_mlp_kernel"] = NO_KERNELS_FOR_HEAD
+    return found
+
+
+def stays_off(config: dict[str, Any]) -> dict[str, bool]:
+    """Return the keys that an overlay of hardware/ must not switch on for this method."""
+    method = METHODS.get(str(config.get("adapter")))
+    unpacked = (method and method.virtual) or methods.uses_head(config) or config.get("rl")
+    off = ["sample_packing"] if unpacked else []
+    if config.get("adapter") == "prefix_tuning":
+        off.append("gradient_checkpointing")
+    return {key: False for key in off if config.get(key) is False}

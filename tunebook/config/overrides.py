@@ -1,0 +1,86 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tunebook.core.errors import InputError
+
+Tier = Literal["real", "trial"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about a run."""
+
+    tier: Tier | None = None
+    hardware: str | None = None
+    gpus: int | None = None
+    model: str | None = None
+    set: str = ""
+    seed: int | None = None
+    steps: int | None = None
+    eval: Literal["quick", "default", "full"] = "default"
+    new: bool = False
+    from_run: str | None = None
+    rows: str = ""
+    store: str | None = None
+    smoke: bool | None = None
+    beside: str = ""
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lay `above` over `below`: mappings merge, lists replace (`plugins` append), null removes."""
+    result = dict(below)
+    for key, value in above.items():
+        if value is None:
+            result.pop(key, None)
+        elif key == "plugins" and isinstance(value, list) and isinstance(result.get(key, []), list):
+            result[key] = list(dict.fromkeys(map(str, [*result.get(key, []), *value])))
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merge(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def parse_set(text: str) -> dict[str, Any]:
+    """Read `SET="key=value a.b=value"`: split as a shell would, values read by OmegaConf.
+
+    Raises:
+        InputError: a word without `=`, or a value that cannot be read.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"SET: {error} in {text!r}.") from None
+    for word in words:
+        if not word.partition("=")[1] or not word.partition("=")[0]:
+            raise InputError(f"SET: expected key=value (got {word!r}).")
+    try:
+        container = OmegaConf.to_container(OmegaConf.from_dotlist(words))
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise InputError(f"SET: {str(error).splitlines()[0]} in {text!r}.") from None
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def parse_rows(text: str) -> dict[str, int]:
+    """Read `ROWS=`: "200" for that many train rows, or "train=200,test=500".
+
+    Raises:
+        InputError: something else.
+    """
+    counts = {}
+    for word in filter(None, text.split(",")):
+        split, _, count = word.rpartition("=")
+        if split not in ("", "train", "dev", "test") or not count.isdecimal() or int(count) < 1:
+            raise InputError(f"ROWS: expected a whole number, or train=200,test=500 (got {word!r}).")
+        counts[split or "train"] = int(count)
+    return counts

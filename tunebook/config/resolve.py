@@ -1,0 +1,149 @@
+"""Compose the config of a run: recipe < trial < MODEL and model table < hardware < SET < SEED, STEPS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tunebook.config import method_limits
+from tunebook.config.continue_from import continued
+from tunebook.config.keys import check_keys, schema
+from tunebook.config.overrides import Options, Tier, merge, parse_set
+from tunebook.config.recipe import Recipe
+from tunebook.config.resolved import Resolved
+from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.paths import show
+from tunebook.hardware import machine, memory, memory_settings, overlays
+from tunebook.models import shapes, trial_model
+from tunebook.models.registry import known_model, model_table
+
+# Hardware keys that decide what is learned: asked for by the recipe or SET, they make another run.
+RESULT_KEYS = ("optimizer", "sample_packing", "plugins")
+OUTPUT_KEYS = ("output_dir", "dataset_prepared_path")
+FILLED = 0.9  # of a card's nominal memory: drivers report less
+PROGRESS_PLUGIN = "tunebook.plugins.Progress"
+TOKEN_MEAN = "tunebook.plugins.TokenMean"
+
+
+def pick_tier(options: Options) -> Tier:
+    """Return the tier asked for, else `real` with a GPU and `trial` without."""
+    return options.tier or ("real" if machine.gpus() else "trial")
+
+
+def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> Resolved:
+    """Compose and check the keys of a run's config; with `for_this_machine` False, no overlay is
+    guessed from the hardware that is here.
+
+    Raises:
+        InputError: unknown keys or wrong types in any layer, all of them, with file and line.
+    """
+    tier = pick_tier(options)
+    overrides = parse_set(options.set)
+    trial = recipe.trial if tier == "trial" else {}
+    if tier == "trial" and not trial:
+        raise InputError(f"{show(recipe.folder)}: has no trial.yaml, which the trial tier needs.")
+    chosen = {} if options.model is None else {"base_model": known_model(options.model)}
+    plain = merge(merge(merge(recipe.config, trial), chosen), overrides)
+    named = plain.get("plugins")
+    plugins = {
+        "plugins": [name for name in named if name in schema()["plugins"]] if isinstance(named, list) else []
+    }
+    problems = check_keys(recipe.config, recipe.lines, recipe.file)
+    problems += check_keys({**plugins, **trial}, recipe.trial_lines, show(recipe.folder / "trial.yaml"))
+    problems += check_keys({**plugins, **overrides}, {}, "SET")
+    if not plain.get("base_model"):
+        problems.append(Problem("missing; name a Hub model or a folder.", recipe.file, None, "base_model"))
+    raise_all(list(dict.fromkeys(problems)))
+
+    table = model_table().get(plain["base_model"], {}).get("axolotl", {})
+    if trial.get("chat_template_jinja") and plain["base_model"] == trial.get("base_model"):
+        table = {key: value for key, value in table.items() if key != "chat_template"}  # it brings its own
+    config = merge(merge(merge(recipe.config, trial), chosen), table)
+    name = options.hardware or (overlays.guess() if for_this_machine else None)
+    overlay = overlays.overlay(name) if name else None
+    off = {**table, **method_limits.stays_off(config)}
+    over = {k: v for k, v in overlay.keys.items() if off.get(k) is not False} if overlay else {}
+    if tier == "trial" and plain["base_model"] != trial.get("base_model"):
+        _must_be_small(plain["base_model"])
+    last = {"seed": options.seed, "max_steps": options.steps}
+    last = {key: value for key, value in last.items() if value is not None}
+    final = merge(merge(merge(config, over), overrides), last)
+    world = options.gpus or _processes(overlay, for_this_machine)
+    without_hardware = merge(merge(config, overrides), last)
+    identity = {
+        key: value
+        for key, value in without_hardware.items()
+        if (key not in overlays.KEYS or key in RESULT_KEYS) and key not in OUTPUT_KEYS
+    }
+    identity["global_batch"] = _global_batch(without_hardware)
+    if _sets_batch(overrides):
+        identity["global_batch"] *= world  # asked for by hand, the micro batch is each GPU's
+    else:
+        most = over.get("micro_batch_size")
+        if most and overlay and overlay.machine:
+            most = _fitting(final, overlay.machine.gib, most, world)
+        final |= split_batch(_global_batch(without_hardware), most, world, final)
+    final["plugins"] = list(dict.fromkeys([*final.get("plugins", []), PROGRESS_PLUGIN]))
+    on_cpu = overlay is not None and overlay.name == "cpu"
+    if final["base_model"] == trial_model.NAME and (tier == "trial" or on_cpu):
+        final["base_model"] = str(trial_model.ensure())
+    if options.from_run is not None:
+        keys, identity["from_run"] = continued(final, options.from_run)
+        final |= keys
+    changed = sorted(key for key in final if final[key] != recipe.config.get(key))
+    return Resolved(recipe, tier, overlay, world, final, identity, changed)
+
+
+def split_batch(batch: int, most: int | None, world: int, config: dict[str, Any]) -> dict[str, int]:
+    """Return micro_batch_size and gradient_accumulation_steps for `world` processes at a global batch
+    of `batch` rows: the largest micro batch that divides it and is at most `most`.
+
+    Raises:
+        InputError: the global batch cannot be shared evenly.
+    """
+    if most is None and world == 1:
+        return {}
+    if batch % world:
+        fits = max(count for count in range(1, world) if batch % count == 0)
+        raise InputError(
+            f"GPUS: a global batch of {batch} rows cannot be shared by {world} GPUs. Take GPUS={fits}, or "
+            "set micro_batch_size and gradient_accumulation_steps with SET=."
+        )
+    share = batch // world
+    most = min(most or config.get("micro_batch_size", 1), share)
+    micro = next(size for size in range(most, 0, -1) if share % size == 0)
+    return {"micro_batch_size": micro, "gradient_accumulation_steps": share // micro}
+
+
+def _fitting(config: dict[str, Any], gib: int, most: int, world: int) -> int:
+    """Return the largest micro batch, at most `most`, whose memory should fit cards of `gib` GiB; `most`
+    itself for a base whose shape is not known."""
+    try:
+        shape = shapes.find(str(config["base_model"]))
+    except InputError:
+        return most
+    how = memory_settings.sharding(config, world)
+    return memory.largest_rows(shape, memory_settings.setting(config), FILLED * gib, most, how, world)
+
+
+def _processes(overlay: overlays.Overlay | None, for_this_machine: bool) -> int:
+    """Return how many processes train where nobody says: one a GPU."""
+    if not for_this_machine:
+        return overlay.machine.gpus if overlay and overlay.machine else 1
+    return 1 if overlay and overlay.name == "cpu" else max(1, len(machine.gpus()))
+
+
+def _global_batch(config: dict[str, Any]) -> int:
+    return config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1)
+
+
+def _sets_batch(overrides: dict[str, Any]) -> bool:
+    return bool({"micro_batch_size", "gradient_accumulation_steps"} & set(overrides))
+
+
+def _must_be_small(base: str) -> None:
+    known = model_table().get(base, {})
+    if not Path(base).is_dir() and known.get("parameters", 10**12) > 600_000_000:
+        raise InputError(
+            f"base_model: the trial tier takes a local folder or a model of at most 0.6B (got {base!r})."
+        )

@@ -1,0 +1,29 @@
+"""A composed config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tunebook.config.overrides import Tier
+from tunebook.config.recipe import Recipe
+from tunebook.hardware import overlays
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A composed config. `config` is what Axolotl gets, but for the paths of the run folder;
+    `identity` is the part that makes a run this run; `world` the number of processes that train."""
+
+    recipe: Recipe
+    tier: Tier
+    overlay: overlays.Overlay | None
+    world: int
+    config: dict[str, Any]
+    identity: dict[str, Any]
+    changed: list[str]
+
+    @property
+    def hardware(self) -> str | None:
+        """Name of the hardware overlay."""
+        return self.overlay.name if self.overlay else None

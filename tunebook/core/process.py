@@ -1,0 +1,94 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+
+from tunebook.core.paths import ROOT, child_environment
+
+PR_SET_PDEATHSIG = 1
+
+
+class ChildError(Exception):
+    """A child ended with an error; the text is what its log says about it."""
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, so that `kill -9` leaves no orphan that
+    would write beside the next try. Each fork has to ask for itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def begin_child() -> None:
+    """Run in a child before its program: die with the parent, and write no core file where it is aborted,
+    which would be as large as its memory."""
+    die_with_parent()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def describe(code: int) -> str:
+    """Return how a process with this exit code (negative: a signal) ended."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-code).name}{hint}"
+
+
+def write_folder(module: str, words: list[str], target: Path, log: Path | None = None) -> None:
+    """Let `python -m module WORDS FOLDER` write a folder, and move it to `target` once it is whole, in place
+    of what is there. Its output goes to `log`. Callers hold a lock, so that one process does it at a time.
+
+    Raises:
+        ChildError: it failed; `target` is as before.
+    """
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    result = subprocess.run(
+        [sys.executable, "-m", module, *words, str(partial)],
+        cwd=ROOT,
+        env=child_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=begin_child,
+    )
+    if log:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(result.stdout + result.stderr)
+    if result.returncode:
+        lines = result.stderr.strip().splitlines()
+        explained = lines and result.returncode > 0
+        raise ChildError(lines[-1] if explained else f"it {describe(result.returncode)}")
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+
+
+def last_error(log: Path, start: int) -> str | None:
+    """Return the last line written since `start` that looks like an exception's; where torchrun lost a
+    process without one, which process and how."""
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = [line.decode("utf-8", "replace") for line in deque(file, maxlen=600)]
+    errors = [
+        line.strip()
+        for line in lines
+        if re.match(r"^(\[rank\d+\]: ?)?(\w+\.)*\w*(Error|Exception|Interrupt)\b", line)
+        and not re.search("ChildFailedError|SignalException", line)
+    ]
+    # A lost process is the cause; that the others then lose their connection is not.
+    errors.sort(key=lambda line: line.startswith("ChildProcessError"))
+    if errors:
+        return errors[-1]
+    cause = "".join(lines).rpartition("Root Cause")[2]  # the others, stopped after it, are listed as well
+    found = re.search(r"rank\s*: (\d+) \(local_rank: \d+\)\n\s*exitcode\s*: (-?\d+)", cause)
+    return f"process {found[1]} {describe(int(found[2]))}" if found else None

@@ -1,0 +1,35 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+
+from tunebook.core.paths import ROOT
+
+PACKAGES = "axolotl torch transformers peft trl accelerate datasets bitsandbytes lm_eval tunebook".split()
+
+
+SECRET = re.compile(r"(?i)(token|secret|password|api_?key)[^ =]*=\S+|\b(hf_|sk-|wandb_)\w{8,}")
+
+
+def lock_hash() -> str:
+    """Return the SHA-256 of requirements.lock."""
+    return hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+
+
+def commit() -> str | None:
+    """Return the checkout's commit, with `+changes` when files differ from it. Outside git (the image) it is
+    what TUNEBOOK_COMMIT says, or None."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True
+        ).stdout
+    except FileNotFoundError:
+        return os.environ.get("TUNEBOOK_COMMIT")
+    if head.returncode:
+        return os.environ.get("TUNEBOOK_COMMIT")
+    return head.stdout.strip() + ("+changes" if dirty.strip() else "")

@@ -1,0 +1,76 @@
+"""YAML with the line of every key, so that an error can say where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.paths import show
+
+Path_ = tuple[str | int, ...]
+Lines = dict[Path_, int]
+
+
+def dotted(path: Path_) -> str:
+    """Return `datasets[0].path` for ("datasets", 0, "path")."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
+    """Return the mapping in `path` and the line (from 1) of every key and list entry.
+
+    Raises:
+        InputError: the file is missing, is not YAML, repeats a key or is not a mapping.
+    """
+    if not path.is_file():
+        raise InputError(f"{show(path)}: no such file.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        # OmegaConf reads 1e-4 as a number, plain PyYAML as text, and it refuses repeated keys.
+        value: Any = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise InputError(str(Problem(f"not valid YAML: {error.problem}", show(path), line))) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(str(Problem(f"not valid YAML: {error.reason}", show(path), line))) from None
+    except OmegaConfBaseException as error:
+        raise InputError(f"{show(path)}: {str(error).splitlines()[0]}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{show(path)}: not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+    if not value:
+        return {}, {}
+    if not isinstance(value, dict):
+        raise InputError(f"{show(path)}: expected `key: value` lines (got {type(value).__name__}).")
+    lines: Lines = {}
+    _walk(node, (), lines)
+    return value, lines
+
+
+def _walk(node: yaml.Node | None, path: Path_, lines: Lines) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            lines[(*path, key.value)] = key.start_mark.line + 1
+            _walk(value, (*path, key.value), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*path, index)] = value.start_mark.line + 1
+            _walk(value, (*path, index), lines)
+
+
+def line_of(lines: Lines, path: Path_) -> int | None:
+    """Return the line of `path`, or of the nearest enclosing key that has one."""
+    while path:
+        if path in lines:
+            return lines[path]
+        path = path[:-1]
+    return None

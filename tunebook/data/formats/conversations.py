@@ -1,0 +1,147 @@
+"""Conversations as tools write them, as turns that alternate: `{role, content}`, and `weight` and
+`tool_calls` if given.
+
+Read are OpenAI's fine-tuning rows (role and content, `weight` 0 or 1 on an assistant's turn, calls of tools),
+ShareGPT (from and value) and their relatives, whatever they call the roles.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+from tunebook.core.errors import RowFault
+from tunebook.data.tool_calls import ANSWERER, CALLER, calls, follows
+
+ROLES = {
+    "system": "system developer",
+    "user": "user human prompter customer person instruction input question",
+    "assistant": "assistant gpt bot model ai chatbot chatgpt bing bard agent response output answer",
+}
+ROLE_OF = {word: role for role, words in ROLES.items() for word in words.split()}
+ROLE_OF |= dict.fromkeys(CALLER, "assistant") | dict.fromkeys(ANSWERER, "tool")
+ROLE_KEYS, TEXT_KEYS = ("role", "from", "speaker"), ("content", "value", "text")
+
+
+def conversation(value: Any, field: str, answered: bool) -> tuple[str, list[dict[str, Any]]]:
+    """Return the system text ("" without one) and the turns of a conversation.
+
+    Turns after the last one with weight 1 are cut off: they would take no part in training.
+
+    Args:
+        value: what stands under `field`.
+        answered: the last turn has to be the assistant's.
+
+    Raises:
+        RowFault: what cannot be read, at its place below `field`.
+    """
+    if not isinstance(value, list) or not value:
+        raise RowFault(field, f"expected a list of turns (got {_got(value)}).")
+    system, turns = "", list[dict[str, Any]]()
+    for index, item in enumerate(value):
+        turn = _turn(item, f"{field}[{index}]")
+        if turn["role"] == "system":
+            if index:
+                raise RowFault(f"{field}[{index}]", "a system turn may only stand first.")
+            system = turn["content"]
+            continue
+        expected = follows(turns)
+        if turn["role"] not in expected:
+            whose = " or the ".join(f"{role}'s" for role in expected)
+            raise RowFault(f"{field}[{index}]", f"expected the {whose} turn; turns alternate.")
+        turns.append(turn)
+    if not turns:
+        raise RowFault(field, "holds no turn of a user.")
+    if answered and turns[-1]["role"] != "assistant":
+        raise RowFault(f"{field}[{len(value) - 1}]", "the last turn must be the assistant's.")
+    return system, _weighted(turns, field) if answered else turns
+
+
+def _weighted(turns: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
+    """Give every assistant's turn a weight if one has it, and cut off what no turn learns from."""
+    if not any("weight" in turn for turn in turns):
+        return turns
+    told = [turn for turn in turns if turn["role"] == "assistant"]
+    for turn in told:
+        turn.setdefault("weight", 1)
+    if not any(turn["weight"] for turn in told):
+        raise RowFault(field, "every assistant's turn has weight 0; nothing would be learned from it.")
+    while not turns[-1].get("weight"):
+        del turns[-1]
+    return turns
+
+
+def _turn(item: Any, at: str) -> dict[str, Any]:
+    turn: dict[str, Any]
+    if not isinstance(item, dict):
+        raise RowFault(at, f"expected a turn with a role and a text (got {_got(item)}).")
+    role_key = next((key for key in ROLE_KEYS if key in item), None)
+    if role_key is None:
+        raise RowFault(at, f"has no role; it is called {', '.join(ROLE_KEYS)}.")
+    name = str(item[role_key]).strip().lower()
+    if name not in ROLE_OF:
+        close = difflib.get_close_matches(name, ROLE_OF, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(ROLE_OF)}."
+        raise RowFault(f"{at}.{role_key}", f"unknown role (got {item[role_key]!r}). {hint}")
+    text_key = next((key for key in TEXT_KEYS if key in item), None)
+    call_key = next((key for key in ("tool_calls", "function_call") if item.get(key)), None)
+    if name in CALLER and text_key and not call_key:  # ShareGPT's, whose text is the call
+        turn = {"role": "assistant", "content": "", "tool_calls": calls(item[text_key], f"{at}.{text_key}")}
+    elif call_key and (text_key is None or not item[text_key]):
+        turn = {"role": ROLE_OF[name], "content": ""}
+    elif text_key is None:
+        raise RowFault(at, f"has no text; it is called {', '.join(TEXT_KEYS)}.")
+    else:
+        turn = {"role": ROLE_OF[name], "content": _parts(item[text_key], f"{at}.{text_key}")}
+    if call_key:
+        if turn["role"] != "assistant":
+            raise RowFault(f"{at}.{call_key}", "only an assistant's turn calls tools.")
+        turn["tool_calls"] = calls(item[call_key], f"{at}.{call_key}")
+    weight = item.get("weight")
+    if weight is not None:
+        if weight not in (0, 1) or turn["role"] != "assistant":
+            raise RowFault(f"{at}.weight", f"expected 0 or 1, on an assistant's turn (got {weight!r}).")
+        turn["weight"] = int(weight)
+    return turn
+
+
+def _parts(value: Any, at: str) -> str:
+    """Return a text, which may come as a list of parts of the kind text."""
+    if isinstance(value, list):
+        for index, part in enumerate(value):
+            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+                kind = part.get("type", "?") if isinstance(part, dict) else _got(part)
+                raise RowFault(f"{at}[{index}]", f"only text can be trained (got a part of type {kind}).")
+        value = "".join(part["text"] for part in value)
+    return text(value, at)
+
+
+def text(value: Any, at: str) -> str:
+    """Return `value` without blanks around it; numbers and truth values as they are written.
+
+    Raises:
+        RowFault: it is missing, empty, or not text.
+    """
+    if isinstance(value, (dict, list)):
+        raise RowFault(at, f"expected text (got {_got(value)}).")
+    if value is None or not str(value).strip():
+        raise RowFault(at, "empty; nothing could be learned from it.")
+    return str(value).strip()
+
+
+def transcript(value: str) -> list[dict[str, str]]:
+    """Cut `Human: ... Assistant: ...` paragraphs (the form of Anthropic's hh-rlhf) into turns."""
+    pieces = re.split(r"(?:^|\n\n)(Human|Assistant): ?", value)
+    return [
+        {"role": "user" if role == "Human" else "assistant", "content": said}
+        for role, said in zip(pieces[1::2], pieces[2::2], strict=True)
+    ]
+
+
+def _got(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if value == []:
+        return "an empty list"
+    return {"str": "text", "list": "a list", "dict": "an object"}.get(type(value).__name__, repr(value))

@@ -1,0 +1,118 @@
+"""Open a file of text or bytes: gzip and Zstandard by their suffix, the encoding by its first bytes."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import zstandard
+
+from tunebook.core.errors import InputError
+from tunebook.core.paths import show
+
+CHUNK = 1 << 16
+COMPRESSED = {".gz": "gzip", ".zst": "Zstandard"}
+BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it starts with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def kind_of(path: Path) -> str:
+    """Return the suffix that says what the file holds, in lower case: `.csv` for `a.CSV` and `a.csv.gz`."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+@contextlib.contextmanager
+def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
+    """Open `path` for reading, unpacked as it is read.
+
+    Raises:
+        InputError: it cannot be unpacked, or not to its end.
+    """
+    packed = path.suffix.lower()
+    try:
+        if packed == ".gz":
+            with gzip.open(path) as file:
+                yield io.BufferedReader(file)
+        elif packed == ".zst":
+            with path.open("rb") as raw:
+                yield io.BufferedReader(_Unpacked(raw))
+        else:
+            with path.open("rb") as file:
+                yield file
+    except EOFError:
+        raise InputError(f"{show(path)}: the {COMPRESSED[packed]} data is cut off. Copy it again.") from None
+    except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        raise InputError(f"{show(path)}: not {COMPRESSED.get(packed, packed)} data: {error}.") from None
+
+
+class _Unpacked(io.RawIOBase):
+    """A Zstandard stream that raises EOFError where its end is missing, as gzip's does and zstandard's
+    own reader does not."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self.packed, self.frame, self.ready = packed, zstandard.ZstdDecompressor().decompressobj(), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.ready:
+            rest = self.frame.unused_data if self.frame.eof else b""
+            piece = rest or self.packed.read(CHUNK)
+            if not piece:
+                if not self.frame.eof:
+                    raise EOFError
+                return 0
+            if self.frame.eof:
+                self.frame = zstandard.ZstdDecompressor().decompressobj()
+            self.ready = self.frame.decompress(piece)
+        size = min(len(buffer), len(self.ready))
+        buffer[:size], self.ready = self.ready[:size], self.ready[size:]
+        return size
+
+
+@contextlib.contextmanager
+def open_text(path: Path, newline: str = "\n") -> Iterator[TextIO]:
+    """Open `path` as text without its byte order mark. UTF-8 unless the first bytes say otherwise; a byte
+    that is no UTF-8 comes as a lone surrogate, so that its line can be named (`is_broken`).
+
+    Raises:
+        InputError: it cannot be unpacked, or is UTF-16 that cannot be read.
+    """
+    with open_bytes(path) as raw:
+        encoding = _encoding(raw.peek(4)[:4])
+        errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+        try:
+            yield io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
+        except UnicodeDecodeError as error:
+            name = encoding.upper()
+            raise InputError(
+                f"{show(path)}: not {name} text: {error.reason}. Save the file as UTF-8."
+            ) from None
+
+
+def _encoding(start: bytes) -> str:
+    for mark, name in BOMS.items():
+        if start.startswith(mark):
+            return name
+    return json.detect_encoding(start)  # zeros between the first letters: UTF-16 without a mark
+
+
+def is_broken(line: str) -> bool:
+    """Return whether a line that `open_text` gave holds bytes that are no UTF-8."""
+    return not line.isascii() and any("\udc80" <= letter <= "\udcff" for letter in line)

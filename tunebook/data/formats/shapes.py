@@ -1,0 +1,207 @@
+"""The shapes that rows come in, and what each becomes before the templates of dataset.yaml see it.
+
+A shape is named by `source.reader`; `source.columns` says what the file calls its fields. Every fault is
+named by the file's own column. A column under a name that no shape knows (`ignored: id`) is left out.
+
+| shape      | fields                              | gives                                |
+|------------|-------------------------------------|--------------------------------------|
+| labels     | text, label                         | `text`, `label`                      |
+| qa         | question, context, answers          | the same, `answers` a list           |
+| squad      | the articles of a SQuAD file        | as qa, with `title` and `id`         |
+| chat       | messages, [tools]                   | `system`, `turns`, [`tools`]         |
+| pairs      | prompt, [input, system], completion | `system`, `turns`                    |
+| preference | [prompt], chosen, rejected          | `system`, `turns` with the chosen,   |
+|            |                                     | `rejected`, the other answer         |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tunebook.core.errors import Problem, RowFault
+from tunebook.data.formats.conversations import conversation, text, transcript
+from tunebook.data.formats.place import Numbered, fault
+from tunebook.data.tool_calls import offered
+
+Row = dict[str, Any]
+Columns = dict[str, str]
+
+
+def shaped(
+    rows: Iterator[Numbered], shape: str, columns: Columns, place: str, answered: bool = True
+) -> Iterator[Numbered]:
+    """Turn raw rows into rows for the templates; what cannot be turned comes as a Problem.
+
+    Args:
+        columns: what the file calls a field, where it calls it otherwise.
+        place: the file, for messages.
+        answered: False for rows that are still to be answered.
+    """
+    turn_into = SHAPES[shape]
+    for number, row in rows:
+        if isinstance(row, Problem):
+            yield number, row
+            continue
+        if not isinstance(row, dict):
+            yield number, fault(f"expected an object (got {type(row).__name__}).", place, number)
+            continue
+        try:
+            for made in turn_into(row, columns, answered):
+                yield number, made
+        except RowFault as found:
+            yield number, fault(str(found), place, number, found.field)
+
+
+def _value(row: Row, name: str, columns: Columns) -> Any:
+    column = columns.get(name, name)
+    if column not in row:
+        raise RowFault(column, "missing.")
+    return row[column]
+
+
+def _text(row: Row, name: str, columns: Columns) -> str:
+    return text(_value(row, name, columns), columns.get(name, name))
+
+
+def _others(row: Row, columns: Columns) -> Row:
+    """Return the row without the columns that were read; an `id` read as something else names no row."""
+    return {key: value for key, value in row.items() if key not in columns.values()}
+
+
+def _labels(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
+    made = {**_others(row, columns), "text": _text(row, "text", columns)}
+    yield {**made, "label": _text(row, "label", columns)} if answered else made
+
+
+def _qa(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
+    made = {name: _text(row, name, columns) for name in ("question", "context")}
+    if answered:
+        column = columns.get("answers", "answers")
+        made["answers"] = _answers(_value(row, "answers", columns), column)  # type: ignore[assignment]
+    yield {**_others(row, columns), **made}
+
+
+def _answers(value: Any, at: str) -> list[str]:
+    """Return the gold answers: a text, a list of texts or of objects with `text`, or SQuAD's object."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            raise RowFault(at, "begins like a list of answers and is not JSON.") from None
+    if isinstance(value, dict):
+        value = value.get("text")
+        at += ".text"
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list):
+        return [text(value, at)]
+    return [
+        text(item.get("text") if isinstance(item, dict) else item, f"{at}[{index}]")
+        for index, item in enumerate(value)
+    ]
+
+
+def _squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row]:
+    """Give a row for each question of an article of SQuAD 1.1 or 2.0."""
+    title = text(article.get("title"), "title") if article.get("title") else None
+    for p, paragraph in enumerate(_list(article, "paragraphs", "")):
+        at = f"paragraphs[{p}]"
+        context = text(paragraph.get("context"), f"{at}.context")
+        for q, item in enumerate(_list(paragraph, "qas", f"{at}.")):
+            here = f"{at}.qas[{q}]"
+            made = {"title": title or context, "context": context}
+            made["question"] = text(item.get("question"), f"{here}.question")
+            if item.get("id") not in (None, ""):
+                made["id"] = str(item["id"])
+            if answered:
+                made["answers"] = _golds(item, context, here)
+            yield made
+
+
+def _golds(item: Row, context: str, at: str) -> Any:
+    golds = _answers(_list(item, "answers", f"{at}."), f"{at}.answers")
+    if item.get("is_impossible") and golds:
+        raise RowFault(f"{at}.is_impossible", "true, and there are answers.")
+    if not golds and item.get("is_impossible") is not True:
+        raise RowFault(f"{at}.answers", "empty, and is_impossible is not true.")
+    for index, gold in enumerate(golds):
+        if gold not in context:
+            raise RowFault(f"{at}.answers[{index}]", f"is not in the context (got {gold!r}).")
+    return golds
+
+
+def _list(row: Row, name: str, at: str) -> list[Row]:
+    value = row.get(name)
+    if not isinstance(value, list) or (name != "answers" and not all(isinstance(v, dict) for v in value)):
+        raise RowFault(f"{at}{name}", "expected a list of objects.")
+    return value
+
+
+def _chat(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
+    field = columns.get("messages", "messages")
+    system, turns = conversation(_value(row, "messages", columns), field, answered)
+    if not system and isinstance(row.get("system"), str):
+        system = row["system"].strip()
+    made = {**_others(row, {"": field, **columns}), "system": system, "turns": turns}
+    key = next((key for key in ("tools", "functions") if row.get(key)), None)
+    if key:
+        made["tools"] = offered(row[key], key)
+        there = {tool["function"]["name"] for tool in made["tools"]}
+        for turn in turns:
+            for call in turn.get("tool_calls", []):
+                if (name := call["function"]["name"]) not in there:
+                    raise RowFault(field, f"calls {name!r}, which {key} does not hold.")
+    yield made
+
+
+def _pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
+    asked = [_text(row, "prompt", columns)]
+    more = row.get(columns.get("input", "input"))
+    if more is not None and str(more).strip():
+        asked.append(text(more, columns.get("input", "input")))
+    turns = [{"role": "user", "content": "\n\n".join(asked)}]
+    if answered:
+        turns.append({"role": "assistant", "content": _text(row, "completion", columns)})
+    system = row.get(columns.get("system", "system"))
+    yield {**_others(row, columns), "system": str(system or "").strip(), "turns": turns}
+
+
+def _preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
+    """Give the conversation that ends with the chosen answer, and the rejected one."""
+    prompt, asked = row.get(columns.get("prompt", "prompt")), []
+    if isinstance(prompt, list):
+        asked = list(prompt)
+    elif prompt is not None:
+        asked = [{"role": "user", "content": prompt}]
+    at, other = (columns.get(name, name) for name in ("chosen", "rejected"))
+    told = _told(_value(row, "chosen", columns), asked, at) if answered else asked
+    system, turns = conversation(told, at, answered)
+    if any(turn["role"] == "tool" or "tool_calls" in turn for turn in turns):
+        raise RowFault(at, "calls of tools cannot be tuned by preference here. Leave these rows out.")
+    made = {**_others(row, {**columns, "": at}), "system": system, "turns": turns}
+    if answered:
+        rejected = _value(row, "rejected", columns)  # may be empty where only the chosen is learned
+        told = _told(rejected, asked, other) if rejected else []
+        made["rejected"] = conversation(told, other, True)[1][-1]["content"] if told else ""
+    yield made
+
+
+def _told(answer: Any, asked: list[Any], at: str) -> list[Any]:
+    """Return the conversation that ends with `answer`: a text, its message, or the whole of it."""
+    if isinstance(answer, list):
+        return answer if len(answer) > 1 else [*asked, *answer]  # trl's sets have the prompt in it
+    if not asked:
+        return transcript(text(answer, at))
+    return [*asked, {"role": "assistant", "content": text(answer, at)}]
+
+
+SHAPES: dict[str, Callable[[Row, Columns, bool], Iterator[Row]]] = {
+    "labels": _labels,
+    "qa": _qa,
+    "squad": _squad,
+    "chat": _chat,
+    "pairs": _pairs,
+    "preference": _preference,
+}

@@ -1,0 +1,91 @@
+"""The prompt contract: what is trained on and what is evaluated are the same token ids.
+
+For the last turn of a row, the prompt's ids are an exact prefix of the row's training ids, the first
+supervised label stands right there, and the supervised stretch is the answer plus the turn end at which
+generation stops. tests/test_prompt.py holds this against Axolotl's own tokenisation.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tunebook.core.errors import InputError
+from tunebook.data.tool_calls import for_template
+
+# Role and content; `weight` 0 or 1 where a turn of a row has one, `tool_calls` where it calls tools.
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of one row: `context` ends where the model begins to write; `answer` is the text of
+    the last turn; `end` the token that ends it."""
+
+    context: list[int]
+    answer: list[int]
+    end: int
+
+
+class PromptEncoder:
+    """Renders messages with the model's chat template, exactly as Axolotl trains them."""
+
+    def __init__(self, tokenizer: Any, template_kwargs: dict[str, Any] | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.template_kwargs = template_kwargs or {}
+
+    def text(self, messages: Messages, tools: str | None = None, opened: bool = False) -> str:
+        """Return what the template makes of `messages` and the JSON text of the tools that are offered; with
+        `opened`, followed by the opening of an assistant turn."""
+        return self.tokenizer.apply_chat_template(
+            for_template(messages),
+            tools=json.loads(tools) if tools else None,
+            tokenize=False,
+            add_generation_prompt=opened,
+            **self.template_kwargs,
+        )
+
+    def context(self, messages: Messages, tools: str | None = None) -> list[int]:
+        """Return the ids of `messages` followed by the opening of an assistant turn."""
+        text = self.text(messages, tools, opened=True)
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def encode(self, messages: Messages, tools: str | None = None) -> Encoded:
+        """Encode a row whose last message is the answer.
+
+        Raises:
+            InputError: the template breaks the contract, for example by rewriting the prompt.
+        """
+        context = self.context(messages[:-1], tools)
+        full = self.tokenizer(self.text(messages, tools), add_special_tokens=False)["input_ids"]
+        end = self.tokenizer.eos_token_id
+        if full[: len(context)] != context:
+            raise InputError("The chat template's generation prompt is not a prefix of the full row.")
+        rest = full[len(context) :]
+        if end not in rest:
+            raise InputError(f"The chat template does not end a turn with {self.tokenizer.eos_token!r}.")
+        # The first one: Phi-4-mini's template writes its turn end and then eos once more.
+        return Encoded(context, rest[: rest.index(end)], end)
+
+
+def with_arguments(template: str, arguments: dict[str, Any] | None) -> str:
+    """Return a chat template that has `arguments` by itself, for callers that pass none."""
+    given = "".join(f"{{% set {name} = {value!r} %}}" for name, value in (arguments or {}).items())
+    return given + template
+
+
+def with_system(messages: Messages, system: str | None) -> Messages:
+    """Return `messages` with its system turn replaced by `system` (None: left as it is)."""
+    if system is None:
+        return messages
+    rest = [message for message in messages if message["role"] != "system"]
+    return [{"role": "system", "content": system}, *rest]
+
+
+def with_shots(messages: Messages, shots: list[Messages]) -> Messages:
+    """Return `messages` with whole conversations put in front as earlier turns."""
+    head = [message for message in messages if message["role"] == "system"]
+    rest = [message for message in messages if message["role"] != "system"]
+    before = [turn for shot in shots for turn in shot if turn["role"] != "system"]
+    return [*head, *before, *rest]

@@ -1,0 +1,289 @@
+"""Render the source rows of a dataset by the templates of its dataset.yaml."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from tunebook.core.errors import InputError, Problem, RowFault, raise_all
+from tunebook.core.files import Row
+from tunebook.core.paths import show
+from tunebook.data.dataset import Dataset
+from tunebook.data.formats.place import fault
+from tunebook.data.prompt import Messages
+from tunebook.data.sources import SPLITS, Split, raw_rows, source_file
+from tunebook.data.splits import cut, time_of
+from tunebook.data.tool_calls import calls, follows, offered, written
+
+MAX_SHOWN = 20
+LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Located:
+    """A rendered row, or what is wrong with it, and where its source stands."""
+
+    place: str
+    line: int
+    value: Row | Problem
+
+
+def render(dataset: Dataset, split: Split) -> list[Row]:
+    """Read and render every row of `split`.
+
+    Raises:
+        InputError: a missing file; or more problems than `allow_drop` takes, the first 20
+            (`file:line: field: text`) and their count.
+        MachineError: the rows are on the Hub, which cannot be reached.
+    """
+    problems: list[Problem] = []
+    shared = split in cut_off(dataset)
+    rows = _render(dataset, "train" if shared else split, problems)
+    _accept(dataset, problems)
+    return cut_rows(dataset, rows)[split] if shared else rows
+
+
+def render_all(dataset: Dataset) -> dict[Split, list[Row]]:
+    """Read and render every split, each source once; raises what `render` raises."""
+    problems: list[Problem] = []
+    shared = cut_off(dataset)
+    own = [split for split in SPLITS if split == "train" or split not in shared]
+    rows = {split: _render(dataset, split, problems) for split in own}
+    _accept(dataset, problems)
+    return rows | (cut_rows(dataset, rows["train"]) if shared else {})
+
+
+def cut_off(dataset: Dataset) -> list[Split]:
+    """Return the splits that share one source, [] where each has its own."""
+    shares = {"dev": dataset.source.dev_share, "test": dataset.source.test_share}
+    found: list[Split] = [split for split in SPLITS if shares.get(split)]
+    return ["train", *found] if found else []
+
+
+def cut_rows(dataset: Dataset, rows: list[Row]) -> dict[Split, list[Row]]:
+    """Cut what `source` says off the rows of train. Of a row only its id, group, time, gold answer and
+    what it asks are looked at."""
+    return cut(rows, dataset.source, bool(dataset.labels), show(dataset.folder / "dataset.yaml"))
+
+
+def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
+    """Yield every row of a split's own source, one at a time; a problem in place of each bad one."""
+    renderer = Renderer(dataset)
+    place, raw = raw_rows(dataset.source, dataset.folder, split)
+    by_time = dataset.source.by_time if split == "train" else None
+    seen: dict[str, int] = {}
+    for number, value in raw:
+        if not isinstance(value, Problem):
+            fallback = f"{split}-{number}"
+            if fallback in seen:  # several rows of a JSON document may begin on one line
+                fallback += f".{len(seen)}"
+            try:
+                row = renderer.row(value, fallback)
+                if by_time:
+                    row["time"] = time_of(value, by_time)
+            except RowFault as found:
+                value = fault(str(found), place, number, found.field)
+            else:
+                value = row
+                if row["id"] in seen:
+                    value = fault(f"repeats the id of line {seen[row['id']]}.", place, number, "id")
+                seen.setdefault(row["id"], int(number))
+        yield Located(place, int(number), value)
+
+
+def _render(dataset: Dataset, split: Split, problems: list[Problem]) -> list[Row]:
+    rows: list[Row] = []
+    for located in each_row(dataset, split):
+        if isinstance(located.value, Problem):
+            problems.append(located.value)
+        else:
+            rows.append(located.value)
+    if not rows:
+        _accept(dataset, problems)
+        path = source_file(dataset.source, dataset.folder, split)
+        raise InputError(f"{show(path) if path else dataset.source.hub}: has no rows.")
+    return rows
+
+
+def _accept(dataset: Dataset, problems: list[Problem]) -> None:
+    """Leave up to `allow_drop` bad rows out and say so on standard error; raise for more."""
+    count = len(problems)
+    if count <= dataset.allow_drop:
+        if problems:
+            print(
+                f"datasets/{dataset.name}: {count} bad rows left out (allow_drop: {dataset.allow_drop}); "
+                f"the first: {problems[0]}",
+                file=sys.stderr,
+            )
+        return
+    if count > MAX_SHOWN:
+        problems = [*problems[:MAX_SHOWN], Problem(f"... {count} problems in all.", problems[0].file)]
+    raise_all(problems)
+
+
+class Renderer:
+    """Turns one source object into one row, by the templates of dataset.yaml."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        environment = SandboxedEnvironment(
+            undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
+        )
+        self.templates = {}
+        self.golds = None
+        texts = {"system": dataset.system, "prompt": dataset.prompt, "answer": dataset.answer or ""}
+        texts["rejected"] = dataset.rejected or ""
+        try:
+            for name, text in texts.items():
+                self.templates[name] = environment.from_string(text)
+            name = "answers"
+            if dataset.answers:
+                self.golds = environment.compile_expression(dataset.answers)
+        except TemplateError as error:
+            path = show(dataset.folder / "dataset.yaml")
+            raise InputError(f"{path}: {name}: not a Jinja template: {error.message}.") from None
+
+    def row(self, value: Any, fallback_id: str) -> Row:
+        if not isinstance(value, dict):
+            raise RowFault("", f"expected an object (got {type(value).__name__}).")
+        field = self.dataset.group
+        # What a reader made of a person's rows may repeat an id that names a group.
+        own_id = not (self.dataset.source.reader and field == "id")
+        name = str(value.get("id", fallback_id)) if own_id else fallback_id
+        group = name if field is None else value.get(field)
+        if group is None or group == "":
+            raise RowFault(str(field), "missing; it is the group that rows are split by.")
+        golds = self._golds(value)
+        turns = self._turns(value, golds)
+        gold: dict[str, Any] = {"answer": written(turns[-1])}
+        if golds is not None:
+            gold["answers"] = golds
+        for field in self.dataset.fields:
+            if field not in value:
+                raise RowFault(field, "missing; dataset.yaml lists it under fields.")
+            gold[field] = value[field]
+        if self.dataset.labels and gold["answer"] not in self.dataset.labels:
+            raise RowFault("answer", f"{gold['answer']!r} is not one of the labels of dataset.yaml.")
+        return {
+            "id": name,
+            "group": _short(str(group)),
+            "source": self.dataset.name,
+            "messages": self._with_system(value, turns),
+            "gold": gold,
+            **self._rejected(value, gold["answer"]),
+            **({"tools": tools} if (tools := self.tools(value)) else {}),
+        }
+
+    def _rejected(self, value: Row, chosen: str) -> dict[str, Messages]:
+        """Return the answer that is not to be given, as Axolotl reads it; {} for other tasks."""
+        if self.dataset.rejected is None:
+            return {}
+        text = self._filled("rejected", value)
+        if text == chosen:
+            raise RowFault("rejected", "is the chosen answer; nothing could be preferred.")
+        return {"rejected": [{"role": "assistant", "content": text}]}
+
+    def _golds(self, value: Row) -> list[str] | None:
+        """Return the gold answers of a question, [] where it has none; None for other tasks."""
+        if self.golds is None:
+            return None
+        try:
+            found = self.golds(value)
+        except (TemplateError, TypeError, ValueError) as error:
+            raise RowFault("answers", f"the expression of dataset.yaml fails: {error}.") from None
+        if not isinstance(found, list) or not all(isinstance(text, str) and text.strip() for text in found):
+            raise RowFault("answers", f"expected a list of texts, empty for no answer (got {found!r}).")
+        return list(dict.fromkeys(text.strip() for text in found))
+
+    def tools(self, value: Row) -> str | None:
+        """Return the JSON text of the tools that a source row offers; None where it offers none."""
+        field = self.dataset.tools
+        return (
+            json.dumps(offered(value[field], field), ensure_ascii=False)
+            if field and value.get(field)
+            else None
+        )
+
+    def question(self, value: Any) -> Messages:
+        """Return the messages that ask for an answer to a new row, which needs no gold fields."""
+        if not isinstance(value, dict):
+            raise RowFault("", f"expected an object (got {type(value).__name__}).")
+        if self.dataset.turns is None:
+            turns = [{"role": "user", "content": self._filled("prompt", value)}]
+        else:
+            turns = self._talk(value)
+            if "assistant" not in follows(turns):
+                raise RowFault(
+                    self.dataset.turns, "the last turn must be the user's, for the model to answer."
+                )
+        return self._with_system(value, turns)
+
+    def _with_system(self, value: Row, turns: Messages) -> Messages:
+        system = self._text("system", value)
+        return [{"role": "system", "content": system}, *turns] if system else turns
+
+    def _turns(self, value: Row, golds: list[str] | None) -> Messages:
+        if self.dataset.turns is None:
+            asked = self._filled("prompt", value)
+            if golds is None:
+                answer = self._filled("answer", value)
+            elif not golds and self.dataset.no_answer is None:
+                raise RowFault("answers", "empty, and dataset.yaml says no text for that under no_answer.")
+            else:
+                answer = golds[0] if golds else str(self.dataset.no_answer)
+            return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        turns = self._talk(value)
+        if len(turns) < 2:
+            raise RowFault(self.dataset.turns, "expected a list of at least two turns.")
+        if turns[-1]["role"] != "assistant":
+            raise RowFault(
+                f"{self.dataset.turns}[{len(turns) - 1}].role", "the last turn must be the assistant's."
+            )
+        return turns
+
+    def _talk(self, value: Row) -> Messages:
+        """Return the turns of a conversation, which starts with the user's."""
+        field = str(self.dataset.turns)
+        turns = value.get(field)
+        if not isinstance(turns, list) or not turns:
+            raise RowFault(field, "expected a list of turns.")
+        result: Messages = []
+        for index, turn in enumerate(turns):
+            expected = follows(result)
+            if not isinstance(turn, dict) or turn.get("role") not in expected:
+                roles = " or ".join(map(repr, expected))
+                raise RowFault(f"{field}[{index}].role", f"expected {roles}; turns alternate.")
+            content = turn.get("content")
+            kept = {"weight": turn["weight"]} if turn.get("weight") is not None else {}
+            if turn.get("tool_calls"):
+                kept["tool_calls"] = calls(turn["tool_calls"], f"{field}[{index}].tool_calls")
+            if not isinstance(content, str) or not (content.strip() or "tool_calls" in kept):
+                raise RowFault(f"{field}[{index}].content", "empty; nothing could be learned from it.")
+            if index == 0:
+                content = self._text("prompt", {**value, "content": content})
+            result.append({"role": turn["role"], "content": content.strip(), **kept})
+        return result
+
+    def _filled(self, name: str, value: Row) -> str:
+        text = self._text(name, value)
+        if not text:
+            raise RowFault(name, "renders to nothing; there would be nothing to learn from.")
+        return text
+
+    def _text(self, name: str, value: Row) -> str:
+        try:
+            return self.templates[name].render(value).strip()
+        except (TemplateError, TypeError, ValueError) as error:
+            raise RowFault(name, f"the template of dataset.yaml fails: {error}.") from None
+
+
+def _short(group: str) -> str:
+    """Return the name of a group; a text that is one (a passage) goes by its hash."""
+    return group if len(group) <= LONGEST_NAME else hashlib.sha256(group.encode()).hexdigest()[:16]

@@ -1,0 +1,64 @@
+"""Draw some of a dataset's rows without cutting its groups apart, or repeat them until there are enough."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from typing import Any
+
+from tunebook.data.tool_calls import texts
+
+MIN_FOLDS = 30
+NEARLY_ALONE = 0.8  # groups a row
+CHARACTERS_A_TOKEN = 6  # more than any tokenizer of the shelf needs for English, so that rows never run out
+
+
+def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: bool) -> list[dict[str, Any]]:
+    """Return about `count` rows in their order: whole groups, seeded.
+
+    Args:
+        rows: rendered rows; with `stratify`, `gold.answer` is a label whose shares are kept.
+    """
+    if count >= len(rows):
+        return rows
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+
+    groups = [row["group"] for row in rows]
+    labels = [row["gold"]["answer"] if stratify else "" for row in rows]
+    distinct = len(set(groups))
+    kind = GroupKFold if not stratify else StratifiedGroupKFold
+    items = list(range(len(rows)))
+    if stratify and distinct > NEARLY_ALONE * len(rows):
+        kind = StratifiedKFold  # much faster; one row stands for each group, which seldom has two
+        items = sorted({group: index for index, group in reversed(list(enumerate(groups)))}.values())
+    folds = max(MIN_FOLDS, math.ceil(len(rows) / count))
+    folds = min(folds, distinct, max(Counter(labels[i] for i in items).values()))
+    if folds < 2:
+        return rows
+    splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
+    chosen: set[str] = set()
+    held = 0
+    sizes = Counter(groups)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a label rarer than the folds is no fault here
+        split = list(splitter.split(items, [labels[i] for i in items], [groups[i] for i in items]))
+    for _, fold in split:
+        names = {groups[items[at]] for at in fold}
+        size = sum(sizes[name] for name in names)
+        if chosen and held + size / 2 > count:
+            break
+        chosen |= names
+        held += size
+    return [row for row in rows if row["group"] in chosen]
+
+
+def enough_rows(rows: list[dict[str, Any]], config: dict[str, Any], steps: int) -> list[dict[str, Any]]:
+    """Return `rows`, repeated so that `steps` steps of one process, and one more, do not use them up."""
+    batch = config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1) * (steps + 1)
+    have: float = len(rows)
+    if config.get("sample_packing"):
+        batch *= config.get("sequence_len", 512)
+        have = sum(len(text) for row in rows for text in texts(row)) / CHARACTERS_A_TOKEN
+    times = max(1, int(-(-batch // max(1, have))))
+    return [{**row, "id": f"{row['id']}-{n}"} for n in range(times) for row in rows]

@@ -1,0 +1,190 @@
+"""Where a dataset's raw rows come from: files of its folder, or splits of a dataset on the Hub.
+
+With TUNEBOOK_SOURCES=DIR the files DIR/<dataset>/ are read in place of either; a Hub split is then a
+.jsonl, .csv or .parquet file called like the split, in the Hub's schema.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.paths import child_environment, show
+from tunebook.data.formats.place import Numbered
+from tunebook.data.formats.shapes import shaped
+from tunebook.data.tables import KINDS, read_table
+
+Split = Literal["train", "dev", "test"]
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+
+class Source(BaseModel):
+    """`source:` of dataset.yaml: `files`, a file for each split relative to the dataset folder, or
+    `hub`, a dataset on the Hub with its `config`, `revision` and `splits` (ours: the Hub's).
+
+    A split `dev` or `test` that is not there is cut off train: whole groups, about `dev_share` and
+    `test_share` of the rows, the newest by the column `by_time` or else drawn with a fixed seed
+    (tunebook/data/splits.py). `where` is a Jinja expression that keeps a raw row; `reader` makes rows out of raw
+    rows, whose fields the file calls as `columns` says (tunebook/data/formats/shapes.py).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    files: dict[Split, str] = {}
+    hub: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    splits: dict[Split, str] = {}
+    dev_share: float | None = Field(default=None, gt=0, le=0.5)
+    test_share: float | None = Field(default=None, gt=0, le=0.5)
+    by_time: str | None = None
+    where: str | None = None
+    reader: Literal["oasst_best_paths", "labels", "qa", "squad", "chat", "pairs", "preference"] | None = None
+    columns: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        if bool(self.files) == bool(self.hub):
+            raise ValueError("name either files or hub")
+        given = self.splits if self.hub else self.files
+        shares = {"dev": self.dev_share, "test": self.test_share}
+        for split in SPLITS:
+            share = shares.get(split)
+            if split not in given and not share:
+                extra = f", or {split}_share to cut it off train" if split in shares else ""
+                raise ValueError(f"names nothing for {split}. Add it{extra}")
+            if split in given and share:
+                raise ValueError(f"names both a {split} split and {split}_share. Remove one")
+        if self.by_time and not (self.dev_share or self.test_share):
+            raise ValueError("by_time cuts nothing off without dev_share or test_share. Remove it")
+        if self.columns and self.reader in (None, "oasst_best_paths", "squad"):
+            raise ValueError("columns are read by the readers labels, qa, chat, pairs and preference")
+        return self
+
+
+def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[Numbered]]:
+    """Return what to call the place of `split`, and its raw rows after `where` and `reader`.
+
+    Args:
+        folder: the dataset's folder; its name is the dataset's.
+
+    Raises:
+        InputError: a missing file, a broken `where`, or a dataset that the Hub does not have.
+        MachineError: the Hub cannot be reached.
+    """
+    path = source_file(source, folder, split)
+    if path is not None:
+        if not path.is_file():
+            raise InputError(
+                f"{show(path)}: no such rows file. {show(folder / 'dataset.yaml')} names it under "
+                f"source.{'splits' if source.hub else 'files'}.{split}; put it there, or correct the name."
+            )
+        name, rows = show(path), read_table(path)
+    else:
+        name, rows = f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
+    if source.where:
+        rows = _kept(rows, source.where, show(folder / "dataset.yaml"))
+    return name, read_rows_of(source, rows, name)
+
+
+def read_rows_of(
+    source: Source, rows: Iterator[Numbered], place: str, answered: bool = True
+) -> Iterator[Numbered]:
+    """Return what the source's reader makes of raw rows; `answered` False for rows that are to be."""
+    if source.reader is None or (source.reader == "oasst_best_paths" and not answered):
+        return rows
+    if source.reader == "oasst_best_paths":
+        return oasst_best_paths(rows)
+    return shaped(rows, source.reader, source.columns, place, answered)
+
+
+def source_file(source: Source, folder: Path, split: Split) -> Path | None:
+    """Return the file that holds `split`, which need not exist; None where it is on the Hub."""
+    elsewhere = os.environ.get("TUNEBOOK_SOURCES")
+    if not source.hub:
+        path = (Path(elsewhere) / folder.name if elsewhere else folder) / source.files[split]
+        return Path(os.path.normpath(path))
+    if not elsewhere:
+        return None
+    paths = [Path(elsewhere) / folder.name / f"{source.splits[split]}{kind}" for kind in KINDS]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def _hub_rows(source: Source, split: str) -> Iterator[Numbered]:
+    os.environ.setdefault("HF_HOME", child_environment()["HF_HOME"])
+    from datasets.exceptions import DatasetNotFoundError
+
+    from datasets import load_dataset  # type: ignore[attr-defined]
+
+    try:
+        table = load_dataset(source.hub, source.config, revision=source.revision, split=split)
+    except (DatasetNotFoundError, ValueError) as error:
+        raise InputError(f"source.hub: {source.hub!r}, split {split!r}: {error}") from None
+    except (OSError, RuntimeError) as error:  # what the Hub client raises when it finds no network
+        raise MachineError(
+            f"source.hub: {source.hub!r} is not in the local cache and the Hub cannot be reached "
+            f"({type(error).__name__}). Connect this machine, or set TUNEBOOK_SOURCES=folder."
+        ) from None
+    return enumerate(iter(table), 1)
+
+
+def hub_revision(source: Source) -> str | None:
+    """Return the commit of `source.hub` that is in the local cache, once its rows have been read."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    os.environ.setdefault("HF_HOME", child_environment()["HF_HOME"])
+    if source.revision and len(source.revision) == 40:
+        return source.revision
+    try:
+        repos = [repo for repo in scan_cache_dir().repos if repo.repo_id == source.hub]
+    except CacheNotFound:
+        return None
+    wanted = source.revision or "main"
+    return next(
+        (version.commit_hash for repo in repos for version in repo.revisions if wanted in version.refs), None
+    )
+
+
+def _kept(rows: Iterator[Numbered], where: str, file: str) -> Iterator[Numbered]:
+    try:
+        keep = SandboxedEnvironment().compile_expression(where)
+    except TemplateError as error:
+        raise InputError(f"{file}: source.where: {error.message}.") from None
+    return ((number, row) for number, row in rows if not isinstance(row, dict) or keep(row))
+
+
+def oasst_best_paths(rows: Iterator[Numbered]) -> Iterator[Numbered]:
+    """Turn the flat messages of OpenAssistant (oasst1, oasst2) into one conversation a tree.
+
+    From the root, the reply of the lowest rank is followed each time (Köpf et al. 2023,
+    arXiv 2304.07327: rank 0 is the best); unranked replies come last, in the file's order. Deleted and
+    rejected messages fall away with all that hangs below them, and a path ends with an assistant turn.
+    """
+    replies: dict[str | None, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    for number, row in rows:
+        if not isinstance(row, dict):
+            yield number, row
+        elif not row.get("deleted") and row.get("review_result") is not False:
+            replies[row["parent_id"]].append((number, row))
+    for number, root in replies.get(None, []):
+        path = [root]
+        while following := replies.get(path[-1]["message_id"]):
+            path.append(min((row for _, row in following), key=_rank))
+        if path[-1]["role"] != "assistant":
+            path.pop()
+        if path:
+            role = {"prompter": "user", "assistant": "assistant"}
+            turns = [{"role": role[row["role"]], "content": row["text"]} for row in path]
+            yield number, {"id": path[-1]["message_id"], "tree": root["message_tree_id"], "turns": turns}
+
+
+def _rank(row: dict[str, Any]) -> float:
+    return float("inf") if row["rank"] is None else row["rank"]

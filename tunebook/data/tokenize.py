@@ -1,0 +1,189 @@
+"""What the model sees of rows, token by token. Runs in a child process only: it imports transformers,
+and Axolotl for its mask (tunebook/check/axolotl_child.py).
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from jinja2 import TemplateError
+
+from tunebook.core.errors import InputError
+from tunebook.data.prompt import PromptEncoder, with_arguments
+
+SEED = 42
+MOST = 20_000  # rows that are looked at; of more, evenly spread ones
+IGNORED = -100  # the label of a token that is not learned
+# What the mask of a row depends on; the rest of a config may ask for a GPU.
+MASK_KEYS = frozenset(
+    """base_model base_model_config revision_of_model tokenizer_config tokenizer_type tokenizer_use_fast
+    tokenizer_legacy tokenizer_use_mistral_common trust_remote_code chat_template chat_template_jinja
+    chat_template_kwargs special_tokens tokens added_tokens_overrides eot_tokens default_system_message
+    train_on_inputs sequence_len datasets seed rl""".split()
+)
+
+
+def load_tokenizer(config: dict[str, Any]) -> Any:
+    """Return the tokenizer of a config's base, with its special tokens and template, as PromptEncoder
+    needs it."""
+    from transformers import AutoTokenizer
+
+    name = config.get("tokenizer_config") or config["base_model"]
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=config.get("revision_of_model"))
+    for key, token in (config.get("special_tokens") or {}).items():
+        setattr(tokenizer, key, token)
+    eot = config.get("eot_tokens")
+    if eot and len(eot) == 1:
+        tokenizer.eos_token = eot[0]
+    if config.get("chat_template_jinja"):
+        tokenizer.chat_template = config["chat_template_jinja"]
+    return tokenizer
+
+
+def lengths(
+    encoder: PromptEncoder, rows: list[dict[str, Any]]
+) -> tuple[list[tuple[int, int]], dict[int, str]]:
+    """Return of each row how many tokens it has and where its last answer begins, and what is wrong with
+    rows that the template refuses (their lengths are 0)."""
+    whole, asked, refused = [], [], {}
+    for index, row in enumerate(rows):
+        messages, tools = row["messages"], row.get("tools")
+        try:
+            full = encoder.text(messages, tools)
+            start = encoder.text(messages[:-1], tools, opened=True)
+        except TemplateError as error:
+            refused[index] = str(error)
+            full = start = ""
+        whole.append(full)
+        asked.append(start)
+    counts = []
+    for texts in (whole, asked):
+        ids = encoder.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        counts.append([len(one) for one in ids])
+    return list(zip(*counts, strict=True)), refused
+
+
+def contract(encoder: PromptEncoder, row: dict[str, Any]) -> tuple[list[int], int] | str:
+    """Return the ids of a row up to its turn end and where the answer begins, or what is wrong."""
+    try:
+        encoded = encoder.encode(row["messages"], row.get("tools"))
+    except (InputError, TemplateError) as error:
+        return str(error)
+    return [*encoded.context, *encoded.answer, encoded.end], len(encoded.context)
+
+
+class AxolotlMask:
+    """Axolotl's own tokenisation of a row under a config: what it trains on, token by token."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        from axolotl.loaders.tokenizer import load_tokenizer as axolotl_tokenizer
+        from axolotl.prompt_strategies import load
+        from axolotl.utils.config import normalize_config, validate_config
+        from axolotl.utils.dict import DictDefault
+
+        needed = {key: value for key, value in config.items() if key in MASK_KEYS}
+        needed |= {"datasets": config["datasets"][:1], "micro_batch_size": 1, "num_epochs": 1}
+        needed |= {"gradient_accumulation_steps": 1, "learning_rate": 1e-4, "output_dir": "unused"}
+        cfg = validate_config(DictDefault(needed))
+        normalize_config(cfg)
+        self.tokenizer = axolotl_tokenizer(cfg)
+        entry, self.pair = cfg.datasets[0], None
+        if config.get("rl"):
+            from axolotl.prompt_strategies.dpo import load as load_pairs
+
+            # tunebook.plugins.PreferencePrompts
+            template = with_arguments(self.tokenizer.chat_template, config.get("chat_template_kwargs"))
+            self.tokenizer.chat_template = template
+            self.pair, _ = load_pairs(entry.type, cfg)
+        else:
+            self.strategy = load(entry.type, self.tokenizer, cfg, entry)
+
+    def row(self, row: dict[str, Any]) -> tuple[list[int], list[int]]:
+        """Return input ids and labels; of a preference pair those of the chosen answer."""
+        if self.pair is None:
+            made = self.strategy.tokenize_prompt(row)
+            return list(made["input_ids"]), list(made["labels"])
+        return cut_pair(self.tokenizer, self.pair(row, tokenizer=self.tokenizer), "chosen")
+
+
+def cut_pair(tokenizer: Any, pair: dict[str, str], answer: str) -> tuple[list[int], list[int]]:
+    """Return ids and labels of one answer of a preference pair, cut as trl's DPOTrainer cuts it under
+    Axolotl."""
+    from axolotl.utils.data.utils import remove_double_bos_token
+
+    def cut(text: str) -> list[int]:
+        ids = {name: list(value) for name, value in tokenizer(text).items()}
+        if tokenizer.bos_token_id is None:
+            return ids["input_ids"]
+        return list(remove_double_bos_token(ids, tokenizer.bos_token_id)["input_ids"])
+
+    asked = cut(pair["prompt"])
+    whole = cut(pair["prompt"] + pair[answer])
+    return whole, [IGNORED] * len(asked) + whole[len(asked) :]
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """Return `wanted` of `count` places, evenly spread."""
+    step = max(1, count / max(1, wanted))
+    return [int(place * step) for place in range(min(count, wanted))]
+
+
+def pick(sizes: list[tuple[int, int]], suspicious: dict[int, str], wanted: int) -> dict[int, str]:
+    """Choose `wanted` rows to show and say why: suspicious, longest and shortest, a quarter each, and the
+    rest at random."""
+    chosen: dict[int, str] = {}
+    order = sorted(range(len(sizes)), key=lambda index: sizes[index][0])
+    quarter = max(1, wanted // 4)
+    for index, why in [*suspicious.items()][:quarter]:
+        chosen[index] = why
+    for index in [i for i in reversed(order) if i not in chosen][:quarter]:
+        chosen[index] = "longest"
+    for index in [i for i in order if i not in chosen][:quarter]:
+        chosen[index] = "shortest"
+    rest = [i for i in range(len(sizes)) if i not in chosen]
+    for index in sorted(random.Random(SEED).sample(rest, max(0, min(len(rest), wanted - len(chosen))))):
+        chosen[index] = "random"
+    return dict([*chosen.items()][:wanted])
+
+
+def suspicious(rows: list[dict[str, Any]], sizes: list[tuple[int, int]], limit: int | None) -> dict[int, str]:
+    """Return why some rows deserve a look: too long, an answer that is cut or repeats the question, or
+    characters that a broken encoding leaves behind."""
+    found: dict[int, str] = {}
+    for index, (row, (size, start)) in enumerate(zip(rows, sizes, strict=True)):
+        asked, answer = row["messages"][-2]["content"], row["messages"][-1]["content"]
+        if limit and start >= limit:
+            found[index] = "its answer lies beyond sequence_len"
+        elif limit and size > limit:
+            found[index] = "longer than sequence_len"
+        elif "\ufffd" in asked + answer or "\u00c3\u00a9" in asked + answer:
+            found[index] = "characters of a broken encoding"
+        elif len(answer) > 20 and answer in asked and row["gold"].get("answers") is None:
+            found[index] = "the answer stands in the question"
+    return found
+
+
+def pieces(tokenizer: Any, ids: list[int], labels: list[int]) -> list[dict[str, Any]]:
+    """Return each token as people see it: text, id, whether it is learned, whether it is special."""
+    special = set(tokenizer.all_special_ids) | {
+        id for id, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    shown = []
+    for id, label in zip(ids, labels, strict=True):
+        text = tokenizer.decode([id], clean_up_tokenization_spaces=False)
+        shown.append({"text": text, "id": id, "learned": label != IGNORED, "special": id in special})
+    return shown
+
+
+def packed(sizes: list[int], capacity: int) -> list[list[int]]:
+    """Return which rows share a sequence, by Axolotl's own packing (first fit, in the given order)."""
+    import numpy
+    from axolotl.utils.samplers.multipack import pack_group
+
+    fits = [index for index, size in enumerate(sizes) if size <= capacity]
+    if not fits:
+        return []
+    counts = numpy.array([sizes[index] for index in fits])
+    bins = pack_group(counts, 0, capacity, len(fits), 200, True)
+    return [[fits[int(place)] for place in one] for one in bins]

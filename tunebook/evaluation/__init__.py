@@ -1,0 +1,5 @@
+"""Let models answer the test rows: which prompts, which engines, what else is asked of them.
+
+In: a trained run folder. Out: eval/answers/*.jsonl and eval/choice.json; nothing is judged here. Only the
+engines and what drives them import torch. May import: core, metrics, models, runs, data, config, plugins.
+"""

@@ -1,0 +1,42 @@
+"""Which of the kept checkpoints ships: the best on dev by the task's primary metric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunebook.core.files import write_json
+from tunebook.evaluation.contenders import PLAIN
+from tunebook.evaluation.evaluator import Evaluator
+from tunebook.metrics import scoring
+from tunebook.runs.checkpoints import UNPLANNED, fault, numbered, ship
+
+
+def ship_the_best(evaluation: Evaluator) -> dict[str, Any] | None:
+    """Measure every kept checkpoint on dev and put the best into model/; of equals, the later one.
+
+    Returns:
+        `{metric, dev: {step: value}, shipped, last}`, also written to eval/checkpoints.json; None where
+        the suite ships the last one or fewer than two whole ones are kept.
+    """
+    run, suite, here = evaluation.run, evaluation.suite, evaluation.here
+    kept = [
+        (step, path)
+        for step, path in numbered(run / "train")
+        if not fault(path) and not (path / UNPLANNED).is_file()
+    ]
+    if suite.checkpoints == "last" or len(kept) < 2:
+        return None
+    rows = evaluation.rows["dev"]
+    tried: dict[int, float] = {}
+    for step, path in kept:
+        evaluation.models.folders[path.name] = path
+        tried[step] = evaluation.primary(path.name, "dev", rows, PLAIN, path.name)
+    sign = 1 if scoring.HIGHER_IS_BETTER[suite.primary] else -1
+    best = max(tried, key=lambda step: (sign * tried[step], step))
+    last = kept[-1][0]
+    found = {"metric": suite.primary, "dev": tried, "shipped": best, "last": last}
+    if here.first:
+        ship(dict(kept)[best], run)
+        write_json(run / "eval" / "checkpoints.json", found)
+    here.wait()
+    return found

@@ -1,0 +1,1 @@
+"""Any OpenAI-compatible endpoint as one more contender, and as judge."""

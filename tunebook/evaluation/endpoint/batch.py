@@ -1,0 +1,113 @@
+"""Many rows asked of an endpoint, several at a time; what was answered is never asked twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from tunebook.core import files
+from tunebook.core.errors import MachineError
+from tunebook.core.files import Record, Row, digest, write_json
+from tunebook.core.paths import show
+from tunebook.data.prompt import Messages
+from tunebook.evaluation.endpoint.client import PREFIX, Client, RowError, Settings
+
+FAILED_IN_A_ROW, FAILED_SHARE = 5, 0.1  # where the endpoint is given up
+Progress = Callable[[int, int], None]
+
+
+def ask_all(
+    asked: dict[str, Messages], settings: Settings, path: Path, progress: Progress
+) -> dict[str, Record]:
+    """Ask for every conversation of `asked` and return the record of each id: a reply, or its `error`.
+
+    Records are added to `path` as they come. Replies to the same question are taken from there, rows
+    that failed are asked again.
+
+    Raises:
+        InputError, MachineError: the endpoint refuses, or too many rows failed; `path` is kept.
+    """
+    same = settings.model_dump(include={"address", "model", "max_tokens", "seed"})
+    keys = {name: digest({"messages": messages, **same}) for name, messages in asked.items()}
+    there = {record["key"]: record for record in files.read_records(path) if "error" not in record}
+    left = [name for name, key in keys.items() if key not in there]
+    done, failed, in_a_row = len(asked) - len(left), 0, 0
+    progress(done, len(asked))
+    client, writing = Client(settings), threading.Lock()
+
+    def one(name: str) -> Record | None:
+        try:
+            record = client.ask(asked[name])
+        except RowError as error:
+            if client.stop.is_set():
+                return None
+            record = {"error": settings.hide_key(str(error)), "retries": error.retries}
+        record = {"key": keys[name], "id": name, **record}
+        with writing:
+            files.append_record(path, record)
+        return record
+
+    with client.http, ThreadPoolExecutor(settings.concurrency) as pool:
+        try:
+            for future in as_completed([pool.submit(one, name) for name in left]):
+                record = future.result()
+                assert record, "only stopped rows have none"
+                there[record["key"]] = record
+                done += 1
+                progress(done, len(asked))
+                in_a_row = in_a_row + 1 if "error" in record else 0
+                failed += "error" in record
+                if in_a_row >= FAILED_IN_A_ROW or failed > max(1, FAILED_SHARE * len(asked)):
+                    raise MachineError(
+                        f"{PREFIX}: {settings.address}: {failed} rows without an answer; the last: "
+                        f"{record['error']}. {done - failed} answers are kept in {show(path)}; the same "
+                        f"command asks for the others. Without {PREFIX} the run is evaluated without them."
+                    )
+        except BaseException:
+            client.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {name: there[key] for name, key in keys.items()}
+
+
+def summary(records: list[Record], settings: Settings) -> dict[str, Any]:
+    """Return what was asked and what it cost; tokens and dollars are None where one is not known."""
+    good = [record for record in records if "error" not in record]
+
+    def total(name: str) -> int | None:
+        counts = [record[name] for record in good]
+        return None if None in counts else sum(counts)
+
+    tokens_in, tokens_out = total("tokens_in"), total("tokens_out")
+    prices, cost = (settings.price_in, settings.price_out), None
+    if None not in (tokens_in, tokens_out, *prices):
+        cost = (tokens_in * prices[0] + tokens_out * prices[1]) / 1e6  # type: ignore[operator]
+    return {
+        "model": settings.model,
+        "address": settings.address,
+        "rows": len(records),
+        "answered": len(good),
+        "errors": len(records) - len(good),
+        "retries": sum(record["retries"] for record in records),
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "dollars": cost,
+    }
+
+
+def endpoint_answers(
+    rows: list[Row],
+    messages: list[Messages],
+    settings: Settings,
+    folder: Path,
+    progress: Progress,
+) -> list[Record]:
+    """Return the endpoint's record for each row, as `ask_all` does; files are kept in `folder`."""
+    asked = {row["id"]: turns for row, turns in zip(rows, messages, strict=True)}
+    found = ask_all(asked, settings, folder / "answers.jsonl", progress)
+    records = [found[row["id"]] for row in rows]
+    write_json(folder / "summary.json", summary(records, settings))
+    return records

@@ -1,0 +1,115 @@
+"""A language model as judge: which of two answers is better, asked in both orders.
+
+Judges prefer a position (Zheng et al. 2023, "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena",
+arXiv 2306.05685), so that a pair counts for one side only if both orders name it; else it is a tie. How far
+the judge can be trusted is its agreement with people's votes (`make review`), where there are any.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from tunebook.core.files import Record, read_json, read_jsonl, write_json, write_jsonl
+from tunebook.core.paths import ROOT
+from tunebook.data.prompt import Messages
+from tunebook.evaluation.endpoint.batch import Progress, ask_all, summary
+from tunebook.evaluation.endpoint.client import Settings
+from tunebook.evaluation.pairs import SCORE, Pair, pairs, tally, votes
+from tunebook.runs.run import Run
+
+MAX_TOKENS = 512
+ORDERS = ("tuned first", "baseline first")
+VERDICT = re.compile(r"VERDICT: (A|B|TIE)")
+
+
+@functools.cache
+def _template() -> Template:
+    folder = FileSystemLoader(ROOT / "evals" / "judge")
+    return Environment(loader=folder, undefined=StrictUndefined, trim_blocks=True).get_template(
+        "pairwise.jinja"
+    )
+
+
+def question(pair: Pair, order: str) -> Messages:
+    """Return what the judge is asked about `pair`, the answers in one of `ORDERS`."""
+    a, b = (pair.tuned, pair.baseline) if order == ORDERS[0] else (pair.baseline, pair.tuned)
+    text = _template().render(
+        system="\n".join(turn["content"] for turn in pair.asked if turn["role"] == "system"),
+        turns=[turn for turn in pair.asked if turn["role"] != "system"],
+        a=a,
+        b=b,
+    )
+    return [{"role": "user", "content": text}]
+
+
+def verdict(text: str) -> str | None:
+    """Return A, B or TIE from the last line of a judge's reply; None unless it is exactly a verdict."""
+    found = VERDICT.fullmatch(text.strip().splitlines()[-1].strip()) if text.strip() else None
+    return found[1] if found else None
+
+
+def outcome(pair: Pair, replies: dict[str, Record]) -> dict[str, Any]:
+    """Return who both orders together prefer; `outcome` is None where one of them has no verdict."""
+    said = [verdict(replies[f"{pair.id}, {order}"].get("text", "")) for order in ORDERS]
+    sides = [{"A": "tuned", "B": "baseline"}, {"A": "baseline", "B": "tuned"}]
+    named = [side.get(one, "tie") if one else None for side, one in zip(sides, said, strict=True)]
+    consistent = named[0] == named[1]
+    decided = None if None in named else named[0] if consistent else "tie"
+    return {"key": pair.key, "id": pair.id, "group": pair.group, "said": said, "outcome": decided}
+
+
+def judge(run: Run, settings: Settings, progress: Progress) -> None:
+    """Let the endpoint compare every pair of an evaluated run; writes eval/judge/.
+
+    Raises:
+        InputError, MachineError: as `ask_all`; replies that came are kept.
+    """
+    found, same = pairs(run)
+    asked = {f"{pair.id}, {order}": question(pair, order) for pair in found for order in ORDERS}
+    settings = settings.model_copy(update={"max_tokens": MAX_TOKENS})
+    folder = run / "eval" / "judge"
+    replies = ask_all(asked, settings, folder / "replies.jsonl", progress)
+    write_jsonl(folder / "verdicts.jsonl", [outcome(pair, replies) for pair in found])
+    write_json(folder / "asked.json", {**summary([*replies.values()], settings), "same": same})
+
+
+def agreement(judged: dict[str, str], people: dict[str, str]) -> dict[str, Any] | None:
+    """Return on how many pairs a judge and people agree, with Cohen's kappa over tuned, baseline and tie
+    (scikit-learn); None without a pair that both looked at, kappa None where all outcomes are alike."""
+    from sklearn.metrics import cohen_kappa_score
+
+    both = [(people[key], judged[key]) for key in judged if key in people]
+    if not both:
+        return None
+    human, machine = zip(*both, strict=True)
+    alike = len({*human, *machine}) == 1
+    kappa = None if alike else float(cohen_kappa_score(human, machine, labels=[*SCORE]))
+    return {"n": len(both), "same": sum(a == b for a, b in both), "kappa": kappa}
+
+
+def judge_summary(run: Run) -> dict[str, Any] | None:
+    """Return what the judge preferred and how far people agree with it; None where this evaluation has
+    none.
+
+    Beside what `tally` returns: `inconsistent` pairs (counted as ties), `unreadable` ones (not counted),
+    `first`, the share of verdicts for A among those for A or B (0.5 without a preference for a position),
+    the judge's `asked` model, tokens and cost, and `people`, the agreement.
+    """
+    asked = read_json(run / "eval" / "judge" / "asked.json")
+    if asked is None or not read_json(run / "settings.json")["suite"]["judge"]:
+        return None
+    judged = read_jsonl(run / "eval" / "judge" / "verdicts.jsonl")
+    kept = [item for item in judged if item["outcome"]]
+    decisive = [one for item in kept for one in item["said"] if one != "TIE"]
+    return {
+        **tally([item["outcome"] for item in kept], [item["group"] for item in kept]),
+        "inconsistent": sum(sorted(item["said"]) not in (["A", "B"], ["TIE", "TIE"]) for item in kept),
+        "unreadable": len(judged) - len(kept),
+        "first": decisive.count("A") / len(decisive) if decisive else None,
+        "asked": asked,
+        "people": agreement({item["key"]: item["outcome"] for item in kept}, votes(run)),
+    }

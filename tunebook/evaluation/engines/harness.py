@@ -1,0 +1,63 @@
+"""Tasks of lm-evaluation-harness on a model that is already loaded."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.errors import TunebookError
+from tunebook.core.paths import ROOT
+
+# Of several metrics and answer filters of a task, the first of these is the item's value.
+METRICS = ("acc_norm", "acc", "prompt_level_strict_acc", "exact_match", "bits_per_byte")
+FILTERS = ("none", "flexible-extract", "strict-match")
+BATCH = 16
+
+
+def ask(
+    lm: Any, name: str, limit: int | None, chat: bool, folder: Path = ROOT / "evals" / "tasks"
+) -> list[dict]:
+    """Run the harness's task `name` and return `{id, value}` for each item.
+
+    Args:
+        lm: a TokenLM, which is an HFLM.
+        limit: items of each (sub)task; None for all.
+        chat: whether the questions are put into the model's chat template.
+        folder: where task files of our own lie.
+
+    Raises:
+        TunebookError: the task has none of the metrics that this function knows.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    lm.batch_size_per_gpu = BATCH
+    manager = TaskManager(include_path=str(folder) if folder.is_dir() else None)
+    found = simple_evaluate(
+        model=lm,
+        tasks=[name],
+        limit=limit,
+        task_manager=manager,
+        apply_chat_template=chat,
+        log_samples=True,
+        bootstrap_iters=0,
+    )
+    result = []
+    for task, samples in sorted(found["samples"].items()):
+        filters = {sample.get("filter", "none") for sample in samples}
+        chosen = next((known for known in FILTERS if known in filters), min(filters))
+        for sample in samples:
+            if sample.get("filter", "none") == chosen:
+                result.append({"id": f"{task}/{sample['doc_id']}", "value": _value(task, sample)})
+    return result
+
+
+def _value(task: str, sample: dict[str, Any]) -> float:
+    for metric in METRICS:
+        if metric in sample:
+            value = sample[metric]
+            if metric == "bits_per_byte":  # (log likelihood in nats, bytes)
+                return -value[0] / math.log(2) / value[1]
+            return float(value)
+    raise TunebookError(f"lm-evaluation-harness, {task}: none of {', '.join(METRICS)} among its metrics.")

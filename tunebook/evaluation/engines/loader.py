@@ -1,0 +1,179 @@
+"""The models of a run, loaded for evaluation and prediction."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from pathlib import Path
+from typing import Any
+
+import tunebook.plugins.bottleneck  # noqa: F401 (makes the method known to PEFT)
+from tunebook.core.paths import cache_folder
+from tunebook.core.ranks import Ranks
+from tunebook.evaluation.engines import vllm
+from tunebook.evaluation.engines.classifier import HeadLM
+from tunebook.evaluation.engines.token_lm import TokenLM
+from tunebook.models import methods
+from tunebook.models.fingerprint import weights_hash
+from tunebook.models.methods import merge_refusal
+from tunebook.plugins.virtual_tokens import virtual_cache
+
+
+class Models:
+    """Loads the base and the tuned model, each at most once and only when a job needs it."""
+
+    def __init__(self, config: dict[str, Any], model_folder: Path, here: Ranks) -> None:
+        import torch
+        from transformers import AutoTokenizer
+
+        self.config = config
+        self.folders = {"tuned": model_folder, "unmerged": model_folder}  # kept checkpoints are added
+        self.tokenizer = AutoTokenizer.from_pretrained(model_folder)
+        cuda = torch.cuda.is_available()
+        self.device = f"cuda:{here.local}" if cuda else "cpu"
+        bf16 = config.get("bf16")
+        if bf16 == "auto":
+            bf16 = cuda and torch.cuda.is_bf16_supported()
+        self.dtype = torch.bfloat16 if bf16 else torch.float32
+        # Ranking labels needs a mask of its own, which flash attention does not take.
+        wanted = config.get("attn_implementation")
+        self.attention = wanted if wanted in ("eager", "sdpa") else "sdpa"
+        self._open: dict[str, Any] = {}
+        self.served = vllm.command() is not None  # by vLLM instead of transformers
+        self._here = here
+        self._server: vllm.Server | None = None
+
+    def fingerprint(self, name: str) -> dict[str, Any]:
+        """Return what decides the results of the model called `name` beside the prompts."""
+        base = Path(self.config["base_model"])
+        facts: dict[str, Any] = {
+            "base": weights_hash(base) if base.is_dir() else str(base),
+            "revision": self.config.get("revision_of_model"),
+            "dtype": str(self.dtype),
+            "attention": self.attention,
+            "device": self.device.partition(":")[0],
+            "versions": {p: importlib.metadata.version(p) for p in ("torch", "transformers", "peft")},
+        }
+        if self.served:
+            facts |= vllm.engine(self.config if name != "base" else {})
+        if name != "base":
+            facts |= {"tuned": weights_hash(self.folders[name]), "quantised": self.quantised}
+        return facts
+
+    @property
+    def quantised(self) -> bool:
+        """Whether the adapter was trained on a base of 4 or 8 bits: it is evaluated on just that."""
+        return bool(self.config.get("load_in_4bit") or self.config.get("load_in_8bit"))
+
+    @property
+    def times(self) -> int:
+        """How many times as large a batch may be as transformers' own."""
+        return vllm.TIMES if self.served else 1
+
+    @property
+    def head(self) -> bool:
+        """Whether the tuned model is a classification head: it gives scores of labels and no text."""
+        return methods.uses_head(self.config)
+
+    @property
+    def merged(self) -> bool:
+        """Whether the tuned model is an adapter that is evaluated as part of its base's weights."""
+        adapter = str(self.config.get("adapter") or "")
+        beside = self.served or self.quantised or self.head or merge_refusal(adapter)
+        return bool(adapter) and not beside
+
+    def _quantisation(self) -> Any:
+        """Return how Axolotl loads a base for training (axolotl.loaders.model, _set_quantization_config)."""
+        from transformers import BitsAndBytesConfig
+
+        if self.config.get("load_in_8bit"):
+            return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_compute_dtype=self.dtype,
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_quant_type="nf4",
+        )
+
+    def _load(self, name: str | Path, kind: str = "AutoModelForCausalLM", **options: Any) -> Any:
+        import transformers
+
+        return getattr(transformers, kind).from_pretrained(
+            name,
+            dtype=self.dtype,
+            attn_implementation=self.attention,
+            device_map={"": self.device},
+            **options,
+        )
+
+    def open(self, name: str, engine: bool = True) -> Any:
+        """Return the TokenLM called `name`: base, unmerged (the adapter beside its base), tuned or a
+        checkpoint. A tuned model with a classification head is a HeadLM. Where vLLM is named, a ServedLM,
+        unless `engine` is False.
+
+        A tuned model is the adapter merged into its base, or beside it where the method cannot merge or
+        the base is quantised: merging would round it to weights that nobody trained on. The base itself
+        is never quantised.
+        """
+        if self.served and engine:
+            self._open.clear()
+            return self._served(name)
+        if name not in self._open:
+            self.close()
+            if name == "base":
+                base, revision = self.config["base_model"], self.config.get("revision_of_model", "main")
+                self._open[name] = TokenLM(self._load(base, revision=revision), self.tokenizer)
+            else:
+                model, virtual = self._tuned(self.folders[name], merge=name != "unmerged" and self.merged)
+                self._open[name] = (
+                    HeadLM(model, self.tokenizer) if self.head else TokenLM(model, self.tokenizer, virtual)
+                )
+        return self._open[name]
+
+    def close(self) -> None:
+        """Let go of the model that is open."""
+        self._open.clear()
+        if self._server:
+            self._server.close()
+            self._server = None
+
+    def _served(self, name: str) -> vllm.ServedLM:
+        """Return the model called `name` on a vLLM server; base and adapters share one."""
+        lora = self.config.get("adapter") == "lora"
+        folder = self.folders.get(name)
+        model = str(self.config["base_model"] if lora or folder is None else folder)
+        if self._server and self._server.model != model:
+            self.close()
+        if not self._server:
+            options = {"dtype": str(self.dtype).removeprefix("torch.")}
+            if model == self.config["base_model"] and self.config.get("revision_of_model"):
+                options["revision"] = self.config["revision_of_model"]
+            self._server = vllm.Server(
+                model,
+                options,
+                rank=int(self.config["lora_r"]) if lora else None,
+                gpu=self._here.local if self._here.world > 1 else None,
+                log=cache_folder() / "vllm" / f"{os.getpid()}.log",
+            )
+        asked = self._server.adapter(folder) if lora and folder else vllm.BASE
+        return vllm.ServedLM(self._server, asked, self.tokenizer.eos_token_id)
+
+    def _tuned(self, folder: Path, merge: bool) -> tuple[Any, Any]:
+        """Load the tuned model in `folder`; return it with the cache of its virtual tokens, or None."""
+        options: dict[str, Any] = {}
+        if self.head:
+            options = {"kind": methods.HEAD_MODEL_TYPE, "num_labels": len(self.config["class_labels"])}
+        if not self.config.get("adapter"):
+            return self._load(folder, **options), None
+        from peft import PeftModel
+
+        if self.quantised:
+            options["quantization_config"] = self._quantisation()
+        base = self._load(
+            self.config["base_model"], revision=self.config.get("revision_of_model", "main"), **options
+        )
+        model = PeftModel.from_pretrained(base, str(folder))
+        virtual = virtual_cache(model)
+        if virtual is not None:
+            return model.get_base_model(), virtual
+        return (model.merge_and_unload() if merge else model), None

@@ -1,0 +1,167 @@
+"""lm-evaluation-harness's HFLM, working on token ids.
+
+HFLM re-encodes text, moves trailing blanks, may add a bos and loses why generation stopped. This
+subclass takes the ids of the prompt contract as they are; what all prompts of a job share is computed
+once. Inherited methods still serve the harness's own tasks on the same loaded model.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from transformers import DynamicCache
+
+from tunebook.evaluation.engines.protocol import Generation, Ids
+
+MIN_SHARED = 24
+
+
+class TokenLM(HFLM):
+    """A causal model that is asked in token ids. All methods are greedy and without dropout."""
+
+    def __init__(self, model: Any, tokenizer: Any, virtual: DynamicCache | None = None) -> None:
+        """`virtual` holds trained virtual tokens (tunebook/plugins/virtual_tokens.py), put before every prompt."""
+        super().__init__(
+            pretrained=model, tokenizer=tokenizer, batch_size=1, device=str(model.device), backend="causal"
+        )
+        self.net = model.eval()
+        self.end = tokenizer.eos_token_id
+        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end
+        self.virtual = virtual
+        self._prefix: tuple[Ids, DynamicCache] | None = None
+
+    def _model_call(self, *args: Any, **kwargs: Any) -> Any:
+        if self.virtual is not None:
+            raise NotImplementedError("The harness's own methods know nothing of virtual tokens.")
+        return super()._model_call(*args, **kwargs)
+
+    _model_generate = _model_call
+
+    def _shared(self, prefix: Ids, copies: int) -> tuple[DynamicCache | None, int, int]:
+        """Return a cache of what starts all prompts, for a batch of `copies`; the number of positions it
+        holds; and how many tokens of `prefix` are among them: none where it is too short to pay."""
+        prefix = prefix if len(prefix) >= MIN_SHARED else []
+        if not prefix and self.virtual is None:
+            return None, 0, 0
+        if self._prefix is None or self._prefix[0] != prefix:
+            cache = DynamicCache(config=self.net.config)
+            if self.virtual is not None:
+                cache = copy.deepcopy(self.virtual)
+            if prefix:
+                ids = torch.tensor([prefix], device=self.device)
+                self.net(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            self._prefix = (prefix, cache)
+        cache = copy.deepcopy(self._prefix[1])
+        held = cache.get_seq_length()
+        cache.batch_repeat_interleave(copies)
+        return cache, held, len(prefix)
+
+    def _left_padded(self, sequences: list[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids and mask, both (B, T)."""
+        width = max(len(sequence) for sequence in sequences)
+        ids = [[self.pad] * (width - len(s)) + s for s in sequences]
+        mask = [[0] * (width - len(s)) + [1] * len(s) for s in sequences]
+        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
+
+    @torch.inference_mode()
+    def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
+        """Continue each context greedily for at most `max_new` tokens; `prefix` starts all of them."""
+        cache, held, shared = self._shared(prefix, len(contexts))
+        ids, mask = self._left_padded([context[shared:] for context in contexts])
+        if held:
+            # `generate` cuts off as many ids as the cache holds; those of virtual tokens are never read.
+            start = [self.pad] * (held - shared) + prefix[:shared]
+            head = torch.tensor([start], device=self.device).expand(len(contexts), -1)
+            ids = torch.cat([head, ids], dim=1)
+            mask = torch.cat([torch.ones_like(head), mask], dim=1)
+        output = self.net.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            max_new_tokens=max_new,
+            do_sample=False,
+            num_beams=1,
+            use_cache=True,
+            eos_token_id=self.end,
+            pad_token_id=self.pad,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+        )
+        results = []
+        for row in output[:, ids.shape[1] :].tolist():
+            stopped = self.end in row
+            results.append(Generation(row[: row.index(self.end)] if stopped else row, stopped))
+        return results
+
+    @torch.inference_mode()
+    def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
+        """Return the summed log probability (nats) of each answer after its context."""
+        cache, held, shared = self._shared(prefix, len(contexts))
+        rows = [context[shared:] + answer for context, answer in zip(contexts, answers, strict=True)]
+        ids, mask = self._left_padded(rows)
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0) + held
+        if held:
+            mask = torch.cat([mask.new_ones(len(rows), held), mask], dim=1)
+        keep = max(len(answer) for answer in answers) + 1
+        logits = self.net(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=keep,
+        ).logits
+        sums = []
+        for index, answer in enumerate(answers):
+            steps = logits[index, -len(answer) - 1 : -1].float().log_softmax(dim=-1)
+            target = torch.tensor(answer, device=self.device)
+            sums.append(float(steps.gather(1, target[:, None]).sum()))
+        return sums
+
+    @torch.inference_mode()
+    def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
+        """Return, for each context, the summed log probability (nats) of every choice.
+
+        All choices lie behind their context in one sequence; the mask lets each see the context and
+        itself only, and its positions start where the context ends. So the context is computed once.
+        """
+        cache, held, shared = self._shared(prefix, len(contexts))
+        rest = [context[shared:] for context in contexts]
+        width, tail = max(len(row) for row in rest), [token for choice in choices for token in choice]
+        owner = torch.tensor([i for i, choice in enumerate(choices) for _ in choice])
+        order = torch.tensor([j for choice in choices for j in range(len(choice))])
+        ids, mask = self._left_padded(rest)
+        ids = torch.cat([ids, torch.tensor([tail], device=self.device).expand(len(rest), -1)], dim=1)
+        length = width + len(tail)
+        allowed = torch.zeros(len(rest), length, held + length, dtype=torch.bool)
+        allowed[:, :, :held] = True
+        causal = torch.ones(width, width).tril().bool()
+        seen = mask.bool().cpu()
+        allowed[:, :width, held : held + width] = causal[None] & seen[:, None, :]
+        allowed[:, width:, held : held + width] = seen[:, None, :]
+        own = (owner[:, None] == owner[None, :]) & (order[None, :] <= order[:, None])
+        allowed[:, width:, held + width :] = own[None]
+        # A padding row must see something, or its softmax is not a number.
+        allowed |= torch.eye(length, held + length, dtype=torch.bool).roll(held, dims=1)[None]
+        dtype = self.net.dtype
+        bias = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0) + held
+        starts = mask.sum(dim=1, keepdim=True) + held
+        positions = torch.cat([positions, starts + order[None, :].to(self.device)], dim=1)
+        logits = self.net(
+            input_ids=ids,
+            attention_mask=bias[:, None].to(self.device),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=len(tail) + 1,
+        ).logits
+        # A choice's first token is predicted where the context ends, the others by the token before them.
+        places = [0 if j == 0 else i for i, j in enumerate(order.tolist())]
+        logprobs = logits.float().log_softmax(dim=-1)[:, places, tail]
+        parts = logprobs.split([len(choice) for choice in choices], dim=1)
+        return torch.stack([part.sum(dim=1) for part in parts], dim=1).tolist()

@@ -1,0 +1,236 @@
+"""A vLLM server as the engine of an evaluation: started beside it, asked in token ids, ended with it.
+
+vLLM pins another torch than Axolotl, so it lives in an environment of its own, and `TUNEBOOK_VLLM` names its
+command. It speaks vLLM's form of OpenAI's completions (vllm/entrypoints/openai/completion/protocol.py).
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from tunebook.core.errors import InputError, MachineError
+from tunebook.core.process import die_with_parent, last_error
+
+if TYPE_CHECKING:
+    from tunebook.evaluation.engines.protocol import Generation, Ids
+
+COMMAND, ARGUMENTS = "TUNEBOOK_VLLM", "TUNEBOOK_VLLM_ARGS"
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that --max-lora-rank takes (vllm/config/lora.py)
+START = 900.0  # seconds until the server must answer: weights are loaded, kernels compiled
+ANSWER = 1800.0  # seconds until a batch must be answered
+TIMES = 16  # times the batch of transformers: the server schedules by itself
+BASE = "base"
+
+
+def command() -> list[str] | None:
+    """Return vLLM's command, None where none is named.
+
+    Raises:
+        InputError: it is not there.
+    """
+    words = shlex.split(os.environ.get(COMMAND, ""))
+    if words and not shutil.which(words[0]):
+        raise InputError(f"{COMMAND}: there is no command {words[0]!r}. Name the `vllm` of its environment.")
+    return words or None
+
+
+@functools.cache
+def version() -> str:
+    """Return what vLLM says of its version."""
+    words = command()
+    assert words
+    ended = subprocess.run([*words, "--version"], capture_output=True, text=True, env=_environment())
+    if ended.returncode:
+        said = ended.stderr.strip()[-300:]
+        raise MachineError(f"{COMMAND}: `{shlex.join(words)} --version` failed: {said}")
+    return ended.stdout.strip().splitlines()[-1]
+
+
+def refusal(config: dict[str, Any]) -> str | None:
+    """Return why vLLM cannot stand for the tuned model of `config`, None if it can."""
+    adapter = config.get("adapter")
+    if config.get("num_labels") or config.get("class_labels"):
+        return "a classification head"
+    if adapter not in (None, "lora"):
+        return f"adapter: {adapter}"
+    if config.get("peft_use_dora"):
+        return "DoRA"
+    if config.get("lora_modules_to_save"):
+        return "modules that are saved whole beside an adapter"
+    if config.get("load_in_4bit") or config.get("load_in_8bit"):
+        return "a base of 4 or 8 bits"
+    return None
+
+
+def engine(config: dict[str, Any]) -> dict[str, Any]:
+    """Return which vLLM evaluates, {} for none.
+
+    Raises:
+        InputError: the one that is named is not there, or cannot serve the tuned model of `config`.
+        MachineError: it does not start.
+    """
+    if not command():
+        return {}
+    why = refusal(config)
+    if why:
+        raise InputError(f"{COMMAND}: vLLM serves LoRA adapters and whole weights, not {why}. Unset it.")
+    return {"vllm": [version(), os.environ.get(ARGUMENTS)]}
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the server: nothing of ours that torch or Python would take for its own."""
+    ours = ("RANK", "WORLD_SIZE", "MASTER_", "GROUP_", "ROLE_", "LOCAL_", "TORCHELASTIC_", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    # `load_lora_adapter` is part of the server only where this is set.
+    return kept | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "1"}
+
+
+def _card(number: int) -> str:
+    """Return the name of this process's card `number`, of those that it may see."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[number] if visible else str(number)
+
+
+class Server:
+    """One `vllm serve`, for one base model (or full weights) and any number of LoRA adapters."""
+
+    def __init__(
+        self, model: str, options: dict[str, Any], rank: int | None, gpu: int | None, log: Path
+    ) -> None:
+        """Start it and wait until it answers.
+
+        Args:
+            model: folder or Hub id. `options` are further flags of `vllm serve`, without the dashes.
+            rank: largest rank of an adapter; None where there will be none.
+            gpu: the card it gets; None leaves that to the environment.
+            log: where its output goes.
+
+        Raises:
+            InputError: an adapter's rank is more than vLLM takes.
+            MachineError: it ended, or did not answer in time; with the end of its log.
+        """
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        flags = {"host": "127.0.0.1", "port": port, "served-model-name": BASE, "generation-config": "vllm"}
+        words = [*(command() or []), "serve", model]
+        for name, value in (flags | options).items():
+            words += [f"--{name}", str(value)]
+        if rank is not None:
+            fitting = [each for each in RANKS if each >= rank]
+            if not fitting:
+                raise InputError(f"{COMMAND}: vLLM takes no adapter of rank {rank}, {RANKS[-1]} at most.")
+            words += ["--enable-lora", "--max-lora-rank", str(fitting[0])]
+        words += shlex.split(os.environ.get(ARGUMENTS, ""))
+        environment = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": _card(gpu)})
+        self.model, self.log, self.said = model, log, log.stat().st_size if log.is_file() else 0
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                words, stdout=file, stderr=file, env=environment, preexec_fn=die_with_parent
+            )
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER, trust_env=False)
+        self.adapters: set[str] = set()
+        atexit.register(self.close)
+        end = time.monotonic() + START
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.close()
+                raise MachineError(f"vLLM did not start: {self._why()}\nThe command: {shlex.join(words)}")
+            time.sleep(0.5)
+
+    def _why(self, else_: str = "it gave no reason.") -> str:
+        return f"{last_error(self.log, self.said) or else_}\nIts log: {self.log}"
+
+    def _answers(self) -> bool:
+        try:
+            return self.http.get("/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def adapter(self, folder: Path) -> str:
+        """Make a LoRA adapter known to the server and return its name."""
+        name = str(folder.resolve())
+        if name not in self.adapters:
+            self.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": name})
+            self.adapters.add(name)
+        return name
+
+    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        """Send a request.
+
+        Raises:
+            MachineError: the server refuses it, or is gone; with what it says.
+        """
+        try:
+            response = self.http.post(path, json=body)
+        except httpx.TransportError as error:
+            raise MachineError(f"vLLM does not answer any more: {self._why(str(error))}") from None
+        if response.status_code != 200:
+            raise MachineError(f"vLLM, {path}: {response.status_code} {response.text[:300]}")
+        return response
+
+    def close(self) -> None:
+        """End the server; nothing where it has ended."""
+        atexit.unregister(self.close)
+        self.http.close()
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class ServedLM:
+    """The methods of tunebook.evaluation.engines.protocol.TokenLM that jobs use, by a model that `server` calls `name`."""
+
+    def __init__(self, server: Server, name: str, end: int) -> None:
+        self.server, self.name, self.end = server, name, end
+
+    def _complete(self, prompts: list[Ids], **options: Any) -> list[dict[str, Any]]:
+        body = {"model": self.name, "prompt": prompts, "temperature": 0, "add_special_tokens": False}
+        found = self.server.post("/v1/completions", {**body, **options}).json()["choices"]
+        return sorted(found, key=lambda choice: choice["index"])
+
+    def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
+        """As TokenLM; the server finds by itself what prompts share."""
+        from tunebook.evaluation.engines.protocol import (
+            Generation,  # loads torch, which a command line need not
+        )
+
+        # `ignore_eos`: a generation ends at the turn end alone, as everywhere in this project.
+        stop = {"stop_token_ids": [self.end], "ignore_eos": True, "return_token_ids": True}
+        results = []
+        for choice in self._complete(contexts, max_tokens=max_new, **stop):
+            ids = choice["token_ids"]
+            stopped = self.end in ids
+            results.append(Generation(ids[: ids.index(self.end)] if stopped else ids, stopped))
+        return results
+
+    def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
+        """As TokenLM."""
+        prompts = [context + answer for context, answer in zip(contexts, answers, strict=True)]
+        sums = []
+        for choice, prompt, answer in zip(
+            self._complete(prompts, max_tokens=1, prompt_logprobs=0), prompts, answers, strict=True
+        ):
+            steps = choice["prompt_logprobs"][len(prompt) - len(answer) :]
+            sums.append(sum(step[str(token)]["logprob"] for step, token in zip(steps, answer, strict=True)))
+        return sums
+
+    def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
+        """As TokenLM, with a request for each choice of each context."""
+        flat = self.score([c for c in contexts for _ in choices], choices * len(contexts), prefix)
+        return [flat[i : i + len(choices)] for i in range(0, len(flat), len(choices))]

@@ -1,0 +1,235 @@
+"""Forgetting: what the base could do, asked again of the tuned model (evals/suites/retention.yaml).
+
+Each task gives one value an item, for the base and for the tuned model. The gate is non-inferiority: the
+upper end of the 95 % interval of the drop stays within the task's margin. A task that the base itself
+does not do better than guessing says nothing about forgetting and takes no part.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tunebook.core.errors import InputError
+from tunebook.core.files import Row, read_jsonl
+from tunebook.core.paths import ROOT, show
+from tunebook.data.prompt import PromptEncoder
+from tunebook.evaluation.jobs import Job, Record
+from tunebook.metrics import scoring
+from tunebook.metrics.intervals import GAP, SHARE, interval, mean_interval
+
+LONG_PARAGRAPH = 200  # characters; shorter lines of a raw text are headings
+MAX_NEW = 48
+
+
+class Task(BaseModel):
+    """One retention task. `file` holds the items: texts (`text`), questions with options ranked by
+    likelihood a byte (`options`), or instructions checked by code (`checks`); `harness` names a task
+    of lm-evaluation-harness instead.
+
+    `margin` bounds the drop: relative bits per byte for `text`, a share for the rest; without one the drop
+    is shown and no gate. `limit` takes the first items. `chat` puts a harness task into the chat template.
+    `tiers` and `full` say when it runs.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["text", "options", "checks", "harness"]
+    file: str | None = None
+    harness: str | None = None
+    margin: float | None = Field(default=None, gt=0)
+    chance: float = Field(default=0.0, ge=0, lt=1)
+    limit: int | None = Field(default=None, gt=0)
+    chat: bool = False
+    tiers: list[Literal["trial", "real"]] = ["trial", "real"]
+    full: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Task:
+        if (self.kind == "harness") == (self.harness is None) or (self.kind == "harness") == bool(self.file):
+            raise ValueError("kind harness names `harness`, the others name `file`")
+        return self
+
+    def path(self) -> Path | None:
+        """Return the file of the items; None where it lies in a folder that a variable does not name."""
+        if "$" in str(self.file):
+            expanded = os.path.expandvars(str(self.file))
+            return None if "$" in expanded else Path(expanded)
+        return ROOT / str(self.file)
+
+
+def items(task: Task) -> list[Row]:
+    """Read the items of a task as `{id, text}`, `{id, question | context, options, answer}` or
+    `{id, prompt, checks}`.
+
+    Raises:
+        InputError: no such file.
+    """
+    if task.kind == "harness":
+        return []
+    path = task.path()
+    if path is None or not path.is_file():
+        raise InputError(f"evals/suites/retention.yaml: {task.file}: no such file.")
+    if path.suffix != ".jsonl":
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        texts = [line for line in lines if len(line) >= LONG_PARAGRAPH]
+        return [{"id": f"line-{i}", "text": text} for i, text in enumerate(texts[: task.limit])]
+    rows = []
+    for number, row in enumerate(read_jsonl(path)[: task.limit]):
+        row.setdefault("id", str(number))
+        if task.kind == "options":  # ARC's and HellaSwag's own names as well
+            row["options"] = row.get("options") or row.get("choices") or row["endings"]
+            row["answer"] = row["answer"] if "answer" in row else row["label"]
+            row["context"] = row.get("context", row.get("ctx"))
+        rows.append(row)
+    return rows
+
+
+def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncoder) -> Job:
+    """Make the job that asks `model` all items of the task called `name`."""
+    split, tokenizer = f"retention-{name}", encoder.tokenizer
+    if task.kind == "harness":
+        asked = {"name": task.harness, "limit": task.limit, "chat": task.chat}
+        return Job(model, split, "harness", [str(task.harness)], [[]], task=asked)
+    ids = [str(row["id"]) for row in rows]
+    if task.kind == "text":
+        encoded = [tokenizer(row["text"], add_special_tokens=False)["input_ids"] for row in rows]
+        # Each passage after its own first token.
+        return Job(model, split, "score", ids, [ids_[:1] for ids_ in encoded], [ids_[1:] for ids_ in encoded])
+    if task.kind == "checks":
+        contexts = [encoder.context([{"role": "user", "content": row["prompt"]}]) for row in rows]
+        return Job(model, split, "generate", ids, contexts, max_new=MAX_NEW)
+    contexts, answers, names = [], [], []
+    for row in rows:
+        for number, option in enumerate(row["options"]):
+            names.append(f"{row['id']}/{number}")
+            if row.get("context") is not None:
+                contexts.append(tokenizer(row["context"], add_special_tokens=False)["input_ids"])
+                answers.append(tokenizer(f" {option}", add_special_tokens=False)["input_ids"])
+            else:
+                question = {"role": "user", "content": row["question"]}
+                encoded_row = encoder.encode([question, {"role": "assistant", "content": option}])
+                contexts.append(encoded_row.context)
+                answers.append(encoded_row.answer)
+    return Job(model, split, "score", names, contexts, answers)
+
+
+def values(task: Task, rows: list[Row], found: list[Record], tokenizer: Any) -> list[Row]:
+    """Return `{id, group, value}` for each item: bits per byte, or 1 for right and 0 for wrong."""
+    if task.kind == "harness":
+        return [{**item, "group": item["id"]} for item in found[0]["items"]]
+    result, start = [], 0
+    for number, row in enumerate(rows):
+        if task.kind == "text":
+            value = scoring.bits_per_byte(found[number]["logprob"], row["text"])
+        elif task.kind == "checks":
+            text = str(tokenizer.decode(found[number]["tokens"], skip_special_tokens=True)).strip()
+            value = float(all_met(row["checks"], text))
+        else:
+            options = row["options"]
+            # Likelihood a byte, the harness's acc_norm: long options are not punished for their length.
+            scores = [found[start + i]["logprob"] / len(text.encode()) for i, text in enumerate(options)]
+            value = float(max(range(len(scores)), key=scores.__getitem__) == row["answer"])
+            start += len(options)
+        result.append({"id": str(row["id"]), "group": str(row["id"]), "value": value})
+    return result
+
+
+def all_met(checks: list[dict[str, Any]], text: str) -> bool:
+    """Return whether `text` meets every check (evals/retention/README.md); each is one key and its value.
+
+    Raises:
+        InputError: a check that is not known.
+    """
+    words, lines = text.split(), [line for line in text.splitlines() if line.strip()]
+    known: dict[str, Callable[[Any], bool]] = {
+        "max_words": lambda wanted: len(words) <= wanted,
+        "min_words": lambda wanted: len(words) >= wanted,
+        "starts_with": text.startswith,
+        "ends_with": text.endswith,
+        "contains": lambda wanted: wanted in text,
+        "not_contains": lambda wanted: wanted not in text,
+        "regex": lambda wanted: re.search(wanted, text) is not None,
+        "lines": lambda wanted: len(lines) == wanted,
+        "lowercase": lambda wanted: text == text.lower(),
+        "uppercase": lambda wanted: text == text.upper(),
+        "sentences_at_most": lambda wanted: len(re.findall(r"[.!?]+(?=\s|$)", text)) <= wanted,
+    }
+    pairs = [pair for check in checks for pair in check.items()]
+    unknown = [name for name, _ in pairs if name not in known]
+    if unknown:
+        raise InputError(f"evals: unknown check {unknown[0]!r}. There are: {', '.join(known)}.")
+    return all(known[name](wanted) for name, wanted in pairs)
+
+
+def compared(name: str, task: Task, base: list[Row], tuned: list[Row]) -> dict[str, Any]:
+    """Compare the tuned model with the base on one task.
+
+    Returns:
+        `drop` (positive: worse; relative for texts) with its interval over items, and `passed`: whether
+        its upper end is within the margin, None where the task takes no part or has no margin.
+    """
+    import numpy as np  # scipy.stats, too, is slow to import, and a command line needs only the settings
+
+    a, b = (np.array([row["value"] for row in rows], dtype=float) for rows in (base, tuned))
+    groups = [str(row["group"]) for row in base]
+    text = task.kind == "text"
+    shares = not text and max(a.max(), b.max()) <= 1  # a task of the harness may count bits per byte
+
+    def drop(rows: Any) -> float:
+        if text:
+            return float(b[rows].mean() / a[rows].mean() - 1)
+        return float(a[rows].mean() - b[rows].mean())
+
+    bounds = interval(drop, groups, GAP if shares else None)
+    of_base = mean_interval(a, groups, SHARE if shares else None)
+    above = text or (of_base is not None and of_base[0] > task.chance)
+    high = bounds[1] if bounds else None
+    return {
+        "task": name,
+        "kind": task.kind,
+        "items": len(base),
+        "base": float(a.mean()),
+        "tuned": float(b.mean()),
+        "chance": task.chance,
+        "drop": drop(np.arange(len(a))),
+        "low": bounds[0] if bounds else None,
+        "high": high,
+        "margin": task.margin,
+        "takes_part": above,
+        "passed": high <= task.margin if above and high is not None and task.margin is not None else None,
+    }
+
+
+def answers_file(folder: Path, model: str, name: str) -> Path:
+    """Return where the values of a task are kept for `model` ("base" or "tuned")."""
+    return folder / f"{model}.retention-{name}.jsonl"
+
+
+def retained(folder: Path, tasks: dict[str, Task]) -> list[dict[str, Any]]:
+    """Compare all tasks whose values are in `folder` (a run's eval/answers/)."""
+    found = []
+    for name, task in tasks.items():
+        files = [answers_file(folder, model, name) for model in ("base", "tuned")]
+        if all(path.is_file() for path in files):
+            found.append(compared(name, task, read_jsonl(files[0]), read_jsonl(files[1])))
+    return found
+
+
+def missing(tasks: dict[str, Task]) -> dict[str, str]:
+    """Return why each task that cannot run is left out: its file is in a folder that nobody named."""
+    return {
+        name: f"{task.file}: the variable is not set"
+        for name, task in tasks.items()
+        if task.kind != "harness" and task.path() is None
+    }
+
+
+def check_files(tasks: dict[str, Task]) -> list[str]:
+    """Return one line for each task whose file is named and not there."""
+    paths = {name: task.path() for name, task in tasks.items() if task.kind != "harness"}
+    return [f"{name}: {show(p)}: no such file." for name, p in paths.items() if p and not p.is_file()]

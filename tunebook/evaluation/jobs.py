@@ -1,0 +1,167 @@
+"""One evaluation job: rows cut into batches beforehand, results written batch by batch.
+
+Batches decide rounding. A killed evaluation goes on at the border of a batch, and several processes
+share the batches of the same plan, so that all end with the results of one undisturbed process.
+Finished jobs of a base model are kept in the cache folder, under everything that decides their result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tunebook.core.files import digest
+from tunebook.core.paths import cache_folder
+from tunebook.core.ranks import Ranks
+from tunebook.evaluation.engines import harness
+from tunebook.evaluation.engines.protocol import common_prefix
+
+Kind = Literal["generate", "rank", "score", "classify", "harness"]
+BATCH = {"generate": 24, "rank": 12, "score": 12, "classify": 24, "harness": 1}
+Record = dict[str, Any]
+ALONE = Ranks()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one contender is asked on one split. `contexts` and `answers` are token ids by row; `task`
+    names a task of lm-evaluation-harness, whose items are then its own business."""
+
+    contender: str
+    split: str
+    kind: Kind
+    ids: list[str]
+    contexts: list[list[int]]
+    answers: list[list[int]] = field(default_factory=list)
+    choices: list[list[int]] = field(default_factory=list)
+    max_new: int = 0
+    task: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.contender}.{self.split}.{self.kind}"
+
+    def batches(self, times: int = 1) -> list[list[int]]:
+        """Return row numbers by batch, rows of like length together; batches are `times` as large."""
+        order = sorted(range(len(self.ids)), key=lambda i: (len(self.contexts[i]), i))
+        size = BATCH[self.kind] * times
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def run(
+    job: Job,
+    open_lm: Callable[[], Any],
+    folder: Path,
+    fingerprint: dict[str, Any],
+    shared: bool,
+    progress: Callable[[int, int], None],
+    here: Ranks = ALONE,
+    times: int = 1,
+) -> list[Record]:
+    """Run what is left of `job` and return its records in row order.
+
+    Args:
+        open_lm: returns the TokenLM; called only when something is left to do.
+        folder: where `<job>.<rank>.jsonl` is kept: a header line, then one line a batch.
+        fingerprint: what decides the result beside the job: weights, dtype, attention, versions.
+        shared: keep the finished job in the cache folder, and take it from there.
+        progress: called with (rows done, rows) of this process's share after each batch.
+        here: this process; batch i is for the process of rank i modulo the number of processes.
+        times: how many times as large as for transformers a batch is.
+    """
+
+    key = digest({"job": {**asdict(job), "contender": ""}, "batch": BATCH[job.kind] * times, **fingerprint})
+    path = folder / f"{job.name}.{here.rank}.jsonl"
+    cached = cache_folder() / "base_results" / f"{key}.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    batches = job.batches(times)
+
+    def saved() -> dict[int, list[Record]]:
+        # The files of all processes, of an earlier try with more of them as well.
+        files = [cached] * shared + sorted(folder.glob(f"{job.name}.*.jsonl"))
+        return {index: records for file in files for index, records in _read_done(file, key).items()}
+
+    done = saved()
+    mine = range(here.rank, len(batches), here.world)
+    total = sum(len(batches[index]) for index in mine)
+    counted = sum(len(batches[index]) for index in mine if index in done)
+    progress(counted, total)
+    # The first process also takes over what the cache or an earlier try has.
+    keep = done if here.first else {index: done[index] for index in mine if index in done}
+    _rewrite(path, key, keep)
+    if any(index not in done for index in mine):
+        model = open_lm()
+        prefix = common_prefix(job.contexts) if len(job.contexts) > 1 else []
+        with path.open("a", encoding="utf-8") as file:
+            for index in mine:
+                if index in done:
+                    continue
+                done[index] = _ask(job, model, batches[index], prefix)
+                file.write(json.dumps({"batch": index, "records": done[index]}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+                counted += len(batches[index])
+                progress(counted, total)
+    here.wait()
+    done = saved()
+    if shared and here.first and not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        _rewrite(cached, key, done)
+    by_row = {row: record for index in done for row, record in zip(batches[index], done[index], strict=True)}
+    return [by_row[row] for row in range(len(job.ids))]
+
+
+def _ask(job: Job, lm: Any, rows: list[int], prefix: list[int]) -> list[Record]:
+    if job.kind == "harness":
+        return [{"items": harness.ask(lm, **job.task)}]
+    contexts = [job.contexts[row] for row in rows]
+    if job.kind == "generate":
+        answers = lm.generate(contexts, prefix, job.max_new)
+        return [{"tokens": answer.ids, "stopped": answer.stopped} for answer in answers]
+    if job.kind == "rank":
+        return [{"scores": scores} for scores in lm.rank(contexts, job.choices, prefix)]
+    if job.kind == "classify":
+        return [{"scores": scores} for scores in lm.classify(contexts)]
+    answers = [job.answers[row] for row in rows]
+    return [{"logprob": value} for value in lm.score(contexts, answers, prefix)]
+
+
+def seconds_alone(job: Job, lm: Any) -> list[float]:
+    """Return the seconds that each row of `job` takes when nothing else is asked at the time."""
+    seconds = []
+    for row in range(len(job.ids)):
+        start = time.perf_counter()
+        _ask(job, lm, [row], [])
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _read_done(path: Path, key: str) -> dict[int, list[Record]]:
+    """Return the whole batches in `path`; {} if it belongs to another plan."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    done: dict[int, list[Record]] = {}
+    for number, line in enumerate(lines):
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            break  # the batch that was being written when the process was killed
+        if number == 0:
+            if value.get("plan") != key:
+                return {}
+        else:
+            done[value["batch"]] = value["records"]
+    return done
+
+
+def _rewrite(path: Path, key: str, done: dict[int, list[Record]]) -> None:
+    lines = [{"plan": key}, *({"batch": i, "records": records} for i, records in done.items())]
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    os.replace(partial, path)

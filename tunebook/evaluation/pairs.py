@@ -1,0 +1,137 @@
+"""Two answers to the same row, the tuned model's and the baseline's, and who was preferred how often.
+
+People (tunebook/commands/review.py) and a judge (tunebook/evaluation/endpoint/judge.py) look at the same pairs; their outcomes are
+`tuned`, `baseline` or `tie`. A pair is known by its row and both texts, so that a vote never counts for
+answers that were made anew after it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tunebook.core import files
+from tunebook.core.files import digest, read_json, read_jsonl
+from tunebook.data.prompt import Messages
+from tunebook.data.tool_calls import written
+from tunebook.metrics.intervals import SHARE, group_sums, mean, mean_interval, permutation_p
+from tunebook.runs.run import Run
+
+SCORE = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One row with two different answers. `tuned_first` says which is shown first, or left."""
+
+    key: str
+    id: str
+    group: str
+    asked: Messages
+    reference: str
+    tuned: str
+    baseline: str
+    tuned_first: bool
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Both answers in the order in which they are shown."""
+        return (self.tuned, self.baseline) if self.tuned_first else (self.baseline, self.tuned)
+
+    def outcome(self, choice: str) -> str:
+        """Return who `choice` (`first`, `second` or `tie`) is for: `tuned`, `baseline` or `tie`."""
+        if choice == "tie":
+            return "tie"
+        return "tuned" if (choice == "first") == self.tuned_first else "baseline"
+
+
+def pairs(run: Run) -> tuple[list[Pair], int]:
+    """Return the pairs of an evaluated run, in an order drawn with its seed, and how many rows were left
+    out because both answers are the same text."""
+    choice = read_json(run / "eval" / "choice.json")
+    seed, split = read_json(run / "settings.json")["seed"], choice["split"]
+    folder = run / "eval" / "answers"
+    rows = {row["id"]: row for row in read_jsonl(run / "data" / f"{split}.jsonl")}
+    baseline = {record["id"]: record for record in read_jsonl(folder / f"{choice['baseline']}.{split}.jsonl")}
+    found, same = [], 0
+    for record in read_jsonl(folder / f"tuned.{split}.jsonl"):
+        other = baseline[record["id"]]
+        if "answer" not in record or "answer" not in other:
+            continue
+        texts = record["answer"].strip(), other["answer"].strip()
+        if texts[0] == texts[1]:
+            same += 1
+            continue
+        key = digest({"id": record["id"], "texts": texts})[:16]
+        group = record["group"]
+        asked = [{**turn, "content": written(turn)} for turn in rows[record["id"]]["messages"][:-1]]
+        first = random.Random(f"{seed} {key}").random() < 0.5
+        found.append(Pair(key, record["id"], group, asked, record["gold"], *texts, tuned_first=first))
+    random.Random(seed).shuffle(found)
+    return found, same
+
+
+def tally(outcomes: list[str], groups: list[str]) -> dict[str, Any]:
+    """Return wins, losses and ties of the tuned model; its win rate, a tie being half a win, with the
+    95 % interval by group; and the p of a sign test that flips whole groups.
+
+    No interval where all are ties: it would have no width, which is not certainty.
+    """
+    values = np.array([SCORE[outcome] for outcome in outcomes])
+    bounds = mean_interval(values, groups, SHARE) if len(values) else None
+    # Swapping the two models of a group is flipping its sign.
+    sides = [
+        group_sums(np.stack([side, np.ones(len(side))], axis=1), groups) for side in (values, 1 - values)
+    ]
+    if bounds and bounds[0] == bounds[1]:
+        bounds = None
+    return {
+        "n": len(values),
+        "groups": len(set(groups)),
+        "wins": outcomes.count("tuned"),
+        "losses": outcomes.count("baseline"),
+        "ties": outcomes.count("tie"),
+        "win_rate": float(values.mean()) if len(values) else None,
+        "low": bounds[0] if bounds else None,
+        "high": bounds[1] if bounds else None,
+        "p": permutation_p(mean, *sides) if len(values) else None,
+    }
+
+
+def votes(run: Run) -> dict[str, str]:
+    """Return the outcome of every pair that a person voted on, by the pair's key; the last vote counts."""
+    return {vote["key"]: vote["outcome"] for vote in files.read_records(run / "review" / "votes.jsonl")}
+
+
+def review_summary(run: Run) -> dict[str, Any] | None:
+    """Return what people preferred, None where nobody has read a pair of this evaluation.
+
+    Beside what `tally` returns: `pairs` to be read, rows with the `same` text twice, and `older` votes
+    that were given to other answers and do not count.
+    """
+    cast = votes(run)
+    if not cast:
+        return None
+    found, same = pairs(run)
+    read = [pair for pair in found if pair.key in cast]
+    if not read:
+        return None
+    counted = tally([cast[pair.key] for pair in read], [pair.group for pair in read])
+    return {**counted, "pairs": len(found), "same": same, "older": len(cast) - len(read)}
+
+
+def in_words(counted: dict[str, Any]) -> str:
+    """Return what `tally` counted in one sentence without its full stop."""
+    text = (
+        f"of {counted['n']} pairs the tuned model was preferred in {counted['wins']}, the baseline in "
+        f"{counted['losses']}, neither in {counted['ties']}"
+    )
+    if not counted["n"]:
+        return text
+    text += f"; win rate {counted['win_rate'] * 100:.1f} %"
+    if counted["low"] is not None:
+        text += f" (95 % interval {counted['low'] * 100:.1f} to {counted['high'] * 100:.1f} %)"
+    return text + (f", p = {counted['p']:.4f}" if counted["p"] is not None else ", too few groups for a test")

@@ -1,0 +1,169 @@
+"""Over-fitting to instruction style: the tuned model asked in other ways than it was trained (EVAL=full).
+
+The rows of the test split are asked again under other system turns (evals/style/systems.yaml), and other
+tasks are asked in the trained format (evals/style/other_tasks.jsonl). What is measured: how much of the
+task is left, whether other tasks still get their own answers, and whether answers stop, repeat their
+openings or copy training rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tunebook.core.files import Row, read_jsonl
+from tunebook.core.paths import ROOT
+from tunebook.core.yaml_file import read_yaml
+from tunebook.data.prompt import Messages, with_system
+from tunebook.evaluation.forgetting import all_met
+from tunebook.metrics.intervals import GAP, mean_interval
+
+FOLDER = ROOT / "evals" / "style"
+COPY = 10  # words in a row that a training answer holds as well
+OPENING = 4  # words
+
+
+class Style(BaseModel):
+    """`rows` of the split, `max_new_tokens` an answer, and for each condition the most that the task may
+    lose against the trained way of asking (`other_task`: against the base)."""
+
+    model_config = ConfigDict(extra="forbid")
+    rows: int
+    max_new_tokens: int
+    margins: dict[str, float]
+
+
+def systems(dataset: str) -> dict[str, list[str | None]]:
+    """Return the system turns of each condition for a dataset; None stands for no system turn at all. A
+    dataset that the file does not know gets everybody's foreign ones."""
+    known = read_yaml(FOLDER / "systems.yaml")[0]
+    own = known.get(dataset, {"foreign": [text for entry in known.values() for text in entry["foreign"]]})
+    found: dict[str, list[str | None]] = {"no_system": [None], "foreign_system": own["foreign"]}
+    if "paraphrases" in own:
+        found |= {"paraphrased": own["paraphrases"], "contradicted": [own["contradiction"]]}
+    return found
+
+
+def asked(messages: Messages, system: str | None) -> Messages:
+    """Return a row's messages up to its answer, under another system turn."""
+    rest = [message for message in messages[:-1] if message["role"] != "system"]
+    return rest if system is None else with_system(rest, system)
+
+
+def conditions(rows: list[Row], dataset: str) -> dict[str, list[Messages]]:
+    """Return the messages of every row under each condition; several system turns take turns."""
+    found = {"as_trained": [row["messages"][:-1] for row in rows]}
+    for name, texts in systems(dataset).items():
+        found[name] = [asked(row["messages"], texts[i % len(texts)]) for i, row in enumerate(rows)]
+    return found
+
+
+def other_tasks() -> list[Row]:
+    """Return the other tasks, `{id, prompt, checks}`."""
+    return read_jsonl(FOLDER / "other_tasks.jsonl")
+
+
+def in_trained_format(prompt: str, row: Row) -> Messages:
+    """Return another task asked where the dataset's own question stands: under its own system turn."""
+    head = [message for message in row["messages"] if message["role"] == "system"]
+    return [*head, {"role": "user", "content": prompt}]
+
+
+def other_values(tasks: list[Row], answers: list[str]) -> list[Row]:
+    """Return `{id, group, value, answer}`; the value is 1 where the answer meets all checks of the task."""
+    return [
+        {"id": task["id"], "group": task["id"], "value": float(all_met(task["checks"], text)), "answer": text}
+        for task, text in zip(tasks, answers, strict=True)
+    ]
+
+
+def _mean(values: list[Row]) -> float:
+    return sum(row["value"] for row in values) / len(values)
+
+
+def _line(name: str, values: list[Row], reference: list[Row], margin: float | None) -> dict[str, Any]:
+    import numpy as np  # as in tunebook/evaluation/forgetting.py
+
+    drops = np.array([b["value"] - a["value"] for a, b in zip(values, reference, strict=True)])
+    bounds = mean_interval(drops, [row["group"] for row in values], GAP)
+    high = bounds[1] if bounds else None
+    return {
+        "condition": name,
+        "value": _mean(values),
+        "reference": _mean(reference),
+        "n": len(values),
+        "drop": float(drops.mean()),
+        "low": bounds[0] if bounds else None,
+        "high": high,
+        "margin": margin,
+        "passed": None if margin is None or high is None else high <= margin,
+    }
+
+
+def openings(answers: list[str]) -> dict[str, Any]:
+    """Return the most frequent first four words, the share of answers that begin so, and distinct-2
+    (Li et al. 2016, arXiv 1510.03055: different word pairs over all word pairs)."""
+    texts = [text.split() for text in answers if text.split()]
+    first = Counter(" ".join(words[:OPENING]) for words in texts)
+    pairs = [pair for words in texts for pair in zip(words, words[1:], strict=False)]
+    text, count = first.most_common(1)[0] if first else ("", 0)
+    return {
+        "opening": text,
+        "opening_share": count / len(texts) if texts else None,
+        "distinct_2": len(set(pairs)) / len(pairs) if pairs else None,
+    }
+
+
+def copies(answers: list[Row], train: list[Row]) -> list[dict[str, str]]:
+    """Return each answer that repeats ten words in a row of a training answer, with that row's id."""
+    seen: dict[tuple[str, ...], str] = {}
+    for row in train:
+        for turn in row["messages"]:
+            if turn["role"] == "assistant":
+                words = turn["content"].split()
+                for start in range(len(words) - COPY + 1):
+                    seen.setdefault(tuple(words[start : start + COPY]), row["id"])
+    found = []
+    for record in answers:
+        words = record.get("answer", "").split()
+        runs = (tuple(words[start : start + COPY]) for start in range(len(words) - COPY + 1))
+        run = next((run for run in runs if run in seen), None)
+        if run:
+            found.append({"id": record["id"], "train_row": seen[run], "words": " ".join(run)})
+    return found
+
+
+def values_file(folder: Path, model: str, condition: str) -> Path:
+    """Return where the values of a condition are kept for `model`."""
+    return folder / f"{model}.style-{condition}.jsonl"
+
+
+def styled(folder: Path, style: Style, answers: list[Row], train: list[Row]) -> dict[str, Any] | None:
+    """Put the values in `folder` (a run's eval/answers/) together; None where none were measured.
+
+    Args:
+        answers: the tuned model's answers on the test split, and `train` the rows it learned from.
+    """
+    trained_way = values_file(folder, "tuned", "as_trained")
+    if not trained_way.is_file():
+        return None
+    reference, lines, all_values = read_jsonl(trained_way), [], []
+    for path in sorted(folder.glob("tuned.style-*.jsonl")):
+        name, values = path.stem.removeprefix("tuned.style-"), read_jsonl(path)
+        all_values += values
+        other = read_jsonl(values_file(folder, "base", name)) if name == "other_task" else reference
+        if name != "as_trained":
+            lines.append(_line(name, values, other, style.margins.get(name)))
+    stopped = [row["stopped"] for row in all_values if "stopped" in row]
+    copied = copies(answers, train)
+    return {
+        "as_trained": _mean(reference),
+        "conditions": lines,
+        "stop_rate": sum(stopped) / len(stopped) if stopped else None,
+        **openings([record["answer"] for record in answers if "answer" in record]),
+        "copied_share": len(copied) / len(answers) if answers else None,
+        "copies": copied[:20],
+    }

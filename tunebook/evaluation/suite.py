@@ -1,0 +1,126 @@
+"""The evaluation settings of a run: evals/suites/<task>.yaml, with the recipe's eval.yaml on top."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tunebook.config.overrides import Tier, merge
+from tunebook.config.recipe import Recipe
+from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.paths import ROOT, show
+from tunebook.core.yaml_file import Lines, dotted, line_of, read_yaml
+from tunebook.evaluation.forgetting import Task, check_files
+from tunebook.evaluation.style import Style
+from tunebook.metrics.scoring import HIGHER_IS_BETTER
+from tunebook.models.locate import ask_beside
+
+TierInt = dict[Literal["trial", "real"], int | None]
+
+
+class Gate(BaseModel):
+    """A bound on a metric of a contender that fails the run (exit 3); with `times`, on how many times it is
+    that of the base asked plainly. Forgetting and style have margins of their own."""
+
+    model_config = ConfigDict(extra="forbid")
+    contender: str = "tuned"
+    times: Literal["base_generate_0"] | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+class Suite(BaseModel):
+    """Settings for one tier: every per-tier value is already picked. `checkpoints` says which one ships:
+    the best on dev by the primary metric, or the last; `beside` other models that are asked the same."""
+
+    model_config = ConfigDict(extra="forbid")
+    primary: Literal["accuracy", "f1", "loss", "preference"]
+    shots: int
+    max_new_tokens: int
+    dev_rows: int
+    generate_rows: int | None
+    agreement_rows: int
+    latency_rows: int = 0
+    checkpoints: Literal["best", "last"] = "best"
+    retention: dict[str, Task] = {}
+    style: Style | None = None
+    beside: list[str] = []
+    judge: bool = False
+    gates: dict[str, Gate] = {}
+    mode: Literal["quick", "default", "full"] = "default"
+
+
+def _idle_gates(suite: Suite, file: str, lines: Lines) -> list[Problem]:
+    """Return a Problem for each gate that could never fail: a misspelt name would stay unmeasured."""
+    names = set(HIGHER_IS_BETTER)
+    return [
+        Problem(
+            f"no such gate for {gate.contender!r}. Gates are on tuned: {', '.join(sorted(names))}.",
+            file,
+            line_of(lines, ("gates", name)),
+            f"gates.{name}",
+        )
+        for name, gate in suite.gates.items()
+        if name not in names or gate.contender != "tuned"
+    ]
+
+
+def _of_tier(value: Any, tier: Tier) -> Any:
+    """Pick the value of `tier` wherever a mapping gives one for each."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"trial", "real"}:
+        return value[tier]
+    return {key: _of_tier(item, tier) for key, item in value.items()}
+
+
+def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "") -> Suite:
+    """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml, under the task's
+    own, that `mode` (quick, default, full) runs. `beside` names models to ask as well, instead of those of
+    eval.yaml that `full` asks.
+
+    Raises:
+        InputError: a key or value that the suite does not know, a file of items that is not there, or a
+            model beside that cannot be asked.
+        MachineError: such a model is on the Hub, which cannot be reached.
+    """
+    folder = ROOT / "evals" / "suites"
+    path = folder / f"{task}.yaml"
+    value, lines = read_yaml(path)
+    for shared in ("retention", "style"):
+        value[shared] = merge(read_yaml(folder / f"{shared}.yaml")[0], value.get(shared, {}))
+    if recipe.eval:
+        path = recipe.folder / "eval.yaml"
+        value, lines = merge(value, recipe.eval), read_yaml(path)[1] if path.is_file() else {}
+    picked = _of_tier(value, tier)
+    if mode == "full":
+        picked["generate_rows"] = None
+    else:
+        picked.pop("style", None)
+    if task in ("chat", "preference") and os.environ.get("TUNEBOOK_JUDGE") == "1":
+        picked["judge"] = True
+    try:
+        loaded = Suite.model_validate({**picked, "mode": mode})
+        loaded.retention = {
+            name: item
+            for name, item in loaded.retention.items()
+            if mode != "quick" and tier in item.tiers and (mode == "full" or not item.full)
+        }
+        missing = [Problem(line, show(folder / "retention.yaml")) for line in check_files(loaded.retention)]
+        raise_all(_idle_gates(loaded, show(path), lines) + missing)
+        said_in = "BESIDE" if beside else f"{show(path)}: beside"
+        loaded.beside = beside.split() or (loaded.beside if mode == "full" else [])
+        if loaded.beside and mode == "quick":
+            raise InputError(f"{said_in}: EVAL=quick asks the tuned model and its base alone.")
+        ask_beside(loaded.beside, said_in)
+        return loaded
+    except ValidationError as error:
+        raise_all(
+            [
+                Problem(item["msg"] + ".", show(path), line_of(lines, item["loc"]), dotted(item["loc"]))
+                for item in error.errors()
+            ]
+        )
+        raise InputError(str(error)) from None

@@ -1,0 +1,86 @@
+"""The GPUs of hardware/facts/gpus.yaml: memory, speed, and dated prices."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+from functools import cache
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from tunebook.core.errors import InputError
+from tunebook.core.paths import ROOT
+from tunebook.hardware.capabilities import AMPERE
+
+FILE = "hardware/facts/gpus.yaml"
+# Overlay by memory of one card (GiB); cards before Ampere have their own.
+OVERLAYS = ((70, "80gb"), (40, "48gb"), (0, "24gb"))
+
+
+class Utilisation(BaseModel):
+    """Share of the peak arithmetic that training reaches."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    low: float
+    high: float
+    basis: Literal["measured", "published", "estimated"]
+    source: str | None = None
+
+
+class Price(BaseModel):
+    """Dollars for one GPU and hour on demand."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    usd: float
+    provider: str
+    source: str
+    read: datetime.date | None
+
+
+class Gpu(BaseModel):
+    """One kind of card. `tflops` is dense and in 16 bits, `gbs` the memory bandwidth in GB/s."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    gib: float
+    capability: float
+    tflops: float
+    gbs: float
+    nvlink: bool = False
+    utilisation: Utilisation
+    price: Price | None = None
+
+    @property
+    def overlay(self) -> str:
+        """Name of the overlay in hardware/ for one such card."""
+        if self.capability < AMPERE:
+            return "t4-16gb"
+        return next(name for least, name in OVERLAYS if self.gib > least)
+
+
+@cache
+def gpus() -> dict[str, Gpu]:
+    """Return every GPU of the table, in its order: from the smallest to the largest."""
+    table = yaml.load((ROOT / FILE).read_text(), Loader=yaml.CSafeLoader)
+    return {key: Gpu.model_validate(value) for key, value in table.items()}
+
+
+def gpu(key: str) -> Gpu:
+    """Return the GPU called `key`.
+
+    Raises:
+        InputError: the table has no such GPU.
+    """
+    table = gpus()
+    if key.lower() in table:
+        return table[key.lower()]
+    close = difflib.get_close_matches(key.lower(), table, n=2, cutoff=0.4)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise InputError(f"GPU: {key!r} is not in {FILE}.{hint} There are: {', '.join(table)}.")
+
+
+def asked_price(usd: float) -> Price:
+    """Return a price that the person gave."""
+    return Price(usd=usd, provider="PRICE=", source="the command line", read=None)

@@ -1,0 +1,224 @@
+"""Peak GPU memory of a training step, by component, from shapes alone.
+
+A training step holds weights, gradients and optimizer states (ZeRO: Rajbhandari et al. 2020, arXiv
+1910.02054, section 3), and what the forward pass saves for the backward pass. For the latter Korthikanti et
+al. 2022 (arXiv 2205.05198, section 4) count 34 bytes a token and hidden unit for a GPT layer; a Llama-like
+layer of transformers saves other tensors, so they are counted here one by one, as autograd keeps them.
+benchmarks/plan_memory.py compares the sums with torch's memory tracker (docs/plan.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from tunebook.hardware.memory_settings import Setting, Sharding
+from tunebook.models.shapes import Shape
+
+GIB = 2**30
+# 4-bit NF4 with double quantisation: 4 bits, one 8-bit constant for 64 weights and one fp32 for 256 of those
+# (Dettmers et al. 2023, arXiv 2305.14314, section 3); 8-bit: one byte, one fp32 a row of weights.
+QUANTISED = {"4bit": (4 + 8 / 64 + 32 / (64 * 256)) / 8, "8bit": 1.0}
+BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
+# Optimizer states, bytes a trained weight, by weight of 4 bytes; AdamW keeps two moments in the dtype of
+# the weight, the 8-bit ones a byte each and constants for blocks of 256.
+EIGHT_BIT = 2 * (1 + 4 / 256)
+STATES = {
+    "adamw_8bit": EIGHT_BIT,
+    "adamw_bnb_8bit": EIGHT_BIT,
+    "paged_adamw_8bit": EIGHT_BIT,
+    "adamw_torch_8bit": EIGHT_BIT,
+    "lion_8bit": EIGHT_BIT / 2,
+    "adafactor": 0.02,
+    "sgd": 0.0,
+}
+# CUDA context, cuBLAS workspace and compiled kernels; NCCL's buffers with more than one card. Not measured
+# here: about what nvidia-smi shows above PyTorch's own count on recent cards.
+FRAMEWORK, NCCL = 1.0, 0.7
+# The allocator cannot use every gap between tensors that come and go.
+SLACK = 0.05
+
+
+def saved_by_layer(shape: Shape, s: Setting) -> float:
+    """Return the bytes that one decoder layer saves for its backward pass, for one token."""
+    h, f, q, k, wide = shape.hidden, shape.intermediate, shape.query, shape.key, s.wide
+    full = s.rank is None
+    # RMS norm: transformers computes in fp32 and keeps that copy; the scaled result is kept where the norm's
+    # own weight is trained. A fused one keeps its input only.
+    fused_norm = s.fused_norm or s.compiled
+    norm = wide if fused_norm else 4 + (wide if full else 0)
+    norms = 2 * (h * norm + 4)
+    if shape.qk_norm != "none":
+        norms += (q + k) * (2 if fused_norm else 6 if full else 4) + 4 * (shape.heads + shape.kv_heads)
+    # The inputs of linear layers. A trained weight needs its input; a frozen one does not, but its adapter
+    # does, in a copy of each layer's own where the adapter's dtype is another one.
+    copies = wide == 4 if full else s.adapter_fp32
+    own_qkv = 3 if copies and not s.lora_qkv else 1
+    own_mlp = 2 if copies and not s.lora_mlp else 1
+    inputs = 2 * h * (own_qkv + own_mlp)
+    inputs += 2 * q if not full and copies and not s.lora_o else 0
+    inputs += 0 if s.rank is None else len(shape.linears) * s.rank * 2  # what the adapter's first halves give
+    # Attention: query, key, value and output; flash attention keeps one fp32 number for each head, torch's
+    # varlen_attn keys and values repeated for all heads as well (axolotl.monkeypatch.attention.sdpa_varlen),
+    # an eager one also the matrix of scores in fp32 and in 16 bits.
+    attention = 2 * (2 * q + 2 * k) + 4 * shape.heads
+    if s.attention == "varlen":
+        attention = 2 * (4 * q) + 4 * shape.heads
+    if s.attention == "eager":
+        attention = 2 * (4 * q) + 6 * shape.heads * s.tokens
+    # Gated MLP: gate, its activation, up, and their product for the down projection.
+    if s.lora_mlp and not full:
+        mlp = 4 * f
+    elif s.fused_mlp or s.compiled:
+        mlp = 6 * f
+    else:
+        mlp = 8 * f
+    return norms + inputs + attention + mlp
+
+
+def activations(shape: Shape, s: Setting) -> tuple[float, float]:
+    """Return (bytes saved by all decoder layers and the last norm, bytes in use within one layer's backward).
+
+    With activation checkpointing (Chen et al. 2016, arXiv 1604.06174) each layer keeps its input, and one
+    layer at a time is computed again. `activation_offloading` keeps those inputs in the host's memory.
+    """
+    tokens = s.sequences * s.tokens
+    layer = saved_by_layer(shape, s) * tokens
+    # Gradients that live while a layer goes backward: those of the MLP's inner tensors and of the stream.
+    working = tokens * (2 * 3 * shape.intermediate + 2 * s.wide * shape.hidden)
+    last = tokens * shape.hidden * (2 + s.wide + (0 if s.fused_norm else 4))
+    last += tokens * (4 * shape.head_dim + 24)  # cosines and sines of positions; ids and labels
+    if s.checkpointing:
+        kept = 2.0 if s.offloaded else shape.layers
+        return kept * tokens * s.wide * shape.hidden + last, layer + working
+    layers = shape.layers
+    if s.rank is not None and s.adapted_layers is not None:
+        layers = s.adapted_layers  # below the lowest adapted layer nothing is saved (adapted from the top)
+    return layers * layer + last, working
+
+
+def loss_buffers(shape: Shape, s: Setting) -> float:
+    """Return the bytes of logits and their gradients at the peak of the loss.
+
+    transformers: logits in 16 bits, an fp32 copy and its log-softmax (10 bytes a token and word) forward,
+    then log-softmax and two gradients in fp32 (12 bytes) backward; `chunked_cross_entropy` keeps the 16 bits
+    and does the rest for an eighth of the tokens at a time. Liger's fused linear cross entropy (Hsu et al.
+    2024, arXiv 2410.10989, section 3.2) goes through chunks of tokens, so that no chunk's logits are larger
+    than the hidden states, and keeps gradients of the hidden states and of a trained output layer.
+    Preference pairs know neither (trl's DPOTrainer), and hold the reference model's logits beside their own.
+    """
+    tokens, vocab, hidden = s.sequences * s.tokens, shape.vocab, shape.hidden
+    if s.pairs:
+        return tokens * vocab * (12 + 2)
+    if s.fused_loss:
+        chunks = math.ceil(vocab / hidden)
+        chunk = min(tokens, 2 ** math.ceil(math.log2(max(1, math.ceil(tokens / chunks)))))
+        trained = vocab * hidden * s.wide if s.rank is None else 0
+        return chunk * vocab * (2 + s.wide) + tokens * hidden * 2 * 2 + trained
+    if s.chunked_loss:
+        return tokens * vocab * (2 + 12 / 8)
+    return tokens * vocab * 12
+
+
+def trained_parameters(shape: Shape, s: Setting) -> int:
+    """Return how many weights get a gradient."""
+    return shape.parameters if s.rank is None else shape.adapter_parameters(s.rank, s.adapted_layers)
+
+
+def _base_bytes(shape: Shape, s: Setting) -> float:
+    """Return the bytes of the base model's weights."""
+    if s.weights in QUANTISED:
+        quantised = shape.quantised_parameters
+        return quantised * QUANTISED[s.weights] + (shape.parameters - quantised) * 2
+    return shape.parameters * BYTES[s.weights]
+
+
+def components(shape: Shape, s: Setting, how: Sharding = "one card", count: int = 1) -> dict[str, float]:
+    """Return the peak memory of one card in GiB, by component.
+
+    Gradients grow while saved activations shrink: without accumulation, the peak of both together is the
+    larger of the two, and `gradients` holds only what stands above the activations.
+    """
+    if s.rank is None and how not in ("one card", "ddp"):
+        s = replace(s, weights="bf16")  # what is gathered, and so the residual stream, has 16 bits
+    parts = _states(shape, s, how, count) | {"gathered copies": _gathered(shape, s, how)}
+    saved, layer = activations(shape, s)
+    loss = loss_buffers(shape, s)
+    alive = saved + max(loss, layer)
+    if not s.accumulate and how in ("one card", "ddp"):
+        parts["gradients"] = max(0.0, parts["gradients"] - alive + layer)
+    parts["activations"], parts["loss"] = saved + max(0.0, layer - loss), loss
+    parts["framework"] = (FRAMEWORK + (NCCL if count > 1 else 0.0)) * GIB + SLACK * alive
+    return {name: value / GIB for name, value in parts.items()}
+
+
+def _states(shape: Shape, s: Setting, how: Sharding, count: int) -> dict[str, float]:
+    """Return the bytes of weights, adapter, gradients and optimizer states on one card.
+
+    ZeRO paper, section 5: DDP keeps everything; ZeRO-1 shares optimizer states, ZeRO-2 gradients too, ZeRO-3
+    and FSDP2 weights too. FSDP2 keeps fp32 weights (Accelerate casts them), DeepSpeed 16-bit weights and
+    gradients and an fp32 master beside the moments (the paper's K = 12). Offload leaves it all in the host's
+    memory.
+    """
+    full, trained = s.rank is None, trained_parameters(shape, s)
+    width = (4 if s.weights == "fp32" else 2) if full else (4 if s.adapter_fp32 else 2)
+    base, adapter = _base_bytes(shape, s), 0.0 if full else trained * float(width)
+    gradients, optimizer = trained * float(width), trained * STATES.get(s.optimizer, 2.0 * width)
+    if full and how == "fsdp2":
+        base, gradients, optimizer = trained * 4.0, trained * 4.0, trained * STATES.get(s.optimizer, 8.0)
+    if full and how.startswith("zero"):
+        base, gradients, optimizer = trained * 2.0, trained * 2.0, trained * 12.0
+    if how == "offload":
+        base = adapter = gradients = optimizer = 0.0
+    if how in ("fsdp2", "zero3"):
+        base, adapter = base / count, adapter / count
+    if how in ("fsdp2", "zero2", "zero3"):
+        gradients /= count
+    if how in ("fsdp2", "zero1", "zero2", "zero3"):
+        optimizer /= count
+    return {"weights": base, "adapter": adapter, "gradients": gradients, "optimizer": optimizer}
+
+
+def _gathered(shape: Shape, s: Setting, how: Sharding) -> float:
+    """Return the bytes of weights that exist a second time: autocast's 16-bit copies, which live until the
+    forward pass is over, DDP's buckets of gradients, layers gathered from other cards, unpacked 4-bit
+    weights.
+
+    FSDP2 gathers the layer at work and the next one, and one layer's gradients before they are shared;
+    embedding and output layer stay gathered (PyTorch, fully_shard).
+    """
+    full, trained = s.rank is None, trained_parameters(shape, s)
+    copies = 2.0 * max(i * o for i, o in shape.linears) if s.weights in QUANTISED else 0.0
+    if not full and s.adapter_fp32:
+        copies += trained * 2.0
+    if full and s.weights == "fp32":
+        copies += shape.quantised_parameters * 2.0 + shape.vocab * shape.hidden * 2.0
+    if how == "ddp":
+        copies += trained * (4.0 if s.weights == "fp32" or not full else 2.0)
+    if how in ("fsdp2", "offload", "zero3"):
+        element = _base_bytes(shape, s) / shape.parameters
+        copies += 2 * shape.layer_parameters * element + shape.embedding_parameters * 2.0
+    if full and how in ("fsdp2", "offload"):
+        copies += (shape.layer_parameters + shape.embedding_parameters) * 4.0
+    return copies
+
+
+def total(shape: Shape, s: Setting, how: Sharding = "one card", count: int = 1) -> float:
+    """Return the peak memory of one card in GiB."""
+    return sum(components(shape, s, how, count).values())
+
+
+def host_gib(shape: Shape, s: Setting, how: Sharding) -> float:
+    """Return the host memory in GiB that offloaded shares of all cards need together."""
+    if how != "offload":
+        return 0.0
+    trained = trained_parameters(shape, s)
+    return (_base_bytes(shape, s) * (2 if s.rank is None else 1) + trained * (4 + 8.0)) / GIB
+
+
+def largest_rows(shape: Shape, s: Setting, gib: float, most: int, how: Sharding, count: int) -> int:
+    """Return the largest micro batch, at most `most`, that fits `gib`; 1 where none does."""
+    for rows in range(most, 1, -1):
+        if total(shape, replace(s, rows=rows, accumulate=True), how, count) <= gib:
+            return rows
+    return 1

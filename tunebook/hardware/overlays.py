@@ -1,0 +1,88 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.paths import ROOT, show
+from tunebook.core.yaml_file import read_yaml
+from tunebook.hardware.capabilities import AMPERE
+from tunebook.hardware.machine import gpus
+from tunebook.models import trial_model
+
+# The only keys that an overlay may set. They do not enter a run's id: the same run can go on
+# on another card.
+KEYS = frozenset(
+    """attn_implementation bf16 fp16 tf32 flash_attention gradient_checkpointing
+    gradient_checkpointing_kwargs group_by_length sample_packing eval_sample_packing pad_to_sequence_len
+    lora_mlp_kernel lora_qkv_kernel lora_o_kernel lora_embedding_kernel optimizer
+    peft_autocast_adapter_dtype dataset_num_proc dataloader_num_workers dataloader_pin_memory plugins
+    micro_batch_size gradient_accumulation_steps eval_batch_size fsdp_version fsdp_config deepspeed
+    torch_compile""".split()
+)
+
+
+BF16_WORTH_IT = 1.1
+
+
+class Machine(BaseModel):
+    """What an overlay is for: `gib` is the memory of one card, `gpus` what `make check` pretends."""
+
+    model_config = ConfigDict(extra="forbid")
+    gpus: int
+    gib: int
+    compute_capability: float
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """hardware/<name>.yaml: `keys` go on top of a config, `machine` says which cards they are for."""
+
+    name: str
+    machine: Machine | None
+    keys: dict[str, Any]
+
+
+def guess() -> str:
+    """Return the name of the overlay for this machine's cards; `cpu` without any."""
+    found = gpus()
+    if not found:
+        return "cpu"
+    if min(gpu["compute_capability"] for gpu in found) < AMPERE:
+        return "t4-16gb"
+    memory = min(gpu["gib"] for gpu in found)
+    return "80gb" if memory > 70 else "48gb" if memory > 40 else "24gb"
+
+
+def overlay(name: str) -> Overlay:
+    """Return the overlay `name`.
+
+    Raises:
+        InputError: no such overlay, or one that sets a key which is not a hardware key.
+    """
+    path = ROOT / "hardware" / f"{name}.yaml"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in (ROOT / "hardware").glob("*.yaml")))
+        raise InputError(f"HARDWARE: no overlay called {name!r} in hardware/. There are: {there}.")
+    value, lines = read_yaml(path)
+    machine = value.pop("machine", None)
+    raise_all(
+        [
+            Problem("not a hardware key; put it into the recipe.", show(path), lines.get((key,)), key)
+            for key in value
+            if key not in KEYS
+        ]
+    )
+    if name == "cpu":
+        value = {**value, "bf16": cpu_has_fast_bf16()}
+    return Overlay(name, Machine.model_validate(machine) if machine else None, value)
+
+
+def cpu_has_fast_bf16() -> bool:
+    """Return whether bf16 is faster than fp32 on this CPU, as measured once with the base model."""
+    trial_model.ensure()
+    return trial_model.cpu_facts()["bf16_speedup"] > BF16_WORTH_IT

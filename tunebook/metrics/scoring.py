@@ -1,0 +1,128 @@
+"""Per-row scores of an answer. Aggregation and intervals are in tunebook/metrics/aggregate.py."""
+
+from __future__ import annotations
+
+import math
+import re
+from types import SimpleNamespace
+from typing import Any
+
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "balanced_accuracy": True,
+    "macro_f1": True,
+    "invalid_rate": False,
+    "ece_10": False,
+    "ece_15": False,
+    "f1": True,
+    "em": True,
+    "has_answer_f1": True,
+    "has_answer_em": True,
+    "no_answer_em": True,
+    "preference": True,
+    "preference_per_byte": True,
+    "reward_accuracy": True,
+    "reward": True,
+    "loss": False,
+    "byte_perplexity": False,
+    "chrf": True,
+    "rouge_l": True,
+    "rules": True,
+    "calls": True,
+    "stop_rate": True,
+    "length_ratio": None,
+}
+UNBOUNDED = {"reward", "loss", "byte_perplexity", "length_ratio"}  # the others are shares
+# Shares of pairs, each by the margin of a record that has to be above 0.
+MARGINS = {"preference": "margin", "preference_per_byte": "margin_per_byte", "reward_accuracy": "reward"}
+
+
+def read_label(text: str, labels: list[str]) -> str | None:
+    """Return the label that `text` names: all of it, or the only one it mentions; else None.
+
+    The same rule for every contender: a base that chats around its label still gets its point.
+    """
+    plain = text.strip().strip("\"'`.,:;!*()[]").lower()
+    for label in labels:
+        if plain == label.lower():
+            return label
+    # Longest first, so that "card lost" is no mention of "card".
+    names = sorted(map(str.lower, labels), key=len, reverse=True)
+    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)"
+    found = set(re.findall(pattern, text.lower()))
+    mentioned = [label for label in labels if label.lower() in found]
+    return mentioned[0] if len(mentioned) == 1 else None
+
+
+def squad(golds: list[str], text: str, no_answer: str | None) -> dict[str, Any]:
+    """Return exact match and token F1 of an answer as shares, by the rules of SQuAD 2.0.
+
+    The best over the gold answers counts. `no_answer`, however written, stands for the empty answer,
+    the only right one where `golds` is empty. Rajpurkar et al. 2018, arXiv 1806.03822; computed by
+    transformers' port of the official evaluate-v2.0.py.
+    """
+    from transformers.data.metrics.squad_metrics import get_raw_scores, normalize_answer
+
+    if no_answer is not None and normalize_answer(text) == normalize_answer(no_answer):
+        text = ""
+    question = SimpleNamespace(qas_id="", answers=[{"text": gold} for gold in golds])
+    exact, f1 = get_raw_scores([question], {"": text})
+    return {"golds": golds, "em": float(exact[""]), "f1": float(f1[""])}
+
+
+def per_row(records: list[dict[str, Any]], name: str) -> list[float | None]:
+    """Return the metric `name` of each record, None where it was not measured."""
+    return [None if "error" in record else _value(record, name) for record in records]
+
+
+def _value(record: dict[str, Any], name: str) -> float | None:
+    if name == "accuracy":
+        return float(record["label"] == record["gold"])
+    if name == "invalid_rate":
+        return float(record["label"] is None) if "stopped" in record else None
+    if name == "stop_rate":
+        return float(record["stopped"]) if "stopped" in record else None
+    if name == "rouge_l":
+        return rouge_l(record["answer"], record["gold"]) if "answer" in record else None
+    if name in MARGINS:
+        return above(record[MARGINS[name]]) if MARGINS[name] in record else None
+    if name.startswith("has_answer_"):
+        return record.get(name.removeprefix("has_answer_")) if record["golds"] else None
+    if name == "no_answer_em":
+        return None if record["golds"] else record.get("em")
+    return record.get(name)
+
+
+def above(margin: float) -> float:
+    """Return 1 for a margin above 0, 0 below it, and for none at all a half, as tossing a coin would get."""
+    return 0.5 if margin == 0 else float(margin > 0)
+
+
+def margins(chosen: float, rejected: float, *texts: str) -> dict[str, float]:
+    """Return by how much the chosen answer is preferred, from both summed log probabilities in nats: of the
+    whole answers, and a UTF-8 byte of each."""
+    each = [value / len(text.encode()) for value, text in zip((chosen, rejected), texts, strict=True)]
+    return {"margin": chosen - rejected, "margin_per_byte": each[0] - each[1]}
+
+
+def bits_per_byte(logprob: float, text: str) -> float:
+    """Return bits per UTF-8 byte from a summed log probability in nats (Gao et al. 2020, The Pile)."""
+    return -logprob / math.log(2) / len(text.encode("utf-8"))
+
+
+def chrf(answer: str, reference: str) -> float:
+    """Return sentence chrF (Popović 2015; sacrebleu, its defaults) as a share, 0 to 1."""
+    from sacrebleu.metrics import CHRF
+
+    return CHRF().sentence_score(answer, [reference]).score / 100
+
+
+def rouge_l(answer: str, reference: str) -> float:
+    """Return ROUGE-L F1 (Lin 2004) as a share: the longest common subsequence of words, in lower case and
+    of a-z and 0-9 only, as in Google's rouge_score without stemming."""
+    from rapidfuzz.distance import LCSseq
+
+    said, wanted = (re.findall(r"[a-z0-9]+", text.lower()) for text in (answer, reference))
+    if not said or not wanted:
+        return 0.0
+    return 2 * LCSseq.similarity(said, wanted) / (len(said) + len(wanted))

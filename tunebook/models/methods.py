@@ -1,0 +1,65 @@
+"""The tuning methods of the plugin and what each can do. Needs neither torch nor PEFT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+ADAPTERS_PLUGIN = "tunebook.plugins.Adapters"
+LORA = ("lora", "qlora")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A value of `adapter:`. `needs` are keys it cannot do without, `takes` further keys of its own;
+    `virtual`: it trains vectors that stand before the text and leaves every layer as it is."""
+
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    virtual: bool = False
+    merges: bool = False
+
+
+METHODS = {
+    "prompt_tuning": Method(
+        ("num_virtual_tokens",), ("prompt_tuning_init", "prompt_tuning_init_text"), virtual=True
+    ),
+    "p_tuning": Method(
+        ("num_virtual_tokens", "encoder_hidden_size"),
+        ("encoder_reparameterization_type", "encoder_num_layers", "encoder_dropout"),
+        virtual=True,
+    ),
+    "prefix_tuning": Method(
+        ("num_virtual_tokens",), ("prefix_projection", "encoder_hidden_size", "prefix_init_std"), virtual=True
+    ),
+    "ia3": Method((), ("ia3_target_modules", "ia3_feedforward_modules"), merges=True),
+    "bottleneck": Method(("bottleneck_size",), ("bottleneck_target_modules", "peft_layers_to_transform")),
+}
+
+
+def merge_refusal(adapter: str) -> str | None:
+    """Return why an adapter of this method cannot become part of its base's weights, None if it can."""
+    method = METHODS.get(adapter)
+    if method is None or method.merges:
+        return None
+    if method.virtual:
+        return f"{adapter} trains vectors that stand before the text; no weight of the base holds them."
+    return f"{adapter} adds layers with a nonlinearity, which no weight of the base can hold."
+
+
+def has_encoder(config: dict[str, Any]) -> bool:
+    """Whether a network makes the virtual tokens while they are trained; PEFT saves what it makes, not
+    the network itself."""
+    projected = config.get("adapter") == "prefix_tuning" and config.get("prefix_projection")
+    return config.get("adapter") == "p_tuning" or bool(projected)
+
+
+HEAD_PLUGIN = "tunebook.plugins.ClassificationHead"
+
+
+HEAD_MODEL_TYPE = "AutoModelForSequenceClassification"
+
+
+def uses_head(config: dict[str, Any]) -> bool:
+    """Whether `config` trains a classification head."""
+    return HEAD_PLUGIN in (config.get("plugins") or [])

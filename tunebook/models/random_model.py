@@ -1,0 +1,87 @@
+"""A base model of the true shape with random weights, for what only speed and memory are measured on.
+
+The tokenizer is that of the trial tier's base model, which comes without the Hub; how fast a token is does
+not depend on which one it is.
+
+    python -m tunebook.models.random_model NAME TOKENIZER FOLDER     # in a process of its own
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from tunebook.core.errors import MachineError
+from tunebook.core.files import digest
+from tunebook.core.paths import cache_folder
+from tunebook.core.process import ChildError, write_folder
+from tunebook.models import shapes, trial_model
+
+MAX_POSITIONS = 40960
+
+
+def config_of(shape: shapes.Shape, **more: Any) -> Any:
+    """Return a transformers config of the shape: Qwen3 where heads are normalised, Llama where not."""
+    from transformers import LlamaConfig, Qwen3Config
+
+    kind = {"none": LlamaConfig, "head": Qwen3Config}[shape.qk_norm]
+    return kind(
+        num_hidden_layers=shape.layers,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        vocab_size=shape.vocab,
+        tie_word_embeddings=shape.tied,
+        max_position_embeddings=MAX_POSITIONS,
+        use_cache=False,
+        **more,
+    )
+
+
+def ensure(name: str) -> Path:
+    """Return the cached folder of a random model with the shape of base model `name`, making it first.
+
+    Raises:
+        InputError: the shape is not known.
+        MachineError: no disk space, or it could not be written.
+    """
+    shape = shapes.find(name)
+    target = cache_folder() / "random" / f"{Path(name).name.lower()}-{digest(shape.model_dump())[:8]}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(target) + ".lock"):
+        if (target / "config.json").is_file():
+            return target
+        need = 2.2 * shape.parameters
+        if shutil.disk_usage(target.parent).free < need:
+            raise MachineError(f"{target.parent}: less than {need / 1e9:.0f} GB free for a random {name}.")
+        try:
+            write_folder("tunebook.models.random_model", [name, str(trial_model.ensure())], target)
+        except ChildError as error:
+            raise MachineError(f"A random {name} could not be made: {error}") from error
+    return target
+
+
+def make(name: str, tokenizer_folder: Path, target: Path) -> None:
+    """Write the model in bf16, initialised as transformers initialises a new one, on a GPU where there is
+    one."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+
+    set_seed(42)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    ends = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        config = config_of(shapes.find(name), **ends)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+if __name__ == "__main__":
+    make(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

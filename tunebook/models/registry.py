@@ -1,0 +1,35 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunebook.core.errors import InputError
+
+
+@cache
+def model_table() -> dict[str, Any]:
+    """Return tunebook/models/models.yaml."""
+    return yaml.safe_load((Path(__file__).parent / "models.yaml").read_text())
+
+
+def known_model(model: str) -> str:
+    """Return `model` if the model table or a local folder has it.
+
+    Raises:
+        InputError: neither has it; what it needs is not known, so nothing is guessed.
+    """
+    table = model_table()
+    if model in table or Path(model).is_dir():
+        return model
+    close = difflib.get_close_matches(model, table, n=3, cutoff=0.4)
+    raise InputError(
+        f"MODEL: {model!r} is neither a local folder nor in tunebook/models/models.yaml. Did you mean one of "
+        f'{", ".join(close) or ", ".join(table)}? SET="base_model={model}" takes it with the recipe\'s keys '
+        "as they are."
+    )

@@ -1,0 +1,140 @@
+"""The shape of a dense decoder model: what its memory and its arithmetic follow from."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from tunebook.core.errors import InputError
+
+# Model types whose config.json says all that is needed, and where they normalise query and key.
+KNOWN: dict[str, Literal["none", "head", "whole"]] = {
+    "llama": "none",
+    "mistral": "none",
+    "qwen2": "none",
+    "phi3": "none",
+    "granite": "none",
+    "qwen3": "head",
+    "olmo2": "whole",
+    "olmo3": "whole",
+}
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+
+
+class Shape(BaseModel):
+    """A Llama-like model: gated MLP, grouped-query attention, RMS norms, no biases."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    tied: bool
+    qk_norm: Literal["none", "head", "whole"]
+
+    @property
+    def query(self) -> int:
+        """Width of all query heads together."""
+        return self.heads * self.head_dim
+
+    @property
+    def key(self) -> int:
+        """Width of all key heads together; the value has the same."""
+        return self.kv_heads * self.head_dim
+
+    @property
+    def linears(self) -> tuple[tuple[int, int], ...]:
+        """(in, out) of the seven linear layers of one decoder layer."""
+        h, f, q, k = self.hidden, self.intermediate, self.query, self.key
+        return ((h, q), (h, k), (h, k), (q, h), (h, f), (h, f), (f, h))
+
+    @property
+    def layer_parameters(self) -> int:
+        """Weights of one decoder layer."""
+        norms = {"none": 0, "head": 2 * self.head_dim, "whole": self.query + self.key}[self.qk_norm]
+        return sum(i * o for i, o in self.linears) + 2 * self.hidden + norms
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Weights of the input embedding and, where it is another matrix, of the output layer."""
+        return self.vocab * self.hidden * (1 if self.tied else 2)
+
+    @property
+    def parameters(self) -> int:
+        """All weights."""
+        return self.layers * self.layer_parameters + self.embedding_parameters + self.hidden
+
+    @property
+    def quantised_parameters(self) -> int:
+        """The weights that bitsandbytes stores in 4 or 8 bits: the linear layers but for the output layer."""
+        return self.layers * sum(i * o for i, o in self.linears)
+
+    def adapter_parameters(self, rank: int, layers: int | None = None) -> int:
+        """Return the weights of a LoRA adapter on all linear layers of `layers` (default: all) layers."""
+        return (self.layers if layers is None else layers) * sum(rank * (i + o) for i, o in self.linears)
+
+
+@cache
+def _shelf() -> dict[str, Shape]:
+    table = yaml.load((Path(__file__).parent / "shapes.yaml").read_text(), Loader=yaml.CSafeLoader)
+    return {name: Shape.model_validate(value) for name, value in table.items()}
+
+
+def known(base: str) -> bool:
+    """Return whether `find(base)` has something to read."""
+    return base in _shelf() or (Path(base) / "config.json").is_file()
+
+
+def find(base: str) -> Shape:
+    """Return the shape of a base model: of the shelf, or a local folder with a config.json.
+
+    Raises:
+        InputError: neither, or a kind of model that these formulas are not for.
+    """
+    if base in _shelf():
+        return _shelf()[base]
+    path = Path(base) / "config.json"
+    if not path.is_file():
+        raise InputError(
+            f"base_model: the shape of {base!r} is not known. Give a model of tunebook/models/shapes.yaml, or a "
+            "folder with its config.json (no weights needed)."
+        )
+    return from_config(json.loads(path.read_text()), str(path))
+
+
+def from_config(config: dict[str, Any], file: str) -> Shape:
+    """Return the shape that a Hugging Face config.json describes.
+
+    Raises:
+        InputError: not a dense decoder of a known type, or a number is missing.
+    """
+    kind = config.get("model_type")
+    if kind not in KNOWN or any(config.get(key) for key in EXPERTS):
+        raise InputError(
+            f"{file}: model_type: plan knows dense decoders only: {', '.join(KNOWN)} (got {kind!r})."
+        )
+    try:
+        heads = config["num_attention_heads"]
+        return Shape(
+            layers=config["num_hidden_layers"],
+            hidden=config["hidden_size"],
+            intermediate=config["intermediate_size"],
+            heads=heads,
+            kv_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            vocab=config["vocab_size"],
+            tied=bool(config.get("tie_word_embeddings", False)),
+            qk_norm=KNOWN[kind],
+        )
+    except KeyError as error:
+        raise InputError(
+            f"{file}: {error.args[0]}: missing. Take the config.json that came with the weights."
+        ) from None

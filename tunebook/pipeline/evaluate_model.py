@@ -1,0 +1,104 @@
+"""`tunebook evaluate`: a finished run once more, or a model that was tuned elsewhere, by the same harness."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tunebook.config.overrides import Options
+from tunebook.config.recipe import Recipe
+from tunebook.config.resolve import pick_tier
+from tunebook.config.resolved import Resolved
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError
+from tunebook.core.files import digest, write_json, write_jsonl
+from tunebook.core.paths import show
+from tunebook.data.dataset import load_dataset_config
+from tunebook.data.render import render_all
+from tunebook.data.sources import SPLITS
+from tunebook.evaluation import suite
+from tunebook.hardware import overlays
+from tunebook.models.fingerprint import weights_hash
+from tunebook.models.locate import model_folder
+from tunebook.models.registry import model_table
+from tunebook.pipeline.prepare import evaluation_digest, write_inputs
+from tunebook.pipeline.recipe import finish, show_run
+from tunebook.runs.run import find, pick, point_latest
+
+
+def evaluate_run(name: str, console: Console) -> int:
+    """Evaluate, compare and report a trained run again; finished batches are kept where nothing that
+    decides them has changed. Returns the exit code.
+
+    Raises:
+        InputError: no such run, or one that has not finished training.
+    """
+    run = find(name)
+    if not run.done("train"):
+        raise InputError(f"RUN: {show(run.folder)} has not finished training.")
+    with run.locked():
+        run.forget("evaluate", "compare", "report")
+        finish(run, console)
+    return show_run(run, console)
+
+
+def evaluate_model(
+    model: str, task: str, base: str | None, mode: str, tier: Any, console: Console, beside: str = ""
+) -> int:
+    """Evaluate a model tuned elsewhere on the dataset `task`, beside the best prompt of its `base`.
+
+    Args:
+        model: a folder or a Hub id: an adapter, or full weights.
+        base: a folder or a Hub id; an adapter names its own.
+        mode: quick, default or full.
+        beside: other models that are asked the same, in words.
+
+    Raises:
+        InputError: a folder without a model, no base named, or a dataset that does not exist.
+        MachineError: the Hub is needed and cannot be reached.
+    """
+    dataset = load_dataset_config(task)
+    folder = model_folder(model, "MODEL")
+    adapter = folder / "adapter_config.json"
+    shape = json.loads(adapter.read_text()) if adapter.is_file() else None
+    base = base or (shape or {}).get("base_model_name_or_path")
+    if not base:
+        raise InputError("BASE is missing: name the model that this one was tuned from, to compare with.")
+    picked = pick_tier(Options(tier=tier))
+    overlay = overlays.overlay(overlays.guess())
+    config: dict[str, Any] = {
+        "base_model": str(model_folder(base, "BASE")) if Path(base).is_dir() else base,
+        **model_table().get(base, {}).get("axolotl", {}),
+        **{key: overlay.keys[key] for key in ("bf16", "attn_implementation") if key in overlay.keys},
+        "datasets": [{"path": f"datasets/{task}/rows/train.jsonl"}],
+        "seed": 42,
+    }
+    config = {key: value for key, value in config.items() if value is not None}
+    if shape:
+        config["adapter"] = str(shape.get("peft_type", "LORA")).lower()
+    name = "evaluate-" + re.sub(r"[^a-z0-9]+", "-", Path(model).name.lower()).strip("-")
+    recipe = Recipe(name, folder, config, {}, {}, {}, {}, {})
+    settings = suite.load_suite(recipe, dataset.task, picked, mode, beside)
+    settings.checkpoints = "last"
+    rows = render_all(dataset)
+    made_of = [weights_hash(folder), config, {split: rows[split] for split in SPLITS}]
+    resolved = Resolved(recipe, picked, overlay, 1, config, {"base_model": base}, [])
+    run = pick(name, digest(made_of)[:10], new=False)
+    evaluation = evaluation_digest(settings, dataset, config)
+    with run.locked():
+        if run.state().get("evaluation") not in (None, evaluation):
+            run.forget("evaluate", "compare", "report")
+        write_inputs(run, resolved, dataset, settings, evaluation)
+        point_latest(run)
+        for split in SPLITS:
+            write_jsonl(run / "data" / f"{split}.jsonl", rows[split])
+        if not (run / "model").exists():
+            (run / "model").symlink_to(folder.resolve())
+        (run / "train").mkdir(exist_ok=True)
+        write_json(run / "train" / "history.json", {"steps": None, "trained_tokens": None, "log": []})
+        for stage in ("check", "data", "train"):
+            run.mark(stage, "done")
+        finish(run, console)
+    return show_run(run, console)

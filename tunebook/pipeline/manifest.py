@@ -1,0 +1,51 @@
+"""What a run was made of: versions, commit, hashes, seeds, hardware, command. Never a secret."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import time
+from typing import Any
+
+from tunebook.config.resolved import Resolved
+from tunebook.core.paths import show
+from tunebook.core.versions import PACKAGES, SECRET, commit, lock_hash
+from tunebook.data.dataset import Dataset
+from tunebook.data.sources import hub_revision, source_file
+from tunebook.hardware import machine
+
+
+def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
+    """Return the manifest of a run that starts now."""
+    return {
+        "schema": 1,
+        "recipe": resolved.recipe.name,
+        "tier": resolved.tier,
+        "command": SECRET.sub("[secret]", command),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit(),
+        "lock": lock_hash(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "base_model": resolved.identity["base_model"],
+        "revision": resolved.config.get("revision_of_model"),
+        "from_adapter": resolved.identity.get("from_run"),
+        "seed": resolved.config.get("seed"),
+        "hardware_overlay": resolved.hardware,
+        "hardware": machine.facts(),
+        "changed_from_recipe": resolved.changed,
+        "data": _data(dataset),
+    }
+
+
+def _data(dataset: Dataset) -> dict[str, Any]:
+    """Return where the rows came from: files with their hashes, or the Hub with its commit."""
+    source = dataset.source
+    found: dict[str, Any] = {"dataset": dataset.name}
+    for split in source.splits if source.hub else source.files:
+        path = source_file(source, dataset.folder, split)
+        if path is None:
+            found |= {"hub": source.hub, "revision": hub_revision(source)}
+        else:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[split] = {"file": show(path), "sha256": digest}
+    return found

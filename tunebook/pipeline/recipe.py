@@ -1,0 +1,153 @@
+"""`tunebook recipe`: resolve, check, data, smoke test, train, evaluate, compare, report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tunebook.check.config import check_config
+from tunebook.check.machine import check_machine
+from tunebook.config.overrides import Options, parse_rows
+from tunebook.config.recipe import load_recipe
+from tunebook.config.resolve import pick_tier, resolve
+from tunebook.config.resolved import Resolved
+from tunebook.core import versions
+from tunebook.core.console import Console
+from tunebook.core.errors import GATE_FAILED, GOOD
+from tunebook.core.files import digest, read_json, write_json, write_jsonl
+from tunebook.core.paths import runs_folder, show
+from tunebook.data.dataset import load_dataset_config
+from tunebook.data.sources import SPLITS
+from tunebook.evaluation import merge_adapter, suite
+from tunebook.hardware import machine
+from tunebook.models import trial_model
+from tunebook.pipeline import prepare, smoke
+from tunebook.pipeline.prepare import SAMPLE_SEED, evaluation_digest, more_rows, prepare_rows, write_inputs
+from tunebook.report.format import show_verdict
+from tunebook.report.report import write_report
+from tunebook.report.seeds import across_seeds
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run, find, pick, point_latest
+from tunebook.runs.session import Session
+from tunebook.training.launch import run_child
+from tunebook.training.preflight import check_collectives
+
+
+def run_recipe(name: str, options: Options, console: Console, seeds: int = 1) -> int:
+    """Run the recipe `name` from where it stands, show its verdict and return the exit code; raises what
+    `execute` raises. With several `seeds`, one run after the other and a summary, runs/<name>/seeds.json."""
+    if seeds == 1:
+        return show_run(execute(name, options, console), console)
+    first = load_recipe(name).config.get("seed", SAMPLE_SEED) if options.seed is None else options.seed
+    runs = [execute(name, replace(options, seed=first + i), console) for i in range(seeds)]
+    codes = [show_run(run, console) for run in runs]
+    found = across_seeds([read_json(run / "metrics.json") for run in runs])
+    write_json(runs_folder() / name / "seeds.json", found)
+    console.stage("seeds", found["sentence"])
+    return max(codes)
+
+
+def execute(name: str, options: Options, console: Console) -> Run:
+    """Run the recipe `name` from where it stands and return its finished run.
+
+    Raises:
+        InputError, MachineError: before anything is written, where the input or machine is at fault.
+    """
+    start = time.monotonic()
+    recipe, asked = load_recipe(name), parse_rows(options.rows)
+    if pick_tier(options) == "trial" and not (trial_model.folder() / "tunebook.json").is_file():
+        console.stage("set-up", f"converting the trial base model {trial_model.NAME} (once, about a minute)")
+        trial_model.ensure()
+    resolved = resolve(recipe, options)
+    dataset = load_dataset_config(recipe.dataset)
+    if resolved.tier == "trial" and dataset.stand_in:
+        dataset = load_dataset_config(dataset.stand_in)
+    resolved = prepare.with_labels(resolved, dataset)
+    settings = suite.load_suite(recipe, dataset.task, resolved.tier, options.eval, options.beside)
+    check_config(resolved)
+    if options.from_run is not None and resolved.config.get("rl"):
+        merge_adapter.ensure(find(options.from_run), console)
+    check_machine(resolved)
+    rows = prepare_rows(resolved, dataset, asked)
+    identity = {**resolved.identity, "tier": resolved.tier, "lock": versions.lock_hash(), "rows": rows}
+    identity["more_rows"] = more_rows(resolved.config)
+    run = pick(name, digest(identity)[:10], options.new)
+    evaluation = evaluation_digest(settings, dataset, resolved.config)
+    with run.locked(), Session(run, options.store, console.note) as session:
+        point_latest(run)
+        before = run.state()
+        if before.get("evaluation") not in (None, evaluation):
+            run.forget("evaluate", "compare", "report")
+            console.note("the evaluation settings changed: evaluating again")
+        if run.done("report"):
+            console.stage("finished", f"{show(run.folder)}; NEW=1 runs it once more")
+            return run
+        if before["stages"]:
+            done = ", ".join(stage for stage in before["stages"] if run.done(stage)) or "nothing yet"
+            console.note(f"going on with {show(run.folder)}; done before: {done}")
+        write_inputs(run, resolved, dataset, settings, evaluation)
+        session.begin()
+        said = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
+        run.mark("check", "done", time.monotonic() - start)
+        console.stage("check", said, time.monotonic() - start)
+        if not run.done("data"):
+            with console.timed(run, "data") as words:
+                for split in SPLITS:
+                    write_jsonl(run / "data" / f"{split}.jsonl", rows[split])
+                words.append(", ".join(f"{len(rows[split])} {split}" for split in SPLITS) + " rows")
+        if not run.done("train"):
+            if resolved.world > 1:
+                check_collectives(run, resolved.world, console, session)
+            if smoke.wanted(run, resolved, options.smoke):
+                smoke.smoke(run, resolved, console, session)
+        finish(run, console, session)
+    return run
+
+
+def finish(run: Run, console: Console, session: Session | None = None) -> None:
+    """Run what is left of a prepared run: train, evaluate, compare, report."""
+    _train_and_evaluate(run, console, session)
+    with console.timed(run, "compare") as words:
+        words.append(compare(run))
+    with console.timed(run, "report") as words:
+        words.append(show(write_report(run)))
+
+
+def _on(resolved: Resolved) -> str:
+    gpus = machine.gpus()
+    if gpus:
+        return f"{resolved.world} x {gpus[0]['name']}"
+    precision = "bf16" if resolved.config.get("bf16") else "fp32"
+    return f"no GPU found: {Path(resolved.config['base_model']).name} in {precision} on the CPU"
+
+
+def _train_and_evaluate(run: Run, console: Console, session: Session | None) -> None:
+    train, evaluate = not run.done("train"), not run.done("evaluate")
+    if train or evaluate:
+        run_child(run, train, evaluate, console, session)
+    stages = run.state()["stages"]
+    history = read_json(run / "train" / "history.json", {})
+    losses = [entry["loss"] for entry in history.get("log", []) if "loss" in entry]
+    fall = f", loss {losses[0]:.2f} to {losses[-1]:.2f}" if losses else ""
+    trained = history.get("trained_tokens")
+    tokens = "" if trained is None else f", {trained} trained tokens"  # preference tuning counts none
+    changed = history.get("changed")
+    if changed:
+        fall += f", {changed['share']:.0%} of the weights changed after {changed['steps']} steps"
+    console.stage(
+        "train",
+        f"{history.get('steps')} steps{tokens}{fall}",
+        stages["train"]["seconds"],
+    )
+    contenders = ", ".join(read_json(run / "eval" / "choice.json")["contenders"])
+    console.stage("evaluate", contenders, stages["evaluate"]["seconds"])
+
+
+def show_run(run: Run, console: Console) -> int:
+    """Show the verdict of a finished run and return its exit code."""
+    measured = read_json(run / "metrics.json")
+    show_verdict(measured, console)
+    console.note(f"report: {show(run / 'report.html')}")
+    failed = [gate for gate in measured["gates"] if gate["passed"] is False]
+    return GATE_FAILED if failed or measured["verdict"] == "worse" else GOOD

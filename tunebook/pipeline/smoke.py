@@ -1,0 +1,167 @@
+"""Smoke first: before the job proper five steps of its config on the longest rows, a save, a reload, answers.
+
+Memory runs out on the longest rows and not on the first ones, and a checkpoint that cannot be written, or a
+model that cannot be loaded again, is found after hours otherwise. It happens in a run folder inside the
+run's, `smoke/`, which is removed whatever happens, so that no later run can take anything of it for its own;
+what it printed is in the run's log. The run's state has what passed: once a machine kind and config.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import time
+from typing import Any
+
+import yaml
+
+from tunebook.config.resolved import Resolved
+from tunebook.core.console import Console
+from tunebook.core.errors import MachineError
+from tunebook.core.files import digest, read_json, write_json
+from tunebook.core.paths import show
+from tunebook.core.process import ChildError
+from tunebook.hardware import machine
+from tunebook.runs.checkpoints import fault
+from tunebook.runs.events import read_events
+from tunebook.runs.run import Run
+from tunebook.runs.session import Session
+from tunebook.training.launch import WORKER, follow_all
+
+STEPS, ROWS, NEW_TOKENS = 5, 8, 32
+LOOK = 4  # the step after which dev is looked at: a fault there comes before the last step, and is no save's
+CHUNK = 256  # rows whose lengths are asked for at once
+DROPPED = frozenset(
+    """evals_per_epoch saves_per_epoch eval_steps eval_strategy save_strategy save_first_step val_set_size
+    early_stopping_patience load_best_model_at_end metric_for_best_model resume_from_checkpoint
+    auto_resume_from_checkpoints push_dataset_to_hub profiler_steps""".split()
+)
+# Whoever watches a run elsewhere must not see these steps, and nobody should get their model.
+REPORTING = re.compile(r"(use_)?(wandb|mlflow|hf_mlflow|comet|trackio|tensorboard|otel|hub)(_|$)")
+MEMORY = re.compile(r"out ?of ?memory", re.IGNORECASE)
+
+
+def wanted(run: Run, resolved: Resolved, asked: bool | None) -> bool:
+    """Return whether the smoke test is due: on the real tier, or asked for; not where it has passed."""
+    if asked is False or (asked is None and resolved.tier != "real"):
+        return False
+    kind, config = _key(resolved)
+    return run.state().get("smoke", {}).get(kind) != config
+
+
+def _key(resolved: Resolved) -> tuple[str, str]:
+    """Return the machine kind and what a test on it holds for."""
+    return machine.kind(machine.facts()), digest([resolved.config, resolved.world])
+
+
+def smoke(run: Run, resolved: Resolved, console: Console, session: Session | None = None) -> None:
+    """Run the smoke test of a prepared run, and note in its state that it passed.
+
+    Raises:
+        MachineError: it failed; says in which part.
+        StoppedError: SIGTERM arrived.
+    """
+    nested, start = Run(run / "smoke"), time.monotonic()
+    shutil.rmtree(nested.folder, ignore_errors=True)
+    nested.folder.mkdir()
+    try:
+        with run.stage("smoke"):
+            prepare(run, nested)
+            try:
+                _follow(run, nested, console, session)
+                broken = _broken(nested)
+            except ChildError as error:
+                broken = (_part(nested), str(error))
+            if broken:
+                raise MachineError(_message(run, *broken))
+        chosen, losses = read_json(nested / "longest.json"), _losses(nested)
+    finally:
+        shutil.rmtree(nested.folder, ignore_errors=True)
+    state = run.state()
+    kind, config = _key(resolved)
+    write_json(run / "state.json", {**state, "smoke": {**state.get("smoke", {}), kind: config}})
+    console.stage(
+        "smoke",
+        f"{STEPS} steps on the longest rows (of up to {chosen['tokens']} tokens), loss {losses[0]:.2f} to "
+        f"{losses[-1]:.2f}; saved, reloaded, {chosen['asked']} rows answered",
+        time.monotonic() - start,
+    )
+
+
+def prepare(run: Run, nested: Run) -> None:
+    """Write the config and settings of the smoke test; its rows are chosen where a tokenizer is."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    placed = smoke_config(config, nested)
+    (nested / "config.yaml").write_text(yaml.safe_dump(placed, sort_keys=False, allow_unicode=True))
+    settings = read_json(run / "settings.json")
+    suite = settings["suite"]
+    suite |= {"max_new_tokens": min(NEW_TOKENS, suite["max_new_tokens"]), "generate_rows": None}
+    write_json(nested / "settings.json", settings)
+
+
+def smoke_config(config: dict[str, Any], nested: Run) -> dict[str, Any]:
+    """Return a run's config with its data, paths and steps those of the smoke test, and nothing reported.
+
+    Only rows of the recipe's own dataset take part, not those of further files under `datasets:`.
+    """
+    kept = {key: value for key, value in config.items() if key not in DROPPED and not REPORTING.match(key)}
+    kept["datasets"] = [{**config["datasets"][0], "path": str(nested / "data" / "train.jsonl")}]
+    if config.get("test_datasets"):
+        path = str(nested / "data" / "dev.jsonl")
+        kept["test_datasets"] = [{**config["test_datasets"][0], "path": path}]
+        kept |= {"eval_strategy": "steps", "eval_steps": LOOK}
+    else:
+        kept["val_set_size"] = 0
+    kept |= {"max_steps": STEPS, "save_strategy": "steps", "save_steps": STEPS}
+    output = nested / "train"
+    return kept | {"output_dir": str(output), "dataset_prepared_path": str(output / "prepared")}
+
+
+def _follow(run: Run, nested: Run, console: Console, session: Session | None) -> None:
+    world = read_json(nested / "settings.json")["world"]
+    whole = [(WORKER, ["--longest", "--train", "--ask"], 1)]
+    apart = [
+        (WORKER, ["--longest", "--tokenise"], 1),
+        (WORKER, ["--train"], world),
+        (WORKER, ["--ask"], world),
+    ]
+    follow_all(nested, whole if world == 1 else apart, console, session, run.log)
+
+
+def _part(nested: Run) -> str:
+    """Return the part in which a child of the smoke test failed."""
+    if nested.done("train"):
+        return "evaluate" if nested.done("reload") else "reload"
+    events = [event for event in read_events(nested / "events.jsonl") if event["stage"] == "train"]
+    return "save" if any(event["done"] >= event["total"] for event in events) else "train"
+
+
+def _losses(nested: Run) -> list[float]:
+    log = read_json(nested / "train" / "history.json", {}).get("log", [])
+    return [float(entry["loss"]) for entry in log if "loss" in entry]
+
+
+def _broken(nested: Run) -> tuple[str, str] | None:
+    """Return the part and the fault of a smoke test whose children all ended well; None without any."""
+    losses = _losses(nested)
+    if not losses or not all(map(math.isfinite, losses)):
+        return "train", f"the losses of {STEPS} steps are not numbers (got {losses})"
+    only_model = yaml.safe_load((nested / "config.yaml").read_text()).get("save_only_model")
+    problem = None if only_model else fault(nested / "train" / f"checkpoint-{STEPS}")
+    if problem:
+        return "save", f"the checkpoint cannot be gone on from: {problem}"
+    return None
+
+
+def _message(run: Run, part: str, error: str) -> str:
+    do = "Correct the recipe, or SMOKE=0 goes on without this test."
+    if MEMORY.search(error):
+        name = read_json(run / "settings.json")["recipe"]
+        do = f"The longest rows do not fit: `make plan NAME={name}` says what does. " + (
+            "A smaller micro_batch_size or sequence_len, or gradient_checkpointing: true, needs less."
+        )
+    return (
+        f"smoke: {part} failed: {error}\nThese were {STEPS} steps of the real config on the longest rows. "
+        f"The job itself has not begun, and nothing of this is kept. {do} The whole log: {show(run.log)}."
+    )

@@ -1,0 +1,90 @@
+"""The smoke test's part in the child process: the longest rows, and the saved model asked about them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from tunebook.core.files import Row, read_json, read_jsonl, write_json, write_jsonl
+from tunebook.core.ranks import Ranks
+from tunebook.data.prompt import PromptEncoder
+from tunebook.data.sampling import enough_rows
+from tunebook.data.tokenize import lengths, load_tokenizer
+from tunebook.data.tool_calls import texts
+from tunebook.evaluation.contenders import PLAIN
+from tunebook.evaluation.evaluator import Evaluator
+from tunebook.pipeline.smoke import CHUNK, ROWS, STEPS
+from tunebook.runs.run import Run
+
+
+def choose_rows(nested: Run) -> None:
+    """Write the longest rows of the run around `nested` that its config trains on, enough for all steps.
+
+    Raises:
+        ValueError: no row is short enough.
+    """
+
+    config = yaml.safe_load((nested / "config.yaml").read_text())
+    world = read_json(nested / "settings.json")["world"]
+    encoder = PromptEncoder(load_tokenizer(config), config.get("chat_template_kwargs"))
+    drops = (config.get("excess_length_strategy") or "drop") == "drop"
+    limit = config.get("sequence_len", 512) if drops else None
+
+    def size(rows: list[Row]) -> list[int]:
+        return [count for count, _ in lengths(encoder, rows)[0]]
+
+    batch = config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1)
+    data = nested.folder.parent / "data"
+    rows, tokens = longest(read_jsonl(data / "train.jsonl"), size, batch * STEPS * world, limit)
+    if not rows:
+        raise ValueError(f"no row of train has at most {limit} tokens (sequence_len)")
+    write_jsonl(nested / "data" / "train.jsonl", enough_rows(rows, config, STEPS * world))
+    dev = longest(read_jsonl(data / "dev.jsonl"), size, ROWS, limit)[0] or rows[:ROWS]
+    once = {"micro_batch_size": config.get("eval_batch_size") or config.get("micro_batch_size", 1)}
+    once |= {key: config[key] for key in ("sample_packing", "sequence_len") if key in config}
+    write_jsonl(nested / "data" / "dev.jsonl", enough_rows(dev, once, world))
+    write_jsonl(nested / "data" / "test.jsonl", [])  # test rows take no part
+    write_json(nested / "longest.json", {"tokens": tokens, "asked": len(dev)})
+
+
+def longest(
+    rows: list[Row], size: Callable[[list[Row]], list[int]], count: int, limit: int | None
+) -> tuple[list[Row], int]:
+    """Return the `count` longest of `rows` with at most `limit` tokens, and the tokens of the longest.
+
+    Characters decide the order, so that only as many rows are tokenised as it takes.
+
+    Args:
+        size: returns the tokens of each row; 0 for one that cannot be trained on.
+    """
+    order = sorted(rows, key=lambda row: -sum(map(len, texts(row))))
+    found: list[Row] = []
+    most = 0
+    for start in range(0, len(order), CHUNK):
+        chunk = order[start : start + CHUNK]
+        for row, tokens in zip(chunk, size(chunk), strict=True):
+            if 0 < tokens and (limit is None or tokens <= limit) and len(found) < count:
+                found.append(row)
+                most = max(most, tokens)
+        if len(found) == count:
+            break
+    return found, most
+
+
+def ask(nested: Run, events: Path | None, here: Ranks) -> None:
+    """Load what was saved as the evaluation will, and let it answer the longest rows of dev."""
+
+    def stage(name: str) -> contextlib.AbstractContextManager[None]:
+        return nested.stage(name) if here.first else contextlib.nullcontext()
+
+    with here.together():
+        with stage("reload"):
+            evaluation = Evaluator(nested, events, here)
+            evaluation.models.open("tuned")
+            here.wait()
+        with stage("evaluate"):
+            evaluation.rows["dev"] = evaluation.rows["dev"][: read_json(nested / "longest.json")["asked"]]
+            evaluation.contender("tuned", "dev", PLAIN, "tuned")

@@ -1,0 +1,114 @@
+"""Train the run in RUN with Axolotl; with --evaluate, evaluate it in the same process afterwards.
+
+Started by `tunebook recipe`, not by hand; for several GPUs by torchrun, once a GPU. One process for
+training and evaluation pays the heavy import once. Axolotl runs in a process of its own: it keeps its
+plugins and process state in singletons, and its memory goes back to the system when that ends. --longest
+and --ask are the beginning and the end of the smoke test (tunebook/pipeline/smoke.py).
+
+    .venv/bin/python -m tunebook.pipeline.worker RUN [--longest] [--tokenise] [--train] [--evaluate] [--ask]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+from tunebook.core.process import describe, die_with_parent
+from tunebook.core.ranks import ranks
+from tunebook.evaluation.evaluate import evaluate
+from tunebook.evaluation.evaluator import Evaluator
+from tunebook.pipeline.smoke_worker import ask, choose_rows
+from tunebook.runs.run import Run
+from tunebook.training.launch import finish_training, note_usage
+
+
+def axolotl(command: str, run: Path) -> int:
+    """Run Axolotl's `train` or `preprocess` on the run's config and return its exit code.
+
+    Without a GPU in a fork, so that evaluation finds the imports done. With one as a program of its own:
+    Axolotl's imports touch the GPU, which a fork cannot use then.
+    """
+    import torch
+
+    module, config = f"axolotl.cli.{command}", str(run / "config.yaml")
+    if torch.cuda.is_available():
+        words = [sys.executable, "-m", module, config]
+        code = subprocess.run(words, preexec_fn=die_with_parent).returncode
+    else:
+        code = fork(module, config)
+    if code < 0:
+        print(f"ChildProcessError: process {ranks().rank} {describe(code)}", file=sys.stderr)
+    return code
+
+
+def fork(module: str, config: str) -> int:
+    """Call `do_cli(config)` of an Axolotl module in a fork and return its exit code."""
+    import axolotl.common.datasets
+    import axolotl.core.builders
+    import axolotl.train  # noqa: F401 (imported here so that evaluation finds it loaded)
+
+    do_cli = importlib.import_module(module).do_cli
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            die_with_parent()
+            sys.argv = ["axolotl"]
+            do_cli(config)
+            code = 0
+        except SystemExit as end:  # a training that was asked to stop, and has saved
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def train(run: Path) -> int:
+    return axolotl("train", run)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    for flag in ("longest", "tokenise", "train", "evaluate", "ask"):
+        parser.add_argument(f"--{flag}", action="store_true")
+    options = parser.parse_args(argv)
+    die_with_parent()
+
+    run, here = Run(options.run.resolve()), ranks()
+    events = Path(os.environ["TUNEBOOK_EVENTS"]) if os.environ.get("TUNEBOOK_EVENTS") else None
+    if options.longest:
+        choose_rows(run)
+    if options.tokenise:
+        with run.stage("tokenise"):
+            if axolotl("preprocess", run.folder):
+                raise SystemExit(1)  # a plain return would mark the stage done
+    if options.train:
+        with run.stage("train") if here.first else contextlib.nullcontext():
+            if code := train(run.folder):
+                raise SystemExit(code)
+            if here.first:
+                finish_training(run)
+                note_usage(run)
+    if options.evaluate:
+        with run.stage("evaluate") if here.first else contextlib.nullcontext(), here.together():
+            evaluate(Evaluator(run, events, here))
+        if here.first:
+            note_usage(run)
+    if options.ask:
+        ask(run, events, here)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,172 @@
+"""The verb `plan`: plans on every card of the table, printed or as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from tunebook.config.overrides import Options
+from tunebook.config.recipe import load_recipe
+from tunebook.core.console import Console
+from tunebook.core.errors import BAD_MACHINE, GOOD
+from tunebook.hardware import gpus
+from tunebook.plan.changes import Change, changes, planned
+from tunebook.plan.hours import Range
+from tunebook.plan.planner import Plan
+
+BUDGET = 20.0  # dollars of "fastest under"
+
+
+def run_plan(
+    name: str,
+    options: Options,
+    gpu: str | None,
+    count: int | None,
+    price: float | None,
+    as_json: bool,
+    console: Console,
+) -> int:
+    """Print what the real run of recipe `name` needs and costs. Returns 4 when `gpu` is named and too small.
+
+    Raises:
+        InputError: something is wrong with the recipe or the options.
+    """
+    recipe, options = load_recipe(name), replace(options, tier="real")
+    if gpu is not None:
+        gpus.gpu(gpu)  # refused here when unknown
+        gpu = gpu.lower()
+    # PRICE= is that of the card asked about; without GPU=, of every card.
+    plans = {
+        key: planned(recipe, options, key, count, price if gpu in (None, key) else None)
+        for key in gpus.gpus()
+    }
+    fitting = [one for one in plans.values() if one.fits]
+    cheapest, fastest = _cheapest(fitting), _fastest(fitting)
+    chosen = plans[gpu] if gpu else cheapest or (fitting[0] if fitting else list(plans.values())[-1])
+    ways = [] if chosen.fits else changes(recipe, options, chosen, price)
+    if as_json:
+        value = {
+            "chosen": chosen.gpu,
+            "plans": {key: one.to_dict() for key, one in plans.items()},
+            "cheapest_that_fits": cheapest.gpu if cheapest else None,
+            "fastest_under_20_dollars": fastest.gpu if fastest else None,
+            "changes": [{"words": way.words, "plan": way.plan.to_dict()} for way in ways],
+        }
+        print(json.dumps(value, indent=2))
+    else:
+        _show_memory(chosen, console)
+        _show_costs(chosen, console)
+        _show_choice(plans, cheapest, fastest, console)
+        if not chosen.fits:
+            _show_changes(ways, console)
+    return BAD_MACHINE if gpu and not chosen.fits else GOOD
+
+
+def _cheapest(plans: list[Plan]) -> Plan | None:
+    priced = [(one.dollars.high, one.gpu, one) for one in plans if one.dollars]
+    return min(priced)[2] if priced else None
+
+
+def _fastest(plans: list[Plan]) -> Plan | None:
+    priced = [
+        (one.hours.high, one.gpu, one)
+        for one in plans
+        if one.dollars and one.hours and one.dollars.high <= BUDGET
+    ]
+    return min(priced)[2] if priced else None
+
+
+def _show_memory(one: Plan, console: Console) -> None:
+    batch = one.micro_batch_size * one.accumulation * one.count
+    console.stage(
+        "plan",
+        f"{one.recipe}: {one.base_model} on {one.count} x {one.gpu_name}, {one.sharding}, overlay "
+        f"{one.hardware}",
+    )
+    console.note(
+        f"batch of {batch} = {one.micro_batch_size} rows of {one.tokens_a_row} tokens x "
+        f"{one.accumulation} steps x {one.count} cards; rows: {one.rows}"
+    )
+    sums = {"training": sum(one.vram.values()), "evaluation": sum(one.evaluation_vram.values())}
+    names = dict.fromkeys([*one.vram, *one.evaluation_vram])
+    rows = [(name, one.vram.get(name), one.evaluation_vram.get(name)) for name in names]
+    rows.append(("peak", sums["training"], sums["evaluation"]))
+    console.table(
+        [{"GiB a card": name, "training": _gib(a), "evaluation": _gib(b)} for name, a, b in rows],
+    )
+    for key, text in one.cannot.items():
+        console.note(f"{key}: {text}")
+    both = ", ".join(f"{name} {gib:.1f}" for name, gib in sums.items())
+    console.stage("memory", f"{'fits' if one.fits else 'does not fit'}: {both} of {one.capacity:.1f} GiB")
+    if one.count > 1:
+        console.note(f"{one.sharding}: {one.reason}")
+        shared = ", ".join(f"{name} {gib:.1f}" for name, gib in one.shardings.items())
+        console.note(f"training by sharding, GiB a card: {shared}")
+    if one.host_gib:
+        console.note(f"offloaded to the host's memory: {one.host_gib:.0f} GiB")
+
+
+def _show_costs(one: Plan, console: Console) -> None:
+    if one.steps:
+        hours = f"start {_range(one.start_hours)}, training {_range(one.training_hours)}, evaluation "
+        hours += f"{_range(one.evaluation_hours)} (speed {one.basis})"
+        work = f"{one.steps} steps, {one.tokens:.3g} tokens, {one.flops:.3g} FLOPs"
+        console.stage("time", f"{work}; hours: {hours}")
+    else:
+        console.stage("time", f"unknown: run `make data NAME={one.recipe}`, or give SET=max_steps=...")
+    console.stage("money", _money(one))
+    console.stage(
+        "disk", f"{one.disk_gb:.0f} GB, {one.download_gb:.1f} of it downloaded; {one.ships_gb:.1f} GB ship"
+    )
+
+
+def _show_choice(
+    plans: dict[str, Plan], cheapest: Plan | None, fastest: Plan | None, console: Console
+) -> None:
+    console.table([_row(one) for one in plans.values()], title=f"Every GPU of {gpus.FILE}")
+    if cheapest:
+        console.note(
+            f"cheapest that fits: {cheapest.count} x {cheapest.gpu_name}, ${_range(cheapest.dollars)}"
+        )
+    if fastest:
+        console.note(
+            f"fastest under ${BUDGET:.0f}: {fastest.count} x {fastest.gpu_name}, {_range(fastest.hours)} h"
+        )
+
+
+def _show_changes(ways: list[Change], console: Console) -> None:
+    console.stage("changes", "each of these makes it fit:" if ways else "none of the known ones makes it fit")
+    for way in ways:
+        console.note(f"{way.words}  ->  {way.plan.peak:.1f} of {way.plan.capacity:.1f} GiB")
+
+
+def _money(one: Plan) -> str:
+    if not one.price:
+        return f"no price with a source for {one.gpu_name}: give PRICE= (dollars for one card and hour)"
+    read = f", read {one.price.read}" if one.price.read else ""
+    rate = f"${one.price.usd:.2f} a card and hour ({one.price.provider}, {one.price.source}{read})"
+    return f"${_range(one.dollars)} at {rate}" if one.dollars else rate
+
+
+def _row(one: Plan) -> dict[str, str]:
+    return {
+        "GPU": f"{one.gpu}",
+        "cards": f"{one.count} ({one.sharding})",
+        "GiB": f"{one.peak:.1f} of {one.capacity:.1f}",
+        "fits": "yes" if one.fits else "no",
+        "training h": _range(one.training_hours),
+        "evaluation h": _range(one.evaluation_hours),
+        "$": _range(one.dollars) if one.price else "PRICE=?",
+        "speed": one.basis,
+    }
+
+
+def _gib(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _range(value: Range | None) -> str:
+    if value is None:
+        return "-"
+    low, high = (f"{number:.2g}" if number < 100 else f"{number:.0f}" for number in (value.low, value.high))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,32 @@
+"""Axolotl plugins, named in a recipe as `tunebook.plugins.NAME`. They run inside a training process.
+
+In: Axolotl's config and hooks. Out: what Axolotl lacks (seeded weights, token-mean loss, other adapters, a
+classification head, progress). May import: core, models, runs, data, and torch, which no package above needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Axolotl finds a plugin by its dotted name. Each is imported when it is asked for: most need torch, and a
+# recipe is checked without. DevMetric runs the evaluation, two floors up, so that this table only names it.
+HOMES = {
+    "SeededInit": "tunebook.plugins.training",
+    "TokenMean": "tunebook.plugins.training",
+    "Float32Weights": "tunebook.plugins.training",
+    "CPUArguments": "tunebook.plugins.training",
+    "PreferencePrompts": "tunebook.plugins.training",
+    "Progress": "tunebook.plugins.training",
+    "Measure": "tunebook.plugins.training",
+    "Adapters": "tunebook.plugins.adapters",
+    "ClassificationHead": "tunebook.plugins.classification_head",
+    "LoftQ": "tunebook.plugins.loftq",
+    "DevMetric": "tunebook.evaluation.dev_metric",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(HOMES[name]), name)

@@ -1,0 +1,299 @@
+"""Axolotl plugins for what Axolotl has no key for. Named in a config's `plugins:`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from axolotl.integrations.base import BasePlugin
+from transformers import TrainerCallback, set_seed
+
+from tunebook.core.errors import STOPPED
+from tunebook.data.prompt import with_arguments
+from tunebook.plugins.meter import Meter
+from tunebook.runs.checkpoints import ASIDE, UNPLANNED, set_unplanned_aside
+
+CHANGED_AFTER = 10
+SAMPLED = 4096  # weights of each tensor
+
+
+class SeededInit(BasePlugin):
+    """Seed the generators before the model loads: Axolotl's `seed` does not cover the first weights
+    of an adapter or head, so that two runs of one config would differ."""
+
+    def pre_model_load(self, cfg: Any) -> None:
+        set_seed(cfg.seed if cfg.seed is not None else 42)
+
+
+class TokenMean(BasePlugin):
+    """Average the loss of a step over its trained tokens, however many micro batches and processes it takes.
+
+    Axolotl 0.19 averages each micro batch, then those means: it looks for an argument `num_items_in_batch`
+    that no model of transformers has, and tells the trainer not to count tokens (axolotl issue 3982), nor to
+    add them up over processes. Here the rules of transformers.Trainer are back."""
+
+    def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
+        from axolotl.core.trainers.base import AxolotlTrainer  # slow, and there by then
+
+        if not isinstance(trainer, AxolotlTrainer):
+            return  # preferences and rewards have losses of their own
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        model = model.get_base_model() if hasattr(model, "get_base_model") else model
+        arguments = inspect.signature(model.forward).parameters.values()
+        takes_any = any(argument.kind is inspect.Parameter.VAR_KEYWORD for argument in arguments)
+        trainer.model_accepts_loss_kwargs = getattr(model, "accepts_loss_kwargs", takes_any)
+        trainer.args.average_tokens_across_devices = True
+
+
+class CPUArguments(BasePlugin):
+    """Let a CPU train in bf16: transformers refuses `bf16: true` without a GPU, and Axolotl has no key
+    for `use_cpu`. The weights are loaded in bf16 all the same, by the config's `bf16: true`.
+
+    In fp32 only the logits that are trained on are computed (docs/ARCHITECTURE.md, CPU)."""
+
+    def get_training_args(self, cfg: Any) -> dict[str, Any]:
+        autocast = bool(cfg.bf16) and cfg.torch_dtype == torch.float32
+        return {"use_cpu": True, "bf16": autocast, "bf16_full_eval": False}
+
+    def post_model_build(self, cfg: Any, model: Any) -> None:
+        output = getattr(model, "lm_head", None)  # a classification head has none
+        if output is not None and output.weight.dtype == torch.float32:
+            only_trained_logits(model)
+
+    def post_model_load(self, cfg: Any, model: Any) -> None:
+        # Axolotl lets every adapter's input carry a gradient, for the sake of gradient checkpointing; below
+        # the lowest adapter (peft_layers_to_transform) that is a backward pass whose result nobody reads.
+        if not cfg.gradient_checkpointing:
+            model.disable_input_require_grads()
+        keep_gradients_of_4bit(model)
+
+
+def keep_gradients_of_4bit(model: Any) -> None:
+    """Hold bitsandbytes' 4-bit layers back from their layout for inference on CPUs with AVX512-BF16.
+
+    bitsandbytes 0.50 lays the weights out anew at the first evaluation and leaves them so when training goes
+    on; that layout's product has no gradient, so that from there on the layers pass none and nothing is said.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def only_trained_logits(model: Any) -> None:
+    """Give the output layer of a causal model only the positions whose next token has a label.
+
+    The loss and its gradients stay what they are: the positions left out have no part in them. Where no
+    labels are given, nothing changes.
+    """
+    kept: list[torch.Tensor] = []
+
+    def before_model(_: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        kept.clear()
+        if kwargs.get("labels") is not None and kwargs.get("shift_labels") is None:
+            following = torch.nn.functional.pad(kwargs["labels"], (0, 1), value=-100)[:, 1:]
+            kept.append(following != -100)
+            kwargs["shift_labels"] = following[kept[0]][None]
+        return args, kwargs
+
+    def before_head(_: Any, args: tuple) -> tuple | None:
+        return (args[0][kept[0]][None], *args[1:]) if kept else None
+
+    model.register_forward_pre_hook(before_model, with_kwargs=True)
+    model.lm_head.register_forward_pre_hook(before_head)
+
+
+class PreferencePrompts(BasePlugin):
+    """Render preference pairs with the config's `chat_template_kwargs`. Axolotl 0.19 gives them to the rows
+    of supervised tuning only, so that Qwen3 would be tuned on another prompt than it is asked."""
+
+    def register(self, cfg: Any) -> None:
+        from axolotl.utils.data import rl
+
+        load = rl.load_tokenizer
+        if getattr(load, "with_arguments", False):
+            return
+
+        def load_tokenizer(cfg: Any) -> Any:
+            tokenizer = load(cfg)
+            tokenizer.chat_template = with_arguments(tokenizer.chat_template, cfg.chat_template_kwargs)
+            return tokenizer
+
+        load_tokenizer.with_arguments = True  # type: ignore[attr-defined]
+        rl.load_tokenizer = load_tokenizer
+
+
+class Float32Weights(SeededInit):
+    """Load the weights in fp32 while `bf16` computes in autocast. Axolotl's `bf16: true` loads them in
+    bf16, where a step of 1e-5 is too small to change most of them.
+
+    Raises:
+        RuntimeError: some were loaded in another precision all the same.
+    """
+
+    def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
+        # The last hook before Axolotl reads the dtype; `pre_model_load` comes after it.
+        cfg.torch_dtype = torch.float32
+
+    def post_model_build(self, cfg: Any, model: Any) -> None:
+        other = {str(weight.dtype) for weight in model.parameters() if weight.dtype != torch.float32}
+        if other:
+            raise RuntimeError(f"Float32Weights: weights were loaded in {', '.join(sorted(other))}.")
+
+
+class Progress(BasePlugin):
+    """Append a JSON line for each training step to the file named by TUNEBOOK_EVENTS, save and stop once
+    the file named by TUNEBOOK_STOP is there, stop a training that has diverged, and for full tuning write
+    the share of weights that have changed after ten steps.
+
+    A training that is resumed keeps the precision of its adapter: transformers does not tell PEFT of
+    `peft_autocast_adapter_dtype`, and PEFT would turn bf16 into fp32 as it loads the checkpoint."""
+
+    def post_model_load(self, cfg: Any, model: Any) -> None:
+        cast = cfg.peft_autocast_adapter_dtype
+        if cast is not None and hasattr(model, "load_adapter"):
+            model.load_adapter = functools.partial(model.load_adapter, autocast_adapter_dtype=cast)
+
+    def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
+        path = os.environ.get("TUNEBOOK_EVENTS")
+        callbacks: list[TrainerCallback] = [_ProgressCallback(Path(path))] if path else []
+        callbacks.append(StopWhenDiverged())
+        if stop := os.environ.get("TUNEBOOK_STOP"):
+            callbacks.insert(0, StopWhenAsked(Path(stop)))  # marks a checkpoint before it is told of
+        return callbacks if cfg.adapter else [*callbacks, ChangedWeights(Path(cfg.output_dir))]
+
+
+class ChangedWeights(TrainerCallback):
+    """Writes `changed.json`: of a sample of the trainable weights, the share whose value is another
+    after ten steps, as process 0 sees its own shard."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "changed.json"
+        self.before: dict[str, torch.Tensor] = {}
+
+    def _sample(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+        sample = {}
+        for name, weight in model.named_parameters():
+            if weight.requires_grad:
+                local = getattr(weight, "to_local", lambda weight=weight: weight)().detach().flatten()
+                sample[name] = local[:: max(1, len(local) // SAMPLED)].clone()
+        return sample
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 0:
+            self.before = self._sample(kwargs["model"])
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.before and state.global_step == min(CHANGED_AFTER, state.max_steps):
+            after = self._sample(kwargs["model"])
+            changed = sum(int((after[name] != old).sum()) for name, old in self.before.items())
+            total = sum(old.numel() for old in self.before.values())
+            self.before = {}
+            if state.is_world_process_zero:
+                found = {"steps": state.global_step, "sampled": total, "share": changed / total}
+                self.path.write_text(json.dumps(found))
+
+
+class _ProgressCallback(TrainerCallback):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def _write(self, **event: Any) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"stage": "train", "time": time.time(), **event}) + "\n")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._write(done=state.global_step, total=state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._write(done=state.global_step, total=state.max_steps)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        loss = (kwargs.get("logs") or {}).get("loss")
+        if loss is not None and state.is_world_process_zero:
+            rate = kwargs["logs"].get("tokens/train_per_sec_per_gpu")
+            speed = {} if rate is None else {"tokens_per_second": float(rate)}
+            self._write(done=state.global_step, total=state.max_steps, loss=float(loss), **speed)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._write(done=state.global_step, total=state.max_steps, saved=state.global_step)
+
+
+class StopWhenDiverged(TrainerCallback):
+    """Ends a training whose weights are no numbers any more, before such weights are saved: all further steps
+    would be paid for nothing. transformers leaves nan out of the losses it logs, and goes on.
+
+    A gradient that is no number is not enough: fp16's scaler leaves such steps out. Raises RuntimeError."""
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        logs = kwargs.get("logs") or {}
+        numbers = [float(logs[name]) for name in ("loss", "grad_norm") if logs.get(name) is not None]
+        if all(map(math.isfinite, numbers)):
+            return
+        for name, weight in kwargs["model"].named_parameters():
+            local = getattr(weight, "to_local", lambda weight=weight: weight)()
+            if weight.requires_grad and not bool(torch.isfinite(local).all()):
+                raise RuntimeError(
+                    f"the training has diverged: after step {state.global_step} weights of {name} are no "
+                    "numbers. Lower learning_rate, lengthen the warmup or set max_grad_norm; the last "
+                    "checkpoint is older than this."
+                )
+
+
+class StopWhenAsked(TrainerCallback):
+    """Saves a checkpoint after the step during which the file `path` appeared, and ends the process with the
+    exit code for "stopped, state saved" instead of finishing. Evaluation is left out: notice is short.
+
+    Such a checkpoint is marked. The next one that is saved takes its place, so that the trainer, which keeps
+    the newest few, keeps the very ones that it would have kept without the stop."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.stopping = path, False
+        self.planned = True  # whether the checkpoint that is saved now would have been saved anyway
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        asked = self.path.exists()
+        if args.world_size > 1:  # all processes stop after the same step
+            flag = torch.tensor(int(asked), device=args.device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            asked = bool(flag.item())
+        if asked and state.global_step < state.max_steps:
+            self.stopping, self.planned = True, control.should_save
+            control.should_save = control.should_training_stop = True
+            control.should_evaluate = False
+        if control.should_save and state.is_world_process_zero:
+            set_unplanned_aside(self.path.parent)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            if not self.planned:
+                (self.path.parent / f"checkpoint-{state.global_step}" / UNPLANNED).touch()
+            shutil.rmtree(self.path.parent / ASIDE, ignore_errors=True)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.stopping:
+            control.should_evaluate = False
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.stopping:
+            if args.world_size > 1:  # torchrun stops the others when one is gone
+                torch.distributed.barrier()
+            raise SystemExit(STOPPED)
+
+
+class Measure(BasePlugin):
+    """Write what each step costs to `bench.json` in the output folder (tunebook/plugins/meter.py)."""
+
+    def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
+        pad = trainer.processing_class.pad_token_id
+        return [Meter(Path(cfg.output_dir) / "bench.json", trainer.model, pad)]

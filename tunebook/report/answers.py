@@ -1,0 +1,82 @@
+"""Read the answers of the contenders, and refuse files that are cut off or hold something else."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.files import Row, read_jsonl
+from tunebook.core.paths import show
+from tunebook.runs.run import Run
+
+AGAIN = "The same command evaluates again; finished batches are kept."
+
+
+def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> dict[str, list[Row]]:
+    """Return the answers of each contender, one a row of `split`, in its order.
+
+    Where a file is broken, the evaluation of the run is marked as not done, so that it runs again.
+
+    Raises:
+        InputError: an empty split, a gold label that is not one of `labels`, a file that is missing, cut
+            off or about other rows, or a number that is none (nan).
+    """
+    data = run / "data" / f"{split}.jsonl"
+    rows = read_jsonl(data)
+    if not rows:
+        raise InputError(f"{show(data)}: has no rows, so that nothing can be compared. Give the split some.")
+    golds = [(line, row["gold"]["answer"]) for line, row in enumerate(rows, 1)] if labels else []
+    text = "is not among the labels of dataset.yaml (got {!r}). Add it there, or correct the row."
+    raise_all(
+        [Problem(text.format(gold), show(data), line, "gold") for line, gold in golds if gold not in labels]
+    )
+    paths = {name: run / "eval" / "answers" / f"{name}.{split}.jsonl" for name in names}
+    answers, broken = {}, []
+    for name, path in paths.items():
+        answers[name], problem = _read(path, [row["id"] for row in rows])
+        broken += [problem] if problem else []
+    if broken:
+        run.forget("evaluate")
+    raise_all(broken)
+    raise_all([problem for name, path in paths.items() for problem in _no_numbers(path, answers[name])])
+    return answers
+
+
+def _read(path: Path, ids: list[str]) -> tuple[list[Row], Problem | None]:
+    if not path.is_file():
+        return [], Problem(f"is missing. {AGAIN}", show(path))
+    records: list[Row] = []
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line, text in enumerate(file, 1):
+            try:
+                records.append(json.loads(text))
+            except json.JSONDecodeError:
+                return [], Problem(f"is cut off or not JSON. {AGAIN}", show(path), line)
+    if [record.get("id") for record in records] != ids:
+        text = f"has other rows than the split (got {len(records)}, expected {len(ids)}). {AGAIN}"
+        return [], Problem(text, show(path))
+    return records, None
+
+
+def _no_numbers(path: Path, records: list[Row]) -> list[Problem]:
+    return [
+        Problem(
+            f"is not a number (got {value}). Did the training diverge? Look at the loss in "
+            "train/history.json and try a lower learning_rate.",
+            show(path),
+            line,
+            key,
+        )
+        for line, record in enumerate(records, 1)
+        for key, value in record.items()
+        if not _finite(value)
+    ]
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)

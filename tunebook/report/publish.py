@@ -1,0 +1,139 @@
+"""Published results: `tunebook results` copies a run's numbers into recipes/<name>/results/."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tunebook.config.recipe import load_recipe, names
+from tunebook.core.console import Console
+from tunebook.core.errors import GOOD, InputError
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import ROOT, show, slug
+from tunebook.report.format import SHOWN, cell
+from tunebook.report.markdown_blocks import fill
+from tunebook.report.published import benched, other_base, published, recipe_table
+from tunebook.runs.run import find
+
+# Most of a metrics.json; the report of the run shows them, no card or table does.
+UNREAD = ("details", "confusion")
+FOLDERS = re.compile(r"(?<![^\s='\"])/(?:[^\s'\"/]+/)*")  # of whoever publishes, which are nobody's concern
+
+
+def publish(name: str | None, console: Console) -> int:
+    """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run (its
+    base before the hardware where it is not the recipe's own); fill the cards and the README's table from all
+    published results. Without a name, only the latter.
+
+    Raises:
+        InputError: no such run, or it has not finished on the test split.
+    """
+    if name is not None:
+        console.stage("results", show(_copy(name)))
+    for recipe in names():
+        folder = ROOT / "recipes" / recipe
+        fill(folder / "README.md", "results", markdown(folder / "results"))
+    fill(ROOT / "README.md", "recipes", shelf())
+    fill(ROOT / "docs" / "plan.md", "bench", bench_table())
+    console.stage("results", "filled the cards, the table of README.md and that of docs/plan.md")
+    return GOOD
+
+
+def _copy(name: str) -> Path:
+    run = find(name)
+    measured = read_json(run / "metrics.json")
+    if not run.done("report") or measured["split"] != "test":
+        raise InputError(f"{show(run.folder)}: not finished on the test split; nothing to publish.")
+    manifest = read_json(run / "manifest.json")
+    gpus = manifest["hardware"]["gpus"]
+    machine = f"{len(gpus)}x{gpus[0]['name']}" if gpus else f"cpu-{manifest['hardware']['cores']}-cores"
+    recipe, measured["model"] = load_recipe(measured["recipe"]), _named(measured["model"])
+    own = (recipe.trial if measured["tier"] == "trial" else recipe.config).get("base_model")
+    measured["other_base"] = None if measured["model"] == own else measured["model"].rpartition("/")[2]
+    parts = [
+        measured["tier"],
+        measured["dataset"],
+        *other_base(measured),
+        machine,
+        f"seed{measured['seed']}",
+    ]
+    path = recipe.folder / "results" / f"{'-'.join(map(slug, parts))}.json"
+    path.parent.mkdir(exist_ok=True)
+    kept = ("started", "commit", "lock", "versions", "command")
+    numbers = {key: value for key, value in measured.items() if key not in UNREAD}
+    said = {key: manifest[key] for key in kept}
+    said["command"] = FOLDERS.sub(".../", said["command"])
+    write_json(path, {**numbers, "run": said})
+    return path
+
+
+def _named(model: str) -> str:
+    """Return what a model is called, whatever folder it lies in."""
+    if not Path(model).is_absolute():
+        return model
+    return read_json(Path(model) / "tunebook.json", {}).get("name") or Path(model).name
+
+
+def shelf() -> str:
+    """Return the table of all recipes for the README."""
+    lines = [
+        "| recipe | base model, real tier | data, real tier | GPU: speed, peak memory | last published |",
+        "|---|---|---|---|---|",
+    ]
+    for row in recipe_table():
+        link = f"[{row['name']}](recipes/{row['name']}/README.md)"
+        data = f"[{row['data']}](datasets/{row['data']}/README.md)"
+        base, last = row["base model"].rpartition("/")[2], row["last published result"]
+        lines.append(f"| {link} | {base} | {data} | {_gpu(row['name'])} | {last} |")
+    return "\n".join(lines)
+
+
+def bench_table() -> str:
+    """Return the committed results as a Markdown table."""
+    lines = [
+        "| recipe | weights | card | tokens/s | MFU | peak, plan (GiB) | beside TRL |",
+        "|---|" + "---|" * 6,
+    ]
+    for item in benched():
+        ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"]
+        beside = f"{item['ratio']:.2f} x" if "ratio" in item else ""
+        cells = [f"{item['recipe']} {item['label']}".strip(), item["weights"], f"{item['world']} x {card}"]
+        cells += [f"{ours['tokens_per_second']:,.0f}", f"{ours['mfu']:.1%}"]
+        cells += [f"{ours['reserved_gib']:.1f}, {ours['plan']['peak_gib']:.1f}", beside]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _gpu(recipe: str) -> str:
+    """Return what `tunebook bench` measured of a recipe on a GPU, in a few words."""
+    words = []
+    for item in benched(recipe):
+        ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"].removeprefix("NVIDIA ")
+        weights = ", random weights" if item["weights"] == "random" else ""
+        words.append(
+            f"{ours['tokens_per_second']:,.0f} tokens/s, {ours['peak_gib']:.1f} GiB on {card}{weights}"
+        )
+    return "; ".join(words) or "not measured yet"
+
+
+def markdown(results: Path) -> str:
+    """Return the published results as a Markdown table for the recipe's card."""
+    found = published(results)
+    measures = [some for item in found for some in item["contenders"].values()]
+    metrics = [name for name in SHOWN if any(cell(name, some.get(name)) != "-" for some in measures)]
+    head = ["tier", "seed", "contender", *metrics, "minutes", "peak GiB"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for item in found:
+        order = ["tuned", item["baseline"], *item["contenders"]]
+        for name in dict.fromkeys(order):
+            mark = " (baseline)" if name == item["baseline"] else ""
+            run = [f"{sum(item['seconds'].values()) / 60:.1f}", f"{item['peak_memory_gib']:.1f}"]
+            cells = [cell(metric, item["contenders"][name].get(metric)) for metric in metrics]
+            row = [
+                ", ".join([item["tier"], *other_base(item)]),
+                str(item["seed"]),
+                f"`{name}`{mark}",
+                *cells,
+            ]
+            lines.append(f"| {' | '.join(row + (run if name == 'tuned' else ['', '']))} |")
+    return "\n".join(lines) if found else "Not measured."

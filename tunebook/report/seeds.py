@@ -1,0 +1,85 @@
+"""Several runs that differ in their seed only: how far does a result depend on it?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tunebook.core.errors import Problem, raise_all
+
+SAME = ("recipe", "tier", "split", "primary", "model", "dataset", "rows_sha256")
+
+
+def across_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return mean, spread and range of every metric over runs of one recipe on the same test rows.
+
+    Args:
+        runs: the contents of their metrics.json.
+
+    Returns:
+        `{recipe, primary, seeds, rows, contenders: {name: {metric: {mean, sd, low, high, runs}}},
+        verdicts, agree, sentence}`; `sd` is the standard deviation between seeds (n - 1), `low` and `high`
+        the least and greatest value. A contender or metric that some run lacks is left out.
+
+    Raises:
+        InputError: fewer than two runs, a seed twice, or runs that differ in more than the seed.
+    """
+    problems = []
+    if len(runs) < 2:
+        problems.append(Problem(f"got {len(runs)} run. Give at least two seeds of a recipe.", key="SEEDS"))
+    seeds = [run["seed"] for run in runs]
+    if len(set(seeds)) < len(seeds):
+        problems.append(Problem(f"a seed occurs twice (got {seeds}). Give each run its own.", key="SEEDS"))
+    for key in SAME:
+        values = list(dict.fromkeys(run[key] for run in runs))
+        if len(values) > 1:
+            text = f"differs between the runs (got {', '.join(map(str, values))}). Only seeds may differ."
+            problems.append(Problem(text, key=key))
+    raise_all(problems)
+    first = runs[0]
+    contenders: dict[str, dict[str, Any]] = {}
+    for name, measures in first["contenders"].items():
+        contenders[name] = {}
+        for metric in measures:
+            values = [run["contenders"].get(name, {}).get(metric, {}).get("value") for run in runs]
+            if None not in values:
+                contenders[name][metric] = _spread(values)
+    verdicts = {str(run["seed"]): run["verdict"] for run in runs}
+    found = {
+        "recipe": first["recipe"],
+        "primary": first["primary"],
+        "seeds": seeds,
+        "rows": first["rows"],
+        "contenders": {name: measures for name, measures in contenders.items() if measures},
+        "verdicts": verdicts,
+        "agree": len(set(verdicts.values())) == 1,
+    }
+    return {**found, "sentence": _sentence(found)}
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    array = np.array(values, dtype=float)
+    return {
+        "mean": float(array.mean()),
+        "sd": float(array.std(ddof=1)),
+        "low": float(array.min()),
+        "high": float(array.max()),
+        "runs": len(values),
+    }
+
+
+def _sentence(found: dict[str, Any]) -> str:
+    """Return in a sentence whether the seeds agree and how far the primary metric spreads."""
+    verdicts = found["verdicts"]
+    said = (
+        f"all {len(verdicts)} seeds: {next(iter(verdicts.values()))}"
+        if found["agree"]
+        else "the seeds disagree: " + ", ".join(f"seed {seed} {word}" for seed, word in verdicts.items())
+    )
+    primary = found["contenders"].get("tuned", {}).get(found["primary"])
+    if primary is None:
+        return f"{found['recipe']}, {said}."
+    spread = f"{primary['mean']:.3f} on average, standard deviation between seeds {primary['sd']:.3f}"
+    ends = f"from {primary['low']:.3f} to {primary['high']:.3f}"
+    return f"{found['recipe']}, {said}. Tuned {found['primary']} {spread}, {ends}."

@@ -1,0 +1,152 @@
+"""Check checkpoints before Axolotl resumes: it takes the highest `checkpoint-N` unseen, and crashes on
+a broken one although a good older one lies beside it. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+from tunebook.runs.run import Run
+
+ENCODER = "prompt_encoder.safetensors"  # tunebook/plugins/adapters.py
+UNPLANNED = "unplanned"  # a file in a checkpoint that was saved because the training was stopped there
+ASIDE = "replaced"  # a folder for such checkpoints while the next one is written
+NEEDED = ("trainer_state.json", "training_args.bin", "scheduler.pt")
+# The optimizer's states: of one process or DDP, of FSDP in one file or in shards, of DeepSpeed.
+OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*/*", "global_step*/*")
+RESUMED = "resumed.json"  # the steps of the checkpoints from which the training went on
+
+
+def fault(checkpoint: Path) -> str | None:
+    """Return what is wrong with a checkpoint folder, or None when it is whole."""
+    for name in NEEDED:
+        if not (checkpoint / name).is_file():
+            return f"{name} is missing"
+    if not any([*checkpoint.glob(pattern)] for pattern in OPTIMIZER):
+        return "optimizer.pt is missing"
+    if not [*checkpoint.glob("rng_state*.pth")]:
+        return "rng_state.pth is missing"
+    try:
+        step = json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]
+    except (ValueError, KeyError, TypeError):
+        return "trainer_state.json is not whole"
+    if step != int(checkpoint.name.partition("-")[2]):
+        return f"trainer_state.json belongs to step {step}"
+    weights = [*checkpoint.glob("*.safetensors")]
+    if not weights:
+        return "the weights are missing"
+    for index in checkpoint.glob("*.safetensors.index.json"):
+        try:
+            shards = set(json.loads(index.read_text())["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return f"{index.name} is not whole"
+        for name in sorted(shards):
+            if not (checkpoint / name).is_file():
+                return f"{name} is missing"
+    if _keeps_encoder(checkpoint) and not (checkpoint / ENCODER).is_file():
+        return f"{ENCODER} is missing"
+    for path in weights:
+        if not _whole_safetensors(path):
+            return f"{path.name} is not whole"
+    for path in [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth"), *checkpoint.glob("optimizer.bin")]:
+        if not _whole_zip(path):
+            return f"{path.name} is not whole"
+    return None
+
+
+def _keeps_encoder(checkpoint: Path) -> bool:
+    """Whether a network makes the virtual tokens of the adapter; PEFT saves only what it makes."""
+    path = checkpoint / "adapter_config.json"
+    adapter = json.loads(path.read_text()) if path.is_file() else {}
+    return adapter.get("peft_type") == "P_TUNING" or bool(adapter.get("prefix_projection"))
+
+
+def _whole_safetensors(path: Path) -> bool:
+    """Compare the file's size with what its header says (safetensors format: 8 bytes little-endian
+    header length, JSON header, then the tensors without gaps)."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        if len(start) < 8:
+            return False
+        length = int.from_bytes(start, "little")
+        if length > path.stat().st_size:
+            return False
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            return False
+    ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
+    return path.stat().st_size == 8 + length + max(ends, default=0)
+
+
+def _whole_zip(path: Path) -> bool:
+    """torch.save writes zip files; their checksums tell whether they are whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def numbered(folder: Path) -> list[tuple[int, Path]]:
+    """Return (N, path) of every `checkpoint-N` in `folder`, lowest first."""
+    found = [(path.name.partition("-")[2], path) for path in folder.glob("checkpoint-*")]
+    return sorted((int(number), path) for number, path in found if number.isdecimal())
+
+
+def set_unplanned_aside(folder: Path) -> None:
+    """Move marked checkpoints out of the trainer's sight, into `folder`/replaced/."""
+    for _, path in numbered(folder):
+        if (path / UNPLANNED).is_file():
+            (folder / ASIDE).mkdir(exist_ok=True)
+            path.rename(folder / ASIDE / path.name)
+
+
+def bring_back(folder: Path) -> None:
+    """Undo `set_unplanned_aside`, after a kill while the next checkpoint was written."""
+    for _, path in numbered(folder / ASIDE):
+        if not (folder / path.name).exists():
+            path.rename(folder / path.name)
+
+
+def set_broken_aside(folder: Path) -> tuple[list[str], int | None]:
+    """Move broken `checkpoint-N` folders in `folder` into `folder`/broken/.
+
+    Returns:
+        One line for each one moved, and the step of the newest whole one (None without any).
+    """
+    moved, newest = [], None
+    for step, path in numbered(folder):
+        reason = fault(path)
+        if reason is None:
+            newest = step
+            continue
+        aside = folder / "broken"
+        aside.mkdir(exist_ok=True)
+        number = len([*aside.iterdir()])
+        path.rename(aside / f"{number}-{path.name}")
+        moved.append(f"{path.name} set aside: {reason}")
+    return moved, newest
+
+
+SHIPPED = [
+    *("*.safetensors", "adapter_config.json", "config.json", "generation_config.json"),
+    *("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "vocab.json", "merges.txt"),
+]
+
+
+def ship(source: Path, run: Run) -> None:
+    """Make model/ of the files in `source` that a person needs to use the model: not the network that made
+    virtual tokens while they were trained."""
+    model = run / "model.partial"
+    shutil.rmtree(model, ignore_errors=True)
+    model.mkdir()
+    adapter = (source / "adapter_config.json").is_file()
+    for pattern in SHIPPED:
+        for path in source.glob(pattern):
+            if path.name != ENCODER and not (adapter and path.match("model*.safetensors*")):
+                shutil.copy2(path, model / path.name)
+    shutil.rmtree(run / "model", ignore_errors=True)
+    model.rename(run / "model")

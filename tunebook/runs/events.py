@@ -1,0 +1,53 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.files import read_json
+from tunebook.runs.run import Run
+
+
+def interruptions(run: Run) -> dict[str, Any] | None:
+    """Return what interruptions cost so far; None where the run has no sessions.
+
+    `steps_repeated` are training steps done again after a kill, as far as events.jsonl knows of them.
+    `dollars` is what all sessions cost at their rates, None where no rate was given.
+    """
+    sessions = read_json(run / "sessions.json", [])
+    if not sessions:
+        return None
+    ends = [entry.get("end", "killed") for entry in sessions[:-1]]
+    priced = [e["seconds"] / 3600 * e["dollars_per_hour"] for e in sessions if "dollars_per_hour" in e]
+    return {
+        "sessions": len(sessions),
+        "stopped": ends.count("stopped"),
+        "killed": ends.count("killed"),
+        "failed": ends.count("failed"),
+        "seconds": round(sum(entry["seconds"] for entry in sessions), 1),
+        "steps_repeated": _steps_repeated(run / "events.jsonl"),
+        "dollars": round(sum(priced), 4) if len(priced) == len(sessions) else None,
+    }
+
+
+def _steps_repeated(events: Path) -> int:
+    repeated = before = 0
+    for event in read_events(events):
+        if event.get("stage") == "train" and "job" not in event:
+            repeated += max(0, before - event["done"])
+            before = event["done"]
+    return repeated
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of events.jsonl."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    events = []
+    for line in lines:
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue  # cut by a kill
+    return events

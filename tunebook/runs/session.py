@@ -1,0 +1,169 @@
+"""What keeps a run over several machines: sessions, their cost and limit, SIGTERM, the store.
+
+`sessions.json` of a run has one entry for each start: when, where, how many seconds (as last noted), and how
+it ended. Only the parent writes it.
+
+Environment, set by generated jobs (docs/rented-gpus.md): TUNEBOOK_NOTICE, seconds between SIGTERM and the
+machine's end; TUNEBOOK_MAX_HOURS, of all sessions together; TUNEBOOK_QUIET, seconds without progress or
+output after which a child counts as hung; TUNEBOOK_DOLLARS_PER_HOUR, of the whole machine.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tunebook.core.errors import MachineError, StoppedError, TunebookError
+from tunebook.core.files import read_json, write_json
+from tunebook.runs.run import Run
+from tunebook.runs.store import Store
+
+NOTICE = 120.0
+EVERY = 60.0  # seconds between states of the store, so that progress can be followed from elsewhere
+
+
+def _number(name: str) -> float | None:
+    """Return the environment's number `name`, or None."""
+    return float(os.environ[name]) if os.environ.get(name) else None
+
+
+class Session:
+    """Used as a context around the work on `run`, whose lock is held."""
+
+    def __init__(self, run: Run, url: str | None, note: Callable[[str], None]) -> None:
+        self.run, self.note = run, note
+        self.store = Store(url, run) if url else None
+        self.begun: float | None = None
+        self.saver: _Saver | None = None
+        self.before: Any = None
+        self.notice = _number("TUNEBOOK_NOTICE") or NOTICE
+        self.quiet = _number("TUNEBOOK_QUIET")
+
+    def __enter__(self) -> Session:
+        self.before = signal.signal(signal.SIGTERM, _stop)
+        try:
+            state = self.store.fetch(self.note) if self.store else None
+        except BaseException:
+            signal.signal(signal.SIGTERM, self.before)
+            raise
+        if state:
+            step = f", checkpoint of step {state['step']}" if state["step"] is not None else ""
+            self.run.forget("tokenise")  # the tokenised rows stay where they were made
+            self.note(f"store: fetched state {state['number']} of {state['time']}{step}")
+        return self
+
+    def begin(self) -> None:
+        """Note that a session starts, and save a first state, so that a store which cannot be written to
+        is found before anything is trained.
+
+        Raises:
+            MachineError: the hours of TUNEBOOK_MAX_HOURS are spent.
+        """
+        sessions = read_json(self.run / "sessions.json", [])
+        for earlier in sessions:
+            earlier.setdefault("end", "killed")
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        entry: dict[str, Any] = {"started": started, "host": socket.gethostname(), "seconds": 0.0}
+        rate = _number("TUNEBOOK_DOLLARS_PER_HOUR")
+        write_json(
+            self.run / "sessions.json",
+            [*sessions, entry | ({"dollars_per_hour": rate} if rate is not None else {})],
+        )
+        self.begun = time.monotonic()
+        if self.spent():
+            raise MachineError(self.limit_message())
+        if self.store:
+            self.store.save()
+            self.saver = _Saver(self.store, self)
+
+    def saved(self) -> None:
+        """Take note that a checkpoint was written: it goes to the store in the background."""
+        if self.saver:
+            self.saver.asked.set()
+
+    def spent(self) -> bool:
+        """Return whether the hours of TUNEBOOK_MAX_HOURS are over, all sessions counted."""
+        most = _number("TUNEBOOK_MAX_HOURS")
+        if most is None or self.begun is None:
+            return False
+        earlier = sum(entry["seconds"] for entry in read_json(self.run / "sessions.json")[:-1])
+        return earlier + time.monotonic() - self.begun >= most * 3600
+
+    def limit_message(self) -> str:
+        return (
+            f"The {_number('TUNEBOOK_MAX_HOURS'):.2f} hours of TUNEBOOK_MAX_HOURS are spent. What was saved "
+            "is kept; the same command with more hours (MAX_COST= of `make launch`) goes on."
+        )
+
+    def beat(self, end: str | None = None) -> None:
+        """Note how long this session has lasted, and with `end` how it ended."""
+        if self.begun is not None:
+            sessions = read_json(self.run / "sessions.json")
+            sessions[-1]["seconds"] = round(time.monotonic() - self.begun, 1)
+            if end:
+                sessions[-1]["end"] = end
+            write_json(self.run / "sessions.json", sessions)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        stopped = isinstance(error, StoppedError)
+        try:
+            if self.begun is not None:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the last state
+                if self.saver:
+                    self.saver.close()
+                self.beat("stopped" if stopped else "failed" if error else "finished")
+                self._last_state(stopped)
+            elif self.store and error is None and self.run.done("report") and not self.store.has_everything:
+                self.store.save()  # what could not be saved when the run ended
+        finally:
+            signal.signal(signal.SIGTERM, self.before)
+
+    def _last_state(self, stopped: bool) -> None:
+        if not self.store:
+            return
+        try:
+            number = self.store.save()
+            if stopped:
+                self.note(f"store: saved as state {number}")
+        except MachineError as problem:
+            kept = read_json(self.run / "store.json", {})
+            self.note(f"the store has state {kept.get('number')} only (step {kept.get('step')}): {problem}")
+            if not stopped:
+                raise
+
+
+class _Saver(threading.Thread):
+    """Saves states in the background: after each checkpoint, and every minute."""
+
+    def __init__(self, store: Store, session: Session) -> None:
+        super().__init__(daemon=True)
+        self.store, self.session = store, session
+        self.asked, self.closing = threading.Event(), False
+        self.start()
+
+    def run(self) -> None:
+        while not self.closing:
+            self.asked.wait(EVERY)
+            self.asked.clear()
+            if self.closing:
+                return
+            try:
+                self.session.beat()
+                self.store.save()
+            except (TunebookError, OSError) as error:
+                self.session.note(f"{error} The work goes on here; the next state will be tried again.")
+
+    def close(self) -> None:
+        """Wait for the state that is being saved."""
+        self.closing = True
+        self.asked.set()
+        self.join()
+
+
+def _stop(*_: Any) -> None:
+    raise StoppedError("Stopped. The same command goes on from what was saved last.")

@@ -1,0 +1,112 @@
+"""Files in object storage or in a folder, through fsspec, with retries and errors a person can act on.
+
+s3:// needs the package s3fs, gs:// gcsfs, az:// adlfs; a path is a folder. Keys come from the environment, as
+those packages read them.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tunebook.core.errors import InputError, MachineError
+
+T = TypeVar("T")
+# Errors of a disk that waiting does not mend.
+LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+PAUSES = (1.0, 3.0, 9.0)  # seconds before the second, third and last try
+
+
+class Storage:
+    """What lies below `url`; names are relative to it.
+
+    Every method raises MachineError where the storage cannot be reached, refuses or is full, and
+    FileNotFoundError where there is no such file.
+    """
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        self.url, self.pauses = url, PAUSES
+        self.fs: Any
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(url)
+            self.fs.auto_mkdir = True  # on a disk; buckets have no folders, and none is ever made
+        except ImportError as error:
+            raise MachineError(f"STORE: {error}. Install it into the virtual environment.") from None
+        except ValueError as error:
+            raise InputError(f"STORE: {error} (got {url!r}). Give s3://, gs://, az:// or a folder.") from None
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files directly in `folder`; [] where there is none."""
+
+        def listed() -> list[str]:
+            self.fs.invalidate_cache()
+            try:
+                paths = self.fs.ls(self._path(folder), detail=False)
+            except FileNotFoundError:
+                return []
+            return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths)
+
+        return self._try("list", listed)
+
+    def read(self, name: str) -> bytes:
+        return self._try("read", lambda: bytes(self.fs.cat_file(self._path(name))))
+
+    def write(self, name: str, content: bytes) -> None:
+        self._put(lambda: self.fs.pipe_file(self._path(name), content))
+
+    def upload(self, path: Path, name: str) -> None:
+        path.stat()  # a file that is gone here is another fault than a bucket that is not there
+        self._put(lambda: self.fs.put_file(str(path), self._path(name)))
+
+    def download(self, name: str, path: Path) -> None:
+        self._try("read", lambda: self.fs.get_file(self._path(name), str(path)))
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes."""
+
+        def asked() -> int:
+            self.fs.invalidate_cache()
+            return int(self.fs.info(self._path(name))["size"])
+
+        return self._try("read", asked)
+
+    def remove(self, name: str) -> None:
+        self._try("remove", lambda: self.fs.rm_file(self._path(name)))
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def _put(self, action: Callable[[], None]) -> None:
+        try:
+            self._try("write", action)
+        except FileNotFoundError as error:
+            raise MachineError(
+                f"STORE: {self.url}: there is no such place ({error}). Make the bucket first."
+            ) from None
+
+    def _try(self, word: str, action: Callable[[], T]) -> T:
+        for pause in (*self.pauses, None):
+            try:
+                return action()
+            except FileNotFoundError:
+                raise
+            except PermissionError as error:
+                raise MachineError(
+                    f"STORE: {self.url}: may not {word} ({error}). Check the keys in the environment, and "
+                    "this machine's clock: a signed request is good for some minutes only."
+                ) from None
+            except Exception as error:  # each storage package has kinds of its own
+                if isinstance(error, OSError) and error.errno in LASTING:
+                    raise MachineError(f"STORE: {self.url}: cannot {word}: {error}.") from None
+                if pause is None:
+                    raise MachineError(
+                        f"STORE: {self.url}: cannot {word}, tried {len(self.pauses) + 1} times "
+                        f"({type(error).__name__}: {error}). Is the storage reachable from here?"
+                    ) from None
+                time.sleep(pause)
+        raise AssertionError("the last try returns or raises")

@@ -1,0 +1,259 @@
+"""Keep a run in storage (`STORE=`), so that it outlives its machine.
+
+A state of a run is one JSON file that lists the run's files by SHA-256 and size; the files themselves lie
+beside it under their hashes. The list is written last, so that an upload which was cut leaves an earlier
+state and some bytes that nobody refers to. States are counted, not dated: a wrong clock changes nothing.
+
+    STORE/<recipe>/<id>/states/000007.json     {"number": 7, "step": 40, "host": ..., "files": {path: {...}}}
+    STORE/<recipe>/<id>/files/<sha256>
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.errors import MachineError
+from tunebook.core.files import file_sha256, read_json, write_json
+from tunebook.runs.checkpoints import ASIDE, RESUMED, fault, numbered
+from tunebook.runs.run import Run
+from tunebook.runs.storage import Storage
+
+KEPT_STATES = 2
+IN_ONE_PIECE = 8_000_000  # bytes; a smaller file is read once, because it may grow meanwhile
+LEFT_OUT = (
+    *(".lock", "holder.json", "store.json", ".merged.lock", "merged"),
+    *("train/stop", "train/prepared", "train/broken", f"train/{ASIDE}"),
+    "smoke",  # tunebook/pipeline/smoke.py
+)
+OF_TRAIN = ("history.json", "changed.json", RESUMED)
+
+
+class DamagedError(Exception):
+    """A state in the store is not whole; the text says what is wrong with it."""
+
+
+class Store:
+    """The place of one run below `url`. The storage's own errors: tunebook/runs/storage.py."""
+
+    def __init__(self, url: str, run: Run) -> None:
+        self.run = run
+        self.storage = Storage(f"{url.rstrip('/')}/{run.folder.parent.name}/{run.folder.name}")
+        self.hashes: dict[tuple[str, int, int], str] = {}
+        self.whole: set[Path] = set()
+
+    @property
+    def number(self) -> int:
+        """Number of the state that the run folder was last saved as or fetched from; 0 for none."""
+        here = read_json(self.run / "store.json", {})
+        return int(here.get("number", 0)) if here.get("url") == self.storage.url else 0
+
+    @property
+    def has_everything(self) -> bool:
+        """Whether the run was finished when it was last saved or fetched."""
+        return self.number > 0 and bool(read_json(self.run / "store.json")["finished"])
+
+    def _note(self, number: int, step: int | None) -> None:
+        here = {"url": self.storage.url, "number": number, "step": step}
+        write_json(self.run / "store.json", here | {"finished": self.run.done("report")})
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all states, lowest first."""
+        stems = [name.removesuffix(".json") for name in self.storage.names("states")]
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+    def save(self) -> int:
+        """Put the run folder as it is now into the store and return the number of the new state.
+
+        Raises:
+            MachineError: also where another machine went on with the run meanwhile.
+        """
+        kept = self._whole_states()
+        newest = max(self.numbers(), default=0)
+        if newest != self.number:
+            host = next((state["host"] for state in kept if state["number"] == newest), "another machine")
+            raise MachineError(
+                f"STORE: {self.storage.url} was gone on with by {host} (state {newest}, here {self.number}). "
+                "One machine at a time: stop one of them, and start the other again."
+            )
+        there = {file["sha256"] for state in kept for file in state["files"].values()}
+        files: dict[str, dict[str, Any]] = {}
+        step = None
+        for path in self._paths():
+            name = path.relative_to(self.run.folder).as_posix()
+            try:
+                files[name] = self._put(path, there)
+            except FileNotFoundError:
+                if "/checkpoint-" in name:  # replaced meanwhile: the next state has a newer one
+                    return self.number
+                continue
+            if path.name == "trainer_state.json":
+                step = max(step or 0, int(path.parent.name.partition("-")[2]))
+        state: dict[str, Any] = {
+            "schema": 1,
+            "number": newest + 1,
+            "step": step,
+            "host": socket.gethostname(),
+        }
+        state |= {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "files": files}
+        self.storage.write(f"states/{newest + 1:06d}.json", json.dumps(state, indent=1).encode())
+        self._note(newest + 1, step)
+        self._prune([*kept, state])
+        return newest + 1
+
+    def fetch(self, note: Callable[[str], None], small: bool = False) -> dict[str, Any] | None:
+        """Bring the newest whole state into the run folder and return it; None where it is there already.
+
+        Args:
+            note: is told which states are damaged.
+            small: leave the checkpoints where they are, so that nothing can go on from here.
+
+        Raises:
+            MachineError: also where this disk is too small, or no state is whole.
+        """
+        numbers = self.numbers()
+        if not numbers or numbers[-1] <= self.number:
+            return None
+        scratch = self.run.folder.with_name(f".{self.run.folder.name}.fetching")
+        for number in reversed(numbers):
+            shutil.rmtree(scratch, ignore_errors=True)
+            try:
+                state = self._read_state(number)
+                self._get_all(state, scratch, small)
+            except DamagedError as error:
+                note(f"store: state {number} is damaged ({error}); taking the one before")
+                continue
+            self._take_over(state, scratch, small)
+            if not small:  # the newest number even where an older state was taken: the next goes past it
+                self._note(numbers[-1], state["step"])
+            return state
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise MachineError(
+            f"STORE: no state of {self.storage.url} is whole. Remove that folder, and start again."
+        )
+
+    def _paths(self) -> Iterator[Path]:
+        """Yield the files of a state: the run folder without what is made again or is being written, and
+        without checkpoints once the evaluation has chosen one."""
+        kept = set() if self.run.done("evaluate") else self._whole_checkpoints()
+        for path in sorted(self.run.folder.rglob("*")):
+            name = path.relative_to(self.run.folder).as_posix()
+            first, *rest = name.split("/")
+            if not path.is_file() or any(name == left or name.startswith(f"{left}/") for left in LEFT_OUT):
+                continue
+            if ".partial" in name or path.suffix.removeprefix(".").isdecimal():
+                continue
+            if first == "train" and len(rest) == 1 and rest[0] not in OF_TRAIN:
+                continue
+            if first == "train" and rest[0].startswith("checkpoint-") and rest[0] not in kept:
+                continue
+            yield path
+
+    def _whole_checkpoints(self) -> set[str]:
+        for _, path in numbered(self.run / "train"):
+            # The trainer writes trainer_state.json last.
+            if path not in self.whole and (path / "trainer_state.json").is_file() and fault(path) is None:
+                self.whole.add(path)
+        return {path.name for path in self.whole}
+
+    def _put(self, path: Path, there: set[str]) -> dict[str, Any]:
+        """Upload one file unless its bytes are in `there` already; return its hash and size."""
+        before = path.stat()
+        if before.st_size <= IN_ONE_PIECE:
+            content = path.read_bytes()
+            sha256, size = hashlib.sha256(content).hexdigest(), len(content)
+            if sha256 not in there:
+                self.storage.write(f"files/{sha256}", content)
+        else:
+            key = (str(path), before.st_size, before.st_mtime_ns)
+            if key not in self.hashes:
+                self.hashes[key] = file_sha256(path)
+            sha256, size = self.hashes[key], before.st_size
+            if sha256 not in there:
+                self.storage.upload(path, f"files/{sha256}")
+            after = path.stat()
+            if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                raise MachineError(f"STORE: {path} was changed while it was uploaded.")
+        if sha256 not in there:
+            arrived = self.storage.size(f"files/{sha256}")
+            if arrived != size:
+                raise MachineError(
+                    f"STORE: {self.storage.url}: {arrived} of {size} bytes of {path.name} arrived."
+                )
+            there.add(sha256)
+        return {"sha256": sha256, "bytes": size}
+
+    def _prune(self, states: list[dict[str, Any]]) -> None:
+        """Remove all but the newest states, and what only they refer to."""
+        kept = states[-KEPT_STATES:]
+        numbers = {state["number"] for state in kept}
+        needed = {file["sha256"] for state in kept for file in state["files"].values()}
+        for number in self.numbers():
+            if number not in numbers:
+                self.storage.remove(f"states/{number:06d}.json")
+        for name in self.storage.names("files"):
+            if name not in needed:
+                self.storage.remove(f"files/{name}")
+
+    def _whole_states(self) -> list[dict[str, Any]]:
+        """Return the newest states whose list can be read, oldest first."""
+        states = []
+        for number in self.numbers()[-KEPT_STATES:]:
+            try:
+                states.append(self._read_state(number))
+            except DamagedError:
+                continue  # what it refers to is uploaded anew
+        return states
+
+    def _read_state(self, number: int) -> dict[str, Any]:
+        try:
+            state = json.loads(self.storage.read(f"states/{number:06d}.json"))
+            if all(_sound(name, file) for name, file in state["files"].items()):
+                return state
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        raise DamagedError("its list of files is not whole")
+
+    def _get_all(self, state: dict[str, Any], scratch: Path, small: bool) -> None:
+        files = {n: file for n, file in state["files"].items() if not (small and "/checkpoint-" in n)}
+        scratch.mkdir(parents=True)
+        needed, free = sum(file["bytes"] for file in files.values()), shutil.disk_usage(scratch).free
+        if needed > free:
+            raise MachineError(
+                f"{scratch.parent}: {needed / 1e9:.1f} GB come from STORE and {free / 1e9:.1f} GB are free."
+            )
+        for name, file in files.items():
+            target = scratch / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.storage.download(f"files/{file['sha256']}", target)
+            except FileNotFoundError:
+                raise DamagedError(f"{name} is missing") from None
+            if target.stat().st_size != file["bytes"] or file_sha256(target) != file["sha256"]:
+                raise DamagedError(f"{name} is not what was uploaded")
+
+    def _take_over(self, state: dict[str, Any], scratch: Path, small: bool) -> None:
+        """Move what was fetched into the run folder; with a whole state, checkpoints of another try go."""
+        (self.run / "store.json").unlink(missing_ok=True)  # until all is moved, this is no known state
+        for _, path in [] if small else numbered(self.run / "train"):
+            shutil.rmtree(path)
+        now = time.time()
+        for name in state["files"]:
+            if (scratch / name).is_file():
+                (self.run / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(scratch / name, self.run / name)
+        for step, path in numbered(self.run / "train"):
+            os.utime(path, (now, now + step / 1e6))  # the trainer removes the oldest by age
+        shutil.rmtree(scratch)
+
+
+def _sound(name: str, file: dict[str, Any]) -> bool:
+    """Return whether an entry of a state's list is whole and stays inside the run folder."""
+    return {"sha256", "bytes"} <= set(file) and not Path(name).is_absolute() and ".." not in Path(name).parts

@@ -1,0 +1,162 @@
+"""Run a module in one child process or several, follow its progress, explain its end; and let a
+module write a folder in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.console import Console
+from tunebook.core.errors import MachineError, StoppedError
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.core.process import ChildError, begin_child, describe, last_error
+from tunebook.core.stacks import dump_stacks
+from tunebook.runs.session import Session
+
+PORT = 29512  # where the nodes of one job meet
+
+
+def follow(
+    module: str,
+    words: list[str],
+    console: Console,
+    log: Path,
+    events: Path,
+    world: int = 1,
+    offline: bool = True,
+    session: Session | None = None,
+) -> None:
+    """Run `python -m module` with `words` and show the progress it appends to `events`; its output goes
+    to `log`. With `world` above 1, torchrun starts that many processes, one a GPU. `offline` keeps
+    the Hub's client from asking the network. `session` is told of checkpoints and knows the limits.
+
+    After SIGTERM a training that is under way saves a checkpoint and stops; anything else is stopped at once.
+    A child that is silent for longer than the session allows leaves its Python stacks in `log`.
+
+    Raises:
+        ChildError: it failed, or was silent for too long.
+        StoppedError: SIGTERM arrived; what was saved is kept.
+        MachineError: the hours that the session allows are spent; what was saved is kept.
+    """
+    command = [sys.executable]
+    nodes = int(os.environ.get("TUNEBOOK_NODES", "1"))
+    if world > 1:
+        command = [*_torchrun(nodes), f"--nproc-per-node={world // nodes}"]
+    command += ["-m", module, *words]
+    environment = child_environment() | {"TUNEBOOK_EVENTS": str(events), "PYTHONUNBUFFERED": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    # A single process that sees more than one card falls back to DataParallel.
+    seen = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(world // nodes)))
+    environment["CUDA_VISIBLE_DEVICES"] = ",".join(seen.split(",")[: world // nodes])
+    environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the driver numbers them
+    if offline:
+        environment.setdefault("HF_HUB_OFFLINE", "1")
+    stop = events.with_name("train") / "stop"
+    stop.unlink(missing_ok=True)
+    environment["TUNEBOOK_STOP"] = str(stop)
+    events.touch()
+    position = events.stat().st_size
+    start = log.stat().st_size if log.exists() else 0
+    with log.open("a", encoding="utf-8") as output:
+        child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=begin_child,
+            start_new_session=True,  # a signal to the whole group is the parent's to pass on
+        )
+    with _Watch(child, stop, log, session) as watch, console.progress() as bars, events.open() as file:
+        file.seek(position)
+        while True:
+            ended = child.poll() is not None
+            for line in file.readlines():
+                if line.endswith("\n"):
+                    event = json.loads(line)
+                    bars.show(event)
+                    watch.saw(event)
+            if ended:
+                break
+            watch.look()
+            time.sleep(0.2)
+    if child.returncode and watch.asked is not None:
+        if watch.spent and session:
+            raise MachineError(session.limit_message())
+        raise StoppedError("Stopped. The same command goes on from what was saved last.")
+    if watch.hung:
+        raise ChildError(
+            f"no progress and no output for {watch.quiet:.0f} s, so it was stopped; the Python stacks of its "
+            "processes are at the end of the log"
+        )
+    if child.returncode:
+        raise ChildError(last_error(log, start) or f"it {describe(child.returncode)}")
+
+
+def _torchrun(nodes: int) -> list[str]:
+    """Return the command that starts torchrun here, or on every node of a Slurm job."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run"]
+    if nodes == 1:
+        return [*torchrun, "--standalone"]
+    srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    meet = f"--rdzv-endpoint={os.environ['TUNEBOOK_HEAD']}:{PORT}"
+    return [*srun, *torchrun, f"--nnodes={nodes}", "--rdzv-backend=c10d", meet]
+
+
+class _Watch:
+    """Stops the child on SIGTERM, at the session's limit, after a long silence, and when the block is left
+    early. A training is asked through the file `stop`, which it looks for after each step."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], stop: Path, log: Path, session: Session | None
+    ) -> None:
+        self.child, self.stop, self.log, self.session = child, stop, log, session
+        self.notice = session.notice if session else 0.0
+        self.quiet = session.quiet if session else None
+        self.asked: float | None = None
+        self.training = self.spent = self.hung = False
+        self.size, self.heard = 0, time.monotonic()
+
+    def saw(self, event: dict[str, Any]) -> None:
+        self.training = event["stage"] == "train"
+        self.heard = time.monotonic()
+        if "saved" in event and self.session:
+            self.session.saved()
+
+    def look(self) -> None:
+        """Do what is due now."""
+        now, size = time.monotonic(), self.log.stat().st_size
+        if size != self.size:
+            self.size, self.heard = size, now
+        if self.asked is None and self.session and self.session.spent():
+            self.spent = True
+            self.ask()
+        if self.asked is not None and not (self.training and now < self.asked + self.notice):
+            self.child.kill()  # files are replaced in one move, so nothing breaks
+        if self.quiet and now > self.heard + self.quiet:
+            self.hung = True
+            dump_stacks(self.child.pid, self.log)
+            self.child.kill()
+
+    def ask(self, *_: Any) -> None:
+        if self.asked is None:
+            self.asked = time.monotonic()
+            self.stop.parent.mkdir(exist_ok=True)
+            self.stop.touch()
+
+    def __enter__(self) -> _Watch:
+        self.before = signal.signal(signal.SIGTERM, self.ask)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        signal.signal(signal.SIGTERM, self.before)
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()

@@ -1,0 +1,146 @@
+"""The training stage, seen from the parent: start the child, take over what it made."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.console import Console
+from tunebook.core.errors import TunebookError
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import show
+from tunebook.core.process import ChildError
+from tunebook.runs.checkpoints import RESUMED, bring_back, numbered, set_broken_aside, ship
+from tunebook.runs.run import Run
+from tunebook.runs.session import Session
+from tunebook.training.child import follow
+
+# Named here, not imported: the worker stands two floors up and calls what is below.
+WORKER = "tunebook.pipeline.worker"
+
+
+def run_child(
+    run: Run, train: bool, evaluate: bool, console: Console, session: Session | None = None
+) -> None:
+    """Train and evaluate in child processes, following their progress.
+
+    One process does both, because the import of the training stack takes half a minute. For several,
+    the rows are tokenised before they start, so that none waits for another's GPU.
+
+    Raises:
+        TunebookError: a child failed; the message holds its last error line and the log's path.
+        StoppedError: SIGTERM arrived; a training saved a checkpoint first.
+    """
+    if train:
+        bring_back(run / "train")
+        moved, newest = set_broken_aside(run / "train")
+        for line in moved:
+            console.note(line)
+        file = run / "train" / RESUMED
+        earlier = read_json(file, [])
+        if newest:
+            console.note(f"training resumes after step {newest}")
+            write_json(file, [*(step for step in earlier if step < newest), newest])
+        elif earlier:
+            file.unlink()
+    world = read_json(run / "settings.json")["world"]
+    both = [(WORKER, ["--train"] * train + ["--evaluate"] * evaluate, 1)]
+    apart = [(WORKER, ["--tokenise"], 1)] * (train and not run.done("tokenise"))
+    apart += [(WORKER, ["--train"], world)] * train
+    apart += [(WORKER, ["--evaluate"], world)] * evaluate
+    try:
+        follow_all(run, both if world == 1 else apart, console, session)
+    except ChildError as error:
+        stage = next((s for s in ("train", "evaluate") if not run.done(s)), "evaluate")
+        raise TunebookError(
+            f"{stage} failed: {error}\nThe whole log: {show(run.log)}. "
+            "The same command goes on from the last saved state."
+        ) from None
+
+
+def follow_all(
+    run: Run,
+    modules: list[tuple[str, list[str], int]],
+    console: Console,
+    session: Session | None = None,
+    log: Path | None = None,
+) -> None:
+    """Run modules on `run`, each with its flags in so many processes, one after the other.
+
+    Args:
+        log: where their output goes, if not into the run's own log.
+
+    Raises:
+        ChildError, StoppedError, MachineError: as `follow`.
+    """
+    offline = Path(read_json(run / "settings.json")["base_model"]).is_dir()
+    for module, flags, processes in modules:
+        follow(
+            module,
+            [str(run.folder), *flags],
+            console,
+            log or run.log,
+            run / "events.jsonl",
+            processes,
+            offline=offline,
+            session=session,
+        )
+
+
+def finish_training(run: Run) -> None:
+    """After training: put what ships into model/ and the loss curve into train/history.json."""
+    ship(run / "train", run)
+    if (run / "train" / "adapter_config.json").is_file():
+        for path in (run / "train").glob("model*.safetensors"):
+            path.unlink()  # after preference tuning Axolotl saves the frozen base as well
+    saved = numbered(run / "train")
+    state = read_json(saved[-1][1] / "trainer_state.json", {}) if saved else {}
+    log, resumed = state.get("log_history", []), read_json(run / "train" / RESUMED, [])
+    write_json(
+        run / "train" / "history.json",
+        {
+            "steps": state.get("global_step"),
+            "trained_tokens": count_tokens(log, "tokens/trainable", resumed),
+            "padded_tokens": count_tokens(log, "tokens/total", resumed),
+            "changed": read_json(run / "train" / "changed.json"),
+            "log": log,
+        },
+    )
+
+
+def count_tokens(log: list[dict[str, Any]], key: str, resumed: list[int]) -> int | None:
+    """Add up a counter of the training log, which starts from 0 again after the steps at which training
+    resumed."""
+    total = before = last = 0
+    entries = [entry for entry in log if key in entry]
+    for entry in entries:
+        if any(last <= step < entry["step"] for step in resumed):
+            before = 0
+        total += int(entry[key]) - before
+        before, last = int(entry[key]), entry["step"]
+    return total if entries else None
+
+
+def note_usage(run: Run) -> None:
+    """Write eval/usage.json: the peaks of all processes that have worked at the run so far, in GiB."""
+    path = run / "eval" / "usage.json"
+    path.parent.mkdir(exist_ok=True)
+    before = read_json(path, {})
+    write_json(path, {name: max(gib, before.get(name, 0.0)) for name, gib in usage().items()})
+
+
+def usage() -> dict[str, float]:
+    """Return the peak memory of this process and of its ended children, in GiB."""
+    kib = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    scale = 1 if sys.platform == "darwin" else 1024
+    peaks = {
+        "evaluate_gib": round(kib[0] * scale / 2**30, 2),
+        "train_gib": round(kib[1] * scale / 2**30, 2),
+    }
+    import torch
+
+    if torch.cuda.is_available():
+        peaks["gpu_evaluate_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+    return peaks

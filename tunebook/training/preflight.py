@@ -1,0 +1,191 @@
+"""Before several processes train: can they talk, how fast, and are they the same?
+
+Processes with other libraries, another config or a clock of their own fail late and in odd ways, if they do
+not train something else. So each launch begins with a test of half a minute, by torchrun like the training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+import socket
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.console import Console
+from tunebook.core.errors import MachineError
+from tunebook.core.files import read_json
+from tunebook.core.paths import show
+from tunebook.core.process import ChildError
+from tunebook.core.ranks import Ranks
+from tunebook.core.versions import PACKAGES
+from tunebook.runs.run import Run
+from tunebook.runs.session import Session
+from tunebook.training.child import follow
+
+RESULT = "collectives.json"
+BYTES = {"cuda": 2**28, "cpu": 2**24}  # that all processes add up at once
+ROUNDS, QUESTIONS = 5, 10
+MOST_SKEW = 2.0  # seconds; clocks that are kept differ by milliseconds
+PATIENCE = timedelta(minutes=5)
+
+
+def check_collectives(run: Run, world: int, console: Console, session: Session | None = None) -> None:
+    """Start `world` processes that test each other, and say what they found in one line.
+
+    Raises:
+        MachineError: they cannot talk, or are not the same; the rank that differs is named.
+        StoppedError: SIGTERM arrived.
+    """
+    start, result = time.monotonic(), run / RESULT
+    result.unlink(missing_ok=True)
+    events = run / "events.jsonl"
+    try:
+        words = [str(run.folder)]
+        follow("tunebook.training.preflight_worker", words, console, run.log, events, world, session=session)
+    except ChildError as error:
+        problems = read_json(result, {}).get("problems") or [str(error)]
+        raise MachineError(
+            "\n".join(f"collectives: {problem}." for problem in problems)
+            + "\nEvery process needs the same environment, the same run folder, a clock that is kept (NTP) "
+            f"and a network to the others. Nothing was trained. The whole log: {show(run.log)}."
+        ) from None
+    console.stage("ranks", sentence(read_json(result)), time.monotonic() - start)
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """Return in a line what `measure` found."""
+    machines = len(set(found["hosts"]))
+    where = "one machine" if machines == 1 else f"{machines} machines"
+    skew = max(map(abs, found["ahead_seconds"]))
+    return (
+        f"{found['world']} processes on {where}: all-reduce {found['all_reduce_gb_per_second']:.1f} GB/s "
+        f"({found['backend']}), clocks within {skew * 1000:.1f} ms, same libraries and config"
+    )
+
+
+def facts(config: Path) -> dict[str, str]:
+    """Return what has to be the same in every process."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "(not installed)"
+    content = config.read_bytes() if config.is_file() else None
+    found["config.yaml"] = "(missing)" if content is None else hashlib.sha256(content).hexdigest()[:12]
+    return found
+
+
+def differing(hosts: list[str], found: list[dict[str, str]]) -> list[str]:
+    """Return a line for each fact in which a rank differs from most; of two, the second from the first."""
+    lines = []
+    for name in found[0]:
+        values = [one[name] for one in found]
+        usual = Counter(values).most_common(1)[0][0]
+        for rank, value in enumerate(values):
+            if value != usual:
+                lines.append(f"rank {rank} on {hosts[rank]} has {name} {value}, most have {usual}")
+    return lines
+
+
+def late(hosts: list[str], ahead: list[float]) -> list[str]:
+    """Return a line for each rank whose clock is another than that of the first."""
+    return [
+        f"the clock of rank {rank} on {hosts[rank]} is {abs(seconds):.1f} s "
+        f"{'ahead of' if seconds > 0 else 'behind'} that of rank 0"
+        for rank, seconds in enumerate(ahead)
+        if abs(seconds) > MOST_SKEW
+    ]
+
+
+def measure(here: Ranks, config: Path) -> dict[str, Any]:
+    """Test the processes of this launch, in each of them; all return the same but for the bandwidth.
+
+    Returns:
+        `{world, backend, hosts, ahead_seconds, all_reduce_gb_per_second, problems}`: by rank its host and by
+        how much its clock is ahead of the first one's; the bandwidth as NCCL's tests state it ("bus": what
+        each process sends), null where the processes differ and none was measured.
+    """
+    import torch
+    import torch.distributed as dist
+
+    cuda = torch.cuda.is_available()
+    device = torch.device(f"cuda:{here.local}" if cuda else "cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    backend = "nccl" if cuda else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        talk = dist.new_group(backend="gloo", timeout=PATIENCE)  # what is no tensor on a GPU goes this way
+        told: list[Any] = [None] * here.world
+        dist.all_gather_object(told, (socket.gethostname(), facts(config)), group=talk)
+        hosts = [host for host, _ in told]
+        ahead = _ahead(here, talk)
+        problems = differing(hosts, [found for _, found in told]) + late(hosts, ahead)
+        rate = None
+        if not problems:  # NCCL of two versions may never answer
+            rate, right = _all_reduce(here, device)
+            sums: list[Any] = [None] * here.world
+            dist.all_gather_object(sums, right, group=talk)
+            problems = [f"rank {i} on {hosts[i]} gets wrong sums" for i, ok in enumerate(sums) if not ok]
+        dist.barrier(group=talk)
+    finally:
+        dist.destroy_process_group()
+    return {
+        "world": here.world,
+        "backend": backend,
+        "hosts": hosts,
+        "ahead_seconds": ahead,
+        "all_reduce_gb_per_second": rate,
+        "problems": problems,
+    }
+
+
+def _ahead(here: Ranks, group: Any) -> list[float]:
+    """Return by how many seconds each clock is ahead of the first one's: of several questions to each, the
+    one that was answered fastest, its answer taken for the middle of the way (Cristian 1989)."""
+    import torch
+    import torch.distributed as dist
+
+    ahead, stamp = torch.zeros(here.world, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    for rank in range(1, here.world):
+        fastest = float("inf")
+        for _ in range(QUESTIONS):
+            if here.first:
+                asked = time.time()
+                dist.send(stamp, rank, group=group)
+                dist.recv(stamp, rank, group=group)
+                took = time.time() - asked
+                if took < fastest:
+                    fastest, ahead[rank] = took, float(stamp) - asked - took / 2
+            elif here.rank == rank:
+                dist.recv(stamp, 0, group=group)
+                stamp[0] = time.time()
+                dist.send(stamp, 0, group=group)
+    dist.broadcast(ahead, 0, group=group)
+    return [float(seconds) for seconds in ahead.tolist()]
+
+
+def _all_reduce(here: Ranks, device: Any) -> tuple[float, bool]:
+    """Return the bandwidth of adding up tensors of all processes in GB/s, and whether the sum is right."""
+    import torch
+    import torch.distributed as dist
+
+    size = BYTES[device.type]
+    values = torch.full((size // 4,), float(here.rank + 1), device=device)
+    dist.all_reduce(values)  # also the first, which makes the connections
+    right = bool((values == here.world * (here.world + 1) / 2).all())
+    values.zero_()
+    dist.barrier()
+    start = time.perf_counter()
+    for _ in range(ROUNDS):
+        dist.all_reduce(values)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = (time.perf_counter() - start) / ROUNDS
+    return 2 * (here.world - 1) / here.world * size / seconds / 1e9, right

@@ -1,0 +1,30 @@
+"""Test the processes of a launch before they train RUN. Started by `tunebook recipe` through torchrun.
+
+.venv/bin/python -m torch.distributed.run --standalone --nproc-per-node=2 -m tunebook.training.preflight_worker RUN
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tunebook.core.errors import BAD_MACHINE, GOOD
+from tunebook.core.files import write_json
+from tunebook.core.process import die_with_parent
+from tunebook.core.ranks import ranks
+from tunebook.training import preflight
+
+
+def main(run: Path) -> int:
+    die_with_parent()
+    here = ranks()
+    found = preflight.measure(here, run / "config.yaml")
+    if not here.first:  # torchrun stops the others once one has failed, so that only the first may
+        return GOOD
+    write_json(run / preflight.RESULT, found)
+    print("\n".join(found["problems"]) or preflight.sentence(found))
+    return BAD_MACHINE if found["problems"] else GOOD
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1]).resolve()))
