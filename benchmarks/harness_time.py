@@ -31,7 +31,7 @@ import yaml
 from tunebook.core.files import Row, read_json, read_jsonl, write_json, write_jsonl
 from tunebook.core.paths import ROOT, child_environment
 from tunebook.evaluation.contenders import ENDPOINT, PLAIN, Way, base_ways
-from tunebook.evaluation.evaluator import Evaluation
+from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import Job
 from tunebook.hardware import machine
 from tunebook.report.markdown_blocks import fill
@@ -45,7 +45,7 @@ PACKAGES = ("torch", "transformers", "peft", "lm_eval")
 SELF = [sys.executable, str(Path(__file__).resolve())]
 
 
-def contenders(evaluation: Evaluation) -> dict[str, Way]:
+def contenders(evaluation: Evaluator) -> dict[str, Way]:
     """Return the contenders of a run that are models, and how each is asked."""
     ways = {way.name: way for way in base_ways(evaluation.dataset)}
     choice = read_json(evaluation.run / "eval" / "choice.json")
@@ -63,7 +63,7 @@ def copy(run: Run, rows: int | None, folder: Path) -> Run:
     return Run(folder)
 
 
-def write_task(job: Job, evaluation: Evaluation, folder: Path) -> None:
+def write_task(job: Job, evaluation: Evaluator, folder: Path) -> None:
     """Write `job` as a task of lm-evaluation-harness: NAME.yaml, and NAME.jsonl with its prompts as text."""
     text = evaluation.models.tokenizer.decode
     golds = [row["gold"]["answer"] for row in evaluation.rows["test"]]
@@ -92,7 +92,7 @@ def write_task(job: Job, evaluation: Evaluation, folder: Path) -> None:
     (folder / f"{job.contender}.yaml").write_text(yaml.safe_dump(task))
 
 
-def model_arguments(name: str, evaluation: Evaluation) -> str:
+def model_arguments(name: str, evaluation: Evaluator) -> str:
     """Return what `--model_args` says of a contender's model: the weights, type and attention of the run."""
     models, config = evaluation.models, evaluation.models.config
     folder = str((evaluation.run / "model").resolve())
@@ -125,7 +125,7 @@ def timed(arguments: list[str], cache: Path) -> dict[str, float]:
 
 def ours(folder: Path) -> None:
     """Evaluate as the evaluation stage does; runs in the child."""
-    evaluation = Evaluation(Run(folder), None)
+    evaluation = Evaluator(Run(folder), None)
     for name, way in contenders(evaluation).items():
         evaluation.contender(name, "test", way, "tuned" if name == "tuned" else "base")
 
@@ -141,7 +141,7 @@ def theirs(arguments: list[str]) -> None:
     cli_evaluate()
 
 
-def equal_answers(name: str, evaluation: Evaluation, folder: Path) -> float:
+def equal_answers(name: str, evaluation: Evaluator, folder: Path) -> float:
     """Return the share of rows to which both sides gave the same answer."""
     mine = read_jsonl(evaluation.run / "eval" / "answers" / f"{name}.test.jsonl")
     (file,) = folder.rglob(f"samples_{name}_*.jsonl")
@@ -164,7 +164,7 @@ def measure(run: Run, rows: int | None) -> dict[str, Any]:
     """Evaluate `run` by both sides and return what it took."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        evaluation = Evaluation(copy(run, rows, folder / "run"), None)
+        evaluation = Evaluator(copy(run, rows, folder / "run"), None)
         ways = contenders(evaluation)
         for place in ("tasks", "answers"):
             (folder / place).mkdir()

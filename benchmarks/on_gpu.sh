@@ -47,7 +47,7 @@ liger_rope=true liger_glu_activation=true"
 
 tasks() {
     local base
-    base=$("$PYTHON" -c 'from tunebook import base_model; print(base_model.ensure())' | tail -n 1)
+    base=$("$PYTHON" -c 'from tunebook.models import trial_model; print(trial_model.ensure())' | tail -n 1)
     # The trial tier's learning rates, which were chosen on dev. Side by side: a model this small leaves most
     # of a card idle.
     piece "$LIMIT" recipe classify-lora --tier real --model "$base" \

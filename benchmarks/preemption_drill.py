@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as scratch:
         base, prefix = Path(scratch) / "tiny", shlex.split(options.prefix)
-        make = "import pathlib, sys; from tests import tiny; tiny.save(pathlib.Path(sys.argv[1]))"
+        make = "import pathlib, sys; from tests.support import tiny; tiny.save(pathlib.Path(sys.argv[1]))"
         subprocess.run([*prefix, sys.executable, "-c", make, str(base)], cwd=ROOT, check=True)
         alone = Drill(Path(scratch) / "alone", base, options.steps, prefix)
         if alone.start(None).wait() not in (0, 3):

@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder, prefix = Path(scratch), shlex.split(options.prefix)
         base = folder / "tiny"
-        make = "import pathlib, sys; from tests import tiny; tiny.save(pathlib.Path(sys.argv[1]))"
+        make = "import pathlib, sys; from tests.support import tiny; tiny.save(pathlib.Path(sys.argv[1]))"
         subprocess.run([*prefix, sys.executable, "-c", make, str(base)], cwd=ROOT, check=True)
         alone, drill = (Drill(folder / name, base, options.steps, prefix) for name in ("alone", "drill"))
         if alone.start(None).wait() not in (0, 3):

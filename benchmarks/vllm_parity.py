@@ -19,8 +19,8 @@ from tunebook.core.files import write_json
 from tunebook.core.paths import ROOT, show
 from tunebook.evaluation.contenders import PLAIN
 from tunebook.evaluation.engines import vllm
-from tunebook.evaluation.engines.token_lm import common_prefix
-from tunebook.evaluation.evaluator import Evaluation
+from tunebook.evaluation.engines.protocol import common_prefix
+from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import Job
 from tunebook.hardware import machine
 from tunebook.runs.run import find
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=50)
     options = parser.parse_args(argv)
     run = find(options.run)
-    evaluation = Evaluation(run, None)
+    evaluation = Evaluator(run, None)
     engine = vllm.engine(evaluation.models.config)
     if not engine:
         raise InputError(f"{vllm.COMMAND}: name vLLM's command (docs/vllm.md).")

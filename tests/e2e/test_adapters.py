@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.trainings import train
+from tests.support.trainings import train
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
@@ -28,7 +28,7 @@ from tunebook.runs.run import Run
 
 pytestmark = pytest.mark.slow
 TOKENS, SIZE, RANK, ENCODER_SIZE, LABELS = 4, 6, 2, 10, 14
-WIDTH, LAYERS, HEADS, KV_HEADS, INNER = 64, 2, 4, 2, 128  # of tests/tiny.py
+WIDTH, LAYERS, HEADS, KV_HEADS, INNER = 64, 2, 4, 2, 128  # of tests/support/tiny.py
 KV = KV_HEADS * WIDTH // HEADS
 LINEAR = [(WIDTH, WIDTH), (WIDTH, KV), (WIDTH, KV), (WIDTH, WIDTH), *[(WIDTH, INNER)] * 2, (INNER, WIDTH)]
 LORA = LAYERS * sum(RANK * (inside + outside) for inside, outside in LINEAR)
@@ -90,7 +90,7 @@ def prepare(folder: Path, base: Path, case: str) -> Run:
     layers = "peft_layers_to_transform=null" if "peft_layers_to_transform" in recipe.trial else ""
     options = Options("trial", "cpu", set=f"base_model={base} {SHORT} {words} {layers}", eval="quick")
     resolved = head.with_labels(resolve(recipe, options), dataset)
-    resolved.config["plugins"].append("tests.adapter_probe.Probe")
+    resolved.config["plugins"].append("tests.support.adapter_probe.Probe")
     run = Run(folder / case)
     rows = prepare_rows(resolved, dataset)
     for split, count in (("train", 16), ("dev", 8), ("test", 8)):
@@ -174,7 +174,7 @@ def test_what_was_saved_gives_the_logits_of_what_was_trained(
     import torch
     from safetensors.torch import load_file
 
-    from tests.adapter_probe import logits
+    from tests.support.adapter_probe import logits
 
     assert fault(trained[case] / "train" / "checkpoint-4") is None
     expected = load_file(trained[case] / "train" / "probe.safetensors")["logits"]
@@ -194,7 +194,7 @@ def test_no_weight_of_the_base_changes(case: str, trained: dict[str, Run], base:
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    from tests.adapter_probe import fingerprints
+    from tests.support.adapter_probe import fingerprints
 
     saved = load_file(base / "model.safetensors").values()
     if case == "loftq":
@@ -271,7 +271,7 @@ def test_the_evaluation_takes_it(case: str, trained: dict[str, Run]) -> None:
 
 
 def test_ia3_merges_and_bottleneck_refuses(trained: dict[str, Run], base: Path) -> None:
-    from tests.adapter_probe import logits
+    from tests.support.adapter_probe import logits
 
     model = reloaded(trained["ia3"], base)
     expected = logits(model)

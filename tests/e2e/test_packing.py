@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny
-from tests.commands import TRAIN_ONLY, tunebook
-from tests.test_fork import TOOL_TALKS
-from tests.test_formats import put
+from tests.commands.test_fork import TOOL_TALKS
+from tests.data.test_formats import put
+from tests.support import tiny
+from tests.support.commands import TRAIN_ONLY, tunebook
 from tunebook.check import run as check
 from tunebook.commands.fork.fork import Asked, run_fork
 from tunebook.config import recipe as recipes

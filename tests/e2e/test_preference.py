@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import tiny
-from tests.e2e.trainings import train
+from tests.support import tiny
+from tests.support.trainings import train
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests import tiny
-from tests.commands import TRAIN_ONLY
+from tests.support import tiny
+from tests.support.commands import TRAIN_ONLY
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
@@ -85,7 +85,7 @@ def prepare(
     options = Options("trial", "cpu", set=f"base_model={base} {batch}", eval="quick")
     resolved = dataclasses.replace(resolve(recipe, options), world=world)
     resolved.config.update(CONFIG | (more or {}))
-    resolved.config["plugins"].append("tests.cpu_ranks.CPURanks")
+    resolved.config["plugins"].append("tests.support.cpu_ranks.CPURanks")
     run = Run(folder / f"{name}-{world}")
     split = prepare_rows(resolved, dataset)
     for part, count in (("train", rows), ("dev", 32), ("test", 32)):

@@ -63,7 +63,9 @@ def test_two_processes_train_save_reload_and_answer(
 def test_a_save_that_fails_is_named_and_nothing_is_left(base: Path, tmp_path: Path) -> None:
     run = prepare(tmp_path, base, "classify-lora", 1)
     text = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(text.replace("tests.cpu_ranks.CPURanks", "tests.broken.FullDisk"))
+    (run / "config.yaml").write_text(
+        text.replace("tests.support.cpu_ranks.CPURanks", "tests.support.broken.FullDisk")
+    )
     with pytest.raises(MachineError, match="^smoke: save failed: OSError: No space left on device\n"):
         smoke.smoke(run, Setting(1), Console())  # type: ignore[arg-type]
     assert not (run / "smoke").exists() and not run.done("smoke")

@@ -23,6 +23,7 @@ from tunebook.data.sources import SPLITS, Split, hub_revision, source_file
 from tunebook.models.hub import cached
 
 KEEP = 5
+CODE = Path(__file__).parent  # the code that renders
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "vocab*", "merges.txt")
 PROMPT_KEYS = ("chat_template", "chat_template_jinja", "chat_template_kwargs", "special_tokens", "eot_tokens")
 
@@ -58,7 +59,7 @@ def parts(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any] | None:
         if revision is None:
             return None
         data = {"hub": str(dataset.source.hub), "revision": revision}
-    code = sorted(Path(__file__).parent.rglob("*.py"))
+    code = sorted(CODE.rglob("*.py"))
     return {
         "data": data,
         "dataset.yaml": dataset.model_dump(mode="json", exclude={"folder"}),

@@ -2,7 +2,7 @@
 
 For the last turn of a row, the prompt's ids are an exact prefix of the row's training ids, the first
 supervised label stands right there, and the supervised stretch is the answer plus the turn end at which
-generation stops. tests/test_prompt.py holds this against Axolotl's own tokenisation.
+generation stops. tests/data/test_prompt.py holds this against Axolotl's own tokenisation.
 """
 
 from __future__ import annotations

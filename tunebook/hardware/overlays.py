@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import ROOT, show
 from tunebook.core.yaml_file import read_yaml
+from tunebook.hardware import machine
 from tunebook.hardware.capabilities import AMPERE
-from tunebook.hardware.machine import gpus
 from tunebook.models import trial_model
 
 # The only keys that an overlay may set. They do not enter a run's id: the same run can go on
@@ -49,7 +49,7 @@ class Overlay:
 
 def guess() -> str:
     """Return the name of the overlay for this machine's cards; `cpu` without any."""
-    found = gpus()
+    found = machine.gpus()
     if not found:
         return "cpu"
     if min(gpu["compute_capability"] for gpu in found) < AMPERE:
@@ -69,7 +69,7 @@ def overlay(name: str) -> Overlay:
         there = ", ".join(sorted(p.stem for p in (ROOT / "hardware").glob("*.yaml")))
         raise InputError(f"HARDWARE: no overlay called {name!r} in hardware/. There are: {there}.")
     value, lines = read_yaml(path)
-    machine = value.pop("machine", None)
+    cards = value.pop("machine", None)
     raise_all(
         [
             Problem("not a hardware key; put it into the recipe.", show(path), lines.get((key,)), key)
@@ -79,7 +79,7 @@ def overlay(name: str) -> Overlay:
     )
     if name == "cpu":
         value = {**value, "bf16": cpu_has_fast_bf16()}
-    return Overlay(name, Machine.model_validate(machine) if machine else None, value)
+    return Overlay(name, Machine.model_validate(cards) if cards else None, value)
 
 
 def cpu_has_fast_bf16() -> bool:

@@ -143,7 +143,7 @@ def permutation_p(score: Score, a: np.ndarray, b: np.ndarray) -> float | None:
     """Return the two-sided p of no difference between two contenders, swapping them in whole groups: every
     way up to 13 groups, 9,999 draws above (with the 1 added of Phipson and Smyth 2010). None below 3 groups.
 
-    Equal to scipy.stats.permutation_test, which takes twenty times as long (tests/test_statistics.py).
+    Equal to scipy.stats.permutation_test, which takes twenty times as long (tests/metrics/test_intervals.py).
 
     Args:
         a, b: sums (groups, columns) of the same rows.

@@ -1,0 +1,149 @@
+"""What `make check` says of a config: each rule fires where it should, and is quiet on what is shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.config.test_resolve import make  # noqa: F401 (a fixture)
+from tunebook.check.config import asked_and_effective, check_config, config_findings
+from tunebook.check.findings import Finding
+from tunebook.check.tokens import steps
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.errors import InputError
+
+LORA, FULL, PACKED = "classify-lora", "classify-full", "chat-lora"
+CASES = [
+    # recipe, overlay, SET, grade, key, a part of the text
+    (FULL, None, "learning_rate=2e-4", "warning", "learning_rate", "size that LoRA takes"),
+    (LORA, None, "learning_rate=1e-5", "warning", "learning_rate", "size that full tuning takes"),
+    (LORA, None, "lora_alpha=8", "warning", "lora_alpha", "alpha / rank is 0.5"),
+    (LORA, None, "lora_alpha=128", "warning", "lora_alpha", "alpha / rank is 8"),
+    (LORA, None, "lora_r=2 lora_alpha=4", "warning", "lora_r", "rank 2 is outside"),
+    (LORA, None, "lora_r=512 lora_alpha=1024", "warning", "lora_r", "rank 512 is outside"),
+    (LORA, None, "lora_alpha=null", "error", "lora_r", "must be set"),
+    (LORA, None, "lora_target_linear=null", "error", "lora_target_linear", "no target layers"),
+    (LORA, None, "adapter=null learning_rate=2e-5", "warning", "lora_r", "read only with an adapter"),
+    (FULL, None, "learning_rate=1e-5", "", "bf16", ""),  # its weights are fp32 by a plugin
+    (FULL, None, "plugins=null", "warning", "bf16", "rounds away"),
+    (LORA, None, "adapter=null learning_rate=1e-5", "warning", "bf16", "rounds away"),
+    (LORA, None, "early_stopping_patience=3", "error", "early_stopping_patience", "as numbers"),
+    (LORA, None, "early_stopping_patience=3 eval_steps=5 save_steps=5", "", "early_stopping_patience", ""),
+    (LORA, None, "load_best_model_at_end=true", "warning", "load_best_model_at_end", "is ignored"),
+    (LORA, None, "save_only_model=true", "warning", "save_only_model", "nothing can be resumed"),
+    (LORA, None, "sequence_len=null", "warning", "sequence_len", "takes 512"),
+    (
+        LORA,
+        None,
+        "excess_length_strategy=null",
+        "warning",
+        "excess_length_strategy",
+        "leaves longer rows out",
+    ),
+    (PACKED, None, "attn_implementation=null", "warning", "sample_packing", "see each other"),
+    (PACKED, None, "base_model=Qwen/Qwen3.5-4B", "warning", "sample_packing", "carries state over"),
+    (PACKED, None, "group_by_length=true", "note", "group_by_length", "no effect"),
+    (PACKED, "24gb", "eval_batch_size=64", "warning", "eval_batch_size", "GiB of logits"),
+    (PACKED, "24gb", "", "", "eval_batch_size", ""),
+    (LORA, None, "base_model=Some/Model-Base", "warning", "special_tokens", "ends texts, not turns"),
+    (LORA, None, "chat_template=qwen3", "warning", "chat_template", "opens a think block"),
+    (LORA, None, "base_model=microsoft/Phi-4-mini-reasoning", "warning", "lora_qkv_kernel", "crash on"),
+    (LORA, None, "micro_batch_size=64", "note", "micro_batch_size", "global batch of 64"),
+    (LORA, None, "max_steps=100", "note", "max_steps", "whatever num_epochs says"),
+    (PACKED, None, "plugins=null", "warning", "gradient_accumulation_steps", "averages the losses"),
+    ("classify-head", "24gb", "micro_batch_size=2", "", "gradient_accumulation_steps", ""),
+    ("chat-dpo", None, "", "", "gradient_accumulation_steps", ""),
+    (LORA, None, "val_set_size=0.1", "error", "val_set_size", "at random"),
+    (LORA, None, "seed=null", "error", "seed", "missing"),
+]
+
+
+def findings(name: str, overlay: str | None, overrides: str) -> list[Finding]:
+    options = Options("real", overlay, set=overrides)
+    return config_findings(resolve(recipes.load_recipe(name), options, for_this_machine=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "overlay", "overrides", "grade", "key", "text"), CASES, ids=[f"{c[0]} {c[2]}" for c in CASES]
+)
+def test_a_rule_fires_with_its_grade(
+    name: str, overlay: str | None, overrides: str, grade: str, key: str, text: str
+) -> None:
+    found = [finding for finding in findings(name, overlay, overrides) if finding.key == key]
+    if not grade:
+        assert found == []
+        return
+    assert [finding.grade for finding in found] == [grade]
+    assert text in found[0].text
+    assert found[0].file
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_shipped_recipes_have_nothing_to_be_said_of_them(name: str) -> None:
+    assert [str(finding) for finding in findings(name, None, "")] == []
+
+
+def test_only_errors_stop_a_run() -> None:
+    warned = resolve(recipes.load_recipe(FULL), Options("real", set="learning_rate=2e-4"), False)
+    check_config(warned)
+    wrong = resolve(recipes.load_recipe(FULL), Options("real", set="learning_rate=2e-4 seed=null"), False)
+    with pytest.raises(InputError) as caught:
+        check_config(wrong)
+    assert "seed" in str(caught.value) and "learning_rate" not in str(caught.value)
+
+
+def test_a_finding_says_where_what_and_on_what_evidence(tmp_path: Path) -> None:
+    (finding,) = findings(LORA, None, "lora_alpha=8")
+    text = str(finding)
+    assert text.startswith("SET: lora_alpha: alpha / rank is 0.5")
+    assert "Take 32" in text and text.endswith("(https://arxiv.org/abs/2405.09673)")
+
+
+def test_dev_rows_that_are_the_test_split_are_an_error(make: Any) -> None:  # noqa: F811
+    from tests.config.test_resolve import RECIPE
+
+    wrong = "test_datasets:\n  - path: datasets/kettlewick-intents/rows/test.jsonl\n    type: chat_template\n"
+    recipe = make(RECIPE + wrong)
+    found = [f for f in config_findings(resolve(recipe, Options("real"), False)) if f.grade == "error"]
+    assert [f.key for f in found] == ["test_datasets[0].path"]
+    assert found[0].line == RECIPE.count("\n") + 2
+    assert "test rows never enter training" in found[0].text
+
+
+@pytest.mark.parametrize(
+    ("config", "rows", "lengths", "count"),
+    [
+        ({"num_epochs": 3}, 640, None, 120),
+        ({"num_epochs": 3, "max_steps": 7}, 640, None, 7),
+        (
+            {"num_epochs": 1, "sample_packing": True, "sequence_len": 1000},
+            640,
+            {"total": 5000, "rows": 20},
+            10,
+        ),
+        ({"num_epochs": 1, "sample_packing": True}, 640, None, None),
+        ({}, 3, None, 1),
+    ],
+)
+def test_steps(config: dict, rows: int, lengths: dict | None, count: int | None) -> None:
+    assert steps(config, 16, rows, lengths)[0] == count
+
+
+def test_asked_and_effective_shows_what_axolotl_changes() -> None:
+    resolved = resolve(recipes.load_recipe(PACKED), Options("real", "24gb"), for_this_machine=False)
+    effective = {
+        **resolved.config,
+        "eval_sample_packing": True,
+        "bf16": True,
+        "load_best_model_at_end": False,
+    }
+    rows = {
+        row["key"]: (row["recipe.yaml"], row["effective"]) for row in asked_and_effective(resolved, effective)
+    }
+    assert rows["eval_sample_packing"] == ("not set", "True")
+    assert rows["bf16"] == ("auto", "True")
+    assert "load_best_model_at_end" not in rows and "datasets" not in rows

@@ -1,0 +1,106 @@
+"""What `make check` makes of lengths and masks, on answers of the child written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.small_data import seen
+from tunebook.check.findings import Findings
+from tunebook.check.tokens import judge, summary
+
+# One row: ids 1..6, of which the answer is 5 and its end is 6.
+IDS, START = [1, 2, 3, 4, 5, 6], 4
+MASKED = {
+    "row": 0,
+    "ids": IDS,
+    "labels": [-100] * START + IDS[START:],
+    "contract": [IDS, START],
+    "system_kept": True,
+    "tools_kept": True,
+}
+ANSWER = {"refused": {}, "eos": "<end>", "bos": "<bos>", "bos_id": 1}
+
+
+def judged(
+    config: dict[str, Any], sizes: list[list[int]], estimate: bool = False, **changes: Any
+) -> Findings:
+    found = Findings()
+    sample = [seen("train", line, "x") for line in range(1, len(sizes) + 1)]
+    answer = {**ANSWER, "lengths": sizes, "masked": [{**MASKED, **changes}]}
+    judge(answer, config, sample, found, estimate)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, None),
+        ({"ids": [*IDS, 9], "labels": [*MASKED["labels"], -100]}, None),  # a line break after the end
+        ({"labels": [-100] * 6}, "rows with nothing to learn"),
+        ({"labels": [-100] * 5 + [6]}, "answers learned in part"),
+        ({"labels": [-100] * 3 + [4, 5, 6]}, "answers learned in part"),
+        ({"labels": [-100] * 4 + [5, -100]}, "turn ends that are not learned"),
+        ({"ids": [1, 1, *IDS[1:]], "labels": [-100] * 5 + [5, 6]}, "rows with two bos tokens"),
+        (
+            {"contract": "The template does not end a turn."},
+            "rows that training and evaluation see differently",
+        ),
+        ({"contract": [[7, *IDS[1:]], START]}, "rows that training and evaluation see differently"),
+        ({"system_kept": False}, "system prompts lost"),
+        ({"tools_kept": False}, "tools lost"),
+    ],
+)
+def test_the_mask_of_a_row(changes: dict[str, Any], kind: str | None) -> None:
+    found = judged({"sequence_len": 8}, [[6, 4]], **changes)
+    names = [name for _, name in found.kinds]
+    assert (names[0] if names else None) == kind
+    assert all(grade == "error" for grade, _ in found.kinds)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "size", "start", "grade", "kind"),
+    [
+        ("raise", 10, 4, None, None),
+        ("raise", 11, 4, "error", "rows over sequence_len"),
+        ("drop", 11, 4, "warning", "rows over sequence_len"),
+        (None, 11, 4, "warning", "rows over sequence_len"),
+        ("truncate", 11, 4, "warning", "rows whose answer is cut"),
+        ("truncate", 14, 12, "error", "rows that lose their whole answer"),
+    ],
+)
+def test_a_row_that_is_too_long(
+    strategy: str | None, size: int, start: int, grade: str | None, kind: str | None
+) -> None:
+    config = {"sequence_len": 10, "excess_length_strategy": strategy}
+    found = judged(config, [[6, 4], [size, start]])
+    assert list(found.kinds) == ([(grade, kind)] if kind else [])
+    if kind:
+        (finding,) = found.kinds[(grade, kind)].shown  # type: ignore[index]
+        assert finding.line == 2 and f"{size} tokens, sequence_len is 10" in finding.text
+
+
+def test_an_estimate_is_called_one_and_stops_nothing() -> None:
+    found = judged({"sequence_len": 10, "excess_length_strategy": "raise"}, [[11, 4]], estimate=True)
+    ((grade, _),) = found.kinds
+    assert grade == "warning"
+    assert "an estimate" in found.facts["lengths"]["tokenizer"]
+    assert "about 11 tokens" in found.kinds[("warning", "rows over sequence_len")].shown[0].text
+
+
+def test_a_row_that_the_template_refuses() -> None:
+    found = Findings()
+    answer = {**ANSWER, "refused": {"0": "roles must alternate"}, "lengths": [[0, 0]], "masked": []}
+    judge(answer, {"sequence_len": 8}, [seen("train", 3, "x")], found, False)
+    (finding,) = found.kinds[("error", "rows that the template refuses")].shown
+    assert (finding.line, finding.text) == (3, "roles must alternate")
+
+
+def test_the_histogram_counts_every_row_once() -> None:
+    made = summary([3, 5, 8, 40, 80])
+    assert (made["shortest"], made["median"], made["longest"]) == (3, 8, 80)
+    assert made["histogram"] == {
+        **{"to 10": 3, "to 20": 0, "to 30": 0, "to 40": 1},
+        **{"to 50": 0, "to 60": 0, "to 70": 0, "to 80": 1},
+    }

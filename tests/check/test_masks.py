@@ -1,0 +1,73 @@
+"""For every family on the shelf, what is learned is the assistant's turns and their ends, and no more."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.masks import CALL, TALKS
+from tunebook.core.paths import ROOT, child_environment
+
+FAMILIES: dict[str, Any] = json.loads((ROOT / "tests/fixtures/families/families.json").read_text())
+# Families whose template reads `tools`. Phi-4-mini and Olmo 3 take theirs from keys of the system message
+# that rows of ours do not have, and SmolLM2 has none.
+WITH_TOOLS = {"qwen3", "qwen3-base", "qwen3-instruct", "granite"}
+ENDS = {"granite": "<|end_of_text|>", "phi4-mini": "<|end|>", "olmo3": "<|endoftext|>"}
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("masks")
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.support.masks", str(folder)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=child_environment() | {"HF_HUB_OFFLINE": "1"},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads((folder / "masks.json").read_text())
+
+
+def expected(family: str, talk: str) -> list[str]:
+    """Return the assistant's turns with their ends, as the template writes them. Olmo 3 ends a turn in the
+    middle with another token than the last one; generation does not stop there, and it is not learned."""
+    end = ENDS.get(family, "<|im_end|>")
+    texts = []
+    for turn in TALKS[talk]["messages"]:
+        if turn["role"] == "assistant":
+            text = turn["content"]
+            if turn.get("tool_calls"):
+                arguments = json.dumps(CALL["function"]["arguments"])
+                call = f'{{"name": "{CALL["function"]["name"]}", "arguments": {arguments}}}'
+                text += ("\n" if text else "") + f"<tool_call>\n{call}\n</tool_call>"
+            texts.append(text + end)
+    if family == "olmo3":
+        texts[:-1] = [text.removesuffix(end) for text in texts[:-1]]
+    return texts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_learned_is_the_assistants_turns_and_their_ends(family: str, masks: dict[str, Any]) -> None:
+    for talk in ("single", "system", "turns"):
+        found = masks[family][talk]
+        assert found["learned"] == expected(family, talk), talk
+        if talk != "single":
+            assert "Be brief." in found["text"], "the system prompt is kept"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_tool_calls_are_learned_and_tool_answers_are_not(family: str, masks: dict[str, Any]) -> None:
+    found = masks[family]["tools"]
+    shown = '"name": "tide"' in found["text"].partition("When is high water")[0]
+    assert shown == (family in WITH_TOOLS)
+    if shown:
+        assert found["learned"] == expected(family, "tools")
+        assert "17.30</" not in "".join(found["learned"])
+        assert masks[family]["call"]["learned"] == expected(family, "call")

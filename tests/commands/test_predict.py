@@ -1,0 +1,174 @@
+"""Answers for a file of new rows: a tiny random model, asked through the console entry."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import tiny
+from tunebook.commands import predict as predictions
+from tunebook.commands.predict import predict
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError
+from tunebook.core.files import read_json, read_jsonl, write_json
+from tunebook.data.dataset import load_dataset_config
+from tunebook.runs.run import Run
+
+ROWS = 200
+TEXTS = ["Door 9 will not open.", "May I keep the scarifier until Monday, please?", "Where is my clock?"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tmp_path_factory.mktemp("tiny") / "model")
+
+
+def finished(folder: Path, model: Path, name: str = "kettlewick-intents") -> Run:
+    """A run folder as a full tuning leaves it."""
+    run = Run(folder / "run")
+    run.folder.mkdir()
+    (run / "model").symlink_to(model)
+    (run / "config.yaml").write_text(yaml.safe_dump({"base_model": str(model), "bf16": False}))
+    dataset = load_dataset_config(name).model_dump(mode="json", exclude={"folder"})
+    suite = {"primary": "accuracy", "shots": 1, "max_new_tokens": 6, "dev_rows": 4, "generate_rows": None}
+    suite |= {"agreement_rows": 0}
+    write_json(run / "settings.json", {"base_model": str(model), "dataset": dataset, "suite": suite})
+    run.mark("train", "done")
+    return run
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer in this process, which has imported torch once; the killed prediction is a real child."""
+
+    def answer(script: str, words: list[str], console: Console, log: Path, events: Path, **rest: Any) -> None:
+        assert script == "tunebook.commands.predict_worker"
+        log.touch()
+        run, data, out = map(Path, words)
+        predictions.answer_rows(Run(run), data, out, events)
+
+    monkeypatch.setattr(predictions, "follow", answer)
+
+
+def write_jsonl(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def new_rows(count: int = ROWS) -> list[dict[str, Any]]:
+    return [{"number": i, "text": f"{TEXTS[i % 3]} Ticket {i}.", "tags": ["a", i]} for i in range(count)]
+
+
+def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = finished(tmp_path, model), write_jsonl(tmp_path / "new.jsonl", new_rows())
+    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    assert predict(str(run.folder), data, whole, Console()) == 0
+
+    command = [sys.executable, "-m", "tunebook.commands.cli", "predict", str(run.folder), str(data), str(out)]
+    process = subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL)
+    state = tmp_path / "out.jsonl.state.json"
+    while not read_json(state, {}).get("rows"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not out.exists(), "the name means that it is whole"
+    done = read_json(state)["rows"]
+    assert 0 < done < ROWS
+    with (tmp_path / "out.jsonl.partial").open("ab") as file:
+        file.write(b'{"number": 96, "text": "a torn li')
+    assert predict(str(run.folder), data, out, Console()) == 0
+    assert f"going on after row {done}" in capsys.readouterr().out
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl"]
+
+    rows = read_jsonl(out)
+    assert [row["number"] for row in rows] == list(range(ROWS))
+    assert list(rows[0]) == [
+        *new_rows(1)[0],
+        "predicted",
+        "predicted_label",
+        "predicted_score",
+        "predicted_stopped",
+    ]
+    assert all(0 <= row["predicted_score"] <= 1 for row in rows)
+    assert len({row["predicted"] for row in rows}) > 1
+
+
+def test_csv_in_and_out_gives_the_same_answers(model: Path, tmp_path: Path) -> None:
+    run, rows = finished(tmp_path, model), new_rows(7)
+    predict(str(run.folder), write_jsonl(tmp_path / "new.jsonl", rows), tmp_path / "a.csv", Console())
+    with (tmp_path / "new.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["number", "text"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    predict(str(run.folder), tmp_path / "new.csv", tmp_path / "b.csv", Console())
+    a, b = ([*csv.DictReader((tmp_path / name).open(newline=""))] for name in ("a.csv", "b.csv"))
+    assert len(a) == 7
+    assert [json.loads(row.pop("tags")) for row in a] == [row["tags"] for row in rows]
+    assert a == b
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [{"text": "fine"}, {"txt": "?"}],
+            "new.jsonl:2: prompt: the template of dataset.yaml fails: ",
+        ),
+        ([{"text": "fine"}, [1]], "new.jsonl:2: expected an object"),
+        ([{"text": "a", "predicted": "b"}], "new.jsonl:1: predicted: is a column that the prediction adds"),
+        ([], "has no rows"),
+    ],
+)
+def test_rows_are_checked_before_a_model_is_loaded(
+    rows: list[Any], said: str, model: Path, tmp_path: Path
+) -> None:
+    run, data = finished(tmp_path, model), write_jsonl(tmp_path / "new.jsonl", rows)
+    with pytest.raises(InputError, match=said):
+        predict(str(run.folder), data, tmp_path / "out.jsonl", Console())
+    assert not [*tmp_path.glob("out*")]
+
+
+def test_a_chat_row_ends_with_the_users_turn(model: Path, tmp_path: Path) -> None:
+    run = finished(tmp_path, model, "kettlewick-chat")
+    source = load_dataset_config("kettlewick-chat").folder / "source" / "train.jsonl"
+    row = json.loads(source.read_text().splitlines()[0])
+    field = str(load_dataset_config("kettlewick-chat").turns)
+    data = write_jsonl(tmp_path / "new.jsonl", [row])
+    with pytest.raises(InputError, match="the last turn must be the user's"):
+        predict(str(run.folder), data, tmp_path / "out.jsonl", Console())
+    write_jsonl(data, [{**row, field: row[field][:-1]}])
+    assert predict(str(run.folder), data, tmp_path / "out.jsonl", Console()) == 0
+    assert "predicted_label" not in read_jsonl(tmp_path / "out.jsonl")[0]
+
+
+def test_what_is_in_the_way_is_refused(model: Path, tmp_path: Path) -> None:
+    run, data = finished(tmp_path, model), write_jsonl(tmp_path / "new.jsonl", new_rows(2))
+    (tmp_path / "there.jsonl").write_text("")
+    write_json(tmp_path / "other.jsonl.state.json", {"plan": "of something else", "rows": 1})
+    for out, said in (
+        ("there.jsonl", "already there"),
+        ("other.jsonl", "belongs to another model or file of rows"),
+        ("out.parquet", "must end in one of .jsonl, .csv"),
+        ("no/out.csv", "no such folder"),
+    ):
+        with pytest.raises(InputError, match=said):
+            predict(str(run.folder), data, tmp_path / out, Console())
+    with pytest.raises(InputError, match="no such file"):
+        predict(str(run.folder), tmp_path / "none.csv", tmp_path / "out.csv", Console())
+    run.forget("train")
+    run.mark("check", "done")
+    with pytest.raises(InputError, match="has not finished training"):
+        predict(str(run.folder), data, tmp_path / "out.csv", Console())

@@ -1,0 +1,227 @@
+"""The prompt contract, held against Axolotl's own tokenisation: every recipe and every model family."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import axolotl_rows, tiny
+from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.files import write_jsonl
+from tunebook.core.paths import ROOT
+from tunebook.data.dataset import load_dataset_config
+from tunebook.data.prompt import PromptEncoder, with_shots, with_system
+from tunebook.data.render import render
+from tunebook.data.tool_calls import written
+from tunebook.models import methods
+from tunebook.models.registry import model_table
+from tunebook.pipeline.prepare import place_paths
+from tunebook.runs.run import Run
+
+TWINS = ROOT / "tests" / "twins"
+FAMILIES: dict[str, Any] = json.loads((ROOT / "tests/fixtures/families/families.json").read_text())
+# How Qwen's own tokenizer cuts text before merging (Qwen3's tokenizer.json): it keeps the two newlines
+# after an empty think block together, where the trial model's would look at what follows them.
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# Keys that decide how rows are learned, not what they are.
+TUNING = frozenset(
+    """adapter lora_r lora_alpha lora_dropout lora_target_linear load_in_4bit peft_layers_to_transform plugins
+    learning_rate optimizer warmup_ratio num_epochs micro_batch_size gradient_accumulation_steps
+    eval_batch_size gradient_checkpointing gradient_checkpointing_kwargs output_dir peft_use_dora
+    num_virtual_tokens prompt_tuning_init prefix_init_std encoder_hidden_size encoder_reparameterization_type
+    bottleneck_size group_by_length pad_to_sequence_len""".split()
+)
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Where does the Wend rise?"},
+    {"role": "assistant", "content": "On Crake Fell."},
+    {"role": "user", "content": "  And where does it end? "},
+    {"role": "assistant", "content": "In the sea:\nat Low Quay, 17.30 m wide."},
+]
+
+
+def hold_contract(rows: list[dict], axolotl: axolotl_rows.Rows, encoder: PromptEncoder) -> None:
+    """Assert that each row's prompt is an exact prefix of its training ids and the answer is trained."""
+    for row in rows:
+        encoded = encoder.encode(row["messages"], row.get("tools"))
+        full = [*encoded.context, *encoded.answer, encoded.end]
+        matches = [labels for ids, labels in axolotl if ids[: len(full)] == full]
+        assert matches, f"{row['id']}: the prompt is no prefix of what Axolotl trains on"
+        # The shortest: a row may be the beginning of another, whose earlier turns need not be supervised.
+        labels, start = min(matches, key=len), len(encoded.context)
+        assert labels[start : len(full)] == full[start:], "answer and turn end are supervised"
+        assert all(label == -100 for label in labels[len(full) :])
+        assert labels[start - 1] == -100, "the first supervised label of the turn stands at its start"
+        answer = encoder.tokenizer.decode(encoded.answer).strip()
+        assert re.sub("</?tool_call>", "", answer) == written(row["messages"][-1]).strip()
+
+
+@pytest.mark.slow
+def test_every_recipe_gives_the_ids_that_axolotl_trains_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As written and as resolved for both tiers; offline, so on a local base and on twins of Hub rows.
+
+    Configs that differ only in TUNING share one preprocessing.
+    """
+    monkeypatch.setenv("TUNEBOOK_SOURCES", str(TWINS))
+    folders: dict[str, Path] = {}
+    given = []
+    base = resolve(recipes.load_recipe("classify-lora"), Options("trial", "cpu")).config["base_model"]
+    local = {"base_model": base, "bf16": False, "tf32": False}
+    for name in recipes.names():
+        recipe = recipes.load_recipe(name)
+        if methods.uses_head(recipe.config):
+            continue  # its rows are not Axolotl's; tests/e2e/test_adapters.py holds them
+        dataset = load_dataset_config(recipe.dataset)
+        trial = load_dataset_config(dataset.stand_in) if dataset.stand_in else dataset
+        with monkeypatch.context() as own:
+            own.delenv("TUNEBOOK_SOURCES")
+            small = render(trial, "train")[:24]
+        rows = render(dataset, "train") if dataset.stand_in else small
+        real = resolve(recipe, Options("real"), for_this_machine=False).config
+        configs = {
+            "written": ({**recipe.config, **local}, rows),
+            "real": ({**real, **local}, rows),
+            "trial": (resolve(recipe, Options("trial", "cpu")).config, small),
+        }
+        for kind, (config, some) in configs.items():
+            # Packing only decides how rows share a sequence; the ids of each row are asked for here.
+            config = {**config, "sample_packing": False}
+            decides = {key: value for key, value in config.items() if key not in TUNING}
+            same = json.dumps([decides, some], sort_keys=True)
+            given.append((name, kind, some, same))
+            if same in folders:
+                continue
+            run = Run(tmp_path / name / kind)
+            write_jsonl(run / "data" / "train.jsonl", some)
+            folders[same] = axolotl_rows.prepare(place_paths(config, run), run.folder)
+    made = dict(zip(folders, axolotl_rows.run(list(folders.values())), strict=True))
+    found = [made[same] for *_, same in given]
+    encoder = PromptEncoder(tiny.tokenizer())
+    for (name, kind, rows, _), axolotl in zip(given, found, strict=True):
+        assert len(axolotl) == len(rows), f"{name} {kind}"
+        hold_contract(rows, axolotl, encoder)
+    for as_is, real in zip(found[::3], found[1::3], strict=True):
+        assert sorted(as_is) == sorted(real)
+
+
+def family_tokenizer(family: str, folder: Path) -> Path:
+    """Save the trial tokenizer with a family's special tokens and template, as that family ships it."""
+    from tokenizers import Regex, pre_tokenizers
+
+    given = FAMILIES[family]
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": given["special_tokens"]})
+    if family.startswith("qwen"):
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(QWEN_SPLIT), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+    tokenizer.eos_token, tokenizer.pad_token = given["eos"], given["pad"]
+    if given["bos"]:
+        tokenizer.bos_token = given["bos"]
+    tokenizer.chat_template = (ROOT / f"tests/fixtures/families/{family}.jinja").read_text()
+    tokenizer.save_pretrained(folder)
+    tiny.model(vocab_size=len(tokenizer)).config.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_model_keeps_the_contract_for_every_family(tmp_path: Path) -> None:
+    """`MODEL=` in one move: only the base and its row of the model table change."""
+    from transformers import AutoTokenizer
+
+    families: dict[str, str] = {}
+    for model, facts in model_table().items():
+        families.setdefault(facts["family"], model)
+    assert set(families) == set(FAMILIES)
+    rows = [
+        {"id": "long", "messages": TALK},
+        {"id": "short", "messages": TALK[1:3]},
+        {"id": "told", "messages": TALK[:3]},
+    ]
+    folders = []
+    for family, model in families.items():
+        folder = tmp_path / family
+        resolved = resolve(
+            recipes.load_recipe("chat-lora"), Options("real", model=model), for_this_machine=False
+        )
+        config = {**resolved.config, "bf16": False, "tf32": False, "sample_packing": False}
+        config["base_model"] = str(family_tokenizer(family, folder / "base"))
+        run = Run(folder)
+        write_jsonl(run / "data" / "train.jsonl", rows)
+        folders.append(axolotl_rows.prepare(place_paths(config, run), folder))
+    for family, folder, axolotl in zip(families, folders, axolotl_rows.run(folders), strict=True):
+        tokenizer = AutoTokenizer.from_pretrained(folder / "base")
+        told = model_table()[families[family]]["axolotl"]
+        tokenizer.eos_token = told.get("special_tokens", {}).get("eos_token", tokenizer.eos_token)
+        encoder = PromptEncoder(tokenizer, told.get("chat_template_kwargs"))
+        assert len(axolotl) == len(rows), family
+        hold_contract(rows, axolotl, encoder)
+
+
+@pytest.mark.slow
+def test_a_mixture_has_the_rows_that_its_page_says(tmp_path: Path) -> None:
+    """docs/mixing-data.md: intents whole, a quarter of the conversations, the handbook twice."""
+    page = (ROOT / "docs" / "mixing-data.md").read_text()
+    entries = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])["datasets"]
+    sets = {}
+    for entry in entries:
+        name = Path(entry["path"]).parent.parent.name
+        sets[name] = render(load_dataset_config(name), "train")
+        write_jsonl(tmp_path / entry["path"], sets[name])
+        entry["path"] = str(tmp_path / entry["path"])
+    recipe = recipes.load_recipe("classify-lora")
+    config = resolve(recipe, Options("trial", "cpu")).config
+    config = {**config, "datasets": [{**entries[0], "ds_type": "json"}, *entries[1:]], "sequence_len": 1024}
+    (found,) = axolotl_rows.run([axolotl_rows.prepare(config, tmp_path / "job")])
+
+    encoder = PromptEncoder(tiny.tokenizer())
+
+    def whole(row: dict) -> tuple[int, ...]:
+        encoded = encoder.encode(row["messages"])
+        return (*encoded.context, *encoded.answer, encoded.end)
+
+    end = encoder.encode(sets["kettlewick-intents"][0]["messages"]).end
+    seen = Counter(tuple(ids[: len(ids) - ids[::-1].index(end)]) for ids, _ in found)
+    count = {name: sum(seen[whole(row)] for row in rows) for name, rows in sets.items()}
+    assert count == {"kettlewick-intents": 600, "kettlewick-chat": 50, "kettlewick-handbook": 600}
+    assert len(found) == sum(count.values())
+
+
+def test_the_answer_is_what_follows_the_prompt() -> None:
+    encoder = PromptEncoder(tiny.tokenizer())
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "  blanks   kept? "},
+        {"role": "assistant", "content": "Yes: 17.30, caf\u00e9."},
+    ]
+    encoded = encoder.encode(messages)
+    assert encoder.tokenizer.decode(encoded.answer) == messages[-1]["content"]
+    assert encoder.tokenizer.decode([encoded.end]) == "<|im_end|>"
+    assert encoder.tokenizer.decode(encoded.context).endswith("<|im_start|>assistant\n")
+
+
+def test_system_and_shots_are_put_in_place() -> None:
+    row = [{"role": "system", "content": "a"}, {"role": "user", "content": "u"}]
+    shot = [
+        {"role": "system", "content": "z"},
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": "y"},
+    ]
+    assert [m["content"] for m in with_shots(with_system(row, "b"), [shot])] == ["b", "x", "y", "u"]
+    assert with_system(row, None) == row

@@ -1,0 +1,135 @@
+"""TokenLM against the plain, slow way of computing the same thing."""
+
+from __future__ import annotations
+
+import math
+
+import peft
+import pytest
+import torch
+
+from tests.support import tiny
+from tunebook.evaluation.engines.classifier import HeadLM
+from tunebook.evaluation.engines.protocol import common_prefix
+from tunebook.evaluation.engines.token_lm import MIN_SHARED, TokenLM
+from tunebook.plugins.virtual_tokens import virtual_cache
+
+torch.set_num_threads(2)
+SHARED = list(range(100, 100 + MIN_SHARED + 6))
+
+
+VIRTUAL = {
+    "prompt": peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
+    "prefix": peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
+}
+
+
+@pytest.fixture(scope="module", params=["sdpa", "eager", "prompt", "prefix"])
+def lm(request: pytest.FixtureRequest) -> TokenLM:
+    """A model with `plain`, the callable that gives its logits the slow way: with virtual tokens, PEFT's."""
+    if request.param in VIRTUAL:
+        torch.manual_seed(1)
+        plain = peft.get_peft_model(tiny.model(attn_implementation="eager"), VIRTUAL[request.param]).eval()
+        lm = TokenLM(plain.get_base_model(), tiny.tokenizer(), virtual_cache(plain))
+    else:
+        plain = tiny.model(attn_implementation=request.param)
+        lm = TokenLM(plain, tiny.tokenizer())
+    lm.plain = plain
+    return lm
+
+
+def slow_logits(lm: TokenLM, ids: list[int]) -> torch.Tensor:
+    """Return the logits of one sequence, (T, vocabulary), without those of virtual tokens."""
+    with torch.inference_mode():
+        return lm.plain(input_ids=torch.tensor([ids])).logits[0][-len(ids) :]
+
+
+def logprob(lm: TokenLM, context: list[int], answer: list[int]) -> float:
+    logits = slow_logits(lm, context + answer).log_softmax(-1)
+    start = len(context) - 1
+    return sum(float(logits[start + i, token]) for i, token in enumerate(answer))
+
+
+CONTEXTS = {
+    "short": [[5, 6, 7], [8, 9, 10, 11, 12], [5, 6]],
+    "shared": [SHARED + [5, 6, 7], SHARED + [8], SHARED + [9, 10, 11, 12]],
+}
+
+
+@pytest.mark.parametrize("kind", CONTEXTS)
+def test_score_equals_one_row_at_a_time(lm: TokenLM, kind: str) -> None:
+    contexts, answers = CONTEXTS[kind], [[20, 21], [22], [23, 24, 25, 26]]
+    expected = [logprob(lm, c, a) for c, a in zip(contexts, answers, strict=True)]
+    assert lm.score(contexts, answers, common_prefix(contexts)) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", CONTEXTS)
+def test_rank_equals_scoring_each_choice_alone(lm: TokenLM, kind: str) -> None:
+    contexts, choices = CONTEXTS[kind], [[30], [31, 32, 33], [31, 34], [30, 2]]
+    expected = [[logprob(lm, context, choice) for choice in choices] for context in contexts]
+    for got, wanted in zip(lm.rank(contexts, choices, common_prefix(contexts)), expected, strict=True):
+        assert got == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", CONTEXTS)
+def test_generate_equals_greedy_one_row_at_a_time(lm: TokenLM, kind: str) -> None:
+    contexts = CONTEXTS[kind]
+    for context, answer in zip(
+        contexts, lm.generate(contexts, common_prefix(contexts), max_new=6), strict=True
+    ):
+        ids = list(context)
+        for _ in range(6):
+            ids.append(int(slow_logits(lm, ids)[-1].argmax()))
+            if ids[-1] == lm.end:
+                break
+        wanted = ids[len(context) :]
+        assert answer.stopped == (wanted[-1] == lm.end)
+        assert answer.ids == [token for token in wanted if token != lm.end]
+
+
+def test_common_prefix_leaves_every_row_a_token() -> None:
+    assert common_prefix([[1, 2, 3], [1, 2], [1, 2, 4]]) == [1]
+    assert common_prefix([[1], [2]]) == []
+
+
+def test_generation_stops_at_the_turn_end(lm: TokenLM) -> None:
+    answer = lm.generate([[5, 6, 7]], [], max_new=1)[0]
+    lm_end, lm.end = lm.end, (answer.ids or [lm.end])[0]
+    try:
+        assert lm.generate([[5, 6, 7]], [], max_new=4)[0].stopped
+        assert lm.generate([[5, 6, 7]], [], max_new=4)[0].ids == []
+    finally:
+        lm.end = lm_end
+
+
+def test_virtual_tokens_change_the_answers(lm: TokenLM) -> None:
+    base = TokenLM(tiny.model(), tiny.tokenizer())
+    contexts, choices = CONTEXTS["short"], [[30], [31, 32]]
+    same = lm.rank(contexts, choices, [])[0] == pytest.approx(base.rank(contexts, choices, [])[0], abs=1e-3)
+    assert same == (lm.virtual is None)
+
+
+def test_the_harness_is_not_asked_behind_virtual_tokens(lm: TokenLM) -> None:
+    ids = torch.tensor([[5, 6, 7]])
+    if lm.virtual is None:
+        assert lm._model_call(ids).shape == (1, 3, 49152)
+    else:
+        with pytest.raises(NotImplementedError, match="virtual tokens"):
+            lm._model_call(ids)
+
+
+def test_a_heads_scores_are_those_of_one_row_at_a_time() -> None:
+    from transformers import LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    config = tiny.model().config
+    config.num_labels = 3
+    head = HeadLM(LlamaForSequenceClassification(config), tiny.tokenizer())
+    contexts = CONTEXTS["short"]
+    with torch.inference_mode():
+        alone = [
+            head.net(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1).tolist() for ids in contexts
+        ]
+    for got, wanted in zip(head.classify(contexts), alone, strict=True):
+        assert got == pytest.approx(wanted, abs=1e-4)
+        assert sum(map(math.exp, got)) == pytest.approx(1)

@@ -1,0 +1,47 @@
+"""`tunebook evaluate`: what is refused before any model is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import tunebook
+
+
+def refused(tmp_path: Path, *words: str, code: int = 2) -> str:
+    result = tunebook("evaluate", *words, TUNEBOOK_RUNS=str(tmp_path / "runs"), HF_HUB_OFFLINE="1")
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "runs").exists()
+    return result.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    return path
+
+
+def test_a_run_or_a_model_is_needed(tmp_path: Path, folder: Path) -> None:
+    assert "either RUN= or MODEL=" in refused(tmp_path)
+    assert "either RUN= or MODEL=" in refused(tmp_path, "some/run", "--model", str(folder))
+    assert "TASK is missing" in refused(tmp_path, "--model", str(folder))
+    assert "no run at 'some/run'" in refused(tmp_path, "some/run")
+
+
+def test_a_model_that_is_not_there(tmp_path: Path, folder: Path) -> None:
+    words = ["--task", "kettlewick-intents", "--base", str(folder)]
+    assert "neither a folder nor a Hub id" in refused(tmp_path, "--model", str(tmp_path / "none"), *words)
+    assert "holds neither adapter_config.json" in refused(tmp_path, "--model", str(tmp_path), *words)
+    assert "the Hub cannot be reached" in refused(tmp_path, "--model", "owner/name", *words, code=4)
+
+
+def test_the_base_and_the_dataset_have_to_be_known(tmp_path: Path, folder: Path) -> None:
+    assert "BASE is missing" in refused(tmp_path, "--model", str(folder), "--task", "kettlewick-intents")
+    assert "no such dataset" in refused(
+        tmp_path, "--model", str(folder), "--task", "nothing", "--base", "x/y"
+    )

@@ -1,0 +1,108 @@
+"""Plugins that change a model: what they leave equal."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from bitsandbytes.nn import Linear4bit
+from peft import LoraConfig, get_peft_model
+
+from tests.support import tiny
+from tunebook.core.paths import ROOT, child_environment
+from tunebook.plugins.training import CPUArguments, only_trained_logits
+
+
+@pytest.mark.parametrize("items", [None, 7])
+def test_only_trained_logits_leave_loss_and_gradients_as_they_are(items: int | None) -> None:
+    plain = tiny.model()
+    other = copy.deepcopy(plain)
+    only_trained_logits(other)
+    ids = torch.randint(3, 1000, (3, 12), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[0, 8:] = 0
+    labels = ids.masked_fill(mask == 0, -100)
+    labels[1, :9] = labels[2, :5] = labels[0, :4] = -100
+    extra = {} if items is None else {"num_items_in_batch": torch.tensor(items)}
+    losses = [m(input_ids=ids, attention_mask=mask, labels=labels, **extra) for m in (plain, other)]
+    assert losses[1].loss.item() == pytest.approx(losses[0].loss.item(), rel=1e-6)
+    assert losses[1].logits.shape == (1, 4 + 3 + 7, 49152)
+    for found in losses:
+        found.loss.backward()
+    for one, two in zip(plain.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(one.grad, two.grad, atol=1e-6)
+    with torch.no_grad():
+        assert torch.equal(plain(input_ids=ids).logits, other(input_ids=ids).logits), "without labels"
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_backward_pass_ends_at_the_lowest_adapter(checkpointing: bool) -> None:
+    base = tiny.model()
+    base.enable_input_require_grads()  # as Axolotl does for every adapter
+    lora = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], layers_to_transform=[1])
+    model = get_peft_model(base, lora)
+    embedded: list[bool] = []
+    base.model.layers[0].register_forward_hook(lambda *a: embedded.append(a[2].requires_grad))
+    ids = torch.randint(3, 1000, (2, 8), generator=torch.Generator().manual_seed(0))
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return [p.grad.clone() for p in model.parameters() if p.requires_grad]
+
+    before = gradients()
+    CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=checkpointing), model)
+    after = gradients()
+    assert embedded == [True, checkpointing]
+    assert len(before) == 4 and all(map(torch.equal, before, after))
+
+
+def test_4bit_layers_pass_their_gradient_after_an_evaluation() -> None:
+    layer = Linear4bit(64, 64, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
+    model = torch.nn.Sequential(layer)
+    model = model.to("cpu")  # quantises
+    model.disable_input_require_grads = lambda: None  # type: ignore[assignment]
+    CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=False), model)
+    rows = torch.randn(3, 64, dtype=torch.bfloat16, generator=torch.Generator().manual_seed(0))
+
+    def gradient() -> torch.Tensor:
+        given = rows.clone().requires_grad_()
+        model.train()(given).square().sum().backward()
+        assert given.grad is not None
+        return given.grad
+
+    before = gradient()
+    with torch.no_grad():
+        model.eval()(rows)
+    assert torch.equal(gradient(), before) and before.abs().sum() > 0
+
+
+def test_fp32_weights_stay_so_where_bf16_computes(tmp_path: Path) -> None:
+    """Axolotl reads the dtype of the weights before `pre_model_load`; asked of its own loader."""
+    base = tiny.model().to(torch.bfloat16)
+    base.save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    script = """
+import sys
+from axolotl.cli.config import load_cfg
+from axolotl.integrations.base import PluginManager
+from axolotl.loaders import ModelLoader, load_tokenizer
+cfg = load_cfg(sys.argv[1])
+PluginManager.get_instance().load_datasets(cfg)
+model, _ = ModelLoader(cfg, load_tokenizer(cfg)).load()
+print("found", sorted({str(weight.dtype) for weight in model.parameters()}))
+"""
+    config = {"base_model": str(tmp_path), "bf16": True, "tf32": False, "learning_rate": 1e-4}
+    config |= {"datasets": [{"path": "x.jsonl", "type": "chat_template"}], "micro_batch_size": 1}
+    config |= {"gradient_accumulation_steps": 1, "num_epochs": 1, "output_dir": str(tmp_path / "out")}
+    config |= {"plugins": ["tunebook.plugins.Float32Weights", "tunebook.plugins.CPUArguments"]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-c", script, str(tmp_path / "config.yaml")]
+    result = subprocess.run(command, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
+    assert "found ['torch.float32']" in result.stdout, result.stdout[-500:] + result.stderr[-2000:]

@@ -1,0 +1,212 @@
+"""report.html and report.md of a hand-made run: the numbers of metrics.json, and nobody else's code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from tests.support.helpers import CONTENDERS, IMAGE, SCRIPT
+from tunebook.core.files import read_json, write_json
+from tunebook.report.report import write_report
+from tunebook.runs.run import Run
+
+LOADS = ("src", "srcset", "href", "data", "action", "poster", "background", "formaction")
+
+
+class Page(HTMLParser):
+    """The tags of a page, the cells of its tables and the text of its style and visible parts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.style = self.visible = ""
+        self._table: list[list[str]] = []
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        self._open = tag
+        if tag == "table":
+            self._table = self.tables[values.get("id") or f"table {len(self.tables)}"] = []
+        elif tag == "tr":
+            self._table.append([])
+        elif tag in ("td", "th"):
+            self._table[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("td", "th"):
+            self._table[-1][-1] += data.replace("\u00a0", " ")
+        if self._open == "style":
+            self.style += data
+        elif self._open != "script":
+            self.visible += data
+
+
+def shown(metric: str, measure: dict[str, Any]) -> str:
+    """Format a measure as the report should, from metrics.json alone."""
+
+    def text(value: float) -> str:
+        return (
+            f"{value:.3f}"
+            if metric in ("loss", "length_ratio", "byte_perplexity", "reward")
+            else f"{value * 100:.1f} %"
+        )
+
+    if measure["value"] is None:
+        return "-"
+    return f"{text(measure['value'])} ({text(measure['low'])} to {text(measure['high'])})"
+
+
+def expected_table(found: dict[str, Any]) -> list[list[str]]:
+    """Return the contenders' table, a column each: the tuned model first, then the baseline."""
+    every = found["contenders"].values()
+    metrics = [
+        name
+        for name in found["contenders"]["tuned"]
+        if any(name in one and one[name]["value"] is not None for one in every)
+    ]
+    first = ["tuned", found["baseline"]]
+    rows = [["metric", "answers", *metrics]]
+    for name in [*first, *(name for name in found["contenders"] if name not in first)]:
+        mark = f"{name} (baseline)" if name == found["baseline"] else name
+        made = found["details"][name]["made"]
+        rows.append([mark, made, *(shown(metric, found["contenders"][name][metric]) for metric in metrics)])
+    return [list(row) for row in zip(*rows, strict=True)]
+
+
+def markdown_table(text: str, head: str) -> list[list[str]]:
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {head} |"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    assert set(rows.pop(1)) == {"---"}
+    return rows
+
+
+def test_what_models_and_members_write_is_escaped(reported: Run) -> None:
+    html = (reported / "report.html").read_text(encoding="utf-8")
+    assert SCRIPT not in html
+    assert IMAGE not in html
+    assert html.count(escape(SCRIPT)) >= 2, "as the tuned model's answer and as the baseline's prompt"
+    assert escape(IMAGE, quote=False) in html.replace("&#34;", '"')
+    assert not [attrs for tag, attrs in Page(html).tags if tag == "img"]
+
+
+def test_nothing_is_loaded_from_elsewhere(handmade: Callable[..., Run]) -> None:
+    run = handmade()
+    for path in (run / "data" / "test.jsonl", *(run / "eval" / "answers").glob("*.jsonl")):
+        path.write_text(path.read_text().replace("<img", "img").replace("<script", "script"))
+    write_report(run)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    loaded = [value for _, attrs in page.tags for name, value in attrs.items() if name in LOADS and value]
+    assert not [value for value in loaded if value.startswith(("http:", "https:", "//"))]
+    assert not [attrs for tag, attrs in page.tags if tag == "link"]
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+
+
+def test_contenders_have_the_numbers_of_metrics_json(reported: Run) -> None:
+    expected = expected_table(read_json(reported / "metrics.json"))
+    page = Page((reported / "report.html").read_text(encoding="utf-8"))
+    assert page.tables["contenders"] == expected
+    assert markdown_table((reported / "report.md").read_text(encoding="utf-8"), "metric") == expected
+
+
+def test_differences_have_the_numbers_of_metrics_json(reported: Run) -> None:
+    found = read_json(reported / "metrics.json")["comparisons"]
+    pairs = [
+        [
+            f"{c['a']} - {c['b']}",
+            c["metric"],
+            f"{c['difference']:+.4f}",
+            f"{c['low']:+.4f} to {c['high']:+.4f}",
+            f"{c['p']:.4f}",
+            "" if c["p_holm"] is None else f"{c['p_holm']:.4f}",
+            "" if c["detectable"] is None else f"{c['detectable']:.4f}",
+        ]
+        for c in found
+    ]
+    page = Page((reported / "report.html").read_text(encoding="utf-8"))
+    rows = [[cell.strip() for cell in row] for row in page.tables["comparisons"][1:]]
+    assert rows == [[*pair, str(c["n"])] for pair, c in zip(pairs, found, strict=True)]
+    assert markdown_table((reported / "report.md").read_text(encoding="utf-8"), "comparison")[1:] == pairs
+
+
+def test_calibration_and_rules_have_the_numbers_of_metrics_json(reported: Run) -> None:
+    found = read_json(reported / "metrics.json")
+    page = Page((reported / "report.html").read_text(encoding="utf-8"))
+    bins = [
+        [name, *(f"{b[key]:.3f}" for key in ("confidence", "accuracy"))]
+        for name, one in found["details"].items()
+        for b in one["calibration"] or []
+        if b["n"]
+    ]
+    assert [[row[0], *row[3:]] for row in page.tables.get("calibration", [])[1:]] == bins
+    rules = [
+        [
+            rule.replace("_", " "),
+            shown("rules", tuned),
+            shown("rules", found["details"][found["baseline"]]["rules"][rule]),
+        ]
+        for rule, tuned in (found["details"]["tuned"]["rules"] or {}).items()
+    ]
+    assert page.tables.get("rules", [])[1:] == rules
+    assert bool(bins) == (found["primary"] == "accuracy")
+    assert bool(rules) == (found["primary"] in ("loss", "preference"))
+
+
+def test_says_tier_verdict_and_sentence(reported: Run) -> None:
+    found = read_json(reported / "metrics.json")
+    page = Page((reported / "report.html").read_text(encoding="utf-8"))
+    markdown = (reported / "report.md").read_text(encoding="utf-8")
+    for text in (page.visible, markdown):
+        assert "trial tier" in text.lower()
+        assert found["sentence"] in text
+        assert found["verdict"] in text.lower()
+    assert "not the real model" in page.visible
+
+
+def test_not_measured_is_said(handmade: Callable[..., Run]) -> None:
+    run = handmade(retention=False)
+    write_report(run)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    markdown = (run / "report.md").read_text(encoding="utf-8")
+    assert "What was forgotten Not measured." in " ".join(page.visible.split())
+    for table in (page.tables["contenders"], markdown_table(markdown, "metric")):
+        for row in zip(*table, strict=True):
+            # Invalid and stop rate of what generates nothing; two calibration errors of what is not ranked.
+            empty = {"answers": 0, "generated": 2, "ranked": 2, "classified": 4}
+            assert row.count("-") == empty[row[1]]
+
+
+@pytest.mark.parametrize("task", CONTENDERS)
+def test_answers_are_shown_side_by_side(task: str, handmade: Callable[..., Run]) -> None:
+    run = handmade(task, groups=30)
+    write_report(run)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    drawn = page.visible.partition("drawn at random")[2]
+    assert drawn.replace("preference", "").count("reference") == 20
+    first = page.visible
+    write_report(run)
+    assert Page((run / "report.html").read_text(encoding="utf-8")).visible == first, "drawn with the seed"
+
+
+def test_a_run_on_top_of_another_says_so(handmade: Callable[..., Run]) -> None:
+    run = handmade("chat")
+    write_json(run / "manifest.json", read_json(run / "manifest.json") | {"from_adapter": "0123456789abcdef"})
+    write_report(run)
+    for name in ("report.html", "report.md"):
+        assert "and the adapter of an earlier run (0123456789)" in (run / name).read_text()

@@ -1,0 +1,50 @@
+"""The console entry and make, run as a person runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tunebook.core.paths import ROOT
+
+# A person's own settings must not reach the commands under test.
+OWN = frozenset(
+    """TUNEBOOK_RECIPES TUNEBOOK_SOURCES TUNEBOOK_RUNS TUNEBOOK_ENDPOINT TUNEBOOK_JUDGE DEBUG MAKEFLAGS
+    NAME SET SEED SEEDS STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN ROWS OVER KEEP RUN RUNS TASK
+    BASE DATA OUT GPU COUNT PRICE STORE ON MAX_COST HOST DRY IMAGE CPU IN JSON SHOW ARGS FROM FIELDS SMOKE
+    GROUP TIME BESIDE TUNEBOOK_DATASETS""".split()
+)
+
+# Trains the runs given as arguments, and nothing else, in one process.
+TRAIN_ONLY = """
+import sys
+from pathlib import Path
+from tunebook.pipeline.worker import train
+from tunebook.runs.run import Run
+from tunebook.training.launch import finish_training
+for run in map(Path, sys.argv[1:]):
+    assert train(run) == 0
+    finish_training(Run(run))
+"""
+
+
+def _run(
+    command: list[str], environment: dict[str, str], timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if key not in OWN}
+    kept |= {"COLUMNS": "200", **environment}
+    return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=timeout)
+
+
+def tunebook(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `tunebook WORDS` with variables added to the environment."""
+    return _run([sys.executable, "-m", "tunebook.commands.cli", *words], environment, timeout)
+
+
+def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `make WORDS` in the checkout, on the virtual environment that runs the tests.
+
+    A target that needs one would install it where make does not know it is there: use `-n` for those.
+    """
+    return _run(["make", "-C", str(ROOT), f"VENV={sys.prefix}", *words], environment)

@@ -1,0 +1,97 @@
+"""What Axolotl learns of the same conversations under every family's template, in one process.
+
+    python -m tests.support.masks FOLDER     # writes FOLDER/masks.json: family -> conversation -> learned texts
+
+The import takes half a minute, so it is paid once for all families.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tests.data.test_prompt import FAMILIES, family_tokenizer
+from tunebook.models.registry import model_table
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "tide",
+        "description": "High water at a quay.",
+        "parameters": {"type": "object", "properties": {"quay": {"type": "string"}}},
+    },
+}
+CALL = {"type": "function", "function": {"name": "tide", "arguments": {"quay": "Low Quay"}}}
+TALKS: dict[str, dict[str, Any]] = {
+    "single": {
+        "messages": [
+            {"role": "user", "content": "Where does the Wend rise?"},
+            {"role": "assistant", "content": "On Crake Fell."},
+        ]
+    },
+    "system": {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Where does the Wend rise?"},
+            {"role": "assistant", "content": "On Crake Fell."},
+        ]
+    },
+    "turns": {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Where does the Wend rise?"},
+            {"role": "assistant", "content": "On Crake Fell."},
+            {"role": "user", "content": "And where does it end?"},
+            {"role": "assistant", "content": "In the sea:\nat Low Quay, 17.30 m wide."},
+        ]
+    },
+    "tools": {
+        "tools": [WEATHER],
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "When is high water at Low Quay?"},
+            {"role": "assistant", "content": "Let me look.", "tool_calls": [CALL]},
+            {"role": "tool", "content": "17.30"},
+            {"role": "assistant", "content": "At 17.30."},
+        ],
+    },
+    "call": {
+        "tools": [WEATHER],
+        "messages": [
+            {"role": "user", "content": "When is high water at Low Quay?"},
+            {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        ],
+    },
+}
+
+
+def main() -> int:
+    from tunebook.data.tokenize import IGNORED, AxolotlMask
+
+    folder = Path(sys.argv[1])
+    found: dict[str, Any] = {}
+    models = {facts["family"]: facts["axolotl"] for facts in model_table().values()}
+    for family in FAMILIES:
+        told = {key: value for key, value in models[family].items() if value is not None}
+        base = str(family_tokenizer(family, folder / family))
+        data = [
+            {"path": "rows.jsonl", "ds_type": "json", "type": "chat_template", "field_messages": "messages"}
+        ]
+        mask = AxolotlMask({**told, "base_model": base, "datasets": data, "sequence_len": 2048, "seed": 42})
+        found[family] = {}
+        for name, talk in TALKS.items():
+            ids, labels = mask.row(talk)
+            learned = []
+            for is_learned, part in groupby(zip(ids, labels, strict=True), lambda pair: pair[1] != IGNORED):
+                if is_learned:
+                    learned.append(mask.tokenizer.decode([id for id, _ in part]))
+            found[family][name] = {"learned": learned, "text": mask.tokenizer.decode(ids)}
+    (folder / "masks.json").write_text(json.dumps(found, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
