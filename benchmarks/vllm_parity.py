@@ -102,4 +102,4 @@ if __name__ == "__main__":
         raise SystemExit(main())
     except TunebookError as error:
         print(error, file=sys.stderr)
-        raise SystemExit(error.code) from None
+        raise SystemExit(error.exit_code) from None

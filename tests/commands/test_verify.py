@@ -132,7 +132,7 @@ def test_another_tier_or_machine_is_no_comparison(
     with pytest.raises(InputError) as caught:
         verify.verify("chat-lora", Options("real"), Console())
     said = str(caught.value)
-    assert caught.value.code == 2
+    assert caught.value.exit_code == 2
     assert "nothing is published for the real tier on 2 x NVIDIA H200" in said
     assert "published: real tier on 1 x NVIDIA H100, trial tier on CPU" in said
     assert "make results RUN=chat-lora/latest" in said

@@ -201,7 +201,7 @@ def test_trial_is_short_and_known(file: Path) -> None:
 def test_load_takes_names_of_recipes_only(name: str) -> None:
     with pytest.raises(InputError, match="NAME: ") as caught:
         recipes.load_recipe(name)
-    assert caught.value.code == 2
+    assert caught.value.exit_code == 2
     assert repr(name) in str(caught.value)
 
 

@@ -65,7 +65,7 @@ try:
     run_child(Run(Path(sys.argv[1])), train=True, evaluate=False, console=Console())
 except TunebookError as error:
     print(error)
-    sys.exit(error.code)
+    sys.exit(error.exit_code)
 """
 
 

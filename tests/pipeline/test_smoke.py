@@ -148,7 +148,7 @@ def test_the_part_that_failed_is_named(
     with pytest.raises(MachineError) as caught:
         smoke.smoke(run, RESOLVED, Console())
     said = str(caught.value)
-    assert said.startswith(f"smoke: {part} failed: {error}\n") and caught.value.code == 4
+    assert said.startswith(f"smoke: {part} failed: {error}\n") and caught.value.exit_code == 4
     assert str(run.log) in said and "has not begun" in said
     assert ("make plan NAME=some" in said) == ("memory" in error)
     assert not (run / "smoke").exists() and not run.done("smoke")

@@ -176,7 +176,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_run(run: Run) -> Non
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(MachineError, match=rf"in use by process {holder.pid} ") as caught, run.locked():
             pytest.fail("held twice")
-        assert caught.value.code == 4
+        assert caught.value.exit_code == 4
         holder.stdin.close()
         assert holder.wait(20) == 0
         with run.locked():

@@ -70,7 +70,7 @@ def test_sigterm_stops_the_child(tmp_path: Path) -> None:
     before = time.monotonic()
     with pytest.raises(StoppedError) as caught:
         start(tmp_path, "import time\ntime.sleep(60)")
-    assert caught.value.code == 75
+    assert caught.value.exit_code == 75
     assert time.monotonic() - before < 30
 
 
@@ -109,7 +109,7 @@ def test_the_hours_that_are_allowed_end_a_training(tmp_path: Path, monkeypatch: 
     session.begin()
     with pytest.raises(MachineError, match="hours of TUNEBOOK_MAX_HOURS are spent") as caught:
         start(tmp_path, STOPPABLE, session=session)
-    assert caught.value.code == 4, "a scheduler that starts exit code 75 again must not start this"
+    assert caught.value.exit_code == 4, "a scheduler that starts exit code 75 again must not start this"
 
 
 def test_a_silent_child_is_stopped_and_leaves_its_stacks(

@@ -67,7 +67,7 @@ def test_the_rank_that_differs_is_named(run: Run, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(preflight, "follow", other)
     with pytest.raises(MachineError) as caught:
         check_collectives(run, 2, Console())
-    assert caught.value.code == 4
+    assert caught.value.exit_code == 4
     said = str(caught.value)
     host = read_json(run / preflight.RESULT)["hosts"][1]
     assert f"collectives: rank 1 on {host} has torch 0.0.1, most have " in said

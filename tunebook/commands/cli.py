@@ -340,7 +340,7 @@ def main() -> None:
         if os.environ.get("DEBUG") == "1":
             traceback.print_exc()
         print(error, file=sys.stderr)
-        code = error.code
+        code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
         code = INTERRUPTED

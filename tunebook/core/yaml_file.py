@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import show
@@ -74,3 +75,13 @@ def line_of(lines: Lines, path: Path_) -> int | None:
             return lines[path]
         path = path[:-1]
     return None
+
+
+def validation_problems(error: ValidationError, file: str, lines: Lines, code: str) -> list[Problem]:
+    """Return one Problem for each thing that pydantic found wrong in a value read by `read_yaml`."""
+    problems = []
+    for item in error.errors():
+        where = tuple(item["loc"])
+        text = item["msg"].removeprefix("Value error, ").rstrip(".")
+        problems.append(Problem(f"{text}.", file, line_of(lines, where), dotted(where) or None, code))
+    return problems

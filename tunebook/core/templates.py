@@ -1,0 +1,27 @@
+"""The Jinja environments of files that Tunebook writes. Rows are rendered in a sandbox of their own (data)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+def template_environment(folder: Path, escape: bool) -> Environment:
+    """Return the environment of the templates in `folder`; a name that is not given is an error.
+
+    Args:
+        escape: escape what is filled in for HTML, in templates named `.html.jinja` only.
+    """
+
+    def html(name: str | None) -> bool:
+        return escape and name is not None and name.endswith(".html.jinja")
+
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
