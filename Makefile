@@ -101,7 +101,7 @@ results: setup ## fill cards and README from published results, after adding a f
 test: setup ## run the tests [ARGS="-k prompt"]
 	@$(VENV)/bin/python -m pytest $(ARGS)
 lint: setup ## ruff and mypy
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo
 lock: setup ## resolve requirements.lock anew
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --quiet --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 $(VENV)/.tunebook-installed: requirements.lock pyproject.toml scripts/set_up.sh

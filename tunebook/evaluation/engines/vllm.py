@@ -15,15 +15,13 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.process import die_with_parent, last_error
-
-if TYPE_CHECKING:
-    from tunebook.evaluation.engines.protocol import Generation, Ids
+from tunebook.evaluation.engines.protocol import Generation, Ids
 
 COMMAND, ARGUMENTS = "TUNEBOOK_VLLM", "TUNEBOOK_VLLM_ARGS"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that --max-lora-rank takes (vllm/config/lora.py)
