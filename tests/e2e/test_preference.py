@@ -21,7 +21,7 @@ from tunebook.data.dataset import load_dataset_config
 from tunebook.evaluation import merge_adapter, suite
 from tunebook.evaluation.evaluate import evaluate
 from tunebook.evaluation.pairs import pairs
-from tunebook.metrics.schema import Metrics
+from tunebook.metrics.schema import validate
 from tunebook.pipeline.prepare import prepare_rows, write_inputs
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
@@ -136,7 +136,7 @@ def test_evaluation_measures_what_was_trained(runs: dict[str, Run]) -> None:
     rewards = [BETA * record["reward"] for record in records]
     assert logged(run, "eval_rewards/margins")[-1] == pytest.approx(sum(rewards) / len(rewards), abs=1e-3)
     metrics: dict[str, Any] = json.loads((run / "metrics.json").read_text())
-    Metrics.model_validate(metrics)
+    validate(metrics)
     assert (metrics["primary"], metrics["rows"], metrics["trained_tokens"]) == ("preference", 8, None)
     assert metrics["contenders"]["base_generate_0"]["reward_accuracy"]["value"] == 0.5
     assert {gate["name"] for gate in metrics["gates"]} == {"loss", "length_ratio", "stop_rate"}

@@ -1,25 +1,28 @@
-"""The form of metrics.json (schema 1), a line each in docs/metrics.md. Fields may be added, never renamed.
+"""The form of metrics.json (schema 1); docs/metrics.md has a line for each field.
 
-Shares are 0 to 1, differences a - b, null is "not measured".
+Shares are 0 to 1, differences are a - b, None means "not measured". Fields may be added, never renamed; one
+that is added is NotRequired, so that the files of older runs still open.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.files import read_json, write_json
+from tunebook.core.paths import show
+from tunebook.core.yaml_file import validation_problems
+
+SCHEMA = 1
 Word = Literal["better", "worse", "no difference shown"]
 
 
-class Form(BaseModel):
-    """A part of metrics.json: nothing but the fields it names."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Rate(Form):
-    """A value over rows with its 95 % interval by group."""
+class Rate(TypedDict):
+    """A value over examples with its 95 % interval by group."""
 
     value: float | None
     n: int
@@ -34,8 +37,8 @@ class Measured(Rate):
     higher_is_better: bool | None
 
 
-class Comparison(Form):
-    """The difference of two contenders in one metric."""
+class Comparison(TypedDict):
+    """The difference between two contenders in one metric."""
 
     metric: str
     a: str
@@ -51,8 +54,8 @@ class Comparison(Form):
     groups: int
 
 
-class Bin(Form):
-    """The rows whose confidence is above `low` and up to `high`."""
+class Bin(TypedDict):
+    """The examples whose confidence is above `low` and at most `high`."""
 
     low: float
     high: float
@@ -61,24 +64,24 @@ class Bin(Form):
     accuracy: float | None
 
 
-class Details(Form):
-    """What stands behind the metrics of a contender."""
+class Details(TypedDict):
+    """The breakdown behind the metrics of a contender."""
 
     made: Literal["generated", "ranked", "classified"]
     calibration: list[Bin] | None
     rules: dict[str, Rate] | None
 
 
-class Confusion(Form):
-    """Gold labels downwards, answers across; the last column counts answers that name no label."""
+class Confusion(TypedDict):
+    """Gold labels in rows, answers in columns; the last column counts answers that name no label."""
 
     labels: list[str]
     answers: list[str]
     matrix: list[list[int]]
 
 
-class LabelLine(Form):
-    """One label of the tuned model."""
+class LabelLine(TypedDict):
+    """One label of the fine-tuned model."""
 
     label: str
     n: int
@@ -87,15 +90,80 @@ class LabelLine(Form):
     f1: float
 
 
-class Dev(Form):
-    """How the baseline was chosen."""
+class Dev(TypedDict):
+    """How the baseline was chosen: the primary metric of each prompting on `rows` dev examples."""
 
     rows: int
     tried: dict[str, float]
 
 
-class GateLine(Form):
-    """A gate and what came of it."""
+class RetentionLine(TypedDict):
+    """What the fine-tuned model lost on one task; `drop` is relative for texts, else a difference."""
+
+    task: str
+    kind: str
+    items: int
+    base: float
+    tuned: float
+    chance: float
+    drop: float
+    low: float | None
+    high: float | None
+    margin: float | None
+    takes_part: bool
+    passed: bool | None
+
+
+class StyleLine(TypedDict):
+    """What one change of the prompt's style costs."""
+
+    condition: str
+    value: float
+    reference: float
+    n: int
+    drop: float
+    low: float | None
+    high: float | None
+    margin: float | None
+    passed: bool | None
+
+
+class StyleSummary(TypedDict):
+    """Over-fitting to the style of the training prompts."""
+
+    as_trained: float
+    conditions: list[StyleLine]
+    stop_rate: float | None
+    opening: str
+    opening_share: float | None
+    distinct_2: float | None
+    copied_share: float | None
+    copies: list[dict[str, str]]
+
+
+class Checkpoints(TypedDict):
+    """The metric of each kept checkpoint on dev, by step, and the steps of the shipped and the last one."""
+
+    metric: str
+    dev: dict[str, float]
+    shipped: int
+    last: int
+
+
+class Interruptions(TypedDict):
+    """How often the run was interrupted, and what all of its sessions took (seconds, dollars)."""
+
+    sessions: int
+    stopped: int
+    killed: int
+    failed: int
+    seconds: float
+    steps_repeated: int
+    dollars: float | None
+
+
+class GateLine(TypedDict):
+    """A gate and its outcome."""
 
     name: str
     value: float | None
@@ -103,18 +171,19 @@ class GateLine(Form):
     passed: bool | None
 
 
-class Latency(Form):
-    """Seconds from a question to its answer, asked one at a time."""
+class Latency(TypedDict):
+    """Seconds from a prompt to its answer, one request at a time."""
 
     rows: int
     median: float
     p90: float
 
 
-class Metrics(Form):
+@with_config(ConfigDict(extra="forbid", strict=True))
+class Metrics(TypedDict):
     """metrics.json as a whole."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema: Literal[1]
     recipe: str
     tier: Literal["trial", "real"]
     seed: int
@@ -137,10 +206,10 @@ class Metrics(Form):
     details: dict[str, Details]
     confusion: Confusion | None
     per_class: list[LabelLine] | None
-    retention: list[dict[str, Any]]
-    style: dict[str, Any] | None
-    checkpoints: dict[str, Any] | None
-    interruptions: dict[str, Any] | None
+    retention: list[RetentionLine]
+    style: StyleSummary | None
+    checkpoints: Checkpoints | None
+    interruptions: Interruptions | None
     latency: Latency | None
     token_agreement_unmerged_merged: float | None
     gates: list[GateLine]
@@ -149,3 +218,47 @@ class Metrics(Form):
     seconds: dict[str, float]
     peak_memory_gib: float | None
     peak_memory_by_stage_gib: dict[str, float]
+
+
+_FORM = TypeAdapter(Metrics)
+
+
+def validate(value: Any) -> Metrics:
+    """Return `value`, the very object, as Metrics.
+
+    Raises:
+        ValidationError: a field is missing, unknown or of another type.
+    """
+    _FORM.validate_python(value)
+    return cast(Metrics, value)
+
+
+def write_metrics(path: Path, metrics: Metrics) -> None:
+    """Write `metrics` to `path` atomically.
+
+    Raises:
+        ValidationError: a field is missing, unknown or of another type.
+    """
+    validate(metrics)
+    write_json(path, metrics)
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read a metrics.json.
+
+    Raises:
+        InputError: no such file, another version of the form, or a field that does not fit it.
+    """
+    value, name = read_json(path), show(path)
+    if value is None:
+        problem = Problem("no such file. The run has not been evaluated.", name, code="run.no_metrics")
+        raise InputError(problem)
+    version = value.get("schema") if isinstance(value, dict) else None
+    if version != SCHEMA:
+        text = f"this Tunebook reads version {SCHEMA} (got {version!r}). Evaluate the run again with it."
+        raise InputError(Problem(text, name, key="schema", code="run.other_version"))
+    try:
+        return validate(value)
+    except ValidationError as error:
+        problems = validation_problems(error, name, {}, "run.bad_metrics")
+        raise InputError("\n".join(map(str, problems)), problems=problems) from None
