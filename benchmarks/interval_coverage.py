@@ -4,8 +4,8 @@
 
 Writes benchmarks/results/interval_coverage.json and the table of docs/metrics.md. Rows come in groups of 10
 whose differences between two contenders have an intraclass correlation of 0.3. The functions of
-tunebook/metrics/intervals.py are called as they ship. Beside them stands the same interval with every row as a group
-of its own, which is a row bootstrap. McNemar's mid-p is tried on independent 0/1 rows, where it is used.
+tunebook/metrics/intervals.py are called as they ship, and once more with every row as a group of its own,
+which is a row bootstrap. McNemar's mid-p is tried on independent 0/1 rows, where it is used.
 Shares of right answers are drawn by group from a beta distribution with the same correlation; beside their
 intervals stands plain t, which does not know that a share has limits.
 """

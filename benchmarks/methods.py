@@ -7,8 +7,8 @@ trained on 120: the lowest within one standard error of the best (Breiman et al.
 Regression Trees, 3.4.3), since the whole training is five times as long. Then each is trained on all rows
 with that rate. Where this forgets more of a general text than its gate allows, the next lower rate is taken,
 as long as there is one that passes. The best four on dev are trained with two seeds more. What is finished is
-found again, so that a stopped bench goes on. Writes benchmarks/results/methods.json, the tables of README.md
-and docs/adapters.md and the picture of both; nothing is chosen on test rows.
+found again, so that a stopped bench resumes. Writes benchmarks/results/methods.json, and the tables and the
+picture of docs/adapters.md; nothing is chosen on test rows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tunebook.runs.checkpoints import ENCODER
 from tunebook.runs.run import Run
 
 TARGET = ROOT / "benchmarks" / "results" / "methods.json"
-README, DOC, PICTURE = ROOT / "README.md", ROOT / "docs" / "adapters.md", ROOT / "docs" / "methods.svg"
+DOC, PICTURE = ROOT / "docs" / "adapters.md", ROOT / "docs" / "methods.svg"
 RATES = {
     "classify-full": ("0.0001", "0.0002", "0.0004"),
     "classify-lora": ("0.0008", "0.0015", "0.003"),
@@ -152,9 +152,9 @@ def percent(value: float, shape: str) -> str:
     return format(value, shape).replace("%", " %")
 
 
-def table(measured: dict[str, Any], folder: str = "../recipes") -> str:
-    """Return the Markdown table, best first, with links below `folder`; further seeds stand behind the first
-    one's interval."""
+def table(measured: dict[str, Any]) -> str:
+    """Return the Markdown table for docs/adapters.md, best first; further seeds stand behind the first one's
+    interval."""
     columns = ("method", "rate", "accuracy", "weights trained", "on disk", "training", "an answer", "peak")
     lines = [f"| {' | '.join(columns)} | general text |", "|---" * (len(columns) + 1) + "|"]
     runs = {
@@ -166,7 +166,7 @@ def table(measured: dict[str, Any], folder: str = "../recipes") -> str:
         drop = first["retention"][0]["drop"] if first["retention"] else None
         lost = "not measured" if drop is None else percent(drop, "+.0%")
         cells = (
-            f"[{name.removeprefix('classify-')}]({folder}/{name}/README.md)",
+            f"[{name.removeprefix('classify-')}](../recipes/{name}/README.md)",
             first["rate"],
             cell("accuracy", first["accuracy"]) + (f"; {', '.join(others)}" if others else ""),
             f"{first['weights']:,}",
@@ -226,12 +226,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=RATES, default=list(RATES))
     measured = bench(parser.parse_args(argv).only, Console())
-    fill(README, "methods", table(measured, "recipes"))
     fill(DOC, "methods", table(measured))
     fill(DOC, "rates", rates_tried(measured))
     fill(DOC, "lengths", lengths_tried())
     PICTURE.write_text(picture(measured), encoding="utf-8")
-    print(", ".join(show(path) for path in (TARGET, README, DOC, PICTURE)))
+    print(", ".join(show(path) for path in (TARGET, DOC, PICTURE)))
     return 0
 
 

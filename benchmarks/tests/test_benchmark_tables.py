@@ -42,7 +42,7 @@ def test_the_table_of_forgetting_says_which_gate_fails() -> None:
 
 
 def test_what_is_planted_is_more_of_what_the_recipe_ships() -> None:
-    recipe = forgetting.recipes.load("classify-lora")
+    recipe = forgetting.recipes.load_recipe("classify-lora")
     rate = float(recipe.trial["learning_rate"])
     assert f"learning_rate={rate * forgetting.RATE:g} " in forgetting.over_trained(recipe)
 
@@ -103,10 +103,6 @@ def test_the_docs_show_the_committed_numbers(bench: Any, name: str) -> None:
         pytest.skip(f"{bench.TARGET.name}: not measured yet")
     found = read_json(bench.TARGET)
     assert block(bench.DOC.read_text(encoding="utf-8"), name).strip() == bench.table(found)
-    if bench is methods:
-        assert block(methods.README.read_text(encoding="utf-8"), name).strip() == bench.table(
-            found, "recipes"
-        )
 
 
 def test_the_docs_show_the_committed_sweeps() -> None:

@@ -24,12 +24,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A finished run of a recipe in a folder of the test's own, which is all that is written to."""
     root = tmp_path / "root"
     own = ("recipes/classify-lora/recipe.yaml", "recipes/classify-lora/trial.yaml")
-    for name in ("README.md", "docs/plan.md", *own):
+    for name in ("README.md", "recipes/README.md", "docs/plan.md", *own):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     shutil.copy(ROOT / "recipes" / "classify-lora" / "README.md", root / "recipes" / "classify-lora")
     monkeypatch.setattr(publish, "ROOT", root)
     monkeypatch.setattr(publish, "shelf", lambda: "the table")
+    monkeypatch.setattr(publish, "front_page", lambda: "six rows")
     monkeypatch.setenv("TUNEBOOK_RECIPES", str(root / "recipes"))
     made = make_run(tmp_path / "run")
     settings, manifest = read_json(made / "settings.json"), read_json(made / "manifest.json")

@@ -19,11 +19,21 @@ from tunebook.runs.run import find
 UNREAD = ("details", "confusion")
 FOLDERS = re.compile(r"(?<![^\s='\"])/(?:[^\s'\"/]+/)*")  # of whoever publishes, which are nobody's concern
 
+# The six recipes of README.md and what each teaches, in the words of whoever looks for one.
+FRONT_PAGE = {
+    "classify-lora": "sort messages into your labels, by writing the label",
+    "classify-head": "the same with a score for every label, and no text",
+    "qa-lora": "answer a question from a passage, or say that it cannot be answered",
+    "chat-lora": "answer over several turns in your style",
+    "chat-dpo": "prefer the better of two answers",
+    "chat-lora-8b": "chat-lora at real size, for one 80 GB GPU",
+}
+
 
 def publish(name: str | None, console: Console) -> int:
     """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run (its
-    base before the hardware where it is not the recipe's own); fill the cards and the README's table from all
-    published results. Without a name, only the latter.
+    base before the hardware where it is not the recipe's own); fill the cards, recipes/README.md and the six
+    rows of the front page from all published results. Without a name, only the latter.
 
     Raises:
         InputError: no such run, or it has not finished on the test split.
@@ -33,9 +43,12 @@ def publish(name: str | None, console: Console) -> int:
     for recipe in names():
         folder = ROOT / "recipes" / recipe
         fill(folder / "README.md", "results", markdown(folder / "results"))
-    fill(ROOT / "README.md", "recipes", shelf())
+    fill(ROOT / "README.md", "recipes", front_page())
+    fill(ROOT / "recipes" / "README.md", "recipes", shelf())
     fill(ROOT / "docs" / "plan.md", "bench", bench_table())
-    console.stage("results", "filled the cards, the table of README.md and that of docs/plan.md")
+    console.stage(
+        "results", "filled the cards and the tables of README.md, recipes/README.md and docs/plan.md"
+    )
     return GOOD
 
 
@@ -74,15 +87,31 @@ def _named(model: str) -> str:
     return read_json(Path(model) / "tunebook.json", {}).get("name") or Path(model).name
 
 
+def front_page() -> str:
+    """Return the table of FRONT_PAGE for README.md."""
+    rows = {row["name"]: row for row in recipe_table()}
+    lines = [
+        "| recipe | what it teaches | base model, real tier | best prompt of the base, then fine-tuned |",
+        "|---|---|---|---|",
+    ]
+    for name, task in FRONT_PAGE.items():
+        row = rows[name]
+        base = row["base model"].rpartition("/")[2]
+        lines.append(
+            f"| [{name}](recipes/{name}/README.md) | {task} | {base} | {row['last published result']} |"
+        )
+    return "\n".join(lines)
+
+
 def shelf() -> str:
-    """Return the table of all recipes for the README."""
+    """Return the table of all recipes for recipes/README.md."""
     lines = [
         "| recipe | base model, real tier | data, real tier | GPU: speed, peak memory | last published |",
         "|---|---|---|---|---|",
     ]
     for row in recipe_table():
-        link = f"[{row['name']}](recipes/{row['name']}/README.md)"
-        data = f"[{row['data']}](datasets/{row['data']}/README.md)"
+        link = f"[{row['name']}]({row['name']}/README.md)"
+        data = f"[{row['data']}](../datasets/{row['data']}/README.md)"
         base, last = row["base model"].rpartition("/")[2], row["last published result"]
         lines.append(f"| {link} | {base} | {data} | {_gpu(row['name'])} | {last} |")
     return "\n".join(lines)
