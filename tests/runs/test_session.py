@@ -137,7 +137,7 @@ def test_hours_of_all_sessions_count(run: Run, monkeypatch: pytest.MonkeyPatch) 
 def test_a_spent_run_does_not_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEBOOK_MAX_HOURS", "1")
     write_json(run / "sessions.json", [{"seconds": 3601.0, "end": "stopped"}])
-    with pytest.raises(MachineError, match="1.00 hours of TUNEBOOK_MAX_HOURS are spent"):
+    with pytest.raises(MachineError, match="Time limit reached .TUNEBOOK_MAX_HOURS=1.00"):
         Session(run, None, print).begin()
 
 

@@ -107,7 +107,7 @@ def test_the_hours_that_are_allowed_end_a_training(tmp_path: Path, monkeypatch: 
     session = kept(tmp_path)
     monkeypatch.setenv("TUNEBOOK_MAX_HOURS", str(2 / 3600))
     session.begin()
-    with pytest.raises(MachineError, match="hours of TUNEBOOK_MAX_HOURS are spent") as caught:
+    with pytest.raises(MachineError, match="Time limit reached .TUNEBOOK_MAX_HOURS=") as caught:
         start(tmp_path, STOPPABLE, session=session)
     assert caught.value.exit_code == 4, "a scheduler that starts exit code 75 again must not start this"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunebook.check.findings import Finding, Findings
 from tunebook.config.resolved import Resolved
+from tunebook.core.environment import environment
 from tunebook.core.errors import MachineError
 from tunebook.core.paths import runs_folder
 from tunebook.data.dataset import Dataset
@@ -41,7 +42,7 @@ def check_access(resolved: Resolved, dataset: Dataset, found: Findings) -> str:
         except MachineError as error:
             found.skip("base model: there, gated, its size", "offline")
             found.facts["base"] = str(error)
-    if dataset.source.hub and not os.environ.get("TUNEBOOK_SOURCES"):
+    if dataset.source.hub and not environment().sources:
         _reach_data(dataset, found)
     found.facts["licences"] = {"base": licence or "not known", "data": dataset.licence}
     found.extend(licence_findings(licence, dataset.licence, resolved.recipe.file))

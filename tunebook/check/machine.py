@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from tunebook.config.resolved import Resolved
+from tunebook.core.environment import environment
 from tunebook.core.errors import MachineError
 from tunebook.core.paths import runs_folder
 from tunebook.hardware import machine
@@ -21,7 +21,7 @@ def check_machine(resolved: Resolved) -> None:
     free = shutil.disk_usage(runs_folder()).free
     if free < FREE_BYTES_TRIAL:
         raise MachineError(f"{runs_folder()}: {free / 1e9:.1f} GB free; a run needs 3 GB.")
-    found = len(machine.gpus()) * int(os.environ.get("TUNEBOOK_NODES", "1"))  # equal nodes of one job
+    found = len(machine.gpus()) * environment().nodes  # equal nodes of one job
     if resolved.world > max(1, found):
         raise MachineError(f"GPUS: {resolved.world} asked for, {found} found on this machine.")
     if resolved.world == 1 and resolved.config.get("fsdp_version"):

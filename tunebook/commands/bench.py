@@ -9,22 +9,24 @@ afterwards, on the same card.
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
 import shutil
 import statistics
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import typer
 import yaml
 
+from tunebook.commands.options import Name, takes
+from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import load_recipe
 from tunebook.config.resolve import resolve
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
+from tunebook.core.environment import environment
 from tunebook.core.errors import GOOD, TunebookError
 from tunebook.core.files import read_json, write_json, write_jsonl
 from tunebook.core.paths import runs_folder, show, slug
@@ -39,7 +41,6 @@ from tunebook.models import random_model, shapes
 from tunebook.pipeline import prepare
 from tunebook.pipeline.prepare import place_paths
 from tunebook.plan import hours
-from tunebook.report.published import BENCH
 from tunebook.runs.run import Run
 from tunebook.training.launch import WORKER, follow_all
 
@@ -117,7 +118,7 @@ def run_bench(
             found["ratio"] = round(ours / theirs, 3)
         shutil.rmtree(run / "train", ignore_errors=True)
         shutil.rmtree(run / "model", ignore_errors=True)
-    folder = Path(os.environ.get("TUNEBOOK_BENCH", BENCH))
+    folder = environment().bench
     path = folder / f"{_slug(name, label, weights, found['machine'])}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, found)
@@ -233,3 +234,18 @@ def _show(found: dict[str, Any], against: str | None, console: Console) -> None:
     console.table(table, f"{found['recipe']}, {found['weights']} weights, {found['world']} x {card}")
     if against:
         console.note(f"{found['ratio']:.2f} times the tokens a second of {against}")
+
+
+@takes("set", "model", "tier", "hardware", "gpus")
+def bench_command(
+    name: Name,
+    options: Options,
+    steps: Annotated[int, typer.Option(min=3, help="optimizer steps; the first two do not count")] = 12,
+    weights: Annotated[
+        Literal["base", "random"], typer.Option(help="random: no download, the same speed and memory")
+    ] = "base",
+    against: Annotated[Literal["trl"] | None, typer.Option(help="then measure plain TRL as well")] = None,
+    label: Annotated[str, typer.Option(help="a word for the result's file name")] = "",
+) -> int:
+    """Measure training speed and memory on this machine: tokens per second, MFU, peaks."""
+    return run_bench(name, options, command_console(), steps, weights, against, label)

@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from tunebook.commands.predict import ANSWER, BLOCK, LABEL, SCORE, STOPPED, asked, beside, dataset_of
+from tunebook.core.environment import environment
 from tunebook.core.errors import Problem
 from tunebook.core.files import Row, read_json, write_json
 from tunebook.core.process import die_with_parent
@@ -111,4 +112,6 @@ def _csv_line(row: Row, columns: list[str]) -> bytes:
 if __name__ == "__main__":
     die_with_parent()
     run, data, out = map(Path, sys.argv[1:])
-    answer_rows(Run(run), data, out, Path(os.environ["TUNEBOOK_EVENTS"]))
+    events = environment().events
+    assert events  # set by `tunebook predict`
+    answer_rows(Run(run), data, out, events)

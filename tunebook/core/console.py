@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from tabulate import tabulate
 
 
 class Stages(Protocol):
@@ -50,8 +51,8 @@ class Bars:
 class Console:
     """Prints to standard output; rich drops colours and bars by itself where there is no terminal."""
 
-    def __init__(self) -> None:
-        self.rich = Rich(highlight=False, soft_wrap=True)
+    def __init__(self, quiet: bool = False) -> None:
+        self.rich = Rich(highlight=False, soft_wrap=True, quiet=quiet)
 
     def stage(self, name: str, text: str, seconds: float | None = None) -> None:
         """Print one finished stage."""
@@ -82,9 +83,15 @@ class Console:
             yield Bars(bar, self.rich)
 
     def table(self, rows: list[dict[str, str]], title: str | None = None) -> None:
+        """Print `rows`, whose keys are the head. The first column holds names and is never broken; without a
+        terminal it is plain text, a line for each row."""
+        if not self.rich.is_terminal:
+            text = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
+            self.rich.print("\n".join(filter(None, (title, text))), markup=False)
+            return
         table = Table(title=title, title_justify="left", pad_edge=False)
-        for column in rows[0] if rows else []:
-            table.add_column(column, overflow="fold")
+        for index, column in enumerate(rows[0] if rows else []):
+            table.add_column(column, overflow="fold", no_wrap=index == 0)
         for row in rows:
             table.add_row(*row.values())
         self.rich.print(table)

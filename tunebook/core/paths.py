@@ -6,7 +6,8 @@ import os
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tunebook.core.environment import ROOT as ROOT  # every package takes it from here
+from tunebook.core.environment import environment
 
 
 def show(path: Path) -> str:
@@ -16,7 +17,7 @@ def show(path: Path) -> str:
 
 
 def recipes_folder() -> Path:
-    return Path(os.environ.get("TUNEBOOK_RECIPES", ROOT / "recipes"))
+    return environment().recipes
 
 
 def slug(text: str) -> str:
@@ -25,13 +26,13 @@ def slug(text: str) -> str:
 
 
 def runs_folder() -> Path:
-    return Path(os.environ.get("TUNEBOOK_RUNS", ROOT / "runs"))
+    return environment().runs
 
 
 def cache_folder() -> Path:
     """Return the only folder outside the checkout that Tunebook writes to (`TUNEBOOK_CACHE`)."""
     # Absolute, since children run in ROOT.
-    return Path(os.environ.get("TUNEBOOK_CACHE") or Path.home() / ".cache" / "tunebook").absolute()
+    return environment().cache.absolute()
 
 
 def child_environment() -> dict[str, str]:
@@ -50,12 +51,12 @@ def child_environment() -> dict[str, str]:
         "WANDB_MODE": "disabled",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONFAULTHANDLER": "1",  # a crash or a hang leaves Python stacks in the log (tunebook/core/stacks.py)
+        "PYTHONFAULTHANDLER": "1",  # Python stacks of a crash or a hang go to the log (core/stacks.py)
     }
-    environment = dict(os.environ)
-    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+    variables = dict(os.environ)
+    if variables.pop("PYTHONDONTWRITEBYTECODE", None):
         # Clean folders are wanted; but to compile all that Axolotl imports takes a child ten seconds.
         defaults["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")
     for name, value in defaults.items():
-        environment.setdefault(name, value)
-    return environment
+        variables.setdefault(name, value)
+    return variables

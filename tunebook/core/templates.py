@@ -1,4 +1,4 @@
-"""The Jinja environments of files that Tunebook writes. Rows are rendered in a sandbox of their own (data)."""
+"""The Jinja environments of files that Tunebook writes; data has its own sandbox, which renders rows."""
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import subprocess
 
+from tunebook.core.environment import environment
 from tunebook.core.paths import ROOT
 
 PACKAGES = "axolotl torch transformers peft trl accelerate datasets bitsandbytes lm_eval tunebook".split()
@@ -29,7 +29,7 @@ def commit() -> str | None:
             ["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True
         ).stdout
     except FileNotFoundError:
-        return os.environ.get("TUNEBOOK_COMMIT")
+        return environment().commit
     if head.returncode:
-        return os.environ.get("TUNEBOOK_COMMIT")
+        return environment().commit
     return head.stdout.strip() + ("+changes" if dirty.strip() else "")

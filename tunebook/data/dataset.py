@@ -8,7 +8,6 @@ given; a row whose model may call tools has `tools`, their JSON text. Rows know 
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -16,8 +15,9 @@ from typing import Literal
 from jinja2 import TemplateError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, Problem, raise_all
-from tunebook.core.paths import ROOT, show
+from tunebook.core.paths import show
 from tunebook.core.yaml_file import Lines, dotted, line_of, read_yaml
 from tunebook.data.sources import Source
 from tunebook.data.style_rules import Rule, rules_met
@@ -70,7 +70,7 @@ class Dataset(BaseModel):
 
 
 def datasets_folder() -> Path:
-    return Path(os.environ.get("TUNEBOOK_DATASETS", ROOT / "datasets"))
+    return environment().datasets
 
 
 def load_dataset_config(name: str) -> Dataset:

@@ -16,6 +16,7 @@ from jinja2 import TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.paths import child_environment, show
 from tunebook.data.formats.place import Numbered
@@ -107,13 +108,13 @@ def read_rows_of(
 
 def source_file(source: Source, folder: Path, split: Split) -> Path | None:
     """Return the file that holds `split`, which need not exist; None where it is on the Hub."""
-    elsewhere = os.environ.get("TUNEBOOK_SOURCES")
+    elsewhere = environment().sources
     if not source.hub:
-        path = (Path(elsewhere) / folder.name if elsewhere else folder) / source.files[split]
+        path = (elsewhere / folder.name if elsewhere else folder) / source.files[split]
         return Path(os.path.normpath(path))
     if not elsewhere:
         return None
-    paths = [Path(elsewhere) / folder.name / f"{source.splits[split]}{kind}" for kind in KINDS]
+    paths = [elsewhere / folder.name / f"{source.splits[split]}{kind}" for kind in KINDS]
     return next((path for path in paths if path.is_file()), paths[0])
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunebook.config.overrides import Tier, merge
 from tunebook.config.recipe import Recipe
+from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import ROOT, show
 from tunebook.core.yaml_file import Lines, dotted, line_of, read_yaml
@@ -99,7 +99,7 @@ def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "
         picked["generate_rows"] = None
     else:
         picked.pop("style", None)
-    if task in ("chat", "preference") and os.environ.get("TUNEBOOK_JUDGE") == "1":
+    if task in ("chat", "preference") and environment().judge:
         picked["judge"] = True
     try:
         loaded = Suite.model_validate({**picked, "mode": mode})

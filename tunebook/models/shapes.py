@@ -104,8 +104,9 @@ def find(base: str) -> Shape:
     path = Path(base) / "config.json"
     if not path.is_file():
         raise InputError(
-            f"base_model: the shape of {base!r} is not known. Give a model of tunebook/models/shapes.yaml, or a "
-            "folder with its config.json (no weights needed)."
+            f"base_model: the shape of {base!r} is not known. Use a model of tunebook/models/shapes.yaml, or "
+            "a folder with its config.json (no weights needed).",
+            code="model.unknown_shape",
         )
     return from_config(json.loads(path.read_text()), str(path))
 

@@ -19,6 +19,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from tunebook.core.environment import environment
 from tunebook.core.process import describe, die_with_parent
 from tunebook.core.ranks import ranks
 from tunebook.evaluation.evaluate import evaluate
@@ -86,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     die_with_parent()
 
     run, here = Run(options.run.resolve()), ranks()
-    events = Path(os.environ["TUNEBOOK_EVENTS"]) if os.environ.get("TUNEBOOK_EVENTS") else None
+    events = environment().events
     if options.longest:
         choose_rows(run)
     if options.tokenise:

@@ -6,7 +6,6 @@ import functools
 import inspect
 import json
 import math
-import os
 import shutil
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from axolotl.integrations.base import BasePlugin
 from transformers import TrainerCallback, set_seed
 
+from tunebook.core.environment import environment
 from tunebook.core.errors import STOPPED
 from tunebook.data.prompt import with_arguments
 from tunebook.plugins.meter import Meter
@@ -162,11 +162,11 @@ class Progress(BasePlugin):
             model.load_adapter = functools.partial(model.load_adapter, autocast_adapter_dtype=cast)
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
-        path = os.environ.get("TUNEBOOK_EVENTS")
-        callbacks: list[TrainerCallback] = [_ProgressCallback(Path(path))] if path else []
+        here = environment()
+        callbacks: list[TrainerCallback] = [_ProgressCallback(here.events)] if here.events else []
         callbacks.append(StopWhenDiverged())
-        if stop := os.environ.get("TUNEBOOK_STOP"):
-            callbacks.insert(0, StopWhenAsked(Path(stop)))  # marks a checkpoint before it is told of
+        if here.stop:
+            callbacks.insert(0, StopWhenAsked(here.stop))  # marks a checkpoint before it is told of
         return callbacks if cfg.adapter else [*callbacks, ChangedWeights(Path(cfg.output_dir))]
 
 

@@ -10,7 +10,6 @@ output after which a child counts as hung; TUNEBOOK_DOLLARS_PER_HOUR, of the who
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
@@ -18,18 +17,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tunebook.core.environment import environment
 from tunebook.core.errors import MachineError, StoppedError, TunebookError
 from tunebook.core.files import read_json, write_json
 from tunebook.runs.run import Run
 from tunebook.runs.store import Store
 
-NOTICE = 120.0
 EVERY = 60.0  # seconds between states of the store, so that progress can be followed from elsewhere
-
-
-def _number(name: str) -> float | None:
-    """Return the environment's number `name`, or None."""
-    return float(os.environ[name]) if os.environ.get(name) else None
 
 
 class Session:
@@ -41,8 +35,8 @@ class Session:
         self.begun: float | None = None
         self.saver: _Saver | None = None
         self.before: Any = None
-        self.notice = _number("TUNEBOOK_NOTICE") or NOTICE
-        self.quiet = _number("TUNEBOOK_QUIET")
+        here = environment()
+        self.notice, self.quiet = here.notice, here.quiet
 
     def __enter__(self) -> Session:
         self.before = signal.signal(signal.SIGTERM, _stop)
@@ -69,7 +63,7 @@ class Session:
             earlier.setdefault("end", "killed")
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         entry: dict[str, Any] = {"started": started, "host": socket.gethostname(), "seconds": 0.0}
-        rate = _number("TUNEBOOK_DOLLARS_PER_HOUR")
+        rate = environment().dollars_per_hour
         write_json(
             self.run / "sessions.json",
             [*sessions, entry | ({"dollars_per_hour": rate} if rate is not None else {})],
@@ -88,16 +82,17 @@ class Session:
 
     def spent(self) -> bool:
         """Return whether the hours of TUNEBOOK_MAX_HOURS are over, all sessions counted."""
-        most = _number("TUNEBOOK_MAX_HOURS")
+        most = environment().max_hours
         if most is None or self.begun is None:
             return False
         earlier = sum(entry["seconds"] for entry in read_json(self.run / "sessions.json")[:-1])
         return earlier + time.monotonic() - self.begun >= most * 3600
 
     def limit_message(self) -> str:
+        most = environment().max_hours
         return (
-            f"The {_number('TUNEBOOK_MAX_HOURS'):.2f} hours of TUNEBOOK_MAX_HOURS are spent. What was saved "
-            "is kept; the same command with more hours (MAX_COST= of `make launch`) goes on."
+            f"Time limit reached (TUNEBOOK_MAX_HOURS={most:.2f}). The saved state is kept; "
+            "rerun with a higher limit (`--max-cost` of `tunebook launch`, MAX_COST=) to resume."
         )
 
     def beat(self, end: str | None = None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.console import Console
+from tunebook.core.environment import environment
 from tunebook.core.errors import MachineError, StoppedError
 from tunebook.core.paths import ROOT, child_environment
 from tunebook.core.process import ChildError, begin_child, describe, last_error
@@ -45,21 +46,21 @@ def follow(
         MachineError: the hours that the session allows are spent; what was saved is kept.
     """
     command = [sys.executable]
-    nodes = int(os.environ.get("TUNEBOOK_NODES", "1"))
+    here = environment()
     if world > 1:
-        command = [*_torchrun(nodes), f"--nproc-per-node={world // nodes}"]
+        command = [*_torchrun(here.nodes, here.head), f"--nproc-per-node={world // here.nodes}"]
     command += ["-m", module, *words]
-    environment = child_environment() | {"TUNEBOOK_EVENTS": str(events), "PYTHONUNBUFFERED": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    variables = child_environment() | {"TUNEBOOK_EVENTS": str(events), "PYTHONUNBUFFERED": "1"}
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
     # A single process that sees more than one card falls back to DataParallel.
-    seen = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(world // nodes)))
-    environment["CUDA_VISIBLE_DEVICES"] = ",".join(seen.split(",")[: world // nodes])
-    environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the driver numbers them
+    seen = variables.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(world // here.nodes)))
+    variables["CUDA_VISIBLE_DEVICES"] = ",".join(seen.split(",")[: world // here.nodes])
+    variables.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the driver numbers them
     if offline:
-        environment.setdefault("HF_HUB_OFFLINE", "1")
+        variables.setdefault("HF_HUB_OFFLINE", "1")
     stop = events.with_name("train") / "stop"
     stop.unlink(missing_ok=True)
-    environment["TUNEBOOK_STOP"] = str(stop)
+    variables["TUNEBOOK_STOP"] = str(stop)
     events.touch()
     position = events.stat().st_size
     start = log.stat().st_size if log.exists() else 0
@@ -67,7 +68,7 @@ def follow(
         child = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=environment,
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -100,13 +101,13 @@ def follow(
         raise ChildError(last_error(log, start) or f"it {describe(child.returncode)}")
 
 
-def _torchrun(nodes: int) -> list[str]:
+def _torchrun(nodes: int, head: str | None) -> list[str]:
     """Return the command that starts torchrun here, or on every node of a Slurm job."""
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
     if nodes == 1:
         return [*torchrun, "--standalone"]
     srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
-    meet = f"--rdzv-endpoint={os.environ['TUNEBOOK_HEAD']}:{PORT}"
+    meet = f"--rdzv-endpoint={head}:{PORT}"
     return [*srun, *torchrun, f"--nnodes={nodes}", "--rdzv-backend=c10d", meet]
 
 

@@ -1,6 +1,6 @@
-"""Test the processes of a launch before they train RUN. Started by `tunebook recipe` through torchrun.
+"""Test the processes of a launch before they train RUN. `tunebook recipe` starts it with torchrun:
 
-.venv/bin/python -m torch.distributed.run --standalone --nproc-per-node=2 -m tunebook.training.preflight_worker RUN
+python -m torch.distributed.run --nproc-per-node=2 -m tunebook.training.preflight_worker RUN
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.process import die_with_parent, last_error
 from tunebook.evaluation.engines.protocol import Generation, Ids
@@ -37,7 +38,7 @@ def command() -> list[str] | None:
     Raises:
         InputError: it is not there.
     """
-    words = shlex.split(os.environ.get(COMMAND, ""))
+    words = shlex.split(environment().vllm or "")
     if words and not shutil.which(words[0]):
         raise InputError(f"{COMMAND}: there is no command {words[0]!r}. Name the `vllm` of its environment.")
     return words or None
@@ -83,7 +84,7 @@ def engine(config: dict[str, Any]) -> dict[str, Any]:
     why = refusal(config)
     if why:
         raise InputError(f"{COMMAND}: vLLM serves LoRA adapters and whole weights, not {why}. Unset it.")
-    return {"vllm": [version(), os.environ.get(ARGUMENTS)]}
+    return {"vllm": [version(), environment().vllm_args]}
 
 
 def _environment() -> dict[str, str]:
@@ -130,13 +131,13 @@ class Server:
             if not fitting:
                 raise InputError(f"{COMMAND}: vLLM takes no adapter of rank {rank}, {RANKS[-1]} at most.")
             words += ["--enable-lora", "--max-lora-rank", str(fitting[0])]
-        words += shlex.split(os.environ.get(ARGUMENTS, ""))
-        environment = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": _card(gpu)})
+        words += shlex.split(environment().vllm_args or "")
+        variables = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": _card(gpu)})
         self.model, self.log, self.said = model, log, log.stat().st_size if log.is_file() else 0
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                words, stdout=file, stderr=file, env=environment, preexec_fn=die_with_parent
+                words, stdout=file, stderr=file, env=variables, preexec_fn=die_with_parent
             )
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER, trust_env=False)
         self.adapters: set[str] = set()
@@ -204,10 +205,6 @@ class ServedLM:
 
     def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
         """As TokenLM; the server finds by itself what prompts share."""
-        from tunebook.evaluation.engines.protocol import (
-            Generation,  # loads torch, which a command line need not
-        )
-
         # `ignore_eos`: a generation ends at the turn end alone, as everywhere in this project.
         stop = {"stop_token_ids": [self.end], "ignore_eos": True, "return_token_ids": True}
         results = []
