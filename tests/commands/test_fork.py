@@ -14,7 +14,6 @@ from tests.data.test_formats import put
 from tests.data.test_prompt import hold_contract
 from tests.support import axolotl_rows, tiny
 from tunebook.check import config as check_config
-from tunebook.check import run as check_run
 from tunebook.commands.fork.fork import Asked, run_fork
 from tunebook.commands.fork.yaml_text import change, spans
 from tunebook.commands.predict import asked as asked_rows
@@ -64,7 +63,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for folder in (ROOT / kind).iterdir():
             if folder.is_dir():
                 os.symlink(folder, tmp_path / kind / folder.name)
-    monkeypatch.setattr(check_run, "run_check", lambda *_: 0)
+    monkeypatch.setattr("tunebook.commands.fork.fork.run_check", lambda *_: 0)
     return tmp_path
 
 
@@ -471,7 +470,7 @@ def test_a_fork_that_fails_in_the_middle_leaves_nothing(home: Path, monkeypatch:
 
 
 def test_the_check_speaks_last(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_run, "run_check", lambda name, *_: 2 if name == "mine" else 0)
+    monkeypatch.setattr("tunebook.commands.fork.fork.run_check", lambda name, *_: 2 if name == "mine" else 0)
     assert run_fork(Asked("classify-lora", "mine", str(put(home, "a.jsonl", LABELS))), Console()) == 2
 
 

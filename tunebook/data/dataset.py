@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import show
-from tunebook.core.yaml_file import Lines, dotted, line_of, read_yaml
+from tunebook.core.yaml_file import Lines, dotted, line_of, read_yaml, validation_problems
 from tunebook.data.sources import Source
 from tunebook.data.style_rules import Rule, rules_met
 
@@ -83,19 +83,15 @@ def load_dataset_config(name: str) -> Dataset:
     path = folder / "dataset.yaml"
     if not path.is_file():
         there = ", ".join(sorted(p.parent.name for p in datasets_folder().glob("*/dataset.yaml")))
-        raise InputError(f"{show(path)}: no such dataset. There are: {there}.")
+        text = f"no such dataset. There are: {there}."
+        raise InputError(Problem(text, show(path), code="data.unknown_dataset"))
     value, lines = read_yaml(path)
     try:
         dataset = Dataset.model_validate({**value, "folder": folder})
         _check_rules(dataset, path, lines)
         return dataset
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            where = tuple(item["loc"])
-            text = item["msg"].removeprefix("Value error, ")
-            problems.append(Problem(f"{text}.", show(path), line_of(lines, where), dotted(where)))
-        raise_all(problems)
+        raise_all(validation_problems(error, show(path), lines, "data.bad_setting"))
         raise
 
 
@@ -109,5 +105,6 @@ def _check_rules(dataset: Dataset, path: Path, lines: Lines) -> None:
                 rules_met({name: part}, "text", gold)
         except (re.error, TemplateError) as error:
             where = ("rules", name)
-            problems.append(Problem(f"{error}.", show(path), line_of(lines, where), dotted(where)))
+            line = line_of(lines, where)
+            problems.append(Problem(f"{error}.", show(path), line, dotted(where), "data.bad_rule"))
     raise_all(problems)

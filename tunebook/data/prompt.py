@@ -61,10 +61,12 @@ class PromptEncoder:
         full = self.tokenizer(self.text(messages, tools), add_special_tokens=False)["input_ids"]
         end = self.tokenizer.eos_token_id
         if full[: len(context)] != context:
-            raise InputError("The chat template's generation prompt is not a prefix of the full row.")
+            text = "The chat template's generation prompt is not a prefix of the full row."
+            raise InputError(text, code="model.prompt_not_prefix")
         rest = full[len(context) :]
         if end not in rest:
-            raise InputError(f"The chat template does not end a turn with {self.tokenizer.eos_token!r}.")
+            text = f"The chat template does not end a turn with {self.tokenizer.eos_token!r}."
+            raise InputError(text, code="model.no_turn_end")
         # The first one: Phi-4-mini's template writes its turn end and then eos once more.
         return Encoded(context, rest[: rest.index(end)], end)
 

@@ -89,11 +89,12 @@ def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
                 if by_time:
                     row["time"] = time_of(value, by_time)
             except RowFault as found:
-                value = fault(str(found), place, number, found.field)
+                value = fault(str(found), place, number, found.field, found.code)
             else:
                 value = row
                 if row["id"] in seen:
-                    value = fault(f"repeats the id of line {seen[row['id']]}.", place, number, "id")
+                    text = f"repeats the id of line {seen[row['id']]}."
+                    value = fault(text, place, number, "id", "rows.repeated_id")
                 seen.setdefault(row["id"], int(number))
         yield Located(place, int(number), value)
 
@@ -108,7 +109,9 @@ def _render(dataset: Dataset, split: Split, problems: list[Problem]) -> list[Row
     if not rows:
         _accept(dataset, problems)
         path = source_file(dataset.source, dataset.folder, split)
-        raise InputError(f"{show(path) if path else dataset.source.hub}: has no rows.")
+        raise InputError(
+            Problem("has no rows.", show(path) if path else dataset.source.hub, code="data.no_rows")
+        )
     return rows
 
 
@@ -124,7 +127,8 @@ def _accept(dataset: Dataset, problems: list[Problem]) -> None:
             )
         return
     if count > MAX_SHOWN:
-        problems = [*problems[:MAX_SHOWN], Problem(f"... {count} problems in all.", problems[0].file)]
+        more = Problem(f"... {count} problems in all.", problems[0].file, code="rows.more_faults")
+        problems = [*problems[:MAX_SHOWN], more]
     raise_all(problems)
 
 
@@ -148,18 +152,19 @@ class Renderer:
                 self.golds = environment.compile_expression(dataset.answers)
         except TemplateError as error:
             path = show(dataset.folder / "dataset.yaml")
-            raise InputError(f"{path}: {name}: not a Jinja template: {error.message}.") from None
+            text = f"not a Jinja template: {error.message}."
+            raise InputError(Problem(text, path, key=name, code="data.bad_template")) from None
 
     def row(self, value: Any, fallback_id: str) -> Row:
         if not isinstance(value, dict):
-            raise RowFault("", f"expected an object (got {type(value).__name__}).")
+            raise RowFault("", f"expected an object (got {type(value).__name__}).", "rows.not_an_object")
         field = self.dataset.group
         # What a reader made of a person's rows may repeat an id that names a group.
         own_id = not (self.dataset.source.reader and field == "id")
         name = str(value.get("id", fallback_id)) if own_id else fallback_id
         group = name if field is None else value.get(field)
         if group is None or group == "":
-            raise RowFault(str(field), "missing; it is the group that rows are split by.")
+            raise RowFault(str(field), "missing; it is the group that rows are split by.", "rows.no_group")
         golds = self._golds(value)
         turns = self._turns(value, golds)
         gold: dict[str, Any] = {"answer": written(turns[-1])}
@@ -167,10 +172,11 @@ class Renderer:
             gold["answers"] = golds
         for field in self.dataset.fields:
             if field not in value:
-                raise RowFault(field, "missing; dataset.yaml lists it under fields.")
+                raise RowFault(field, "missing; dataset.yaml lists it under fields.", "rows.missing_field")
             gold[field] = value[field]
         if self.dataset.labels and gold["answer"] not in self.dataset.labels:
-            raise RowFault("answer", f"{gold['answer']!r} is not one of the labels of dataset.yaml.")
+            text = f"{gold['answer']!r} is not one of the labels of dataset.yaml."
+            raise RowFault("answer", text, "labels.unknown")
         return {
             "id": name,
             "group": _short(str(group)),
@@ -187,7 +193,9 @@ class Renderer:
             return {}
         text = self._filled("rejected", value)
         if text == chosen:
-            raise RowFault("rejected", "is the chosen answer; nothing could be preferred.")
+            raise RowFault(
+                "rejected", "is the chosen answer; nothing could be preferred.", "rows.same_answers"
+            )
         return {"rejected": [{"role": "assistant", "content": text}]}
 
     def _golds(self, value: Row) -> list[str] | None:
@@ -197,9 +205,11 @@ class Renderer:
         try:
             found = self.golds(value)
         except (TemplateError, TypeError, ValueError) as error:
-            raise RowFault("answers", f"the expression of dataset.yaml fails: {error}.") from None
+            text = f"the expression of dataset.yaml fails: {error}."
+            raise RowFault("answers", text, "rows.template_fails") from None
         if not isinstance(found, list) or not all(isinstance(text, str) and text.strip() for text in found):
-            raise RowFault("answers", f"expected a list of texts, empty for no answer (got {found!r}).")
+            text = f"expected a list of texts, empty for no answer (got {found!r})."
+            raise RowFault("answers", text, "rows.bad_answers")
         return list(dict.fromkeys(text.strip() for text in found))
 
     def tools(self, value: Row) -> str | None:
@@ -214,15 +224,14 @@ class Renderer:
     def question(self, value: Any) -> Messages:
         """Return the messages that ask for an answer to a new row, which needs no gold fields."""
         if not isinstance(value, dict):
-            raise RowFault("", f"expected an object (got {type(value).__name__}).")
+            raise RowFault("", f"expected an object (got {type(value).__name__}).", "rows.not_an_object")
         if self.dataset.turns is None:
             turns = [{"role": "user", "content": self._filled("prompt", value)}]
         else:
             turns = self._talk(value)
             if "assistant" not in follows(turns):
-                raise RowFault(
-                    self.dataset.turns, "the last turn must be the user's, for the model to answer."
-                )
+                text = "the last turn must be the user's, for the model to answer."
+                raise RowFault(self.dataset.turns, text, "rows.last_turn")
         return self._with_system(value, turns)
 
     def _with_system(self, value: Row, turns: Messages) -> Messages:
@@ -235,17 +244,17 @@ class Renderer:
             if golds is None:
                 answer = self._filled("answer", value)
             elif not golds and self.dataset.no_answer is None:
-                raise RowFault("answers", "empty, and dataset.yaml says no text for that under no_answer.")
+                text = "empty, and dataset.yaml says no text for that under no_answer."
+                raise RowFault("answers", text, "rows.no_answer")
             else:
                 answer = golds[0] if golds else str(self.dataset.no_answer)
             return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
         turns = self._talk(value)
         if len(turns) < 2:
-            raise RowFault(self.dataset.turns, "expected a list of at least two turns.")
+            raise RowFault(self.dataset.turns, "expected a list of at least two turns.", "rows.not_turns")
         if turns[-1]["role"] != "assistant":
-            raise RowFault(
-                f"{self.dataset.turns}[{len(turns) - 1}].role", "the last turn must be the assistant's."
-            )
+            field = f"{self.dataset.turns}[{len(turns) - 1}].role"
+            raise RowFault(field, "the last turn must be the assistant's.", "rows.last_turn")
         return turns
 
     def _talk(self, value: Row) -> Messages:
@@ -253,19 +262,21 @@ class Renderer:
         field = str(self.dataset.turns)
         turns = value.get(field)
         if not isinstance(turns, list) or not turns:
-            raise RowFault(field, "expected a list of turns.")
+            raise RowFault(field, "expected a list of turns.", "rows.not_turns")
         result: Messages = []
         for index, turn in enumerate(turns):
             expected = follows(result)
             if not isinstance(turn, dict) or turn.get("role") not in expected:
                 roles = " or ".join(map(repr, expected))
-                raise RowFault(f"{field}[{index}].role", f"expected {roles}; turns alternate.")
+                text = f"expected {roles}; turns alternate."
+                raise RowFault(f"{field}[{index}].role", text, "rows.turn_order")
             content = turn.get("content")
             kept = {"weight": turn["weight"]} if turn.get("weight") is not None else {}
             if turn.get("tool_calls"):
                 kept["tool_calls"] = calls(turn["tool_calls"], f"{field}[{index}].tool_calls")
             if not isinstance(content, str) or not (content.strip() or "tool_calls" in kept):
-                raise RowFault(f"{field}[{index}].content", "empty; nothing could be learned from it.")
+                text = "empty; nothing could be learned from it."
+                raise RowFault(f"{field}[{index}].content", text, "rows.empty_text")
             if index == 0:
                 content = self._text("prompt", {**value, "content": content})
             result.append({"role": turn["role"], "content": content.strip(), **kept})
@@ -274,14 +285,16 @@ class Renderer:
     def _filled(self, name: str, value: Row) -> str:
         text = self._text(name, value)
         if not text:
-            raise RowFault(name, "renders to nothing; there would be nothing to learn from.")
+            text = "renders to nothing; there would be nothing to learn from."
+            raise RowFault(name, text, "rows.empty_render")
         return text
 
     def _text(self, name: str, value: Row) -> str:
         try:
             return self.templates[name].render(value).strip()
         except (TemplateError, TypeError, ValueError) as error:
-            raise RowFault(name, f"the template of dataset.yaml fails: {error}.") from None
+            text = f"the template of dataset.yaml fails: {error}."
+            raise RowFault(name, text, "rows.template_fails") from None
 
 
 def _short(group: str) -> str:

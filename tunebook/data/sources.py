@@ -17,7 +17,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunebook.core.environment import environment
-from tunebook.core.errors import InputError, MachineError
+from tunebook.core.errors import InputError, MachineError, Problem
 from tunebook.core.paths import child_environment, show
 from tunebook.data.formats.place import Numbered
 from tunebook.data.formats.shapes import shaped
@@ -83,10 +83,11 @@ def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[
     path = source_file(source, folder, split)
     if path is not None:
         if not path.is_file():
-            raise InputError(
-                f"{show(path)}: no such rows file. {show(folder / 'dataset.yaml')} names it under "
+            text = f"no such rows file. {show(folder / 'dataset.yaml')} names it under "
+            text += (
                 f"source.{'splits' if source.hub else 'files'}.{split}; put it there, or correct the name."
             )
+            raise InputError(Problem(text, show(path), code="data.no_rows_file"))
         name, rows = show(path), read_table(path)
     else:
         name, rows = f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
@@ -127,12 +128,12 @@ def _hub_rows(source: Source, split: str) -> Iterator[Numbered]:
     try:
         table = load_dataset(source.hub, source.config, revision=source.revision, split=split)
     except (DatasetNotFoundError, ValueError) as error:
-        raise InputError(f"source.hub: {source.hub!r}, split {split!r}: {error}") from None
+        text = f"{source.hub!r}, split {split!r}: {error}"
+        raise InputError(Problem(text, key="source.hub", code="data.not_on_hub")) from None
     except (OSError, RuntimeError) as error:  # what the Hub client raises when it finds no network
-        raise MachineError(
-            f"source.hub: {source.hub!r} is not in the local cache and the Hub cannot be reached "
-            f"({type(error).__name__}). Connect this machine, or set TUNEBOOK_SOURCES=folder."
-        ) from None
+        text = f"{source.hub!r} is not in the local cache and the Hub cannot be reached "
+        text += f"({type(error).__name__}). Connect this machine, or set TUNEBOOK_SOURCES=folder."
+        raise MachineError(Problem(text, key="source.hub", code="hub.unreachable")) from None
     return enumerate(iter(table), 1)
 
 
@@ -158,7 +159,9 @@ def _kept(rows: Iterator[Numbered], where: str, file: str) -> Iterator[Numbered]
     try:
         keep = SandboxedEnvironment().compile_expression(where)
     except TemplateError as error:
-        raise InputError(f"{file}: source.where: {error.message}.") from None
+        raise InputError(
+            Problem(f"{error.message}.", file, key="source.where", code="data.bad_where")
+        ) from None
     return ((number, row) for number, row in rows if not isinstance(row, dict) or keep(row))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from tunebook.core.errors import InputError, RowFault
+from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.near_duplicates import asked, together
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Source, Split
@@ -51,10 +51,9 @@ def cut(rows: Rows, source: Source, stratify: bool, place: str) -> dict[Split, R
     found["train"] = rest
     if not all(found.values()):
         names = ", ".join(split for split in SPLITS if split in found)
-        raise InputError(
-            f"{place}: source: {total} rows in {len(set(groups))} groups cannot be cut into {names}. "
-            "Groups stay whole: add rows, or name files for the other splits."
-        )
+        text = f"{total} rows in {len(set(groups))} groups cannot be cut into {names}. "
+        text += "Groups stay whole: add rows, or name files for the other splits."
+        raise InputError(Problem(text, place, key="source", code="split.too_few_groups"))
     return found
 
 
@@ -93,4 +92,5 @@ def time_of(row: dict[str, Any], column: str) -> float:
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    raise RowFault(column, f"not a time (got {value!r}). Write it as 2026-11-25T14:30:00, or as seconds.")
+    text = f"not a time (got {value!r}). Write it as 2026-11-25T14:30:00, or as seconds."
+    raise RowFault(column, text, "rows.bad_time")

@@ -17,6 +17,7 @@ from tunebook.data.formats.open_file import COMPRESSED, is_broken, kind_of, open
 from tunebook.data.formats.place import Numbered, Spot, fault
 
 KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".xlsx")
+NOT_UTF8 = "not UTF-8 text. Save the file as UTF-8."
 CSV_CELL = 1 << 30  # characters; Python's own limit of 131,072 would refuse long texts
 
 
@@ -37,10 +38,9 @@ def read_table(path: Path) -> Iterator[Numbered]:
     if reader is None:
         packed = ", ".join(COMPRESSED)
         hint = " Save it as .xlsx." if kind_of(path) in (".xls", ".xlsm", ".ods") else ""
-        raise InputError(
-            f"{show(path)}: not a kind of file that can be read.{hint} Give {', '.join(KINDS)}, "
-            f"or one of them packed as {packed}."
-        )
+        text = f"not a kind of file that can be read.{hint} Give {', '.join(KINDS)}, "
+        text += f"or one of them packed as {packed}."
+        raise InputError(Problem(text, show(path), code="data.unknown_kind"))
     return reader(path)
 
 
@@ -49,19 +49,20 @@ def _read_jsonl(path: Path) -> Iterator[Numbered]:
         for number, text in enumerate(file, 1):
             try:
                 if is_broken(text):
-                    yield number, Problem("not UTF-8 text. Save the file as UTF-8.", show(path), number)
+                    yield number, fault(NOT_UTF8, show(path), number, None, "rows.not_utf8")
                 elif text.strip():
                     value = json.loads(text.rstrip())
                     if "\\u" in text:
                         json.dumps(value, ensure_ascii=False).encode()  # fails on half of a surrogate pair
                     yield number, value
             except RecursionError:
-                yield number, Problem("nested too deeply.", show(path), number)
+                yield number, fault("nested too deeply.", show(path), number, None, "rows.nested_too_deeply")
             except UnicodeEncodeError:
-                yield number, Problem("holds half of a surrogate pair.", show(path), number)
+                text = "holds half of a surrogate pair."
+                yield number, fault(text, show(path), number, None, "rows.bad_surrogate")
             except json.JSONDecodeError as error:
-                said = f"not JSON: {error.msg} at column {error.colno}. Each line must hold one JSON object."
-                yield number, Problem(said, show(path), number)
+                text = f"not JSON: {error.msg} at column {error.colno}. Each line must hold one JSON object."
+                yield number, fault(text, show(path), number, None, "rows.not_json")
 
 
 def _read_json(path: Path) -> Iterator[Numbered]:
@@ -77,11 +78,12 @@ def _read_json(path: Path) -> Iterator[Numbered]:
                     yield spot, value
                 except UnicodeEncodeError:
                     text = "holds half of a surrogate pair, or bytes that are not UTF-8."
-                    yield spot, fault(text, show(path), spot)
+                    yield spot, fault(text, show(path), spot, None, "rows.bad_surrogate")
     except JsonFault as error:
-        yield error.line, Problem(f"not a JSON list of rows: {error}.", show(path), error.line)
+        text = f"not a JSON list of rows: {error}."
+        yield error.line, fault(text, show(path), error.line, None, "data.not_json_list")
     except RecursionError:
-        raise InputError(f"{show(path)}: nested too deeply.") from None
+        raise InputError(Problem("nested too deeply.", show(path), code="rows.nested_too_deeply")) from None
 
 
 def _is_jsonl(path: Path) -> bool:
@@ -100,7 +102,8 @@ def _read_csv(path: Path) -> Iterator[Numbered]:
     with open_text(path, newline="") as file:
         head = file.readline()
         if not head.strip():
-            raise InputError(f"{show(path)}: is empty. Its first line must name the columns.")
+            text = "is empty. Its first line must name the columns."
+            raise InputError(Problem(text, show(path), code="data.no_header"))
         commas = "\t" if kind_of(path) == ".tsv" else max(",;\t", key=head.count)
         reader = csv.reader(itertools.chain([head], file), strict=True, delimiter=commas)
         try:
@@ -110,14 +113,15 @@ def _read_csv(path: Path) -> Iterator[Numbered]:
                 line, begins = begins, reader.line_num + 1
                 if len(cells) == len(columns):
                     if any(map(is_broken, cells)):
-                        yield line, Problem("not UTF-8 text. Save the file as UTF-8.", show(path), line)
+                        yield line, fault(NOT_UTF8, show(path), line, None, "rows.not_utf8")
                     else:
                         yield line, dict(zip(columns, cells, strict=True))
                 elif cells:
                     text = f"expected {len(columns)} columns (got {len(cells)}). Quote fields that hold "
-                    yield line, Problem(text + f"{commas!r} or a line end.", show(path), line)
+                    text += f"{commas!r} or a line end."
+                    yield line, fault(text, show(path), line, None, "rows.column_count")
         except csv.Error as error:
-            raise InputError(f"{show(path)}:{begins}: not CSV: {error}.") from None
+            raise InputError(Problem(f"not CSV: {error}.", show(path), begins, code="data.not_csv")) from None
 
 
 def _columns(names: Iterable[Any], path: Path) -> list[str]:
@@ -132,9 +136,10 @@ def _columns(names: Iterable[Any], path: Path) -> list[str]:
     ]
     for name in columns:
         if columns.count(name) > 1:
-            raise InputError(f"{show(path)}:1: two columns are called {name!r}. Rename one.")
+            text = f"two columns are called {name!r}. Rename one."
+            raise InputError(Problem(text, show(path), 1, code="data.repeated_column"))
         if is_broken(name):
-            raise InputError(f"{show(path)}:1: not UTF-8 text. Save the file as UTF-8.")
+            raise InputError(Problem(NOT_UTF8, show(path), 1, code="rows.not_utf8"))
     return columns
 
 
@@ -152,7 +157,7 @@ def _read_parquet(path: Path) -> Iterator[Numbered]:
                     number += 1
                     yield number, row
         except pyarrow.ArrowException as error:
-            raise InputError(f"{show(path)}: not Parquet: {error}.") from None
+            raise InputError(Problem(f"not Parquet: {error}.", show(path), code="data.not_parquet")) from None
 
 
 def _read_excel(path: Path) -> Iterator[Numbered]:
@@ -162,14 +167,17 @@ def _read_excel(path: Path) -> Iterator[Numbered]:
         try:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
-            raise InputError(f"{show(path)}: not an Excel file (.xlsx): {error}.") from None
+            text = f"not an Excel file (.xlsx): {error}."
+            raise InputError(Problem(text, show(path), code="data.not_excel")) from None
         if len(book.sheetnames) > 1:
             names = ", ".join(book.sheetnames)
-            raise InputError(f"{show(path)}: has several sheets ({names}). Keep the one with the rows.")
+            text = f"has several sheets ({names}). Keep the one with the rows."
+            raise InputError(Problem(text, show(path), code="data.several_sheets"))
         rows = book[book.sheetnames[0]].iter_rows(values_only=True)
         header = next(rows, None)
         if header is None or not any(header):
-            raise InputError(f"{show(path)}: is empty. Its first row must name the columns.")
+            text = "is empty. Its first row must name the columns."
+            raise InputError(Problem(text, show(path), code="data.no_header"))
         columns = _columns(header, path)
         for number, cells in enumerate(rows, 2):
             if any(cell is not None for cell in cells):

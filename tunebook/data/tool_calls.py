@@ -39,12 +39,12 @@ def offered(value: Any, at: str) -> list[dict[str, Any]]:
     """
     value = _loaded(value, at)
     if not isinstance(value, list):
-        raise RowFault(at, "expected a list of tools, or its JSON text.")
+        raise RowFault(at, "expected a list of tools, or its JSON text.", "rows.bad_tools")
     found = []
     for index, tool in enumerate(value):
         function = tool.get("function", tool) if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise RowFault(f"{at}[{index}]", "expected a tool with a name.")
+            raise RowFault(f"{at}[{index}]", "expected a tool with a name.", "rows.tool_without_name")
         found.append({"type": "function", "function": function})
     return found
 
@@ -64,10 +64,10 @@ def calls(value: Any, at: str) -> list[dict[str, Any]]:
         here = f"{at}[{index}]" if isinstance(value, list) else at
         function = call.get("function", call) if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise RowFault(here, "expected a call with the name of a tool.")
+            raise RowFault(here, "expected a call with the name of a tool.", "rows.call_without_name")
         arguments = _loaded(function.get("arguments") or {}, f"{here}.arguments")
         if not isinstance(arguments, dict):
-            raise RowFault(f"{here}.arguments", "expected an object, or its JSON text.")
+            raise RowFault(f"{here}.arguments", "expected an object, or its JSON text.", "rows.bad_arguments")
         arguments = json.dumps(arguments, ensure_ascii=False)
         found.append({"type": "function", "function": {"name": function["name"], "arguments": arguments}})
     return found
@@ -79,7 +79,8 @@ def _loaded(value: Any, at: str) -> Any:
     try:
         return json.loads(value)
     except json.JSONDecodeError as error:
-        raise RowFault(at, f"not JSON: {error.msg} at character {error.pos}.") from None
+        text = f"not JSON: {error.msg} at character {error.pos}."
+        raise RowFault(at, text, "rows.field_not_json") from None
 
 
 def for_template(messages: list[Turn]) -> list[Turn]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunebook.core.errors import InputError, MachineError
+from tunebook.core.errors import InputError, MachineError, Problem
 from tunebook.core.paths import ROOT, child_environment, show
 from tunebook.data.formats.open_file import COMPRESSED, kind_of
 from tunebook.data.sources import SPLITS, Split
@@ -58,14 +58,12 @@ def find(data: str, folder: Path) -> Found:
     elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data) and path.suffix[1:].lower() not in _endings():
         return _on_hub(data)
     else:
-        raise InputError(
-            f"DATA: {data}: no such file or folder. Give a file, a folder, a dataset on the Hub "
-            '(owner/name), or files by split (DATA="train=a.csv test=b.csv").'
-        )
+        text = f"{data}: no such file or folder. Give a file, a folder, a dataset on the Hub (owner/name), "
+        text += 'or files by split (DATA="train=a.csv test=b.csv").'
+        raise InputError(Problem(text, key="DATA", code="fork.no_such_file"))
     if "train" not in files:
-        raise InputError(
-            f'DATA: {data}: has no file called train. Name the files: DATA="train=... test=...".'
-        )
+        text = f'{data}: has no file called train. Name the files: DATA="train=... test=...".'
+        raise InputError(Problem(text, key="DATA", code="fork.no_train"))
     written: dict[str, str] = {}
     for split in SPLITS:
         if split in files:
@@ -87,14 +85,15 @@ def _named(data: str) -> dict[Split, Path]:
     try:
         words = shlex.split(data)
     except ValueError as error:
-        raise InputError(f"DATA: {error} in {data!r}.") from None
+        raise InputError(Problem(f"{error} in {data!r}.", key="DATA", code="option.bad_data")) from None
     for word in words:
         name, _, value = word.partition("=")
         if name not in SPLIT_OF or not value:
-            raise InputError(f"DATA: expected train=, dev= or test= and a file (got {word!r}).")
+            text = f"expected train=, dev= or test= and a file (got {word!r})."
+            raise InputError(Problem(text, key="DATA", code="option.bad_data"))
         path = Path(value).expanduser()
         if not path.is_file():
-            raise InputError(f"DATA: {value}: no such file.")
+            raise InputError(Problem(f"{value}: no such file.", key="DATA", code="fork.no_such_file"))
         files[SPLIT_OF[name]] = path
     return files
 
@@ -120,18 +119,16 @@ def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
         found = exact.get(split) or likely.get(split, [])
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise InputError(
-                f"DATA: {show(folder)}: more than one file may be {split} ({names}). Name the files: "
-                'DATA="train=... test=...".'
-            )
+            text = f"{show(folder)}: more than one file may be {split} ({names}). Name the files: "
+            text += 'DATA="train=... test=...".'
+            raise InputError(Problem(text, key="DATA", code="fork.ambiguous_file"))
         if found:
             files[split] = found[0]
     if not files:
         names = ", ".join(path.name for path in tables) or "none that can be read"
-        raise InputError(
-            f"DATA: {show(folder)}: no file is called like a split (there are: {names}). Give one file, or "
-            'name them: DATA="train=... test=...".'
-        )
+        text = f"{show(folder)}: no file is called like a split (there are: {names}). Give one file, or "
+        text += 'name them: DATA="train=... test=...".'
+        raise InputError(Problem(text, key="DATA", code="fork.no_train"))
     said = [f"{path.name} is {split}, by its name" for split, path in files.items()]
     left = [path.name for path in sorted(folder.iterdir()) if path not in files.values()]
     return files, said + ([f"not read: {', '.join(left)}"] if left else [])
@@ -147,13 +144,14 @@ def _on_hub(data: str) -> Found:
     try:
         names = get_dataset_split_names(hub, config or None)
     except (DatasetNotFoundError, ValueError) as error:
-        raise InputError(f"DATA: {data}: {error} A config is named as owner/name:config.") from None
+        text = f"{data}: {error} A config is named as owner/name:config."
+        raise InputError(Problem(text, key="DATA", code="data.not_on_hub")) from None
     except (OSError, RuntimeError) as error:
-        raise MachineError(
-            f"DATA: {data} is no file or folder here, and the Hub cannot be reached ({type(error).__name__})."
-        ) from None
+        text = f"{data} is no file or folder here, and the Hub cannot be reached ({type(error).__name__})."
+        raise MachineError(Problem(text, key="DATA", code="hub.unreachable")) from None
     splits = {SPLIT_OF[name]: name for name in reversed(names) if name in SPLIT_OF}
     if "train" not in splits:
-        raise InputError(f"DATA: {data}: has no split called train (it has {', '.join(names)}).")
+        text = f"{data}: has no split called train (it has {', '.join(names)})."
+        raise InputError(Problem(text, key="DATA", code="fork.no_train"))
     source = {"hub": hub, **({"config": config} if config else {}), "splits": splits}
     return Found(source, data, [f"splits of the Hub: {', '.join(names)}"])

@@ -62,10 +62,12 @@ def run_fork(asked: Asked, console: Console) -> int:
     recipe, config, text = _origin(asked.origin)
     model = known_model(asked.model) if asked.model else None
     if not (model or config.get("base_model")):
-        raise InputError(f"FROM: {asked.origin} names no base_model. Add MODEL=.")
+        text = f"{asked.origin} names no base_model. Add MODEL=."
+        raise InputError(Problem(text, key="FROM", code="fork.no_base_model"))
     task = asked.task or (load_dataset_config(recipe.dataset).task if recipe else None)
     if task not in (None, *TASKS):
-        raise InputError(f"TASK: expected one of {', '.join(TASKS)} (got {asked.task!r}).")
+        text = f"expected one of {', '.join(TASKS)} (got {asked.task!r})."
+        raise InputError(Problem(text, key="TASK", code="option.bad_task"))
     folder = datasets_folder() / asked.name
     with console.timed(None, "data") as words:
         found = find(asked.data, folder)
@@ -129,22 +131,24 @@ def _recognised(rows: list[dict[str, Any]], place: str, task: str | None, fields
         return recognise(rows, place, task, fields)
     reading = recognise(rows, place, "chat", fields)
     if reading.shape != "preference":
-        raise InputError(
-            f"DATA: {place} holds no pairs of answers, and the recipe tunes by preference: it needs columns "
-            'for the better and the worse one (FIELDS="chosen=... rejected=...").'
-        )
+        text = f"{place} holds no pairs of answers, and the recipe tunes by preference: it needs columns "
+        text += 'for the better and the worse one (FIELDS="chosen=... rejected=...").'
+        raise InputError(Problem(text, key="DATA", code="fork.no_pairs"))
     return replace(reading, task=task)
 
 
 def _may_be_called(asked: Asked) -> None:
     for option, value in (("FROM", asked.origin), ("NAME", asked.name), ("DATA", asked.data)):
         if not value:
-            raise InputError(f"{option} is missing: make fork FROM=chat-lora NAME=my-task DATA=rows.jsonl")
+            text = f"{option} is missing: make fork FROM=chat-lora NAME=my-task DATA=rows.jsonl"
+            raise InputError(text, code="option.missing")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", asked.name):
-        raise InputError(f"NAME: small letters, digits and single hyphens only (got {asked.name!r}).")
+        text = f"small letters, digits and single hyphens only (got {asked.name!r})."
+        raise InputError(Problem(text, key="NAME", code="option.bad_name"))
     for folder in (recipes_folder() / asked.name, datasets_folder() / asked.name):
         if folder.exists():
-            raise InputError(f"NAME: {show(folder)} is already there. Take another name, or remove it.")
+            text = f"{show(folder)} is already there. Take another name, or remove it."
+            raise InputError(Problem(text, key="NAME", code="fork.name_taken"))
 
 
 def _origin(origin: str) -> tuple[Recipe | None, dict[str, Any], str]:
@@ -153,14 +157,14 @@ def _origin(origin: str) -> tuple[Recipe | None, dict[str, Any], str]:
         try:
             recipe = load_recipe(origin)
         except InputError as error:
-            raise InputError(str(error).replace("NAME:", "FROM:", 1)) from None
+            raise InputError(str(error).replace("NAME:", "FROM:", 1), code=error.code) from None
         return recipe, recipe.config, (recipe.folder / "recipe.yaml").read_text(encoding="utf-8")
     path = Path(origin).expanduser()
     config, lines = read_yaml(path)
     raise_all(check_keys(config, lines, show(path)))
     if config.get("rl"):
         at = lines.get(("rl",))
-        raise_all([Problem(NO_PAIRS, show(path), at, "rl")])
+        raise InputError(Problem(NO_PAIRS, show(path), at, "rl", "fork.preference_config"))
     return None, config, path.read_text(encoding="utf-8")
 
 
@@ -182,7 +186,8 @@ def _sample(found: Found, folder: Path) -> tuple[list[dict[str, Any]], list[Prob
                 good[at] = row
     if not good:
         raise_all(faults)
-        raise InputError(f"DATA: {found.place}: has no rows with names of fields.")
+        text = f"{found.place}: has no rows with names of fields."
+        raise InputError(Problem(text, key="DATA", code="data.no_rows"))
     return good, faults
 
 
@@ -191,11 +196,12 @@ def _fields(text: str) -> dict[str, str]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise InputError(f"FIELDS: {error} in {text!r}.") from None
+        raise InputError(Problem(f"{error} in {text!r}.", key="FIELDS", code="option.bad_fields")) from None
     pairs = [(name, column) for name, _, column in (word.partition("=") for word in words)]
     for name, column in pairs:
         if not name or not column:
-            raise InputError(f'FIELDS: expected name=column, as in "text=body label=topic" (got {text!r}).')
+            message = f'expected name=column, as in "text=body label=topic" (got {text!r}).'
+            raise InputError(Problem(message, key="FIELDS", code="option.bad_fields"))
     return dict(pairs)
 
 
@@ -206,7 +212,8 @@ def _group(asked: Asked, rows: list[dict[str, Any]], reading: Reading, place: st
         return None, "GROUP=none: every row stands alone"
     there = list(dict.fromkeys(name for row in rows for name in row))
     if asked.group not in there and reading.shape != "squad":
-        raise InputError(f"GROUP: {place} has no column {asked.group!r}. It has: {', '.join(there)}.")
+        text = f"{place} has no column {asked.group!r}. It has: {', '.join(there)}."
+        raise InputError(Problem(text, key="GROUP", code="option.unknown_column"))
     field = next((name for name, column in reading.columns.items() if column == asked.group), asked.group)
     return field, f"GROUP={asked.group}"
 
@@ -218,10 +225,9 @@ def _name_by_line(asked: Asked, source: dict[str, Any], repeated_ids: int, place
         InputError: nothing was said of it.
     """
     if not asked.group:
-        raise InputError(
-            f"GROUP: `id` of {place} stands in {repeated_ids} rows a second time. Choose: GROUP=id where "
-            "rows of one id belong together, another column, or GROUP=none where every row stands alone."
-        )
+        text = f"`id` of {place} stands in {repeated_ids} rows a second time. Choose: GROUP=id where "
+        text += "rows of one id belong together, another column, or GROUP=none where every row stands alone."
+        raise InputError(Problem(text, key="GROUP", code="fork.repeated_id"))
     if asked.group != "id":
         source["columns"] = {**source.get("columns", {}), "ignored": "id"}
 

@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunebook.core.errors import InputError, RowFault
+from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.formats.conversations import ROLE_KEYS, TEXT_KEYS, conversation
 from tunebook.data.formats.shapes import Columns, Row
 
@@ -77,9 +77,11 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
     there = list(dict.fromkeys(name for row in rows for name in row))
     for name, column in fields.items():
         if name not in NAMES:
-            raise InputError(f"FIELDS: unknown field {name!r}. Known: {', '.join(NAMES)}.")
+            text = f"unknown field {name!r}. Known: {', '.join(NAMES)}."
+            raise InputError(Problem(text, key="FIELDS", code="option.unknown_field"))
         if column not in there:
-            raise InputError(f"FIELDS: {place} has no column {column!r}. It has: {', '.join(there)}.")
+            text = f"{place} has no column {column!r}. It has: {', '.join(there)}."
+            raise InputError(Problem(text, key="FIELDS", code="option.unknown_column"))
     found = [] if fields else _squad(rows)
     for shape, (required, optional) in SHAPES_BY_FIELDS.items():
         if shape != "labels" and set(fields) <= {*required, *optional}:
@@ -94,13 +96,15 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
         with contextlib.suppress(InputError):
             found = _labels(rows, there, place, fields)  # to say what the rows are, if not what was asked
     if not fits:
-        raise InputError(_unknown(found, there, place, task))
+        raise _unknown(found, there, place, task)
     if len({reading.task for reading in fits}) > 1:
         names = ", ".join(f"TASK={reading.task} ({_call(reading)})" for reading in fits)
-        raise InputError(f"TASK: {place} can be read in more than one way. Choose: {names}.")
+        text = f"{place} can be read in more than one way. Choose: {names}."
+        raise InputError(Problem(text, key="TASK", code="fork.ambiguous_task"))
     if len(fits) > 1:
         names = " or ".join(f'FIELDS="{_call(reading)}"' for reading in fits)
-        raise InputError(f"FIELDS: {place} can be read in more than one way. Choose: {names}.")
+        text = f"{place} can be read in more than one way. Choose: {names}."
+        raise InputError(Problem(text, key="FIELDS", code="fork.ambiguous_columns"))
     read = {*fits[0].columns.values(), *(READ_IN_CHATS if fits[0].shape == "chat" else ())}
     if fits[0].shape != "squad" and (unused := [name for name in there if name not in read]):
         fits[0].why.append(f"columns that are not learned: {', '.join(unused)}")
@@ -124,10 +128,9 @@ def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | N
                 found.append(name)
     if len(found) > 1:
         names = ", ".join(f"GROUP={name}" for name in found)
-        raise InputError(
-            f"GROUP: rows of {place} may belong together by {' or '.join(found)}. Choose: {names}, or "
-            "GROUP=none where every row stands alone."
-        )
+        text = f"rows of {place} may belong together by {' or '.join(found)}. Choose: {names}, or "
+        text += "GROUP=none where every row stands alone."
+        raise InputError(Problem(text, key="GROUP", code="fork.ambiguous_group"))
     if found:
         return found[0], f"values of `{found[0]}` repeat: rows that share one are never split"
     if reading.shape == "qa":
@@ -210,7 +213,8 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
     found = [fields["text"]] if "text" in fields else named or texts
     if len(found) > 1:
         names = " or ".join(f'FIELDS="text={name}"' for name in found)
-        raise InputError(f"FIELDS: more than one column of {place} may be the text. Choose: {names}.")
+        text = f"more than one column of {place} may be the text. Choose: {names}."
+        raise InputError(Problem(text, key="FIELDS", code="fork.ambiguous_columns"))
     if not found:
         return []
     count = len({str(row.get(label)) for row in rows})
@@ -232,7 +236,8 @@ def _one_label(rows: list[Row], scalars: list[str], place: str, taken: set[str])
         if same and len(texts) == 1:  # a number and the name that it stands for
             return texts[0]
         names = " or ".join(f'FIELDS="label={name}"' for name in found)
-        raise InputError(f"FIELDS: more than one column of {place} may be the label. Choose: {names}.")
+        text = f"more than one column of {place} may be the label. Choose: {names}."
+        raise InputError(Problem(text, key="FIELDS", code="fork.ambiguous_columns"))
     return found[0] if found else None
 
 
@@ -274,16 +279,18 @@ def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
     return Reading(reading.shape, "classification", reading.columns, why)
 
 
-def _unknown(found: list[Reading], there: list[str], place: str, task: str | None) -> str:
+def _unknown(found: list[Reading], there: list[str], place: str, task: str | None) -> InputError:
     if found:
         kinds = " or ".join(sorted({reading.task for reading in found}))
-        return (
-            f"DATA: {place} holds rows for the task {kinds} ({_call(found[0]) or found[0].shape}), and the "
+        text = f"{place} holds rows for the task {kinds} ({_call(found[0]) or found[0].shape}), and the "
+        text += (
             f"recipe is for {task}. Fork a recipe for {kinds}, say TASK={found[0].task}, or name the columns "
-            "with FIELDS=."
         )
+        text += "with FIELDS=."
+        return InputError(Problem(text, key="DATA", code="fork.other_task"))
     wanted = [s for s in SHAPES_BY_FIELDS if task in (None, TASK_OF[s])]
     forms = " or ".join(
         'FIELDS="' + " ".join(f"{n}=..." for n in SHAPES_BY_FIELDS[s][0]) + '"' for s in wanted
     )
-    return f"DATA: the columns of {place} are not recognised ({', '.join(there)}). Name them: {forms}."
+    text = f"the columns of {place} are not recognised ({', '.join(there)}). Name them: {forms}."
+    return InputError(Problem(text, key="DATA", code="fork.unknown_columns"))

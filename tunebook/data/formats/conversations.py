@@ -37,24 +37,30 @@ def conversation(value: Any, field: str, answered: bool) -> tuple[str, list[dict
         RowFault: what cannot be read, at its place below `field`.
     """
     if not isinstance(value, list) or not value:
-        raise RowFault(field, f"expected a list of turns (got {_got(value)}).")
+        raise RowFault(field, f"expected a list of turns (got {_got(value)}).", "rows.not_turns")
     system, turns = "", list[dict[str, Any]]()
     for index, item in enumerate(value):
         turn = _turn(item, f"{field}[{index}]")
         if turn["role"] == "system":
             if index:
-                raise RowFault(f"{field}[{index}]", "a system turn may only stand first.")
+                raise RowFault(
+                    f"{field}[{index}]", "a system turn may only stand first.", "rows.system_not_first"
+                )
             system = turn["content"]
             continue
         expected = follows(turns)
         if turn["role"] not in expected:
             whose = " or the ".join(f"{role}'s" for role in expected)
-            raise RowFault(f"{field}[{index}]", f"expected the {whose} turn; turns alternate.")
+            raise RowFault(
+                f"{field}[{index}]", f"expected the {whose} turn; turns alternate.", "rows.turn_order"
+            )
         turns.append(turn)
     if not turns:
-        raise RowFault(field, "holds no turn of a user.")
+        raise RowFault(field, "holds no turn of a user.", "rows.no_user_turn")
     if answered and turns[-1]["role"] != "assistant":
-        raise RowFault(f"{field}[{len(value) - 1}]", "the last turn must be the assistant's.")
+        raise RowFault(
+            f"{field}[{len(value) - 1}]", "the last turn must be the assistant's.", "rows.last_turn"
+        )
     return system, _weighted(turns, field) if answered else turns
 
 
@@ -66,7 +72,8 @@ def _weighted(turns: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
     for turn in told:
         turn.setdefault("weight", 1)
     if not any(turn["weight"] for turn in told):
-        raise RowFault(field, "every assistant's turn has weight 0; nothing would be learned from it.")
+        message = "every assistant's turn has weight 0; nothing would be learned from it."
+        raise RowFault(field, message, "rows.nothing_trained")
     while not turns[-1].get("weight"):
         del turns[-1]
     return turns
@@ -75,15 +82,17 @@ def _weighted(turns: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
 def _turn(item: Any, at: str) -> dict[str, Any]:
     turn: dict[str, Any]
     if not isinstance(item, dict):
-        raise RowFault(at, f"expected a turn with a role and a text (got {_got(item)}).")
+        raise RowFault(at, f"expected a turn with a role and a text (got {_got(item)}).", "rows.not_a_turn")
     role_key = next((key for key in ROLE_KEYS if key in item), None)
     if role_key is None:
-        raise RowFault(at, f"has no role; it is called {', '.join(ROLE_KEYS)}.")
+        raise RowFault(at, f"has no role; it is called {', '.join(ROLE_KEYS)}.", "rows.no_role")
     name = str(item[role_key]).strip().lower()
     if name not in ROLE_OF:
         close = difflib.get_close_matches(name, ROLE_OF, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(ROLE_OF)}."
-        raise RowFault(f"{at}.{role_key}", f"unknown role (got {item[role_key]!r}). {hint}")
+        raise RowFault(
+            f"{at}.{role_key}", f"unknown role (got {item[role_key]!r}). {hint}", "rows.unknown_role"
+        )
     text_key = next((key for key in TEXT_KEYS if key in item), None)
     call_key = next((key for key in ("tool_calls", "function_call") if item.get(key)), None)
     if name in CALLER and text_key and not call_key:  # ShareGPT's, whose text is the call
@@ -91,17 +100,18 @@ def _turn(item: Any, at: str) -> dict[str, Any]:
     elif call_key and (text_key is None or not item[text_key]):
         turn = {"role": ROLE_OF[name], "content": ""}
     elif text_key is None:
-        raise RowFault(at, f"has no text; it is called {', '.join(TEXT_KEYS)}.")
+        raise RowFault(at, f"has no text; it is called {', '.join(TEXT_KEYS)}.", "rows.no_text")
     else:
         turn = {"role": ROLE_OF[name], "content": _parts(item[text_key], f"{at}.{text_key}")}
     if call_key:
         if turn["role"] != "assistant":
-            raise RowFault(f"{at}.{call_key}", "only an assistant's turn calls tools.")
+            raise RowFault(f"{at}.{call_key}", "only an assistant's turn calls tools.", "rows.call_by_user")
         turn["tool_calls"] = calls(item[call_key], f"{at}.{call_key}")
     weight = item.get("weight")
     if weight is not None:
         if weight not in (0, 1) or turn["role"] != "assistant":
-            raise RowFault(f"{at}.weight", f"expected 0 or 1, on an assistant's turn (got {weight!r}).")
+            message = f"expected 0 or 1, on an assistant's turn (got {weight!r})."
+            raise RowFault(f"{at}.weight", message, "rows.bad_weight")
         turn["weight"] = int(weight)
     return turn
 
@@ -112,7 +122,8 @@ def _parts(value: Any, at: str) -> str:
         for index, part in enumerate(value):
             if not isinstance(part, dict) or not isinstance(part.get("text"), str):
                 kind = part.get("type", "?") if isinstance(part, dict) else _got(part)
-                raise RowFault(f"{at}[{index}]", f"only text can be trained (got a part of type {kind}).")
+                message = f"only text can be trained (got a part of type {kind})."
+                raise RowFault(f"{at}[{index}]", message, "rows.not_text")
         value = "".join(part["text"] for part in value)
     return text(value, at)
 
@@ -124,9 +135,9 @@ def text(value: Any, at: str) -> str:
         RowFault: it is missing, empty, or not text.
     """
     if isinstance(value, (dict, list)):
-        raise RowFault(at, f"expected text (got {_got(value)}).")
+        raise RowFault(at, f"expected text (got {_got(value)}).", "rows.not_text")
     if value is None or not str(value).strip():
-        raise RowFault(at, "empty; nothing could be learned from it.")
+        raise RowFault(at, "empty; nothing could be learned from it.", "rows.empty_text")
     return str(value).strip()
 
 

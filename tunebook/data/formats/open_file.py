@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TextIO
 
 import zstandard
 
-from tunebook.core.errors import InputError
+from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import show
 
 CHUNK = 1 << 16
@@ -55,9 +55,11 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
             with path.open("rb") as file:
                 yield file
     except EOFError:
-        raise InputError(f"{show(path)}: the {COMPRESSED[packed]} data is cut off. Copy it again.") from None
+        text = f"the {COMPRESSED[packed]} data is cut off. Copy it again."
+        raise InputError(Problem(text, show(path), code="data.cut_off")) from None
     except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
-        raise InputError(f"{show(path)}: not {COMPRESSED.get(packed, packed)} data: {error}.") from None
+        text = f"not {COMPRESSED.get(packed, packed)} data: {error}."
+        raise InputError(Problem(text, show(path), code="data.not_compressed")) from None
 
 
 class _Unpacked(io.RawIOBase):
@@ -101,9 +103,8 @@ def open_text(path: Path, newline: str = "\n") -> Iterator[TextIO]:
             yield io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
         except UnicodeDecodeError as error:
             name = encoding.upper()
-            raise InputError(
-                f"{show(path)}: not {name} text: {error.reason}. Save the file as UTF-8."
-            ) from None
+            text = f"not {name} text: {error.reason}. Save the file as UTF-8."
+            raise InputError(Problem(text, show(path), code="data.not_utf16")) from None
 
 
 def _encoding(start: bytes) -> str:

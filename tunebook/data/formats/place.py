@@ -22,8 +22,8 @@ class Spot(int):
         return spot
 
 
-def fault(text: str, place: str, number: int, field: str | None = None) -> Problem:
+def fault(text: str, place: str, number: int, field: str | None, code: str) -> Problem:
     """Return the Problem of the row at `number`."""
     path = getattr(number, "path", "")
     separator = "." if path and field and not field.startswith("[") else ""
-    return Problem(text, place, int(number), f"{path}{separator}{field or ''}" or None)
+    return Problem(text, place, int(number), f"{path}{separator}{field or ''}" or None, code)

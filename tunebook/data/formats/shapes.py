@@ -45,19 +45,20 @@ def shaped(
             yield number, row
             continue
         if not isinstance(row, dict):
-            yield number, fault(f"expected an object (got {type(row).__name__}).", place, number)
+            message = f"expected an object (got {type(row).__name__})."
+            yield number, fault(message, place, number, None, "rows.not_an_object")
             continue
         try:
             for made in turn_into(row, columns, answered):
                 yield number, made
         except RowFault as found:
-            yield number, fault(str(found), place, number, found.field)
+            yield number, fault(str(found), place, number, found.field, found.code)
 
 
 def _value(row: Row, name: str, columns: Columns) -> Any:
     column = columns.get(name, name)
     if column not in row:
-        raise RowFault(column, "missing.")
+        raise RowFault(column, "missing.", "rows.missing_field")
     return row[column]
 
 
@@ -89,7 +90,8 @@ def _answers(value: Any, at: str) -> list[str]:
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
-            raise RowFault(at, "begins like a list of answers and is not JSON.") from None
+            message = "begins like a list of answers and is not JSON."
+            raise RowFault(at, message, "rows.field_not_json") from None
     if isinstance(value, dict):
         value = value.get("text")
         at += ".text"
@@ -123,19 +125,20 @@ def _squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row]:
 def _golds(item: Row, context: str, at: str) -> Any:
     golds = _answers(_list(item, "answers", f"{at}."), f"{at}.answers")
     if item.get("is_impossible") and golds:
-        raise RowFault(f"{at}.is_impossible", "true, and there are answers.")
+        raise RowFault(f"{at}.is_impossible", "true, and there are answers.", "rows.impossible_answered")
     if not golds and item.get("is_impossible") is not True:
-        raise RowFault(f"{at}.answers", "empty, and is_impossible is not true.")
+        raise RowFault(f"{at}.answers", "empty, and is_impossible is not true.", "rows.no_answer")
     for index, gold in enumerate(golds):
         if gold not in context:
-            raise RowFault(f"{at}.answers[{index}]", f"is not in the context (got {gold!r}).")
+            message = f"is not in the context (got {gold!r})."
+            raise RowFault(f"{at}.answers[{index}]", message, "rows.answer_not_in_context")
     return golds
 
 
 def _list(row: Row, name: str, at: str) -> list[Row]:
     value = row.get(name)
     if not isinstance(value, list) or (name != "answers" and not all(isinstance(v, dict) for v in value)):
-        raise RowFault(f"{at}{name}", "expected a list of objects.")
+        raise RowFault(f"{at}{name}", "expected a list of objects.", "rows.not_objects")
     return value
 
 
@@ -152,7 +155,7 @@ def _chat(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
         for turn in turns:
             for call in turn.get("tool_calls", []):
                 if (name := call["function"]["name"]) not in there:
-                    raise RowFault(field, f"calls {name!r}, which {key} does not hold.")
+                    raise RowFault(field, f"calls {name!r}, which {key} does not hold.", "rows.unknown_tool")
     yield made
 
 
@@ -179,7 +182,8 @@ def _preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     told = _told(_value(row, "chosen", columns), asked, at) if answered else asked
     system, turns = conversation(told, at, answered)
     if any(turn["role"] == "tool" or "tool_calls" in turn for turn in turns):
-        raise RowFault(at, "calls of tools cannot be tuned by preference here. Leave these rows out.")
+        message = "calls of tools cannot be tuned by preference here. Leave these rows out."
+        raise RowFault(at, message, "rows.tools_in_pairs")
     made = {**_others(row, {**columns, "": at}), "system": system, "turns": turns}
     if answered:
         rejected = _value(row, "rejected", columns)  # may be empty where only the chosen is learned
