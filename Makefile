@@ -1,4 +1,5 @@
-# Each target is an alias of `tunebook VERB` (see `.venv/bin/tunebook --help`); `make` alone lists them.
+# Each target is the command `tunebook VERB`, and NAME=value one of its arguments or options: the console
+# entry reads the words and refuses what it does not know. `make` alone lists the targets.
 # make turns every failure into exit code 2: scripts and schedulers should call tunebook itself.
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,35 +8,17 @@ export TUNEBOOK_CACHE
 export UV_CACHE_DIR ?= $(TUNEBOOK_CACHE)/uv
 export PIP_CACHE_DIR ?= $(TUNEBOOK_CACHE)/pip
 
-# A variable that no target knows would be ignored by make; here it is refused.
-KNOWN := NAME SET SEED SEEDS STEPS TIER HARDWARE GPUS MODEL EVAL NEW FROM_RUN ROWS OVER KEEP RUN RUNS TASK BASE DATA OUT VENV PYTHON ARGS TUNEBOOK_CACHE GPU COUNT PRICE STORE ON MAX_COST HOST DRY IMAGE CPU IN FROM FIELDS GROUP TIME JSON SHOW WEIGHTS AGAINST SMOKE BESIDE
-GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
-UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(GIVEN))
-ifneq ($(UNKNOWN),)
-$(error unknown variable $(UNKNOWN). Known: $(KNOWN))
+VERBS := recipe recipes sweep verify bench check plan data fork evaluate compare predict review launch fetch results env
+# Only what is typed after `make` counts: NAME, HOST and GROUP in the environment are somebody else's.
+OWN := PYTHON VENV TUNEBOOK_CACHE UV_CACHE_DIR PIP_CACHE_DIR ARGS CPU IN
+GIVEN := $(filter-out MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
+WORDS := $(filter-out $(OWN),$(GIVEN))
+ifneq ($(filter help setup image shell test lint lock,$(or $(MAKECMDGOALS),help)),)
+$(if $(WORDS),$(error unknown variable $(WORDS). `make $(or $(firstword $(MAKECMDGOALS)),help)` takes: $(OWN)))
 endif
-# NAME from the environment (WSL exports one) is somebody else's, and so are GROUP and the like.
-$(foreach v,NAME FROM TASK FIELDS GROUP TIME,$(if $(filter command line,$(origin $(v))),,$(eval $(v) :=)))
-ifneq ($(filter recipe check data sweep plan bench verify launch,$(MAKECMDGOALS)),)
-$(if $(NAME),,$(error NAME is missing: make $(firstword $(MAKECMDGOALS)) NAME=chat-lora))
-endif
-$(if $(filter-out 0 1,$(SMOKE)),$(error SMOKE is 1, to begin with a smoke test, or 0 (got $(SMOKE))))
-
+# make would run a $(...) in a value where it expands it; `value` does not, and neither may the environment.
+$(if $(WORDS),$(eval unexport $(WORDS)))
 quote = '$(subst ','\'',$(1))'
-option = $(if $($(2)),--$(1) $(call quote,$($(2))))
-SMOKE_OPTION = $(if $(filter 1,$(SMOKE)),--smoke) $(if $(filter 0,$(SMOKE)),--no-smoke)
-OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,gpus,GPUS) \
-  $(call option,model,MODEL)
-RUN_OPTIONS = $(OPTIONS) $(call option,seed,SEED) $(call option,steps,STEPS) $(call option,tier,TIER) \
-  $(call option,rows,ROWS)
-SWEEP_OPTIONS = $(RUN_OPTIONS) $(call option,over,OVER) $(call option,from-run,FROM_RUN) $(if $(filter 1,$(KEEP)),--keep)
-RECIPE_OPTIONS = $(RUN_OPTIONS) $(call option,eval,EVAL) $(call option,from-run,FROM_RUN) \
-  $(if $(filter 1,$(NEW)),--new) $(call option,store,STORE) $(call option,seeds,SEEDS) $(SMOKE_OPTION) $(call option,beside,BESIDE)
-PLAN_OPTIONS = $(call option,set,SET) $(call option,hardware,HARDWARE) $(call option,model,MODEL) \
-  $(call option,gpu,GPU) $(call option,count,COUNT) $(call option,price,PRICE)
-LAUNCH_OPTIONS = $(PLAN_OPTIONS) $(call option,seed,SEED) $(call option,steps,STEPS) $(call option,eval,EVAL) \
-  $(call option,store,STORE) $(call option,on,ON) $(call option,max-cost,MAX_COST) $(call option,image,IMAGE) \
-  $(call option,host,HOST) $(if $(filter 1,$(DRY)),--dry) $(SMOKE_OPTION)
 TUNEBOOK = $(VENV)/bin/tunebook
 READY = setup
 
@@ -54,55 +37,47 @@ TUNEBOOK = mkdir -p runs && $(DOCKER_RUN) $(TAG) tunebook
 READY = image
 endif
 
-.PHONY: help setup recipe recipes sweep evaluate compare check plan bench verify data fork predict review results image shell launch fetch test lint lock
+.PHONY: help setup $(VERBS) image shell test lint lock
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
-setup: $(VENV)/.tunebook-installed ## make .venv from requirements.lock (the other targets do it by themselves)
-recipe: $(READY) ## train and evaluate: NAME= [SET= SEED= SEEDS= STEPS= TIER= HARDWARE= GPUS= MODEL= EVAL= NEW=1 FROM_RUN= ROWS= STORE= SMOKE=1|0 BESIDE= IN=docker]
-	@$(TUNEBOOK) recipe $(call quote,$(NAME)) $(RECIPE_OPTIONS)
-sweep: setup ## run a recipe over values, best chosen on dev: NAME= OVER="learning_rate=1e-4,2e-4" [KEEP=1 ROWS="train=200,test=500" SET= STEPS= FROM_RUN=]
-	@$(TUNEBOOK) sweep $(call quote,$(NAME)) $(SWEEP_OPTIONS)
-evaluate: setup ## a trained run again, or a model tuned elsewhere: RUN= or MODEL= TASK=kettlewick-intents [BASE= EVAL= TIER= BESIDE="other models"]
-	@$(TUNEBOOK) evaluate $(if $(RUN),$(call quote,$(RUN))) $(call option,model,MODEL) $(call option,task,TASK) \
-	  $(call option,base,BASE) $(call option,eval,EVAL) $(call option,tier,TIER) $(call option,beside,BESIDE)
-compare: setup ## tuned models side by side on the same test rows: [RUNS="chat-lora/latest chat-full/latest"]
-	@$(TUNEBOOK) compare $(foreach run,$(RUNS),$(call quote,$(run)))
+	@awk '/^##@ /{print "\n" substr($$0, 5)} /^[a-z]+:.*## /{split($$0, a, ":.*## "); printf "  make %-9s %s\n", a[1], a[2]}' $(firstword $(MAKEFILE_LIST))
+	@printf '\nmake TARGET HELP=1 lists all variables of a target.\n'
+##@ Run
+recipe: $(READY) ## train, evaluate and report a recipe: NAME= [TIER= SET=]
+sweep: setup ## try values, best chosen on dev: NAME= OVER="lora_r=8,32"
+verify: setup ## a fresh run against the published metrics: NAME=
+bench: setup ## training speed and memory on this machine: NAME=
+##@ Look
 recipes: setup ## list the recipes
-	@$(TUNEBOOK) recipes
-check: setup ## find what is wrong with a real run, on any machine: NAME= [SET= HARDWARE= GPUS= MODEL= JSON=1]
-	@$(TUNEBOOK) check $(call quote,$(NAME)) $(OPTIONS) $(if $(filter 1,$(JSON)),--json)
-plan: setup ## memory, hours and dollars of a real run, without a GPU: NAME= [GPU= COUNT= PRICE= SET= HARDWARE= MODEL=]
-	@$(TUNEBOOK) plan $(call quote,$(NAME)) $(PLAN_OPTIONS)
-bench: setup ## how fast a recipe trains here, in how much memory: NAME= [STEPS=12 WEIGHTS=random AGAINST=trl SET= TIER= HARDWARE= GPUS= MODEL=]
-	@$(TUNEBOOK) bench $(call quote,$(NAME)) $(OPTIONS) $(call option,steps,STEPS) $(call option,tier,TIER) \
-	  $(call option,weights,WEIGHTS) $(call option,against,AGAINST)
-verify: setup ## a fresh run beside the published numbers: NAME= [TIER= SEED= HARDWARE= GPUS= STORE= SMOKE=1|0]
-	@$(TUNEBOOK) verify $(call quote,$(NAME)) $(call option,tier,TIER) $(call option,seed,SEED) \
-	  $(call option,hardware,HARDWARE) $(call option,gpus,GPUS) $(call option,store,STORE) $(SMOKE_OPTION)
-launch: setup ## a real run on rented GPUs: NAME= ON=skypilot|slurm|kubernetes|ssh [GPU= COUNT= PRICE= MAX_COST= STORE= IMAGE= HOST= SMOKE=0 DRY=1]
-	@$(TUNEBOOK) launch $(call quote,$(NAME)) $(LAUNCH_OPTIONS)
-fetch: setup ## bring a run's small results from its store: RUN=chat-lora/latest STORE=
-	@$(TUNEBOOK) fetch $(call quote,$(RUN)) $(call option,store,STORE)
-image: ## build the container image [CPU=1 for one without CUDA]
+check: setup ## find what is wrong with a real run, anywhere: NAME=
+plan: setup ## memory, hours and dollars of a real run, no GPU: NAME=
+##@ Data
+data: setup ## render a recipe's rows: NAME= [SHOW=20: as the model sees them]
+fork: setup ## a recipe for your own data: FROM=chat-lora NAME= DATA=x.csv
+##@ After training
+evaluate: setup ## evaluate again: RUN=, or another model: MODEL= TASK=
+compare: setup ## runs on the same test rows: [RUNS="a/latest b/latest"]
+predict: setup ## answer new rows: RUN= DATA=new.csv OUT=answers.csv
+review: setup ## judge answers blind in the browser: RUN=
+##@ Rented GPUs
+launch: setup ## a real run: NAME= ON=skypilot|slurm|kubernetes|ssh [DRY=1]
+fetch: setup ## bring a run's small results from its store: RUN= STORE=
+##@ Maintain
+results: setup ## publish a run and fill cards and README: [RUN=]
+env: setup ## list the TUNEBOOK_* variables
+setup: $(VENV)/.tunebook-installed ## make .venv (the others do it by themselves)
+image: ## build the container image [CPU=1: without CUDA]
 	docker build --tag $(TAG) $(if $(filter 1,$(CPU)),$(CPU_ARGS)) --build-arg REVISION="$$(git describe --always --dirty)" .
 shell: image ## a shell in the container [CPU=1]
 	mkdir -p runs && $(DOCKER_RUN) --interactive --tty $(TAG) bash
-data: setup ## render the rows of a recipe's dataset: NAME= [SHOW=20: what the model sees of them, TIER= SET= MODEL=]
-	@$(TUNEBOOK) data $(call quote,$(NAME)) $(call option,show,SHOW) $(call option,tier,TIER) $(call option,set,SET) $(call option,model,MODEL)
-fork: setup ## a recipe for your own rows: FROM=chat-lora NAME=my-task DATA=rows.jsonl [MODEL= TASK= FIELDS= GROUP= TIME=]
-	@$(TUNEBOOK) fork $(call quote,$(FROM)) $(call quote,$(NAME)) $(call quote,$(DATA)) $(call option,model,MODEL) \
-	  $(call option,task,TASK) $(call option,fields,FIELDS) $(call option,group,GROUP) $(call option,time,TIME)
-predict: setup ## answer a file of new rows with a tuned model: RUN=chat-lora/latest DATA=new.csv OUT=answers.csv
-	@$(TUNEBOOK) predict $(call quote,$(RUN)) $(call quote,$(DATA)) $(call quote,$(OUT))
-review: setup ## which of two answers is better, read blind in the browser: RUN=chat-lora/latest
-	@$(TUNEBOOK) review $(call quote,$(RUN))
-results: setup ## fill cards and README from published results, after adding a finished run: [RUN=chat-lora/latest]
-	@$(TUNEBOOK) results $(if $(RUN),$(call quote,$(RUN)))
 test: setup ## run the tests [ARGS="-k prompt"]
 	@$(VENV)/bin/python -m pytest $(ARGS)
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo
 lock: setup ## resolve requirements.lock anew
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --quiet --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 $(VENV)/.tunebook-installed: requirements.lock pyproject.toml scripts/set_up.sh
 	@sh scripts/set_up.sh $(call quote,$(PYTHON)) $(call quote,$(VENV))
+$(VERBS):
+	@$(TUNEBOOK) make $@ $(foreach v,$(WORDS),$(call quote,$(v)=$(value $(v))))
+.DEFAULT:
+	@$(if $(wildcard $(VENV)/bin/tunebook),$(TUNEBOOK) make $@,echo 'no target $@; make lists them' >&2; exit 2)

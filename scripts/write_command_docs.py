@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from tunebook.commands.cli import app
+from tunebook.commands.options import variables
 from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import ROOT
 from tunebook.report.markdown_blocks import fill
@@ -18,29 +19,21 @@ from tunebook.report.markdown_blocks import fill
 PAGE = ROOT / "docs" / "commands.md"
 
 
-def make_variables() -> set[str]:
-    """Return the variables that the Makefile accepts."""
-    match = re.search(r"^KNOWN := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    return set(match[1].split()) if match else set()
-
-
 def reference() -> str:
     """Return one section per command: what it does, and its options with make's name for each."""
     group: Any = typer.main.get_command(app)
-    context, known, sections = typer.Context(group), make_variables(), []
+    context, sections = typer.Context(group), []
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         lines = [f"### {name}", "", re.sub(r"\s+", " ", command.help or "").strip()]
-        if rows := [_row(parameter, known) for parameter in command.params if parameter.name != "help"]:
+        if rows := [_row(variable, parameter) for variable, parameter in variables(command).items()]:
             lines += ["", markdown_table(rows)]
         sections.append("\n".join(lines))
     return "\n\n".join(sections)
 
 
-def _row(parameter: Any, known: set[str]) -> dict[str, str]:
+def _row(variable: str, parameter: Any) -> dict[str, str]:
     argument = parameter.param_type_name == "argument"
-    name = (parameter.metavar or parameter.name) if argument else parameter.opts[0].lstrip("-")
-    variable = name.replace("-", "_").upper()
     shown = [variable] if argument else [*parameter.opts, *parameter.secondary_opts]
     meaning = [getattr(parameter, "help", None) or ""]
     if choices := getattr(parameter.type, "choices", None):
@@ -50,7 +43,7 @@ def _row(parameter: Any, known: set[str]) -> dict[str, str]:
     flag = "1" if getattr(parameter, "is_flag", False) else ""
     return {
         "option": ", ".join(f"`{each}`" for each in shown),
-        "make": f"`{variable}={flag}`" if variable in known else "",
+        "make": f"`{variable}={flag}`",
         "meaning": "; ".join(text for text in meaning if text).replace("|", "\\|"),
     }
 

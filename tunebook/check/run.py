@@ -44,7 +44,7 @@ def run_check(name: str, options: Options, console: Console, as_json: bool = Fal
     Raises:
         InputError: there is no such recipe, or its YAML cannot be read.
     """
-    console.rich.quiet = as_json
+    console.rich.quiet |= as_json
     recipe = load_recipe(name)
     found = Findings()
     resolved = _config(recipe, options, found, console)

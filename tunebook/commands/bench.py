@@ -247,5 +247,8 @@ def bench_command(
     against: Annotated[Literal["trl"] | None, typer.Option(help="then measure plain TRL as well")] = None,
     label: Annotated[str, typer.Option(help="a word for the result's file name")] = "",
 ) -> int:
-    """Measure training speed and memory on this machine: tokens per second, MFU, peaks."""
+    """Measure training speed and memory on this machine.
+
+    Tokens per second, MFU and peak memory of a few real steps; nothing is saved.
+    """
     return run_bench(name, options, command_console(), steps, weights, against, label)

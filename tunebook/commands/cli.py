@@ -1,352 +1,164 @@
-"""The console entry `tunebook`. Owns exit codes and what an error looks like (docs/ARCHITECTURE.md)."""
+"""The console entry `tunebook`. Owns exit codes and what an error looks like (docs/ARCHITECTURE.md).
+
+`VERBS` says where each command lives. Its module is imported when it is called, so that `--help` and a
+mistyped word are answered at once.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import os
 import sys
 import traceback
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, NamedTuple
 
+import click
 import typer
+from rich.console import Console as Rich
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.utils import get_params_from_function
 
-from tunebook.commands.options import (
-    Beside,
-    Evaluation,
-    FromRun,
-    Gpus,
-    Hardware,
-    Model,
-    Name,
-    Rows,
-    Seed,
-    Set,
-    Smoke,
-    Steps,
-    Store,
-    Tier,
-)
+from tunebook.commands import options
 from tunebook.core.errors import BAD_INPUT, INTERRUPTED, UNEXPECTED, TunebookError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+class Verb(NamedTuple):
+    """A command: its section of the help, its module below tunebook.commands, one line of help."""
+
+    section: str
+    module: str
+    help: str
 
 
-@app.command()
-def recipe(
-    name: Name,
-    set_: Set = "",
-    seed: Seed = None,
-    steps: Steps = None,
-    tier: Tier = None,
-    hardware: Hardware = None,
-    gpus: Gpus = None,
-    model: Model = None,
-    eval_: Evaluation = "default",
-    new: Annotated[bool, typer.Option("--new", help="run again even if finished")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="so many runs, from --seed on, and their spread")] = 1,
-    from_run: FromRun = None,
-    rows: Rows = "",
-    store: Store = None,
-    smoke: Smoke = None,
-    beside: Beside = "",
-) -> None:
-    """Check, prepare, train, evaluate and report one recipe; goes on where it was stopped."""
-    from tunebook.config.overrides import Options
-    from tunebook.core.console import Console
-    from tunebook.pipeline.recipe import run_recipe
+VERBS = {
+    "recipe": Verb("Run", "recipe", "Check, train, evaluate and report one recipe; resumes a stopped run."),
+    "sweep": Verb("Run", "sweep", "Run a recipe over values of its keys; the best is chosen on dev."),
+    "verify": Verb("Run", "verify", "Run a recipe afresh and compare it with its published metrics."),
+    "bench": Verb("Run", "bench", "Measure training speed and memory on this machine."),
+    "recipes": Verb("Look", "recipe", "List the recipes with their last published results."),
+    "check": Verb("Look", "check", "Find what is wrong with a real run, from any machine."),
+    "plan": Verb("Look", "check", "Show memory, hours and dollars of a real run on each GPU."),
+    "data": Verb("Data", "data", "Render a recipe's dataset and show what the model sees."),
+    "fork": Verb("Data", "fork.command", "Make a recipe for your own data, and check it."),
+    "evaluate": Verb("After training", "evaluate", "Evaluate a run again, or a model fine-tuned elsewhere."),
+    "compare": Verb(
+        "After training", "evaluate", "Compare the fine-tuned models of runs on the same test rows."
+    ),
+    "predict": Verb("After training", "predict", "Answer the rows of a file with a run's fine-tuned model."),
+    "review": Verb("After training", "review", "Judge pairs of answers blind, in the browser."),
+    "launch": Verb("Rented GPUs", "launch", "Start a recipe's real run on rented GPUs, with a price limit."),
+    "fetch": Verb("Rented GPUs", "fetch", "Fetch a run's report, metrics, model and logs from its store."),
+    "results": Verb("Maintain", "evaluate", "Publish a run's metrics into its recipe and the cards."),
+    "env": Verb("Maintain", "env", "List the TUNEBOOK_* variables and their values."),
+}
 
-    options = Options(
-        tier, hardware, gpus, model, set_, seed, steps, eval_, new, from_run, rows, store, smoke, beside
+
+class LazyGroup(TyperGroup):
+    """The verbs of `VERBS`, each imported when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # type: ignore[override]
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # type: ignore[override]
+        return load(cmd_name) if cmd_name in VERBS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[arg-type]  # click suggests close ones
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._without_imports().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        return self._without_imports().shell_complete(ctx, incomplete)
+
+    def _without_imports(self) -> TyperGroup:
+        """Return this group with commands that have nothing but their line of help."""
+        commands: dict[str, Any] = {
+            name: TyperCommand(name, help=verb.help, rich_help_panel=verb.section)
+            for name, verb in VERBS.items()
+        }
+        return TyperGroup(
+            name=self.name, commands=commands, params=self.params, help=self.help, epilog=self.epilog
+        )
+
+
+def load(verb: str) -> Any:
+    """Return the click command of `verb`: the function VERB_command of its module."""
+    module = importlib.import_module(f"tunebook.commands.{VERBS[verb].module}")
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    function = getattr(module, f"{verb}_command")
+    single.command(verb)(function)
+    command = typer.main.get_command(single)
+    described = get_params_from_function(function)
+    for parameter in command.params:
+        if isinstance(parameter, TyperArgument):  # typer 0.25 loses their help with click 8.5
+            parameter.help = described[str(parameter.name)].default.help
+    # Exit codes are what functions return; --quiet may follow the verb as well as come before it.
+    command.params.append(
+        TyperOption(
+            param_decls=["--quiet", "-q"], is_flag=True, hidden=True, expose_value=False, callback=_quiet
+        )
     )
-    raise typer.Exit(run_recipe(name, options, Console(), seeds))
+    return command
 
 
-@app.command()
-def recipes() -> None:
-    """List the recipes: task, method, base model, data, last published result."""
-    from tunebook.core.console import Console
-    from tunebook.report.published import recipe_table
-
-    Console().table(recipe_table())
+def _quiet(context: Any, parameter: Any, value: bool) -> None:
+    if value:
+        context.meta["quiet"] = True
 
 
-@app.command()
-def check(
-    name: Name,
-    set_: Set = "",
-    hardware: Hardware = None,
-    gpus: Gpus = None,
-    model: Model = None,
-    json: Annotated[bool, typer.Option("--json", help="print JSON and nothing else")] = False,
+def _version(value: bool) -> None:
+    if value:
+        print(f"tunebook {importlib.metadata.version('tunebook')}")
+        raise typer.Exit()
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, suggest_commands=False)
+
+
+@app.callback(epilog="Exit codes: docs/ARCHITECTURE.md. The same verbs as make targets: `make`.")
+def entry(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print errors and JSON only")] = False,
 ) -> None:
-    """Check the real run on any machine: config, rows, tokens, labels, duplicates, secrets, access."""
-    from tunebook.check.run import run_check
-    from tunebook.config.overrides import Options
-    from tunebook.core.console import Console
-
-    options = Options(set=set_, hardware=hardware, gpus=gpus, model=model)
-    raise typer.Exit(run_check(name, options, Console(), json))
+    """Fine-tune language models with Axolotl and find out whether they beat prompting the same base model."""
+    if quiet:
+        context.meta["quiet"] = True
 
 
-@app.command()
-def plan(
-    name: Name,
-    set_: Set = "",
-    hardware: Hardware = None,
-    model: Model = None,
-    gpu: Annotated[str | None, typer.Option(help="a GPU of hardware/facts/gpus.yaml; default: all")] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="how many of them; default: 1")] = None,
-    price: Annotated[float | None, typer.Option(min=0, help="dollars for one card and hour")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-) -> None:
-    """Show memory, hours and dollars of a recipe's real run, card by card; needs no GPU and no weights."""
-    from tunebook.config.overrides import Options
-    from tunebook.core.console import Console
-    from tunebook.plan.show import run_plan
-
-    options = Options(set=set_, hardware=hardware, model=model)
-    raise typer.Exit(run_plan(name, options, gpu, count, price, as_json, Console()))
-
-
-@app.command()
-def bench(
-    name: Name,
-    steps: Annotated[int, typer.Option(min=3, help="optimizer steps; the first two do not count")] = 12,
-    weights: Annotated[
-        Literal["base", "random"], typer.Option(help="random: no download, the same speed and memory")
-    ] = "base",
-    against: Annotated[Literal["trl"] | None, typer.Option(help="the same by plain TRL, afterwards")] = None,
-    label: Annotated[str, typer.Option(help="a word for the result's file name")] = "",
-    set_: Set = "",
-    tier: Tier = None,
-    hardware: Hardware = None,
-    gpus: Gpus = None,
-    model: Model = None,
-) -> None:
-    """Measure how fast a recipe trains here, and in how much memory: tokens a second, MFU, peaks."""
-    from tunebook.commands.bench import run_bench
-    from tunebook.config.overrides import Options
-    from tunebook.core.console import Console
-
-    options = Options(tier, hardware, gpus, model, set_)
-    raise typer.Exit(run_bench(name, options, Console(), steps, weights, against, label))
-
-
-@app.command()
-def verify(
-    name: Name,
-    seed: Seed = None,
-    tier: Tier = None,
-    hardware: Hardware = None,
-    gpus: Gpus = None,
-    store: Store = None,
-    smoke: Smoke = None,
-) -> None:
-    """Run a recipe afresh and compare its metrics with the published ones; exit 3 where they differ."""
-    from tunebook.commands.verify import verify as run_verify
-    from tunebook.config.overrides import Options
-    from tunebook.core.console import Console
-
-    options = Options(tier, hardware, gpus, seed=seed, new=True, store=store, smoke=smoke)
-    raise typer.Exit(run_verify(name, options, Console()))
-
-
-@app.command()
-def launch(
-    name: Name,
-    on: Annotated[Literal["skypilot", "slurm", "kubernetes", "ssh"], typer.Option(help="where to run it")],
-    set_: Set = "",
-    seed: Seed = None,
-    steps: Steps = None,
-    hardware: Hardware = None,
-    model: Model = None,
-    eval_: Evaluation = "default",
-    store: Store = None,
-    gpu: Annotated[
-        str | None, typer.Option(help="a GPU of the plan; default: the cheapest that fits")
-    ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="how many of them; default: 1")] = None,
-    price: Annotated[float | None, typer.Option(min=0, help="dollars for one card and hour")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="dollars after which the job stops")] = None,
-    image: Annotated[str | None, typer.Option(help="kubernetes: the image as pushed")] = None,
-    host: Annotated[str | None, typer.Option(help="ssh: user@address")] = None,
-    dry: Annotated[bool, typer.Option("--dry", help="print everything, start nothing")] = False,
-    smoke: Smoke = None,
-) -> None:
-    """Start a recipe's real run on rented GPUs, with a price first and a limit to it."""
-    from tunebook.commands.launch import Order
-    from tunebook.commands.launch import launch as start
-    from tunebook.config.overrides import Options
-    from tunebook.core.console import Console
-
-    options = Options("real", hardware, None, model, set_, seed, steps, eval_, store=store, smoke=smoke)
-    order = Order(on, gpu, count, price, max_cost, image, host, dry)
-    raise typer.Exit(start(name, options, order, Console()))
-
-
-@app.command()
-def fetch(
-    run: Annotated[str, typer.Argument(help="<recipe>/latest or <recipe>/<id>")],
-    store: Annotated[str, typer.Option(help="where runs are kept: s3://, gs://, az:// or a folder")],
-) -> None:
-    """Bring a run's report, metrics, model and logs from its store, and say how far it is."""
-    from tunebook.commands.fetch import fetch as fetch_run
-    from tunebook.core.console import Console
-
-    raise typer.Exit(fetch_run(run, store, Console()))
-
-
-@app.command()
-def data(
-    name: Name,
-    shown: Annotated[int, typer.Option("--show", min=0, help="show so many rows, token by token")] = 0,
-    set_: Set = "",
-    tier: Tier = None,
-    model: Model = None,
-) -> None:
-    """Render the rows of a recipe's dataset to datasets/<name>/rows/, and show what the model sees."""
-    from tunebook.commands.data import render_rows
-    from tunebook.config.overrides import Options
-    from tunebook.core.console import Console
-
-    raise typer.Exit(render_rows(name, Options(tier, model=model, set=set_), shown, Console()))
-
-
-@app.command()
-def sweep(
-    name: Name,
-    over: Annotated[
-        str, typer.Option(help='"learning_rate=1e-4,2e-4 lora_r=8,32", or "rows=50,100,all"')
-    ] = "",
-    set_: Set = "",
-    seed: Seed = None,
-    steps: Steps = None,
-    tier: Tier = None,
-    hardware: Hardware = None,
-    gpus: Gpus = None,
-    model: Model = None,
-    from_run: FromRun = None,
-    rows: Rows = "",
-    keep: Annotated[bool, typer.Option("--keep", help="also into recipes/<name>/sweeps/")] = False,
-) -> None:
-    """Run a recipe over values of its keys or sizes of its train split; the best is chosen on dev."""
-    from tunebook.commands.sweep import sweep as run_sweep
-    from tunebook.config.overrides import Options
-    from tunebook.core.console import Console
-
-    options = Options(tier, hardware, gpus, model, set_, seed, steps, "quick", from_run=from_run, rows=rows)
-    raise typer.Exit(run_sweep(name, over, options, keep, Console()))
-
-
-@app.command()
-def evaluate(
-    run: Annotated[str | None, typer.Argument(help="a trained run, to be evaluated again")] = None,
-    model: Annotated[str | None, typer.Option(help="a model tuned elsewhere: a folder or a Hub id")] = None,
-    task: Annotated[str | None, typer.Option(help="the dataset in datasets/ to ask it")] = None,
-    base: Annotated[
-        str | None, typer.Option(help="what it was tuned from; an adapter says so itself")
-    ] = None,
-    eval_: Evaluation = "default",
-    tier: Tier = None,
-    beside: Beside = "",
-) -> None:
-    """Evaluate a run again, or a model that was tuned elsewhere."""
-    from tunebook.core.console import Console
-    from tunebook.core.errors import InputError
-    from tunebook.pipeline.evaluate_model import evaluate_model, evaluate_run
-
-    if bool(run) == bool(model):
-        raise InputError("Name either RUN= or MODEL= with TASK=.")
-    if run and beside:
-        raise InputError("BESIDE goes with MODEL=, or with the `make recipe` of the run.")
-    if run:
-        raise typer.Exit(evaluate_run(run, Console()))
-    if not task:
-        raise InputError("TASK is missing: the dataset in datasets/ to ask the model.")
-    raise typer.Exit(evaluate_model(str(model), task, base, eval_, tier, Console(), beside))
-
-
-@app.command()
-def compare(
-    runs: Annotated[
-        list[str] | None, typer.Argument(help="<recipe>/latest, <recipe>/<id> or folders")
-    ] = None,
-) -> None:
-    """Compare the tuned models of runs on the same test rows; without names, all of runs/."""
-    from tunebook.core.console import Console
-    from tunebook.report.leaderboard import compare_runs
-
-    raise typer.Exit(compare_runs(runs or [], Console()))
-
-
-@app.command()
-def fork(
-    origin: Annotated[str, typer.Argument(metavar="FROM", help="a recipe, or a plain Axolotl .yaml")],
-    name: Annotated[str, typer.Argument(help="what the new recipe and its dataset are called")],
-    data: Annotated[str, typer.Argument(help="a file, a folder, owner/name on the Hub, or train=FILE ...")],
-    model: Model = None,
-    task: Annotated[str, typer.Option(help="classification, qa or chat; default: as FROM")] = "",
-    fields: Annotated[str, typer.Option(help='which column is what: "text=body label=topic"')] = "",
-    group: Annotated[str, typer.Option(help="the column of rows that belong together; none: no group")] = "",
-    time: Annotated[str, typer.Option(help="a column of times: the newest rows become dev and test")] = "",
-) -> None:
-    """Make a recipe for your own rows from one that is there, and check it."""
-    from tunebook.commands.fork.fork import Asked, run_fork
-    from tunebook.core.console import Console
-
-    raise typer.Exit(run_fork(Asked(origin, name, data, model, task, fields, group, time), Console()))
-
-
-@app.command()
-def predict(
-    run: Annotated[str, typer.Argument(help="<recipe>/latest, <recipe>/<id> or a folder")],
-    data: Annotated[Path, typer.Argument(help="rows as the dataset's source has them")],
-    out: Annotated[Path, typer.Argument(help="a new file for the rows with answers: .jsonl or .csv")],
-) -> None:
-    """Answer the rows of a file with a run's tuned model; goes on where it was stopped."""
-    from tunebook.commands.predict import predict as predict_rows
-    from tunebook.core.console import Console
-
-    raise typer.Exit(predict_rows(run, data, out, Console()))
-
-
-@app.command()
-def review(
-    run: Annotated[str, typer.Argument(help="<recipe>/latest, <recipe>/<id> or a folder")],
-) -> None:
-    """Read two answers side by side in the browser, blind; goes on where it was left."""
-    from tunebook.commands.review import review as read_blind
-    from tunebook.core.console import Console
-
-    raise typer.Exit(read_blind(run, Console()))
-
-
-@app.command()
-def results(
-    run: Annotated[str | None, typer.Argument(help="<recipe>/latest, <recipe>/<id> or a folder")] = None,
-) -> None:
-    """Publish a run's metrics into its recipe's results/, and fill the cards and the README's table."""
-    from tunebook.core.console import Console
-    from tunebook.report.publish import publish
-
-    raise typer.Exit(publish(run, Console()))
-
-
-def main() -> None:
-    """Run the console entry; a person's mistake is one clear message and an exit code."""
+def run(words: list[str]) -> int:
+    """Run one command line and return its exit code; a person's mistake is one clear message."""
     try:
-        code = app(standalone_mode=False)
+        made = options.split_words(words)
+        if made:
+            verb, given = made
+            words = [verb, *options.from_make(verb, load(verb), given)] if verb in VERBS else [verb]
+        return app(words, prog_name="tunebook", standalone_mode=False) or 0
     except TunebookError as error:
         if os.environ.get("DEBUG") == "1":
             traceback.print_exc()
         print(error, file=sys.stderr)
-        code = error.exit_code
+        if error.codes:
+            codes = " ".join(f"[{code}]" for code in error.codes)
+            # Without a terminal, or with NO_COLOR, rich writes plain text.
+            Rich(stderr=True, highlight=False, soft_wrap=True).print(
+                f"{codes} see docs/errors.md", style="dim", markup=False
+            )
+        return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
-        code = INTERRUPTED
+        print("interrupted; the same command resumes from the last saved state", file=sys.stderr)
+        return INTERRUPTED
     except Exception as error:
-        code = _unexpected(error)
-    sys.exit(code or 0)
+        return _unexpected(error)
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
 
 
 def _unexpected(error: Exception) -> int:

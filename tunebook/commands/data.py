@@ -7,13 +7,16 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from jinja2 import Environment, PackageLoader, select_autoescape
 from rich.text import Text
 
 from tunebook.check.axolotl import ask_axolotl
 from tunebook.check.tokens import stand_in, tokenizer_place
+from tunebook.commands.options import Name, takes
+from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import load_recipe
 from tunebook.config.resolve import resolve
@@ -142,3 +145,16 @@ def as_html(
     return environment.get_template("data.html.jinja").render(
         dataset=dataset.name, by=by, rows=rows, bins=bins, length=length
     )
+
+
+@takes("set", "model", "tier")
+def data_command(
+    name: Name,
+    options: Options,
+    shown: Annotated[int, typer.Option("--show", min=0, help="show this many rows, token by token")] = 0,
+) -> int:
+    """Render a recipe's dataset and show what the model sees.
+
+    The rows go to datasets/<name>/rows/.
+    """
+    return render_rows(name, options, shown, command_console())

@@ -45,5 +45,8 @@ def _shown(value: Any) -> str:
 
 
 def env_command(as_json: Json = False) -> int:
-    """List the TUNEBOOK_* variables, their values and where these come from."""
+    """List the TUNEBOOK_* variables and their values.
+
+    Secrets are only shown as set.
+    """
     return show_environment(console(quiet=as_json), as_json)

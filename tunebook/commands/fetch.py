@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
+import typer
+
+from tunebook.commands.options import RunName
+from tunebook.commands.options import console as command_console
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError
 from tunebook.core.files import read_json
@@ -54,3 +59,14 @@ def _times(storage: Storage) -> dict[str, str]:
             except ValueError:
                 times[name] = ""
     return times
+
+
+def fetch_command(
+    run: RunName,
+    store: Annotated[str, typer.Option(help="where runs are kept: s3://, gs://, az:// or a folder")],
+) -> int:
+    """Fetch a run's report, metrics, model and logs from its store.
+
+    It also says how far the run is.
+    """
+    return fetch(run, store, command_console())

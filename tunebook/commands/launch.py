@@ -15,11 +15,14 @@ import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tunebook.check.run import run_check
+from tunebook.commands.options import Count, Name, Price, takes
+from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.core.console import Console
@@ -290,3 +293,23 @@ def commands(on: On, folder: Path, values: dict[str, Any]) -> list[str]:
     if on == "kubernetes":
         return ["kubectl", "apply", "--filename", str(folder / "job.yaml")]
     return ["bash", str(folder / "start.sh")]
+
+
+@takes("set", "model", "hardware", "seed", "steps", "eval", "store", "smoke")
+def launch_command(
+    name: Name,
+    options: Options,
+    on: Annotated[On, typer.Option(help="where to run it")],
+    gpu: Annotated[
+        str | None, typer.Option(help="a GPU of the plan; default: the cheapest that fits")
+    ] = None,
+    count: Count = None,
+    price: Price = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="dollars after which the job stops")] = None,
+    image: Annotated[str | None, typer.Option(help="kubernetes: the image as pushed")] = None,
+    host: Annotated[str | None, typer.Option(help="ssh: user@address")] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="print everything, start nothing")] = False,
+) -> int:
+    """Start a recipe's real run on rented GPUs, with a price limit."""
+    order = Order(on, gpu, count, price, max_cost, image, host, dry)
+    return launch(name, replace(options, tier="real"), order, command_console())

@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from tunebook.commands.options import RunName
+from tunebook.commands.options import console as command_console
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError, Problem, RowFault, TunebookError, raise_all
 from tunebook.core.files import Row, digest, read_json, write_json
@@ -135,4 +139,16 @@ def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Questi
             try:
                 yield number, (value, (renderer.question(read), renderer.tools(read)))
             except RowFault as found:
-                yield number, fault(str(found), show(data), number, found.field)
+                yield number, fault(str(found), show(data), number, found.field, found.code)
+
+
+def predict_command(
+    run: RunName,
+    data: Annotated[Path, typer.Argument(help="rows in the format of the dataset's source")],
+    out: Annotated[Path, typer.Argument(help="a new file for the rows with answers: .jsonl or .csv")],
+) -> int:
+    """Answer the rows of a file with a run's fine-tuned model.
+
+    Resumes if it was stopped.
+    """
+    return predict(run, data, out, command_console())

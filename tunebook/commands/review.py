@@ -14,6 +14,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from tunebook.commands.options import RunName
+from tunebook.commands.options import console as command_console
 from tunebook.core import files
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError
@@ -188,3 +190,11 @@ def _serve(reading: Reading, console: Console) -> None:
         pass
     finally:
         blocks.close(verbose=False)
+
+
+def review_command(run: RunName) -> int:
+    """Judge pairs of answers blind, in the browser.
+
+    Resumes where it was left.
+    """
+    return review(run, command_console())

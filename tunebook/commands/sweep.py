@@ -11,8 +11,12 @@ import itertools
 import math
 import shlex
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from tunebook.commands.options import Name, takes
+from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options, parse_rows
 from tunebook.config.recipe import load_recipe
 from tunebook.core.console import Console
@@ -195,3 +199,19 @@ def _as_number(text: str) -> float | str:
     except ValueError:
         return text
     return value if math.isfinite(value) and value > 0 else text
+
+
+@takes("set", "model", "tier", "hardware", "gpus", "seed", "steps", "rows", "from_run")
+def sweep_command(
+    name: Name,
+    options: Options,
+    over: Annotated[
+        str, typer.Option(help='"learning_rate=1e-4,2e-4 lora_r=8,32", or "rows=50,100,all"')
+    ] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="also into recipes/<name>/sweeps/")] = False,
+) -> int:
+    """Run a recipe over values of its keys; the best is chosen on dev.
+
+    A value is a key of the recipe, or `rows` for the size of the train split.
+    """
+    return sweep(name, over, replace(options, eval="quick"), keep, command_console())

@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tunebook.commands.options import Name, takes
+from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import load_recipe
 from tunebook.config.resolve import pick_tier
@@ -185,3 +187,12 @@ def _show(
         return GATE_FAILED
     console.stage("verify", f"reproduced ({tier} tier): all {len(judged)} metrics")
     return GOOD
+
+
+@takes("seed", "tier", "hardware", "gpus", "store", "smoke")
+def verify_command(name: Name, options: Options) -> int:
+    """Run a recipe afresh and compare it with its published metrics.
+
+    Exits with 3 if any metric is outside the published range.
+    """
+    return verify(name, options, command_console())

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the command line says about a run: `Options`, and how its texts are read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from tunebook.core.errors import InputError
 
@@ -56,17 +54,21 @@ def parse_set(text: str) -> dict[str, Any]:
     Raises:
         InputError: a word without `=`, or a value that cannot be read.
     """
+    from omegaconf import OmegaConf  # slow to import; `tunebook --help` does not need it
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise InputError(f"SET: {error} in {text!r}.") from None
+        raise InputError(f"--set (SET=): {error} in {text!r}.", code="option.bad_set") from None
     for word in words:
         if not word.partition("=")[1] or not word.partition("=")[0]:
-            raise InputError(f"SET: expected key=value (got {word!r}).")
+            raise InputError(f"--set (SET=): expected key=value (got {word!r}).", code="option.bad_set")
     try:
         container = OmegaConf.to_container(OmegaConf.from_dotlist(words))
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise InputError(f"SET: {str(error).splitlines()[0]} in {text!r}.") from None
+        first = str(error).splitlines()[0]
+        raise InputError(f"--set (SET=): {first} in {text!r}.", code="option.bad_set") from None
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 
@@ -81,6 +83,9 @@ def parse_rows(text: str) -> dict[str, int]:
     for word in filter(None, text.split(",")):
         split, _, count = word.rpartition("=")
         if split not in ("", "train", "dev", "test") or not count.isdecimal() or int(count) < 1:
-            raise InputError(f"ROWS: expected a whole number, or train=200,test=500 (got {word!r}).")
+            raise InputError(
+                f"--rows (ROWS=): expected a whole number, or train=200,test=500 (got {word!r}).",
+                code="option.bad_rows",
+            )
         counts[split or "train"] = int(count)
     return counts

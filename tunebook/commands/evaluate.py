@@ -1,0 +1,71 @@
+"""`tunebook evaluate`, `compare` and `results`: what is done with models that are already trained."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunebook.commands.options import Json, console, takes
+from tunebook.config.overrides import Options
+from tunebook.core.errors import InputError
+from tunebook.core.paths import runs_folder
+from tunebook.pipeline.evaluate_model import evaluate_model, evaluate_run
+from tunebook.report.leaderboard import compare_runs
+from tunebook.report.publish import publish
+
+Run = Annotated[str | None, typer.Argument(metavar="RUN", help="<recipe>/latest, <recipe>/<id> or a folder")]
+
+
+@takes("eval", "tier", "beside")
+def evaluate_command(
+    options: Options,
+    run: Run = None,
+    model: Annotated[
+        str | None, typer.Option(help="a model fine-tuned elsewhere: a folder or a Hub id")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="the dataset in datasets/ to evaluate it on")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="its base model; an adapter's own config names it already")
+    ] = None,
+) -> int:
+    """Evaluate a run again, or a model fine-tuned elsewhere."""
+    if bool(run) == bool(model):
+        raise InputError(
+            "Name either a run (RUN=), or a model and a dataset: --model and --task (MODEL= TASK=).",
+            code="option.run_or_model",
+        )
+    if run and options.beside:
+        raise InputError(
+            "--beside (BESIDE=) goes with --model (MODEL=), or with `make recipe`.", code="option.beside_run"
+        )
+    if run:
+        return evaluate_run(run, console())
+    if not task:
+        raise InputError(
+            "--task (TASK=) is missing: the dataset in datasets/ to evaluate the model on.",
+            code="option.missing_task",
+        )
+    return evaluate_model(str(model), task, base, options.eval, options.tier, console(), options.beside)
+
+
+def compare_command(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUNS", help="<recipe>/latest, <recipe>/<id> or folders; default: all"),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Compare the fine-tuned models of runs on the same test rows."""
+    code = compare_runs(runs or [], console(quiet=as_json))
+    if as_json:
+        print((runs_folder() / "compare.json").read_text(encoding="utf-8"))
+    return code
+
+
+def results_command(run: Run = None) -> int:
+    """Publish a run's metrics into its recipe and the cards.
+
+    Fills the README's tables, too.
+    """
+    return publish(run, console())

@@ -1,0 +1,26 @@
+"""`tunebook fork`: its arguments and options."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunebook.commands.fork.fork import Asked, run_fork
+from tunebook.commands.options import console, takes
+from tunebook.config.overrides import Options
+
+
+@takes("model")
+def fork_command(
+    options: Options,
+    origin: Annotated[str, typer.Argument(metavar="FROM", help="a recipe, or a plain Axolotl .yaml")],
+    name: Annotated[str, typer.Argument(help="the name of the new recipe and its dataset")],
+    data: Annotated[str, typer.Argument(help="a file, a folder, owner/name on the Hub, or train=FILE ...")],
+    task: Annotated[str, typer.Option(help="classification, qa or chat; default: as FROM")] = "",
+    fields: Annotated[str, typer.Option(help='which column is what: "text=body label=topic"')] = "",
+    group: Annotated[str, typer.Option(help="the column of rows that belong together; none: no group")] = "",
+    time: Annotated[str, typer.Option(help="a column of times: the newest rows become dev and test")] = "",
+) -> int:
+    """Make a recipe for your own data, and check it."""
+    return run_fork(Asked(origin, name, data, options.model, task, fields, group, time), console())

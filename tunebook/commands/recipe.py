@@ -1,0 +1,34 @@
+"""`tunebook recipe` and `tunebook recipes`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from tunebook.commands.options import SHARED, Json, Name, console, takes
+from tunebook.config.overrides import Options
+from tunebook.core.errors import GOOD
+from tunebook.pipeline.recipe import run_recipe
+from tunebook.report.published import recipe_table
+
+
+@takes(*SHARED)
+def recipe_command(
+    name: Name,
+    options: Options,
+    seeds: Annotated[int, typer.Option(min=1, help="this many runs, from --seed on, and their spread")] = 1,
+) -> int:
+    """Check, train, evaluate and report one recipe; resumes a stopped run."""
+    return run_recipe(name, options, console(), seeds)
+
+
+def recipes_command(as_json: Json = False) -> int:
+    """List the recipes with their last published results."""
+    rows = recipe_table()
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        console().table(rows)
+    return GOOD
