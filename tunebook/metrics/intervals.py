@@ -15,6 +15,7 @@ import scipy
 
 RESAMPLES, PERMUTATIONS = 2000, 9999
 FEW_GROUPS = 40
+FEWEST = 6  # groups; with n of them a permutation of signs has no p below 2/2^n
 LEVEL, POWER = 0.05, 0.8
 CELLS = 4_000_000  # numbers held at once while resampling: 32 MB
 Bounds = tuple[float, float]
@@ -199,10 +200,11 @@ def detectable(score: Score, sums: np.ndarray) -> float | None:
     """Return the smallest true difference that a test of this size shows at the 5 % level with 80 % power.
 
     (t of 97.5 % + t of 80 %) times the standard error that was observed over groups: Bloom 1995, "Minimum
-    detectable effects", Evaluation Review 19(5). None below 3 groups, and where no group differs from
+    detectable effects", Evaluation Review 19(5). None below 6 groups, whose signs alone give no p
+    under 2/2^5 = 6 %, and where no group differs from
     another, so that there is no spread to go by.
     """
-    if len(sums) < 3:
+    if len(sums) < FEWEST:
         return None
     error = _error(_left_out(score, sums))
     factor = scipy.stats.t.ppf([1 - LEVEL / 2, POWER], len(sums) - 1).sum()
