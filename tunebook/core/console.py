@@ -1,9 +1,9 @@
-"""What a person sees: one tidy line a stage, bars while they wait, the verdict last."""
+"""What a person sees: one line per stage, progress bars meanwhile, the verdict last."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -30,29 +30,39 @@ class Stages(Protocol):
 class Bars:
     """Progress bars fed by the lines of events.jsonl."""
 
-    def __init__(self, progress: Progress, rich: Rich) -> None:
-        self.progress, self.rich = progress, rich
+    def __init__(self, progress: Progress, rich: Rich, stages: Sequence[str] = ()) -> None:
+        self.progress, self.rich, self.stages = progress, rich, stages
         self.tasks: dict[str, TaskID] = {}
         self.finished: set[str] = set()
 
     def show(self, event: dict[str, Any]) -> None:
+        """Move the bar of the event's stage or job, with its last loss and tokens per second."""
         name = event.get("job", event["stage"])
         if name not in self.tasks:
             for task in self.tasks.values():
                 self.progress.update(task, visible=False)
-            self.tasks[name] = self.progress.add_task(name, total=event["total"])
-        self.progress.update(self.tasks[name], completed=event["done"], total=event["total"])
-        # Where nobody can see a bar move (a log, CI), say once that a piece is finished.
+            place = ""
+            if event["stage"] in self.stages:
+                place = f"stage {self.stages.index(event['stage']) + 1} of {len(self.stages)}: "
+            self.tasks[name] = self.progress.add_task(place + name, total=event["total"], measured="")
+        task = self.tasks[name]
+        self.progress.update(task, completed=event["done"], total=event["total"])
+        if "loss" in event:
+            speed = event.get("tokens_per_second")
+            measured = f"loss {event['loss']:.3f}" + (f", {speed:,.0f} tokens/s" if speed else "")
+            self.progress.update(task, measured=measured)
+        # Without a terminal (a log, CI), say once that a piece is finished.
         if not self.rich.is_terminal and event["done"] == event["total"] and name not in self.finished:
             self.finished.add(name)
             self.rich.print(f"          {name}: {event['total']} done", highlight=False)
 
 
 class Console:
-    """Prints to standard output; rich drops colours and bars by itself where there is no terminal."""
+    """Prints to standard output; rich drops colors and bars by itself without a terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.rich = Rich(highlight=False, soft_wrap=True, quiet=quiet)
+        self.stages: Sequence[str] = ()  # of the run, in order, so that a bar can say which of how many
 
     def stage(self, name: str, text: str, seconds: float | None = None) -> None:
         """Print one finished stage."""
@@ -76,11 +86,19 @@ class Console:
 
     @contextmanager
     def progress(self) -> Iterator[Bars]:
-        columns = (TextColumn("          {task.description}"), BarColumn(), MofNCompleteColumn())
-        times, hidden = (TimeElapsedColumn(), TimeRemainingColumn()), not self.rich.is_terminal
-        # Where there is no terminal, rich would leave an empty line in place of the bar.
-        with Progress(*columns, *times, console=self.rich, transient=True, disable=hidden) as bar:
-            yield Bars(bar, self.rich)
+        columns = (
+            TextColumn("          {task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[measured]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        # Without a terminal, rich would leave an empty line in place of the bar.
+        hidden = not self.rich.is_terminal
+        with Progress(*columns, console=self.rich, transient=True, disable=hidden) as bar:
+            yield Bars(bar, self.rich, self.stages)
 
     def table(self, rows: list[dict[str, str]], title: str | None = None) -> None:
         """Print `rows`, whose keys are the head. The first column holds names and is never broken; without a

@@ -25,6 +25,7 @@ from tunebook.models import trial_model
 from tunebook.pipeline import prepare, smoke
 from tunebook.pipeline.prepare import SAMPLE_SEED, evaluation_digest, more_rows, prepare_rows, write_inputs
 from tunebook.report.format import show_verdict
+from tunebook.report.published import other_base, published
 from tunebook.report.report import write_report
 from tunebook.report.seeds import across_seeds
 from tunebook.report.verdict import compare
@@ -32,6 +33,8 @@ from tunebook.runs.run import Run, find, pick, point_latest
 from tunebook.runs.session import Session
 from tunebook.training.launch import run_child
 from tunebook.training.preflight import check_collectives
+
+STAGES = ("check", "data", "train", "evaluate", "compare", "report")
 
 
 def run_recipe(name: str, options: Options, console: Console, seeds: int = 1) -> int:
@@ -88,6 +91,9 @@ def execute(name: str, options: Options, console: Console) -> Run:
             console.note(f"going on with {show(run.folder)}; done before: {done}")
         write_inputs(run, resolved, dataset, settings, evaluation)
         session.begin()
+        console.stages = STAGES
+        if not run.done("train") and (minutes := _published_minutes(resolved, options)):
+            console.note(f"about {minutes:.0f} minutes, as published from {machine.kind(machine.facts())}")
         said = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
         run.mark("check", "done", time.monotonic() - start)
         console.stage("check", said, time.monotonic() - start)
@@ -103,6 +109,20 @@ def execute(name: str, options: Options, console: Console) -> Run:
                 smoke.smoke(run, resolved, console, session)
         finish(run, console, session)
     return run
+
+
+def _published_minutes(resolved: Resolved, options: Options) -> float | None:
+    """Return how long the newest published run of this recipe took on this kind of machine, None where none
+    is comparable; the answer differs with the processor and with EVAL=."""
+    if options.set or options.model or options.steps or options.rows:
+        return None
+    here = (resolved.tier, machine.kind(machine.facts()))
+    times = {
+        item["run"]["started"]: sum(item["seconds"].values()) / 60
+        for item in published(resolved.recipe.folder / "results")
+        if (item["tier"], machine.kind(item["hardware"])) == here and not other_base(item)
+    }
+    return times[max(times)] if times else None
 
 
 def finish(run: Run, console: Console, session: Session | None = None) -> None:
