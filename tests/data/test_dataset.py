@@ -171,7 +171,7 @@ def test_missing_or_empty_file_is_explained(sources: Path) -> None:
 
 def copy_of(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a checkout at `folder` whose only dataset is called `own`."""
-    monkeypatch.setattr(module, "ROOT", folder)
+    monkeypatch.setenv("TUNEBOOK_DATASETS", str(folder / "datasets"))
     path = folder / "datasets" / "own" / "dataset.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(text, encoding="utf-8")

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, MachineError, Problem
 from tunebook.core.paths import child_environment, show
+from tunebook.data.formats.fields import without_fields
 from tunebook.data.formats.place import Numbered
 from tunebook.data.formats.shapes import shaped
 from tunebook.data.tables import KINDS, read_table
@@ -33,8 +34,9 @@ class Source(BaseModel):
 
     A split `dev` or `test` that is not there is cut off train: whole groups, about `dev_share` and
     `test_share` of the rows, the newest by the column `by_time` or else drawn with a fixed seed
-    (tunebook/data/splits.py). `where` is a Jinja expression that keeps a raw row; `reader` makes rows out of raw
-    rows, whose fields the file calls as `columns` says (tunebook/data/formats/shapes.py).
+    (tunebook/data/splits.py). `where` is a Jinja expression that keeps a raw row; `reader` makes rows out of
+    raw rows, whose fields the file calls as `columns` says (tunebook/data/formats). `drop` names fields of
+    rows or turns that are left out on purpose.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -49,6 +51,7 @@ class Source(BaseModel):
     where: str | None = None
     reader: Literal["oasst_best_paths", "labels", "qa", "squad", "chat", "pairs", "preference"] | None = None
     columns: dict[str, str] = {}
+    drop: list[str] = []
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
@@ -104,6 +107,8 @@ def read_rows_of(
         return rows
     if source.reader == "oasst_best_paths":
         return oasst_best_paths(rows)
+    if source.drop:
+        rows = ((number, without_fields(row, source.drop)) for number, row in rows)
     return shaped(rows, source.reader, source.columns, place, answered)
 
 

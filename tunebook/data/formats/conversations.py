@@ -8,10 +8,13 @@ ShareGPT (from and value) and their relatives, whatever they call the roles.
 from __future__ import annotations
 
 import difflib
+import json
+import math
 import re
 from typing import Any
 
 from tunebook.core.errors import RowFault
+from tunebook.data.formats.fields import WEIGHTS, is_empty, refuse_unread
 from tunebook.data.tool_calls import ANSWERER, CALLER, calls, follows
 
 ROLES = {
@@ -36,6 +39,7 @@ def conversation(value: Any, field: str, answered: bool) -> tuple[str, list[dict
     Raises:
         RowFault: what cannot be read, at its place below `field`.
     """
+    value = from_json(value, field)
     if not isinstance(value, list) or not value:
         raise RowFault(field, f"expected a list of turns (got {_got(value)}).", "rows.not_turns")
     system, turns = "", list[dict[str, Any]]()
@@ -107,38 +111,66 @@ def _turn(item: Any, at: str) -> dict[str, Any]:
         if turn["role"] != "assistant":
             raise RowFault(f"{at}.{call_key}", "only an assistant's turn calls tools.", "rows.call_by_user")
         turn["tool_calls"] = calls(item[call_key], f"{at}.{call_key}")
-    weight = item.get("weight")
-    if weight is not None:
-        if weight not in (0, 1) or turn["role"] != "assistant":
-            message = f"expected 0 or 1, on an assistant's turn (got {weight!r})."
-            raise RowFault(f"{at}.weight", message, "rows.bad_weight")
-        turn["weight"] = int(weight)
+    weight_key = _weigh(turn, item, at)
+    refuse_unread(item, {role_key, text_key, call_key, weight_key}, at=f"{at}.")
     return turn
+
+
+def _weigh(turn: dict[str, Any], item: dict[str, Any], at: str) -> str | None:
+    """Give `turn` the weight that `item` states, and return under which name it does."""
+    key = next((key for key in WEIGHTS if not is_empty(item.get(key))), None)
+    if key is None:
+        return None
+    weight = item[key]
+    if not isinstance(weight, (int, float)) or weight not in (0, 1):
+        message = f"expected 0 or 1 (or false, true), on an assistant's turn (got {weight!r})."
+        raise RowFault(f"{at}.{key}", message, "rows.bad_weight")
+    if turn["role"] == "assistant":
+        turn["weight"] = int(weight)
+    elif weight:
+        message = f"only an assistant's turn is learned (got {weight!r} on a turn of the {turn['role']})."
+        raise RowFault(f"{at}.{key}", message, "rows.bad_weight")
+    return key
+
+
+def from_json(value: Any, at: str) -> Any:
+    """Return what a table holds as JSON text: a list or an object; anything else as it is."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
+            message = f"begins like JSON and is not ({error.msg} at character {error.pos})."
+            raise RowFault(at, message, "rows.field_not_json") from None
+    return value
 
 
 def _parts(value: Any, at: str) -> str:
     """Return a text, which may come as a list of parts of the kind text."""
     if isinstance(value, list):
         for index, part in enumerate(value):
-            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+            key = next((key for key in ("text", "value") if isinstance(part, dict) and key in part), None)
+            if key is None or part.get("type", "text") != "text" or not isinstance(part[key], str):
                 kind = part.get("type", "?") if isinstance(part, dict) else _got(part)
                 message = f"only text can be trained (got a part of type {kind})."
                 raise RowFault(f"{at}[{index}]", message, "rows.not_text")
-        value = "".join(part["text"] for part in value)
+        value = "".join(part.get("text", part.get("value")) for part in value)
     return text(value, at)
 
 
 def text(value: Any, at: str) -> str:
-    """Return `value` without blanks around it; numbers and truth values as they are written.
+    """Return `value` without blanks around it; numbers and truth values as JSON writes them. NaN is empty:
+    it is what table libraries write for a cell without a value.
 
     Raises:
         RowFault: it is missing, empty, or not text.
     """
     if isinstance(value, (dict, list)):
         raise RowFault(at, f"expected text (got {_got(value)}).", "rows.not_text")
-    if value is None or not str(value).strip():
+    if is_empty(value):
         raise RowFault(at, "empty; nothing could be learned from it.", "rows.empty_text")
-    return str(value).strip()
+    if isinstance(value, float) and math.isinf(value):
+        raise RowFault(at, f"expected text or a finite number (got {value}).", "rows.not_text")
+    return json.dumps(value) if isinstance(value, bool) else str(value).strip()
 
 
 def transcript(value: str) -> list[dict[str, str]]:

@@ -16,12 +16,12 @@ named by the file's own column. A column under a name that no shape knows (`igno
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tunebook.core.errors import Problem, RowFault
-from tunebook.data.formats.conversations import conversation, text, transcript
+from tunebook.data.formats.conversations import conversation, from_json, text, transcript
+from tunebook.data.formats.fields import HISTORY, SYSTEM, is_empty, refuse_unread
 from tunebook.data.formats.place import Numbered, fault
 from tunebook.data.tool_calls import offered
 
@@ -73,6 +73,7 @@ def _others(row: Row, columns: Columns) -> Row:
 
 def _labels(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     made = {**_others(row, columns), "text": _text(row, "text", columns)}
+    refuse_unread(row, {*columns.values(), "text", "label"})
     yield {**made, "label": _text(row, "label", columns)} if answered else made
 
 
@@ -81,21 +82,17 @@ def _qa(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     if answered:
         column = columns.get("answers", "answers")
         made["answers"] = _answers(_value(row, "answers", columns), column)  # type: ignore[assignment]
+    refuse_unread(row, {*columns.values(), *made, "answers"})
     yield {**_others(row, columns), **made}
 
 
 def _answers(value: Any, at: str) -> list[str]:
     """Return the gold answers: a text, a list of texts or of objects with `text`, or SQuAD's object."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            message = "begins like a list of answers and is not JSON."
-            raise RowFault(at, message, "rows.field_not_json") from None
+    value = from_json(value, at)
     if isinstance(value, dict):
         value = value.get("text")
         at += ".text"
-    if value is None or value == "":
+    if is_empty(value):
         return []
     if not isinstance(value, list):
         return [text(value, at)]
@@ -145,8 +142,8 @@ def _list(row: Row, name: str, at: str) -> list[Row]:
 def _chat(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     field = columns.get("messages", "messages")
     system, turns = conversation(_value(row, "messages", columns), field, answered)
-    if not system and isinstance(row.get("system"), str):
-        system = row["system"].strip()
+    system = _system(row, columns, system)
+    _refuse_halves(row, {field, "tools", "functions", *SYSTEM, *columns.values()})
     made = {**_others(row, {"": field, **columns}), "system": system, "turns": turns}
     key = next((key for key in ("tools", "functions") if row.get(key)), None)
     if key:
@@ -164,36 +161,110 @@ def _pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     more = row.get(columns.get("input", "input"))
     if more is not None and str(more).strip():
         asked.append(text(more, columns.get("input", "input")))
-    turns = [{"role": "user", "content": "\n\n".join(asked)}]
+    before, turns = _history(row)
+    turns.append({"role": "user", "content": "\n\n".join(asked)})
     if answered:
         turns.append({"role": "assistant", "content": _text(row, "completion", columns)})
-    system = row.get(columns.get("system", "system"))
-    yield {**_others(row, columns), "system": str(system or "").strip(), "turns": turns}
+    names = {"prompt", "input", "completion", *SYSTEM, *HISTORY, *columns.values()}
+    _refuse_halves(row, names)
+    yield {**_others(row, columns), "system": _system(row, columns, before), "turns": turns}
+
+
+def _system(row: Row, columns: Columns, first: str) -> str:
+    """Return the system prompt of a row: that of its first turn or of its own column.
+
+    Raises:
+        RowFault: both are there and differ.
+    """
+    names = dict.fromkeys([columns.get("system", "system"), *SYSTEM])
+    given = {name: text(row[name], name) for name in names if not is_empty(row.get(name))}
+    for name, value in given.items():
+        if first and value != first:
+            message = "differs from another system prompt of the row. Remove one of them."
+            raise RowFault(name, message, "rows.two_systems")
+        first = value
+    return first
+
+
+def _history(row: Row) -> tuple[str, list[Row]]:
+    """Return the system prompt and the turns before the prompt: pairs of question and answer, as in
+    LLaMA-Factory's Alpaca rows, or turns with roles."""
+    name = next((name for name in HISTORY if not is_empty(row.get(name))), None)
+    if name is None:
+        return "", []
+    value = from_json(row[name], name)
+    if not isinstance(value, list):
+        raise RowFault(name, "expected a list of [question, answer] pairs or of turns.", "rows.bad_history")
+    if all(isinstance(item, dict) for item in value):
+        return conversation(value, name, answered=True)
+    turns = []
+    for index, pair in enumerate(value):
+        if not isinstance(pair, list) or len(pair) != 2:
+            message = f"expected a [question, answer] pair (got {pair!r:.80})."
+            raise RowFault(f"{name}[{index}]", message, "rows.bad_history")
+        for place, role in enumerate(("user", "assistant")):
+            turns.append({"role": role, "content": text(pair[place], f"{name}[{index}][{place}]")})
+    return "", turns
+
+
+def _refuse_halves(row: Row, read: set[str]) -> None:
+    """Refuse what `refuse_unread` refuses, and a truth value that says whether the answer is a good one."""
+    refuse_unread(row, read)
+    for name in ("label", "labels"):
+        if name not in read and isinstance(row.get(name), bool):
+            raise RowFault(
+                name,
+                "says whether the answer is a good one (KTO), and every answer would be learned. Keep the "
+                f"good ones with source.where, or learn from all alike: --drop {name} (DROP={name}).",
+                "rows.meaning_not_read",
+            )
 
 
 def _preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     """Give the conversation that ends with the chosen answer, and the rejected one."""
-    prompt, asked = row.get(columns.get("prompt", "prompt")), []
+    names = [columns.get("prompt", "prompt"), "messages", "conversations"]
+    name = next((name for name in names if not is_empty(row.get(name))), None)
+    prompt, asked = from_json(row.get(name), name) if name else None, []
     if isinstance(prompt, list):
         asked = list(prompt)
     elif prompt is not None:
         asked = [{"role": "user", "content": prompt}]
-    at, other = (columns.get(name, name) for name in ("chosen", "rejected"))
+    at, other = (columns.get(half, half) for half in ("chosen", "rejected"))
     told = _told(_value(row, "chosen", columns), asked, at) if answered else asked
     system, turns = conversation(told, at, answered)
     if any(turn["role"] == "tool" or "tool_calls" in turn for turn in turns):
         message = "calls of tools cannot be tuned by preference here. Leave these rows out."
         raise RowFault(at, message, "rows.tools_in_pairs")
-    made = {**_others(row, {**columns, "": at}), "system": system, "turns": turns}
+    refuse_unread(row, {at, other, *names, *SYSTEM, *columns.values()})
+    made = {**_others(row, {**columns, "": at}), "system": _system(row, columns, system), "turns": turns}
     if answered:
         rejected = _value(row, "rejected", columns)  # may be empty where only the chosen is learned
-        told = _told(rejected, asked, other) if rejected else []
-        made["rejected"] = conversation(told, other, True)[1][-1]["content"] if told else ""
+        told = [] if is_empty(rejected) else _told(rejected, asked, other)
+        made["rejected"] = _rejected(told, turns, other) if told else ""
     yield made
+
+
+def _rejected(told: list[Any], chosen: list[Row], at: str) -> str:
+    """Return the rejected answer.
+
+    Raises:
+        RowFault: the two conversations part before their last turn, so that they answer two prompts.
+    """
+    turns = conversation(told, at, True)[1]
+    if [turn["content"] for turn in turns[:-1]] != [turn["content"] for turn in chosen[:-1]]:
+        message = (
+            "parts from the chosen conversation before the last turn. A pair has one prompt and two answers: "
+            "cut both conversations after the first answer that differs."
+        )
+        raise RowFault(at, message, "rows.pair_diverges")
+    return turns[-1]["content"]
 
 
 def _told(answer: Any, asked: list[Any], at: str) -> list[Any]:
     """Return the conversation that ends with `answer`: a text, its message, or the whole of it."""
+    answer = from_json(answer, at)
+    if isinstance(answer, dict):
+        return [*asked, answer]
     if isinstance(answer, list):
         return answer if len(answer) > 1 else [*asked, *answer]  # trl's sets have the prompt in it
     if not asked:

@@ -1,0 +1,180 @@
+"""Every field of a row and of its turns: read, listed as not learned, or refused with the option."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunebook.core.errors import Problem
+from tunebook.data.formats.fields import MEANING_OF
+from tunebook.data.formats.shapes import shaped
+from tunebook.data.sources import Source, read_rows_of
+
+TALK = [{"role": "user", "content": "Is it shut?"}, {"role": "assistant", "content": "It is."}]
+ROWS: dict[str, dict[str, Any]] = {
+    "labels": {"text": "the kettle drips", "label": "a"},
+    "qa": {"question": "Where?", "context": "In the shed.", "answers": ["shed"]},
+    "chat": {"messages": TALK},
+    "pairs": {"prompt": "Name a river.", "completion": "The Ebro."},
+    "preference": {"prompt": "Name a river.", "chosen": "The Ebro.", "rejected": "No."},
+}
+
+
+def read(shape: str, row: dict[str, Any], **columns: str) -> Any:
+    return next(iter(shaped(iter([(1, row)]), shape, columns, "rows.jsonl")))[1]
+
+
+def refused(shape: str, row: dict[str, Any], key: str, code: str = "rows.meaning_not_read") -> None:
+    problem = read(shape, row)
+    assert isinstance(problem, Problem), problem
+    assert (problem.code, problem.key) == (code, key)
+
+
+def texts(value: Any) -> str:
+    """Return all text of a rendered row, to look for a planted one."""
+    if isinstance(value, dict):
+        return " ".join(map(texts, value.values()))
+    return " ".join(map(texts, value)) if isinstance(value, list) else str(value)
+
+
+@pytest.mark.parametrize("shape", ROWS)
+@pytest.mark.parametrize("name", sorted(MEANING_OF))
+def test_a_field_with_a_meaning_is_read_or_refused(shape: str, name: str) -> None:
+    if name in ROWS[shape]:
+        return
+    result = read(shape, {**ROWS[shape], name: "planted"})
+    if isinstance(result, Problem):
+        assert result.code.startswith("rows.") and result.key and result.key.startswith(name)
+    else:
+        learned = {key: result[key] for key in ("system", "turns", "rejected") if key in result}
+        assert "planted" in texts(learned)
+
+
+@pytest.mark.parametrize("shape", ["chat", "preference"])
+@pytest.mark.parametrize("name", sorted(MEANING_OF))
+def test_a_turns_field_with_a_meaning_is_read_or_refused(shape: str, name: str) -> None:
+    turns = [TALK[0], {**TALK[1], name: "planted"}]
+    row = (
+        {"messages": turns}
+        if shape == "chat"
+        else {"chosen": turns, "rejected": "No.", "prompt": "Is it shut?"}
+    )
+    result = read(shape, row)
+    assert isinstance(result, Problem) and result.code in ("rows.meaning_not_read", "rows.bad_weight")
+
+
+def test_random_fields_are_accounted_for() -> None:
+    """Rows with extra fields at every level: none with a meaning is passed over."""
+    drawn = random.Random(7)
+    names = sorted(MEANING_OF)
+    for _ in range(400):
+        shape = drawn.choice([*ROWS])
+        row = {**ROWS[shape], "id": "r1", "written": "2026-11-29"}
+        extra = drawn.sample(names, drawn.randrange(3))
+        row |= {name: f"planted {name}" for name in extra if name not in row}
+        result = read(shape, row)
+        if not isinstance(result, Problem):
+            learned = texts({key: result.get(key) for key in ("system", "turns", "text", "rejected")})
+            assert all(f"planted {name}" in learned for name in extra if name not in ROWS[shape])
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", [], {}, float("nan")])
+def test_an_empty_field_says_nothing(value: Any) -> None:
+    assert not isinstance(read("chat", {"messages": TALK, "images": value, "history": value}), Problem)
+
+
+@pytest.mark.parametrize("name", ["weight", "loss_weight", "train", "training"])
+@pytest.mark.parametrize("no", [0, 0.0, False])
+def test_a_turns_weight_under_any_name(name: str, no: Any) -> None:
+    turns = [*TALK[:1], {**TALK[1], name: no}, *TALK[:1], {**TALK[1], name: 1}]
+    made = read("chat", {"messages": turns})
+    assert [turn.get("weight") for turn in made["turns"]] == [None, 0, None, 1]
+
+
+def test_a_weight_between_is_refused() -> None:
+    refused(
+        "chat",
+        {"messages": [TALK[0], {**TALK[1], "loss_weight": 0.5}]},
+        "messages[1].loss_weight",
+        "rows.bad_weight",
+    )
+
+
+def test_false_on_a_users_turn_is_what_happens_anyway() -> None:
+    assert not isinstance(read("chat", {"messages": [{**TALK[0], "train": False}, TALK[1]]}), Problem)
+
+
+def test_a_weight_of_one_row_is_refused_unless_it_is_one() -> None:
+    refused("pairs", {**ROWS["pairs"], "weight": 0.2}, "weight")
+    assert not isinstance(read("pairs", {**ROWS["pairs"], "weight": 1.0}), Problem)
+
+
+def test_history_of_pairs_becomes_turns() -> None:
+    row = {"instruction": "And then?", "output": "At two.", "history": [["When?", "At one."]]}
+    made = read("pairs", row, prompt="instruction", completion="output")
+    assert [turn["content"] for turn in made["turns"]] == ["When?", "At one.", "And then?", "At two."]
+
+
+def test_two_system_prompts_that_differ_are_refused() -> None:
+    turns = [{"role": "system", "content": "Be short."}, *TALK]
+    refused("chat", {"messages": turns, "system": "Be long."}, "system", "rows.two_systems")
+    assert read("chat", {"messages": turns, "system": "Be short."})["system"] == "Be short."
+    assert read("chat", {"messages": TALK, "system_prompt": "Be kind."})["system"] == "Be kind."
+
+
+def test_kto_rows_are_refused() -> None:
+    refused("pairs", {**ROWS["pairs"], "label": False}, "label")
+
+
+def test_a_pair_that_parts_before_its_last_turn_is_refused() -> None:
+    other = [TALK[0], {"role": "assistant", "content": "Go away."}, {"role": "user", "content": "Why?"}]
+    chosen = [*TALK, {"role": "user", "content": "Since when?"}, TALK[1]]
+    refused("preference", {"chosen": chosen, "rejected": [*other, TALK[1]]}, "rejected", "rows.pair_diverges")
+
+
+def test_llama_factorys_pairs() -> None:
+    row = {
+        "conversations": [{"from": "human", "value": "Is it shut?"}],
+        "chosen": {"from": "gpt", "value": "It is."},
+        "rejected": {"from": "gpt", "value": "No idea."},
+    }
+    made = read("preference", row)
+    assert (made["turns"][-1]["content"], made["rejected"]) == ("It is.", "No idea.")
+
+
+def test_parts_of_llama_factorys_v1() -> None:
+    turns = [{**turn, "content": [{"type": "text", "value": turn["content"]}]} for turn in TALK]
+    assert texts(read("chat", {"messages": turns})["turns"]) == texts(TALK)
+
+
+def test_turns_as_json_text() -> None:
+    import json
+
+    assert read("chat", {"messages": json.dumps(TALK)})["turns"] == TALK
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(True, "true"), (False, "false"), (0, "0"), (1.5, "1.5"), (10**20, f"{10**20}")]
+)
+def test_values_are_written_as_in_json(value: Any, written: str) -> None:
+    assert read("pairs", {"prompt": "Is it?", "completion": value})["turns"][-1]["content"] == written
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_what_nobody_wrote_is_no_text(value: Any) -> None:
+    assert isinstance(read("labels", {"text": "the kettle", "label": value}), Problem)
+    assert isinstance(read("pairs", {"prompt": value, "completion": "yes"}), Problem)
+
+
+def test_what_is_dropped_on_purpose_is_gone(tmp_path: Path) -> None:
+    source = Source(
+        files={"train": "t.jsonl", "dev": "d.jsonl", "test": "e.jsonl"},
+        reader="chat",
+        drop=["thinking", "score"],
+    )
+    row = {"messages": [TALK[0], {**TALK[1], "thinking": "Hm."}], "score": 3}
+    made = next(iter(read_rows_of(source, iter([(1, row)]), "t.jsonl")))[1]
+    assert made == {"system": "", "turns": TALK}
