@@ -1,4 +1,4 @@
-"""TODO."""
+"""Ask Axolotl, in a child process, to validate a config and to tokenize rows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tunebook.hardware import overlays
 
 
 class Axolotl:
-    """Axolotl asked about a config and its rows by tunebook/check/axolotl_child.py, a child process that starts at
-    once: its imports take longer than most rows do, so the caller goes on until it wants the answer."""
+    """What Axolotl makes of a config and its rows, in a child process (tunebook/check/axolotl_child.py) that
+    starts at once: its imports take longer than reading most rows, so the caller continues meanwhile."""
 
     def __init__(self, job: dict[str, Any], offline: bool = True) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -53,7 +53,7 @@ class Axolotl:
         if self._child.returncode or not answer.is_file():
             self._said.seek(0)
             last = "\n".join(self._said.read().strip().splitlines()[-5:])
-            raise TunebookError(f"Axolotl could not be asked: {last}")
+            raise TunebookError(f"Axolotl could not check the config: {last}", code="check.axolotl_failed")
         return json.loads(answer.read_text())
 
 
@@ -68,9 +68,11 @@ def validate_with_axolotl(config: dict[str, Any], machine: overlays.Machine) -> 
     the config as it completes it.
 
     Raises:
-        InputError: Axolotl refuses it, in Axolotl's words.
+        InputError: Axolotl refuses it; the message is Axolotl's.
     """
     answer = ask_axolotl({"config": config, "machine": machine.model_dump()})
     if answer["refused"]:
-        raise InputError(f"Axolotl refuses this config: {answer['refused']}")
+        raise InputError(
+            f"Axolotl refuses this config: {answer['refused']}", code="config.refused_by_axolotl"
+        )
     return answer["effective"]

@@ -1,6 +1,6 @@
-"""Faults of a composed config: what Axolotl refuses or misreads, and settings that rarely do what is meant.
+"""Faults of a composed config: what Axolotl refuses or misreads, and settings that are rarely intended.
 
-Unknown keys and wrong types are found earlier, while the config is composed (tunebook/config/keys.py).
+Unknown keys and wrong types are reported earlier, when the config is composed (tunebook/config/keys.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tunebook.check import model_rules, training_rules
 from tunebook.check.findings import Finding, Grade, of_problem
 from tunebook.config import method_limits
 from tunebook.config.resolved import Resolved
-from tunebook.core.errors import InputError
+from tunebook.core.errors import raise_all
 from tunebook.core.paths import ROOT
 from tunebook.hardware import capabilities
 
@@ -23,13 +23,11 @@ Add = Callable[..., None]
 
 def check_config(resolved: Resolved) -> None:
     """Raise InputError with every error of the composed config; warnings and notes are for `make check`."""
-    errors = [str(finding) for finding in config_findings(resolved) if finding.grade == "error"]
-    if errors:
-        raise InputError("\n".join(errors))
+    raise_all([finding.problem() for finding in config_findings(resolved) if finding.grade == "error"])
 
 
 def config_findings(resolved: Resolved) -> list[Finding]:
-    """Return everything that can be said of the composed config without reading a row. Fast."""
+    """Return all findings about the composed config that need no rows. Fast."""
     found: list[Finding] = []
     _needed(resolved, found)
     _rows_files(resolved, found)
@@ -54,7 +52,9 @@ def adder(resolved: Resolved, found: list[Finding], kind: str = "config") -> Add
         layers = {"trial.yaml": recipe.trial if resolved.tier == "trial" else {}}
         layers[f"hardware/{resolved.hardware}.yaml"] = resolved.overlay.keys if resolved.overlay else {}
         file = (
-            recipe.file if here else " or ".join(["SET", *(n for n, keys in layers.items() if key in keys)])
+            recipe.file
+            if here
+            else " or ".join(["--set (SET=)", *(n for n, keys in layers.items() if key in keys)])
         )
         found.append(Finding(grade, kind, text, do, file, line, key, link))
 
@@ -64,14 +64,14 @@ def adder(resolved: Resolved, found: list[Finding], kind: str = "config") -> Add
 def _needed(resolved: Resolved, found: list[Finding]) -> None:
     config, add = resolved.config, adder(resolved, found)
     if "seed" not in config:
-        add("error", "seed", "missing; without it no run can be repeated.", "Add `seed: 42`.")
+        add("error", "seed", "required for reproducibility.", "Add `seed: 42`.")
     if not config.get("datasets"):
         add("error", "datasets", "missing; name the rows to train on.")
     if config.get("val_set_size"):
         add(
             "error",
             "val_set_size",
-            "cuts rows off train at random; name the dev rows under test_datasets instead.",
+            "splits dev from train at random; list the dev split under test_datasets instead.",
         )
 
 
@@ -104,7 +104,7 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
 
 
 def asked_and_effective(resolved: Resolved, effective: dict[str, Any]) -> list[dict[str, str]]:
-    """Return what Axolotl makes of the config where that is not what the recipe says: asked, effective."""
+    """Return the keys that Axolotl sets to other values than the recipe: recipe.yaml, effective."""
     asked = resolved.recipe.config
     shown = [key for key in effective if key in asked or key in ASKED_FOR_NOBODY]
     rows = []

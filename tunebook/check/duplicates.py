@@ -1,4 +1,5 @@
-"""Texts that occur more than once, inside and across splits: exact, normalised and near (tunebook/data/near_duplicates.py).
+"""Texts that occur more than once, inside and across splits: exact, normalised and near
+(tunebook/data/near_duplicates.py).
 
 Matches are shown, never deleted.
 """

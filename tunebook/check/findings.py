@@ -26,18 +26,24 @@ class Finding:
     line: int | None = None
     key: str | None = None
     link: str | None = None
+    code: str = "check.finding"
+
+    def problem(self) -> Problem:
+        """Return the finding as a problem, for an error that stops a run."""
+        text = " ".join(part for part in (self.text, self.do) if part)
+        if self.link:
+            text += f" ({self.link})"
+        return Problem(text, self.file, self.line, self.key, self.code)
 
     def __str__(self) -> str:
-        said = " ".join(part for part in (self.text, self.do) if part)
-        if self.link:
-            said += f" ({self.link})"
-        return str(Problem(said, self.file, self.line, self.key))
+        return str(self.problem())
 
 
 def of_problem(problem: Problem, kind: str) -> Finding:
     """Return `problem` as a finding of grade error."""
     file = None if problem.file is None else str(problem.file)
-    return Finding("error", kind, problem.text, file=file, line=problem.line, key=problem.key)
+    code = problem.code or "check.finding"
+    return Finding("error", kind, problem.text, file=file, line=problem.line, key=problem.key, code=code)
 
 
 @dataclass
@@ -67,7 +73,7 @@ class Findings:
             self.add(finding)
 
     def skip(self, what: str, why: str) -> None:
-        """Say that `what` was not checked, and why; nothing is guessed in its place."""
+        """Record that `what` was not checked, and why."""
         self.not_checked[what] = why
 
     def count(self, grade: Grade) -> int:

@@ -144,7 +144,9 @@ def _measured(
         try:
             follow_all(run, [(module, flags, resolved.world)], console)
         except ChildError as error:
-            raise TunebookError(f"the training failed: {error}\nThe whole log: {show(run.log)}.") from None
+            raise TunebookError(
+                f"the training failed: {error}\nThe whole log: {show(run.log)}.", code="train.failed"
+            ) from None
         words.append(f"{'Axolotl' if folder == 'train' else folder}: {resolved.config['max_steps']} steps")
     config = yaml.safe_load((run / "config.yaml").read_text())
     return summary(read_json(run / folder / "bench.json"), setting(config), base, resolved.world, start)

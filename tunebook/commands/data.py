@@ -68,14 +68,15 @@ def show_rows(
 
     Raises:
         MachineError: neither the recipe's own tokenizer nor the trial model's is on this machine.
-        TunebookError: the rows cannot be cut into tokens.
+        TunebookError: the rows cannot be tokenized.
     """
     place = tokenizer_place(config)
     estimate = place == "nowhere"
     if estimate and not (trial_model.folder() / "tunebook.json").is_file():
         raise MachineError(
-            f"SHOW: the tokenizer of {config['base_model']!r} is not on this machine, nor the trial model's. "
-            "Connect this machine, or run a trial once."
+            f"--show (SHOW=): neither the tokenizer of {config['base_model']!r} nor the trial model's "
+            "is on this machine. Go online, or run a recipe on the trial tier once.",
+            code="hub.no_tokenizer",
         )
     seen_by = stand_in(config) if estimate else config
     asked = {key: value for key, value in seen_by.items() if key in MASK_KEYS}
@@ -84,11 +85,14 @@ def show_rows(
     if kept.is_file():
         answer = json.loads(kept.read_text())
     else:
-        console.note("cutting rows into tokens with Axolotl's own mask (about a minute the first time)")
+        console.note("tokenizing rows with Axolotl's own mask (about a minute the first time)")
         job = {"config": asked, "rows": str(entry.path("train")), "show": shown}
         answer = ask_axolotl(job, offline=place != "hub")
         if answer["rows_failed"]:
-            raise TunebookError(f"SHOW: the rows cannot be cut into tokens: {answer['rows_failed']}")
+            raise TunebookError(
+                f"--show (SHOW=): the rows cannot be tokenized: {answer['rows_failed']}",
+                code="rows.not_tokenized",
+            )
         kept.write_text(json.dumps(answer))
     rows = answer["rows"]["shown"]
     base = str(config["base_model"])
@@ -96,7 +100,7 @@ def show_rows(
     if estimate:
         by = f"the trial model's tokenizer and template (that of {base} is not on this machine)"
     legend = Text("learned", style=LEARNED).append(" special", style=SPECIAL)
-    console.rich.print(f"          cut by {by};", legend)
+    console.rich.print(f"          tokenized by {by};", legend)
     for row in rows:
         console.rich.print(f"\n[bold]{row['id']}[/bold] {facts(row)}")
         console.rich.print(coloured(row["tokens"]))

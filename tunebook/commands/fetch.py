@@ -1,4 +1,4 @@
-"""`tunebook fetch`: bring a run's small results from its store, while it runs or after; no checkpoints."""
+"""`tunebook fetch`: a run's small results from its store, during the run or after it; no checkpoints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fetch(text: str, url: str, console: Console) -> int:
         name = max(times, key=times.__getitem__)
     if name not in times:
         there = ", ".join(f"{recipe}/{one}" for one in times) or "none of that recipe"
-        raise InputError(f"RUN: no run {text!r} in {url}. There are: {there}.")
+        raise InputError(f"RUN: no run {text!r} in {url}. There are: {there}.", code="store.unknown_run")
     run = Run(runs_folder() / recipe / name)
     with run.locked():
         state = Store(url, run).fetch(console.note, small=True)

@@ -1,7 +1,7 @@
 """`tunebook launch`: a recipe on rented GPUs, as files that can be read and commands that can be typed.
 
-The files are rendered from launch/<on>/*.j2 with what the recipe's plan says: card, count, disk, hours.
-Nothing is rented before check and plan have passed, and with DRY=1 nothing is asked of a network.
+The files are rendered from launch/<on>/*.j2 with the figures of the recipe's plan: GPU, count, disk, hours.
+Nothing is rented before check and plan have passed; with DRY=1 no network is used.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ NEEDED = {"skypilot": ["sky"], "slurm": ["sbatch"], "kubernetes": ["kubectl"], "
 
 @dataclass(frozen=True)
 class Order:
-    """What the command line says about the rental beside the run's own options."""
+    """What the command line says about the rental, in addition to the run's own options."""
 
     on: On
     gpu: str | None = None
@@ -79,7 +79,7 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
 
     Raises:
         InputError: the order is incomplete, costs too much, or holds a secret.
-        MachineError: no card is large enough, or a command is missing or fails.
+        MachineError: no GPU is large enough, or a command is missing or fails.
     """
     recipe = load_recipe(name)
     plan = choose(recipe, options, order)
@@ -90,7 +90,10 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
     if not order.dry:
         missing = [word for word in NEEDED[order.on] if not shutil.which(word)]
         if missing:
-            raise MachineError(f"ON={order.on}: {', '.join(missing)} not found on PATH. Install it first.")
+            raise MachineError(
+                f"--on {order.on} (ON=): {', '.join(missing)} not found on PATH. Install it first.",
+                code="launch.missing_command",
+            )
         asked = replace(options, hardware=plan.hardware, gpus=plan.count)
         run_check(name, asked, console)
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +108,10 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
         return GOOD
     code = subprocess.run(words, cwd=ROOT).returncode
     if code:
-        raise MachineError(f"{shlex.join(words)} ended with exit code {code}; nothing may be running.")
+        raise MachineError(
+            f"{shlex.join(words)} ended with exit code {code}; the job may not be running.",
+            code="launch.not_started",
+        )
     script = f"bash {show(folder / 'fetch.sh')}"
     where = script if order.on == "ssh" else f"make fetch RUN={name}/latest STORE=..."
     console.stage("started", f"follow it, and get the results: {where}")
@@ -113,7 +119,7 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
 
 
 def choose(recipe: Recipe, options: Options, order: Order) -> Plan:
-    """Return the plan of the card asked for, else of the cheapest that fits.
+    """Return the plan of the GPU that was named, else of the cheapest that fits.
 
     Raises:
         MachineError: it does not fit.
@@ -122,15 +128,19 @@ def choose(recipe: Recipe, options: Options, order: Order) -> Plan:
         plan = planned(recipe, options, order.gpu, order.count, order.price)
         if not plan.fits:
             why = (
-                "; ".join(plan.cannot.values()) or f"needs {plan.peak:.1f} of {plan.capacity:.1f} GiB a card"
+                "; ".join(plan.cannot.values()) or f"needs {plan.peak:.1f} of {plan.capacity:.1f} GiB per GPU"
             )
-            raise MachineError(f"GPU: {recipe.name} does not fit on {plan.count} x {plan.gpu_name}: {why}.")
+            raise MachineError(
+                f"--gpu (GPU=): {recipe.name} does not fit on {plan.count} x {plan.gpu_name}: {why}.",
+                code="plan.does_not_fit",
+            )
         return plan
     plans = [planned(recipe, options, key, order.count, order.price) for key in gpus.gpus()]
     priced = [(plan.dollars.high, plan.gpu, plan) for plan in plans if plan.fits and plan.dollars]
     if not priced:
         raise MachineError(
-            f"GPU: no card with a known price fits {recipe.name}. `make plan` says more; give GPU=."
+            f"--gpu (GPU=): no GPU with a known price fits {recipe.name}. See `make plan`, then name one.",
+            code="plan.nothing_fits",
         )
     return min(priced)[2]
 
@@ -148,12 +158,16 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
     if order.max_cost is not None:
         if rate is None or plan.dollars is None:
             raise InputError(
-                "MAX_COST: the price of that card is not known. Give PRICE= (dollars a card and hour)."
+                "--max-cost (MAX_COST=): the price of that GPU is not known. Give --price (PRICE=), "
+                "dollars per GPU and hour.",
+                code="launch.no_price",
             )
         if plan.dollars.high > order.max_cost:
             raise InputError(
-                f"MAX_COST: {recipe.name} on {plan.count} x {plan.gpu_name} costs ${plan.dollars.low:.2f} to "
-                f"${plan.dollars.high:.2f}; ${order.max_cost:.2f} are allowed. `make plan` shows other cards."
+                f"--max-cost (MAX_COST=): {recipe.name} on {plan.count} x {plan.gpu_name} costs "
+                f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f}; ${order.max_cost:.2f} are "
+                "allowed. `make plan` shows other GPUs.",
+                code="launch.too_expensive",
             )
         hours = min(hours, order.max_cost / rate)
     hours = math.floor(hours * 100) / 100
@@ -204,23 +218,35 @@ def _complete(options: Options, order: Order, plan: Plan) -> None:
     store = str(options.store)
     if plan.hours is None:
         raise InputError(
-            "NAME: how many rows it has is not known here, so neither are the hours. `make data` first."
+            f"the number of rows of {plan.recipe} is not known here, so neither are the hours. Run "
+            f"`make data NAME={plan.recipe}` first.",
+            code="launch.unknown_hours",
         )
     if order.on == "skypilot" and not re.match(r"(s3|gs)://[\w.-]+", store):
         raise InputError(
-            "STORE: a spot machine keeps nothing. Give STORE=s3://bucket/... or gs://bucket/...."
+            "--store (STORE=): a spot machine keeps nothing. Give s3://bucket/... or gs://bucket/...",
+            code="launch.needs_store",
         )
     if order.on == "kubernetes" and "://" not in store:
-        raise InputError("STORE: a pod keeps nothing. Give STORE=s3://..., gs://... or az://....")
+        raise InputError(
+            "--store (STORE=): a pod keeps nothing. Give s3://..., gs://... or az://...",
+            code="launch.needs_store",
+        )
     if order.on == "kubernetes" and not order.image:
         raise InputError(
-            "IMAGE: name the image as pushed to a registry that the cluster can read (`make image`)."
+            "--image (IMAGE=) is missing: the image in a registry that the cluster can read (`make image`).",
+            code="launch.needs_image",
         )
     if order.on == "ssh" and not re.fullmatch(r"[\w.@:-]+", order.host or ""):
-        raise InputError(f"HOST: give the machine as ssh takes it, user@address (got {order.host!r}).")
+        got = f" (got {order.host!r})" if order.host else ""
+        raise InputError(
+            f"--host (HOST=): name the machine as ssh takes it, user@address{got}.", code="launch.bad_host"
+        )
     if machines(plan.count) > 1 and order.on != "slurm":
         raise InputError(
-            f"COUNT: {plan.count} cards are several machines, which only ON=slurm starts together."
+            f"--count (COUNT=): {plan.count} GPUs are several machines, which only --on slurm (ON=) starts "
+            "together.",
+            code="launch.several_machines",
         )
 
 
@@ -245,7 +271,7 @@ def _words(name: str, options: Options, plan: Plan, store: str | None) -> list[s
 
 def _price(plan: Plan, rate: float | None, hours: float) -> str:
     if rate is None or not plan.price or not plan.dollars:
-        return f"price not known (PRICE= tells it); stops after {hours:.2f} hours"
+        return f"price not known (set PRICE=); stops after {hours:.2f} hours"
     return (
         f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f} at ${rate:.2f} an hour on demand "
         f"({plan.price.provider}); stops after {hours:.2f} hours, ${hours * rate:.2f}"
@@ -277,8 +303,9 @@ def render(on: On, values: dict[str, Any]) -> dict[str, str]:
     for text in files.values():
         if SECRET.search(values["words"]) or any(value in text for value in planted):
             raise InputError(
-                "SET: holds what looks like a token or a password. Put it into the environment (HF_TOKEN, "
-                "WANDB_API_KEY) or the scheduler's secret store: docs/rented-gpus.md."
+                "an option holds what looks like a token or a password. Put it into the environment "
+                "(HF_TOKEN, WANDB_API_KEY) or the scheduler's secret store: docs/rented-gpus.md.",
+                code="launch.secret_in_option",
             )
     return files
 

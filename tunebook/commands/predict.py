@@ -1,7 +1,7 @@
-"""`tunebook predict`: the tuned model of a run over a file of new rows.
+"""`tunebook predict`: the fine-tuned model of a run over a file of new rows.
 
 Rows are answered block by block. A block's lines are on the disk before `<out>.state.json` counts them,
-so that a killed prediction goes on without a lost or a doubled row; the file gets its name at the end.
+so that a killed prediction resumes without a lost or a duplicate row; the file gets its name at the end.
 """
 
 from __future__ import annotations
@@ -38,32 +38,35 @@ ANSWER, LABEL, SCORE, STOPPED = "predicted", "predicted_label", "predicted_score
 
 
 def predict(run_text: str, data: Path, out: Path, console: Console) -> int:
-    """Answer every row of `data` into `out`; goes on where it was stopped. Returns the exit code.
+    """Answer every row of `data` into `out`; resumes where it was stopped. Returns the exit code.
 
     Raises:
-        InputError: the run has no model, a row cannot be asked, or `out` is already there.
+        InputError: the run has no model, a row has no prompt, or `out` already exists.
         TunebookError: the child failed; what it wrote is kept.
     """
     run = find(run_text)
     if not run.done("train"):
-        raise InputError(f"RUN: {show(run.folder)} has not finished training.")
+        raise InputError(f"RUN: {show(run.folder)} has not finished training.", code="run.not_trained")
     if out.suffix not in OUT_KINDS:
-        raise InputError(f"OUT: {out}: must end in one of {', '.join(OUT_KINDS)}.")
+        raise InputError(f"OUT: {out}: must end in {' or '.join(OUT_KINDS)}.", code="predict.bad_suffix")
     if out.exists():
-        raise InputError(f"OUT: {show(out)} is already there. Remove it, or give another name.")
+        raise InputError(
+            f"OUT: {show(out)} already exists. Remove it, or give another name.", code="predict.out_exists"
+        )
     if not out.parent.is_dir():
-        raise InputError(f"OUT: {show(out.parent)}: no such folder.")
+        raise InputError(f"OUT: {show(out.parent)}: no such folder.", code="predict.no_folder")
     if not data.is_file():
-        raise InputError(f"DATA: {data}: no such file.")
+        raise InputError(f"DATA: {data}: no such file.", code="predict.no_file")
     plan = _plan(run, data, out)
     state = Run(out.parent) / f"{out.name}.state.json"
     before = read_json(state, {})
     if before and before["plan"] != plan["plan"]:
         raise InputError(
-            f"OUT: {show(state)} belongs to another model or file of rows. Remove it, or give another name."
+            f"OUT: {show(state)} belongs to another model or file of rows. Remove it, or give another name.",
+            code="predict.other_state",
         )
     if before:
-        console.note(f"going on after row {before['rows']}")
+        console.note(f"resuming after row {before['rows']}")
     else:
         write_json(state, {**plan, "rows": 0, "bytes": 0})
     log, events = beside(out, "log.txt"), beside(out, "events.jsonl")
@@ -80,7 +83,8 @@ def predict(run_text: str, data: Path, out: Path, console: Console) -> int:
             )
         except ChildError as error:
             raise TunebookError(
-                f"predict failed: {error}\nThe whole log: {show(log)}. The same command goes on."
+                f"predict failed: {error}\nThe whole log: {show(log)}. Rerun the same command to resume.",
+                code="predict.failed",
             ) from None
         for path in (state, log, events):
             path.unlink()
@@ -100,7 +104,7 @@ def _plan(run: Run, data: Path, out: Path) -> dict[str, Any]:
     """Read every row once; return what the prediction is made of, and the columns of `out`.
 
     Raises:
-        InputError: the first 20 rows that cannot be asked, each with its line.
+        InputError: the first 20 faulty rows, each with its line.
     """
     dataset = dataset_of(run)
     added = [ANSWER, *([LABEL] if dataset.labels else []), SCORE, STOPPED]
@@ -113,13 +117,24 @@ def _plan(run: Run, data: Path, out: Path) -> dict[str, Any]:
         total += 1
         for name in row:
             if name in added:
-                problems.append(Problem("is a column that the prediction adds.", show(data), number, name))
+                problems.append(
+                    Problem(
+                        "a column that predict adds itself.",
+                        show(data),
+                        number,
+                        name,
+                        "predict.reserved_column",
+                    )
+                )
         columns.update(dict.fromkeys(row))
     if len(problems) > MAX_SHOWN:
-        problems = [*problems[:MAX_SHOWN], Problem(f"... {len(problems)} problems in all.", show(data))]
+        problems = [
+            *problems[:MAX_SHOWN],
+            Problem(f"... {len(problems)} problems in total.", show(data), code="predict.more_problems"),
+        ]
     raise_all(problems)
     if not total:
-        raise InputError(f"DATA: {data}: has no rows.")
+        raise InputError(f"DATA: {data}: has no rows.", code="predict.no_rows")
     with data.open("rb") as file:
         rows_hash = hashlib.file_digest(file, "sha256").hexdigest()
     settings = read_json(run / "settings.json")

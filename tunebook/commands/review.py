@@ -1,6 +1,6 @@
 """`tunebook review`: two answers side by side in the browser, which is better, read blind.
 
-Every vote is on the disk before the next pair is shown, so that a reading goes on where it was left. What
+Every vote is on the disk before the next pair is shown, so that a review resumes where it was left. What
 is preferred is counted in tunebook/evaluation/pairs.py and enters the report.
 """
 
@@ -134,10 +134,16 @@ def review(name: str, console: Console) -> int:
     """
     run = find(name)
     if not run.done("report"):
-        raise InputError(f"RUN: {show(run.folder)} has not finished; there is nothing to read yet.")
+        raise InputError(
+            f"RUN: {show(run.folder)} has not finished; there is nothing to review yet.",
+            code="run.not_finished",
+        )
     reading = Reading(run)
     if not reading.pairs:
-        raise InputError(f"RUN: {show(run.folder)}: both models gave the same answer to every row.")
+        raise InputError(
+            f"RUN: {show(run.folder)}: both models gave the same answer to every row.",
+            code="run.same_answers",
+        )
     # Gradio's temporary files and everything it would report home stay out of the way.
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
     os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_folder() / "gradio"))

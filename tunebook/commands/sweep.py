@@ -1,8 +1,7 @@
 """`tunebook sweep`: a recipe over values of its keys, or over sizes of its train split, judged on dev.
 
-Every point is a run of its own (EVAL=quick, so test rows are never asked), found again by its id: a
-stopped sweep goes on, a second one shares the points it has in common, and results of the base are
-paid once.
+Every point is a run of its own (EVAL=quick, so test rows are never used), recognized by its id: a stopped
+sweep resumes, a second one shares the points it has in common, and the base is evaluated once.
 """
 
 from __future__ import annotations
@@ -44,15 +43,22 @@ def parse_over(text: str) -> dict[str, list[str]]:
         key, _, values = word.partition("=")
         listed = [value for value in values.split(",") if value]
         if not key or not listed:
-            raise InputError(f"OVER: expected key=value,value (got {word!r}).")
+            raise InputError(
+                f"--over (OVER=): expected key=value,value (got {word!r}).", code="option.bad_over"
+            )
         if key in over:
-            raise InputError(f"OVER: {key} is named twice.")
+            raise InputError(f"--over (OVER=): {key} is named twice.", code="option.bad_over")
         bad = [value for value in listed if key == ROWS and value != "all" and not value.isdecimal()]
         if bad:
-            raise InputError(f"OVER: rows takes whole numbers or all (got {bad[0]!r}).")
+            raise InputError(
+                f"--over (OVER=): rows takes whole numbers or all (got {bad[0]!r}).", code="option.bad_over"
+            )
         over[key] = list(dict.fromkeys(listed))
     if not over:
-        raise InputError('OVER is missing: OVER="learning_rate=1e-4,2e-4 lora_r=8,32".')
+        raise InputError(
+            '--over (OVER=) is missing: OVER="learning_rate=1e-4,2e-4 lora_r=8,32".',
+            code="option.missing_over",
+        )
     return over
 
 

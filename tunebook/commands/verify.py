@@ -1,4 +1,4 @@
-"""`tunebook verify`: a fresh run of a recipe, held against its published numbers.
+"""`tunebook verify`: a fresh run of a recipe compared with its published numbers.
 
 Published means recipes/<name>/results/, of the same tier and kind of machine, on the same test rows. A
 metric is reproduced where it lies
@@ -39,8 +39,8 @@ Measure = dict[str, Any]
 
 
 def verify(name: str, options: Options, console: Console) -> int:
-    """Run recipe `name` once more, show its metrics beside the published ones, write verify.json into the run
-    folder, and return the exit code: 3 where a metric lies outside.
+    """Run recipe `name` once more, show its metrics next to the published ones, write verify.json into the
+    run folder, and return the exit code: 3 where a metric lies outside.
 
     Raises:
         InputError: nothing is published for this tier and kind of machine, or only for other test rows.
@@ -69,9 +69,10 @@ def comparable(folder: Path, tier: str, kind: str) -> list[dict[str, Any]]:
         name = folder.parent.name
         there = sorted({f"{item['tier']} tier on {machine.kind(item['hardware'])}" for item in every})
         raise InputError(
-            f"{show(folder)}: nothing is published for the {tier} tier on {kind}, to verify it against "
+            f"{show(folder)}: nothing is published for the {tier} tier on {kind} to verify against "
             f"(published: {', '.join(there) or 'nothing'}). `make recipe NAME={name}` and `make results "
-            f"RUN={name}/latest` publish this machine's numbers."
+            f"RUN={name}/latest` publish this machine's numbers.",
+            code="report.nothing_published",
         )
     return found
 
@@ -88,7 +89,8 @@ def on_same_rows(folder: Path, items: list[dict[str, Any]], measured: dict[str, 
         differ = [f"{key} {last[key]}, here {measured[key]}" for key in SAME if last[key] != measured[key]]
         raise InputError(
             f"{show(folder)}: published before the recipe or its data changed ({'; '.join(differ)}). "
-            "Publish it anew with `make results RUN=`."
+            "Publish it again with `make results RUN=`.",
+            code="report.other_rows",
         )
     return found
 

@@ -1,7 +1,7 @@
-"""`FROM_RUN=`: go on from the adapter of an earlier run, through Axolotl's `lora_model_dir`.
+"""`FROM_RUN=`: continue from the adapter of an earlier run, through Axolotl's `lora_model_dir`.
 
-Axolotl reads that for supervised tuning only: preference tuning starts from the adapter merged into its base
-(tunebook/evaluation/merge_adapter.py).
+Axolotl reads that for supervised fine-tuning only: preference tuning starts from the adapter merged into
+its base (tunebook/evaluation/merge_adapter.py).
 """
 
 from __future__ import annotations
@@ -33,16 +33,20 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
 
     Raises:
         InputError: no such run, one without an adapter, or of another base or another shape, which
-            Axolotl would load all the same and train something else than the config says.
+            Axolotl would load anyway and train something other than the config says.
     """
     run = find(text)
     adapter = read_json(run / "model" / "adapter_config.json")
     if not run.done("train") or adapter is None:
-        raise InputError(f"FROM_RUN: {show(run.folder)} has no trained adapter to go on from.")
+        raise InputError(
+            f"--from-run (FROM_RUN=): {show(run.folder)} has no trained adapter to continue from.",
+            code="run.no_adapter",
+        )
     if not config.get("adapter"):
         raise InputError(
-            "FROM_RUN: goes on from an adapter, and this recipe tunes all weights. "
-            f'SET="base_model={show(run / "model")}" takes a fully tuned model as the base.'
+            "--from-run (FROM_RUN=): continues from an adapter, and this recipe does full fine-tuning. To "
+            f'start from a fully fine-tuned model, pass --set (SET=) "base_model={show(run / "model")}".',
+            code="config.no_adapter",
         )
     before = yaml.safe_load((run / "config.yaml").read_text())
     merge = bool(config.get("rl"))
@@ -54,8 +58,9 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
         [
             Problem(
                 f"{show(run.folder)} has {theirs!r} (got {ours!r}); both must be the same.",
-                "FROM_RUN",
+                "--from-run (FROM_RUN=)",
                 key=key,
+                code="config.other_adapter",
             )
             for key, (ours, theirs) in pairs.items()
             if (ours or 0) != (theirs or 0)
@@ -63,7 +68,10 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
     )
     if merge:
         if refusal := merge_refusal(before):
-            raise InputError(f"FROM_RUN: {show(run.folder)} cannot be merged into its base: {refusal}")
+            raise InputError(
+                f"--from-run (FROM_RUN=): {show(run.folder)} cannot be merged into its base: {refusal}",
+                code="config.no_merge",
+            )
         return {"base_model": str(run / MERGED)}, weights_hash(run / "model")
     return {"lora_model_dir": str(run / "model")}, weights_hash(run / "model")
 
@@ -71,7 +79,7 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
 def merge_refusal(config: dict[str, Any]) -> str | None:
     """Return why the adapter that `config` trained cannot become part of its base, None if it can."""
     if config.get("load_in_4bit") or config.get("load_in_8bit"):
-        return "it was trained on a quantised base, and merged it would be weights that nobody trained."
+        return "it was trained on a quantized base, and merging would give weights that were never trained."
     if head.uses_head(config):
         return "it is a classification head."
     return methods.merge_refusal(str(config["adapter"]))

@@ -1,4 +1,4 @@
-"""Strict check of Axolotl's keys and types; Axolotl itself drops unknown keys without a word."""
+"""Strict check of Axolotl's keys and types; Axolotl itself silently ignores unknown keys."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def check_keys(config: dict[str, Any], lines: Lines, file: str) -> list[Problem]
                     file,
                     line_of(lines, ("plugins", index)),
                     dotted(("plugins", index)),
+                    "config.unknown_plugin",
                 )
             )
     return problems + _check_mapping(config, allowed, (), lines, file)
@@ -52,7 +53,13 @@ def _check_mapping(
         here = (*path, key)
         if key not in allowed:
             problems.append(
-                Problem(_unknown(str(key), allowed, path), file, line_of(lines, here), dotted(here))
+                Problem(
+                    _unknown(str(key), allowed, path),
+                    file,
+                    line_of(lines, here),
+                    dotted(here),
+                    "config.unknown_key",
+                )
             )
         else:
             problems += _check_value(item, allowed[key], here, lines, file)
@@ -94,7 +101,8 @@ def _check_value(item: Any, kinds: list[str], path: Path_, lines: Lines, file: s
     elif any(_is_scalar(item, kind) for kind in kinds):
         return []
     expected = " or ".join(sorted({_name(kind) for kind in kinds if kind != "null"}))
-    return [Problem(f"expected {expected} (got {item!r}).", file, line_of(lines, path), dotted(path))]
+    text = f"expected {expected} (got {item!r})."
+    return [Problem(text, file, line_of(lines, path), dotted(path), "config.wrong_type")]
 
 
 def _is_scalar(item: Any, kind: str) -> bool:

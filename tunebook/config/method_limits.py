@@ -17,40 +17,40 @@ KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embeddin
 # Axolotl's own adapter keys that mean something for every method.
 ANY_METHOD = (*KERNELS, "lora_model_dir", "peft_autocast_adapter_dtype")
 PACKED = (
-    "PEFT drops position ids beside virtual tokens, so that packed rows would see each other. Set it to "
-    "false; group_by_length: true saves padding."
+    "PEFT drops position ids when there are virtual tokens, so packed rows would attend to each "
+    "other. Set it to false; group_by_length: true saves padding."
 )
 CHECKPOINTED = (
-    "the prefix is a key-value cache, which the second forward pass would lengthen. Set it to false, or take "
+    "the prefix is a key-value cache, which the second forward pass would lengthen. Set it to false, or use "
     "prompt_tuning."
 )
 IN_SHARDS = (
-    "a model in shards has never been tried with this adapter. It trains so few weights that several cards "
-    "with the whole model each (DDP) need little more memory than one."
+    "a sharded model is untested with this adapter. It trains so few weights that several GPUs with "
+    "the whole model each (DDP) need little more memory than one."
 )
 NO_KERNELS_FOR_HEAD = (
-    "Axolotl's LoRA kernels take causal models only, and it switches them on by itself where no key says "
-    "otherwise. Set it to false."
+    "Axolotl's LoRA kernels support causal models only, and it enables them unless a key says otherwise. Set "
+    "it to false."
 )
 PAIRS_PLUGIN = "tunebook.plugins.PreferencePrompts"
 NO_ADAPTER_BEFORE_PAIRS = (
-    "Axolotl 0.19 does not load it for preference tuning and would start from the base. Take FROM_RUN=, "
+    "Axolotl 0.19 does not load it for preference tuning and would start from the base. Use FROM_RUN=, "
     "which merges the adapter first (docs/preference.md)."
 )
 PLAIN_PROMPTS = (
-    "Axolotl gives chat_template_kwargs to no preference pair: it would tune on another prompt than is asked "
-    f"afterwards. Add {PAIRS_PLUGIN}."
+    "Axolotl does not apply chat_template_kwargs to preference pairs: training would use another prompt than "
+    f"the evaluation. Add {PAIRS_PLUGIN}."
 )
 
 # They move a part of the base's weights into the adapter before the first step.
 MOVED = ("loftq", "pissa", "olora", "corda", "lora_ga")
 MOVES_WEIGHTS = (
-    "takes a part out of the base's weights, and the adapter alone is saved: beside the base as published it "
-    "would be another model than the trained one. Remove it."
+    "moves a part of the base's weights into the adapter, and only the adapter is saved: with the published "
+    "base it would be another model than the trained one. Remove it."
 )
 LOFTQ = "tunebook.plugins.LoftQ"
 MOVES_NOTHING = f" LoftQ on a 4-bit base that stays as it is: the plugin {LOFTQ} (docs/adapters.md)."
-MAKES_UP = f"{LOFTQ} makes up for what 4 bits take from the base: it "
+MAKES_UP = f"{LOFTQ} compensates for the error of 4-bit quantization: it "
 
 
 def problems(resolved: Resolved) -> list[Problem]:
@@ -65,11 +65,17 @@ def _place(resolved: Resolved, key: str, text: str) -> Problem:
     """Return the problem with the layer that set `key`."""
     recipe, value = resolved.recipe, resolved.config.get(key)
     if resolved.tier == "trial" and key in recipe.trial and recipe.trial[key] == value:
-        return Problem(text, show(recipe.folder / "trial.yaml"), recipe.trial_lines.get((key,)), key)
+        return Problem(
+            text,
+            show(recipe.folder / "trial.yaml"),
+            recipe.trial_lines.get((key,)),
+            key,
+            "config.method_conflict",
+        )
     if recipe.config.get(key) == value or key == "plugins":  # to which every layer adds
-        return Problem(text, recipe.file, recipe.lines.get((key,)), key)
+        return Problem(text, recipe.file, recipe.lines.get((key,)), key, "config.method_conflict")
     above = f" or hardware/{resolved.hardware}.yaml" if resolved.hardware else ""
-    return Problem(text, f"SET{above}", key=key)
+    return Problem(text, f"--set (SET=){above}", key=key, code="config.method_conflict")
 
 
 def _own_keys(config: dict[str, Any]) -> dict[str, str]:
@@ -107,7 +113,7 @@ def _lora(config: dict[str, Any]) -> dict[str, str]:
             )
         for key in ("fsdp_version", "deepspeed"):
             if config.get(key):
-                found[key] = f"{MAKES_UP}reads whole layers and has never been tried on a model in shards."
+                found[key] = f"{MAKES_UP}reads whole layers and is untested on a sharded model."
     return found
 
 
@@ -131,7 +137,7 @@ def _adapter(config: dict[str, Any]) -> dict[str, str]:
         if value and key in ("fsdp_version", "deepspeed"):
             found[key] = IN_SHARDS
         if value and key in ("load_in_4bit", "load_in_8bit"):
-            found[key] = f"Axolotl quantises the base for {' and '.join(LORA)} only. Remove it."
+            found[key] = f"Axolotl quantizes the base for {' and '.join(LORA)} only. Remove it."
     return found
 
 
@@ -144,8 +150,8 @@ def _virtual(config: dict[str, Any]) -> dict[str, str]:
         found["gradient_checkpointing"] = CHECKPOINTED
     if has_encoder(config) and config.get("lora_model_dir"):
         found["lora_model_dir"] = (
-            f"adapter: {name} cannot go on from a finished run, which keeps its virtual tokens but not the "
-            "network that makes them."
+            f"adapter: {name} cannot continue from a finished run, which keeps its virtual tokens but "
+            "not the network that produces them."
         )
     if config.get("prefix_projection") and config.get("prefix_init_std"):
         found["prefix_init_std"] = (
@@ -154,7 +160,7 @@ def _virtual(config: dict[str, Any]) -> dict[str, str]:
     if methods.uses_head(config):
         found["adapter"] = (
             f"{name} with a classification head: PEFT passes embeddings, so that the head reads a row's "
-            "padding instead of its last token. Take lora, ia3 or bottleneck."
+            "padding instead of its last token. Use lora, ia3 or bottleneck."
         )
     return found
 
@@ -165,7 +171,7 @@ def _pairs(config: dict[str, Any]) -> dict[str, str]:
         return {}
     found = {}
     if config["rl"] != "dpo":
-        found["rl"] = f"expected dpo, the one that is evaluated here (got {config['rl']!r})."
+        found["rl"] = f"expected dpo, the only one supported here (got {config['rl']!r})."
     if config.get("adapter") not in LORA:
         found["adapter"] = (
             f"preference tuning was tried with {' and '.join(LORA)} only (got {config.get('adapter')!r})."
@@ -174,9 +180,7 @@ def _pairs(config: dict[str, Any]) -> dict[str, str]:
         found["sample_packing"] = "pairs cannot be packed. Set it to false."
     for key in ("fsdp_version", "deepspeed"):
         if config.get(key):
-            found[key] = (
-                "a model in shards has never been tried with preference tuning. Take whole ones (DDP)."
-            )
+            found[key] = "a sharded model is untested with preference tuning. Use DDP."
     if config.get("lora_model_dir"):
         found["lora_model_dir"] = NO_ADAPTER_BEFORE_PAIRS
     if config.get("chat_template_kwargs") and PAIRS_PLUGIN not in config.get("plugins", []):
@@ -191,11 +195,11 @@ def _head(config: dict[str, Any]) -> dict[str, str]:
     if config.get("model_type") != methods.HEAD_MODEL_TYPE:
         found["model_type"] = f"a head needs {methods.HEAD_MODEL_TYPE} (got {config.get('model_type')!r})."
     if len(config["datasets"]) > 1:
-        found["datasets"] = "a classification head takes one dataset, whose labels it has."
+        found["datasets"] = "a classification head takes one dataset, which defines its labels."
     if config.get("sample_packing"):
         found["sample_packing"] = "a classification head reads the last token of each row. Set it to false."
     if config.get("excess_length_strategy") == "truncate":
-        found["excess_length_strategy"] = "would cut the end of a row, where the head reads. Take raise."
+        found["excess_length_strategy"] = "would cut the end of a row, where the head reads. Use raise."
     kernels = [config.get(key) for key in KERNELS]
     if config.get("adapter") in LORA and (any(kernels) or kernels == [None] * len(KERNELS)):
         found["lora_mlp_kernel"] = NO_KERNELS_FOR_HEAD

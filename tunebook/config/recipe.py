@@ -43,13 +43,12 @@ class Recipe:
         if not match:
             line = self.lines.get(("datasets", 0, "path"), self.lines.get(("datasets",)))
             raise InputError(
-                str(
-                    Problem(
-                        f"must be datasets/NAME/rows/train.jsonl, which `make data` renders (got {path!r}).",
-                        self.file,
-                        line,
-                        "datasets[0].path",
-                    )
+                Problem(
+                    f"must be datasets/NAME/rows/train.jsonl, which `make data` renders (got {path!r}).",
+                    self.file,
+                    line,
+                    "datasets[0].path",
+                    "recipe.bad_path",
                 )
             )
         return match[1]
@@ -70,7 +69,7 @@ def load_recipe(name: str) -> Recipe:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=2)
         hint = f" Did you mean {' or '.join(close)}?" if close else f" There are: {', '.join(known)}."
-        raise InputError(f"NAME: there is no recipe called {name!r}.{hint}")
+        raise InputError(f"NAME: there is no recipe called {name!r}.{hint}", code="recipe.unknown_name")
     folder = recipes_folder() / name
     config, lines = read_yaml(folder / "recipe.yaml")
     trial, trial_lines = read_yaml(folder / "trial.yaml") if (folder / "trial.yaml").is_file() else ({}, {})
@@ -81,19 +80,18 @@ def load_recipe(name: str) -> Recipe:
     )
     if not good:
         raise InputError(
-            str(
-                Problem(
-                    f"expected whole numbers for {', '.join(TRIAL_ROWS)} (got {rows!r}).",
-                    show(folder / "trial.yaml"),
-                    trial_lines.get(("rows",)),
-                    "rows",
-                )
+            Problem(
+                f"expected whole numbers for {', '.join(TRIAL_ROWS)} (got {rows!r}).",
+                show(folder / "trial.yaml"),
+                trial_lines.get(("rows",)),
+                "rows",
+                "recipe.bad_rows",
             )
         )
     return Recipe(name, folder, config, lines, trial, trial_lines, rows, evaluation)
 
 
 def method(config: dict[str, Any]) -> str:
-    """Return the word for how a config tunes: its adapter, or `full`."""
+    """Return the fine-tuning method of a config: its adapter, or `full`."""
     word = "dora" if config.get("peft_use_dora") else str(config.get("adapter") or "full")
     return f"head, {word}" if methods.uses_head(config) else word

@@ -17,7 +17,7 @@ from tunebook.hardware import machine, memory, memory_settings, overlays
 from tunebook.models import shapes, trial_model
 from tunebook.models.registry import known_model, model_table
 
-# Hardware keys that decide what is learned: asked for by the recipe or SET, they make another run.
+# Hardware keys that decide what is learned: set by the recipe or SET, they make another run.
 RESULT_KEYS = ("optimizer", "sample_packing", "plugins")
 OUTPUT_KEYS = ("output_dir", "dataset_prepared_path")
 FILLED = 0.9  # of a card's nominal memory: drivers report less
@@ -26,13 +26,13 @@ TOKEN_MEAN = "tunebook.plugins.TokenMean"
 
 
 def pick_tier(options: Options) -> Tier:
-    """Return the tier asked for, else `real` with a GPU and `trial` without."""
+    """Return the tier of the options, else `real` with a GPU and `trial` without."""
     return options.tier or ("real" if machine.gpus() else "trial")
 
 
 def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> Resolved:
     """Compose and check the keys of a run's config; with `for_this_machine` False, no overlay is
-    guessed from the hardware that is here.
+    detected from the hardware of this machine.
 
     Raises:
         InputError: unknown keys or wrong types in any layer, all of them, with file and line.
@@ -41,7 +41,9 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     overrides = parse_set(options.set)
     trial = recipe.trial if tier == "trial" else {}
     if tier == "trial" and not trial:
-        raise InputError(f"{show(recipe.folder)}: has no trial.yaml, which the trial tier needs.")
+        raise InputError(
+            f"{show(recipe.folder)}: has no trial.yaml, which the trial tier needs.", code="recipe.no_trial"
+        )
     chosen = {} if options.model is None else {"base_model": known_model(options.model)}
     plain = merge(merge(merge(recipe.config, trial), chosen), overrides)
     named = plain.get("plugins")
@@ -50,9 +52,17 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     }
     problems = check_keys(recipe.config, recipe.lines, recipe.file)
     problems += check_keys({**plugins, **trial}, recipe.trial_lines, show(recipe.folder / "trial.yaml"))
-    problems += check_keys({**plugins, **overrides}, {}, "SET")
+    problems += check_keys({**plugins, **overrides}, {}, "--set (SET=)")
     if not plain.get("base_model"):
-        problems.append(Problem("missing; name a Hub model or a folder.", recipe.file, None, "base_model"))
+        problems.append(
+            Problem(
+                "missing; name a Hub model or a folder.",
+                recipe.file,
+                None,
+                "base_model",
+                "config.missing_key",
+            )
+        )
     raise_all(list(dict.fromkeys(problems)))
 
     table = model_table().get(plain["base_model"], {}).get("axolotl", {})
@@ -77,7 +87,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     }
     identity["global_batch"] = _global_batch(without_hardware)
     if _sets_batch(overrides):
-        identity["global_batch"] *= world  # asked for by hand, the micro batch is each GPU's
+        identity["global_batch"] *= world  # set by hand, the micro batch is that of each GPU
     else:
         most = over.get("micro_batch_size")
         if most and overlay and overlay.machine:
@@ -106,8 +116,9 @@ def split_batch(batch: int, most: int | None, world: int, config: dict[str, Any]
     if batch % world:
         fits = max(count for count in range(1, world) if batch % count == 0)
         raise InputError(
-            f"GPUS: a global batch of {batch} rows cannot be shared by {world} GPUs. Take GPUS={fits}, or "
-            "set micro_batch_size and gradient_accumulation_steps with SET=."
+            f"--gpus (GPUS=): a global batch of {batch} is not divisible by {world} GPUs. Use "
+            f"GPUS={fits}, or set micro_batch_size and gradient_accumulation_steps with --set (SET=).",
+            code="config.uneven_batch",
         )
     share = batch // world
     most = min(most or config.get("micro_batch_size", 1), share)
@@ -127,7 +138,7 @@ def _fitting(config: dict[str, Any], gib: int, most: int, world: int) -> int:
 
 
 def _processes(overlay: overlays.Overlay | None, for_this_machine: bool) -> int:
-    """Return how many processes train where nobody says: one a GPU."""
+    """Return how many processes train by default: one per GPU."""
     if not for_this_machine:
         return overlay.machine.gpus if overlay and overlay.machine else 1
     return 1 if overlay and overlay.name == "cpu" else max(1, len(machine.gpus()))
@@ -145,5 +156,6 @@ def _must_be_small(base: str) -> None:
     known = model_table().get(base, {})
     if not Path(base).is_dir() and known.get("parameters", 10**12) > 600_000_000:
         raise InputError(
-            f"base_model: the trial tier takes a local folder or a model of at most 0.6B (got {base!r})."
+            f"base_model: the trial tier takes a local folder or a model of at most 0.6B (got {base!r}).",
+            code="config.too_large",
         )

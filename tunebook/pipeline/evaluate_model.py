@@ -1,4 +1,4 @@
-"""`tunebook evaluate`: a finished run once more, or a model that was tuned elsewhere, by the same harness."""
+"""`tunebook evaluate`: evaluate a finished run again, or a model fine-tuned elsewhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def evaluate_run(name: str, console: Console) -> int:
     """
     run = find(name)
     if not run.done("train"):
-        raise InputError(f"RUN: {show(run.folder)} has not finished training.")
+        raise InputError(f"RUN: {show(run.folder)} has not finished training.", code="run.not_trained")
     with run.locked():
         run.forget("evaluate", "compare", "report")
         finish(run, console)
@@ -47,13 +47,13 @@ def evaluate_run(name: str, console: Console) -> int:
 def evaluate_model(
     model: str, task: str, base: str | None, mode: str, tier: Any, console: Console, beside: str = ""
 ) -> int:
-    """Evaluate a model tuned elsewhere on the dataset `task`, beside the best prompt of its `base`.
+    """Evaluate a model fine-tuned elsewhere on the dataset `task`, against the best prompt of its `base`.
 
     Args:
         model: a folder or a Hub id: an adapter, or full weights.
         base: a folder or a Hub id; an adapter names its own.
         mode: quick, default or full.
-        beside: other models that are asked the same, in words.
+        beside: other models to evaluate as well: folders or Hub ids.
 
     Raises:
         InputError: a folder without a model, no base named, or a dataset that does not exist.
@@ -65,7 +65,10 @@ def evaluate_model(
     shape = json.loads(adapter.read_text()) if adapter.is_file() else None
     base = base or (shape or {}).get("base_model_name_or_path")
     if not base:
-        raise InputError("BASE is missing: name the model that this one was tuned from, to compare with.")
+        raise InputError(
+            "--base (BASE=) is missing: the base model of this one, to compare with.",
+            code="option.missing_base",
+        )
     picked = pick_tier(Options(tier=tier))
     overlay = overlays.overlay(overlays.guess())
     config: dict[str, Any] = {

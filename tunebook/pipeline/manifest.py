@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import time
 from typing import Any
 
 from tunebook.config.resolved import Resolved
+from tunebook.core.files import file_sha256
 from tunebook.core.paths import show
 from tunebook.core.versions import PACKAGES, SECRET, commit, lock_hash
 from tunebook.data.dataset import Dataset
@@ -46,6 +46,6 @@ def _data(dataset: Dataset) -> dict[str, Any]:
         if path is None:
             found |= {"hub": source.hub, "revision": hub_revision(source)}
         else:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = file_sha256(path)
             found[split] = {"file": show(path), "sha256": digest}
     return found

@@ -1,8 +1,8 @@
-"""TODO."""
+"""Everything a run folder needs before training: rows, config.yaml, settings.json and the trial tier's
+stand-ins."""
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import sys
 from dataclasses import replace
@@ -12,7 +12,7 @@ import yaml
 
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import InputError
-from tunebook.core.files import Row, digest, write_json
+from tunebook.core.files import Row, digest, file_sha256, write_json
 from tunebook.core.paths import ROOT, show
 from tunebook.data.dataset import Dataset
 from tunebook.data.render import render_all
@@ -37,7 +37,8 @@ def with_labels(resolved: Resolved, dataset: Dataset) -> Resolved:
         return resolved
     if not dataset.labels:
         raise InputError(
-            f"plugins: {HEAD_PLUGIN} needs a dataset with labels; datasets/{dataset.name} has none."
+            f"plugins: {HEAD_PLUGIN} needs a dataset with labels; datasets/{dataset.name} has none.",
+            code="labels.missing",
         )
     labels = {"class_labels": dataset.labels}
     return replace(resolved, config=resolved.config | labels, identity=resolved.identity | labels)
@@ -81,7 +82,7 @@ def place_paths(config: dict[str, Any], run: Run) -> dict[str, Any]:
 def more_rows(config: dict[str, Any]) -> dict[str, str]:
     """Return the hash of every further local file under `datasets:`, which is trained on as it is."""
     paths = [ROOT / str(entry.get("path")) for entry in config["datasets"][1:]]
-    return {show(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
+    return {show(path): file_sha256(path) for path in paths if path.is_file()}
 
 
 def evaluation_digest(settings: suite.Suite, dataset: Dataset, config: dict[str, Any]) -> str:
@@ -100,12 +101,17 @@ def _endpoint(settings: suite.Suite, dataset: Dataset) -> dict[str, Any]:
     """
     named = from_environment()
     if settings.judge and not named:
-        raise InputError("TUNEBOOK_ENDPOINT: the judge needs an endpoint (docs/endpoints.md); none is named.")
+        raise InputError(
+            "TUNEBOOK_ENDPOINT: the judge needs an endpoint (docs/endpoints.md); none is named.",
+            code="endpoint.missing",
+        )
     if settings.mode == "quick" or not named:
         return {}
     if dataset.tools:
         raise InputError(
-            f"TUNEBOOK_ENDPOINT: rows of {dataset.name} offer tools, which no endpoint is sent. Unset it."
+            f"TUNEBOOK_ENDPOINT: rows of {dataset.name} offer tools, which are not sent to endpoints. "
+            "Unset it.",
+            code="endpoint.no_tools",
         )
     return {"endpoint": named.model_dump(include={"address", "model"})}
 

@@ -38,8 +38,8 @@ STAGES = ("check", "data", "train", "evaluate", "compare", "report")
 
 
 def run_recipe(name: str, options: Options, console: Console, seeds: int = 1) -> int:
-    """Run the recipe `name` from where it stands, show its verdict and return the exit code; raises what
-    `execute` raises. With several `seeds`, one run after the other and a summary, runs/<name>/seeds.json."""
+    """Run or resume the recipe `name`, show its verdict and return the exit code; raises what `execute`
+    raises. With several `seeds`, one run after the other and a summary, runs/<name>/seeds.json."""
     if seeds == 1:
         return show_run(execute(name, options, console), console)
     first = load_recipe(name).config.get("seed", SAMPLE_SEED) if options.seed is None else options.seed
@@ -52,7 +52,7 @@ def run_recipe(name: str, options: Options, console: Console, seeds: int = 1) ->
 
 
 def execute(name: str, options: Options, console: Console) -> Run:
-    """Run the recipe `name` from where it stands and return its finished run.
+    """Run or resume the recipe `name` and return its finished run.
 
     Raises:
         InputError, MachineError: before anything is written, where the input or machine is at fault.
@@ -82,13 +82,13 @@ def execute(name: str, options: Options, console: Console) -> Run:
         before = run.state()
         if before.get("evaluation") not in (None, evaluation):
             run.forget("evaluate", "compare", "report")
-            console.note("the evaluation settings changed: evaluating again")
+            console.note("evaluation settings changed; re-running the evaluation")
         if run.done("report"):
-            console.stage("finished", f"{show(run.folder)}; NEW=1 runs it once more")
+            console.stage("finished", f"{show(run.folder)}; pass --new (NEW=1) to run it again")
             return run
         if before["stages"]:
             done = ", ".join(stage for stage in before["stages"] if run.done(stage)) or "nothing yet"
-            console.note(f"going on with {show(run.folder)}; done before: {done}")
+            console.note(f"resuming {show(run.folder)} (already done: {done})")
         write_inputs(run, resolved, dataset, settings, evaluation)
         session.begin()
         console.stages = STAGES

@@ -19,12 +19,11 @@ import yaml
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.errors import MachineError
-from tunebook.core.files import digest, read_json, write_json
+from tunebook.core.files import digest, read_json, read_records, write_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
 from tunebook.hardware import machine
 from tunebook.runs.checkpoints import fault
-from tunebook.runs.events import read_events
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
 from tunebook.training.launch import WORKER, follow_all
@@ -74,7 +73,7 @@ def smoke(run: Run, resolved: Resolved, console: Console, session: Session | Non
             except ChildError as error:
                 broken = (_part(nested), str(error))
             if broken:
-                raise MachineError(_message(run, *broken))
+                raise MachineError(_message(run, *broken), code="train.smoke_failed")
         chosen, losses = read_json(nested / "longest.json"), _losses(nested)
     finally:
         shutil.rmtree(nested.folder, ignore_errors=True)
@@ -133,7 +132,7 @@ def _part(nested: Run) -> str:
     """Return the part in which a child of the smoke test failed."""
     if nested.done("train"):
         return "evaluate" if nested.done("reload") else "reload"
-    events = [event for event in read_events(nested / "events.jsonl") if event["stage"] == "train"]
+    events = [event for event in read_records(nested / "events.jsonl") if event["stage"] == "train"]
     return "save" if any(event["done"] >= event["total"] for event in events) else "train"
 
 
@@ -146,22 +145,22 @@ def _broken(nested: Run) -> tuple[str, str] | None:
     """Return the part and the fault of a smoke test whose children all ended well; None without any."""
     losses = _losses(nested)
     if not losses or not all(map(math.isfinite, losses)):
-        return "train", f"the losses of {STEPS} steps are not numbers (got {losses})"
+        return "train", f"the losses of {STEPS} steps are not finite (got {losses})"
     only_model = yaml.safe_load((nested / "config.yaml").read_text()).get("save_only_model")
     problem = None if only_model else fault(nested / "train" / f"checkpoint-{STEPS}")
     if problem:
-        return "save", f"the checkpoint cannot be gone on from: {problem}"
+        return "save", f"cannot resume from the checkpoint: {problem}"
     return None
 
 
 def _message(run: Run, part: str, error: str) -> str:
-    do = "Correct the recipe, or SMOKE=0 goes on without this test."
+    do = "Correct the recipe, or skip this test with --no-smoke (SMOKE=0)."
     if MEMORY.search(error):
         name = read_json(run / "settings.json")["recipe"]
-        do = f"The longest rows do not fit: `make plan NAME={name}` says what does. " + (
+        do = f"The longest rows do not fit: `make plan NAME={name}` shows what does. " + (
             "A smaller micro_batch_size or sequence_len, or gradient_checkpointing: true, needs less."
         )
     return (
         f"smoke: {part} failed: {error}\nThese were {STEPS} steps of the real config on the longest rows. "
-        f"The job itself has not begun, and nothing of this is kept. {do} The whole log: {show(run.log)}."
+        f"The run itself has not started, and nothing of this is kept. {do} The whole log: {show(run.log)}."
     )

@@ -1,21 +1,16 @@
-"""The smoke test's part in the child process: the longest rows, and the saved model asked about them."""
+"""The smoke test in the child process, before training: choose the longest rows."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from pathlib import Path
 
 import yaml
 
 from tunebook.core.files import Row, read_json, read_jsonl, write_json, write_jsonl
-from tunebook.core.ranks import Ranks
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.sampling import enough_rows
 from tunebook.data.tokenize import lengths, load_tokenizer
 from tunebook.data.tool_calls import texts
-from tunebook.evaluation.contenders import PLAIN
-from tunebook.evaluation.evaluator import Evaluator
 from tunebook.pipeline.smoke import CHUNK, ROWS, STEPS
 from tunebook.runs.run import Run
 
@@ -46,7 +41,7 @@ def choose_rows(nested: Run) -> None:
     once = {"micro_batch_size": config.get("eval_batch_size") or config.get("micro_batch_size", 1)}
     once |= {key: config[key] for key in ("sample_packing", "sequence_len") if key in config}
     write_jsonl(nested / "data" / "dev.jsonl", enough_rows(dev, once, world))
-    write_jsonl(nested / "data" / "test.jsonl", [])  # test rows take no part
+    write_jsonl(nested / "data" / "test.jsonl", [])
     write_json(nested / "longest.json", {"tokens": tokens, "asked": len(dev)})
 
 
@@ -61,30 +56,14 @@ def longest(
         size: returns the tokens of each row; 0 for one that cannot be trained on.
     """
     order = sorted(rows, key=lambda row: -sum(map(len, texts(row))))
-    found: list[Row] = []
+    chosen: list[Row] = []
     most = 0
     for start in range(0, len(order), CHUNK):
         chunk = order[start : start + CHUNK]
         for row, tokens in zip(chunk, size(chunk), strict=True):
-            if 0 < tokens and (limit is None or tokens <= limit) and len(found) < count:
-                found.append(row)
+            if 0 < tokens and (limit is None or tokens <= limit) and len(chosen) < count:
+                chosen.append(row)
                 most = max(most, tokens)
-        if len(found) == count:
+        if len(chosen) == count:
             break
-    return found, most
-
-
-def ask(nested: Run, events: Path | None, here: Ranks) -> None:
-    """Load what was saved as the evaluation will, and let it answer the longest rows of dev."""
-
-    def stage(name: str) -> contextlib.AbstractContextManager[None]:
-        return nested.stage(name) if here.first else contextlib.nullcontext()
-
-    with here.together():
-        with stage("reload"):
-            evaluation = Evaluator(nested, events, here)
-            evaluation.models.open("tuned")
-            here.wait()
-        with stage("evaluate"):
-            evaluation.rows["dev"] = evaluation.rows["dev"][: read_json(nested / "longest.json")["asked"]]
-            evaluation.contender("tuned", "dev", PLAIN, "tuned")
+    return chosen, most

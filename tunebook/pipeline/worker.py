@@ -1,7 +1,7 @@
 """Train the run in RUN with Axolotl; with --evaluate, evaluate it in the same process afterwards.
 
 Started by `tunebook recipe`, not by hand; for several GPUs by torchrun, once a GPU. One process for
-training and evaluation pays the heavy import once. Axolotl runs in a process of its own: it keeps its
+training and evaluation pays for the heavy import once. Axolotl runs in a process of its own: it keeps its
 plugins and process state in singletons, and its memory goes back to the system when that ends. --longest
 and --ask are the beginning and the end of the smoke test (tunebook/pipeline/smoke.py).
 
@@ -14,26 +14,38 @@ import argparse
 import contextlib
 import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from tunebook.core.environment import environment
 from tunebook.core.process import describe, die_with_parent
 from tunebook.core.ranks import ranks
-from tunebook.evaluation.evaluate import evaluate
-from tunebook.evaluation.evaluator import Evaluator
-from tunebook.pipeline.smoke_worker import ask, choose_rows
 from tunebook.runs.run import Run
 from tunebook.training.launch import finish_training, note_usage
+
+# Each stage's function by name, imported when the stage runs: the evaluation imports torch, transformers and
+# lm_eval, and a training that runs as a program of its own would wait for them first.
+STAGES = {
+    "longest": "tunebook.pipeline.smoke_worker:choose_rows",
+    "evaluate": "tunebook.evaluation.evaluate:evaluate_run",
+    "ask": "tunebook.pipeline.smoke_answers:answer_longest",
+}
+
+
+def stage(name: str) -> Callable[..., None]:
+    """Return the function of a stage."""
+    return pkgutil.resolve_name(STAGES[name])
 
 
 def axolotl(command: str, run: Path) -> int:
     """Run Axolotl's `train` or `preprocess` on the run's config and return its exit code.
 
-    Without a GPU in a fork, so that evaluation finds the imports done. With one as a program of its own:
-    Axolotl's imports touch the GPU, which a fork cannot use then.
+    Without a GPU in a fork, so that the evaluation need not repeat the imports. With one as a program of
+    its own: Axolotl's imports touch the GPU, which a fork cannot use then.
     """
     import torch
 
@@ -63,7 +75,7 @@ def fork(module: str, config: str) -> int:
             sys.argv = ["axolotl"]
             do_cli(config)
             code = 0
-        except SystemExit as end:  # a training that was asked to stop, and has saved
+        except SystemExit as end:  # a training that was stopped, and has saved
             code = end.code if isinstance(end.code, int) else 1
         except BaseException:
             traceback.print_exc()
@@ -89,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     run, here = Run(options.run.resolve()), ranks()
     events = environment().events
     if options.longest:
-        choose_rows(run)
+        stage("longest")(run)
     if options.tokenise:
         with run.stage("tokenise"):
             if axolotl("preprocess", run.folder):
@@ -103,11 +115,11 @@ def main(argv: list[str] | None = None) -> int:
                 note_usage(run)
     if options.evaluate:
         with run.stage("evaluate") if here.first else contextlib.nullcontext(), here.together():
-            evaluate(Evaluator(run, events, here))
+            stage("evaluate")(run, events, here)
         if here.first:
             note_usage(run)
     if options.ask:
-        ask(run, events, here)
+        stage("ask")(run, events, here)
     return 0
 
 
