@@ -12,7 +12,7 @@ import pytest
 from tunebook.core import files
 from tunebook.core.errors import InputError
 from tunebook.core.files import read_jsonl, write_jsonl
-from tunebook.data import dataset as module
+from tunebook.core.paths import ROOT
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.render import render
 from tunebook.data.sampling import sample_groups
@@ -178,7 +178,7 @@ def copy_of(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_faults_of_dataset_yaml_have_their_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = (module.ROOT / "datasets/kettlewick-chat/dataset.yaml").read_text(encoding="utf-8")
+    good = (ROOT / "datasets/kettlewick-chat/dataset.yaml").read_text(encoding="utf-8")
     text = (
         good.replace("task: chat", "task: chatting").replace("clock:", "clock:\n    wen: x") + "lables: []\n"
     )
@@ -203,7 +203,7 @@ def test_unknown_dataset_names_those_there() -> None:
 
 
 def test_a_split_without_a_file_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = (module.ROOT / "datasets/kettlewick-intents/dataset.yaml").read_text(encoding="utf-8")
+    good = (ROOT / "datasets/kettlewick-intents/dataset.yaml").read_text(encoding="utf-8")
     copy_of(good.replace("dev: source/dev.jsonl, ", ""), tmp_path, monkeypatch)
     with pytest.raises(InputError, match="dev"):
         render(load_dataset_config("own"), "dev")
@@ -315,7 +315,7 @@ def test_sample_of_fewer_rows_than_labels(monkeypatch: pytest.MonkeyPatch) -> No
 def test_faults_that_would_only_show_after_training(
     old: str, new: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = (module.ROOT / "datasets/kettlewick-intents/dataset.yaml").read_text(encoding="utf-8")
+    good = (ROOT / "datasets/kettlewick-intents/dataset.yaml").read_text(encoding="utf-8")
     assert old in good
     copy_of(good.replace(old, new), tmp_path, monkeypatch)
     with pytest.raises(InputError, match=said):
