@@ -56,7 +56,7 @@ def adder(resolved: Resolved, found: list[Finding], kind: str = "config") -> Add
             if here
             else " or ".join(["--set (SET=)", *(n for n, keys in layers.items() if key in keys)])
         )
-        found.append(Finding(grade, kind, text, do, file, line, key, link))
+        found.append(Finding(grade, kind, text, do, file, line, key, link, "config.bad_value"))
 
     return add
 
@@ -82,7 +82,15 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
     def add(key: str, index: int, text: str) -> None:
         line = recipe.lines.get((key, index, "path"))
         found.append(
-            Finding("error", "config", text, file=recipe.file, line=line, key=f"{key}[{index}].path")
+            Finding(
+                "error",
+                "config",
+                text,
+                file=recipe.file,
+                line=line,
+                key=f"{key}[{index}].path",
+                code="config.bad_path",
+            )
         )
 
     dev = f"datasets/{recipe.dataset}/rows/dev.jsonl"

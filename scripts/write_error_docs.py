@@ -1,0 +1,161 @@
+"""Write docs/errors.md from the raises in the code. A test holds the page current and each raise to a code.
+
+.venv/bin/python scripts/write_error_docs.py
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tunebook.core.paths import ROOT
+
+PAGE = ROOT / "docs" / "errors.md"
+EXITS = {"InputError": "2", "MachineError": "4", "StoppedError": "75", "TunebookError": "1"}
+# Where the code stands when it is not given by keyword.
+PLACES = {**dict.fromkeys(EXITS, 1), "Problem": 4, "RowFault": 2, "Finding": 8}
+SHOWN = 160
+HEAD = """# Error codes
+
+After an error, the last line on the screen names its code. Codes are stable, for scripts
+and searches; the wording may change. This page is made from the code by
+`scripts/write_error_docs.py`: of each code one message, `...` where a value is filled in.
+The exit code is 2 for the input, 4 for the machine, 75 for a stopped run that can be
+resumed ([all exit codes](ARCHITECTURE.md#exit-codes)). A finding of `tunebook check` that
+has no code of its own is a `check.finding`.
+"""
+
+
+class Fault(NamedTuple):
+    """A place in the code that makes an error: its literal code ("" without one) and its message."""
+
+    code: str
+    message: str
+    file: str
+    line: int
+
+
+def faults() -> list[Fault]:
+    """Return every place in tunebook/ that makes an error."""
+    found = []
+    for path in sorted((ROOT / "tunebook").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        texts = {**_constants(tree), **_assigned(tree)}
+        for call in _calls(tree):
+            text = _text(call.args[_message_place(call)], texts) if call.args else ""
+            found.append(Fault(_code(call), text, str(path.relative_to(ROOT)), call.lineno))
+    return found
+
+
+def _calls(tree: ast.Module) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)):
+            continue
+        name = _name(node)
+        if name == "Finding":
+            if _code(node):
+                yield node
+        elif name in PLACES and not _carries_problems(node):
+            yield node
+
+
+def _carries_problems(call: ast.Call) -> bool:
+    """Whether the codes are those of problems made elsewhere: `InputError(problem)`, `problems=...`."""
+    if any(keyword.arg in ("problems", None) for keyword in call.keywords):
+        return True
+    if len(call.args) != 1 or call.keywords:
+        return any(isinstance(one, ast.Attribute) and one.attr == "code" for one in _given(call))
+    only = call.args[0]
+    return isinstance(only, ast.Call | ast.Name) and not _is_text(only)
+
+
+def _given(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "code")]
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "str"
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else call.func.attr  # type: ignore[attr-defined]
+
+
+def _message_place(call: ast.Call) -> int:
+    place = {"RowFault": 1, "Finding": 2}.get(_name(call), 0)
+    return min(place, len(call.args) - 1)
+
+
+def _code(call: ast.Call) -> str:
+    name = _name(call)
+    given = [keyword.value for keyword in call.keywords if keyword.arg == "code"]
+    given += call.args[PLACES[name] : PLACES[name] + 1]
+    return str(given[0].value) if given and isinstance(given[0], ast.Constant) else ""
+
+
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return the texts that a module gives names to."""
+    return {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+
+
+def _assigned(tree: ast.Module) -> dict[str, ast.expr]:
+    return {
+        node.targets[0].id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant | ast.JoinedStr)
+    }
+
+
+def _text(node: ast.expr, texts: dict[str, ast.expr]) -> str:
+    """Return a message as it stands in the code, with `...` for what is filled in."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return _text(node.left, texts) + _text(node.right, texts)
+    if isinstance(node, ast.Name) and isinstance(texts.get(node.id), ast.Constant | ast.JoinedStr):
+        return _text(texts[node.id], {})
+    return "..."
+
+
+def page() -> str:
+    """Return docs/errors.md: a table for each family of codes."""
+    families: dict[str, dict[str, list[Fault]]] = defaultdict(lambda: defaultdict(list))
+    for fault in faults():
+        if fault.code:
+            families[fault.code.partition(".")[0]][fault.code].append(fault)
+    parts = [HEAD]
+    for family, codes in sorted(families.items()):
+        parts.append(f"## {family}\n\n| code | message | raised in |\n|---|---|---|")
+        for code, places in sorted(codes.items()):
+            message = max((one.message for one in places), key=lambda text: (text != "...", len(text)))
+            files = ", ".join(f"`{file}`" for file in dict.fromkeys(one.file for one in places))
+            parts.append(f"| `{code}` | {_cell(message)} | {files} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(message: str) -> str:
+    text = " ".join(message.split())
+    if not text.strip(". "):
+        return "(several)"
+    text = text if len(text) <= SHOWN else text[: SHOWN - 3].rsplit(" ", 1)[0] + " ..."
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+def main() -> int:
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
