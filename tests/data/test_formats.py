@@ -1,20 +1,25 @@
-"""Files as people have them: what is read, and every fault as the exact words that a person sees."""
+"""Data files in every supported format: what is read, and the faults that are reported."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.fault_cases import CASES, GOOD_FILES, Content
+from tests.support.fault_cases import CASES, GOOD_FILES, Case, Content
+from tests.support.snapshots import compare_with_snapshot
 from tunebook.commands.fork.fork import Asked, run_fork
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError, Problem
+from tunebook.core.paths import ROOT
 from tunebook.data.tables import read_table
+
+MESSAGES = ROOT / "tests" / "fixtures" / "fault_messages.txt"
 
 
 def put(folder: Path, name: str, content: Content) -> Path:
@@ -44,16 +49,37 @@ def put(folder: Path, name: str, content: Content) -> Path:
     return path
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home for forks, and the files as the folder that the command runs in."""
-    for variable, name in (("TUNEBOOK_DATASETS", "datasets"), ("TUNEBOOK_RECIPES", "recipes")):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(variable, str(tmp_path / name))
-    config = tmp_path / "plain.yaml"
-    config.write_text("base_model: Qwen/Qwen3-0.6B\nadapter: lora\n")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+@pytest.fixture(scope="module")
+def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, InputError]:
+    """The error of each case by its name: a fork of its files, run in a folder of their own."""
+    found = {}
+    for case in CASES:
+        home = tmp_path_factory.mktemp("case")
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, name in (("TUNEBOOK_DATASETS", "datasets"), ("TUNEBOOK_RECIPES", "recipes")):
+                (home / name).mkdir()
+                patch.setenv(variable, str(home / name))
+            patch.chdir(home)
+            (home / "plain.yaml").write_text("base_model: Qwen/Qwen3-0.6B\nadapter: lora\n")
+            for name, content in case.files.items():
+                put(home, name, content)
+            data = case.data or next(iter(case.files))
+            with pytest.raises(InputError) as caught:
+                run_fork(Asked("plain.yaml", "mine", data, **case.options), Console())
+        assert not [*(home / "datasets").iterdir()] and not [*(home / "recipes").iterdir()]
+        found[case.name] = caught.value
+    return found
+
+
+def relative(text: str) -> str:
+    """Return `text` without the path of a case's folder."""
+    return re.sub(r"/\S*/case\d+/", "", text)
+
+
+def place(problem: Problem) -> str:
+    """Return `code file:line key`, as tests/support/fault_cases.py writes it."""
+    where = f"{problem.file}:{problem.line}" if problem.line else str(problem.file or "-")
+    return relative(" ".join(part for part in (problem.code, where, problem.key) if part))
 
 
 def test_there_are_enough_cases() -> None:
@@ -61,15 +87,14 @@ def test_there_are_enough_cases() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_fault_is_said_in_these_words(case: Any, home: Path) -> None:
-    for name, content in case.files.items():
-        put(home, name, content)
-    data = case.data or next(iter(case.files))
-    with pytest.raises(InputError) as caught:
-        run_fork(Asked("plain.yaml", "mine", data, **case.options), Console())
-    shown = str(caught.value).replace(f"{home}/", "")
-    assert shown.splitlines() == case.said
-    assert not [*(home / "datasets").iterdir()] and not [*(home / "recipes").iterdir()]
+def test_a_fault_has_its_code_and_place(case: Case, errors: dict[str, InputError]) -> None:
+    assert [place(problem) for problem in errors[case.name].problems] == case.faults
+
+
+def test_the_words_of_faults(errors: dict[str, InputError]) -> None:
+    """`UPDATE_SNAPSHOTS=1` rewrites the file, so that a diff shows what people will read."""
+    shown = {name: relative(str(error)) for name, error in errors.items()}
+    compare_with_snapshot(MESSAGES, "\n".join(f"# {name}\n{text}\n" for name, text in shown.items()))
 
 
 @pytest.mark.parametrize("name", GOOD_FILES)
