@@ -30,7 +30,8 @@ import yaml
 
 from tunebook.core.files import Row, read_json, read_jsonl, write_json, write_jsonl
 from tunebook.core.paths import ROOT, child_environment
-from tunebook.evaluation.contenders import ENDPOINT, PLAIN, Way, base_ways
+from tunebook.evaluation.contenders import ENDPOINT, TUNED, Contender, promptings, untuned
+from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import Job
 from tunebook.hardware import machine
@@ -45,12 +46,12 @@ PACKAGES = ("torch", "transformers", "peft", "lm_eval")
 SELF = [sys.executable, str(Path(__file__).resolve())]
 
 
-def contenders(evaluation: Evaluator) -> dict[str, Way]:
-    """Return the contenders of a run that are models, and how each is asked."""
-    ways = {way.name: way for way in base_ways(evaluation.dataset)}
-    choice = read_json(evaluation.run / "eval" / "choice.json")
+def contenders(evaluator: Evaluator) -> list[Contender]:
+    """Return the contenders of a run that are its own models."""
+    known = {one.name: one for one in (TUNED, *map(untuned, promptings(evaluator.dataset)))}
+    choice = read_json(evaluator.run / "eval" / "choice.json")
     others = ("svm", ENDPOINT, *choice.get("beside", {}))
-    return {name: ways.get(name, PLAIN) for name in choice["contenders"] if name not in others}
+    return [known[name] for name in choice["contenders"] if name not in others]
 
 
 def copy(run: Run, rows: int | None, folder: Path) -> Run:
@@ -63,11 +64,11 @@ def copy(run: Run, rows: int | None, folder: Path) -> Run:
     return Run(folder)
 
 
-def write_task(job: Job, evaluation: Evaluator, folder: Path) -> None:
+def write_task(job: Job, evaluator: Evaluator, folder: Path) -> None:
     """Write `job` as a task of lm-evaluation-harness: NAME.yaml, and NAME.jsonl with its prompts as text."""
-    text = evaluation.models.tokenizer.decode
-    golds = [row["gold"]["answer"] for row in evaluation.rows["test"]]
-    numbers = {label: number for number, label in enumerate(evaluation.dataset.labels)}
+    text = evaluator.models.tokenizer.decode
+    golds = [row["gold"]["answer"] for row in evaluator.rows["test"]]
+    numbers = {label: number for number, label in enumerate(evaluator.dataset.labels)}
     rows = [
         {"context": text(ids), "answer": gold, "number": numbers[gold]}
         for ids, gold in zip(job.contexts, golds, strict=True)
@@ -86,16 +87,16 @@ def write_task(job: Job, evaluation: Evaluator, folder: Path) -> None:
         choices = [text(ids) for ids in job.choices]
         task |= {"output_type": "multiple_choice", "doc_to_choice": choices, "doc_to_target": "number"}
     else:
-        stop = {"until": [evaluation.models.tokenizer.eos_token], "max_gen_toks": job.max_new}
+        stop = {"until": [evaluator.models.tokenizer.eos_token], "max_gen_toks": job.max_new}
         task |= {"output_type": "generate_until", "doc_to_target": "{{answer}}"}
         task["generation_kwargs"] = {**stop, "do_sample": False}
     (folder / f"{job.contender}.yaml").write_text(yaml.safe_dump(task))
 
 
-def model_arguments(name: str, evaluation: Evaluator) -> str:
+def model_arguments(name: str, evaluator: Evaluator, models: Models) -> str:
     """Return what `--model_args` says of a contender's model: the weights, type and attention of the run."""
-    models, config = evaluation.models, evaluation.models.config
-    folder = str((evaluation.run / "model").resolve())
+    config = evaluator.inputs.config
+    folder = str((evaluator.run / "model").resolve())
     said = {"pretrained": config["base_model"], "tokenizer": folder, "dtype": str(models.dtype)[6:]}
     said["attn_implementation"] = models.attention
     if name != "base" and not config.get("adapter"):
@@ -125,9 +126,9 @@ def timed(arguments: list[str], cache: Path) -> dict[str, float]:
 
 def ours(folder: Path) -> None:
     """Evaluate as the evaluation stage does; runs in the child."""
-    evaluation = Evaluator(Run(folder), None)
-    for name, way in contenders(evaluation).items():
-        evaluation.contender(name, "test", way, "tuned" if name == "tuned" else "base")
+    evaluator = Evaluator.of_run(Run(folder))
+    for contender in contenders(evaluator):
+        evaluator.evaluate(contender, "test")
 
 
 def theirs(arguments: list[str]) -> None:
@@ -141,13 +142,13 @@ def theirs(arguments: list[str]) -> None:
     cli_evaluate()
 
 
-def equal_answers(name: str, evaluation: Evaluator, folder: Path) -> float:
+def equal_answers(name: str, evaluator: Evaluator, folder: Path) -> float:
     """Return the share of rows to which both sides gave the same answer."""
-    mine = read_jsonl(evaluation.run / "eval" / "answers" / f"{name}.test.jsonl")
+    mine = read_jsonl(evaluator.run / "eval" / "answers" / f"{name}.test.jsonl")
     (file,) = folder.rglob(f"samples_{name}_*.jsonl")
     samples = sorted(map(json.loads, file.read_text().splitlines()), key=lambda sample: sample["doc_id"])
     return sum(
-        record["answer"] == _answer(sample, evaluation.dataset.labels)
+        record["answer"] == _answer(sample, evaluator.dataset.labels)
         for record, sample in zip(mine, samples, strict=True)
     ) / len(mine)
 
@@ -164,21 +165,23 @@ def measure(run: Run, rows: int | None) -> dict[str, Any]:
     """Evaluate `run` by both sides and return what it took."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        evaluation = Evaluator(copy(run, rows, folder / "run"), None)
-        ways = contenders(evaluation)
+        evaluator = Evaluator.of_run(copy(run, rows, folder / "run"))
+        compared = contenders(evaluator)
         for place in ("tasks", "answers"):
             (folder / place).mkdir()
-        for name, way in ways.items():
-            job = evaluation.maker.answer(name, "test", evaluation.rows["test"], way)
-            write_task(job, evaluation, folder / "tasks")
+        for contender in compared:
+            job = evaluator.maker.answer(contender, "test", evaluator.rows["test"])
+            write_task(job, evaluator, folder / "tasks")
         mine = timed(["--ours", str(folder / "run")], folder / "cache")
         print("tunebook", mine)
         each = {}
-        for name in ways:
-            model = model_arguments("tuned" if name == "tuned" else "base", evaluation)
+        models = evaluator.models
+        assert isinstance(models, Models)
+        for contender in compared:
+            model, name = model_arguments(contender.model, evaluator, models), contender.name
             arguments = ["--model", "hf", "--model_args", model, "--tasks", name, "--log_samples"]
             arguments += ["--include_path", str(folder / "tasks"), "--output_path", str(folder / "answers")]
-            arguments += ["--batch_size", str(BATCH), "--device", evaluation.models.device]
+            arguments += ["--batch_size", str(BATCH), "--device", models.device]
             each[name] = timed(["--theirs", *arguments], folder / "cache")
             print("lm_eval", name, each[name])
         settings = read_json(run / "settings.json")
@@ -187,15 +190,17 @@ def measure(run: Run, rows: int | None) -> dict[str, Any]:
             "recipe": settings["recipe"],
             "tier": settings["tier"],
             "model": Path(settings["base_model"]).name,
-            "rows": len(evaluation.rows["test"]),
-            "shots": evaluation.suite.shots,
-            "labels": len(evaluation.dataset.labels),
+            "rows": len(evaluator.rows["test"]),
+            "shots": evaluator.suite.shots,
+            "labels": len(evaluator.dataset.labels),
             "tunebook": mine,
             "lm_eval": total,
             "lm_eval_each": each,
             "ratio": round(mine["seconds"] / total["seconds"], 3),
             "ratio_of_processor_seconds": round(mine["processor_seconds"] / total["processor_seconds"], 3),
-            "equal_answers": {name: round(equal_answers(name, evaluation, folder), 3) for name in ways},
+            "equal_answers": {
+                one.name: round(equal_answers(one.name, evaluator, folder), 3) for one in compared
+            },
         }
 
 

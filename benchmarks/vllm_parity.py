@@ -17,7 +17,7 @@ from typing import Any
 from tunebook.core.errors import InputError, TunebookError
 from tunebook.core.files import write_json
 from tunebook.core.paths import ROOT, show
-from tunebook.evaluation.contenders import PLAIN
+from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.engines import vllm
 from tunebook.evaluation.engines.protocol import common_prefix
 from tunebook.evaluation.evaluator import Evaluator
@@ -65,17 +65,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=50)
     options = parser.parse_args(argv)
     run = find(options.run)
-    evaluation = Evaluator(run, None)
-    engine = vllm.engine(evaluation.models.config)
+    evaluator = Evaluator.of_run(run)
+    models = evaluator.models
+    engine = vllm.engine(evaluator.inputs.config)
     if not engine:
         raise InputError(f"{vllm.COMMAND}: name vLLM's command (docs/vllm.md).")
-    rows = evaluation.rows["test"][: options.rows]
-    job = evaluation.maker.answer("parity", "test", rows, PLAIN)
-    references = evaluation.maker.score("parity", "test", rows, PLAIN).answers
-    plain = asked(job, references, evaluation.models.open("tuned", engine=False))
-    evaluation.models.close()
-    by_server = asked(job, references, evaluation.models.open("tuned"))
-    evaluation.models.close()
+    rows = evaluator.rows["test"][: options.rows]
+    contender = Contender("parity", "tuned")
+    job = evaluator.maker.answer(contender, "test", rows)
+    references = evaluator.maker.score(contender, "test", rows).answers
+    plain = asked(job, references, models.open("tuned", engine=False))
+    models.close()
+    by_server = asked(job, references, models.open("tuned"))
+    models.close()
     tokens = sum(map(len, references))
     apart = [abs(a - b) / len(r) for a, b, r in zip(plain[1], by_server[1], references, strict=True)]
     result = {

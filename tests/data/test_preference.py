@@ -17,7 +17,7 @@ from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
 from tunebook.core.errors import InputError, RowFault
 from tunebook.data.dataset import Dataset, load_dataset_config
-from tunebook.data.formats.shapes import shaped
+from tunebook.data.formats.layouts import read_layout
 from tunebook.data.prompt import PromptEncoder, with_arguments
 from tunebook.data.render import Renderer, render_all
 from tunebook.data.sources import SPLITS
@@ -37,7 +37,7 @@ def pairs() -> Dataset:
 
 
 def rendered(dataset: Dataset, value: dict[str, Any]) -> Any:
-    (found,) = shaped(iter([(1, value)]), "preference", dataset.source.columns, "pairs.jsonl")
+    (found,) = read_layout(iter([(1, value)]), "preference", dataset.source.columns, "pairs.jsonl")
     return Renderer(dataset).row(found[1], "1") if isinstance(found[1], dict) else str(found[1])
 
 
@@ -103,12 +103,12 @@ def test_arguments_of_a_template_are_those_that_nobody_has_to_pass() -> None:
 
 def test_scored_answers_of_pairs_have_their_turn_end(pairs: Dataset) -> None:
     from tunebook.evaluation import suite
-    from tunebook.evaluation.contenders import PLAIN, JobMaker
+    from tunebook.evaluation.contenders import PLAIN, JobMaker, untuned
 
     encoder, row = PromptEncoder(tiny.tokenizer()), rendered(pairs, PAIR)
     settings = suite.load_suite(recipes.load_recipe("chat-dpo"), "preference", "trial", "default")
     for dataset, end in ((pairs, "<|im_end|>"), (load_dataset_config("kettlewick-chat"), "")):
-        job = JobMaker(dataset, settings, encoder, []).score("base", "test", [row], PLAIN)
+        job = JobMaker(dataset, settings, encoder, []).score(untuned(PLAIN), "test", [row])
         assert encoder.tokenizer.decode(job.answers[0]) == "Abe, yes." + end
 
 
@@ -212,7 +212,7 @@ def test_from_run_takes_the_merged_model_as_the_base(tmp_path: Path) -> None:
 def test_an_adapter_that_cannot_be_merged_is_refused(
     base: str, before: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=f"FROM_RUN: .*{said}"):
+    with pytest.raises(InputError, match=rf"FROM_RUN=\): .*{said}"):
         resolved(tmp_path, base, **before)
 
 
@@ -222,5 +222,5 @@ def test_what_can_be_merged() -> None:
 
 def test_without_its_plugin_the_recipe_is_refused() -> None:
     recipe, options = recipes.load_recipe("chat-dpo"), Options("real", set="plugins=null")
-    with pytest.raises(InputError, match="plugins: Axolotl gives chat_template_kwargs to no preference pair"):
+    with pytest.raises(InputError, match="plugins: Axolotl does not apply chat_template_kwargs to preference pairs"):
         check_config(resolve(recipe, options, for_this_machine=False))

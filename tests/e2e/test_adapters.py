@@ -249,7 +249,7 @@ def test_the_evaluation_takes_it(case: str, trained: dict[str, Run]) -> None:
     from tunebook.evaluation.evaluator import Evaluator
 
     run = trained[case]
-    evaluation = Evaluator(run, None)
+    evaluation = Evaluator.of_run(run)
     evaluation.suite.dev_rows = 2
     evaluate(evaluation)
     records = read_jsonl(run / "eval" / "answers" / "tuned.dev.jsonl")

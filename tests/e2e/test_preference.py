@@ -127,7 +127,7 @@ def test_evaluation_measures_what_was_trained(runs: dict[str, Run]) -> None:
     from tunebook.evaluation.evaluator import Evaluator
 
     run = runs["whole"]
-    evaluation = Evaluator(run, None)
+    evaluation = Evaluator.of_run(run)
     evaluation.suite.checkpoints = "last"
     evaluate(evaluation)
     run.mark("evaluate", "done", 1.0)

@@ -19,8 +19,7 @@ import pytest
 import torch
 import yaml
 
-from tunebook.core.files import read_json, read_jsonl
-from tunebook.runs.events import read_events
+from tunebook.core.files import read_json, read_jsonl, read_records
 from tunebook.runs.run import Run
 
 pytestmark = pytest.mark.slow
@@ -130,7 +129,7 @@ def test_sigterm_in_training_then_another_disk(undisturbed: Runner, base: Path, 
     runner, store = Runner(tmp_path, base), ("--store", str(tmp_path / "store"))
 
     def trained() -> list[int]:
-        events = read_events(runner.folder / "events.jsonl")
+        events = read_records(runner.folder / "events.jsonl")
         return [e["done"] for e in events if e["stage"] == "train" and not {"loss", "saved"} & set(e)]
 
     code = runner.kill_when(lambda: max(trained(), default=0) >= 7, *store, by=signal.SIGTERM)
@@ -205,7 +204,7 @@ def test_the_metric_while_training_is_that_of_the_harness(undisturbed: Runner, b
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from tunebook.evaluation.dev_metric import ask_dev
+    from tunebook.evaluation.dev_metric import dev_metric
 
     run = Run(undisturbed.folder.resolve())
     dtype = torch.bfloat16 if yaml.safe_load((run / "config.yaml").read_text())["bf16"] else torch.float32
@@ -215,7 +214,7 @@ def test_the_metric_while_training_is_that_of_the_harness(undisturbed: Runner, b
         accelerator=SimpleNamespace(unwrap_model=lambda model: model),
         processing_class=AutoTokenizer.from_pretrained(run / "model"),
     )
-    found = ask_dev(run, trainer, 20)
+    found = dev_metric(run, trainer, 20)
     assert list(found) == ["eval_dev_accuracy"]
     ids = [row["id"] for row in read_jsonl(run / "data" / "dev.jsonl")]
     drawn = random.Random(42).sample(ids, 40)

@@ -13,6 +13,7 @@ import pytest
 from tunebook.core.files import read_json
 from tunebook.evaluation import best_checkpoint
 from tunebook.evaluation.best_checkpoint import ship_the_best
+from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import ALONE
 from tunebook.evaluation.suite import Suite
@@ -26,20 +27,20 @@ def evaluation(run: Run, scores: dict[str, float], primary: str, kept: str = "be
     suite = Suite.model_validate({"primary": primary, "checkpoints": kept, **sizes})
     asked: list[str] = []
 
-    def ask(name: str, split: str, rows: list[Any], way: Any, model: str) -> list[dict[str, Any]]:
+    def answers(contender: Contender, split: str, rows: list[Any]) -> list[dict[str, Any]]:
         assert split == "dev", "never on test"
-        asked.append(model)
-        return [{"f1": scores[model], "loss": scores[model]} for _ in rows]
+        asked.append(contender.model)
+        return [{"f1": scores[contender.model], "loss": scores[contender.model]} for _ in rows]
 
     stand_in = SimpleNamespace(
         run=run,
         suite=suite,
         here=ALONE,
-        chat=primary == "loss",
+        inputs=SimpleNamespace(chat=primary == "loss"),
         rows={"dev": [{}, {}]},
-        losses=ask,
-        answers=ask,
-        models=SimpleNamespace(folders={}),
+        losses=answers,
+        answers=answers,
+        models=SimpleNamespace(add_checkpoint=lambda path: path.name),
         asked=asked,
     )
     stand_in.primary = partial(Evaluator.primary, stand_in)

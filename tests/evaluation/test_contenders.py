@@ -1,4 +1,4 @@
-"""Who is compared: the ways of asking the base, the shots and the linear classifier."""
+"""Who is compared: the promptings of the base, the few-shot examples and the linear classifier."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tunebook.core.files import Row
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.render import render
-from tunebook.evaluation.contenders import PLAIN, base_ways, choose_shots
+from tunebook.evaluation.contenders import PLAIN, Prompting, choose_examples, promptings, untuned
 from tunebook.evaluation.linear_svm import linear_svm
 
 
@@ -35,16 +35,23 @@ def train(dataset: Dataset) -> list[Row]:
         ("kettlewick-preference", True, 4),
     ],
 )
-def test_base_ways(name: str, prompt: bool, count: int) -> None:
+def test_promptings(name: str, prompt: bool, count: int) -> None:
     dataset = load_dataset_config(name)
     if not prompt:
         dataset = dataset.model_copy(update={"baseline_prompt": None})
-    ways = base_ways(dataset)
-    assert len({way.name for way in ways}) == len(ways) == count
-    assert PLAIN in ways
-    assert any(way.shots for way in ways)
-    assert any(way.prompted for way in ways) == prompt
-    assert any(way.ranked for way in ways) == bool(dataset.labels)
+    candidates = promptings(dataset)
+    assert len({one.name() for one in candidates}) == len(candidates) == count
+    assert PLAIN in candidates
+    assert any(one.few_shot for one in candidates)
+    assert any(one.baseline_prompt for one in candidates) == prompt
+    assert any(one.method == "rank" for one in candidates) == bool(dataset.labels)
+
+
+def test_names_on_disk() -> None:
+    assert untuned(PLAIN).name == "base_generate_0"
+    assert untuned(Prompting("rank", few_shot=True)).name == "base_rank_k"
+    other = untuned(Prompting("generate", few_shot=True, baseline_prompt=True), "qwen3")
+    assert (other.name, other.model) == ("qwen3_generate_k_prompt", "base")
 
 
 def labels_of(shots: list[list[dict[str, str]]]) -> list[str]:
@@ -54,27 +61,27 @@ def labels_of(shots: list[list[dict[str, str]]]) -> list[str]:
 @pytest.mark.parametrize("count", [0, 1, 4, 14])
 def test_shots_have_each_another_label(dataset: Dataset, train: list[Row], count: int) -> None:
     for seed in range(5):
-        labels = labels_of(choose_shots(train, dataset, count, seed))
+        labels = labels_of(choose_examples(train, dataset, count, seed))
         assert len(set(labels)) == len(labels) == count
 
 
 def test_more_shots_than_labels(dataset: Dataset, train: list[Row]) -> None:
-    labels = labels_of(choose_shots(train, dataset, 20, 1))
+    labels = labels_of(choose_examples(train, dataset, 20, 1))
     assert len(labels) == 20
     assert set(labels) == set(dataset.labels)
 
 
 def test_shots_where_train_lacks_labels(dataset: Dataset, train: list[Row]) -> None:
     two = [row for row in train if row["gold"]["answer"] in dataset.labels[:2]]
-    labels = labels_of(choose_shots(two, dataset, 4, 1))
+    labels = labels_of(choose_examples(two, dataset, 4, 1))
     assert len(labels) == 4
     assert set(labels) == set(dataset.labels[:2])
 
 
 def test_shots_are_seeded(dataset: Dataset, train: list[Row]) -> None:
-    shots = choose_shots(train, dataset, 4, seed=1)
-    assert choose_shots(list(reversed(train)), dataset, 4, seed=1) == shots, "the order of rows is nothing"
-    assert choose_shots(train, dataset, 4, seed=2) != shots
+    shots = choose_examples(train, dataset, 4, seed=1)
+    assert choose_examples(list(reversed(train)), dataset, 4, seed=1) == shots, "the order of rows is nothing"
+    assert choose_examples(train, dataset, 4, seed=2) != shots
     assert all(shot in [row["messages"] for row in train] for shot in shots)
 
 
@@ -82,7 +89,7 @@ def test_chat_shots_are_whole_conversations(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
     chat = load_dataset_config("kettlewick-chat")
     rows = render(chat, "dev")
-    shots = choose_shots(rows, chat, 3, seed=1)
+    shots = choose_examples(rows, chat, 3, seed=1)
     assert len(shots) == 3
     assert all(shot in [row["messages"] for row in rows] for shot in shots)
 

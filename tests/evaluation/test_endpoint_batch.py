@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,13 +19,13 @@ from tunebook.core.errors import InputError, MachineError
 from tunebook.core.files import read_json, read_jsonl, write_json
 from tunebook.data.dataset import Dataset
 from tunebook.evaluation import evaluate as evaluation_order
-from tunebook.evaluation.contenders import JobMaker, Way
+from tunebook.evaluation.contenders import Prompting, untuned
 from tunebook.evaluation.endpoint.batch import ask_all, endpoint_answers
 from tunebook.evaluation.endpoint.client import Settings
 from tunebook.evaluation.endpoint.judge import judge_summary
 from tunebook.evaluation.evaluate import evaluate
 from tunebook.evaluation.evaluator import Evaluator
-from tunebook.evaluation.jobs import ALONE
+from tunebook.evaluation.inputs import Inputs
 from tunebook.evaluation.suite import Suite
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
@@ -218,34 +219,27 @@ def test_tokens_and_cost(
 
 def evaluation(run: Run, task: str) -> Evaluator:
     """Return what asks the endpoint about a hand-made run, without the models that it does not need."""
-    made = Evaluator.__new__(Evaluator)
     saved = read_json(run / "settings.json")
     sample = {"generate_rows": 8} if task == "chat" else {}
-    made.run, made.events, made.here, made.seed, made.chat = (
-        run,
-        run / "events.jsonl",
-        ALONE,
-        42,
-        task == "chat",
-    )
-    made.suite = Suite.model_validate(saved["suite"] | sample)
+    suite = Suite.model_validate(saved["suite"] | sample)
     fields = {
         "classification": {"answer": "x"},
         "qa": {"answers": "x", "no_answer": "Not here."},
         "chat": {"turns": "x"},
     }
     source = {"files": dict.fromkeys(("train", "dev", "test"), "x.jsonl")}
-    made.dataset = Dataset.model_validate(
+    dataset = Dataset.model_validate(
         {
             **{"folder": run.folder, "licence": "none", "source": source, "system": "Short.", "prompt": "x"},
             **{"baseline_prompt": "One word.", **saved["dataset"], **fields[task]},
         }
     )
-    made.rows = {"test": read_jsonl(run / "data" / "test.jsonl")}
-    for row in made.rows["test"]:
+    rows = read_jsonl(run / "data" / "test.jsonl")
+    for row in rows:
         row["gold"]["answers"] = [row["gold"]["answer"]]
-    made.maker = JobMaker(made.dataset, made.suite, None, [])  # type: ignore[arg-type]
-    return made
+    inputs = Inputs(run, suite, dataset, {}, 42, {"test": rows, "dev": rows}, [])
+    models: Any = SimpleNamespace(tokenizer=None, head=False)
+    return Evaluator(inputs, models, run / "events.jsonl")
 
 
 @pytest.mark.parametrize("task", ["classification", "qa", "chat"])
@@ -281,7 +275,7 @@ def test_the_contender_stands_in_the_table_the_sentence_and_the_report(task: str
         assert measures["loss"] == {**measures["loss"], "value": None, "n": 0, "low": None, "high": None}
         assert not [c for c in found["comparisons"] if c["b"] == "endpoint" and c["metric"] == "loss"]
     against = next(c for c in found["comparisons"] if c["b"] == "endpoint" and c["metric"] == metric)
-    assert " endpoint" in found["sentence"] and f"({against['n']} rows, corrected p = " in found["sentence"]
+    assert " endpoint" in found["sentence"] and f"({against['n']} examples, corrected p" in found["sentence"]
     assert found["rows"] == 20
     write_report(run)
     for name in ("report.html", "report.md"):
@@ -300,13 +294,13 @@ def test_the_evaluation_asks_the_endpoint_that_the_environment_names(
     """Everything that needs a model is there already; `EVAL=quick` asks nobody."""
     run = make_run(tmp_path / "run", "chat")
     saved = read_json(run / "settings.json")
-    monkeypatch.setattr(Evaluator, "contender", lambda *_: None)
-    for name in ("ask_side_effects", "ship_the_best"):
+    monkeypatch.setattr(Evaluator, "evaluate", lambda *_: [])
+    for name in ("measure_side_effects", "ship_the_best"):
         monkeypatch.setattr(evaluation_order, name, lambda *_: None)
-    monkeypatch.setattr(evaluation_order, "unasked", lambda *_: {})
+    monkeypatch.setattr(evaluation_order, "not_measured", lambda *_: {})
     monkeypatch.setattr(Evaluator, "agreement", lambda self: None)
-    way = Way(ranked=False, shots=True, prompted=False)
-    monkeypatch.setattr(Evaluator, "choose_baseline", lambda self: (way, {way.name: 0.5}))
+    best = untuned(Prompting(few_shot=True))
+    monkeypatch.setattr(evaluation_order, "choose_baseline", lambda *_: (best, {best.name: 0.5}))
 
     def judges(number: int, body: dict[str, Any]) -> Reply:
         return completion("VERDICT: A" if "VERDICT" in body["messages"][-1]["content"] else "An answer.")
@@ -320,7 +314,6 @@ def test_the_evaluation_asks_the_endpoint_that_the_environment_names(
                 run / "settings.json", {**saved, "suite": {**saved["suite"], "mode": mode, "judge": judged}}
             )
             made = evaluation(run, "chat")
-            made.rows["dev"] = made.rows["test"]
             evaluate(made)
             choice = read_json(run / "eval" / "choice.json")
             assert choice["contenders"] == [

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tunebook.core.files import read_json
+from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.jobs import ALONE, Job
 from tunebook.evaluation.latency import answer_seconds
 from tunebook.runs.run import Run
@@ -33,8 +34,8 @@ def model() -> Labels:
 
 @pytest.fixture
 def evaluation(tmp_path: Path, model: Labels) -> Any:
-    def question(name: str, split: str, rows: list[int], way: Any, asked: str) -> Job:
-        return Job(name, split, "classify", [str(row) for row in rows], [[row, 7] for row in rows])
+    def answer_job(contender: Contender, split: str, rows: list[int]) -> Job:
+        return Job(contender.name, split, "classify", [str(row) for row in rows], [[row, 7] for row in rows])
 
     (tmp_path / "eval").mkdir()
     return SimpleNamespace(
@@ -42,8 +43,8 @@ def evaluation(tmp_path: Path, model: Labels) -> Any:
         suite=SimpleNamespace(mode="default", latency_rows=3),
         rows={"test": list(range(9))},
         here=ALONE,
-        sample=lambda rows, count: rows[:count],
-        question=question,
+        inputs=SimpleNamespace(sample=lambda rows, count: rows[:count]),
+        answer_job=answer_job,
         models=SimpleNamespace(open=lambda name: model, fingerprint=lambda name: model.weights),
     )
 

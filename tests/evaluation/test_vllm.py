@@ -44,7 +44,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def models(saved: dict[str, Path], **changes: Any) -> Models:
     config = {"base_model": str(saved["base"]), "adapter": "lora", "lora_r": 4, "bf16": False, **changes}
     made = Models(config, saved["tuned"], ALONE)
-    made.folders["checkpoint"] = saved["checkpoint"]
+    assert made.add_checkpoint(saved["checkpoint"]) == "checkpoint"
     return made
 
 
@@ -78,13 +78,14 @@ def test_answers_are_those_of_the_models_in_this_process(saved: dict[str, Path],
         for one, other in zip(numbers, expected[1], strict=True):
             assert one == pytest.approx(other, abs=1e-4)
     assert len({str(text) for text in texts.values()}) == 3
-    assert not opened.merged, "the adapter is asked beside its base"
+    assert not opened.merged, "the adapter is not merged into its base"
 
 
 def test_whole_weights_have_a_server_of_their_own_and_it_ends(saved: dict[str, Path]) -> None:
-    whole = models(saved, adapter=None)
-    whole.folders["tuned"] = saved["base"]
+    config = {"base_model": str(saved["base"]), "bf16": False}
+    whole = Models(config, saved["base"], ALONE)
     lm = whole.open("tuned")
+    assert isinstance(lm, vllm.ServedLM)
     assert (lm.name, lm.server.model) == (vllm.BASE, str(saved["base"]))
     lm.server.process.kill()
     with pytest.raises(MachineError, match="does not answer any more"):

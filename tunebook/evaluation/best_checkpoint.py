@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from tunebook.core.files import write_json
-from tunebook.evaluation.contenders import PLAIN
+from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.metrics import scoring
 from tunebook.runs.checkpoints import UNPLANNED, fault, numbered, ship
 
 
-def ship_the_best(evaluation: Evaluator) -> dict[str, Any] | None:
+def ship_the_best(evaluator: Evaluator) -> dict[str, Any] | None:
     """Measure every kept checkpoint on dev and put the best into model/; of equals, the later one.
 
     Returns:
         `{metric, dev: {step: value}, shipped, last}`, also written to eval/checkpoints.json; None where
         the suite ships the last one or fewer than two whole ones are kept.
     """
-    run, suite, here = evaluation.run, evaluation.suite, evaluation.here
+    run, suite, here = evaluator.run, evaluator.suite, evaluator.here
     kept = [
         (step, path)
         for step, path in numbered(run / "train")
@@ -26,17 +26,16 @@ def ship_the_best(evaluation: Evaluator) -> dict[str, Any] | None:
     ]
     if suite.checkpoints == "last" or len(kept) < 2:
         return None
-    rows = evaluation.rows["dev"]
+    rows = evaluator.rows["dev"]
     tried: dict[int, float] = {}
     for step, path in kept:
-        evaluation.models.folders[path.name] = path
-        tried[step] = evaluation.primary(path.name, "dev", rows, PLAIN, path.name)
+        name = evaluator.models.add_checkpoint(path)
+        tried[step] = evaluator.primary(Contender(name, name), "dev", rows)
     sign = 1 if scoring.HIGHER_IS_BETTER[suite.primary] else -1
     best = max(tried, key=lambda step: (sign * tried[step], step))
-    last = kept[-1][0]
-    found = {"metric": suite.primary, "dev": tried, "shipped": best, "last": last}
+    result = {"metric": suite.primary, "dev": tried, "shipped": best, "last": kept[-1][0]}
     if here.first:
         ship(dict(kept)[best], run)
-        write_json(run / "eval" / "checkpoints.json", found)
+        write_json(run / "eval" / "checkpoints.json", result)
     here.wait()
-    return found
+    return result

@@ -1,10 +1,11 @@
-"""Who is compared: ways of prompting the base, the tuned model, and a linear classifier."""
+"""Who is compared: the base under several promptings, the fine-tuned model, other models."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 from tunebook.core.files import Row
 from tunebook.data.dataset import Dataset
@@ -14,41 +15,58 @@ from tunebook.evaluation.suite import Suite
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of asking a model: free generation or ranked labels, with or without shots and the
-    dataset's `baseline_prompt`."""
+class Prompting:
+    """How a model is prompted: it generates an answer, or ranks the labels by likelihood; zero-shot or
+    few-shot; with the dataset's own system prompt or its `baseline_prompt`."""
 
-    ranked: bool
-    shots: bool
-    prompted: bool
+    method: Literal["generate", "rank"] = "generate"
+    few_shot: bool = False
+    baseline_prompt: bool = False
 
-    @property
-    def name(self) -> str:
-        return self.of("base")
-
-    def of(self, model: str) -> str:
-        """Return what `model` is called when it is asked in this way."""
-        kind = "rank" if self.ranked else "generate"
-        return f"{model}_{kind}_{'k' if self.shots else '0'}{'_prompt' if self.prompted else ''}"
+    def name(self, model: str = "base") -> str:
+        """Return the name of `model` under this prompting, in files and reports."""
+        shots, prompt = "k" if self.few_shot else "0", "_prompt" if self.baseline_prompt else ""
+        return f"{model}_{self.method}_{shots}{prompt}"
 
 
-PLAIN = Way(ranked=False, shots=False, prompted=False)
-PROMPTED = Way(ranked=False, shots=False, prompted=True)
+PLAIN = Prompting()
 ENDPOINT = "endpoint"
 
 
-def base_ways(dataset: Dataset) -> list[Way]:
-    """Return every way of prompting the base that the baseline is chosen from."""
+@dataclass(frozen=True)
+class Contender:
+    """A model under one prompting. `name` is its name in files and reports, `model` the one that the engines
+    know: base, tuned, unmerged or the name of a checkpoint."""
+
+    name: str
+    model: str
+    prompting: Prompting = PLAIN
+
+
+TUNED = Contender("tuned", "tuned")
+
+
+def untuned(prompting: Prompting, name: str = "base") -> Contender:
+    """Return the contender that is a base model, called `name`, under `prompting`."""
+    return Contender(prompting.name(name), "base", prompting)
+
+
+def promptings(dataset: Dataset) -> list[Prompting]:
+    """Return every prompting of the base that the baseline is chosen from."""
+    methods: tuple[Literal["generate", "rank"], ...] = (
+        ("generate", "rank") if dataset.labels else ("generate",)
+    )
     return [
-        Way(ranked, shots, prompted)
-        for ranked in ((False, True) if dataset.labels else (False,))
-        for shots in (False, True)
-        for prompted in ((False, True) if dataset.baseline_prompt else (False,))
+        Prompting(method, few_shot, baseline_prompt)
+        for method in methods
+        for few_shot in (False, True)
+        for baseline_prompt in ((False, True) if dataset.baseline_prompt else (False,))
     ]
 
 
-def choose_shots(rows: list[Row], dataset: Dataset, count: int, seed: int) -> list[Messages]:
-    """Draw `count` train rows: for classification, each of another label where there are enough."""
+def choose_examples(rows: list[Row], dataset: Dataset, count: int, seed: int) -> list[Messages]:
+    """Draw `count` few-shot examples from `rows` of train: for classification each of another label, as far
+    as there are labels."""
     pool = sorted(rows, key=lambda row: row["id"])
     random.Random(seed).shuffle(pool)
     if dataset.labels:
@@ -65,40 +83,45 @@ def choose_shots(rows: list[Row], dataset: Dataset, count: int, seed: int) -> li
 class JobMaker:
     """Makes the jobs of one dataset for one chat template."""
 
-    def __init__(self, dataset: Dataset, suite: Suite, encoder: PromptEncoder, shots: list[Messages]) -> None:
-        self.dataset, self.suite, self.encoder, self.shots = dataset, suite, encoder, shots
+    def __init__(
+        self, dataset: Dataset, suite: Suite, encoder: PromptEncoder, examples: list[Messages]
+    ) -> None:
+        """`examples` are the few-shot examples."""
+        self.dataset, self.suite, self.encoder, self.examples = dataset, suite, encoder, examples
 
-    def messages(self, row: Row, way: Way) -> Messages:
-        """Return the row's messages as `way` asks them."""
-        messages = with_system(row["messages"], self.dataset.baseline_prompt if way.prompted else None)
-        return with_shots(messages, self.shots) if way.shots else messages
+    def messages(self, row: Row, prompting: Prompting) -> Messages:
+        """Return the row's messages under `prompting`."""
+        system = self.dataset.baseline_prompt if prompting.baseline_prompt else None
+        messages = with_system(row["messages"], system)
+        return with_shots(messages, self.examples) if prompting.few_shot else messages
 
-    def answer(self, name: str, split: str, rows: list[Row], way: Way) -> Job:
+    def answer(self, contender: Contender, split: str, rows: list[Row]) -> Job:
         """Make the job that generates an answer, or ranks the labels, for each row."""
-        messages = [self.messages(row, way) for row in rows]
+        messages = [self.messages(row, contender.prompting) for row in rows]
         contexts = [
             self.encoder.context(turns[:-1], row.get("tools"))
             for turns, row in zip(messages, rows, strict=True)
         ]
         ids = [row["id"] for row in rows]
-        if not way.ranked:
-            return Job(name, split, "generate", ids, contexts, max_new=self.suite.max_new_tokens)
+        if contender.prompting.method == "generate":
+            return Job(contender.name, split, "generate", ids, contexts, max_new=self.suite.max_new_tokens)
         choices = []
         for label in self.dataset.labels:
             encoded = self.encoder.encode([*messages[0][:-1], {"role": "assistant", "content": label}])
             choices.append([*encoded.answer, encoded.end])
-        return Job(name, split, "rank", ids, contexts, choices=choices)
+        return Job(contender.name, split, "rank", ids, contexts, choices=choices)
 
-    def classify(self, name: str, split: str, rows: list[Row]) -> Job:
-        """Make the job that asks a classification head for the scores of all labels."""
+    def classify(self, contender: Contender, split: str, rows: list[Row]) -> Job:
+        """Make the job that scores all labels of each row with a classification head."""
         contexts = [self.encoder.context(row["messages"][:-1]) for row in rows]
-        return Job(name, split, "classify", [row["id"] for row in rows], contexts)
+        return Job(contender.name, split, "classify", [row["id"] for row in rows], contexts)
 
-    def score(self, name: str, split: str, rows: list[Row], way: Way) -> Job:
-        """Make the job that scores the reference answer of each row; of preference pairs with its turn end,
-        as they are trained: an answer that stops too early is the worse one for that."""
-        encoded = [self.encoder.encode(self.messages(row, way), row.get("tools")) for row in rows]
+    def score(self, contender: Contender, split: str, rows: list[Row]) -> Job:
+        """Make the job that scores the reference answer of each row. Preference pairs are scored with their
+        end-of-turn token, as they are trained: an answer that stops too early is the worse one for that."""
+        prompting = contender.prompting
+        encoded = [self.encoder.encode(self.messages(row, prompting), row.get("tools")) for row in rows]
         end = self.dataset.task == "preference"
         contexts = [item.context for item in encoded]
         answers = [[*item.answer, *([item.end] * end)] for item in encoded]
-        return Job(name, split, "score", [row["id"] for row in rows], contexts, answers)
+        return Job(contender.name, split, "score", [row["id"] for row in rows], contexts, answers)

@@ -1,34 +1,47 @@
-"""The order of an evaluation: baseline first, then the fine-tuned model, then everything beside it."""
+"""The order of an evaluation: baseline first, then the fine-tuned model, then what it is compared with."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tunebook.core.files import write_json
+from tunebook.core.ranks import Ranks
+from tunebook.evaluation.baseline import choose_baseline
 from tunebook.evaluation.best_checkpoint import ship_the_best
-from tunebook.evaluation.contenders import ENDPOINT, PLAIN
+from tunebook.evaluation.contenders import ENDPOINT, PLAIN, TUNED, untuned
 from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.endpoint.judge import judge
-from tunebook.evaluation.evaluator import Evaluator
+from tunebook.evaluation.evaluator import Evaluator, margins
 from tunebook.evaluation.latency import answer_seconds
 from tunebook.evaluation.linear_svm import linear_svm
 from tunebook.evaluation.other_models import answer_beside
-from tunebook.evaluation.side_effects import ask_side_effects, unasked
+from tunebook.evaluation.side_effects import measure_side_effects, not_measured
+from tunebook.runs.run import Run
+
+
+def evaluate_run(run: Run, events: Path | None, here: Ranks) -> None:
+    """Evaluate a trained run; `here` is this process, of those that share the work."""
+    evaluate(Evaluator.of_run(run, events, here))
 
 
 def evaluate(evaluator: Evaluator) -> None:
-    """Run all contenders. `EVAL=quick` stays on dev and skips retention."""
+    """Evaluate all contenders and write eval/choice.json. `EVAL=quick` stays on dev and skips forgetting."""
     split = "dev" if evaluator.suite.mode == "quick" else "test"
-    best, tried = evaluator.choose_baseline()
-    names = []
-    for way in dict.fromkeys([PLAIN, best]):
-        evaluator.contender(way.name, split, way, "base")
-        names.append(way.name)
-    ask_side_effects(evaluator, "base")
+    baseline, tried = choose_baseline(evaluator)
+    plain = untuned(PLAIN)
+    reference = margins(evaluator.evaluate(plain, split))
+    if baseline != plain:
+        evaluator.evaluate(baseline, split, reference)
+    names = list(dict.fromkeys([plain.name, baseline.name]))
+    measure_side_effects(evaluator, "base")
+
     checkpoints = ship_the_best(evaluator)
     agreement = evaluator.agreement()
-    evaluator.contender("tuned", split, PLAIN, "tuned")
+    evaluator.evaluate(TUNED, split, reference)
     latency = answer_seconds(evaluator, split)
-    ask_side_effects(evaluator, "tuned")
-    names.append("tuned")
+    measure_side_effects(evaluator, "tuned")
+    names.append(TUNED.name)
+
     if evaluator.dataset.labels:
         labels = linear_svm(evaluator.rows["train"], evaluator.rows[split])
         records = [
@@ -37,27 +50,28 @@ def evaluate(evaluator: Evaluator) -> None:
         ]
         evaluator.write(f"svm.{split}", records)
         names.append("svm")
-    named = from_environment() if split == "test" and evaluator.here.first else None
-    if named:
-        evaluator.ask_endpoint(named, split)
+    endpoint = from_environment() if split == "test" and evaluator.here.first else None
+    if endpoint:
+        evaluator.ask_endpoint(endpoint, split)
         names.append(ENDPOINT)
     beside = answer_beside(evaluator, split)
     names += list(beside)
     choice = {
         "split": split,
-        "baseline": best.name,
+        "baseline": baseline.name,
         "contenders": names,
         "tried_on_dev": tried,
         "dev_rows": min(evaluator.suite.dev_rows, len(evaluator.rows["dev"])),
-        "shots": evaluator.maker.shots,
-        "baseline_prompt": evaluator.dataset.baseline_prompt if best.prompted else None,
+        "shots": evaluator.inputs.examples,
+        "baseline_prompt": evaluator.dataset.baseline_prompt if baseline.prompting.baseline_prompt else None,
         "token_agreement_unmerged_merged": agreement,
         "latency": latency,
         "checkpoints": checkpoints,
         "beside": beside,
-        "not_measured": unasked(evaluator),
+        "not_measured": not_measured(evaluator),
     }
     if evaluator.here.first:
         write_json(evaluator.run / "eval" / "choice.json", choice)
-    if named and evaluator.suite.judge:
-        judge(evaluator.run, named.model_copy(update={"seed": evaluator.seed}), evaluator.progress("judge"))
+    if endpoint and evaluator.suite.judge:
+        settings = endpoint.model_copy(update={"seed": evaluator.inputs.seed})
+        judge(evaluator.run, settings, evaluator.progress("judge"))

@@ -1,8 +1,8 @@
-"""One evaluation job: rows cut into batches beforehand, results written batch by batch.
+"""One evaluation job: rows divided into batches in advance, results written batch by batch.
 
-Batches decide rounding. A killed evaluation goes on at the border of a batch, and several processes
-share the batches of the same plan, so that all end with the results of one undisturbed process.
-Finished jobs of a base model are kept in the cache folder, under everything that decides their result.
+Batches decide rounding. A killed evaluation resumes at the next batch, and several processes share the
+batches of the same plan, so that all end with the results of one undisturbed process. Finished jobs of a base
+model are kept in the cache folder, under the hash of everything that decides their result.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tunebook.core.files import digest
+from tunebook.core.files import digest, write_text
 from tunebook.core.paths import cache_folder
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.engines import harness
-from tunebook.evaluation.engines.protocol import common_prefix
+from tunebook.evaluation.engines.protocol import Engine, common_prefix
 
 Kind = Literal["generate", "rank", "score", "classify", "harness"]
 BATCH = {"generate": 24, "rank": 12, "score": 12, "classify": 24, "harness": 1}
@@ -29,8 +29,8 @@ ALONE = Ranks()
 
 @dataclass(frozen=True)
 class Job:
-    """What one contender is asked on one split. `contexts` and `answers` are token ids by row; `task`
-    names a task of lm-evaluation-harness, whose items are then its own business."""
+    """The prompts of one contender on one split. `contexts` and `answers` are token ids by row; `task` names
+    a task of lm-evaluation-harness, which has items of its own."""
 
     contender: str
     split: str
@@ -55,7 +55,7 @@ class Job:
 
 def run(
     job: Job,
-    open_lm: Callable[[], Any],
+    open_lm: Callable[[], Engine],
     folder: Path,
     fingerprint: dict[str, Any],
     shared: bool,
@@ -66,9 +66,9 @@ def run(
     """Run what is left of `job` and return its records in row order.
 
     Args:
-        open_lm: returns the TokenLM; called only when something is left to do.
+        open_lm: returns the engine; called only when something is left to do.
         folder: where `<job>.<rank>.jsonl` is kept: a header line, then one line a batch.
-        fingerprint: what decides the result beside the job: weights, dtype, attention, versions.
+        fingerprint: what decides the result in addition to the job: weights, dtype, attention, versions.
         shared: keep the finished job in the cache folder, and take it from there.
         progress: called with (rows done, rows) of this process's share after each batch.
         here: this process; batch i is for the process of rank i modulo the number of processes.
@@ -101,7 +101,7 @@ def run(
             for index in mine:
                 if index in done:
                     continue
-                done[index] = _ask(job, model, batches[index], prefix)
+                done[index] = _answer(job, model, batches[index], prefix)
                 file.write(json.dumps({"batch": index, "records": done[index]}) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -110,19 +110,18 @@ def run(
     here.wait()
     done = saved()
     if shared and here.first and not cached.is_file():
-        cached.parent.mkdir(parents=True, exist_ok=True)
         _rewrite(cached, key, done)
     by_row = {row: record for index in done for row, record in zip(batches[index], done[index], strict=True)}
     return [by_row[row] for row in range(len(job.ids))]
 
 
-def _ask(job: Job, lm: Any, rows: list[int], prefix: list[int]) -> list[Record]:
+def _answer(job: Job, lm: Engine, rows: list[int], prefix: list[int]) -> list[Record]:
     if job.kind == "harness":
-        return [{"items": harness.ask(lm, **job.task)}]
+        return [{"items": harness.evaluate_task(lm, **job.task)}]
     contexts = [job.contexts[row] for row in rows]
     if job.kind == "generate":
-        answers = lm.generate(contexts, prefix, job.max_new)
-        return [{"tokens": answer.ids, "stopped": answer.stopped} for answer in answers]
+        generations = lm.generate(contexts, prefix, job.max_new)
+        return [{"tokens": one.ids, "stopped": one.stopped} for one in generations]
     if job.kind == "rank":
         return [{"scores": scores} for scores in lm.rank(contexts, job.choices, prefix)]
     if job.kind == "classify":
@@ -131,12 +130,12 @@ def _ask(job: Job, lm: Any, rows: list[int], prefix: list[int]) -> list[Record]:
     return [{"logprob": value} for value in lm.score(contexts, answers, prefix)]
 
 
-def seconds_alone(job: Job, lm: Any) -> list[float]:
-    """Return the seconds that each row of `job` takes when nothing else is asked at the time."""
+def seconds_alone(job: Job, lm: Engine) -> list[float]:
+    """Return the seconds that each row of `job` takes when it is the only request."""
     seconds = []
     for row in range(len(job.ids)):
         start = time.perf_counter()
-        _ask(job, lm, [row], [])
+        _answer(job, lm, [row], [])
         seconds.append(time.perf_counter() - start)
     return seconds
 
@@ -162,6 +161,4 @@ def _read_done(path: Path, key: str) -> dict[int, list[Record]]:
 
 def _rewrite(path: Path, key: str, done: dict[int, list[Record]]) -> None:
     lines = [{"plan": key}, *({"batch": i, "records": records} for i, records in done.items())]
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

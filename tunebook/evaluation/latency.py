@@ -1,35 +1,34 @@
-"""How long one question waits for its answer: rows asked one at a time, as a service would get them."""
+"""Single-request latency of the fine-tuned model: rows answered one at a time, as a service gets them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from tunebook.core.files import digest, read_json, write_json
 from tunebook.evaluation import jobs
-from tunebook.evaluation.contenders import PLAIN
+from tunebook.evaluation.contenders import TUNED
 from tunebook.evaluation.evaluator import Evaluator
+from tunebook.metrics.schema import Latency
 
 
-def answer_seconds(evaluation: Evaluator, split: str) -> dict[str, Any] | None:
-    """Time the tuned model on `latency_rows` rows of `split`, after one that is not counted.
+def answer_seconds(evaluator: Evaluator, split: str) -> Latency | None:
+    """Time the fine-tuned model on `latency_rows` rows of `split`, after one that does not count.
 
     Returns:
-        `rows`, and `median` and `p90` in seconds, tokenising left out; also in eval/latency.json, where an
-        evaluation of the same weights finds it again. None with `EVAL=quick`, where the suite asks for no
-        rows, and in all processes but the first.
+        Seconds without tokenization; also in eval/latency.json, from where another evaluation of the same
+        weights takes them. None with `EVAL=quick`, where the suite has no `latency_rows`, and in all
+        processes but the first.
     """
-    suite, path = evaluation.suite, evaluation.run / "eval" / "latency.json"
-    if suite.mode == "quick" or not suite.latency_rows or not evaluation.here.first:
+    suite, path = evaluator.suite, evaluator.run / "eval" / "latency.json"
+    if suite.mode == "quick" or not suite.latency_rows or not evaluator.here.first:
         return None
-    rows = evaluation.sample(evaluation.rows[split], suite.latency_rows + 1)
-    job = evaluation.question("tuned", split, rows, PLAIN, "tuned")
-    plan = digest([job.contexts, evaluation.models.fingerprint("tuned")])
+    rows = evaluator.inputs.sample(evaluator.rows[split], suite.latency_rows + 1)
+    job = evaluator.answer_job(TUNED, split, rows)
+    plan = digest([job.contexts, evaluator.models.fingerprint("tuned")])
     kept = read_json(path, {})
     if kept.get("plan") != plan:
-        seconds = jobs.seconds_alone(job, evaluation.models.open("tuned"))[1:]
+        seconds = jobs.seconds_alone(job, evaluator.models.open("tuned"))[1:]
         median, p90 = (round(float(np.quantile(seconds, share)), 4) for share in (0.5, 0.9))
         kept = {"plan": plan, "rows": len(seconds), "median": median, "p90": p90}
         write_json(path, kept)
-    return {name: kept[name] for name in ("rows", "median", "p90")}
+    return {"rows": kept["rows"], "median": kept["median"], "p90": kept["p90"]}

@@ -1,8 +1,7 @@
 """A run's adapter merged into its base: the model that preference tuning starts from and is compared with.
 
 Axolotl 0.19 does not read `lora_model_dir` for preference tuning, and trl refuses a model that already has an
-adapter. What is merged is what the run's own evaluation asked, in the same precision.
-
+adapter. The merged model is the one that the run's own evaluation measured, in the same precision.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ MADE_OF = "tunebook.json"
 
 
 def ensure(run: Run, console: Console) -> Path:
-    """Return the folder `merged` of `run`, making it where it is missing or of another adapter.
+    """Return the folder `merged` of `run`, made where it is missing or belongs to another adapter.
 
     Raises:
         TunebookError: the merge failed; the message holds its last line.
@@ -37,10 +36,12 @@ def ensure(run: Run, console: Console) -> Path:
             write_folder("tunebook.evaluation.merge_worker", [str(run.folder)], target, run.log)
         except ChildError as error:
             raise TunebookError(
-                f"The adapter could not be merged: {error}\nThe log: {show(run.log)}"
+                f"The adapter could not be merged: {error}\nThe log: {show(run.log)}",
+                code="model.merge_failed",
             ) from error
     return target
 
 
 def made_of(run: Run) -> dict[str, str]:
+    """Return the hash of the adapter, by which a merged model of another one is recognized."""
     return {"adapter": weights_hash(run / "model")}

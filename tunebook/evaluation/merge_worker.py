@@ -13,15 +13,18 @@ import yaml
 from tunebook.core.files import write_json
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.engines.loader import Models
+from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.evaluation.merge_adapter import MADE_OF, made_of
 from tunebook.runs.run import Run
 
 
 def merge(run: Run, target: Path) -> None:
-    """Write the tuned model of `run` and its tokenizer to `target`."""
+    """Write the merged fine-tuned model of `run` and its tokenizer to `target`."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     models = Models(config, run / "model", Ranks())
-    models.open("tuned", engine=False).net.save_pretrained(target)
+    model = models.open("tuned", engine=False)
+    assert isinstance(model, TokenLM)
+    model.net.save_pretrained(target)
     models.tokenizer.save_pretrained(target)
     write_json(target / MADE_OF, made_of(run))
 

@@ -1,39 +1,36 @@
-"""Other models beside the tuned one (`BESIDE=`): the same rows, each through its own chat template."""
+"""Other models in addition to the fine-tuned one (`--beside`, BESIDE=): the same rows, each through its own
+chat template."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-from tunebook.data.prompt import PromptEncoder
-from tunebook.evaluation.contenders import JobMaker
+from tunebook.evaluation.baseline import choose_baseline
+from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.models.locate import contender_name, model_folder
 from tunebook.models.registry import model_table
 
 
-def _of(evaluation: Evaluator, model: str) -> Evaluator:
-    """Return the evaluation of another model on the rows of this one."""
-    folder, config = model_folder(model, "beside"), evaluation.models.config
+def _evaluator_of(evaluator: Evaluator, model: str) -> Evaluator:
+    """Return the evaluator of another model on the rows of `evaluator`."""
+    folder, config = model_folder(model, "beside"), evaluator.inputs.config
     shared = {key: value for key, value in config.items() if key in ("bf16", "attn_implementation")}
-    kwargs = model_table().get(model, {}).get("axolotl", {}).get("chat_template_kwargs")
-    other = copy.copy(evaluation)
-    other.asked, other.before = contender_name(model), {}
-    other.models = Models({**shared, "base_model": str(folder)}, folder, evaluation.here)
-    encoder = PromptEncoder(other.models.tokenizer, kwargs)
-    other.maker = JobMaker(evaluation.dataset, evaluation.suite, encoder, evaluation.maker.shots)
-    return other
+    template_kwargs = model_table().get(model, {}).get("axolotl", {}).get("chat_template_kwargs")
+    models = Models({**shared, "base_model": str(folder)}, folder, evaluator.here)
+    return evaluator.for_models(models, template_kwargs)
 
 
-def answer_beside(evaluation: Evaluator, split: str) -> dict[str, Any]:
-    """Let every model beside answer in the way that is best for it on dev; return how each was asked."""
-    asked = {}
-    for model in evaluation.suite.beside:
-        evaluation.models.close()
-        other = _of(evaluation, model)
-        way, tried = other.choose_baseline()
-        other.contender(other.asked, split, way, "base")
+def answer_beside(evaluator: Evaluator, split: str) -> dict[str, Any]:
+    """Let every other model of the suite answer under the prompting that is best for it on dev; return, by
+    contender, `model`, its prompting (`way`) and the values `tried_on_dev`."""
+    results = {}
+    for model in evaluator.suite.beside:
+        evaluator.models.close()
+        other, name = _evaluator_of(evaluator, model), contender_name(model)
+        best, tried = choose_baseline(other, name)
+        other.evaluate(Contender(name, "base", best.prompting), split)
         other.models.close()
-        asked[other.asked] = {"model": model, "way": way.of(other.asked), "tried_on_dev": tried}
-    return asked
+        results[name] = {"model": model, "way": best.name, "tried_on_dev": tried}
+    return results

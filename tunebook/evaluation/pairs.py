@@ -1,8 +1,8 @@
-"""Two answers to the same row, the tuned model's and the baseline's, and who was preferred how often.
+"""Two answers to the same row, the fine-tuned model's and the baseline's, and how often each was preferred.
 
-People (tunebook/commands/review.py) and a judge (tunebook/evaluation/endpoint/judge.py) look at the same pairs; their outcomes are
-`tuned`, `baseline` or `tie`. A pair is known by its row and both texts, so that a vote never counts for
-answers that were made anew after it.
+People (tunebook/commands/review.py) and a judge (endpoint/judge.py) compare the same pairs; outcomes are
+`tuned`, `baseline` or `tie`. A pair is identified by its row and both texts, so that a vote never counts for
+answers that were generated after it.
 """
 
 from __future__ import annotations

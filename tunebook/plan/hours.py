@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunebook.data.dataset import Dataset
-from tunebook.evaluation.contenders import PLAIN, Way, base_ways
+from tunebook.evaluation.contenders import PLAIN, Prompting, promptings
 from tunebook.evaluation.jobs import BATCH
 from tunebook.evaluation.suite import Suite
 from tunebook.hardware.gpus import Gpu
@@ -167,8 +167,8 @@ class Asked:
 
 
 def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Asked]:
-    """Return the jobs of tunebook/evaluation/evaluator.py: choosing the baseline on dev, then, on test, the base as it
-    is, the chosen way of prompting it (taken as the longest one), and the tuned model."""
+    """Return the jobs of tunebook/evaluation/evaluator.py: choosing the baseline on dev, then, on test,
+    the base as it is, the chosen way of prompting it (taken as the longest one), and the tuned model."""
     test, dev = rows.test or 0, min(suite.dev_rows, rows.dev or 0)
     if suite.mode == "quick":
         test = rows.dev or 0
@@ -178,24 +178,24 @@ def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Ask
     answer = Range(rows.answer, rows.answer)
     labels = sum(len(label) / 3 + 1 for label in dataset.labels)
 
-    def prompt(way: Way) -> float:
-        return rows.prompt + way.shots * suite.shots * shot + way.prompted * told
+    def prompt(prompting: Prompting) -> float:
+        return rows.prompt + prompting.few_shot * suite.shots * shot + prompting.baseline_prompt * told
 
-    ways = base_ways(dataset)
+    candidates = promptings(dataset)
     scored = {"chat": 1, "preference": 2}.get(dataset.task, 0)  # answers of a row
     jobs = []
-    for way in ways:
+    for prompting in candidates:
         if scored:
-            jobs += [Asked("score", dev, prompt(way), answer)] * scored
-        elif way.ranked:
-            jobs.append(Asked("rank", dev, prompt(way), Range(labels, labels)))
+            jobs += [Asked("score", dev, prompt(prompting), answer)] * scored
+        elif prompting.method == "rank":
+            jobs.append(Asked("rank", dev, prompt(prompting), Range(labels, labels)))
         else:
-            jobs.append(Asked("generate", dev, prompt(way), new))
-    longest = max(ways, key=prompt)
+            jobs.append(Asked("generate", dev, prompt(prompting), new))
+    longest = max(candidates, key=prompt)
     generated = min(suite.generate_rows or test, test)
-    for way in (PLAIN, longest, PLAIN):
-        jobs.append(Asked("generate", generated, prompt(way), new))
-        jobs += [Asked("score", test, prompt(way), answer)] * scored
+    for prompting in (PLAIN, longest, PLAIN):
+        jobs.append(Asked("generate", generated, prompt(prompting), new))
+        jobs += [Asked("score", test, prompt(prompting), answer)] * scored
     if adapter:
         jobs += [Asked("generate", suite.agreement_rows, rows.prompt, new)] * 2
     return jobs

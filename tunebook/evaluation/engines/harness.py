@@ -15,7 +15,7 @@ FILTERS = ("none", "flexible-extract", "strict-match")
 BATCH = 16
 
 
-def ask(
+def evaluate_task(
     lm: Any, name: str, limit: int | None, chat: bool, folder: Path = ROOT / "evals" / "tasks"
 ) -> list[dict]:
     """Run the harness's task `name` and return `{id, value}` for each item.
@@ -23,18 +23,18 @@ def ask(
     Args:
         lm: a TokenLM, which is an HFLM.
         limit: items of each (sub)task; None for all.
-        chat: whether the questions are put into the model's chat template.
-        folder: where task files of our own lie.
+        chat: whether to put the questions into the model's chat template.
+        folder: where our own task files are.
 
     Raises:
-        TunebookError: the task has none of the metrics that this function knows.
+        TunebookError: the task has none of `METRICS`.
     """
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     lm.batch_size_per_gpu = BATCH
     manager = TaskManager(include_path=str(folder) if folder.is_dir() else None)
-    found = simple_evaluate(
+    results = simple_evaluate(
         model=lm,
         tasks=[name],
         limit=limit,
@@ -44,7 +44,7 @@ def ask(
         bootstrap_iters=0,
     )
     result = []
-    for task, samples in sorted(found["samples"].items()):
+    for task, samples in sorted(results["samples"].items()):
         filters = {sample.get("filter", "none") for sample in samples}
         chosen = next((known for known in FILTERS if known in filters), min(filters))
         for sample in samples:
@@ -60,4 +60,7 @@ def _value(task: str, sample: dict[str, Any]) -> float:
             if metric == "bits_per_byte":  # (log likelihood in nats, bytes)
                 return -value[0] / math.log(2) / value[1]
             return float(value)
-    raise TunebookError(f"lm-evaluation-harness, {task}: none of {', '.join(METRICS)} among its metrics.")
+    raise TunebookError(
+        f"lm-evaluation-harness, {task}: none of its metrics is one of {', '.join(METRICS)}.",
+        code="eval.no_known_metric",
+    )

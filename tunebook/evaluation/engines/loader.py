@@ -1,4 +1,4 @@
-"""The models of a run, loaded for evaluation and prediction."""
+"""The models of a run, loaded for evaluation and prediction: which engine answers for which model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tunebook.core.paths import cache_folder
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.engines import vllm
 from tunebook.evaluation.engines.classifier import HeadLM
+from tunebook.evaluation.engines.protocol import Engine, ModelSource
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.models import methods
 from tunebook.models.fingerprint import weights_hash
@@ -19,15 +20,15 @@ from tunebook.models.methods import merge_refusal
 from tunebook.plugins.virtual_tokens import virtual_cache
 
 
-class Models:
-    """Loads the base and the tuned model, each at most once and only when a job needs it."""
+class Models(ModelSource):
+    """The saved models of a run, one loaded at a time and only when a job needs it."""
 
     def __init__(self, config: dict[str, Any], model_folder: Path, here: Ranks) -> None:
         import torch
         from transformers import AutoTokenizer
 
         self.config = config
-        self.folders = {"tuned": model_folder, "unmerged": model_folder}  # kept checkpoints are added
+        self._folders = {"tuned": model_folder, "unmerged": model_folder}
         self.tokenizer = AutoTokenizer.from_pretrained(model_folder)
         cuda = torch.cuda.is_available()
         self.device = f"cuda:{here.local}" if cuda else "cpu"
@@ -38,13 +39,12 @@ class Models:
         # Ranking labels needs a mask of its own, which flash attention does not take.
         wanted = config.get("attn_implementation")
         self.attention = wanted if wanted in ("eager", "sdpa") else "sdpa"
-        self._open: dict[str, Any] = {}
+        self._open: dict[str, TokenLM | HeadLM] = {}
         self.served = vllm.command() is not None  # by vLLM instead of transformers
         self._here = here
         self._server: vllm.Server | None = None
 
     def fingerprint(self, name: str) -> dict[str, Any]:
-        """Return what decides the results of the model called `name` beside the prompts."""
         base = Path(self.config["base_model"])
         facts: dict[str, Any] = {
             "base": weights_hash(base) if base.is_dir() else str(base),
@@ -57,30 +57,31 @@ class Models:
         if self.served:
             facts |= vllm.engine(self.config if name != "base" else {})
         if name != "base":
-            facts |= {"tuned": weights_hash(self.folders[name]), "quantised": self.quantised}
+            facts |= {"tuned": weights_hash(self._folders[name]), "quantised": self.quantised}
         return facts
 
     @property
     def quantised(self) -> bool:
-        """Whether the adapter was trained on a base of 4 or 8 bits: it is evaluated on just that."""
+        """Whether the adapter was trained on a base of 4 or 8 bits: it is evaluated on the same."""
         return bool(self.config.get("load_in_4bit") or self.config.get("load_in_8bit"))
 
     @property
     def times(self) -> int:
-        """How many times as large a batch may be as transformers' own."""
         return vllm.TIMES if self.served else 1
 
     @property
     def head(self) -> bool:
-        """Whether the tuned model is a classification head: it gives scores of labels and no text."""
         return methods.uses_head(self.config)
 
     @property
     def merged(self) -> bool:
-        """Whether the tuned model is an adapter that is evaluated as part of its base's weights."""
         adapter = str(self.config.get("adapter") or "")
-        beside = self.served or self.quantised or self.head or merge_refusal(adapter)
-        return bool(adapter) and not beside
+        apart = self.served or self.quantised or self.head or merge_refusal(adapter)
+        return bool(adapter) and not apart
+
+    def add_checkpoint(self, folder: Path) -> str:
+        self._folders[folder.name] = folder
+        return folder.name
 
     def _quantisation(self) -> Any:
         """Return how Axolotl loads a base for training (axolotl.loaders.model, _set_quantization_config)."""
@@ -106,14 +107,13 @@ class Models:
             **options,
         )
 
-    def open(self, name: str, engine: bool = True) -> Any:
-        """Return the TokenLM called `name`: base, unmerged (the adapter beside its base), tuned or a
-        checkpoint. A tuned model with a classification head is a HeadLM. Where vLLM is named, a ServedLM,
-        unless `engine` is False.
+    def open(self, name: str, engine: bool = True) -> Engine:
+        """Return the model called `name`: a TokenLM, for a classification head a HeadLM, and where vLLM is
+        set up a ServedLM, unless `engine` is False.
 
-        A tuned model is the adapter merged into its base, or beside it where the method cannot merge or
-        the base is quantised: merging would round it to weights that nobody trained on. The base itself
-        is never quantised.
+        A fine-tuned model is the adapter merged into its base. It is kept apart where the method cannot merge
+        or the base is quantised: merging would round it to weights that nobody trained on. The base itself is
+        never quantised.
         """
         if self.served and engine:
             self._open.clear()
@@ -124,14 +124,13 @@ class Models:
                 base, revision = self.config["base_model"], self.config.get("revision_of_model", "main")
                 self._open[name] = TokenLM(self._load(base, revision=revision), self.tokenizer)
             else:
-                model, virtual = self._tuned(self.folders[name], merge=name != "unmerged" and self.merged)
+                model, virtual = self._tuned(self._folders[name], merge=name != "unmerged" and self.merged)
                 self._open[name] = (
                     HeadLM(model, self.tokenizer) if self.head else TokenLM(model, self.tokenizer, virtual)
                 )
         return self._open[name]
 
     def close(self) -> None:
-        """Let go of the model that is open."""
         self._open.clear()
         if self._server:
             self._server.close()
@@ -140,7 +139,7 @@ class Models:
     def _served(self, name: str) -> vllm.ServedLM:
         """Return the model called `name` on a vLLM server; base and adapters share one."""
         lora = self.config.get("adapter") == "lora"
-        folder = self.folders.get(name)
+        folder = self._folders.get(name)
         model = str(self.config["base_model"] if lora or folder is None else folder)
         if self._server and self._server.model != model:
             self.close()
@@ -155,11 +154,11 @@ class Models:
                 gpu=self._here.local if self._here.world > 1 else None,
                 log=cache_folder() / "vllm" / f"{os.getpid()}.log",
             )
-        asked = self._server.adapter(folder) if lora and folder else vllm.BASE
-        return vllm.ServedLM(self._server, asked, self.tokenizer.eos_token_id)
+        served = self._server.adapter(folder) if lora and folder else vllm.BASE
+        return vllm.ServedLM(self._server, served, self.tokenizer.eos_token_id)
 
     def _tuned(self, folder: Path, merge: bool) -> tuple[Any, Any]:
-        """Load the tuned model in `folder`; return it with the cache of its virtual tokens, or None."""
+        """Load the fine-tuned model in `folder`; return it with the cache of its virtual tokens, or None."""
         options: dict[str, Any] = {}
         if self.head:
             options = {"kind": methods.HEAD_MODEL_TYPE, "num_labels": len(self.config["class_labels"])}

@@ -2,18 +2,83 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 Ids = list[int]
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A greedy answer: `ids` without the turn end; `stopped` is False when the cap cut it."""
+    """A greedy answer: `ids` without the end-of-turn token; `stopped` is False when the limit cut it."""
 
     ids: Ids
     stopped: bool
+
+
+class Engine:
+    """One loaded model that answers jobs in token ids. A subclass overrides what it can do; `prefix` is what
+    all contexts start with, for an engine that computes it once."""
+
+    end: int
+    """The id of the end-of-turn token, at which a generation stops."""
+
+    def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
+        """Continue each context greedily for at most `max_new` tokens."""
+        raise NotImplementedError(f"{type(self).__name__} generates no text.")
+
+    def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
+        """Return, for each context, the summed log probability (nats) of every choice."""
+        raise NotImplementedError(f"{type(self).__name__} ranks no choices.")
+
+    def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
+        """Return the summed log probability (nats) of each answer after its context."""
+        raise NotImplementedError(f"{type(self).__name__} scores no answers.")
+
+    def classify(self, contexts: list[Ids]) -> list[list[float]]:
+        """Return, for each context, the log probability (nats) of every label."""
+        raise NotImplementedError(f"{type(self).__name__} has no classification head.")
+
+
+class ModelSource(abc.ABC):
+    """The models of one evaluation, by name: `base`, `tuned` (fine-tuned), `unmerged` (the same with its
+    adapter beside the base's weights) and the kept checkpoints."""
+
+    tokenizer: Any
+
+    @property
+    @abc.abstractmethod
+    def head(self) -> bool:
+        """Whether the fine-tuned model is a classification head: it scores labels and writes no text."""
+
+    @abc.abstractmethod
+    def open(self, name: str, engine: bool = True) -> Engine:
+        """Return the model called `name`, loaded; with `engine` False by transformers in this process."""
+
+    @abc.abstractmethod
+    def fingerprint(self, name: str) -> dict[str, Any]:
+        """Return what decides the results of the model called `name` in addition to the prompts."""
+
+    @property
+    def merged(self) -> bool:
+        """Whether the fine-tuned model is an adapter that is evaluated merged into its base."""
+        return False
+
+    @property
+    def times(self) -> int:
+        """How many times as large as transformers' own a batch is."""
+        return 1
+
+    def add_checkpoint(self, folder: Path) -> str:
+        """Make the checkpoint in `folder` known and return the name by which it is opened."""
+        raise NotImplementedError(f"{type(self).__name__} opens no checkpoints.")
+
+    def close(self) -> None:
+        """Free the memory of the model that is open."""
+        return None
 
 
 def common_prefix(sequences: Sequence[Ids]) -> Ids:

@@ -14,16 +14,16 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import DynamicCache
 
-from tunebook.evaluation.engines.protocol import Generation, Ids
+from tunebook.evaluation.engines.protocol import Engine, Generation, Ids
 
 MIN_SHARED = 24
 
 
-class TokenLM(HFLM):
-    """A causal model that is asked in token ids. All methods are greedy and without dropout."""
+class TokenLM(HFLM, Engine):
+    """A causal model in this process. All methods are greedy and without dropout."""
 
     def __init__(self, model: Any, tokenizer: Any, virtual: DynamicCache | None = None) -> None:
-        """`virtual` holds trained virtual tokens (tunebook/plugins/virtual_tokens.py), put before every prompt."""
+        """`virtual` holds trained virtual tokens (plugins/virtual_tokens.py), put before every prompt."""
         super().__init__(
             pretrained=model, tokenizer=tokenizer, batch_size=1, device=str(model.device), backend="causal"
         )
@@ -35,7 +35,7 @@ class TokenLM(HFLM):
 
     def _model_call(self, *args: Any, **kwargs: Any) -> Any:
         if self.virtual is not None:
-            raise NotImplementedError("The harness's own methods know nothing of virtual tokens.")
+            raise NotImplementedError("The harness's own methods do not support virtual tokens.")
         return super()._model_call(*args, **kwargs)
 
     _model_generate = _model_call
@@ -68,11 +68,10 @@ class TokenLM(HFLM):
 
     @torch.inference_mode()
     def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
-        """Continue each context greedily for at most `max_new` tokens; `prefix` starts all of them."""
         cache, held, shared = self._shared(prefix, len(contexts))
         ids, mask = self._left_padded([context[shared:] for context in contexts])
         if held:
-            # `generate` cuts off as many ids as the cache holds; those of virtual tokens are never read.
+            # `generate` skips as many ids as the cache holds; those of virtual tokens are never read.
             start = [self.pad] * (held - shared) + prefix[:shared]
             head = torch.tensor([start], device=self.device).expand(len(contexts), -1)
             ids = torch.cat([head, ids], dim=1)
@@ -99,7 +98,6 @@ class TokenLM(HFLM):
 
     @torch.inference_mode()
     def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
-        """Return the summed log probability (nats) of each answer after its context."""
         cache, held, shared = self._shared(prefix, len(contexts))
         rows = [context[shared:] + answer for context, answer in zip(contexts, answers, strict=True)]
         ids, mask = self._left_padded(rows)
@@ -124,10 +122,8 @@ class TokenLM(HFLM):
 
     @torch.inference_mode()
     def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
-        """Return, for each context, the summed log probability (nats) of every choice.
-
-        All choices lie behind their context in one sequence; the mask lets each see the context and
-        itself only, and its positions start where the context ends. So the context is computed once.
+        """All choices follow their context in one sequence; the mask lets each see the context and itself
+        only, and its positions start where the context ends. So the context is computed once.
         """
         cache, held, shared = self._shared(prefix, len(contexts))
         rest = [context[shared:] for context in contexts]

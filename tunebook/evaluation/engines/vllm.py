@@ -22,7 +22,7 @@ import httpx
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.process import die_with_parent, last_error
-from tunebook.evaluation.engines.protocol import Generation, Ids
+from tunebook.evaluation.engines.protocol import Engine, Generation, Ids
 
 COMMAND, ARGUMENTS = "TUNEBOOK_VLLM", "TUNEBOOK_VLLM_ARGS"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that --max-lora-rank takes (vllm/config/lora.py)
@@ -192,8 +192,8 @@ class Server:
             self.process.wait()
 
 
-class ServedLM:
-    """The methods of tunebook.evaluation.engines.protocol.TokenLM that jobs use, by a model that `server` calls `name`."""
+class ServedLM(Engine):
+    """A model that `server` calls `name`. The server itself detects what prompts share."""
 
     def __init__(self, server: Server, name: str, end: int) -> None:
         self.server, self.name, self.end = server, name, end
@@ -204,8 +204,7 @@ class ServedLM:
         return sorted(found, key=lambda choice: choice["index"])
 
     def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
-        """As TokenLM; the server finds by itself what prompts share."""
-        # `ignore_eos`: a generation ends at the turn end alone, as everywhere in this project.
+        # `ignore_eos`: a generation ends at the end-of-turn token alone, as everywhere in this project.
         stop = {"stop_token_ids": [self.end], "ignore_eos": True, "return_token_ids": True}
         results = []
         for choice in self._complete(contexts, max_tokens=max_new, **stop):
@@ -215,7 +214,6 @@ class ServedLM:
         return results
 
     def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
-        """As TokenLM."""
         prompts = [context + answer for context, answer in zip(contexts, answers, strict=True)]
         sums = []
         for choice, prompt, answer in zip(
@@ -226,6 +224,5 @@ class ServedLM:
         return sums
 
     def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
-        """As TokenLM, with a request for each choice of each context."""
         flat = self.score([c for c in contexts for _ in choices], choices * len(contexts), prefix)
         return [flat[i : i + len(choices)] for i in range(0, len(flat), len(choices))]

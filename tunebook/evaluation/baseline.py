@@ -1,0 +1,19 @@
+"""The baseline: the best prompting of a base model, chosen on dev."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tunebook.evaluation.contenders import Contender, promptings, untuned
+from tunebook.evaluation.evaluator import Evaluator
+from tunebook.metrics.scoring import HIGHER_IS_BETTER
+
+
+def choose_baseline(evaluator: Evaluator, name: str = "base") -> tuple[Contender, dict[str, float]]:
+    """Try every prompting of the base model, called `name`, on `dev_rows` of dev; return the best contender
+    by the primary metric, the first of equals, and the value of each."""
+    rows = evaluator.inputs.sample(evaluator.rows["dev"], evaluator.suite.dev_rows)
+    candidates = {(one := untuned(each, name)).name: one for each in promptings(evaluator.dataset)}
+    tried = {one.name: evaluator.primary(one, "choice", rows) for one in candidates.values()}
+    pick: Callable[..., str] = max if HIGHER_IS_BETTER[evaluator.suite.primary] else min
+    return candidates[pick(tried, key=tried.__getitem__)], tried

@@ -1,0 +1,57 @@
+"""What is evaluated and how, read from a run folder once."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from tunebook.core.files import Row, read_json, read_jsonl
+from tunebook.data.dataset import Dataset
+from tunebook.data.prompt import Messages
+from tunebook.evaluation.contenders import choose_examples
+from tunebook.evaluation.suite import Suite
+from tunebook.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The settings and rows of a run's evaluation. `config` is Axolotl's, `examples` the few-shot ones."""
+
+    run: Run
+    suite: Suite
+    dataset: Dataset
+    config: dict[str, Any]
+    seed: int
+    rows: dict[str, list[Row]]
+    examples: list[Messages]
+
+    @property
+    def pairs(self) -> bool:
+        """Whether rows are preference pairs."""
+        return self.dataset.task == "preference"
+
+    @property
+    def chat(self) -> bool:
+        """Whether answers are free text, scored by the loss of a reference."""
+        return self.dataset.task == "chat" or self.pairs
+
+    def sample(self, rows: list[Row], count: int | None) -> list[Row]:
+        """Return `count` rows drawn with the run's seed, in the order of `rows`; None: all."""
+        if count is None or count >= len(rows):
+            return rows
+        chosen = set(random.Random(self.seed).sample([row["id"] for row in rows], count))
+        return [row for row in rows if row["id"] in chosen]
+
+
+def load_inputs(run: Run) -> Inputs:
+    """Read settings.json, config.yaml and data/ of `run`."""
+    settings = read_json(run / "settings.json")
+    suite = Suite.model_validate(settings["suite"])
+    dataset = Dataset.model_validate({**settings["dataset"], "folder": run / "data"})
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    rows = {split: read_jsonl(run / "data" / f"{split}.jsonl") for split in ("train", "dev", "test")}
+    examples = choose_examples(rows["train"], dataset, suite.shots, settings["seed"])
+    return Inputs(run, suite, dataset, config, settings["seed"], rows, examples)
