@@ -10,7 +10,7 @@ import pytest
 
 from tunebook.core.errors import Problem
 from tunebook.data.formats.fields import MEANING_OF
-from tunebook.data.formats.shapes import shaped
+from tunebook.data.formats.layouts import read_layout
 from tunebook.data.sources import Source, read_rows_of
 
 TALK = [{"role": "user", "content": "Is it shut?"}, {"role": "assistant", "content": "It is."}]
@@ -24,7 +24,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 def read(shape: str, row: dict[str, Any], **columns: str) -> Any:
-    return next(iter(shaped(iter([(1, row)]), shape, columns, "rows.jsonl")))[1]
+    return next(iter(read_layout(iter([(1, row)]), shape, columns, "rows.jsonl")))[1]
 
 
 def refused(shape: str, row: dict[str, Any], key: str, code: str = "rows.meaning_not_read") -> None:

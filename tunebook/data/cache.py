@@ -6,7 +6,6 @@ any is a miss. Entries lie below TUNEBOOK_CACHE/rendered/<dataset>/, the newest 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunebook.core.files import digest, write_jsonl
+from tunebook.core.files import digest, file_sha256, write_jsonl
 from tunebook.core.paths import cache_folder
 from tunebook.data.dataset import Dataset
 from tunebook.data.render import render_all
@@ -53,7 +52,7 @@ def parts(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any] | None:
     for split in dataset.source.splits or dataset.source.files:
         path = source_file(dataset.source, dataset.folder, split)
         if path is not None:
-            data[split] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+            data[split] = file_sha256(path) if path.is_file() else "missing"
     if not data:
         revision = hub_revision(dataset.source)
         if revision is None:
@@ -65,7 +64,7 @@ def parts(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any] | None:
         "dataset.yaml": dataset.model_dump(mode="json", exclude={"folder"}),
         "template": {key: config.get(key) for key in PROMPT_KEYS},
         "tokenizer": tokenizer(config),
-        "code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
+        "code": [file_sha256(path) for path in code],
     }
 
 
@@ -78,7 +77,7 @@ def tokenizer(config: dict[str, Any]) -> dict[str, Any]:
         here = cached(base, "tokenizer_config.json", revision)
         return {"name": base, "revision": revision, "commit": here.parent.name if here else None}
     found = {path for pattern in TOKENIZER_FILES for path in Path(base).glob(pattern) if path.is_file()}
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(found)}
+    return {path.name: file_sha256(path) for path in sorted(found)}
 
 
 def rendered(dataset: Dataset, config: dict[str, Any]) -> Entry:

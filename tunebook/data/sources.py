@@ -20,8 +20,9 @@ from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, MachineError, Problem
 from tunebook.core.paths import child_environment, show
 from tunebook.data.formats.fields import without_fields
+from tunebook.data.formats.layouts import read_layout
 from tunebook.data.formats.place import Numbered
-from tunebook.data.formats.shapes import shaped
+from tunebook.data.near_duplicates import Near
 from tunebook.data.tables import KINDS, read_table
 
 Split = Literal["train", "dev", "test"]
@@ -36,7 +37,7 @@ class Source(BaseModel):
     `test_share` of the rows, the newest by the column `by_time` or else drawn with a fixed seed
     (tunebook/data/splits.py). `where` is a Jinja expression that keeps a raw row; `reader` makes rows out of
     raw rows, whose fields the file calls as `columns` says (tunebook/data/formats). `drop` names fields of
-    rows or turns that are left out on purpose.
+    rows or turns that are left out on purpose; `near` says which near-duplicates are split as one.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,6 +53,7 @@ class Source(BaseModel):
     reader: Literal["oasst_best_paths", "labels", "qa", "squad", "chat", "pairs", "preference"] | None = None
     columns: dict[str, str] = {}
     drop: list[str] = []
+    near: Near = "bounded"
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
@@ -109,7 +111,7 @@ def read_rows_of(
         return oasst_best_paths(rows)
     if source.drop:
         rows = ((number, without_fields(row, source.drop)) for number, row in rows)
-    return shaped(rows, source.reader, source.columns, place, answered)
+    return read_layout(rows, source.reader, source.columns, place, answered)
 
 
 def source_file(source: Source, folder: Path, split: Split) -> Path | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.formats.conversations import ROLE_KEYS, TEXT_KEYS, conversation
-from tunebook.data.formats.shapes import Columns, Row
+from tunebook.data.formats.layouts import Columns, Row
 
 TASK_OF = {
     "labels": "classification",
@@ -37,7 +37,7 @@ NAMES = {
     "chosen": "chosen",
     "rejected": "rejected",
 }
-SHAPES_BY_FIELDS = {  # required, optional
+LAYOUT_FIELDS = {  # required, optional
     "labels": (("text", "label"), ()),
     "preference": (("chosen", "rejected"), ("prompt",)),
     "qa": (("question", "context", "answers"), ()),
@@ -83,7 +83,7 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
             text = f"{place} has no column {column!r}. It has: {', '.join(there)}."
             raise InputError(Problem(text, key="FIELDS", code="option.unknown_column"))
     found = [] if fields else _squad(rows)
-    for shape, (required, optional) in SHAPES_BY_FIELDS.items():
+    for shape, (required, optional) in LAYOUT_FIELDS.items():
         if shape != "labels" and set(fields) <= {*required, *optional}:
             found += _by_name(rows, there, shape, fields)
     found = _narrowed(found)
@@ -164,7 +164,7 @@ def _squad(rows: list[Row]) -> list[Reading]:
 
 
 def _by_name(rows: list[Row], there: list[str], shape: str, fields: Columns) -> list[Reading]:
-    required, optional = SHAPES_BY_FIELDS[shape]
+    required, optional = LAYOUT_FIELDS[shape]
     if shape == "chat" and "messages" not in fields:
         counts = {name: sum(_holds_turns(row.get(name)) for row in rows) for name in there}
         others = ("chosen", "rejected", "prompt")
@@ -288,9 +288,9 @@ def _unknown(found: list[Reading], there: list[str], place: str, task: str | Non
         )
         text += "with FIELDS=."
         return InputError(Problem(text, key="DATA", code="fork.other_task"))
-    wanted = [s for s in SHAPES_BY_FIELDS if task in (None, TASK_OF[s])]
+    wanted = [s for s in LAYOUT_FIELDS if task in (None, TASK_OF[s])]
     forms = " or ".join(
-        'FIELDS="' + " ".join(f"{n}=..." for n in SHAPES_BY_FIELDS[s][0]) + '"' for s in wanted
+        'FIELDS="' + " ".join(f"{n}=..." for n in LAYOUT_FIELDS[s][0]) + '"' for s in wanted
     )
     text = f"the columns of {place} are not recognised ({', '.join(there)}). Name them: {forms}."
     return InputError(Problem(text, key="DATA", code="fork.unknown_columns"))

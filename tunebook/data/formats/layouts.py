@@ -1,9 +1,10 @@
-"""The shapes that rows come in, and what each becomes before the templates of dataset.yaml see it.
+"""Row layouts: the fields that the rows of a file have, and how each layout becomes template fields.
 
-A shape is named by `source.reader`; `source.columns` says what the file calls its fields. Every fault is
-named by the file's own column. A column under a name that no shape knows (`ignored: id`) is left out.
+In: a raw row, as a file has it. Out: one or more rows for the templates of dataset.yaml, or a Problem that
+names the file's own column. `source.reader` names the layout, `source.columns` maps its fields to the columns
+of the file. A column mapped to a name that no layout has (`ignored: id`) is left out.
 
-| shape      | fields                              | gives                                |
+| layout     | fields                              | gives                                |
 |------------|-------------------------------------|--------------------------------------|
 | labels     | text, label                         | `text`, `label`                      |
 | qa         | question, context, answers          | the same, `answers` a list           |
@@ -29,17 +30,18 @@ Row = dict[str, Any]
 Columns = dict[str, str]
 
 
-def shaped(
-    rows: Iterator[Numbered], shape: str, columns: Columns, place: str, answered: bool = True
+def read_layout(
+    rows: Iterator[Numbered], layout: str, columns: Columns, place: str, answered: bool = True
 ) -> Iterator[Numbered]:
-    """Turn raw rows into rows for the templates; what cannot be turned comes as a Problem.
+    """Yield the rows of a file as rows for the templates, and a Problem for each row that cannot be read.
 
     Args:
-        columns: what the file calls a field, where it calls it otherwise.
+        layout: a key of LAYOUTS.
+        columns: the file's column of each field that has another name there.
         place: the file, for messages.
-        answered: False for rows that are still to be answered.
+        answered: False for rows without an answer, as `tunebook predict` reads them.
     """
-    turn_into = SHAPES[shape]
+    read = LAYOUTS[layout]
     for number, row in rows:
         if isinstance(row, Problem):
             yield number, row
@@ -49,10 +51,10 @@ def shaped(
             yield number, fault(message, place, number, None, "rows.not_an_object")
             continue
         try:
-            for made in turn_into(row, columns, answered):
+            for made in read(row, columns, answered):
                 yield number, made
-        except RowFault as found:
-            yield number, fault(str(found), place, number, found.field, found.code)
+        except RowFault as error:
+            yield number, fault(str(error), place, number, error.field, error.code)
 
 
 def _value(row: Row, name: str, columns: Columns) -> Any:
@@ -272,7 +274,7 @@ def _told(answer: Any, asked: list[Any], at: str) -> list[Any]:
     return [*asked, {"role": "assistant", "content": text(answer, at)}]
 
 
-SHAPES: dict[str, Callable[[Row, Columns, bool], Iterator[Row]]] = {
+LAYOUTS: dict[str, Callable[[Row, Columns, bool], Iterator[Row]]] = {
     "labels": _labels,
     "qa": _qa,
     "squad": _squad,
