@@ -50,14 +50,15 @@ def render(dataset: Dataset, split: Split) -> list[Row]:
     return cut_rows(dataset, rows)[split] if shared else rows
 
 
-def render_all(dataset: Dataset) -> dict[Split, list[Row]]:
-    """Read and render every split, each source once; raises what `render` raises."""
+def render_all(dataset: Dataset, notes: list[str] | None = None) -> dict[Split, list[Row]]:
+    """Read and render every split, each source once; raises what `render` raises. `notes` takes what a person
+    should know of the split."""
     problems: list[Problem] = []
     shared = cut_off(dataset)
     own = [split for split in SPLITS if split == "train" or split not in shared]
     rows = {split: _render(dataset, split, problems) for split in own}
     _accept(dataset, problems)
-    return rows | (cut_rows(dataset, rows["train"]) if shared else {})
+    return rows | (cut_rows(dataset, rows["train"], notes) if shared else {})
 
 
 def cut_off(dataset: Dataset) -> list[Split]:
@@ -67,10 +68,10 @@ def cut_off(dataset: Dataset) -> list[Split]:
     return ["train", *found] if found else []
 
 
-def cut_rows(dataset: Dataset, rows: list[Row]) -> dict[Split, list[Row]]:
+def cut_rows(dataset: Dataset, rows: list[Row], notes: list[str] | None = None) -> dict[Split, list[Row]]:
     """Cut what `source` says off the rows of train. Of a row only its id, group, time, gold answer and
     what it asks are looked at."""
-    return cut(rows, dataset.source, bool(dataset.labels), show(dataset.folder / "dataset.yaml"))
+    return cut(rows, dataset.source, bool(dataset.labels), show(dataset.folder / "dataset.yaml"), notes)
 
 
 def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:

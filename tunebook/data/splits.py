@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, date, datetime
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
-from tunebook.data.near_duplicates import asked, together
+from tunebook.data.near_duplicates import LARGEST, SMALL, asked, families, normalised, words
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Source, Split
 
 CUT_SEED = 42
+ENOUGH, MISS = 100, 0.03  # from so many rows on, a split is within 3 points of its share
 Rows = list[dict[str, Any]]
 
 
-def cut(rows: Rows, source: Source, stratify: bool, place: str) -> dict[Split, Rows]:
-    """Return train and what is cut off it, as `source` says; rows that ask the same share a group.
+def cut(
+    rows: Rows, source: Source, stratify: bool, place: str, notes: list[str] | None = None
+) -> dict[Split, Rows]:
+    """Return train and what is split from it, as `source` says; rows with the same prompt share a group.
+
+    Where a bounded family leaves two rows with equal prompts in different splits, the one of train (or dev,
+    beside test) is left out.
 
     Args:
         rows: rendered rows; by time, each with its `time`, which is taken out.
         stratify: keep the shares of the labels.
         place: dataset.yaml, for messages.
+        notes: takes what a person should know of the split.
 
     Raises:
-        InputError: a split would have no rows.
+        InputError: a split would have no rows, or miss its share by more than 3 points.
     """
     labels = [row["gold"]["answer"] if stratify else "" for row in rows]
-    groups = together([asked(row) for row in rows], [row["group"] for row in rows], labels)
+    own = [row["group"] for row in rows]
+    result = families([asked(row) for row in rows], own, labels, source.near)
+    groups = result.groups
     for row, group in zip(rows, groups, strict=True):
         row["group"] = group
+    say = [] if notes is None else notes
+    if result.families:
+        say.append(
+            f"{result.rows} of {len(rows)} rows share {result.families} families of near-duplicates across "
+            "groups; each family stays in one split"
+        )
+    if result.apart:
+        say.append(
+            f"{result.apart} near-duplicate pairs stay in different groups: a family has at most "
+            f"{max(SMALL, int(LARGEST * len(rows)))} rows. --near strict (NEAR=strict) joins them all, "
+            "--near off (NEAR=off) none"
+        )
     if source.by_time:
         rows, times = list(rows), [row.pop("time") for row in rows]
         newest: dict[str, float] = {}
@@ -54,7 +76,46 @@ def cut(rows: Rows, source: Source, stratify: bool, place: str) -> dict[Split, R
         text = f"{total} rows in {len(set(groups))} groups cannot be cut into {names}. "
         text += "Groups stay whole: add rows, or name files for the other splits."
         raise InputError(Problem(text, place, key="source", code="split.too_few_groups"))
+    if total >= ENOUGH:
+        _check_shares(found, shares, total, groups, place)
+    if source.near != "off" and (repeats := _without_repeats(found)):
+        say.append(
+            f"{repeats} rows are left out of train or dev: their prompt is that of a held-out row (case and "
+            "punctuation aside)"
+        )
     return found
+
+
+def _check_shares(
+    found: dict[Split, Rows], shares: dict[Split, float | None], total: int, groups: list[str], place: str
+) -> None:
+    """Raise InputError where a split is further than `MISS` from its share."""
+    missed = [
+        f"{split} has {len(found[split]) / total:.0%} of the rows and should have {share:.0%}"
+        for split, share in shares.items()
+        if share and abs(len(found[split]) / total - share) > MISS
+    ]
+    if missed:
+        name, size = Counter(groups).most_common(1)[0]
+        text = (
+            f"{' and '.join(missed)}: the {len(set(groups))} groups stay whole, and the largest, "
+            f"{name!r:.60}, has {size} of {total} rows. Choose another --group (GROUP=column or none), "
+            "--near off (NEAR=off), which lets near-duplicates part, or name files for the splits."
+        )
+        raise InputError(Problem(text, place, key="source", code="split.missed_share"))
+
+
+def _without_repeats(found: dict[Split, Rows]) -> int:
+    """Take rows out of train, and of dev, whose prompt a more held-out split has; return how many."""
+    seen: set[str] = set()
+    taken = 0
+    for split in ("test", "dev", "train"):
+        rows = found.get(split, [])
+        prompts = [normalised(words(text), text) for text in map(asked, rows)]
+        found[split] = [row for row, prompt in zip(rows, prompts, strict=True) if prompt not in seen]
+        taken += len(rows) - len(found[split])
+        seen.update(prompts)
+    return taken
 
 
 def _newest(rows: Rows, age: list[str], count: int) -> Rows:

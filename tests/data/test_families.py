@@ -1,0 +1,74 @@
+"""Families of near-duplicates are bounded: a chain of small changes is no group, and shares hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support import similar_chats
+from tunebook.core.errors import InputError
+from tunebook.data.near_duplicates import families, repeated
+from tunebook.data.sources import Source
+from tunebook.data.splits import cut
+
+SOURCE = {"files": {"train": "a.jsonl"}, "dev_share": 0.1, "test_share": 0.1}
+
+
+def rendered(count: int) -> list[dict[str, Any]]:
+    return [
+        {"id": row["id"], "group": row["customer"], "messages": row["messages"], "gold": {"answer": "x"}}
+        for row in similar_chats.rows(count)
+    ]
+
+
+def test_similar_chats_are_split_by_their_shares() -> None:
+    rows, notes = rendered(3000), list[str]()
+    result = cut(rows, Source.model_validate(SOURCE), False, "dataset.yaml", notes)
+    for split, share in (("train", 0.8), ("dev", 0.1), ("test", 0.1)):
+        assert abs(len(result[split]) / len(rows) - share) <= 0.03, split  # type: ignore[index]
+    own = {row["id"]: row["customer"] for row in similar_chats.rows(3000)}
+    customers = [{own[row["id"]] for row in some} for some in result.values()]
+    assert not (customers[0] & customers[1] or customers[0] & customers[2] or customers[1] & customers[2])
+    assert repeated(result["test"], result["train"]) == repeated(result["dev"], result["train"]) == 0
+    assert any("families of near-duplicates" in note for note in notes)
+    assert any("NEAR=strict" in note for note in notes)
+
+
+def test_strict_joins_chains_and_says_what_that_costs() -> None:
+    with pytest.raises(InputError) as caught:
+        cut(rendered(600), Source.model_validate({**SOURCE, "near": "strict"}), False, "dataset.yaml")
+    assert caught.value.code in ("split.missed_share", "split.too_few_groups")
+
+
+def test_off_keeps_the_groups_as_they_come() -> None:
+    texts = ["the same text twice over in two groups", "the same text twice over in two groups"]
+    assert families(texts, ["a", "b"], ["", ""], "off").groups == ["a", "b"]
+    assert families(texts, ["a", "b"], ["", ""]).groups == ["a", "a"]
+
+
+def test_a_chain_is_no_family() -> None:
+    words = "one two three four five six seven eight nine ten eleven twelve".split()
+    texts = []
+    for step in range(12):  # each differs from the one before by a word
+        texts.append(" ".join(words))
+        words[step] = f"other{step}"
+    groups = families(texts, [str(n) for n in range(12)], [""] * 12).groups
+    assert groups[0] != groups[-1]
+    assert len(set(groups)) > 2
+    assert len(set(families(texts, [str(n) for n in range(12)], [""] * 12, "strict").groups)) == 1
+
+
+def test_one_large_group_stops_the_split() -> None:
+    rows = rendered(200)
+    for row in rows[:120]:
+        row["group"] = "big"
+    with pytest.raises(InputError) as caught:
+        cut(
+            rows,
+            Source.model_validate({**SOURCE, "dev_share": 0.3, "test_share": 0.3}),
+            False,
+            "dataset.yaml",
+        )
+    assert caught.value.code == "split.missed_share"
+    assert "'big'" in str(caught.value) and "GROUP=" in str(caught.value)
