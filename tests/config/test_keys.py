@@ -12,6 +12,8 @@ from tunebook.config.keys import check_keys
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import ROOT
 from tunebook.core.yaml_file import read_yaml
+from tunebook.models.methods import RENAMED_PLUGINS
+from tunebook.plugins import HOMES
 
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 GOOD = f"""\
@@ -54,6 +56,16 @@ def only(found: list[Problem]) -> Problem:
 
 def test_a_good_config_has_no_problems(tmp_path: Path) -> None:
     assert problems(GOOD, tmp_path) == []
+
+
+@pytest.mark.parametrize("old", RENAMED_PLUGINS)
+def test_an_old_plugin_name_is_told_the_new_one(old: str, tmp_path: Path) -> None:
+    text = GOOD.replace("tunebook.plugins.SeededInit", old)
+    problem = only(problems(text, tmp_path))
+    line = text.splitlines().index(f"  - {old}") + 1
+    assert (problem.code, problem.line, problem.key) == ("config.renamed_plugin", line, "plugins[1]")
+    assert RENAMED_PLUGINS[old] in problem.text
+    assert RENAMED_PLUGINS[old].rpartition(".")[2] in HOMES
 
 
 @pytest.mark.parametrize(

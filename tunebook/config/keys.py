@@ -10,6 +10,7 @@ from typing import Any
 
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import Lines, Path_, dotted, line_of
+from tunebook.models.methods import RENAMED_PLUGINS
 
 NAMES = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
 
@@ -31,6 +32,12 @@ def check_keys(config: dict[str, Any], lines: Lines, file: str) -> list[Problem]
             continue  # a wrong type, reported below
         if plugin in known["plugins"]:
             allowed |= known["models"][known["plugins"][plugin]]
+        elif plugin in RENAMED_PLUGINS:
+            text = f"this plugin has a new name (got {plugin!r}). Write {RENAMED_PLUGINS[plugin]}."
+            where = ("plugins", index)
+            problems.append(
+                Problem(text, file, line_of(lines, where), dotted(where), "config.renamed_plugin")
+            )
         elif not plugin.startswith("tunebook."):
             problems.append(
                 Problem(

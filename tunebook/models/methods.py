@@ -7,6 +7,13 @@ from typing import Any
 
 ADAPTERS_PLUGIN = "tunebook.plugins.Adapters"
 LORA = ("lora", "qlora")
+# Names that recipes used before every plugin was called tunebook.plugins.NAME.
+RENAMED_PLUGINS = {
+    "tunebook.adapters.plugin.Adapters": ADAPTERS_PLUGIN,
+    "tunebook.head.plugin.ClassificationHead": "tunebook.plugins.ClassificationHead",
+    "tunebook.loftq.LoftQ": "tunebook.plugins.LoftQ",
+    "tunebook.dev_metric.DevMetric": "tunebook.plugins.DevMetric",
+}
 
 
 @dataclass(frozen=True)
