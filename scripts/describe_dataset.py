@@ -22,7 +22,7 @@ def describe(name: str) -> str:
     dataset = load_dataset_config(name)
     rows = render_all(dataset)
     lines = [
-        "| split | rows | groups | words asked: mean, median, most | words answered: mean |",
+        "| split | rows | groups | words of the prompt: mean, median, most | words of the answer: mean |",
         "|---|---|---|---|---|",
     ]
     for split in SPLITS:
