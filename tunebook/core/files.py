@@ -1,7 +1,8 @@
-"""Files of records that grow by one line at a time (JSONL) and survive being killed.
+"""JSON and JSONL files that survive a kill, and hashes.
 
-A record is on the disk when `append` returns. The half line of a killed process is skipped by `read`,
-and the next record begins on a line of its own.
+Whole files are replaced in one move. A file of records grows line by line: a record is on the disk when
+`append_record` returns, `read_records` skips the half line of a killed process, and the next record begins on
+a line of its own.
 """
 
 from __future__ import annotations
@@ -9,14 +10,74 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.paths import show
+
 Record = dict[str, Any]
+Row = dict[str, Any]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, making its folder, so that a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Processes that write the same file at once must not share the temporary one.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON to `path` in one move."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, missing: Any = None) -> Any:
+    """Return the JSON in `path`, or `missing` if there is no such file.
+
+    Raises:
+        InputError: the file is not JSON (code run.damaged_file).
+    """
+    if not path.is_file():
+        return missing
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # also text that is not UTF-8
+        raise InputError(Problem(f"damaged ({error})", show(path), code="run.damaged_file")) from None
+
+
+def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
+    """Write `rows` as JSONL to `path` in one move."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_jsonl(path: Path) -> list[Row]:
+    """Return the rows that `write_jsonl` wrote.
+
+    Raises:
+        InputError: a line is not JSON (code run.damaged_file).
+    """
+    rows: list[Row] = []
+    # Not splitlines(), which would also cut at U+2028 inside a text.
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise InputError(
+                    Problem(f"damaged ({error})", show(path), number, code="run.damaged_file")
+                ) from None
+    return rows
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Add `record` to the end of `path`, which is made where it is missing."""
+    """Add `record` to the end of `path`, making the file and its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
     with path.open("ab+") as file:
@@ -30,7 +91,7 @@ def append_record(path: Path, record: Record) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return the whole records of `path`, [] where there is no such file."""
+    """Return the whole records of `path`, [] if there is no such file."""
     if not path.is_file():
         return []
     records = []
@@ -43,45 +104,10 @@ def read_records(path: Path) -> list[Record]:
     return records
 
 
-Row = dict[str, Any]
-
-
-def write_jsonl(path: Path, rows: list[Row]) -> None:
-    """Write `rows` as JSONL to `path` in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
-
-
-def read_jsonl(path: Path) -> list[Row]:
-    """Read rows that `write_rows` wrote."""
-    # Not splitlines(), which would also cut at U+2028 inside a text.
-    with path.open(encoding="utf-8", newline="\n") as file:
-        return [json.loads(line) for line in file]
-
-
 def digest(value: Any) -> str:
     """Return the SHA-256 of `value` as canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path` in one move, so that a kill leaves the old file or the new one."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def read_json(path: Path, missing: Any = None) -> Any:
-    """Return the JSON in `path`, or `missing` where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else missing
 
 
 def file_sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Child processes: how they begin and end, what they leave in their log, and writing a folder in one."""
 
 from __future__ import annotations
 

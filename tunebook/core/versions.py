@@ -1,12 +1,12 @@
-"""TODO."""
+"""The versions of the software that made a run: packages, lock file, commit; and what a secret looks like."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 
 from tunebook.core.environment import environment
+from tunebook.core.files import file_sha256
 from tunebook.core.paths import ROOT
 
 PACKAGES = "axolotl torch transformers peft trl accelerate datasets bitsandbytes lm_eval tunebook".split()
@@ -17,7 +17,7 @@ SECRET = re.compile(r"(?i)(token|secret|password|api_?key)[^ =]*=\S+|\b(hf_|sk-|
 
 def lock_hash() -> str:
     """Return the SHA-256 of requirements.lock."""
-    return hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+    return file_sha256(ROOT / "requirements.lock")
 
 
 def commit() -> str | None:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Which config keys a GPU of a given compute capability cannot honor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The overlays in hardware/: keys for one kind of machine, put on top of a recipe's config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The hash that identifies the weights of a model folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The Hugging Face Hub: its local cache, whether a model can be reached, and its errors in plain words."""
 
 from __future__ import annotations
 

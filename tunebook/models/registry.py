@@ -1,4 +1,4 @@
-"""TODO."""
+"""The table of known base models (models.yaml)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""GPU memory that the evaluation of a model needs: weights, key-value cache and logits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def evaluation(shape: Shape, prompt: int, answer: int, new: int, ranked: int = 0
         ranked: tokens of all labels together; 0 where no labels are ranked.
 
     The cache keeps key and value of each layer (Pope et al. 2022, arXiv 2211.05102, section 2); batches are
-    those of tunebook/evaluation/jobs.py; scoring takes logits for the answer only, ranking for all labels at once.
+    those of tunebook/evaluation/jobs.py; scoring takes logits for the answer only, ranking for all labels
+    at once.
     """
 
     cache = 2 * shape.layers * shape.key * 2

@@ -1,12 +1,11 @@
-"""TODO."""
+"""The sessions and progress events of a run, and what its interruptions cost."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from tunebook.core.files import read_json
+from tunebook.core.files import read_records
 from tunebook.runs.run import Run
 
 
@@ -16,7 +15,7 @@ def interruptions(run: Run) -> dict[str, Any] | None:
     `steps_repeated` are training steps done again after a kill, as far as events.jsonl knows of them.
     `dollars` is what all sessions cost at their rates, None where no rate was given.
     """
-    sessions = read_json(run / "sessions.json", [])
+    sessions = run.sessions()
     if not sessions:
         return None
     ends = [entry.get("end", "killed") for entry in sessions[:-1]]
@@ -34,20 +33,8 @@ def interruptions(run: Run) -> dict[str, Any] | None:
 
 def _steps_repeated(events: Path) -> int:
     repeated = before = 0
-    for event in read_events(events):
+    for event in read_records(events):
         if event.get("stage") == "train" and "job" not in event:
             repeated += max(0, before - event["done"])
             before = event["done"]
     return repeated
-
-
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of events.jsonl."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    events = []
-    for line in lines:
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            continue  # cut by a kill
-    return events

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tunebook.runs.events import interruptions, read_events
+from tunebook.core.files import read_records
+from tunebook.runs.events import interruptions
 from tunebook.runs.run import Run
 
 RECENT = 20  # events that the speed is taken from
@@ -13,7 +14,7 @@ def progress(run: Run) -> str:
     if run.done("report"):
         said = ["finished"]
     else:
-        events = read_events(run / "events.jsonl")
+        events = read_records(run / "events.jsonl")
         if not events:
             return "nothing trained yet"
         last = events[-1]

@@ -10,11 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
-from tunebook.core.errors import InputError, MachineError
+from tunebook.core.errors import InputError, MachineError, Problem
 from tunebook.core.files import read_json, write_json
 from tunebook.core.paths import runs_folder, show
+from tunebook.runs import records
+from tunebook.runs.records import Choice, History, Placement, SessionEntry, Settings, State
+
+MERGED = "merged"  # folder of a fine-tuned model whose adapter was merged for the evaluation
+STATE, SETTINGS, PLACEMENT = TypeAdapter(State), TypeAdapter(Settings), TypeAdapter(Placement)
+HISTORY, CHOICE, SESSIONS = TypeAdapter(History), TypeAdapter(Choice), TypeAdapter(list[SessionEntry])
 
 
 class Run:
@@ -30,22 +38,60 @@ class Run:
     def log(self) -> Path:
         return self / "log.txt"
 
-    def state(self) -> dict[str, Any]:
-        return read_json(self / "state.json", {"stages": {}})
+    def state(self) -> State:
+        """Return state.json, without stages for a new folder. Errors of these readers: `records.read`."""
+        return records.read(self / "state.json", STATE, {"stages": {}})
+
+    def settings(self) -> Settings:
+        """Return settings.json."""
+        return records.read(self / "settings.json", SETTINGS)
+
+    def placement(self) -> Placement:
+        """Return the part of settings.json that every run folder has, a benchmark's too."""
+        return records.read(self / "settings.json", PLACEMENT)
+
+    def history(self) -> History:
+        """Return train/history.json."""
+        return records.read(self / "train" / "history.json", HISTORY)
+
+    def choice(self) -> Choice:
+        """Return eval/choice.json."""
+        return records.read(self / "eval" / "choice.json", CHOICE)
+
+    def sessions(self) -> list[SessionEntry]:
+        """Return sessions.json; [] for a run that never started."""
+        return records.read(self / "sessions.json", SESSIONS, [])
+
+    def config(self) -> dict[str, Any]:
+        """Return config.yaml, the config that Axolotl gets.
+
+        Raises:
+            InputError: there is none, or it is not YAML.
+        """
+        path = self / "config.yaml"
+        try:
+            config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            problem = Problem(records.NO_FILE, show(path), code="run.no_file")
+            raise InputError(problem) from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(Problem(f"damaged ({error})", show(path), code="run.damaged_file")) from None
+        return config
 
     def done(self, stage: str) -> bool:
-        return self.state()["stages"].get(stage, {}).get("status") == "done"
+        """Return whether `stage` is finished."""
+        entry = self.state()["stages"].get(stage)
+        return entry is not None and entry["status"] == "done"
 
     def mark(self, stage: str, status: str, seconds: float | None = None) -> None:
         """Record where `stage` is; `seconds` adds to what earlier tries took."""
         state = self.state()
-        entry = state["stages"].setdefault(stage, {"seconds": 0.0})
-        entry["status"] = status
-        entry["seconds"] = round(entry["seconds"] + (seconds or 0.0), 2)
+        before = state["stages"].get(stage, {"seconds": 0.0})["seconds"]
+        state["stages"][stage] = {"seconds": round(before + (seconds or 0.0), 2), "status": status}
         write_json(self / "state.json", state)
 
     def forget(self, *stages: str) -> None:
-        """Take back that `stages` are done, so that they run again."""
+        """Mark `stages` as not done, so that they run again."""
         state = self.state()
         for stage in stages:
             state["stages"].pop(stage, None)
@@ -65,10 +111,10 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run folder.
+        """Lock the run folder.
 
         Raises:
-            MachineError: another process has it; says which.
+            MachineError: another process has locked it; the message names it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self / ".lock")
@@ -78,7 +124,8 @@ class Run:
             holder = read_json(self / "holder.json", {})
             raise MachineError(
                 f"{show(self.folder)}: in use by process {holder.get('pid', '?')} on "
-                f"{holder.get('host', '?')}. Wait for it, or stop it."
+                f"{holder.get('host', '?')}. Wait for it, or stop it.",
+                code="run.in_use",
             ) from None
         try:
             write_json(self / "holder.json", {"pid": os.getpid(), "host": socket.gethostname()})
@@ -89,8 +136,7 @@ class Run:
 
 
 def pick(recipe: str, run_id: str, new: bool) -> Run:
-    """Return the run folder for `run_id`: the newest of it, or with `new` a fresh one when the
-    newest is finished."""
+    """Return the newest run folder of `run_id`; with `new`, a fresh one if the newest is finished."""
     parent = runs_folder() / recipe
     taken = sorted(
         (path for path in parent.glob(f"{run_id}*") if path.is_dir()),
@@ -106,15 +152,17 @@ def pick(recipe: str, run_id: str, new: bool) -> Run:
 
 
 def find(text: str) -> Run:
-    """Return the run that `RUN=` names: `<recipe>/latest`, `<recipe>/<id>` or a path.
+    """Return the run that RUN names: `<recipe>/latest`, `<recipe>/<id>` or a path.
 
     Raises:
-        InputError: there is none.
+        InputError: no such run.
     """
     for candidate in (Path(text), runs_folder() / text):
         if (candidate / "state.json").is_file():
             return Run(candidate.resolve())
-    raise InputError(f"RUN: no run at {text!r}. Give <recipe>/latest, <recipe>/<id> or a folder.")
+    raise InputError(
+        f"RUN: no run at {text!r}. Give <recipe>/latest, <recipe>/<id> or a folder.", code="run.not_found"
+    )
 
 
 def point_latest(run: Run) -> None:
@@ -123,6 +171,3 @@ def point_latest(run: Run) -> None:
     temporary = link.with_name(f".latest-{os.getpid()}")
     temporary.symlink_to(run.folder.name)
     os.replace(temporary, link)
-
-
-MERGED = "merged"

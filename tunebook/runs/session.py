@@ -20,6 +20,7 @@ from typing import Any
 from tunebook.core.environment import environment
 from tunebook.core.errors import MachineError, StoppedError, TunebookError
 from tunebook.core.files import read_json, write_json
+from tunebook.runs.records import SessionEntry
 from tunebook.runs.run import Run
 from tunebook.runs.store import Store
 
@@ -58,16 +59,15 @@ class Session:
         Raises:
             MachineError: the hours of TUNEBOOK_MAX_HOURS are spent.
         """
-        sessions = read_json(self.run / "sessions.json", [])
+        sessions = self.run.sessions()
         for earlier in sessions:
             earlier.setdefault("end", "killed")
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        entry: dict[str, Any] = {"started": started, "host": socket.gethostname(), "seconds": 0.0}
+        entry: SessionEntry = {"started": started, "host": socket.gethostname(), "seconds": 0.0}
         rate = environment().dollars_per_hour
-        write_json(
-            self.run / "sessions.json",
-            [*sessions, entry | ({"dollars_per_hour": rate} if rate is not None else {})],
-        )
+        if rate is not None:
+            entry["dollars_per_hour"] = rate
+        write_json(self.run / "sessions.json", [*sessions, entry])
         self.begun = time.monotonic()
         if self.spent():
             raise MachineError(self.limit_message())
@@ -85,7 +85,7 @@ class Session:
         most = environment().max_hours
         if most is None or self.begun is None:
             return False
-        earlier = sum(entry["seconds"] for entry in read_json(self.run / "sessions.json")[:-1])
+        earlier = sum(entry["seconds"] for entry in self.run.sessions()[:-1])
         return earlier + time.monotonic() - self.begun >= most * 3600
 
     def limit_message(self) -> str:
@@ -98,7 +98,7 @@ class Session:
     def beat(self, end: str | None = None) -> None:
         """Note how long this session has lasted, and with `end` how it ended."""
         if self.begun is not None:
-            sessions = read_json(self.run / "sessions.json")
+            sessions = self.run.sessions()
             sessions[-1]["seconds"] = round(time.monotonic() - self.begun, 1)
             if end:
                 sessions[-1]["end"] = end

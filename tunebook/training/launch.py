@@ -45,7 +45,7 @@ def run_child(
             write_json(file, [*(step for step in earlier if step < newest), newest])
         elif earlier:
             file.unlink()
-    world = read_json(run / "settings.json")["world"]
+    world = run.placement()["world"]
     both = [(WORKER, ["--train"] * train + ["--evaluate"] * evaluate, 1)]
     apart = [(WORKER, ["--tokenise"], 1)] * (train and not run.done("tokenise"))
     apart += [(WORKER, ["--train"], world)] * train
@@ -75,7 +75,7 @@ def follow_all(
     Raises:
         ChildError, StoppedError, MachineError: as `follow`.
     """
-    offline = Path(read_json(run / "settings.json")["base_model"]).is_dir()
+    offline = Path(run.placement()["base_model"]).is_dir()
     for module, flags, processes in modules:
         follow(
             module,

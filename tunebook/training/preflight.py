@@ -6,7 +6,6 @@ not train something else. So each launch begins with a test of half a minute, by
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import platform
 import socket
@@ -18,7 +17,7 @@ from typing import Any
 
 from tunebook.core.console import Console
 from tunebook.core.errors import MachineError
-from tunebook.core.files import read_json
+from tunebook.core.files import file_sha256, read_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
 from tunebook.core.ranks import Ranks
@@ -76,8 +75,7 @@ def facts(config: Path) -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "(not installed)"
-    content = config.read_bytes() if config.is_file() else None
-    found["config.yaml"] = "(missing)" if content is None else hashlib.sha256(content).hexdigest()[:12]
+    found["config.yaml"] = file_sha256(config)[:12] if config.is_file() else "(missing)"
     return found
 
 

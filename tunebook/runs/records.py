@@ -1,0 +1,113 @@
+"""The form of the JSON files of a run folder. `Run` reads them. For metrics.json: tunebook/metrics/schema.py.
+
+Keys may be added, never renamed. A file may hold further keys; they are kept when it is written again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NotRequired, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.files import read_json
+from tunebook.core.paths import show
+from tunebook.core.yaml_file import dotted
+
+T = TypeVar("T")
+NO_FILE = "no such file. The run has not reached that stage."
+
+
+class Stage(TypedDict):
+    """A stage of a run: `seconds` of all tries together, `status` running or done."""
+
+    seconds: float
+    status: str
+
+
+class State(TypedDict):
+    """state.json: the stages; the digest of the evaluation settings; the configs whose smoke test passed."""
+
+    stages: dict[str, Stage]
+    evaluation: NotRequired[str]
+    smoke: NotRequired[dict[str, Any]]
+
+
+class Placement(TypedDict):
+    """The part of settings.json that starting child processes needs: base model, number of processes."""
+
+    base_model: str
+    world: int
+
+
+class Settings(Placement):
+    """settings.json: how the run was set up. `dataset` and `suite` are dumps of the models of those names."""
+
+    recipe: str
+    tier: str
+    seed: int
+    hardware: str
+    dataset: dict[str, Any]
+    suite: dict[str, Any]
+
+
+class History(TypedDict):
+    """train/history.json: the trainer's log. Counts are None where nothing was counted."""
+
+    steps: int | None
+    trained_tokens: int | None
+    padded_tokens: NotRequired[int | None]
+    changed: NotRequired[dict[str, Any] | None]
+    log: list[dict[str, Any]]
+
+
+class Choice(TypedDict):
+    """eval/choice.json: which prompt of the base model was best on dev, and what else was evaluated."""
+
+    split: str
+    baseline: str
+    contenders: list[str]
+    tried_on_dev: dict[str, float]
+    dev_rows: int
+    shots: list[list[dict[str, Any]]]
+    baseline_prompt: str | None
+    token_agreement_unmerged_merged: float | None
+    latency: NotRequired[dict[str, Any] | None]
+    checkpoints: NotRequired[dict[str, Any] | None]
+    beside: NotRequired[dict[str, Any]]
+    not_measured: NotRequired[dict[str, str]]
+
+
+class SessionEntry(TypedDict):
+    """An entry of sessions.json: one start of a run. `seconds` is as last noted; without `end` it still runs
+    or was killed."""
+
+    seconds: float
+    started: NotRequired[str]
+    host: NotRequired[str]
+    end: NotRequired[str]
+    dollars_per_hour: NotRequired[float]
+
+
+def read(path: Path, form: TypeAdapter[T], missing: T | None = None) -> T:
+    """Return the JSON in `path`, with keys that `form` does not know; `missing`, if given, for no such file.
+
+    Raises:
+        InputError: no such file, not JSON, or keys that this version needs are missing or of another type.
+    """
+    value = read_json(path, missing)
+    if value is None:
+        raise InputError(Problem(NO_FILE, show(path), code="run.no_file"))
+    try:
+        form.validate_python(value)
+    except ValidationError as error:
+        advice = "Written by another version of Tunebook; run the recipe again with this one."
+        problems = [
+            Problem(f"{e['msg']}. {advice}", show(path), key=dotted(e["loc"]), code="run.other_version")
+            for e in error.errors()
+        ]
+        raise InputError("\n".join(map(str, problems)), problems=problems) from None
+    result: T = value  # not the validated copy, which would lack the other keys
+    return result
