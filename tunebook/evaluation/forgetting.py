@@ -1,8 +1,8 @@
-"""Forgetting: what the base could do, asked again of the tuned model (evals/suites/retention.yaml).
+"""Forgetting: abilities of the base, measured again on the fine-tuned model (evals/suites/retention.yaml).
 
-Each task gives one value an item, for the base and for the tuned model. The gate is non-inferiority: the
-upper end of the 95 % interval of the drop stays within the task's margin. A task that the base itself
-does not do better than guessing says nothing about forgetting and takes no part.
+Each task gives one value an item, for the base and for the fine-tuned model. The gate is non-inferiority: the
+upper end of the 95 % interval of the drop stays within the task's margin. Tasks on which the base model is at
+chance are excluded.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation.jobs import Job, Record
 from tunebook.metrics import scoring
 from tunebook.metrics.intervals import GAP, SHARE, interval, mean_interval
+from tunebook.metrics.schema import RetentionLine
 
 LONG_PARAGRAPH = 200  # characters; shorter lines of a raw text are headings
 MAX_NEW = 48
@@ -33,7 +34,7 @@ class Task(BaseModel):
     of lm-evaluation-harness instead.
 
     `margin` bounds the drop: relative bits per byte for `text`, a share for the rest; without one the drop
-    is shown and no gate. `limit` takes the first items. `chat` puts a harness task into the chat template.
+    is only shown. `limit` takes the first items. `chat` puts a harness task into the chat template.
     `tiers` and `full` say when it runs.
     """
 
@@ -55,7 +56,7 @@ class Task(BaseModel):
         return self
 
     def path(self) -> Path | None:
-        """Return the file of the items; None where it lies in a folder that a variable does not name."""
+        """Return the file of the items; None where it uses a variable that is not set."""
         if "$" in str(self.file):
             expanded = os.path.expandvars(str(self.file))
             return None if "$" in expanded else Path(expanded)
@@ -73,7 +74,9 @@ def items(task: Task) -> list[Row]:
         return []
     path = task.path()
     if path is None or not path.is_file():
-        raise InputError(f"evals/suites/retention.yaml: {task.file}: no such file.")
+        raise InputError(
+            f"evals/suites/retention.yaml: {task.file}: no such file.", code="eval.no_items_file"
+        )
     if path.suffix != ".jsonl":
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         texts = [line for line in lines if len(line) >= LONG_PARAGRAPH]
@@ -90,11 +93,11 @@ def items(task: Task) -> list[Row]:
 
 
 def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncoder) -> Job:
-    """Make the job that asks `model` all items of the task called `name`."""
+    """Make the job in which `model` answers all items of the task called `name`."""
     split, tokenizer = f"retention-{name}", encoder.tokenizer
     if task.kind == "harness":
-        asked = {"name": task.harness, "limit": task.limit, "chat": task.chat}
-        return Job(model, split, "harness", [str(task.harness)], [[]], task=asked)
+        settings = {"name": task.harness, "limit": task.limit, "chat": task.chat}
+        return Job(model, split, "harness", [str(task.harness)], [[]], task=settings)
     ids = [str(row["id"]) for row in rows]
     if task.kind == "text":
         encoded = [tokenizer(row["text"], add_special_tokens=False)["input_ids"] for row in rows]
@@ -118,21 +121,21 @@ def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncod
     return Job(model, split, "score", names, contexts, answers)
 
 
-def values(task: Task, rows: list[Row], found: list[Record], tokenizer: Any) -> list[Row]:
+def values(task: Task, rows: list[Row], records: list[Record], tokenizer: Any) -> list[Row]:
     """Return `{id, group, value}` for each item: bits per byte, or 1 for right and 0 for wrong."""
     if task.kind == "harness":
-        return [{**item, "group": item["id"]} for item in found[0]["items"]]
+        return [{**item, "group": item["id"]} for item in records[0]["items"]]
     result, start = [], 0
     for number, row in enumerate(rows):
         if task.kind == "text":
-            value = scoring.bits_per_byte(found[number]["logprob"], row["text"])
+            value = scoring.bits_per_byte(records[number]["logprob"], row["text"])
         elif task.kind == "checks":
-            text = str(tokenizer.decode(found[number]["tokens"], skip_special_tokens=True)).strip()
+            text = str(tokenizer.decode(records[number]["tokens"], skip_special_tokens=True)).strip()
             value = float(all_met(row["checks"], text))
         else:
             options = row["options"]
-            # Likelihood a byte, the harness's acc_norm: long options are not punished for their length.
-            scores = [found[start + i]["logprob"] / len(text.encode()) for i, text in enumerate(options)]
+            # Likelihood a byte, the harness's acc_norm: long options are not penalized for their length.
+            scores = [records[start + i]["logprob"] / len(text.encode()) for i, text in enumerate(options)]
             value = float(max(range(len(scores)), key=scores.__getitem__) == row["answer"])
             start += len(options)
         result.append({"id": str(row["id"]), "group": str(row["id"]), "value": value})
@@ -143,7 +146,7 @@ def all_met(checks: list[dict[str, Any]], text: str) -> bool:
     """Return whether `text` meets every check (evals/retention/README.md); each is one key and its value.
 
     Raises:
-        InputError: a check that is not known.
+        InputError: an unknown check.
     """
     words, lines = text.split(), [line for line in text.splitlines() if line.strip()]
     known: dict[str, Callable[[Any], bool]] = {
@@ -162,16 +165,19 @@ def all_met(checks: list[dict[str, Any]], text: str) -> bool:
     pairs = [pair for check in checks for pair in check.items()]
     unknown = [name for name, _ in pairs if name not in known]
     if unknown:
-        raise InputError(f"evals: unknown check {unknown[0]!r}. There are: {', '.join(known)}.")
+        raise InputError(
+            f"evals: unknown check (got {unknown[0]!r}). Known: {', '.join(known)}.",
+            code="eval.unknown_check",
+        )
     return all(known[name](wanted) for name, wanted in pairs)
 
 
-def compared(name: str, task: Task, base: list[Row], tuned: list[Row]) -> dict[str, Any]:
-    """Compare the tuned model with the base on one task.
+def compared(name: str, task: Task, base: list[Row], tuned: list[Row]) -> RetentionLine:
+    """Compare the fine-tuned model with the base on one task.
 
     Returns:
         `drop` (positive: worse; relative for texts) with its interval over items, and `passed`: whether
-        its upper end is within the margin, None where the task takes no part or has no margin.
+        its upper end is within the margin, None where the task is excluded or has no margin.
     """
     import numpy as np  # scipy.stats, too, is slow to import, and a command line needs only the settings
 
@@ -210,18 +216,18 @@ def answers_file(folder: Path, model: str, name: str) -> Path:
     return folder / f"{model}.retention-{name}.jsonl"
 
 
-def retained(folder: Path, tasks: dict[str, Task]) -> list[dict[str, Any]]:
+def retained(folder: Path, tasks: dict[str, Task]) -> list[RetentionLine]:
     """Compare all tasks whose values are in `folder` (a run's eval/answers/)."""
-    found = []
+    lines = []
     for name, task in tasks.items():
         files = [answers_file(folder, model, name) for model in ("base", "tuned")]
         if all(path.is_file() for path in files):
-            found.append(compared(name, task, read_jsonl(files[0]), read_jsonl(files[1])))
-    return found
+            lines.append(compared(name, task, read_jsonl(files[0]), read_jsonl(files[1])))
+    return lines
 
 
 def missing(tasks: dict[str, Task]) -> dict[str, str]:
-    """Return why each task that cannot run is left out: its file is in a folder that nobody named."""
+    """Return why each task that cannot run is left out: its file uses a variable that is not set."""
     return {
         name: f"{task.file}: the variable is not set"
         for name, task in tasks.items()
@@ -230,6 +236,6 @@ def missing(tasks: dict[str, Task]) -> dict[str, str]:
 
 
 def check_files(tasks: dict[str, Task]) -> list[str]:
-    """Return one line for each task whose file is named and not there."""
+    """Return one line for each task whose file does not exist."""
     paths = {name: task.path() for name, task in tasks.items() if task.kind != "harness"}
     return [f"{name}: {show(p)}: no such file." for name, p in paths.items() if p and not p.is_file()]

@@ -1,16 +1,15 @@
-"""Over-fitting to instruction style: the tuned model asked in other ways than it was trained (EVAL=full).
+"""Over-fitting to prompt style: the fine-tuned model under other prompts than the trained one (EVAL=full).
 
-The rows of the test split are asked again under other system turns (evals/style/systems.yaml), and other
-tasks are asked in the trained format (evals/style/other_tasks.jsonl). What is measured: how much of the
-task is left, whether other tasks still get their own answers, and whether answers stop, repeat their
-openings or copy training rows.
+The rows of the test split are answered again under other system turns (evals/style/systems.yaml), and other
+tasks are put into the trained format (evals/style/other_tasks.jsonl). What is measured: how much of the task
+is left, whether other tasks still get their own answers, and whether answers stop, repeat their openings or
+copy training rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,15 +19,16 @@ from tunebook.core.yaml_file import read_yaml
 from tunebook.data.prompt import Messages, with_system
 from tunebook.evaluation.forgetting import all_met
 from tunebook.metrics.intervals import GAP, mean_interval
+from tunebook.metrics.schema import Openings, StyleLine, StyleSummary
 
 FOLDER = ROOT / "evals" / "style"
-COPY = 10  # words in a row that a training answer holds as well
+COPY = 10  # consecutive words that are also in a training answer
 OPENING = 4  # words
 
 
 class Style(BaseModel):
     """`rows` of the split, `max_new_tokens` an answer, and for each condition the most that the task may
-    lose against the trained way of asking (`other_task`: against the base)."""
+    lose against the trained prompt (`other_task`: against the base)."""
 
     model_config = ConfigDict(extra="forbid")
     rows: int
@@ -37,28 +37,28 @@ class Style(BaseModel):
 
 
 def systems(dataset: str) -> dict[str, list[str | None]]:
-    """Return the system turns of each condition for a dataset; None stands for no system turn at all. A
-    dataset that the file does not know gets everybody's foreign ones."""
+    """Return the system turns of each condition for a dataset; None stands for no system turn. A dataset
+    that is not in the file gets the foreign ones of all others."""
     known = read_yaml(FOLDER / "systems.yaml")[0]
     own = known.get(dataset, {"foreign": [text for entry in known.values() for text in entry["foreign"]]})
-    found: dict[str, list[str | None]] = {"no_system": [None], "foreign_system": own["foreign"]}
+    texts: dict[str, list[str | None]] = {"no_system": [None], "foreign_system": own["foreign"]}
     if "paraphrases" in own:
-        found |= {"paraphrased": own["paraphrases"], "contradicted": [own["contradiction"]]}
-    return found
+        texts |= {"paraphrased": own["paraphrases"], "contradicted": [own["contradiction"]]}
+    return texts
 
 
-def asked(messages: Messages, system: str | None) -> Messages:
+def under_system(messages: Messages, system: str | None) -> Messages:
     """Return a row's messages up to its answer, under another system turn."""
     rest = [message for message in messages[:-1] if message["role"] != "system"]
     return rest if system is None else with_system(rest, system)
 
 
 def conditions(rows: list[Row], dataset: str) -> dict[str, list[Messages]]:
-    """Return the messages of every row under each condition; several system turns take turns."""
-    found = {"as_trained": [row["messages"][:-1] for row in rows]}
+    """Return the messages of every row under each condition; several system turns are used in turn."""
+    messages = {"as_trained": [row["messages"][:-1] for row in rows]}
     for name, texts in systems(dataset).items():
-        found[name] = [asked(row["messages"], texts[i % len(texts)]) for i, row in enumerate(rows)]
-    return found
+        messages[name] = [under_system(row["messages"], texts[i % len(texts)]) for i, row in enumerate(rows)]
+    return messages
 
 
 def other_tasks() -> list[Row]:
@@ -67,7 +67,7 @@ def other_tasks() -> list[Row]:
 
 
 def in_trained_format(prompt: str, row: Row) -> Messages:
-    """Return another task asked where the dataset's own question stands: under its own system turn."""
+    """Return another task in place of the dataset's own prompt, under the same system turn."""
     head = [message for message in row["messages"] if message["role"] == "system"]
     return [*head, {"role": "user", "content": prompt}]
 
@@ -84,7 +84,7 @@ def _mean(values: list[Row]) -> float:
     return sum(row["value"] for row in values) / len(values)
 
 
-def _line(name: str, values: list[Row], reference: list[Row], margin: float | None) -> dict[str, Any]:
+def _line(name: str, values: list[Row], reference: list[Row], margin: float | None) -> StyleLine:
     import numpy as np  # as in tunebook/evaluation/forgetting.py
 
     drops = np.array([b["value"] - a["value"] for a, b in zip(values, reference, strict=True)])
@@ -103,7 +103,7 @@ def _line(name: str, values: list[Row], reference: list[Row], margin: float | No
     }
 
 
-def openings(answers: list[str]) -> dict[str, Any]:
+def openings(answers: list[str]) -> Openings:
     """Return the most frequent first four words, the share of answers that begin so, and distinct-2
     (Li et al. 2016, arXiv 1510.03055: different word pairs over all word pairs)."""
     texts = [text.split() for text in answers if text.split()]
@@ -126,14 +126,14 @@ def copies(answers: list[Row], train: list[Row]) -> list[dict[str, str]]:
                 words = turn["content"].split()
                 for start in range(len(words) - COPY + 1):
                     seen.setdefault(tuple(words[start : start + COPY]), row["id"])
-    found = []
+    copied = []
     for record in answers:
         words = record.get("answer", "").split()
         runs = (tuple(words[start : start + COPY]) for start in range(len(words) - COPY + 1))
         run = next((run for run in runs if run in seen), None)
         if run:
-            found.append({"id": record["id"], "train_row": seen[run], "words": " ".join(run)})
-    return found
+            copied.append({"id": record["id"], "train_row": seen[run], "words": " ".join(run)})
+    return copied
 
 
 def values_file(folder: Path, model: str, condition: str) -> Path:
@@ -141,16 +141,16 @@ def values_file(folder: Path, model: str, condition: str) -> Path:
     return folder / f"{model}.style-{condition}.jsonl"
 
 
-def styled(folder: Path, style: Style, answers: list[Row], train: list[Row]) -> dict[str, Any] | None:
-    """Put the values in `folder` (a run's eval/answers/) together; None where none were measured.
+def styled(folder: Path, style: Style, answers: list[Row], train: list[Row]) -> StyleSummary | None:
+    """Summarize the values in `folder` (a run's eval/answers/); None where none were measured.
 
     Args:
-        answers: the tuned model's answers on the test split, and `train` the rows it learned from.
+        answers: the fine-tuned model's answers on the test split; `train` its training rows.
     """
-    trained_way = values_file(folder, "tuned", "as_trained")
-    if not trained_way.is_file():
+    as_trained = values_file(folder, "tuned", "as_trained")
+    if not as_trained.is_file():
         return None
-    reference, lines, all_values = read_jsonl(trained_way), [], []
+    reference, lines, all_values = read_jsonl(as_trained), [], []
     for path in sorted(folder.glob("tuned.style-*.jsonl")):
         name, values = path.stem.removeprefix("tuned.style-"), read_jsonl(path)
         all_values += values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import scipy
@@ -21,6 +21,7 @@ from tunebook.metrics.intervals import (
     permutation_p,
     sums_interval,
 )
+from tunebook.metrics.schema import Bin, Comparison, Confusion, Details, LabelLine, Measured, Rate
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED, per_row
 
 MEASURED = {
@@ -35,13 +36,12 @@ MEASURED = {
     ],
 }
 ZERO_ONE = {"accuracy", "calls", "invalid_rate", "stop_rate", "em", "has_answer_em", "no_answer_em"}
-Measure = dict[str, Any]
 
 
 def macro_f1(sums: np.ndarray) -> np.ndarray:
     """The score of macro F1 over the labels that occur as gold or answer, from `label_parts`."""
-    hits, gold, said = np.split(sums, 3, axis=-1)
-    total = gold + said
+    hits, gold, answers = np.split(sums, 3, axis=-1)
+    total = gold + answers
     return (2 * hits / np.maximum(total, 1)).sum(axis=-1) / np.maximum((total > 0).sum(axis=-1), 1)
 
 
@@ -65,10 +65,10 @@ def _numbers(records: list[Row], labels: Sequence[str]) -> tuple[np.ndarray, np.
     )
 
 
-def label_parts(gold: np.ndarray, said: np.ndarray, count: int) -> np.ndarray:
-    """Return hits, gold and answers of each row, `count` columns each; -1 is nobody's answer."""
+def label_parts(gold: np.ndarray, answers: np.ndarray, count: int) -> np.ndarray:
+    """Return hits, gold and answers of each row, `count` columns each; -1 stands for no label."""
     one = np.vstack([np.eye(count), np.zeros(count)])
-    return np.hstack([one[gold] * one[said], one[gold], one[said]])
+    return np.hstack([one[gold] * one[answers], one[gold], one[answers]])
 
 
 def _confidence(records: list[Row]) -> np.ndarray:
@@ -82,7 +82,7 @@ def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
 
 
 def _bin_parts(records: list[Row], bins: int) -> np.ndarray:
-    """Return hit - confidence in the column of its bin, and 1; not measured where nothing was ranked."""
+    """Return hit - confidence in the column of its bin, and 1; not measured unless labels were ranked."""
     if not records or not all("scores" in record for record in records):
         return np.full((len(records), bins + 1), np.nan)
     confidence = _confidence(records)
@@ -95,15 +95,17 @@ def _bin_parts(records: list[Row], bins: int) -> np.ndarray:
 
 def _parts(records: list[Row], name: str, labels: Sequence[str]) -> tuple[np.ndarray, Score]:
     """Return what each row adds to the sums of metric `name` (nan: not measured), and its score. Rows that
-    an endpoint failed take no part."""
+    an endpoint did not answer are not measured."""
     whole = np.array(["error" not in record for record in records], dtype=bool)
-    found, score = _whole_parts([r for r, kept in zip(records, whole, strict=True) if kept], name, labels)
-    parts = np.full((len(records), found.shape[1]), np.nan)
-    parts[whole] = found
+    measured, score = _measured_parts(
+        [r for r, kept in zip(records, whole, strict=True) if kept], name, labels
+    )
+    parts = np.full((len(records), measured.shape[1]), np.nan)
+    parts[whole] = measured
     return parts, score
 
 
-def _whole_parts(records: list[Row], name: str, labels: Sequence[str]) -> tuple[np.ndarray, Score]:
+def _measured_parts(records: list[Row], name: str, labels: Sequence[str]) -> tuple[np.ndarray, Score]:
     if name in ("macro_f1", "balanced_accuracy"):
         score = macro_f1 if name == "macro_f1" else balanced_accuracy
         return label_parts(*_numbers(records, labels), len(labels)), score
@@ -113,7 +115,7 @@ def _whole_parts(records: list[Row], name: str, labels: Sequence[str]) -> tuple[
     return np.stack([values, np.ones(len(values))], axis=1), mean
 
 
-def _measure(parts: np.ndarray, score: Score, groups: list[str], limits: Bounds | None = SHARE) -> Measure:
+def _measure(parts: np.ndarray, score: Score, groups: list[str], limits: Bounds | None = SHARE) -> Rate:
     """Return the value over the rows that are there, with its interval by group."""
     there = ~np.isnan(parts[:, 0])
     names = [group for group, kept in zip(groups, there, strict=True) if kept]
@@ -128,32 +130,41 @@ def _measure(parts: np.ndarray, score: Score, groups: list[str], limits: Bounds 
     }
 
 
-def measure(records: list[Row], task: str, labels: list[str]) -> dict[str, Measure]:
+def measure(records: list[Row], task: str, labels: list[str]) -> dict[str, Measured]:
     """Return every metric of one contender. Labels ranked by likelihood have no invalid answers, so
-    invalid_rate and stop_rate are not measured for them; the calibration error for nobody else. Rows that an
-    endpoint failed take no part."""
+    invalid_rate and stop_rate are not measured for them, and the calibration error only for them. Rows that
+    an endpoint did not answer are not measured."""
     groups = [record["group"] for record in records]
-    found: dict[str, Measure] = {}
+    measured: dict[str, Measured] = {}
     for name in MEASURED[task]:
         if name == "byte_perplexity":
             # The loss is in bits, so that the interval of 2 ** loss is that of the loss.
-            bits = found["loss"]
-            ends = {key: bits[key] for key in ("value", "low", "high")}
-            found[name] = bits | {key: None if end is None else 2.0**end for key, end in ends.items()}
+            bits = measured["loss"]
+            rate: Rate = {
+                "value": _power_of_two(bits["value"]),
+                "n": bits["n"],
+                "groups": bits["groups"],
+                "low": _power_of_two(bits["low"]),
+                "high": _power_of_two(bits["high"]),
+            }
         else:
             limits = None if name in UNBOUNDED else SHARE
-            found[name] = _measure(*_parts(records, name, labels), groups, limits)
-        found[name]["higher_is_better"] = HIGHER_IS_BETTER[name]
-    return found
+            rate = _measure(*_parts(records, name, labels), groups, limits)
+        measured[name] = {**rate, "higher_is_better": HIGHER_IS_BETTER[name]}
+    return measured
+
+
+def _power_of_two(bits: float | None) -> float | None:
+    return None if bits is None else 2.0**bits
 
 
 def difference(
     metric: str, a: str, b: str, answers: dict[str, list[Row]], labels: Sequence[str] = ()
-) -> dict[str, Any] | None:
+) -> Comparison | None:
     """Compare contender `a` with `b` on the rows where both were measured; differences are a - b.
 
     p is McNemar's mid-p where the metric is 0 or 1 and every group is one row, else by permutation;
-    `detectable` is the smallest difference that so many rows can show; `p_holm` is for the caller to fill.
+    `detectable` is the smallest difference that this number of rows can show; the caller fills `p_holm`.
     """
     (parts_a, score), (parts_b, _) = (_parts(answers[name], metric, labels) for name in (a, b))
     there = ~np.isnan(parts_a[:, 0]) & ~np.isnan(parts_b[:, 0])
@@ -168,7 +179,7 @@ def difference(
 
     both = np.hstack([sums_a, sums_b])
     bounds = sums_interval(gap, both, None if metric in UNBOUNDED else GAP)
-    test: str | None
+    test: Literal["mcnemar_midp", "permutation"] | None
     p: float | None
     if len(both) < 3:
         test, p = None, None
@@ -192,29 +203,33 @@ def difference(
     }
 
 
-def confusion(records: list[Row], labels: list[str]) -> dict[str, Any]:
-    """Return the confusion matrix, gold labels downwards; the last column counts answers that name none."""
+def confusion(records: list[Row], labels: list[str]) -> Confusion:
+    """Return the confusion matrix, gold labels downwards; the last column counts answers that name no
+    label."""
     matrix = np.zeros((len(labels), len(labels) + 1), dtype=int)
     np.add.at(matrix, _numbers(records, labels), 1)
     return {"labels": labels, "answers": [*labels, "no label"], "matrix": matrix.tolist()}
 
 
-def per_class(matrix: np.ndarray, labels: list[str]) -> list[dict[str, Any]]:
+def per_class(matrix: np.ndarray, labels: list[str]) -> list[LabelLine]:
     """Return precision, recall, F1 and rows of each label from a confusion matrix; 0 where there is nothing
     to divide by (scikit-learn's `zero_division=0`)."""
     hits, rows, answers = np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)[: len(labels)]
-    shares = {
-        "precision": hits / np.maximum(answers, 1),
-        "recall": hits / np.maximum(rows, 1),
-        "f1": 2 * hits / np.maximum(answers + rows, 1),
-    }
+    precision, recall = hits / np.maximum(answers, 1), hits / np.maximum(rows, 1)
+    f1 = 2 * hits / np.maximum(answers + rows, 1)
     return [
-        {"label": label, "n": int(rows[i]), **{name: float(share[i]) for name, share in shares.items()}}
+        {
+            "label": label,
+            "n": int(rows[i]),
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+            "f1": float(f1[i]),
+        }
         for i, label in enumerate(labels)
     ]
 
 
-def _calibration(records: list[Row], bins: int = 10) -> list[dict[str, Any]]:
+def _calibration(records: list[Row], bins: int = 10) -> list[Bin]:
     """Return confidence and accuracy of the rows in each bin of confidence."""
     confidence = _confidence(records)
     hits = np.array([record["label"] == record["gold"] for record in records], dtype=float)
@@ -231,12 +246,13 @@ def _calibration(records: list[Row], bins: int = 10) -> list[dict[str, Any]]:
     ]
 
 
-def details(records: list[Row]) -> dict[str, Any]:
-    """Return what stands behind a contender's metrics: how its answers were made, each bin of confidence of
-    ranked labels, each rule of the house voice; None for what does not apply to it."""
+def details(records: list[Row]) -> Details:
+    """Return the breakdown of a contender's metrics: how its answers were made, calibration by bins of
+    confidence where labels were ranked, each rule of the style guide; None for what does not apply."""
     records = [record for record in records if "error" not in record]
     ranked = bool(records) and all("scores" in record for record in records)
     generated = not records or any("stopped" in record for record in records)
+    made: Literal["ranked", "generated", "classified"]
     made = "ranked" if ranked else "generated" if generated else "classified"
     groups = [record["group"] for record in records]
     met = [record.get("rules_met") or {} for record in records]

@@ -7,7 +7,7 @@ that is added is NotRequired, so that the files of older runs still open.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NotRequired, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
@@ -128,15 +128,20 @@ class StyleLine(TypedDict):
     passed: bool | None
 
 
-class StyleSummary(TypedDict):
+class Openings(TypedDict):
+    """How alike the answers are: the most frequent first words, their share, distinct over all bigrams."""
+
+    opening: str
+    opening_share: float | None
+    distinct_2: float | None
+
+
+class StyleSummary(Openings):
     """Over-fitting to the style of the training prompts."""
 
     as_trained: float
     conditions: list[StyleLine]
     stop_rate: float | None
-    opening: str
-    opening_share: float | None
-    distinct_2: float | None
     copied_share: float | None
     copies: list[dict[str, str]]
 
@@ -214,6 +219,7 @@ class Metrics(TypedDict):
     token_agreement_unmerged_merged: float | None
     gates: list[GateLine]
     verdict: Word
+    light: NotRequired[Literal["green", "amber", "red"]]
     sentence: str
     seconds: dict[str, float]
     peak_memory_gib: float | None
