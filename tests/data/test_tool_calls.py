@@ -60,8 +60,9 @@ def test_several_calls_and_several_answers() -> None:
     answers = [{"role": "tool", "content": text} for text in ("17.30", "18.05")]
     _, read = conversation([ASKED, twice, *answers, {"role": "assistant", "content": "So."}], "m", True)
     assert [turn["role"] for turn in read] == ["user", "assistant", "tool", "tool", "assistant"]
-    with pytest.raises(RowFault, match="expected the tool's or the assistant's turn"):
+    with pytest.raises(RowFault) as caught:
         conversation([ASKED, twice, *answers, ASKED], "m", True)
+    assert (caught.value.code, caught.value.field) == ("rows.turn_order", "m[4]")
 
 
 def test_a_call_of_weight_0_at_the_end_is_cut_off() -> None:

@@ -1,5 +1,5 @@
-"""From dataset.yaml to rows, and from rows to the tokens of a prompt.
+"""From dataset.yaml to rendered rows, and from rows to the tokens of a prompt.
 
-In: files or a Hub dataset, and its templates. Out: rendered rows by split, prompts as token ids, the cache of
-both. May import: core, models.
+In: files or a Hub dataset, and the templates of dataset.yaml. Out: rendered rows by split, and prompts as
+token ids. May import: core, models.
 """

@@ -1,4 +1,8 @@
-"""Read rows of a file one by one, each with the place it stands at; gzip and Zstandard are unpacked."""
+"""Read the rows of a table file one by one.
+
+In: a JSONL, JSON, CSV, TSV, Parquet or Excel file, compressed or not. Out: (line, row) pairs, where a row
+that cannot be read is a Problem.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +26,10 @@ CSV_CELL = 1 << 30  # characters; Python's own limit of 131,072 would refuse lon
 
 
 def read_table(path: Path) -> Iterator[Numbered]:
-    """Yield (line, object) of each row; a row that cannot be read comes as a Problem instead.
+    """Yield (line, object) of each row, with a Problem in place of a row that cannot be read.
 
     Raises:
-        InputError: another kind of file, a table without a header, or one that cannot be read.
+        InputError: an unsupported file type, a table without a header, or a file that cannot be read.
     """
     reader = {
         ".jsonl": _read_jsonl,
@@ -38,8 +42,8 @@ def read_table(path: Path) -> Iterator[Numbered]:
     if reader is None:
         packed = ", ".join(COMPRESSED)
         hint = " Save it as .xlsx." if kind_of(path) in (".xls", ".xlsm", ".ods") else ""
-        text = f"not a kind of file that can be read.{hint} Give {', '.join(KINDS)}, "
-        text += f"or one of them packed as {packed}."
+        text = f"unsupported file type.{hint} Supported: {', '.join(KINDS)}, "
+        text += f"also compressed as {packed}."
         raise InputError(Problem(text, show(path), code="data.unknown_kind"))
     return reader(path)
 
@@ -53,15 +57,17 @@ def _read_jsonl(path: Path) -> Iterator[Numbered]:
                 elif text.strip():
                     value = json.loads(text.rstrip())
                     if "\\u" in text:
-                        json.dumps(value, ensure_ascii=False).encode()  # fails on half of a surrogate pair
+                        json.dumps(value, ensure_ascii=False).encode()  # fails on an unpaired surrogate
                     yield number, value
             except RecursionError:
                 yield number, fault("nested too deeply.", show(path), number, None, "rows.nested_too_deeply")
             except UnicodeEncodeError:
-                text = "holds half of a surrogate pair."
+                text = "contains an unpaired surrogate (invalid Unicode)."
                 yield number, fault(text, show(path), number, None, "rows.bad_surrogate")
             except json.JSONDecodeError as error:
-                text = f"not JSON: {error.msg} at column {error.colno}. Each line must hold one JSON object."
+                text = (
+                    f"invalid JSON at column {error.colno}: {error.msg}. Each line must be one JSON object."
+                )
                 yield number, fault(text, show(path), number, None, "rows.not_json")
 
 
@@ -77,7 +83,7 @@ def _read_json(path: Path) -> Iterator[Numbered]:
                     json.dumps(value, ensure_ascii=False).encode()
                     yield spot, value
                 except UnicodeEncodeError:
-                    text = "holds half of a surrogate pair, or bytes that are not UTF-8."
+                    text = "contains an unpaired surrogate or bytes that are not UTF-8."
                     yield spot, fault(text, show(path), spot, None, "rows.bad_surrogate")
     except JsonFault as error:
         text = f"not a JSON list of rows: {error}."
@@ -87,7 +93,7 @@ def _read_json(path: Path) -> Iterator[Numbered]:
 
 
 def _is_jsonl(path: Path) -> bool:
-    """Return whether a .json file holds one object a line, as many exports do."""
+    """Return whether a .json file has one object per line, as in many exports."""
     with open_text(path) as file:
         first, second = file.readline(1 << 20), file.readline(1 << 20)
     try:
@@ -102,7 +108,7 @@ def _read_csv(path: Path) -> Iterator[Numbered]:
     with open_text(path, newline="") as file:
         head = file.readline()
         if not head.strip():
-            text = "is empty. Its first line must name the columns."
+            text = "empty file. The first line must contain the column names."
             raise InputError(Problem(text, show(path), code="data.no_header"))
         commas = "\t" if kind_of(path) == ".tsv" else max(",;\t", key=head.count)
         reader = csv.reader(itertools.chain([head], file), strict=True, delimiter=commas)
@@ -117,18 +123,20 @@ def _read_csv(path: Path) -> Iterator[Numbered]:
                     else:
                         yield line, dict(zip(columns, cells, strict=True))
                 elif cells:
-                    text = f"expected {len(columns)} columns (got {len(cells)}). Quote fields that hold "
-                    text += f"{commas!r} or a line end."
+                    text = f"expected {len(columns)} columns (got {len(cells)}). Quote fields that contain "
+                    text += f"{commas!r} or a line break."
                     yield line, fault(text, show(path), line, None, "rows.column_count")
         except csv.Error as error:
-            raise InputError(Problem(f"not CSV: {error}.", show(path), begins, code="data.not_csv")) from None
+            raise InputError(
+                Problem(f"not valid CSV: {error}.", show(path), begins, code="data.not_csv")
+            ) from None
 
 
 def _columns(names: Iterable[Any], path: Path) -> list[str]:
-    """Return the names in a header; one that is empty is called by its number.
+    """Return the column names of a header; a column without a name gets its number.
 
     Raises:
-        InputError: two columns have one name.
+        InputError: two columns have the same name.
     """
     columns = [
         str(name).strip() if name not in (None, "") else f"column_{index}"
@@ -136,7 +144,7 @@ def _columns(names: Iterable[Any], path: Path) -> list[str]:
     ]
     for name in columns:
         if columns.count(name) > 1:
-            text = f"two columns are called {name!r}. Rename one."
+            text = f"two columns are named {name!r}. Rename one."
             raise InputError(Problem(text, show(path), 1, code="data.repeated_column"))
         if is_broken(name):
             raise InputError(Problem(NOT_UTF8, show(path), 1, code="rows.not_utf8"))
@@ -157,7 +165,9 @@ def _read_parquet(path: Path) -> Iterator[Numbered]:
                     number += 1
                     yield number, row
         except pyarrow.ArrowException as error:
-            raise InputError(Problem(f"not Parquet: {error}.", show(path), code="data.not_parquet")) from None
+            raise InputError(
+                Problem(f"not valid Parquet: {error}.", show(path), code="data.not_parquet")
+            ) from None
 
 
 def _read_excel(path: Path) -> Iterator[Numbered]:
@@ -167,16 +177,16 @@ def _read_excel(path: Path) -> Iterator[Numbered]:
         try:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
-            text = f"not an Excel file (.xlsx): {error}."
+            text = f"not a valid Excel file (.xlsx): {error}."
             raise InputError(Problem(text, show(path), code="data.not_excel")) from None
         if len(book.sheetnames) > 1:
             names = ", ".join(book.sheetnames)
-            text = f"has several sheets ({names}). Keep the one with the rows."
+            text = f"has several sheets ({names}). Keep only the sheet with the rows."
             raise InputError(Problem(text, show(path), code="data.several_sheets"))
         rows = book[book.sheetnames[0]].iter_rows(values_only=True)
         header = next(rows, None)
         if header is None or not any(header):
-            text = "is empty. Its first row must name the columns."
+            text = "empty sheet. The first row must contain the column names."
             raise InputError(Problem(text, show(path), code="data.no_header"))
         columns = _columns(header, path)
         for number, cells in enumerate(rows, 2):

@@ -1,6 +1,7 @@
-"""Files as people have them: compressed or not, in their encoding, in the shapes their tools write.
+"""Data files as other tools write them.
 
-`text.py` opens a file, `json_values.py` streams its JSON, `tunebook/data/tables.py` gives its rows with their
-lines, `shapes.py` says what a row may look like and turns it into what `dataset.yaml` renders, and
-`recognise.py` finds out which shape a file has.
+In: a file, compressed or not, in any encoding that can be detected. Out: the fields that the templates of
+dataset.yaml use. `open_file.py` opens a file, `json_stream.py` streams JSON documents, `place.py` records
+where a row stands, `conversations.py` reads turns, `fields.py` names the fields that change what a row means,
+and `layouts.py` maps the fields of a row. `tunebook/data/tables.py` reads whole files with these.
 """

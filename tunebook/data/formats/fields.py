@@ -1,8 +1,9 @@
-"""Fields that change what a row means, wherever they stand: each is read, or the row is refused.
+"""Fields that change what a row means: each is read, or the row is refused.
 
-A row may carry any field that no layout reads. Most say nothing about what is to be learned (a time, a
-source) and are listed as not learned. Those below do: a weight, a thought, an image, a rating. To leave one
-out is a decision, so that it takes `source.drop` of dataset.yaml (`make fork ... DROP=name`).
+In: a row or a turn, and the fields that its layout reads. Out: a RowFault for any other field below. Most
+unread fields (a time, a source) do not matter for training and are only listed. Those below do: a weight, a
+thought, an image, a rating. To leave one out, a person names it in `source.drop` of dataset.yaml (`make fork
+... DROP=name`).
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ Row = dict[str, Any]
 
 
 def _is_one(value: Any) -> bool:
-    """Return whether a weight is that of every row without one."""
+    """Return whether a weight equals the default of 1."""
     return value is True or (isinstance(value, (int, float)) and value == 1)
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a field says, under which names, and what a person can do besides leaving it out.
+    """The meaning of a field, its usual names, and what to do other than leaving it out.
 
-    `neutral` tells values that say nothing, as a weight of 1.
+    `neutral` recognizes values that change nothing, such as a weight of 1.
     """
 
     says: str
@@ -102,26 +103,26 @@ MEANING_OF = {name: meaning for meaning in MEANINGS for name in meaning.names}
 
 
 def plain_name(name: str) -> str:
-    """Return a field's name in the form of the names above."""
+    """Return a field's name in lower case with underscores, like the names above."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def is_empty(value: Any) -> bool:
-    """Return whether a value says nothing: null, NaN, blanks, an empty list or object."""
+    """Return whether a value is empty: null, NaN, whitespace, an empty list or object."""
     if isinstance(value, float) and math.isnan(value):
         return True
     return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
 def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
-    """Refuse a field of `row` that changes what it means and that nothing reads.
+    """Refuse a field of `row` that changes its meaning and is not read.
 
     Args:
         read: the fields that the layout reads.
-        at: what stands before the field's name in a message, as `messages[2].`.
+        at: prefix of the field's name in a message, such as `messages[2].`.
 
     Raises:
-        RowFault: with the option that leaves the field out.
+        RowFault: there is such a field; names the option that leaves it out.
     """
     for name, value in row.items():
         meaning = MEANING_OF.get(plain_name(name)) if isinstance(name, str) else None
@@ -130,8 +131,8 @@ def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
         instead = f"{meaning.instead}, or leave" if meaning.instead else "Leave"
         raise RowFault(
             f"{at}{name}",
-            f"{meaning.says}, and would not be learned. {instead} it out: --drop {name} (DROP={name}), "
-            "`source.drop` in dataset.yaml.",
+            f"{meaning.says}, but would be ignored in training. {instead} it out: --drop {name} "
+            f"(DROP={name}), or `source.drop` in dataset.yaml.",
             code="rows.meaning_not_read",
         )
 

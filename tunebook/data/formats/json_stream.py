@@ -1,7 +1,7 @@
-"""Stream the objects of one JSON document, each with the line on which it begins.
+"""Stream the objects of one JSON document.
 
-Read are a list of objects, and an object that holds such a list (`{"data": [...]}`, as SQuAD and many
-exports do). Only one element is in memory at a time; Python's own decoder reads it.
+In: the text of a list of objects, or of an object that contains one (`{"data": [...]}`, as in SQuAD). Out:
+each object with its path and the line it begins on. One element is in memory at a time, decoded by `json`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DECODER = json.JSONDecoder()
 
 
 class JsonFault(Exception):
-    """The document is not JSON, or not a list of objects; `line` is where."""
+    """The document is not JSON or not a list of objects; `line` is the line of the fault."""
 
     def __init__(self, text: str, line: int) -> None:
         super().__init__(text)
@@ -26,13 +26,14 @@ class JsonFault(Exception):
 
 
 class _Scanner:
-    """A window on the text that grows until the value at its start is whole."""
+    """A window on the text that grows until it contains the whole value at its start."""
 
     def __init__(self, file: TextIO) -> None:
         self.file, self.text, self.at, self.line, self.ended = file, "", 0, 1, False
 
     def more(self) -> bool:
-        """Read on; at least as much as there is, so that a long value is not decoded too often."""
+        """Read the next part and return whether there was one. The window doubles, so that a long value is
+        not decoded too often."""
         self.text = self.text[self.at :]
         self.at = 0
         piece = self.file.read(max(CHUNK, len(self.text)))
@@ -41,7 +42,7 @@ class _Scanner:
         return not self.ended
 
     def peek(self) -> str:
-        """Skip blanks and return the next letter, "" at the end."""
+        """Skip whitespace and return the next character, "" at the end."""
         while True:
             self.advance(BLANK.match(self.text, self.at).end())  # type: ignore[union-attr]
             if self.at < len(self.text) or not self.more():
@@ -52,19 +53,20 @@ class _Scanner:
         self.at = to
 
     def take(self, letters: str) -> str:
-        """Take one of `letters`.
+        """Consume and return one of `letters`.
 
         Raises:
-            JsonFault: something else stands there.
+            JsonFault: the next character is another one.
         """
-        found = self.peek()
-        if not found or found not in letters:
+        letter = self.peek()
+        if not letter or letter not in letters:
             wanted = " or ".join(repr(letter) for letter in letters)
             raise JsonFault(
-                f"expected {wanted} (got {found!r})" if found else f"ends before {wanted}", self.line
+                f"expected {wanted} (got {letter!r})" if letter else f"the file ends before {wanted}",
+                self.line,
             )
         self.at += 1
-        return found
+        return letter
 
     def value(self) -> Any:
         """Decode the next value.
@@ -76,7 +78,7 @@ class _Scanner:
         while True:
             try:
                 value, end = DECODER.raw_decode(self.text, self.at)
-                # A number at the end of the window may go on in the next.
+                # A number at the end of the window may continue in the next.
                 if end == len(self.text) and self.more():
                     continue
             except json.JSONDecodeError as error:
@@ -84,7 +86,7 @@ class _Scanner:
                 if (open_string or error.pos > len(self.text) - LONGEST_WORD) and self.more():
                     continue
                 if open_string or at >= len(self.text[self.at :].rstrip()):
-                    raise JsonFault("ends within a value", self.line) from None
+                    raise JsonFault("the file ends inside a value", self.line) from None
                 line = self.line + self.text.count("\n", self.at, self.at + at)
                 raise JsonFault(error.msg, line) from None
             self.advance(end)
@@ -105,7 +107,7 @@ def stream(file: TextIO) -> Iterator[tuple[int, str, Any]]:
     if scanner.peek() != "{":
         raise JsonFault("expected a list of objects", scanner.line)
     scanner.take("{")
-    found = ""
+    list_key = ""
     while scanner.peek() != "}":
         key = str(scanner.value())
         scanner.take(":")
@@ -115,10 +117,11 @@ def stream(file: TextIO) -> Iterator[tuple[int, str, Any]]:
         else:
             for index, item in enumerate(_elements(scanner, key)):
                 if not index and isinstance(item[2], dict):
-                    if found:
-                        raise JsonFault(f"holds two lists of objects, {found!r} and {key!r}; keep one", line)
-                    found = key
-                if found == key:
+                    if list_key:
+                        text = f"contains two lists of objects, {list_key!r} and {key!r}; keep one"
+                        raise JsonFault(text, line)
+                    list_key = key
+                if list_key == key:
                     yield item
         if scanner.peek() == ",":
             scanner.take(",")
@@ -126,13 +129,13 @@ def stream(file: TextIO) -> Iterator[tuple[int, str, Any]]:
             scanner.take(",}")
     scanner.take("}")
     _ended(scanner)
-    if not found:
-        raise JsonFault("expected a list of objects, or an object that holds one", 1)
+    if not list_key:
+        raise JsonFault("expected a list of objects, or an object that contains one", 1)
 
 
 def _ended(scanner: _Scanner) -> None:
     if scanner.peek():
-        raise JsonFault("more text after the end of the document", scanner.line)
+        raise JsonFault("text after the end of the document", scanner.line)
 
 
 def _elements(scanner: _Scanner, key: str) -> Iterator[tuple[int, str, Any]]:

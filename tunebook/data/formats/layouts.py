@@ -69,7 +69,7 @@ def _text(row: Row, name: str, columns: Columns) -> str:
 
 
 def _others(row: Row, columns: Columns) -> Row:
-    """Return the row without the columns that were read; an `id` read as something else names no row."""
+    """Return the columns of the row that the layout did not read."""
     return {key: value for key, value in row.items() if key not in columns.values()}
 
 
@@ -89,7 +89,7 @@ def _qa(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
 
 
 def _answers(value: Any, at: str) -> list[str]:
-    """Return the gold answers: a text, a list of texts or of objects with `text`, or SQuAD's object."""
+    """Return the gold answers of a text, a list of texts or of objects with `text`, or SQuAD's object."""
     value = from_json(value, at)
     if isinstance(value, dict):
         value = value.get("text")
@@ -105,7 +105,7 @@ def _answers(value: Any, at: str) -> list[str]:
 
 
 def _squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row]:
-    """Give a row for each question of an article of SQuAD 1.1 or 2.0."""
+    """Yield a row for each question of a SQuAD 1.1 or 2.0 article."""
     title = text(article.get("title"), "title") if article.get("title") else None
     for p, paragraph in enumerate(_list(article, "paragraphs", "")):
         at = f"paragraphs[{p}]"
@@ -124,12 +124,12 @@ def _squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row]:
 def _golds(item: Row, context: str, at: str) -> Any:
     golds = _answers(_list(item, "answers", f"{at}."), f"{at}.answers")
     if item.get("is_impossible") and golds:
-        raise RowFault(f"{at}.is_impossible", "true, and there are answers.", "rows.impossible_answered")
+        raise RowFault(f"{at}.is_impossible", "true, but there are answers.", "rows.impossible_answered")
     if not golds and item.get("is_impossible") is not True:
-        raise RowFault(f"{at}.answers", "empty, and is_impossible is not true.", "rows.no_answer")
+        raise RowFault(f"{at}.answers", "empty, but is_impossible is not true.", "rows.no_answer")
     for index, gold in enumerate(golds):
         if gold not in context:
-            message = f"is not in the context (got {gold!r})."
+            message = f"not found in the context (got {gold!r})."
             raise RowFault(f"{at}.answers[{index}]", message, "rows.answer_not_in_context")
     return golds
 
@@ -154,17 +154,19 @@ def _chat(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
         for turn in turns:
             for call in turn.get("tool_calls", []):
                 if (name := call["function"]["name"]) not in there:
-                    raise RowFault(field, f"calls {name!r}, which {key} does not hold.", "rows.unknown_tool")
+                    raise RowFault(
+                        field, f"calls {name!r}, which is not listed in {key}.", "rows.unknown_tool"
+                    )
     yield made
 
 
 def _pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
-    asked = [_text(row, "prompt", columns)]
+    prompt = [_text(row, "prompt", columns)]
     more = row.get(columns.get("input", "input"))
     if more is not None and str(more).strip():
-        asked.append(text(more, columns.get("input", "input")))
+        prompt.append(text(more, columns.get("input", "input")))
     before, turns = _history(row)
-    turns.append({"role": "user", "content": "\n\n".join(asked)})
+    turns.append({"role": "user", "content": "\n\n".join(prompt)})
     if answered:
         turns.append({"role": "assistant", "content": _text(row, "completion", columns)})
     names = {"prompt", "input", "completion", *SYSTEM, *HISTORY, *columns.values()}
@@ -173,24 +175,24 @@ def _pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
 
 
 def _system(row: Row, columns: Columns, first: str) -> str:
-    """Return the system prompt of a row: that of its first turn or of its own column.
+    """Return the system prompt of a row: from its first turn or from its own column.
 
     Raises:
-        RowFault: both are there and differ.
+        RowFault: there are two, and they differ.
     """
     names = dict.fromkeys([columns.get("system", "system"), *SYSTEM])
     given = {name: text(row[name], name) for name in names if not is_empty(row.get(name))}
     for name, value in given.items():
         if first and value != first:
-            message = "differs from another system prompt of the row. Remove one of them."
+            message = "differs from another system prompt of the same row. Remove one of them."
             raise RowFault(name, message, "rows.two_systems")
         first = value
     return first
 
 
 def _history(row: Row) -> tuple[str, list[Row]]:
-    """Return the system prompt and the turns before the prompt: pairs of question and answer, as in
-    LLaMA-Factory's Alpaca rows, or turns with roles."""
+    """Return the system prompt and the turns before the prompt: question-answer pairs, as in LLaMA-Factory's
+    Alpaca rows, or turns with roles."""
     name = next((name for name in HISTORY if not is_empty(row.get(name))), None)
     if name is None:
         return "", []
@@ -210,68 +212,70 @@ def _history(row: Row) -> tuple[str, list[Row]]:
 
 
 def _refuse_halves(row: Row, read: set[str]) -> None:
-    """Refuse what `refuse_unread` refuses, and a truth value that says whether the answer is a good one."""
+    """Refuse what `refuse_unread` refuses, and a boolean label that rates the answer (KTO)."""
     refuse_unread(row, read)
     for name in ("label", "labels"):
         if name not in read and isinstance(row.get(name), bool):
             raise RowFault(
                 name,
-                "says whether the answer is a good one (KTO), and every answer would be learned. Keep the "
-                f"good ones with source.where, or learn from all alike: --drop {name} (DROP={name}).",
+                "rates the answer (KTO), but every answer would be trained on. Keep the good answers with "
+                f"source.where, or train on all of them: --drop {name} (DROP={name}).",
                 "rows.meaning_not_read",
             )
 
 
 def _preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
-    """Give the conversation that ends with the chosen answer, and the rejected one."""
+    """Yield the conversation that ends with the chosen answer, and the rejected answer."""
     names = [columns.get("prompt", "prompt"), "messages", "conversations"]
     name = next((name for name in names if not is_empty(row.get(name))), None)
-    prompt, asked = from_json(row.get(name), name) if name else None, []
-    if isinstance(prompt, list):
-        asked = list(prompt)
-    elif prompt is not None:
-        asked = [{"role": "user", "content": prompt}]
+    value, prompt = from_json(row.get(name), name) if name else None, []
+    if isinstance(value, list):
+        prompt = list(value)
+        if name == columns.get("chosen"):  # ms-swift's: the conversation with the chosen answer at its end
+            del prompt[-1]
+    elif value is not None:
+        prompt = [{"role": "user", "content": value}]
     at, other = (columns.get(half, half) for half in ("chosen", "rejected"))
-    told = _told(_value(row, "chosen", columns), asked, at) if answered else asked
-    system, turns = conversation(told, at, answered)
+    chosen = _with_answer(_value(row, "chosen", columns), prompt, at) if answered else prompt
+    system, turns = conversation(chosen, at, answered)
     if any(turn["role"] == "tool" or "tool_calls" in turn for turn in turns):
-        message = "calls of tools cannot be tuned by preference here. Leave these rows out."
+        message = "preference tuning does not support tool calls. Remove these rows."
         raise RowFault(at, message, "rows.tools_in_pairs")
     refuse_unread(row, {at, other, *names, *SYSTEM, *columns.values()})
     made = {**_others(row, {**columns, "": at}), "system": _system(row, columns, system), "turns": turns}
     if answered:
         rejected = _value(row, "rejected", columns)  # may be empty where only the chosen is learned
-        told = [] if is_empty(rejected) else _told(rejected, asked, other)
-        made["rejected"] = _rejected(told, turns, other) if told else ""
+        whole = [] if is_empty(rejected) else _with_answer(rejected, prompt, other)
+        made["rejected"] = _rejected(whole, turns, other) if whole else ""
     yield made
 
 
-def _rejected(told: list[Any], chosen: list[Row], at: str) -> str:
+def _rejected(rejected: list[Any], chosen: list[Row], at: str) -> str:
     """Return the rejected answer.
 
     Raises:
-        RowFault: the two conversations part before their last turn, so that they answer two prompts.
+        RowFault: the conversations differ before their last turn, so they answer different prompts.
     """
-    turns = conversation(told, at, True)[1]
+    turns = conversation(rejected, at, True)[1]
     if [turn["content"] for turn in turns[:-1]] != [turn["content"] for turn in chosen[:-1]]:
         message = (
-            "parts from the chosen conversation before the last turn. A pair has one prompt and two answers: "
-            "cut both conversations after the first answer that differs."
+            "differs from the chosen conversation before the last turn. A pair is one prompt with two "
+            "answers: cut both conversations after the first answer that differs."
         )
         raise RowFault(at, message, "rows.pair_diverges")
     return turns[-1]["content"]
 
 
-def _told(answer: Any, asked: list[Any], at: str) -> list[Any]:
-    """Return the conversation that ends with `answer`: a text, its message, or the whole of it."""
+def _with_answer(answer: Any, prompt: list[Any], at: str) -> list[Any]:
+    """Return the conversation that ends with `answer`: a text, a turn, or a whole conversation."""
     answer = from_json(answer, at)
     if isinstance(answer, dict):
-        return [*asked, answer]
+        return [*prompt, answer]
     if isinstance(answer, list):
-        return answer if len(answer) > 1 else [*asked, *answer]  # trl's sets have the prompt in it
-    if not asked:
+        return answer if len(answer) > 1 else [*prompt, *answer]  # trl's include the prompt
+    if not prompt:
         return transcript(text(answer, at))
-    return [*asked, {"role": "assistant", "content": text(answer, at)}]
+    return [*prompt, {"role": "assistant", "content": text(answer, at)}]
 
 
 LAYOUTS: dict[str, Callable[[Row, Columns, bool], Iterator[Row]]] = {

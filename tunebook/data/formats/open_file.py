@@ -1,4 +1,7 @@
-"""Open a file of text or bytes: gzip and Zstandard by their suffix, the encoding by its first bytes."""
+"""Open files: compression by the suffix, the encoding by the first bytes.
+
+In: a path. Out: a stream of bytes or text, decompressed as it is read.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ BOMS = {
 
 
 def kind_of(path: Path) -> str:
-    """Return the suffix that says what the file holds, in lower case: `.csv` for `a.CSV` and `a.csv.gz`."""
+    """Return the suffix of the file type in lower case: `.csv` for `a.CSV` and `a.csv.gz`."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
@@ -38,10 +41,10 @@ def kind_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
-    """Open `path` for reading, unpacked as it is read.
+    """Open `path` for reading and decompress it on the way.
 
     Raises:
-        InputError: it cannot be unpacked, or not to its end.
+        InputError: the compressed data is invalid or truncated.
     """
     packed = path.suffix.lower()
     try:
@@ -55,16 +58,16 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
             with path.open("rb") as file:
                 yield file
     except EOFError:
-        text = f"the {COMPRESSED[packed]} data is cut off. Copy it again."
+        text = f"the {COMPRESSED[packed]} data is truncated. Copy the file again."
         raise InputError(Problem(text, show(path), code="data.cut_off")) from None
     except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
-        text = f"not {COMPRESSED.get(packed, packed)} data: {error}."
+        text = f"not valid {COMPRESSED.get(packed, packed)} data: {error}."
         raise InputError(Problem(text, show(path), code="data.not_compressed")) from None
 
 
 class _Unpacked(io.RawIOBase):
-    """A Zstandard stream that raises EOFError where its end is missing, as gzip's does and zstandard's
-    own reader does not."""
+    """A Zstandard stream that raises EOFError if the data is truncated, as gzip does and zstandard's own
+    reader does not."""
 
     def __init__(self, packed: BinaryIO) -> None:
         self.packed, self.frame, self.ready = packed, zstandard.ZstdDecompressor().decompressobj(), b""
@@ -90,11 +93,11 @@ class _Unpacked(io.RawIOBase):
 
 @contextlib.contextmanager
 def open_text(path: Path, newline: str = "\n") -> Iterator[TextIO]:
-    """Open `path` as text without its byte order mark. UTF-8 unless the first bytes say otherwise; a byte
-    that is no UTF-8 comes as a lone surrogate, so that its line can be named (`is_broken`).
+    """Open `path` as text without its byte order mark, as UTF-8 unless the first bytes show another
+    encoding. Bytes that are not UTF-8 become lone surrogates, so that `is_broken` can find their line.
 
     Raises:
-        InputError: it cannot be unpacked, or is UTF-16 that cannot be read.
+        InputError: the data cannot be decompressed, or is invalid UTF-16.
     """
     with open_bytes(path) as raw:
         encoding = _encoding(raw.peek(4)[:4])
@@ -115,5 +118,5 @@ def _encoding(start: bytes) -> str:
 
 
 def is_broken(line: str) -> bool:
-    """Return whether a line that `open_text` gave holds bytes that are no UTF-8."""
+    """Return whether a line from `open_text` contains bytes that are not UTF-8."""
     return not line.isascii() and any("\udc80" <= letter <= "\udcff" for letter in line)

@@ -1,4 +1,7 @@
-"""Where a row stands: the line of a text file, the row of a table, the path inside a JSON document."""
+"""The place of a row: its line in a text file, its row in a table, its path in a JSON document.
+
+In: the numbers that readers count. Out: Problems that name file, line and field.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from typing import Any
 
 from tunebook.core.errors import Problem
 
-# Line (Parquet and Excel: row), from 1; an object or a Problem.
+# The line (Parquet and Excel: the row), from 1, and the row or its Problem.
 Numbered = tuple[int, Any]
 
 
 class Spot(int):
-    """A line, and for rows of a JSON document the path of the row in it: many may share one line."""
+    """A line number that also carries the path of a row in a JSON document, where rows may share a line."""
 
     path: str = ""
 
@@ -23,7 +26,7 @@ class Spot(int):
 
 
 def fault(text: str, place: str, number: int, field: str | None, code: str) -> Problem:
-    """Return the Problem of the row at `number`."""
+    """Return the Problem of the row at `number`, at the row's `field`."""
     path = getattr(number, "path", "")
     separator = "." if path and field and not field.startswith("[") else ""
     return Problem(text, place, int(number), f"{path}{separator}{field or ''}" or None, code)
