@@ -31,27 +31,43 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     Raises:
         InputError: the file is missing, is not YAML, repeats a key or is not a mapping.
     """
+    name = show(path)
     if not path.is_file():
-        raise InputError(f"{show(path)}: no such file.")
+        raise InputError(Problem("no such file.", name, code="config.no_file"))
     try:
         text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8 text ({error.reason}). Save it as UTF-8."
+        raise InputError(Problem(message, name, code="config.not_utf8")) from None
+    return parse_yaml(text, name)
+
+
+def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
+    """Return the mapping in `text` and the line of every key; `name` is the file, for messages.
+
+    Raises:
+        InputError: as `read_yaml`.
+    """
+    try:
         # OmegaConf reads 1e-4 as a number, plain PyYAML as text, and it refuses repeated keys.
         value: Any = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise InputError(str(Problem(f"not valid YAML: {error.problem}", show(path), line))) from None
+        message = f"not valid YAML: {error.problem}"
+        raise InputError(Problem(message, name, line, code="config.not_yaml")) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise InputError(str(Problem(f"not valid YAML: {error.reason}", show(path), line))) from None
+        message = f"not valid YAML: {error.reason}"
+        raise InputError(Problem(message, name, line, code="config.not_yaml")) from None
     except OmegaConfBaseException as error:
-        raise InputError(f"{show(path)}: {str(error).splitlines()[0]}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{show(path)}: not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+        message = f"{str(error).splitlines()[0]}."
+        raise InputError(Problem(message, name, code="config.not_yaml")) from None
     if not value:
         return {}, {}
     if not isinstance(value, dict):
-        raise InputError(f"{show(path)}: expected `key: value` lines (got {type(value).__name__}).")
+        message = f"expected `key: value` lines (got {type(value).__name__})."
+        raise InputError(Problem(message, name, code="config.not_a_mapping"))
     lines: Lines = {}
     _walk(node, (), lines)
     return value, lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,13 @@ def fork_command(
     fields: Annotated[str, typer.Option(help='which column is what: "text=body label=topic"')] = "",
     group: Annotated[str, typer.Option(help="the column of rows that belong together; none: no group")] = "",
     time: Annotated[str, typer.Option(help="a column of times: the newest rows become dev and test")] = "",
+    drop: Annotated[str, typer.Option(help='fields to leave out on purpose: "history score"')] = "",
+    near: Annotated[
+        Literal["bounded", "off", "strict"],
+        typer.Option(help="near-duplicates in one split: families of a bounded size, none, or whole chains"),
+    ] = "bounded",
 ) -> int:
     """Make a recipe for your own data, and check it."""
-    return run_fork(Asked(origin, name, data, options.model, task, fields, group, time), console())
+    return run_fork(
+        Asked(origin, name, data, options.model, task, fields, group, time, drop, near), console()
+    )

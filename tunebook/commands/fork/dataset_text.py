@@ -12,6 +12,7 @@ import yaml
 from tunebook.commands.fork.files import Found
 from tunebook.commands.fork.recognise import Reading
 from tunebook.core.errors import Problem
+from tunebook.core.yaml_file import parse_yaml
 from tunebook.data.sources import Source, Split, raw_rows
 
 SHARE, MOST = {"dev": 0.1, "test": 0.15}, {"dev": 1000, "test": 2000}  # of the rows; rows at most
@@ -111,10 +112,16 @@ def text(name: str, source: dict[str, Any], reading: Reading, group: str | None,
 
 
 def _dump(value: dict[str, Any], flow: bool = False) -> str:
-    dumped = yaml.safe_dump(
-        value, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=None if flow else False
-    )
-    return dumped.rstrip()
+    """Return `value` as YAML that `read_yaml` reads back: to OmegaConf 1e-4 is a number, to PyYAML text."""
+
+    def dump(**more: Any) -> str:
+        style = None if flow else False
+        return yaml.safe_dump(
+            value, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=style, **more
+        ).rstrip()
+
+    plain = dump()
+    return plain if parse_yaml(plain, "dataset.yaml")[0] == value else dump(default_style='"')
 
 
 def shares(rows: int, found: Found) -> dict[str, float]:

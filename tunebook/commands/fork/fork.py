@@ -7,6 +7,7 @@ import random
 import re
 import shlex
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from tunebook.config.keys import check_keys
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import Recipe, load_recipe, method
 from tunebook.core.console import Console
-from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.errors import GOOD, InputError, Problem, raise_all
 from tunebook.core.paths import recipes_folder, show
-from tunebook.core.yaml_file import read_yaml
+from tunebook.core.yaml_file import parse_yaml, read_yaml
 from tunebook.data.dataset import Dataset, datasets_folder, load_dataset_config
-from tunebook.data.near_duplicates import repeated
+from tunebook.data.formats.fields import without_fields
+from tunebook.data.near_duplicates import Near, repeated
 from tunebook.data.render import MAX_SHOWN, render_all
 from tunebook.data.sources import Source, raw_rows
 from tunebook.models.registry import known_model
@@ -49,6 +51,8 @@ class Asked:
     fields: str = ""
     group: str = ""
     time: str = ""
+    drop: str = ""
+    near: Near = "bounded"
 
 
 def run_fork(asked: Asked, console: Console) -> int:
@@ -71,7 +75,10 @@ def run_fork(asked: Asked, console: Console) -> int:
     folder = datasets_folder() / asked.name
     with console.timed(None, "data") as words:
         found = find(asked.data, folder)
+        if asked.near != "bounded":
+            found.source["near"] = asked.near
         rows, faults = _sample(found, folder)
+        rows = _without(asked.drop, rows, found)
         try:
             reading = _recognised(rows, found.place, task, _fields(asked.fields))
         except InputError:
@@ -92,8 +99,10 @@ def run_fork(asked: Asked, console: Console) -> int:
             why.append(f"the newest rows by `{asked.time}` are cut off for dev and test")
         why += _said(counted, reading)
         written = dataset_text.text(asked.name, source, reading, group, counted)
-        dataset = Dataset.model_validate({**yaml.safe_load(written), "folder": folder})
-        split_rows = render_all(dataset)
+        dataset = Dataset.model_validate({**parse_yaml(written, "dataset.yaml")[0], "folder": folder})
+        notes: list[str] = []
+        split_rows = render_all(dataset, notes)
+        why += notes
         counts: dict[str, int] = {split: len(some) for split, some in split_rows.items()}
         words.append(", ".join(f"{count} {split}" for split, count in counts.items()))
     if "test" in found.splits and (same := repeated(split_rows["test"], split_rows["train"])):
@@ -121,8 +130,38 @@ def run_fork(asked: Asked, console: Console) -> int:
         console.note(line)
 
     code = run_check(asked.name, Options(), console)
-    console.stage("next", f"make recipe NAME={asked.name}")
+    if code == GOOD:
+        console.stage("next", f"make recipe NAME={asked.name}")
     return code
+
+
+def _without(drop: str, rows: list[dict[str, Any]], found: Found) -> list[dict[str, Any]]:
+    """Return `rows` without the fields of `--drop`, which dataset.yaml then names.
+
+    Raises:
+        InputError: no row or turn has such a field.
+    """
+    names = drop.replace(",", " ").split()
+    there = set(_field_names(rows))
+    for name in names:
+        if name not in there:
+            names_there = ", ".join(sorted(there))
+            text = f"no row or turn of {found.place} has a field {name!r}. There are: {names_there}."
+            raise InputError(Problem(text, key="--drop (DROP=)", code="option.unknown_field"))
+    if names:
+        found.source["drop"] = names
+    return [without_fields(row, names) for row in rows]
+
+
+def _field_names(value: Any) -> Iterator[str]:
+    """Yield the name of each field of rows and of objects inside them."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _field_names(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _field_names(item)
 
 
 def _recognised(rows: list[dict[str, Any]], place: str, task: str | None, fields: dict[str, str]) -> Reading:

@@ -34,8 +34,8 @@ NAMES = {
     "input": "input context",
     "completion": "completion output response answer reply",
     "system": "system system_prompt",
-    "chosen": "chosen",
-    "rejected": "rejected",
+    "chosen": "chosen chosen_response response_chosen",
+    "rejected": "rejected rejected_response response_rejected",
 }
 LAYOUT_FIELDS = {  # required, optional
     "labels": (("text", "label"), ()),
@@ -174,6 +174,8 @@ def _by_name(rows: list[Row], there: list[str], shape: str, fields: Columns) -> 
     columns: Columns = {}
     for name in required:
         column = _column(there, name, fields, columns)
+        if column is None and name == "chosen":  # ms-swift's pairs: the conversation ends with the chosen one
+            column = next((at for at in there if all(_holds_turns(row.get(at)) for row in rows)), None)
         if column is None:
             return []
         columns[name] = column
@@ -188,7 +190,9 @@ def _by_name(rows: list[Row], there: list[str], shape: str, fields: Columns) -> 
 def _narrowed(found: list[Reading]) -> list[Reading]:
     """Drop pairs where the same columns say more: preference pairs, or a question on a passage."""
     shapes = {reading.shape for reading in found}
-    if shapes & {"preference", "qa"}:
+    if "preference" in shapes:
+        return [reading for reading in found if reading.shape not in ("pairs", "chat")]
+    if "qa" in shapes:
         return [reading for reading in found if reading.shape != "pairs"]
     return found
 
@@ -289,8 +293,6 @@ def _unknown(found: list[Reading], there: list[str], place: str, task: str | Non
         text += "with FIELDS=."
         return InputError(Problem(text, key="DATA", code="fork.other_task"))
     wanted = [s for s in LAYOUT_FIELDS if task in (None, TASK_OF[s])]
-    forms = " or ".join(
-        'FIELDS="' + " ".join(f"{n}=..." for n in LAYOUT_FIELDS[s][0]) + '"' for s in wanted
-    )
+    forms = " or ".join('FIELDS="' + " ".join(f"{n}=..." for n in LAYOUT_FIELDS[s][0]) + '"' for s in wanted)
     text = f"the columns of {place} are not recognised ({', '.join(there)}). Name them: {forms}."
     return InputError(Problem(text, key="DATA", code="fork.unknown_columns"))
