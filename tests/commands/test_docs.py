@@ -17,7 +17,7 @@ from tunebook.plugins import HOMES
 from tunebook.report.markdown_blocks import block, fill
 from tunebook.report.publish import FRONT_PAGE, front_page, markdown, shelf
 
-PAGES = [path for path in ROOT.rglob("*.md") if not {".venv", "runs"} & set(path.relative_to(ROOT).parts)]
+PAGES = [path for path in ROOT.rglob("*.md") if not re.match(r"\.|runs/", str(path.relative_to(ROOT)))]
 COMMENTED = [*ROOT.glob("recipes/*/*.yaml"), *ROOT.glob("hardware/*.yaml"), *ROOT.glob("launch/*/*.j2")]
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = "tunebook|tests|scripts|benchmarks|datasets|recipes|hardware|evals|schemas|launch|docs"
@@ -26,7 +26,7 @@ FILE = re.compile(
     rf"(?<![\w/.-])((?:{FOLDERS})/[\w./-]+\.(?:py|ya?ml|json|jsonl|jinja|sh|md|ipynb|svg))(?!\w)"
 )
 FOLDER = re.compile(rf"`((?:{FOLDERS})/(?:[\w.-]+/)*)`")
-INVENTED = re.compile(r"NAME|my-|machine\.sh|support-topics|tickets|/rows/|/results/\*|merged")
+INVENTED = re.compile(r"\.\.\.|NAME|my-|machine\.sh|support-topics|tickets|/rows/|/results/\*|merged")
 
 
 def shown(path: Path) -> str:
