@@ -1,7 +1,7 @@
 """Write schemas/*.json, which editors use to complete and check the YAML files of this repository.
 
-recipe.json and trial.json come from tunebook/config/axolotl_keys.json, eval.json and dataset.json from the models
-that read those files. A test runs this with --check.
+recipe.json and trial.json come from tunebook/config/axolotl_keys.json, eval.json and dataset.json from the
+models that read those files. A test runs this with --check.
 
     .venv/bin/python scripts/write_schemas.py [--check]
 """
@@ -21,14 +21,7 @@ from tunebook.evaluation.suite import Suite
 FOLDER = ROOT / "schemas"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 PLAIN = {"str": "string", "bool": "boolean", "int": "integer", "float": "number", "null": "null"}
-OWN_PLUGINS = (
-    "loftq.LoftQ",
-    "plugins.SeededInit",
-    "plugins.TokenMean",
-    "plugins.CPUArguments",
-    "plugins.Float32Weights",
-    "plugins.PreferencePrompts",
-)
+OWN_PLUGINS = ("LoftQ", "SeededInit", "TokenMean", "CPUArguments", "Float32Weights", "PreferencePrompts")
 
 
 def kind(name: str) -> dict[str, Any]:
@@ -63,7 +56,7 @@ def recipe() -> dict[str, Any]:
     for model in known["plugins"].values():
         keys |= known["models"][model]
     whole = mapping(keys)
-    plugins = [*known["plugins"], *(f"tunebook.{name}" for name in OWN_PLUGINS)]
+    plugins = [*known["plugins"], *(f"tunebook.plugins.{name}" for name in OWN_PLUGINS)]
     whole["properties"]["plugins"] = {
         "type": ["array", "null"],
         "items": {"anyOf": [{"enum": plugins}, {"type": "string"}]},
