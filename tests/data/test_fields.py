@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,6 @@ def test_parts_of_llama_factorys_v1() -> None:
 
 
 def test_turns_as_json_text() -> None:
-    import json
-
     assert read("chat", {"messages": json.dumps(TALK)})["turns"] == TALK
 
 
@@ -178,3 +177,16 @@ def test_what_is_dropped_on_purpose_is_gone(tmp_path: Path) -> None:
     row = {"messages": [TALK[0], {**TALK[1], "thinking": "Hm."}], "score": 3}
     made = next(iter(read_rows_of(source, iter([(1, row)]), "t.jsonl")))[1]
     assert made == {"system": "", "turns": TALK}
+
+
+def test_labels_by_number_get_the_names_that_a_parquet_file_notes(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    from tunebook.data.tables import read_table
+
+    features = {"label": {"names": ["leak", "noise"], "_type": "ClassLabel"}, "text": {"dtype": "string"}}
+    note = json.dumps({"info": {"features": features}}).encode()
+    table = pyarrow.table({"text": ["it drips", "it hums", "what"], "label": [0, 1, -1]})
+    pyarrow.parquet.write_table(table.replace_schema_metadata({b"huggingface": note}), tmp_path / "a.parquet")
+    assert [row["label"] for _, row in read_table(tmp_path / "a.parquet")] == ["leak", "noise", None]

@@ -1,7 +1,8 @@
-"""Where a dataset's raw rows come from: files of its folder, or splits of a dataset on the Hub.
+"""The raw rows of a dataset: files in its folder, or splits of a dataset on the Hub.
 
-With TUNEBOOK_SOURCES=DIR the files DIR/<dataset>/ are read in place of either; a Hub split is then a
-.jsonl, .csv or .parquet file called like the split, in the Hub's schema.
+In: `source:` of dataset.yaml. Out: (line, row) pairs of a split, after `where` and `reader`. With
+TUNEBOOK_SOURCES=DIR, files in DIR/<dataset>/ replace both; a Hub split is then a .jsonl, .csv or .parquet
+file named after the split, with the Hub's columns.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tunebook.data.formats.fields import without_fields
 from tunebook.data.formats.layouts import read_layout
 from tunebook.data.formats.place import Numbered
 from tunebook.data.near_duplicates import Near
-from tunebook.data.tables import KINDS, read_table
+from tunebook.data.tables import KINDS, named_labels, read_table
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -58,40 +59,38 @@ class Source(BaseModel):
     @model_validator(mode="after")
     def _one_place(self) -> Source:
         if bool(self.files) == bool(self.hub):
-            raise ValueError("name either files or hub")
+            raise ValueError("set either files or hub")
         given = self.splits if self.hub else self.files
         shares = {"dev": self.dev_share, "test": self.test_share}
         for split in SPLITS:
             share = shares.get(split)
             if split not in given and not share:
-                extra = f", or {split}_share to cut it off train" if split in shares else ""
-                raise ValueError(f"names nothing for {split}. Add it{extra}")
+                extra = f", or set {split}_share to split it from train" if split in shares else ""
+                raise ValueError(f"no {split} split. Add one{extra}")
             if split in given and share:
-                raise ValueError(f"names both a {split} split and {split}_share. Remove one")
+                raise ValueError(f"sets both a {split} split and {split}_share. Remove one")
         if self.by_time and not (self.dev_share or self.test_share):
-            raise ValueError("by_time cuts nothing off without dev_share or test_share. Remove it")
+            raise ValueError("by_time has no effect without dev_share or test_share. Remove it")
         if self.columns and self.reader in (None, "oasst_best_paths", "squad"):
-            raise ValueError("columns are read by the readers labels, qa, chat, pairs and preference")
+            raise ValueError("columns only apply to the readers labels, qa, chat, pairs and preference")
         return self
 
 
 def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[Numbered]]:
-    """Return what to call the place of `split`, and its raw rows after `where` and `reader`.
+    """Return the name of the file or Hub split of `split`, and its raw rows after `where` and `reader`.
 
     Args:
         folder: the dataset's folder; its name is the dataset's.
 
     Raises:
-        InputError: a missing file, a broken `where`, or a dataset that the Hub does not have.
+        InputError: a missing file, an invalid `where`, or a dataset that is not on the Hub.
         MachineError: the Hub cannot be reached.
     """
     path = source_file(source, folder, split)
     if path is not None:
         if not path.is_file():
-            text = f"no such rows file. {show(folder / 'dataset.yaml')} names it under "
-            text += (
-                f"source.{'splits' if source.hub else 'files'}.{split}; put it there, or correct the name."
-            )
+            text = f"no such file. {show(folder / 'dataset.yaml')} refers to it as "
+            text += f"source.{'splits' if source.hub else 'files'}.{split}. Add the file or correct the path."
             raise InputError(Problem(text, show(path), code="data.no_rows_file"))
         name, rows = show(path), read_table(path)
     else:
@@ -104,7 +103,7 @@ def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[
 def read_rows_of(
     source: Source, rows: Iterator[Numbered], place: str, answered: bool = True
 ) -> Iterator[Numbered]:
-    """Return what the source's reader makes of raw rows; `answered` False for rows that are to be."""
+    """Return raw rows as the source's reader reads them; `answered` is False for rows without an answer."""
     if source.reader is None or (source.reader == "oasst_best_paths" and not answered):
         return rows
     if source.reader == "oasst_best_paths":
@@ -115,7 +114,7 @@ def read_rows_of(
 
 
 def source_file(source: Source, folder: Path, split: Split) -> Path | None:
-    """Return the file that holds `split`, which need not exist; None where it is on the Hub."""
+    """Return the path of the file of `split`, which may not exist; None if the split is on the Hub."""
     elsewhere = environment().sources
     if not source.hub:
         path = (elsewhere / folder.name if elsewhere else folder) / source.files[split]
@@ -137,15 +136,17 @@ def _hub_rows(source: Source, split: str) -> Iterator[Numbered]:
     except (DatasetNotFoundError, ValueError) as error:
         text = f"{source.hub!r}, split {split!r}: {error}"
         raise InputError(Problem(text, key="source.hub", code="data.not_on_hub")) from None
-    except (OSError, RuntimeError) as error:  # what the Hub client raises when it finds no network
+    except (OSError, RuntimeError) as error:  # raised by the Hub client without a network
         text = f"{source.hub!r} is not in the local cache and the Hub cannot be reached "
         text += f"({type(error).__name__}). Connect this machine, or set TUNEBOOK_SOURCES=folder."
         raise MachineError(Problem(text, key="source.hub", code="hub.unreachable")) from None
-    return enumerate(iter(table), 1)
+    features = getattr(table, "features", None) or {}
+    labels = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
+    return enumerate((named_labels(row, labels) for row in table), 1)
 
 
 def hub_revision(source: Source) -> str | None:
-    """Return the commit of `source.hub` that is in the local cache, once its rows have been read."""
+    """Return the commit of `source.hub` in the local cache, None before its rows were first read."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -173,11 +174,11 @@ def _kept(rows: Iterator[Numbered], where: str, file: str) -> Iterator[Numbered]
 
 
 def oasst_best_paths(rows: Iterator[Numbered]) -> Iterator[Numbered]:
-    """Turn the flat messages of OpenAssistant (oasst1, oasst2) into one conversation a tree.
+    """Turn the flat messages of OpenAssistant (oasst1, oasst2) into one conversation per tree.
 
-    From the root, the reply of the lowest rank is followed each time (Köpf et al. 2023,
-    arXiv 2304.07327: rank 0 is the best); unranked replies come last, in the file's order. Deleted and
-    rejected messages fall away with all that hangs below them, and a path ends with an assistant turn.
+    A path follows the reply with the lowest rank from the root (Köpf et al. 2023, arXiv 2304.07327: rank 0 is
+    the best); unranked replies come last, in file order. Deleted and rejected messages are dropped with all
+    their replies, and a path ends with an assistant turn.
     """
     replies: dict[str | None, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     for number, row in rows:

@@ -160,14 +160,40 @@ def _read_parquet(path: Path) -> Iterator[Numbered]:
         packed = path.suffix.lower() in COMPRESSED
         try:
             table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(file.read()) if packed else path)
+            names = _label_names(table.schema_arrow.metadata or {})
             for batch in table.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, row
+                    yield number, named_labels(row, names)
         except pyarrow.ArrowException as error:
             raise InputError(
                 Problem(f"not valid Parquet: {error}.", show(path), code="data.not_parquet")
             ) from None
+
+
+def _label_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+    """Return the names of each ClassLabel column that Hugging Face's `datasets` notes in a Parquet file."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {
+        column: feature["names"]
+        for column, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+    }
+
+
+def named_labels(row: Any, names: dict[str, list[str]]) -> Any:
+    """Return `row` with the numbers of ClassLabel columns as their names; -1 stands for no label."""
+    if not names or not isinstance(row, dict):
+        return row
+    result = dict(row)
+    for column, labels in names.items():
+        value = row.get(column)
+        if isinstance(value, int) and not isinstance(value, bool):
+            result[column] = labels[value] if 0 <= value < len(labels) else None
+    return result
 
 
 def _read_excel(path: Path) -> Iterator[Numbered]:

@@ -7,11 +7,13 @@ decides (`TASK=`, `FIELDS=`, `GROUP=`).
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
-from tunebook.data.formats.conversations import ROLE_KEYS, TEXT_KEYS, conversation
+from tunebook.data.formats.conversations import ROLE_KEYS, TEXT_KEYS, conversation, from_json
+from tunebook.data.formats.fields import HISTORY, SYSTEM
 from tunebook.data.formats.layouts import Columns, Row
 
 TASK_OF = {
@@ -50,8 +52,14 @@ GROUPS = frozenset(
     session session_id ticket ticket_id case case_id tree tree_id message_tree_id title article article_id
     document document_id doc_id passage passage_id""".split()
 )
-READ_IN_CHATS = ("system", "tools", "functions")  # under these names only
+# Read under these names only, without a place in `columns`.
+READ_BY_NAME = {
+    "chat": (*SYSTEM, "tools", "functions"),
+    "pairs": (*SYSTEM, *HISTORY),
+    "preference": (*SYSTEM, "messages", "conversations"),
+}
 MOST_LABELS, LONGEST_LABEL = 500, 60
+MOST_NAME_WORDS = 4  # a column's name has at most so many words
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
         InputError: nothing fits, or more than one reading does.
     """
     there = list(dict.fromkeys(name for row in rows for name in row))
+    _check_header(rows, there, place, fields)
     for name, column in fields.items():
         if name not in NAMES:
             text = f"unknown field {name!r}. Known: {', '.join(NAMES)}."
@@ -105,10 +114,32 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
         names = " or ".join(f'FIELDS="{_call(reading)}"' for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
         raise InputError(Problem(text, key="FIELDS", code="fork.ambiguous_columns"))
-    read = {*fits[0].columns.values(), *(READ_IN_CHATS if fits[0].shape == "chat" else ())}
+    read = {*fits[0].columns.values(), *READ_BY_NAME.get(fits[0].shape, ())}
     if fits[0].shape != "squad" and (unused := [name for name in there if name not in read]):
         fits[0].why.append(f"columns that are not learned: {', '.join(unused)}")
     return fits[0]
+
+
+def _check_header(rows: list[Row], there: list[str], place: str, fields: Columns) -> None:
+    """Refuse a table whose first line is a row and not the names of its columns: one of the names is a
+    sentence, a number, or a value that its own column repeats. A column that the person named is one.
+
+    Raises:
+        InputError: it shows the line as it stands and as it should be.
+    """
+    if not any(kind in place.lower() for kind in (".csv", ".tsv", ".xlsx")):
+        return
+    for column in set(there) - set(fields.values()):
+        name = column.strip()
+        number = re.fullmatch(r"[-+]?\d+([.,]\d+)?", name)
+        if len(name.split()) > MOST_NAME_WORDS or number or name in {str(row.get(column)) for row in rows}:
+            names = ["text", "label"] if len(there) == 2 else [f"name{n + 1}" for n in range(len(there))]
+            text = (
+                f"the first line of {place} looks like a row ({', '.join(map(repr, there))[:200]}) and would be "
+                f"lost as column names. Add a line above it, such as `{','.join(names)}`; or remove a title that "
+                "stands above the names."
+            )
+            raise InputError(Problem(text, key="DATA", code="data.no_header"))
 
 
 def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | None, str]:
@@ -198,6 +229,8 @@ def _narrowed(found: list[Reading]) -> list[Reading]:
 
 
 def _holds_turns(value: Any) -> bool:
+    with contextlib.suppress(RowFault):
+        value = from_json(value, "")  # as a table holds them
     return (
         isinstance(value, list)
         and bool(value)

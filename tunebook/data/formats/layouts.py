@@ -163,7 +163,7 @@ def _chat(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
 def _pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     prompt = [_text(row, "prompt", columns)]
     more = row.get(columns.get("input", "input"))
-    if more is not None and str(more).strip():
+    if not is_empty(more):
         prompt.append(text(more, columns.get("input", "input")))
     before, turns = _history(row)
     turns.append({"role": "user", "content": "\n\n".join(prompt)})
