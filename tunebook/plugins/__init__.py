@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-# Axolotl finds a plugin by its dotted name. Each is imported when it is asked for: most need torch, and a
-# recipe is checked without. DevMetric runs the evaluation, two floors up, so that this table only names it.
+# Axolotl finds a plugin by its dotted name. Each is imported on first use: most need torch, which
+# checking a recipe does not. DevMetric runs the evaluation, a layer above, so this table only names it.
 HOMES = {
     "SeededInit": "tunebook.plugins.training",
     "TokenMean": "tunebook.plugins.training",

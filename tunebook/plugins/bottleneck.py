@@ -25,7 +25,7 @@ INIT_STD = 0.01  # section 3.6 of the paper: N(0, 0.01), cut at two standard dev
 
 def _add_method(name: str) -> None:
     """Add `name` to PEFT's enumeration of methods: `register_peft_method` asks for an entry there, and
-    Python has no public way of adding one."""
+    Python has no public API to add one."""
     if name in PeftType.__members__:
         return
     member = str.__new__(PeftType, name)
@@ -113,7 +113,9 @@ class BottleneckModel(BaseTuner):
             layer = BottleneckLayer(target, adapter_name, peft_config)
             self._replace_module(parent, target_name, layer, target)
         else:
-            raise ValueError(f"bottleneck: {current_key} is no linear layer but a {type(target).__name__}.")
+            raise ValueError(
+                f"bottleneck: {current_key} is not a linear layer (got {type(target).__name__})."
+            )
 
 
 _add_method(NAME)

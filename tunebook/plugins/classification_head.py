@@ -27,11 +27,11 @@ class HeadArguments(BaseModel):
     """The YAML keys of the plugin."""
 
     class_labels: list[str] | None = None
-    """The labels in the order of the head's outputs; left out, those of the dataset.yaml beside the rows."""
+    """The labels in the order of the head's outputs; default: those of the dataset.yaml beside the rows."""
 
 
 class ClassificationHead(BasePlugin):
-    """Gives the rows as ids and a label's number, and the head its size and first weights."""
+    """Encodes each row as token ids and a label number, and gives the head its size and first weights."""
 
     def get_input_args(self) -> str:
         return "tunebook.plugins.classification_head.HeadArguments"
@@ -59,20 +59,20 @@ class ClassificationHead(BasePlugin):
         return DataCollatorWithPadding, {}
 
     def post_model_build(self, cfg: Any, model: Any) -> None:
-        """Draw the head of a base that has none: on a bf16 one, transformers' own drawing is lost in a
-        copy, and the weights are what was in memory."""
+        """Initialize the head of a base that has none: on a bf16 base, transformers' own initialization is
+        lost in a copy, which leaves uninitialized memory."""
         if not any("SequenceClassification" in name for name in model.config.architectures or []):
             model.score.weight.data.normal_(0, model.config.initializer_range)
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
-        model.config.pad_token_id = load_tokenizer(cfg).pad_token_id  # tells where a row ends
+        model.config.pad_token_id = load_tokenizer(cfg).pad_token_id  # marks where a row ends
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         trainer.compute_metrics = accuracy
 
 
 def accuracy(outputs: Any) -> dict[str, float]:
-    """Return the share of rows whose highest output is the label's."""
+    """Return the share of rows whose highest output is that of the label."""
     return {"accuracy": float((np.argmax(outputs.predictions, axis=-1) == outputs.label_ids).mean())}
 
 

@@ -1,4 +1,4 @@
-"""LoftQ for QLoRA, as an Axolotl plugin: the adapter starts from what quantising its base took away.
+"""LoftQ for QLoRA, as an Axolotl plugin: the adapter starts from the quantization error of its base.
 
 PEFT's own `init_lora_weights: loftq` quantises a full base anew and changes its weights, so that the adapter
 belongs to another model than the published one. Here the base is the one that bitsandbytes quantised and
@@ -14,8 +14,8 @@ from axolotl.integrations.base import BasePlugin
 
 
 class LoftQ(BasePlugin):
-    """Start each LoRA from the best approximation of what its 4-bit layer has lost (Li et al. 2023, arXiv
-    2310.08659, one round). An adapter that is gone on from (`lora_model_dir`) keeps its weights."""
+    """Start each LoRA from the best approximation of its layer's 4-bit quantization error (Li et al. 2023,
+    arXiv 2310.08659, one round). A resumed adapter (`lora_model_dir`) keeps its weights."""
 
     def post_lora_load(self, cfg: Any, model: Any) -> None:
         if cfg.lora_model_dir:

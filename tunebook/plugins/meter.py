@@ -1,4 +1,4 @@
-"""What a training costs, step by step: seconds, tokens, memory. Runs in a child process only.
+"""The cost of a training, step by step: seconds, tokens, memory. Runs in a child process only.
 
 Works on any transformers Trainer, so that Axolotl and plain TRL are measured by the same code.
 """
@@ -48,7 +48,7 @@ class Meter(TrainerCallback):
             sequences = ids.new_tensor(len(ids))
         else:
             sequences = ((positions == 0) & (places <= last)).sum()
-        # Stays on the device: to wait for it here would slow down what is measured.
+        # Stays on the device: waiting for it here would slow down what is measured.
         self.counts.append(torch.stack([ids.new_tensor(ids.numel()), last.sum(), trained, sequences]))
 
     def _now(self) -> float:
@@ -67,7 +67,7 @@ class Meter(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         seconds = self._now() - self.start
-        if self.cuda:  # Axolotl starts its count anew whenever it logs
+        if self.cuda:  # Axolotl resets its count whenever it logs
             self.peak = max(self.peak, torch.cuda.max_memory_allocated())
         counted = torch.stack(self.counts).sum(dim=0).tolist() if self.counts else [0] * 4
         names = ("tokens", "real", "trained", "sequences")

@@ -1,4 +1,4 @@
-"""Axolotl plugins for what Axolotl has no key for. Named in a config's `plugins:`."""
+"""Axolotl plugins for what Axolotl has no key for; recipes name them under `plugins:`."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class TokenMean(BasePlugin):
     """Average the loss of a step over its trained tokens, however many micro batches and processes it takes.
 
     Axolotl 0.19 averages each micro batch, then those means: it looks for an argument `num_items_in_batch`
-    that no model of transformers has, and tells the trainer not to count tokens (axolotl issue 3982), nor to
-    add them up over processes. Here the rules of transformers.Trainer are back."""
+    that no model of transformers has, and makes the trainer neither count tokens (axolotl issue 3982) nor
+    add them up over processes. This restores the rules of transformers.Trainer."""
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
-        from axolotl.core.trainers.base import AxolotlTrainer  # slow, and there by then
+        from axolotl.core.trainers.base import AxolotlTrainer  # slow to import, and loaded by then
 
         if not isinstance(trainer, AxolotlTrainer):
-            return  # preferences and rewards have losses of their own
+            return  # preference and reward training have losses of their own
         model = trainer.accelerator.unwrap_model(trainer.model)
         model = model.get_base_model() if hasattr(model, "get_base_model") else model
         arguments = inspect.signature(model.forward).parameters.values()
@@ -55,7 +55,7 @@ class TokenMean(BasePlugin):
 
 class CPUArguments(BasePlugin):
     """Let a CPU train in bf16: transformers refuses `bf16: true` without a GPU, and Axolotl has no key
-    for `use_cpu`. The weights are loaded in bf16 all the same, by the config's `bf16: true`.
+    for `use_cpu`. The config's `bf16: true` still loads the weights in bf16.
 
     In fp32 only the logits that are trained on are computed (docs/ARCHITECTURE.md, CPU)."""
 
@@ -69,18 +69,18 @@ class CPUArguments(BasePlugin):
             only_trained_logits(model)
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
-        # Axolotl lets every adapter's input carry a gradient, for the sake of gradient checkpointing; below
-        # the lowest adapter (peft_layers_to_transform) that is a backward pass whose result nobody reads.
+        # Axolotl lets every adapter's input carry a gradient, for gradient checkpointing; below the lowest
+        # adapter (peft_layers_to_transform) that is a backward pass whose result is not used.
         if not cfg.gradient_checkpointing:
             model.disable_input_require_grads()
         keep_gradients_of_4bit(model)
 
 
 def keep_gradients_of_4bit(model: Any) -> None:
-    """Hold bitsandbytes' 4-bit layers back from their layout for inference on CPUs with AVX512-BF16.
+    """Keep bitsandbytes' 4-bit layers from their inference layout on CPUs with AVX512-BF16.
 
-    bitsandbytes 0.50 lays the weights out anew at the first evaluation and leaves them so when training goes
-    on; that layout's product has no gradient, so that from there on the layers pass none and nothing is said.
+    bitsandbytes 0.50 changes the layout of the weights at the first evaluation and leaves it so when training
+    resumes; products in that layout have no gradient, so that the layers silently pass none from there on.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -90,8 +90,8 @@ def keep_gradients_of_4bit(model: Any) -> None:
 def only_trained_logits(model: Any) -> None:
     """Give the output layer of a causal model only the positions whose next token has a label.
 
-    The loss and its gradients stay what they are: the positions left out have no part in them. Where no
-    labels are given, nothing changes.
+    The loss and its gradients stay the same: the other positions do not enter them. Without labels nothing
+    changes.
     """
     kept: list[torch.Tensor] = []
 
@@ -111,8 +111,8 @@ def only_trained_logits(model: Any) -> None:
 
 
 class PreferencePrompts(BasePlugin):
-    """Render preference pairs with the config's `chat_template_kwargs`. Axolotl 0.19 gives them to the rows
-    of supervised tuning only, so that Qwen3 would be tuned on another prompt than it is asked."""
+    """Render preference pairs with the config's `chat_template_kwargs`. Axolotl 0.19 uses them for
+    supervised rows only, so that Qwen3 would be trained on another prompt than it is evaluated with."""
 
     def register(self, cfg: Any) -> None:
         from axolotl.utils.data import rl
@@ -135,7 +135,7 @@ class Float32Weights(SeededInit):
     bf16, where a step of 1e-5 is too small to change most of them.
 
     Raises:
-        RuntimeError: some were loaded in another precision all the same.
+        RuntimeError: some were loaded in another precision.
     """
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
@@ -150,11 +150,11 @@ class Float32Weights(SeededInit):
 
 class Progress(BasePlugin):
     """Append a JSON line for each training step to the file named by TUNEBOOK_EVENTS, save and stop once
-    the file named by TUNEBOOK_STOP is there, stop a training that has diverged, and for full tuning write
-    the share of weights that have changed after ten steps.
+    the file named by TUNEBOOK_STOP is there, stop a training that has diverged, and for full
+    fine-tuning write the share of weights that have changed after ten steps.
 
-    A training that is resumed keeps the precision of its adapter: transformers does not tell PEFT of
-    `peft_autocast_adapter_dtype`, and PEFT would turn bf16 into fp32 as it loads the checkpoint."""
+    A resumed training keeps the precision of its adapter: transformers does not pass
+    `peft_autocast_adapter_dtype` to PEFT, which would turn bf16 into fp32 as it loads the checkpoint."""
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
         cast = cfg.peft_autocast_adapter_dtype
@@ -166,13 +166,13 @@ class Progress(BasePlugin):
         callbacks: list[TrainerCallback] = [_ProgressCallback(here.events)] if here.events else []
         callbacks.append(StopWhenDiverged())
         if here.stop:
-            callbacks.insert(0, StopWhenAsked(here.stop))  # marks a checkpoint before it is told of
+            callbacks.insert(0, StopWhenAsked(here.stop))  # marks a checkpoint before it is reported
         return callbacks if cfg.adapter else [*callbacks, ChangedWeights(Path(cfg.output_dir))]
 
 
 class ChangedWeights(TrainerCallback):
-    """Writes `changed.json`: of a sample of the trainable weights, the share whose value is another
-    after ten steps, as process 0 sees its own shard."""
+    """Writes `changed.json`: the share of a sample of the trainable weights whose value differs after ten
+    steps, in the shard of process 0."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "changed.json"
@@ -197,8 +197,8 @@ class ChangedWeights(TrainerCallback):
             total = sum(old.numel() for old in self.before.values())
             self.before = {}
             if state.is_world_process_zero:
-                found = {"steps": state.global_step, "sampled": total, "share": changed / total}
-                self.path.write_text(json.dumps(found))
+                result = {"steps": state.global_step, "sampled": total, "share": changed / total}
+                self.path.write_text(json.dumps(result))
 
 
 class _ProgressCallback(TrainerCallback):
@@ -230,10 +230,10 @@ class _ProgressCallback(TrainerCallback):
 
 
 class StopWhenDiverged(TrainerCallback):
-    """Ends a training whose weights are no numbers any more, before such weights are saved: all further steps
-    would be paid for nothing. transformers leaves nan out of the losses it logs, and goes on.
+    """Stops training when weights become NaN or Inf, before they are saved: further steps would be wasted.
+    transformers leaves NaN out of the losses that it logs, and continues.
 
-    A gradient that is no number is not enough: fp16's scaler leaves such steps out. Raises RuntimeError."""
+    A NaN gradient alone does not count: fp16's scaler skips such steps. Raises RuntimeError."""
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = kwargs.get("logs") or {}
@@ -244,30 +244,30 @@ class StopWhenDiverged(TrainerCallback):
             local = getattr(weight, "to_local", lambda weight=weight: weight)()
             if weight.requires_grad and not bool(torch.isfinite(local).all()):
                 raise RuntimeError(
-                    f"the training has diverged: after step {state.global_step} weights of {name} are no "
-                    "numbers. Lower learning_rate, lengthen the warmup or set max_grad_norm; the last "
-                    "checkpoint is older than this."
+                    f"training diverged: after step {state.global_step} weights of {name} are NaN or Inf. "
+                    "Lower learning_rate, lengthen the warmup or set max_grad_norm; the last checkpoint "
+                    "is from before."
                 )
 
 
 class StopWhenAsked(TrainerCallback):
     """Saves a checkpoint after the step during which the file `path` appeared, and ends the process with the
-    exit code for "stopped, state saved" instead of finishing. Evaluation is left out: notice is short.
+    exit code for "stopped, state saved" instead of finishing. Evaluation is skipped: the notice is short.
 
-    Such a checkpoint is marked. The next one that is saved takes its place, so that the trainer, which keeps
-    the newest few, keeps the very ones that it would have kept without the stop."""
+    Such a checkpoint is marked. The next one that is saved replaces it, so that the trainer, which keeps the
+    newest few, keeps those that it would have kept without the stop."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.stopping = path, False
         self.planned = True  # whether the checkpoint that is saved now would have been saved anyway
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        asked = self.path.exists()
+        stop = self.path.exists()
         if args.world_size > 1:  # all processes stop after the same step
-            flag = torch.tensor(int(asked), device=args.device)
+            flag = torch.tensor(int(stop), device=args.device)
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-            asked = bool(flag.item())
-        if asked and state.global_step < state.max_steps:
+            stop = bool(flag.item())
+        if stop and state.global_step < state.max_steps:
             self.stopping, self.planned = True, control.should_save
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
@@ -286,13 +286,13 @@ class StopWhenAsked(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.stopping:
-            if args.world_size > 1:  # torchrun stops the others when one is gone
+            if args.world_size > 1:  # torchrun stops the others when one ends
                 torch.distributed.barrier()
             raise SystemExit(STOPPED)
 
 
 class Measure(BasePlugin):
-    """Write what each step costs to `bench.json` in the output folder (tunebook/plugins/meter.py)."""
+    """Write the cost of each step to `bench.json` in the output folder (tunebook/plugins/meter.py)."""
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         pad = trainer.processing_class.pad_token_id

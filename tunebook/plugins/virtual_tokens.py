@@ -1,9 +1,9 @@
 """Virtual tokens for evaluation: a filled cache that stands before every prompt.
 
 Prompt tuning, p-tuning and prefix tuning leave the base as it is and put trained vectors before the
-text. Attention looks back only, so what the layers make of those vectors does not depend on the
-text: computed once, it is a key-value cache, and the plain base on top of it gives the tuned
-model's logits, no longer than the text.
+text. Attention looks back only, so the layers' outputs for those vectors do not depend on the
+text: computed once, they are a key-value cache, and the plain base on top of it gives the
+fine-tuned model's logits, no longer than the text.
 """
 
 from __future__ import annotations
