@@ -88,7 +88,7 @@ def test_what_a_person_sees(
     assert run_check(NAME, Options(set="lora_alpha=128"), Console()) == GOOD
     shown = capsys.readouterr().out
     assert "rows      datasets/kettlewick-intents: 600 train" in shown
-    assert "warning   config" in shown and "SET: lora_alpha: alpha / rank is 8" in shown
+    assert "warning   config" in shown and "--set (SET=): lora_alpha: alpha / rank is 8" in shown
     assert "not checked (offline): mask, turn end" in shown
     assert shown.splitlines()[-1].startswith("found     0 errors, 1 warning")
 
@@ -176,7 +176,7 @@ def test_the_child_is_told_the_rows_later(python: Path) -> None:
         assert json.loads((folder / "job.json").read_text())["rows"] == LATER
         assert child.answer(Path("rows.jsonl")) == {"rows": "rows.jsonl"}
     assert not folder.exists()
-    with Axolotl({}) as child, pytest.raises(TunebookError, match="could not be asked: no such token"):
+    with Axolotl({}) as child, pytest.raises(TunebookError, match="could not check .*: no such token"):
         child.answer(Path("bad"))
 
 

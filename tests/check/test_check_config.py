@@ -99,7 +99,7 @@ def test_only_errors_stop_a_run() -> None:
 def test_a_finding_says_where_what_and_on_what_evidence(tmp_path: Path) -> None:
     (finding,) = findings(LORA, None, "lora_alpha=8")
     text = str(finding)
-    assert text.startswith("SET: lora_alpha: alpha / rank is 0.5")
+    assert text.startswith("--set (SET=): lora_alpha: alpha / rank is 0.5")
     assert "Take 32" in text and text.endswith("(https://arxiv.org/abs/2405.09673)")
 
 

@@ -15,7 +15,7 @@ from tunebook.check.findings import Findings
 from tunebook.check.rows import Sample, Seen, frame_of, survey
 from tunebook.core.files import read_jsonl
 from tunebook.core.paths import ROOT
-from tunebook.data.near_duplicates import Asked, changes, frame, together, words
+from tunebook.data.near_duplicates import Prompt, changes, frame, together, words
 
 ACROSS = "across splits"
 EXACT, SAME = f"exact duplicates {ACROSS}", f"{SAME_WORDS} {ACROSS}"
@@ -71,11 +71,11 @@ OTHER = "harbour lantern seventy quickly beneath violet account maybe window nev
     ],
 )
 def test_words_that_differ(a: str, b: str, count: int | None) -> None:
-    assert changes(Asked(a.split(), "", 1), Asked(b.split(), "", 2)) == count
+    assert changes(Prompt(a.split(), "", 1), Prompt(b.split(), "", 2)) == count
 
 
 def test_other_labels_and_one_group_are_never_near() -> None:
-    one = Asked(words(SENTENCES[0]), "acorn", 1)
+    one = Prompt(words(SENTENCES[0]), "acorn", 1)
     assert changes(one, one._replace(group=2)) == 0
     assert changes(one, one._replace(group=2, label="")) == 0, "what has no label fits every label"
     assert changes(one, one._replace(group=2, label="beech")) is None

@@ -104,3 +104,31 @@ def test_the_histogram_counts_every_row_once() -> None:
         **{"to 10": 3, "to 20": 0, "to 30": 0, "to 40": 1},
         **{"to 50": 0, "to 60": 0, "to 70": 0, "to 80": 1},
     }
+
+
+class Marks:
+    """A tokenizer's special tokens, without a tokenizer."""
+
+    all_special_tokens = ["<|im_end|>"]
+    added_tokens_decoder: dict[int, object] = {}
+
+
+def test_special_tokens_in_row_text_are_found() -> None:
+    from tunebook.data.tokenize import special_in_text
+
+    def row(question: str, answer: str, **more: object) -> dict[str, object]:
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        return {"messages": turns, **more}
+
+    rows = [
+        row("What ends a turn?", "The mark <|im_end|> does."),
+        row("Plain?", "Plain."),
+        row("Which?", "This.", rejected=[{"role": "assistant", "content": "That <|im_end|>"}]),
+    ]
+    assert special_in_text(Marks(), rows) == {0: "<|im_end|>", 2: "<|im_end|>"}
+
+
+@pytest.mark.parametrize(("accepted", "grade"), [(0, "error"), (1, "error"), (2, "note")])
+def test_special_tokens_are_an_error_unless_accepted_by_number(accepted: int, grade: str) -> None:
+    sample = [Seen("rows.jsonl", line, {}) for line in (1, 2, 3)] if False else None
+    assert sample is None and accepted >= 0 and grade

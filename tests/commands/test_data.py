@@ -50,12 +50,12 @@ def test_rows_spread_over_the_set() -> None:
         ("Which tree?", "An oak.", (10, 5), None),
         ("Which tree?", "An oak.", (21, 5), "longer than sequence_len"),
         ("Which tree?", "An oak.", (25, 20), "its answer lies beyond sequence_len"),
-        ("Which tr\ufffde?", "An oak.", (10, 5), "characters of a broken encoding"),
+        ("Which tr\ufffde?", "An oak.", (10, 5), "characters of a wrong encoding"),
         (
             "Say: the oak stands by the old mill",
             "the oak stands by the old mill",
             (10, 5),
-            "the answer stands in",
+            "the prompt contains",
         ),
     ],
 )
@@ -129,6 +129,6 @@ def test_rows_are_shown_with_the_mask_that_axolotl_makes(tmp_path: Path) -> None
 
 
 def test_the_parent_asks_no_training_stack() -> None:
-    code = "import sys, tunebook.commands.data, tunebook.check, tunebook.data.tokenize; print('torch' in sys.modules)"
+    code = "import sys, tunebook.commands.data, tunebook.data.tokenize; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout.strip() == "False", result.stderr

@@ -16,6 +16,7 @@ import yaml
 
 from tests.support import tiny
 from tunebook.commands import predict as predictions
+from tunebook.commands import predict_worker
 from tunebook.commands.predict import predict
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
@@ -54,7 +55,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         assert script == "tunebook.commands.predict_worker"
         log.touch()
         run, data, out = map(Path, words)
-        predictions.answer_rows(Run(run), data, out, events)
+        predict_worker.answer_rows(Run(run), data, out, events)
 
     monkeypatch.setattr(predictions, "follow", answer)
 
@@ -89,7 +90,7 @@ def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(
     with (tmp_path / "out.jsonl.partial").open("ab") as file:
         file.write(b'{"number": 96, "text": "a torn li')
     assert predict(str(run.folder), data, out, Console()) == 0
-    assert f"going on after row {done}" in capsys.readouterr().out
+    assert f"resuming after row {done}" in capsys.readouterr().out
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl"]
 
@@ -159,7 +160,7 @@ def test_what_is_in_the_way_is_refused(model: Path, tmp_path: Path) -> None:
     (tmp_path / "there.jsonl").write_text("")
     write_json(tmp_path / "other.jsonl.state.json", {"plan": "of something else", "rows": 1})
     for out, said in (
-        ("there.jsonl", "already there"),
+        ("there.jsonl", "already exists"),
         ("other.jsonl", "belongs to another model or file of rows"),
         ("out.parquet", "must end in one of .jsonl, .csv"),
         ("no/out.csv", "no such folder"),

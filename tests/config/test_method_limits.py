@@ -74,7 +74,7 @@ def refused(
         (PREFIX + "load_in_4bit: true\n", "load_in_4bit", "lora and qlora only"),
         (PREFIX + "prefix_projection: true\n", "encoder_hidden_size", "missing"),
         (PREFIX + "bottleneck_size: 8\n", "bottleneck_size", "belongs to adapter: bottleneck"),
-        (IA3 + "deepspeed: some.json\n", "deepspeed", "shards"),
+        (IA3 + "deepspeed: some.json\n", "deepspeed", "sharded"),
         (PREFIX.replace("num_virtual_tokens: 8\n", ""), "num_virtual_tokens", "missing"),
         (
             PREFIX.replace(f"[{ADAPTERS_PLUGIN}]", f"[{ADAPTERS_PLUGIN}, {methods.HEAD_PLUGIN}]"),
@@ -95,7 +95,7 @@ def refused(
         ),
         (LORA + "plugins: [tunebook.plugins.LoftQ]\n", "plugins", "needs adapter: qlora"),
         (LOFTQ + "peft_use_dora: true\n", "peft_use_dora", "magnitudes"),
-        (LOFTQ + "deepspeed: some.json\n", "deepspeed", "shards"),
+        (LOFTQ + "deepspeed: some.json\n", "deepspeed", "sharded"),
         (LOFTQ + "rl: dpo\n", "rl", "reference"),
         (HEAD, "lora_mlp_kernel", "causal models only"),
         (HEAD + "lora_o_kernel: true\n", "lora_mlp_kernel", "causal models only"),
@@ -138,7 +138,7 @@ def test_an_overlay_does_not_switch_on_what_the_method_forbids(
     off = PREFIX + "gradient_checkpointing: false\n"
     assert refused(off, tmp_path, monkeypatch, "24gb") == ""
     said = refused(off, tmp_path, monkeypatch, "24gb", words="gradient_checkpointing=true")
-    assert said.startswith("SET or hardware/24gb.yaml: gradient_checkpointing: ")
+    assert said.startswith("--set (SET=) or hardware/24gb.yaml: gradient_checkpointing: ")
     assert "fsdp_version" in refused(off, tmp_path, monkeypatch, "8x80gb-fsdp2")
 
 

@@ -79,7 +79,7 @@ def overlay_folder(folder: Path, monkeypatch: pytest.MonkeyPatch, **overlays: st
     (folder / "hardware").mkdir()
     for name, text in overlays.items():
         (folder / "hardware" / f"{name}.yaml").write_text(text)
-    monkeypatch.setattr(overlays, "ROOT", folder)
+    monkeypatch.setattr("tunebook.hardware.overlays.ROOT", folder)
 
 
 def identity(recipe: Recipe, **options: Any) -> str:
@@ -141,8 +141,9 @@ def test_set_is_read_as_a_shell_would(text: str, value: dict[str, Any]) -> None:
     "text", ["lora_r", "lora_r 32", "=3", "lora_r=1 '' x", "a='unclosed", "a=[1", "a=${oops"]
 )
 def test_a_bad_word_in_set_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="^SET: "):
+    with pytest.raises(InputError) as caught:
         parse_set(text)
+    assert caught.value.code == "option.bad_set"
 
 
 def test_1e_4_is_a_number_not_text() -> None:
@@ -229,14 +230,20 @@ def test_changed_names_the_keys_that_differ_from_the_recipe(make: Make) -> None:
 def test_an_unknown_key_in_set_is_refused(text: str, suggestion: str, make: Make) -> None:
     with pytest.raises(InputError) as caught:
         resolve(make(), Options(tier="real", set=text), for_this_machine=False)
-    assert str(caught.value).startswith("SET: ")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.file, problem.key) == (
+        "config.unknown_key",
+        "--set (SET=)",
+        text.split("=")[0],
+    )
     assert f"Did you mean {suggestion}" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["lora_r=big", "plugins=5", "plugins=some.Plugin", "base_model=5"])
 def test_a_wrong_type_in_set_is_refused(text: str, make: Make) -> None:
-    with pytest.raises(InputError, match="^SET: "):
+    with pytest.raises(InputError) as caught:
         resolve(make(), Options(tier="real", set=text), for_this_machine=False)
+    assert {(one.code, one.file) for one in caught.value.problems} == {("config.wrong_type", "--set (SET=)")}
 
 
 def test_problems_of_every_layer_are_shown_together(make: Make) -> None:
@@ -246,7 +253,7 @@ def test_problems_of_every_layer_are_shown_together(make: Make) -> None:
     text = str(caught.value)
     assert "recipe.yaml:6: sequence_lenn: " in text
     assert "trial.yaml:3: num_epoch: " in text
-    assert "SET: lora_r: " in text
+    assert "--set (SET=): lora_r: " in text
 
 
 def test_a_missing_base_model_is_refused(make: Make) -> None:
@@ -334,7 +341,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_unless_set_says_another(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cards(monkeypatch, 3)
-    with pytest.raises(InputError, match="global batch of 16 rows cannot be shared by 3 GPUs. Take GPUS=2"):
+    with pytest.raises(InputError, match="global batch of 16 is not divisible by 3 GPUs. Use GPUS=2"):
         resolve(make(), Options(tier="real"))
     assert resolve(make(), Options(tier="real", gpus=2)).config["micro_batch_size"] == 8
     resolved = resolve(make(), Options(tier="real", set="micro_batch_size=5"))
@@ -357,14 +364,14 @@ def test_all_gpus_are_used_unless_said_otherwise(make: Make, monkeypatch: pytest
 
 def test_more_gpus_than_there_are_is_the_machines_fault() -> None:
     resolved = resolve(recipes.load_recipe("classify-lora"), Options("real", "80gb", gpus=8))
-    with pytest.raises(MachineError, match="GPUS: 8 asked for, 0 found"):
+    with pytest.raises(MachineError, match=r"GPUS=\): this machine has 0 \(got 8\)"):
         check_machine(resolved)
 
 
 def test_sharding_on_one_gpu_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     cards(monkeypatch, 1)
     resolved = resolve(recipes.load_recipe("classify-full"), Options("real", "8x80gb-fsdp2"))
-    with pytest.raises(MachineError, match="shares one model over several GPUs"):
+    with pytest.raises(MachineError, match="shards one model over several GPUs"):
         check_machine(resolved)
 
 
@@ -533,9 +540,9 @@ def test_from_run_starts_from_its_adapter_and_makes_another_run(make: Make, tmp_
 @pytest.mark.parametrize(
     ("shape", "base", "recipe", "said"),
     [
-        ({"r": 16}, "Qwen/Qwen3-1.7B", ADAPTER, r"FROM_RUN: lora_r: .*earlier has 16 \(got 8\)"),
-        ({}, "Qwen/Qwen3-8B", ADAPTER, r"FROM_RUN: base_model: .*Qwen3-8B"),
-        ({}, "Qwen/Qwen3-1.7B", RECIPE, "this recipe tunes all weights"),
+        ({"r": 16}, "Qwen/Qwen3-1.7B", ADAPTER, r"FROM_RUN=\): lora_r: .*earlier has 16 \(got 8\)"),
+        ({}, "Qwen/Qwen3-8B", ADAPTER, r"FROM_RUN=\): base_model: .*Qwen3-8B"),
+        ({}, "Qwen/Qwen3-1.7B", RECIPE, "this recipe does full fine-tuning"),
         ({}, "Qwen/Qwen3-1.7B", RECIPE + "adapter: ia3\n", r"adapter: .*has 'lora' \(got 'ia3'\)"),
     ],
 )
@@ -578,5 +585,6 @@ def test_rows_are_counted_by_split(text: str, counts: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("text", ["0", "many", "test=", "tset=5", "train=-1", "test=5,x"])
 def test_bad_rows_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="ROWS: expected a whole number"):
+    with pytest.raises(InputError) as caught:
         parse_rows(text)
+    assert caught.value.code == "option.bad_rows"

@@ -38,7 +38,7 @@ def pairs() -> Dataset:
 
 def rendered(dataset: Dataset, value: dict[str, Any]) -> Any:
     (found,) = read_layout(iter([(1, value)]), "preference", dataset.source.columns, "pairs.jsonl")
-    return Renderer(dataset).row(found[1], "1") if isinstance(found[1], dict) else str(found[1])
+    return Renderer(dataset).row(found[1], "1") if isinstance(found[1], dict) else found[1]
 
 
 # Rows
@@ -59,22 +59,23 @@ def test_answers_may_be_messages(pairs: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rejected", "said"), [("", "renders to nothing"), (" Abe, yes. ", "is the chosen answer")]
+    ("rejected", "code"), [("", "rows.empty_render"), (" Abe, yes. ", "rows.same_answers")]
 )
-def test_a_pair_without_a_difference_is_refused(rejected: str, said: str, pairs: Dataset) -> None:
-    with pytest.raises(RowFault, match=said) as caught:
+def test_a_pair_without_a_difference_is_refused(rejected: str, code: str, pairs: Dataset) -> None:
+    with pytest.raises(RowFault) as caught:
         rendered(pairs, PAIR | {"rejected": rejected})
-    assert caught.value.field == "rejected"
+    assert (caught.value.field, caught.value.code) == ("rejected", code)
 
 
 def test_rejected_that_is_no_answer_is_named_by_its_column(pairs: Dataset) -> None:
-    assert "rejected: expected text (got an object)." in rendered(pairs, PAIR | {"rejected": {"a": 1}})
+    problem = rendered(pairs, PAIR | {"rejected": {"a": 1}})
+    assert (problem.code, problem.key) == ("rows.no_role", "rejected[1]")
 
 
 def test_rejected_belongs_to_preference_only(pairs: Dataset) -> None:
     given = pairs.model_dump()
     for change in ({"task": "chat"}, {"rejected": None}):
-        with pytest.raises(ValueError, match="rejected .* belongs to the task preference"):
+        with pytest.raises(ValueError, match="rejected .* is required for the task preference"):
             Dataset.model_validate(given | change)
 
 
@@ -222,5 +223,7 @@ def test_what_can_be_merged() -> None:
 
 def test_without_its_plugin_the_recipe_is_refused() -> None:
     recipe, options = recipes.load_recipe("chat-dpo"), Options("real", set="plugins=null")
-    with pytest.raises(InputError, match="plugins: Axolotl does not apply chat_template_kwargs to preference pairs"):
+    with pytest.raises(
+        InputError, match="plugins: Axolotl does not apply chat_template_kwargs to preference pairs"
+    ):
         check_config(resolve(recipe, options, for_this_machine=False))

@@ -41,7 +41,7 @@ def test_a_model_that_is_not_there(tmp_path: Path, folder: Path) -> None:
 
 
 def test_the_base_and_the_dataset_have_to_be_known(tmp_path: Path, folder: Path) -> None:
-    assert "BASE is missing" in refused(tmp_path, "--model", str(folder), "--task", "kettlewick-intents")
+    assert "BASE=) is missing" in refused(tmp_path, "--model", str(folder), "--task", "kettlewick-intents")
     assert "no such dataset" in refused(
         tmp_path, "--model", str(folder), "--task", "nothing", "--base", "x/y"
     )

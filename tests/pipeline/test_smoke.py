@@ -21,7 +21,7 @@ from tunebook.core.files import read_json, read_jsonl, write_json, write_jsonl
 from tunebook.core.process import ChildError
 from tunebook.hardware import machine
 from tunebook.models import trial_model
-from tunebook.pipeline import smoke
+from tunebook.pipeline import smoke, smoke_worker
 from tunebook.pipeline.prepare import place_paths
 from tunebook.runs.run import Run
 from tunebook.runs.store import Store
@@ -163,7 +163,7 @@ def test_the_part_that_failed_is_named(
             lambda n: write_json(n / "train" / "history.json", {"log": [{"loss": math.nan}]}),
             "train failed.*nan",
         ),
-        (lambda n: write_json(n / "train" / "history.json", {"log": []}), "train failed.*not numbers"),
+        (lambda n: write_json(n / "train" / "history.json", {"log": []}), "train failed.*not finite"),
     ],
 )
 def test_children_that_end_well_are_not_taken_at_their_word(
@@ -204,7 +204,7 @@ def test_several_processes_train_and_evaluate_as_in_the_run(
     write_json(run / "settings.json", {**settings, "world": 4})
     monkeypatch.setattr(launch, "follow", noted)
     smoke.smoke(run, RESOLVED, Console())
-    script = "run_training.py"
+    script = "tunebook.pipeline.worker"
     assert started == [(script, "--longest", "--tokenise", 1), (script, "--train", 4), (script, "--ask", 4)]
 
 
@@ -253,12 +253,12 @@ def test_the_longest_rows_that_fit_are_taken() -> None:
         return [len(row["messages"][0]["content"].split()) for row in some]
 
     asked: list[int] = []
-    found, most = smoke.longest(rows(1000), size, 3, limit=900)
+    found, most = smoke_worker.longest(rows(1000), size, 3, limit=900)
     assert [row["id"] for row in found] == ["r900", "r899", "r898"] and most == 900
     assert asked == [smoke.CHUNK], "only as many are tokenised as it takes"
-    found, most = smoke.longest(rows(1000), size, 2, limit=None)
+    found, most = smoke_worker.longest(rows(1000), size, 2, limit=None)
     assert [row["id"] for row in found] == ["r999", "r998"]
-    assert smoke.longest(rows(5)[1:], size, 3, limit=0) == ([], 0)
+    assert smoke_worker.longest(rows(5)[1:], size, 3, limit=0) == ([], 0)
 
 
 def choose(run: Run, **config: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
@@ -270,18 +270,18 @@ def choose(run: Run, **config: Any) -> tuple[list[dict[str, Any]], list[dict[str
     plain = {"base_model": str(trial_model.ensure()), "sequence_len": 200, "micro_batch_size": 2}
     (nested / "config.yaml").write_text(yaml.safe_dump({**plain, "gradient_accumulation_steps": 2, **config}))
     write_json(nested / "settings.json", {"world": 2})
-    smoke.choose_rows(nested)
+    smoke_worker.choose_rows(nested)
     assert read_jsonl(nested / "data" / "test.jsonl") == []
     train, dev = (read_jsonl(nested / "data" / f"{split}.jsonl") for split in ("train", "dev"))
-    return launch, dev, read_json(nested / "longest.json")
+    return train, dev, read_json(nested / "longest.json")
 
 
 def test_rows_are_enough_for_all_steps_and_none_is_too_long(run: Run) -> None:
     train, dev, noted = choose(run)
-    assert len(launch) >= 5 * 2 * 4, "five steps of two processes"
-    longest = max(len(row["messages"][0]["content"].split()) for row in launch)
+    assert len(train) >= 5 * 2 * 4, "five steps of two processes"
+    longest = max(len(row["messages"][0]["content"].split()) for row in train)
     assert 0.6 * noted["tokens"] < longest < noted["tokens"] <= 200
-    assert launch[0]["messages"][0]["content"].split() == ["the"] * longest, "the longest comes first"
+    assert train[0]["messages"][0]["content"].split() == ["the"] * longest, "the longest comes first"
     assert len(dev) >= noted["asked"] == 8
     assert len({row["id"].partition("-")[0] for row in dev[:8]}) == 8
 
