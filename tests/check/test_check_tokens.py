@@ -130,5 +130,14 @@ def test_special_tokens_in_row_text_are_found() -> None:
 
 @pytest.mark.parametrize(("accepted", "grade"), [(0, "error"), (1, "error"), (2, "note")])
 def test_special_tokens_are_an_error_unless_accepted_by_number(accepted: int, grade: str) -> None:
-    sample = [Seen("rows.jsonl", line, {}) for line in (1, 2, 3)] if False else None
-    assert sample is None and accepted >= 0 and grade
+    found = Findings()
+    sample = [seen("train", line, "x") for line in (1, 2, 3)]
+    answer = {
+        **ANSWER,
+        "lengths": [[6, 4]] * 3,
+        "masked": [],
+        "special": {"0": "<|im_end|>", "2": "<|im_end|>"},
+    }
+    judge(answer, {"sequence_len": 64}, sample, found, False, accepted)
+    shown = found.kinds[grade, "special tokens in row text"].shown  # type: ignore[index]
+    assert [finding.line for finding in shown] == [1, 3]

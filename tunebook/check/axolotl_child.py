@@ -69,6 +69,7 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     rows = [rows[index] for index in tokenize.spread(len(rows), tokenize.MOST)]
     sizes, refused = tokenize.lengths(encoder, rows)
     answer: dict[str, Any] = {"lengths": sizes, "refused": refused}
+    answer["special"] = tokenize.special_in_text(tokenizer, rows)
     answer |= {"eos": tokenizer.eos_token, "bos": tokenizer.bos_token, "bos_id": tokenizer.bos_token_id}
     answer["labels"] = {
         label: tokenizer(label, add_special_tokens=False)["input_ids"] for label in job.get("labels", [])

@@ -150,7 +150,8 @@ def _axolotl(
             found.skip("lengths of rows", "offline, and the trial model is not converted yet")
     if answer["rows_failed"]:
         found.add(Finding("error", "tokens", f"the rows cannot be cut: {answer['rows_failed']}"))
-    said = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate)
+    accepted = dataset.allow_special_tokens
+    said = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate, accepted)
     if dataset.labels and answer["rows"] and not estimate:
         found.extend(labels.sharing(answer["rows"]["labels"], show(dataset.folder / "dataset.yaml")))
     cards = f"{machine.gpus} x {machine.gib} GB, compute capability {machine.compute_capability}"

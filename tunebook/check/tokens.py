@@ -71,9 +71,15 @@ def stand_in(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def judge(
-    answer: dict[str, Any] | None, config: dict[str, Any], sample: list[Seen], found: Findings, estimate: bool
+    answer: dict[str, Any] | None,
+    config: dict[str, Any],
+    sample: list[Seen],
+    found: Findings,
+    estimate: bool,
+    accepted: int = 0,
 ) -> str:
-    """Add what the child's answer says about the sampled rows, and return a line about their lengths."""
+    """Add what the child's answer says about the sampled rows, and return a line about their lengths. Up to
+    `accepted` rows may hold special tokens in their text."""
     if answer is None:
         return "not looked at"
     by = "the trial model's tokenizer, an estimate" if estimate else "the recipe's own tokenizer"
@@ -81,6 +87,15 @@ def judge(
     found.facts["lengths"] = {"tokenizer": by, **summary(sizes)}
     for index, text in answer["refused"].items():
         _at(sample[int(index)], "error", "rows that the template refuses", f"{text}", found)
+    special = answer.get("special", {})
+    for index, name in special.items():
+        text = (
+            f"its text contains {name!r}, which the tokenizer reads as a special token: it can end or open a "
+            f"turn. Write it another way, or accept all of them: allow_special_tokens: {len(special)} in "
+            "dataset.yaml."
+        )
+        grade = "note" if len(special) <= accepted else "error"
+        _at(sample[int(index)], grade, "special tokens in row text", text, found)
     _cut(answer["lengths"], config, sample, found, estimate)
     if not estimate:
         for masked in answer["masked"]:

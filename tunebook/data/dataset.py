@@ -1,9 +1,9 @@
-"""A dataset folder's `dataset.yaml`, and files of rendered rows.
+"""`dataset.yaml` of a dataset folder.
 
-A rendered row (tunebook/data/render.py) is `{id, group, source, messages, gold}`; the last message is the
-gold answer. A preference pair also has `rejected`, a list of one message: the answer that is not to be
-given; a row whose model may call tools has `tools`, their JSON text. Rows know no model and no chat template
-(docs/ARCHITECTURE.md, "The prompt, once").
+In: the YAML file. Out: a `Dataset`, from which tunebook/data/render.py makes rows `{id, group, source,
+messages, gold}`. The last message of a row is the gold answer. A preference pair also has `rejected`, a list
+with the rejected answer as its one message; a row with tools has `tools`, their JSON text. Rows do not depend
+on a model or a chat template (docs/ARCHITECTURE.md, "The prompt, once").
 """
 
 from __future__ import annotations
@@ -48,24 +48,27 @@ class Dataset(BaseModel):
     labels: list[str] = []
     rules: dict[str, Rule] = {}
     allow_drop: int = Field(default=0, ge=0)
+    allow_special_tokens: int = Field(default=0, ge=0)
     look_for_secrets: bool = True
 
     @model_validator(mode="after")
     def _fits_task(self) -> Dataset:
         if bool(self.labels) != (self.task == "classification"):
-            raise ValueError("labels belong to the task classification, which needs them")
+            raise ValueError("labels are required for the task classification, and only allowed there")
         if bool(self.answers) != (self.task == "qa"):
             raise ValueError(
-                "answers (a Jinja expression for the list of gold answers) belongs to the task qa"
+                "answers (a Jinja expression for the list of gold answers) is required for the task qa, "
+                "and only allowed there"
             )
         if (self.rejected is None) == (self.task == "preference"):
             raise ValueError(
-                "rejected (a template for the answer that is not to be given) belongs to the task preference"
+                "rejected (a template for the rejected answer) is required for the task preference, and only "
+                "allowed there"
             )
         if (self.turns is None) == (self.answer is None and self.task != "qa"):
-            raise ValueError("name either answer or turns (qa takes its answer from answers)")
+            raise ValueError("set either answer or turns (qa takes its answer from answers)")
         if self.tools and self.turns is None:
-            raise ValueError("tools (the field that holds them) belongs to conversations, which turns names")
+            raise ValueError("tools (the field with the tools of a row) is only allowed with turns")
         return self
 
 
@@ -77,13 +80,13 @@ def load_dataset_config(name: str) -> Dataset:
     """Load datasets/`name`/dataset.yaml.
 
     Raises:
-        InputError: missing, or not in the form above; every problem with its line.
+        InputError: the file is missing or invalid; every problem has its line.
     """
     folder = datasets_folder() / name
     path = folder / "dataset.yaml"
     if not path.is_file():
         there = ", ".join(sorted(p.parent.name for p in datasets_folder().glob("*/dataset.yaml")))
-        text = f"no such dataset. There are: {there}."
+        text = f"no such dataset. Available: {there}."
         raise InputError(Problem(text, show(path), code="data.unknown_dataset"))
     value, lines = read_yaml(path)
     try:
@@ -96,7 +99,7 @@ def load_dataset_config(name: str) -> Dataset:
 
 
 def _check_rules(dataset: Dataset, path: Path, lines: Lines) -> None:
-    """Raise InputError for a rule that would only fail in the evaluation, after the training."""
+    """Raise InputError for an invalid rule, which would otherwise fail only after the training."""
     problems = []
     for name, rule in dataset.rules.items():
         try:

@@ -1,21 +1,25 @@
-"""What the model sees of rows, token by token. Runs in a child process only: it imports transformers,
-and Axolotl for its mask (tunebook/check/axolotl_child.py).
+"""Rows as the model sees them, token by token.
+
+In: rendered rows and an Axolotl config. Out: token counts, masks, and rows worth showing. Runs only in a
+child process (tunebook/check/axolotl_child.py), because it imports transformers and Axolotl.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 from jinja2 import TemplateError
 
 from tunebook.core.errors import InputError
 from tunebook.data.prompt import PromptEncoder, with_arguments
+from tunebook.data.tool_calls import texts
 
 SEED = 42
-MOST = 20_000  # rows that are looked at; of more, evenly spread ones
-IGNORED = -100  # the label of a token that is not learned
-# What the mask of a row depends on; the rest of a config may ask for a GPU.
+MOST = 20_000  # rows checked at most, evenly spread
+IGNORED = -100  # the label of a token that is not trained on
+# The keys that a row's mask depends on; the rest of a config may need a GPU.
 MASK_KEYS = frozenset(
     """base_model base_model_config revision_of_model tokenizer_config tokenizer_type tokenizer_use_fast
     tokenizer_legacy tokenizer_use_mistral_common trust_remote_code chat_template chat_template_jinja
@@ -25,8 +29,7 @@ MASK_KEYS = frozenset(
 
 
 def load_tokenizer(config: dict[str, Any]) -> Any:
-    """Return the tokenizer of a config's base, with its special tokens and template, as PromptEncoder
-    needs it."""
+    """Return the tokenizer of a config's base model with the config's special tokens and chat template."""
     from transformers import AutoTokenizer
 
     name = config.get("tokenizer_config") or config["base_model"]
@@ -44,9 +47,9 @@ def load_tokenizer(config: dict[str, Any]) -> Any:
 def lengths(
     encoder: PromptEncoder, rows: list[dict[str, Any]]
 ) -> tuple[list[tuple[int, int]], dict[int, str]]:
-    """Return of each row how many tokens it has and where its last answer begins, and what is wrong with
-    rows that the template refuses (their lengths are 0)."""
-    whole, asked, refused = [], [], {}
+    """Return the token count of each row and the position of its last answer, and the errors of rows that the
+    template refuses (their lengths are 0)."""
+    whole, prompts, refused = [], [], {}
     for index, row in enumerate(rows):
         messages, tools = row["messages"], row.get("tools")
         try:
@@ -56,16 +59,33 @@ def lengths(
             refused[index] = str(error)
             full = start = ""
         whole.append(full)
-        asked.append(start)
+        prompts.append(start)
     counts = []
-    for texts in (whole, asked):
-        ids = encoder.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    for batch in (whole, prompts):
+        ids = encoder.tokenizer(batch, add_special_tokens=False)["input_ids"] if batch else []
         counts.append([len(one) for one in ids])
     return list(zip(*counts, strict=True)), refused
 
 
+def special_in_text(tokenizer: Any, rows: list[dict[str, Any]]) -> dict[int, str]:
+    """Return the rows, by number, whose own text holds a special token of the tokenizer, and which: it would
+    end a turn or open one, though somebody only wrote about it."""
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    names = {name for name in (*tokenizer.all_special_tokens, *added) if name.strip()}
+    if not names:
+        return {}
+    pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
+    result = {}
+    for number, row in enumerate(rows):
+        own = [*texts(row), *(turn["content"] for turn in row.get("rejected", []))]
+        match = next((match for text in own if (match := pattern.search(text))), None)
+        if match:
+            result[number] = match[0]
+    return result
+
+
 def contract(encoder: PromptEncoder, row: dict[str, Any]) -> tuple[list[int], int] | str:
-    """Return the ids of a row up to its turn end and where the answer begins, or what is wrong."""
+    """Return the ids of a row up to its end-of-turn token and the position of its answer, or an error."""
     try:
         encoded = encoder.encode(row["messages"], row.get("tools"))
     except (InputError, TemplateError) as error:
@@ -74,7 +94,7 @@ def contract(encoder: PromptEncoder, row: dict[str, Any]) -> tuple[list[int], in
 
 
 class AxolotlMask:
-    """Axolotl's own tokenisation of a row under a config: what it trains on, token by token."""
+    """Axolotl's own tokens and labels of a row under a config."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         from axolotl.loaders.tokenizer import load_tokenizer as axolotl_tokenizer
@@ -100,7 +120,7 @@ class AxolotlMask:
             self.strategy = load(entry.type, self.tokenizer, cfg, entry)
 
     def row(self, row: dict[str, Any]) -> tuple[list[int], list[int]]:
-        """Return input ids and labels; of a preference pair those of the chosen answer."""
+        """Return input ids and labels; for a preference pair, those of the chosen answer."""
         if self.pair is None:
             made = self.strategy.tokenize_prompt(row)
             return list(made["input_ids"]), list(made["labels"])
@@ -108,7 +128,7 @@ class AxolotlMask:
 
 
 def cut_pair(tokenizer: Any, pair: dict[str, str], answer: str) -> tuple[list[int], list[int]]:
-    """Return ids and labels of one answer of a preference pair, cut as trl's DPOTrainer cuts it under
+    """Return ids and labels of one answer of a preference pair, tokenized as in trl's DPOTrainer under
     Axolotl."""
     from axolotl.utils.data.utils import remove_double_bos_token
 
@@ -118,20 +138,20 @@ def cut_pair(tokenizer: Any, pair: dict[str, str], answer: str) -> tuple[list[in
             return ids["input_ids"]
         return list(remove_double_bos_token(ids, tokenizer.bos_token_id)["input_ids"])
 
-    asked = cut(pair["prompt"])
+    prompt = cut(pair["prompt"])
     whole = cut(pair["prompt"] + pair[answer])
-    return whole, [IGNORED] * len(asked) + whole[len(asked) :]
+    return whole, [IGNORED] * len(prompt) + whole[len(prompt) :]
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """Return `wanted` of `count` places, evenly spread."""
+    """Return `wanted` evenly spread indices below `count`."""
     step = max(1, count / max(1, wanted))
     return [int(place * step) for place in range(min(count, wanted))]
 
 
 def pick(sizes: list[tuple[int, int]], suspicious: dict[int, str], wanted: int) -> dict[int, str]:
-    """Choose `wanted` rows to show and say why: suspicious, longest and shortest, a quarter each, and the
-    rest at random."""
+    """Choose `wanted` rows to show, with the reason: suspicious, longest and shortest, a quarter each, and
+    the rest at random."""
     chosen: dict[int, str] = {}
     order = sorted(range(len(sizes)), key=lambda index: sizes[index][0])
     quarter = max(1, wanted // 4)
@@ -148,24 +168,24 @@ def pick(sizes: list[tuple[int, int]], suspicious: dict[int, str], wanted: int) 
 
 
 def suspicious(rows: list[dict[str, Any]], sizes: list[tuple[int, int]], limit: int | None) -> dict[int, str]:
-    """Return why some rows deserve a look: too long, an answer that is cut or repeats the question, or
-    characters that a broken encoding leaves behind."""
-    found: dict[int, str] = {}
+    """Return rows worth a look, with the reason: too long, an answer that is truncated or repeats the prompt,
+    or characters left by a wrong encoding."""
+    reasons: dict[int, str] = {}
     for index, (row, (size, start)) in enumerate(zip(rows, sizes, strict=True)):
-        asked, answer = row["messages"][-2]["content"], row["messages"][-1]["content"]
+        prompt, answer = row["messages"][-2]["content"], row["messages"][-1]["content"]
         if limit and start >= limit:
-            found[index] = "its answer lies beyond sequence_len"
+            reasons[index] = "its answer lies beyond sequence_len"
         elif limit and size > limit:
-            found[index] = "longer than sequence_len"
-        elif "\ufffd" in asked + answer or "\u00c3\u00a9" in asked + answer:
-            found[index] = "characters of a broken encoding"
-        elif len(answer) > 20 and answer in asked and row["gold"].get("answers") is None:
-            found[index] = "the answer stands in the question"
-    return found
+            reasons[index] = "longer than sequence_len"
+        elif "\ufffd" in prompt + answer or "\u00c3\u00a9" in prompt + answer:
+            reasons[index] = "characters of a wrong encoding"
+        elif len(answer) > 20 and answer in prompt and row["gold"].get("answers") is None:
+            reasons[index] = "the prompt contains the answer"
+    return reasons
 
 
 def pieces(tokenizer: Any, ids: list[int], labels: list[int]) -> list[dict[str, Any]]:
-    """Return each token as people see it: text, id, whether it is learned, whether it is special."""
+    """Return each token for display: text, id, whether it is trained on, whether it is special."""
     special = set(tokenizer.all_special_ids) | {
         id for id, token in tokenizer.added_tokens_decoder.items() if token.special
     }
@@ -177,7 +197,7 @@ def pieces(tokenizer: Any, ids: list[int], labels: list[int]) -> list[dict[str, 
 
 
 def packed(sizes: list[int], capacity: int) -> list[list[int]]:
-    """Return which rows share a sequence, by Axolotl's own packing (first fit, in the given order)."""
+    """Return the rows of each packed sequence, by Axolotl's own packing (first fit, in the given order)."""
     import numpy
     from axolotl.utils.samplers.multipack import pack_group
 
