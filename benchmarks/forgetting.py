@@ -113,7 +113,7 @@ def table(measured: dict[str, Any], names: Sequence[str] = PLANTED) -> str:
         tasks += [(f"style: {s['condition']}", s["reference"], s["value"], s) for s in style]
         for task, before, after, item in tasks:
             bound = f"at most {item['margin']:g}" if item["margin"] is not None else "no gate"
-            part = "" if item.get("takes_part", True) else ", no part"
+            part = "" if item.get("takes_part", True) else ", at chance"
             mark = ", **fails**" if item["passed"] is False else part
             rows.setdefault(f"{task}, {bound}", {})[name] = (
                 f"{before:.2f} to {after:.2f}: {item['high']:+.2f}{mark}"

@@ -211,11 +211,12 @@ def table(measured: dict[str, Any]) -> str:
     return textwrap.fill(
         f"Measured on {measured['machine']['cores']} cores (`benchmarks/harness_time.py`), "
         f"{len(same)} contenders, "
-        f"{measured['rows']} rows of {measured['recipe']}: {ours:.0f} s, and {theirs:.0f} s by `lm_eval run` "
-        f"started for each contender: {measured['ratio']:.2f} of its time, and "
+        f"{measured['rows']} rows of {measured['recipe']}: {ours:.0f} s, against {theirs:.0f} s for "
+        f"`lm_eval run` started for each contender: {measured['ratio']:.2f} of its time and "
         f"{measured['ratio_of_processor_seconds']:.2f} of its processor time. "
         f"{min(same):.0%} to {max(same):.0%} of the answers are the same.",
-        120,
+        88,
+        break_on_hyphens=False,
     )
 
 

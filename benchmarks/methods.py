@@ -26,7 +26,7 @@ from tunebook.core.console import Console
 from tunebook.core.files import read_json, write_json
 from tunebook.core.paths import ROOT, recipes_folder, show
 from tunebook.hardware import machine
-from tunebook.metrics.aggregate import Measure
+from tunebook.metrics.schema import Rate
 from tunebook.pipeline.recipe import execute
 from tunebook.report import figures
 from tunebook.report.format import cell, number
@@ -74,7 +74,7 @@ def options(rate: str, seed: int, **more: Any) -> Options:
     return Options(tier="trial", hardware="cpu", set=f"learning_rate={rate}", seed=seed, **more)
 
 
-def on_dev(run: Run) -> Measure:
+def on_dev(run: Run) -> Rate:
     """Return accuracy on dev of what an EVAL=quick run ships."""
     return read_json(run / "metrics.json")["contenders"]["tuned"]["accuracy"]
 
@@ -104,7 +104,7 @@ def entry(run: Run) -> dict[str, Any]:
     }
 
 
-def choose(tried: dict[str, Measure]) -> str:
+def choose(tried: dict[str, Rate]) -> str:
     """Return the first of `tried` that is within one standard error of the best; the error is that of a share
     of independent rows."""
     best = max(tried.values(), key=lambda measure: measure["value"])
@@ -155,7 +155,16 @@ def percent(value: float, shape: str) -> str:
 def table(measured: dict[str, Any]) -> str:
     """Return the Markdown table for docs/adapters.md, best first; further seeds stand behind the first one's
     interval."""
-    columns = ("method", "rate", "accuracy", "weights trained", "on disk", "training", "an answer", "peak")
+    columns = (
+        "method",
+        "learning rate",
+        "accuracy",
+        "trained weights",
+        "on disk",
+        "training",
+        "per answer",
+        "peak",
+    )
     lines = [f"| {' | '.join(columns)} | general text |", "|---" * (len(columns) + 1) + "|"]
     runs = {
         name: {int(seed): found for seed, found in seeds.items()} for name, seeds in measured["runs"].items()

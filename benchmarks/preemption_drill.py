@@ -28,10 +28,9 @@ from typing import Any
 
 import psutil
 
-from tunebook.core.files import file_sha256, read_json
+from tunebook.core.files import file_sha256, read_json, read_records
 from tunebook.core.paths import ROOT
 from tunebook.report.markdown_blocks import fill
-from tunebook.runs.events import read_events
 from tunebook.runs.run import Run
 
 TARGET = ROOT / "benchmarks" / "results" / "preemption_drill.json"
@@ -71,7 +70,7 @@ class Drill:
 
     def trained(self) -> list[int]:
         """Return the steps of this run in the order of its events; a resume repeats where it starts."""
-        events = read_events(self.folder / "events.jsonl")
+        events = read_records(self.folder / "events.jsonl")
         return [e["done"] for e in events if e["stage"] == "train" and not {"saved", "loss"} & set(e)]
 
 
@@ -162,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
         alone = Drill(Path(scratch) / "alone", base, options.steps, prefix)
         if alone.start(None).wait() not in (0, 3):
             raise SystemExit("the undisturbed run failed")
-        events = [e for e in read_events(alone.folder / "events.jsonl") if e["stage"] == "train"]
+        events = [e for e in read_records(alone.folder / "events.jsonl") if e["stage"] == "train"]
         seconds = events[-1]["time"] - events[0]["time"]
         drill = Drill(Path(scratch) / "disturbed", base, options.steps, prefix)
         server, store = serve_s3(Path(scratch))
@@ -201,8 +200,8 @@ def main(argv: list[str] | None = None) -> int:
 def paragraph(tried: str, compared: dict[str, bool]) -> str:
     """Return what was tried and how it compares with an undisturbed run, as lines of a document."""
     differ = ", ".join(key for key, same in compared.items() if not same)
-    found = f"{differ} differ." if differ else f"all is equal ({', '.join(compared)})."
-    return textwrap.fill(f"{tried} Compared with a run left alone, {found}", 120, break_on_hyphens=False)
+    found = f"{differ} differ." if differ else f"everything is equal ({', '.join(compared)})."
+    return textwrap.fill(f"{tried} Compared with an undisturbed run, {found}", 88, break_on_hyphens=False)
 
 
 def table(measured: dict[str, Any]) -> str:

@@ -101,7 +101,7 @@ def table(measured: dict[str, Any]) -> str:
         f"A real Slurm of one node ({measured['slurm']}) ran the generated batch script with a tiny model on "
         f"the CPU (`benchmarks/slurm_drill.py`). Signalled after step {measured['stopped_after_step']} of "
         f"{measured['steps']}, the job saved and was back in the queue after "
-        f"{measured['seconds_from_signal_to_requeue']:.1f} s. Slurm started it again; it went on from "
+        f"{measured['seconds_from_signal_to_requeue']:.1f} s. Slurm started it again; it resumed from "
         f"what it had saved and ended with exit code {measured['exit_code']}.",
         measured["equal"],
     )
