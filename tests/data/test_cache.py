@@ -31,7 +31,7 @@ def test_the_second_time_is_a_hit_with_the_same_rows(config: dict[str, Any], tmp
     data = dataset(tmp_path)
     first, second = cache.rendered(data, config), cache.rendered(data, config)
     assert (first.hit, second.hit) == (False, True)
-    assert "MISS" in first.said and "HIT" in second.said
+    assert "MISS" in first.summary and "HIT" in second.summary
     assert second.key == first.key
     assert read_jsonl(second.path("dev")) == render(data, "dev")
     assert cache.counts(second) == {"train": 30, "dev": 30, "test": 30}

@@ -95,9 +95,8 @@ def test_too_few_groups() -> None:
         row["group"] = "one"
     with pytest.raises(InputError) as caught:
         cut(rows, Source.model_validate(SOURCE), False, "dataset.yaml")
-    assert str(caught.value).startswith(
-        "dataset.yaml: source: 9 rows in 1 groups cannot be cut into train, dev, test."
-    )
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.file, problem.key) == ("split.too_few_groups", "dataset.yaml", "source")
 
 
 @pytest.mark.parametrize(
@@ -124,8 +123,8 @@ def test_no_times(value: Any) -> None:
     ("source", "said"),
     [
         ({"files": {"train": "a", "test": "b"}, "dev_share": 0.1, "test_share": 0.1}, "both a test split"),
-        ({"files": {"train": "a", "dev": "b", "test": "c"}, "by_time": "day"}, "by_time cuts nothing"),
-        ({**SOURCE, "columns": {"text": "a"}}, "columns are read by"),
+        ({"files": {"train": "a", "dev": "b", "test": "c"}, "by_time": "day"}, "by_time has no effect"),
+        ({**SOURCE, "columns": {"text": "a"}}, "columns only apply to"),
         ({**SOURCE, "reader": "other"}, "Input should be"),
     ],
 )

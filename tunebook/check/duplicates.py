@@ -14,7 +14,7 @@ from pathlib import Path
 from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.check.rows import Sample, Seen
 from tunebook.core.paths import ROOT, show
-from tunebook.data.near_duplicates import BLOCK, SHARE, Asked, Frame, Index, normalised
+from tunebook.data.near_duplicates import BLOCK, SHARE, Frame, Index, Prompt, normalised
 
 MAX_INDEXED = 100_000
 EVALUATION = "evaluation texts"
@@ -82,9 +82,9 @@ class Duplicates:
         self._near(self.waiting, self.held, self.index.near(self._asked(self.waiting)))
         self.waiting = []
 
-    def _asked(self, rows: list[Seen]) -> list[Asked]:
+    def _asked(self, rows: list[Seen]) -> list[Prompt]:
         words, labelled = self.frame, self.labelled
-        return [Asked(words(s.words), s.answer if labelled else "", (s.split, s.row["group"])) for s in rows]
+        return [Prompt(words(s.words), s.answer if labelled else "", (s.split, s.row["group"])) for s in rows]
 
     def _near(self, rows: list[Seen], others: list[Seen], pairs: Iterable[tuple[int, int, int]]) -> None:
         """Report each row with the nearest of the others; without a difference it has been reported."""

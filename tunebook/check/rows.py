@@ -37,7 +37,7 @@ class Seen:
 
     @cached_property
     def asked(self) -> str:
-        return near_duplicates.asked(self.row)
+        return near_duplicates.prompt_text(self.row)
 
     @cached_property
     def words(self) -> list[str]:
@@ -81,7 +81,9 @@ def frame_of(dataset: Dataset) -> near_duplicates.Frame:
     try:
         rows = (located.value for located in each_row(dataset, "train"))
         return near_duplicates.frame(
-            near_duplicates.words(near_duplicates.asked(row)) for row in rows if not isinstance(row, Problem)
+            near_duplicates.words(near_duplicates.prompt_text(row))
+            for row in rows
+            if not isinstance(row, Problem)
         )
     except TunebookError:  # `survey` comes upon it, too, and says so
         return list
@@ -132,7 +134,7 @@ def _split_rows(dataset: Dataset, split: Split) -> Iterator[Located]:
         if not isinstance(located.value, Problem):
             row = located.value
             asked = [
-                {"role": "user", "content": near_duplicates.asked(row)},
+                {"role": "user", "content": near_duplicates.prompt_text(row)},
                 {"role": "assistant", "content": ""},
             ]
             kept = {"id": row["id"], "group": row["group"], "gold": {"answer": row["gold"]["answer"]}}

@@ -54,7 +54,7 @@ def render_rows(name: str, options: Options, shown: int, console: Console) -> in
         os.replace(folder / f"{split}.partial", folder / f"{split}.jsonl")
     counts = cache.counts(entry)
     said = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
-    console.stage("data", f"{said} rows in {show(folder)}; {entry.said}")
+    console.stage("data", f"{said} rows in {show(folder)}; {entry.summary}")
     if shown:
         page = show_rows(resolved.config, dataset, entry, shown, console)
         console.stage("shown", show(page))

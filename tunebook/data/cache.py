@@ -1,7 +1,8 @@
-"""The rendering cache: a dataset rendered once, for the model that is to see it.
+"""The rendering cache: rendered rows of a dataset, for the model that trains on them.
 
-Its key is data bytes, dataset.yaml, template, tokenizer, revision, and the code that renders; a change of
-any is a miss. Entries lie below TUNEBOOK_CACHE/rendered/<dataset>/, the newest few of each dataset.
+In: a dataset and a config. Out: a folder with a JSONL file for each split. The key covers the data,
+dataset.yaml, template, tokenizer, revision and the rendering code; a change of any is a miss.
+TUNEBOOK_CACHE/rendered/<dataset>/ keeps the newest entries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tunebook.data.render import render_all
 from tunebook.data.sources import SPLITS, Split, hub_revision, source_file
 from tunebook.models.hub import cached
 
-KEEP = 5
+KEEP = 5  # entries of a dataset
 CODE = Path(__file__).parent  # the code that renders
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "vocab*", "merges.txt")
 PROMPT_KEYS = ("chat_template", "chat_template_jinja", "chat_template_kwargs", "special_tokens", "eot_tokens")
@@ -29,15 +30,16 @@ PROMPT_KEYS = ("chat_template", "chat_template_jinja", "chat_template_kwargs", "
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the cache. `hit` says whether it was there; without `key` nothing is kept, because the
-    data's revision is not known."""
+    """One cache entry. `hit` is True if it existed; `key` is None if the revision of the data is unknown, so
+    that the entry is never reused."""
 
     folder: Path
     key: str | None
     hit: bool
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
+        """Return a few words for the console."""
         if self.key is None:
             return "not cached: the revision of the data is not known"
         return f"cache {'HIT' if self.hit else 'MISS'} {self.key[:10]}"
@@ -47,7 +49,7 @@ class Entry:
 
 
 def parts(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what the key is made of; None where the data has no revision that is known here."""
+    """Return the contents of the key, or None if the revision of the data is unknown."""
     data: dict[str, str] = {}
     for split in dataset.source.splits or dataset.source.files:
         path = source_file(dataset.source, dataset.folder, split)
@@ -69,22 +71,22 @@ def parts(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def tokenizer(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what tells one tokenizer from another: its files where it is a folder, name and commit on the
+    """Return what identifies a tokenizer: the hashes of its files in a folder, or its name and commit on the
     Hub."""
     base = str(config.get("tokenizer_config") or config["base_model"])
     revision = config.get("revision_of_model")
     if not Path(base).is_dir():
         here = cached(base, "tokenizer_config.json", revision)
         return {"name": base, "revision": revision, "commit": here.parent.name if here else None}
-    found = {path for pattern in TOKENIZER_FILES for path in Path(base).glob(pattern) if path.is_file()}
-    return {path.name: file_sha256(path) for path in sorted(found)}
+    files = {path for pattern in TOKENIZER_FILES for path in Path(base).glob(pattern) if path.is_file()}
+    return {path.name: file_sha256(path) for path in sorted(files)}
 
 
 def rendered(dataset: Dataset, config: dict[str, Any]) -> Entry:
-    """Return the entry of `dataset` as `config` sees it, rendering it first where it is not there.
+    """Return the cache entry of `dataset` under `config`; render it if there is none.
 
     Raises:
-        InputError, MachineError: what `render_all` raises; nothing is kept then.
+        InputError, MachineError: as `render_all`; nothing is stored then.
     """
     made_of = parts(dataset, config)
     home = cache_folder() / "rendered" / dataset.name
@@ -110,8 +112,8 @@ def rendered(dataset: Dataset, config: dict[str, Any]) -> Entry:
 
 def counts(entry: Entry) -> dict[Split, int]:
     """Return the number of rows of each split."""
-    found: dict[Split, int] = {}
+    result: dict[Split, int] = {}
     for split in SPLITS:
         with entry.path(split).open("rb") as file:
-            found[split] = sum(1 for _ in file)
-    return found
+            result[split] = sum(1 for _ in file)
+    return result

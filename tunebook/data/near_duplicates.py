@@ -1,13 +1,15 @@
-"""Which rows ask the same: one definition of "the same" and "near" for all of Tunebook.
+"""Duplicate and near-duplicate prompts: one definition for `tunebook fork` and `tunebook check`.
 
-`tunebook fork` keeps together, and `tunebook check` reports across splits, the same pairs. Normalised, two
-texts are equal but for case, punctuation, spaces and Unicode form (NFKC). They are near if at most two words,
-or one in twelve of a longer text, would have to be changed, added or taken away, and the longer one has eight
-words or more. The frame that all texts share does not count, and rows of different labels are never near: two
-words make another label of a text ("reset my PIN", "change my address"). Free paraphrases are not found.
+In: the prompts of rows. Out: near pairs, and families of rows that belong in one split. Two prompts are
+duplicates if they differ only in case, punctuation, spaces and Unicode form (NFKC). They are near-duplicates
+if the longer one has eight words or more and at most two words, or one in twelve of a longer prompt, are
+changed, added or removed. Boilerplate shared by all prompts (the frame) is ignored, and rows with different
+labels are never near: two words can change the label ("reset my PIN", "change my address"). Paraphrases are
+not detected.
 
 Candidates share a band of MinHash signatures over single words (Broder 1997; datasketch), because two changes
-in eight words leave hardly a longer shingle whole; each is verified by word Levenshtein distance (rapidfuzz).
+in eight words leave hardly any longer shingle intact; each pair is verified by word Levenshtein distance
+(rapidfuzz).
 """
 
 from __future__ import annotations
@@ -43,26 +45,26 @@ def words(text: str) -> list[str]:
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def normalised(found: list[str], text: str) -> str:
-    """Return what texts that are the same share; `found` are the words of `text`, which may have none."""
-    return " ".join(found) or text
+def normalised(own: list[str], text: str) -> str:
+    """Return the normalized form of `text`, equal for duplicates; `own` are its words, possibly none."""
+    return " ".join(own) or text
 
 
-def asked(row: dict[str, Any]) -> str:
-    """Return what a rendered row asks: its turns without the system's and the last answer."""
+def prompt_text(row: dict[str, Any]) -> str:
+    """Return the prompt of a rendered row: its turns without the system prompt and the last answer."""
     return "\n".join(turn["content"] for turn in row["messages"][:-1] if turn["role"] != "system")
 
 
 def repeated(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> int:
-    """Return how many of `rows` ask what one of `others` asks, normalised."""
-    texts, there = ([asked(row) for row in some] for some in (rows, others))
+    """Return how many of `rows` have the same normalized prompt as one of `others`."""
+    texts, there = ([prompt_text(row) for row in some] for some in (rows, others))
     known = {normalised(words(text), text) for text in there}
     return sum(normalised(words(text), text) in known for text in texts)
 
 
 def frame(texts: Iterable[list[str]]) -> Frame:
-    """Return what takes the frame off a text, as words: what the first thousand begin and end with, so that a
-    stream has one as well. A text that does not stand in it is left as it is."""
+    """Return a function that removes the frame: the words that the first thousand texts all begin and end
+    with. A text without the frame is returned unchanged."""
     some = [list(found) for found in {tuple(found) for found in islice(texts, FIRST) if found}]
     if len(some) < MANY:
         return list
@@ -77,17 +79,17 @@ def frame(texts: Iterable[list[str]]) -> Frame:
     return without
 
 
-class Asked(NamedTuple):
-    """What a row asks: its words without the frame, its label ("" where there are none), and its group,
-    whose rows are meant to be alike and are not compared."""
+class Prompt(NamedTuple):
+    """The prompt of a row: its words without the frame, its label ("" without labels), and its group, whose
+    rows are expected to be alike and are not compared."""
 
     words: list[str]
     label: str
     group: Hashable
 
 
-def changes(one: Asked, other: Asked) -> int | None:
-    """Return how many words differ between two near texts, None for texts that are not near."""
+def changes(one: Prompt, other: Prompt) -> int | None:
+    """Return the number of words that differ between two near-duplicates, None for other pairs."""
     from rapidfuzz.distance import Levenshtein
 
     longest = max(len(one.words), len(other.words))
@@ -102,12 +104,12 @@ def changes(one: Asked, other: Asked) -> int | None:
 class Index:
     """Texts that others are compared with, by the bands of their signatures."""
 
-    def __init__(self, texts: Sequence[Asked]) -> None:
+    def __init__(self, texts: Sequence[Prompt]) -> None:
         self.texts = texts
         self.numbers, self.bands = _bands(texts)
         self.order = self.bands.argsort(axis=1, kind="stable")
 
-    def near(self, texts: Sequence[Asked] | None = None) -> Iterator[tuple[int, int, int]]:
+    def near(self, texts: Sequence[Prompt] | None = None) -> Iterator[tuple[int, int, int]]:
         """Yield the number of one of `texts`, that of an indexed text near it, and how many words differ.
 
         Without `texts`, the indexed ones are compared with those before them.
@@ -138,7 +140,7 @@ class Index:
             yield divmod(pair, len(self.numbers))
 
 
-def _bands(texts: Sequence[Asked]) -> tuple[list[int], np.ndarray]:
+def _bands(texts: Sequence[Prompt]) -> tuple[list[int], np.ndarray]:
     """Return the numbers of the texts that are long enough, and a number for each band (BANDS, texts)."""
     import numpy as np
     from datasketch import MinHash
@@ -188,7 +190,7 @@ def families(
         if groups[other] != groups[number]:
             edges.append((0, groups[other], groups[number]))
     distinct, without = list(first.values()), frame(split)
-    asks = [Asked(without(split[number]), labels[number], groups[number]) for number in distinct]
+    asks = [Prompt(without(split[number]), labels[number], groups[number]) for number in distinct]
     edges += [
         (count, groups[distinct[one]], groups[distinct[other]]) for one, other, count in Index(asks).near()
     ]

@@ -1,8 +1,9 @@
-"""The prompt contract: what is trained on and what is evaluated are the same token ids.
+"""The prompt contract: training and evaluation use the same token ids.
 
-For the last turn of a row, the prompt's ids are an exact prefix of the row's training ids, the first
-supervised label stands right there, and the supervised stretch is the answer plus the turn end at which
-generation stops. tests/data/test_prompt.py holds this against Axolotl's own tokenisation.
+In: messages and a tokenizer. Out: token ids of the prompt and of its answer. For the last turn of a row, the
+prompt's ids are an exact prefix of the row's training ids, the first supervised label comes right after them,
+and the supervised span is the answer plus the end-of-turn token at which generation stops.
+tests/data/test_prompt.py compares this with Axolotl's own tokenization.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any
 from tunebook.core.errors import InputError
 from tunebook.data.tool_calls import for_template
 
-# Role and content; `weight` 0 or 1 where a turn of a row has one, `tool_calls` where it calls tools.
+# Role and content, and `weight` (0 or 1) and `tool_calls` for turns that have them.
 Messages = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of one row: `context` ends where the model begins to write; `answer` is the text of
-    the last turn; `end` the token that ends it."""
+    """Token ids of one row: the prompt (`context`), the last turn (`answer`), and its end-of-turn token
+    (`end`)."""
 
     context: list[int]
     answer: list[int]
@@ -29,15 +30,15 @@ class Encoded:
 
 
 class PromptEncoder:
-    """Renders messages with the model's chat template, exactly as Axolotl trains them."""
+    """Renders messages with the model's chat template, exactly as Axolotl does for training."""
 
     def __init__(self, tokenizer: Any, template_kwargs: dict[str, Any] | None = None) -> None:
         self.tokenizer = tokenizer
         self.template_kwargs = template_kwargs or {}
 
     def text(self, messages: Messages, tools: str | None = None, opened: bool = False) -> str:
-        """Return what the template makes of `messages` and the JSON text of the tools that are offered; with
-        `opened`, followed by the opening of an assistant turn."""
+        """Return the rendered text of `messages` and `tools` (JSON text); with `opened`, plus the generation
+        prompt of an assistant turn."""
         return self.tokenizer.apply_chat_template(
             for_template(messages),
             tools=json.loads(tools) if tools else None,
@@ -47,7 +48,7 @@ class PromptEncoder:
         )
 
     def context(self, messages: Messages, tools: str | None = None) -> list[int]:
-        """Return the ids of `messages` followed by the opening of an assistant turn."""
+        """Return the ids of `messages` plus the generation prompt of an assistant turn."""
         text = self.text(messages, tools, opened=True)
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
@@ -55,7 +56,7 @@ class PromptEncoder:
         """Encode a row whose last message is the answer.
 
         Raises:
-            InputError: the template breaks the contract, for example by rewriting the prompt.
+            InputError: the template breaks the contract, for example because it rewrites the prompt.
         """
         context = self.context(messages[:-1], tools)
         full = self.tokenizer(self.text(messages, tools), add_special_tokens=False)["input_ids"]
@@ -67,18 +68,18 @@ class PromptEncoder:
         if end not in rest:
             text = f"The chat template does not end a turn with {self.tokenizer.eos_token!r}."
             raise InputError(text, code="model.no_turn_end")
-        # The first one: Phi-4-mini's template writes its turn end and then eos once more.
+        # The first one: Phi-4-mini's template writes its end-of-turn token and then eos.
         return Encoded(context, rest[: rest.index(end)], end)
 
 
 def with_arguments(template: str, arguments: dict[str, Any] | None) -> str:
-    """Return a chat template that has `arguments` by itself, for callers that pass none."""
+    """Return a chat template with `arguments` built in, for callers that pass none."""
     given = "".join(f"{{% set {name} = {value!r} %}}" for name, value in (arguments or {}).items())
     return given + template
 
 
 def with_system(messages: Messages, system: str | None) -> Messages:
-    """Return `messages` with its system turn replaced by `system` (None: left as it is)."""
+    """Return `messages` with its system turn replaced by `system` (None: unchanged)."""
     if system is None:
         return messages
     rest = [message for message in messages if message["role"] != "system"]
@@ -86,7 +87,7 @@ def with_system(messages: Messages, system: str | None) -> Messages:
 
 
 def with_shots(messages: Messages, shots: list[Messages]) -> Messages:
-    """Return `messages` with whole conversations put in front as earlier turns."""
+    """Return `messages` with few-shot conversations inserted as earlier turns."""
     head = [message for message in messages if message["role"] == "system"]
     rest = [message for message in messages if message["role"] != "system"]
     before = [turn for shot in shots for turn in shot if turn["role"] != "system"]

@@ -1,4 +1,8 @@
-"""Render the source rows of a dataset by the templates of its dataset.yaml."""
+"""Render the rows of a dataset with the templates of its dataset.yaml.
+
+In: raw rows. Out: rendered rows (tunebook/data/dataset.py) by split, or every problem with file, line and
+field.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ LONGEST_NAME = 80
 
 @dataclass(frozen=True)
 class Located:
-    """A rendered row, or what is wrong with it, and where its source stands."""
+    """A rendered row or its Problem, and the place of its source."""
 
     place: str
     line: int
@@ -89,8 +93,8 @@ def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
                 row = renderer.row(value, fallback)
                 if by_time:
                     row["time"] = time_of(value, by_time)
-            except RowFault as found:
-                value = fault(str(found), place, number, found.field, found.code)
+            except RowFault as error:
+                value = fault(str(error), place, number, error.field, error.code)
             else:
                 value = row
                 if row["id"] in seen:
@@ -134,7 +138,7 @@ def _accept(dataset: Dataset, problems: list[Problem]) -> None:
 
 
 class Renderer:
-    """Turns one source object into one row, by the templates of dataset.yaml."""
+    """Renders one source row with the templates of dataset.yaml."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -165,7 +169,11 @@ class Renderer:
         name = str(value.get("id", fallback_id)) if own_id else fallback_id
         group = name if field is None else value.get(field)
         if group is None or group == "":
-            raise RowFault(str(field), "missing; it is the group that rows are split by.", "rows.no_group")
+            raise RowFault(
+                str(field),
+                "missing. Rows with the same value stay in one split (`group` in dataset.yaml).",
+                "rows.no_group",
+            )
         golds = self._golds(value)
         turns = self._turns(value, golds)
         gold: dict[str, Any] = {"answer": written(turns[-1])}
@@ -176,7 +184,7 @@ class Renderer:
                 raise RowFault(field, "missing; dataset.yaml lists it under fields.", "rows.missing_field")
             gold[field] = value[field]
         if self.dataset.labels and gold["answer"] not in self.dataset.labels:
-            text = f"{gold['answer']!r} is not one of the labels of dataset.yaml."
+            text = f"{gold['answer']!r} is not one of the labels in dataset.yaml."
             raise RowFault("answer", text, "labels.unknown")
         return {
             "id": name,
@@ -189,32 +197,32 @@ class Renderer:
         }
 
     def _rejected(self, value: Row, chosen: str) -> dict[str, Messages]:
-        """Return the answer that is not to be given, as Axolotl reads it; {} for other tasks."""
+        """Return the rejected answer in Axolotl's form; {} for other tasks."""
         if self.dataset.rejected is None:
             return {}
         text = self._filled("rejected", value)
         if text == chosen:
-            raise RowFault(
-                "rejected", "is the chosen answer; nothing could be preferred.", "rows.same_answers"
-            )
+            raise RowFault("rejected", "is identical to the chosen answer.", "rows.same_answers")
         return {"rejected": [{"role": "assistant", "content": text}]}
 
     def _golds(self, value: Row) -> list[str] | None:
-        """Return the gold answers of a question, [] where it has none; None for other tasks."""
+        """Return the gold answers of a question, [] if it has none; None for other tasks."""
         if self.golds is None:
             return None
         try:
-            found = self.golds(value)
+            answers = self.golds(value)
         except (TemplateError, TypeError, ValueError) as error:
-            text = f"the expression of dataset.yaml fails: {error}."
+            text = f"the expression in dataset.yaml fails: {error}."
             raise RowFault("answers", text, "rows.template_fails") from None
-        if not isinstance(found, list) or not all(isinstance(text, str) and text.strip() for text in found):
-            text = f"expected a list of texts, empty for no answer (got {found!r})."
+        if not isinstance(answers, list) or not all(
+            isinstance(text, str) and text.strip() for text in answers
+        ):
+            text = f"expected a list of texts, empty for no answer (got {answers!r})."
             raise RowFault("answers", text, "rows.bad_answers")
-        return list(dict.fromkeys(text.strip() for text in found))
+        return list(dict.fromkeys(text.strip() for text in answers))
 
     def tools(self, value: Row) -> str | None:
-        """Return the JSON text of the tools that a source row offers; None where it offers none."""
+        """Return the JSON text of the tools of a source row; None if it has none."""
         field = self.dataset.tools
         return (
             json.dumps(offered(value[field], field), ensure_ascii=False)
@@ -223,7 +231,7 @@ class Renderer:
         )
 
     def question(self, value: Any) -> Messages:
-        """Return the messages that ask for an answer to a new row, which needs no gold fields."""
+        """Return the prompt messages of a new row, which needs no gold fields."""
         if not isinstance(value, dict):
             raise RowFault("", f"expected an object (got {type(value).__name__}).", "rows.not_an_object")
         if self.dataset.turns is None:
@@ -231,7 +239,7 @@ class Renderer:
         else:
             turns = self._talk(value)
             if "assistant" not in follows(turns):
-                text = "the last turn must be the user's, for the model to answer."
+                text = "the last turn must be from the user, for the model to answer."
                 raise RowFault(self.dataset.turns, text, "rows.last_turn")
         return self._with_system(value, turns)
 
@@ -241,25 +249,25 @@ class Renderer:
 
     def _turns(self, value: Row, golds: list[str] | None) -> Messages:
         if self.dataset.turns is None:
-            asked = self._filled("prompt", value)
+            prompt = self._filled("prompt", value)
             if golds is None:
                 answer = self._filled("answer", value)
             elif not golds and self.dataset.no_answer is None:
-                text = "empty, and dataset.yaml says no text for that under no_answer."
+                text = "empty, but dataset.yaml has no `no_answer` text."
                 raise RowFault("answers", text, "rows.no_answer")
             else:
                 answer = golds[0] if golds else str(self.dataset.no_answer)
-            return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+            return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
         turns = self._talk(value)
         if len(turns) < 2:
             raise RowFault(self.dataset.turns, "expected a list of at least two turns.", "rows.not_turns")
         if turns[-1]["role"] != "assistant":
             field = f"{self.dataset.turns}[{len(turns) - 1}].role"
-            raise RowFault(field, "the last turn must be the assistant's.", "rows.last_turn")
+            raise RowFault(field, "the last turn must be from the assistant.", "rows.last_turn")
         return turns
 
     def _talk(self, value: Row) -> Messages:
-        """Return the turns of a conversation, which starts with the user's."""
+        """Return the turns of a conversation, which starts with a user turn."""
         field = str(self.dataset.turns)
         turns = value.get(field)
         if not isinstance(turns, list) or not turns:
@@ -269,14 +277,14 @@ class Renderer:
             expected = follows(result)
             if not isinstance(turn, dict) or turn.get("role") not in expected:
                 roles = " or ".join(map(repr, expected))
-                text = f"expected {roles}; turns alternate."
+                text = f"expected {roles}; turns must alternate."
                 raise RowFault(f"{field}[{index}].role", text, "rows.turn_order")
             content = turn.get("content")
             kept = {"weight": turn["weight"]} if turn.get("weight") is not None else {}
             if turn.get("tool_calls"):
                 kept["tool_calls"] = calls(turn["tool_calls"], f"{field}[{index}].tool_calls")
             if not isinstance(content, str) or not (content.strip() or "tool_calls" in kept):
-                text = "empty; nothing could be learned from it."
+                text = "must not be empty."
                 raise RowFault(f"{field}[{index}].content", text, "rows.empty_text")
             if index == 0:
                 content = self._text("prompt", {**value, "content": content})
@@ -286,7 +294,7 @@ class Renderer:
     def _filled(self, name: str, value: Row) -> str:
         text = self._text(name, value)
         if not text:
-            text = "renders to nothing; there would be nothing to learn from."
+            text = "renders to an empty string."
             raise RowFault(name, text, "rows.empty_render")
         return text
 
@@ -294,10 +302,10 @@ class Renderer:
         try:
             return self.templates[name].render(value).strip()
         except (TemplateError, TypeError, ValueError) as error:
-            text = f"the template of dataset.yaml fails: {error}."
+            text = f"the template in dataset.yaml fails: {error}."
             raise RowFault(name, text, "rows.template_fails") from None
 
 
 def _short(group: str) -> str:
-    """Return the name of a group; a text that is one (a passage) goes by its hash."""
+    """Return the name of a group; a long text (a passage) is replaced by its hash."""
     return group if len(group) <= LONGEST_NAME else hashlib.sha256(group.encode()).hexdigest()[:16]

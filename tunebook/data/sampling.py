@@ -1,4 +1,7 @@
-"""Draw some of a dataset's rows without cutting its groups apart, or repeat them until there are enough."""
+"""Sample rows in whole groups, or repeat them until there are enough.
+
+In: rendered rows. Out: a seeded sample of about the size given, or the rows repeated for a number of steps.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,16 @@ from typing import Any
 from tunebook.data.tool_calls import texts
 
 MIN_FOLDS = 30
-NEARLY_ALONE = 0.8  # groups a row
-CHARACTERS_A_TOKEN = 6  # more than any tokenizer of the shelf needs for English, so that rows never run out
+NEARLY_ALONE = 0.8  # groups per row
+CHARACTERS_A_TOKEN = 6  # above any supported tokenizer on English, so that rows never run out
 
 
 def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: bool) -> list[dict[str, Any]]:
     """Return about `count` rows in their order: whole groups, seeded.
 
     Args:
-        rows: rendered rows; with `stratify`, `gold.answer` is a label whose shares are kept.
+        rows: rendered rows.
+        stratify: keep the shares of the labels in `gold.answer`.
     """
     if count >= len(rows):
         return rows
@@ -30,7 +34,7 @@ def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: b
     kind = GroupKFold if not stratify else StratifiedGroupKFold
     items = list(range(len(rows)))
     if stratify and distinct > NEARLY_ALONE * len(rows):
-        kind = StratifiedKFold  # much faster; one row stands for each group, which seldom has two
+        kind = StratifiedKFold  # much faster; one row represents its group
         items = sorted({group: index for index, group in reversed(list(enumerate(groups)))}.values())
     folds = max(MIN_FOLDS, math.ceil(len(rows) / count))
     folds = min(folds, distinct, max(Counter(labels[i] for i in items).values()))
@@ -41,7 +45,7 @@ def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: b
     held = 0
     sizes = Counter(groups)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a label rarer than the folds is no fault here
+        warnings.simplefilter("ignore", UserWarning)  # a label with fewer rows than folds is fine here
         split = list(splitter.split(items, [labels[i] for i in items], [groups[i] for i in items]))
     for _, fold in split:
         names = {groups[items[at]] for at in fold}
@@ -54,7 +58,7 @@ def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: b
 
 
 def enough_rows(rows: list[dict[str, Any]], config: dict[str, Any], steps: int) -> list[dict[str, Any]]:
-    """Return `rows`, repeated so that `steps` steps of one process, and one more, do not use them up."""
+    """Return `rows`, repeated until they last for `steps` + 1 steps of one process."""
     batch = config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1) * (steps + 1)
     have: float = len(rows)
     if config.get("sample_packing"):

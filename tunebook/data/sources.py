@@ -18,13 +18,14 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunebook.core.environment import environment
-from tunebook.core.errors import InputError, MachineError, Problem
+from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import child_environment, show
 from tunebook.data.formats.fields import without_fields
 from tunebook.data.formats.layouts import read_layout
 from tunebook.data.formats.place import Numbered
 from tunebook.data.near_duplicates import Near
 from tunebook.data.tables import KINDS, named_labels, read_table
+from tunebook.models.hub import hub_error
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -137,9 +138,7 @@ def _hub_rows(source: Source, split: str) -> Iterator[Numbered]:
         text = f"{source.hub!r}, split {split!r}: {error}"
         raise InputError(Problem(text, key="source.hub", code="data.not_on_hub")) from None
     except (OSError, RuntimeError) as error:  # raised by the Hub client without a network
-        text = f"{source.hub!r} is not in the local cache and the Hub cannot be reached "
-        text += f"({type(error).__name__}). Connect this machine, or set TUNEBOOK_SOURCES=folder."
-        raise MachineError(Problem(text, key="source.hub", code="hub.unreachable")) from None
+        raise hub_error("source.hub", repr(source.hub), error, "set TUNEBOOK_SOURCES=folder") from None
     features = getattr(table, "features", None) or {}
     labels = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
     return enumerate((named_labels(row, labels) for row in table), 1)

@@ -1,4 +1,8 @@
-"""Cut dev and test off train without leaks: whole groups, duplicates together, stratified or by time."""
+"""Split dev and test from train without leaks.
+
+In: rendered rows and the shares in dataset.yaml. Out: rows by split: groups stay whole, duplicates stay in
+one split, and the split is stratified by label or follows time.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
-from tunebook.data.near_duplicates import LARGEST, SMALL, asked, families, normalised, words
+from tunebook.data.near_duplicates import LARGEST, SMALL, families, normalised, prompt_text, words
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Source, Split
 
@@ -25,17 +29,17 @@ def cut(
     beside test) is left out.
 
     Args:
-        rows: rendered rows; by time, each with its `time`, which is taken out.
+        rows: rendered rows; with `by_time`, each has a `time`, which is removed.
         stratify: keep the shares of the labels.
         place: dataset.yaml, for messages.
-        notes: takes what a person should know of the split.
+        notes: a list that receives notes for the person who splits.
 
     Raises:
         InputError: a split would have no rows, or miss its share by more than 3 points.
     """
     labels = [row["gold"]["answer"] if stratify else "" for row in rows]
     own = [row["group"] for row in rows]
-    result = families([asked(row) for row in rows], own, labels, source.near)
+    result = families([prompt_text(row) for row in rows], own, labels, source.near)
     groups = result.groups
     for row, group in zip(rows, groups, strict=True):
         row["group"] = group
@@ -73,8 +77,8 @@ def cut(
     found["train"] = rest
     if not all(found.values()):
         names = ", ".join(split for split in SPLITS if split in found)
-        text = f"{total} rows in {len(set(groups))} groups cannot be cut into {names}. "
-        text += "Groups stay whole: add rows, or name files for the other splits."
+        text = f"cannot split {total} rows in {len(set(groups))} groups into {names} without breaking up a "
+        text += "group. Add rows, or provide the splits as files."
         raise InputError(Problem(text, place, key="source", code="split.too_few_groups"))
     if total >= ENOUGH:
         _check_shares(found, shares, total, groups, place)
@@ -111,7 +115,7 @@ def _without_repeats(found: dict[Split, Rows]) -> int:
     taken = 0
     for split in ("test", "dev", "train"):
         rows = found.get(split, [])
-        prompts = [normalised(words(text), text) for text in map(asked, rows)]
+        prompts = [normalised(words(text), text) for text in map(prompt_text, rows)]
         found[split] = [row for row, prompt in zip(rows, prompts, strict=True) if prompt not in seen]
         taken += len(rows) - len(found[split])
         seen.update(prompts)
@@ -132,10 +136,10 @@ def _newest(rows: Rows, age: list[str], count: int) -> Rows:
 
 
 def time_of(row: dict[str, Any], column: str) -> float:
-    """Return the seconds since 1970 that stand in a column: a number, ISO 8601, or a date.
+    """Return the time in a column as seconds since 1970; it is a number, ISO 8601 text, or a date.
 
     Raises:
-        RowFault: neither of them.
+        RowFault: the value is none of these.
     """
     value = row.get(column)
     if isinstance(value, str):

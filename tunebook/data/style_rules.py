@@ -1,4 +1,7 @@
-"""House-voice rules of a dataset: written down in `dataset.yaml`, checked here by code."""
+"""The style rules of a dataset.
+
+In: `rules` of dataset.yaml and an answer. Out: for each rule that applies, whether the answer follows it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Rule(BaseModel):
-    """One rule of a house voice. Patterns are Python regular expressions over the answer and may
-    hold Jinja fields of the row's gold; with `when`, the rule applies only where that matches."""
+    """One rule of a style guide. Patterns are Python regular expressions over the answer and may contain
+    Jinja fields of the row's gold; with `when`, the rule applies only to answers that match it."""
 
     model_config = ConfigDict(extra="forbid")
     must: str | None = None
@@ -23,25 +26,25 @@ class Rule(BaseModel):
 
 
 def rules_met(rules: dict[str, Rule], answer: str, gold: dict[str, Any]) -> dict[str, bool]:
-    """Return for each rule that applies to `answer` whether it is met.
+    """Return whether `answer` follows each rule that applies to it.
 
     Raises:
-        re.error, jinja2.TemplateError: a pattern is broken or names a field that `gold` lacks.
+        re.error, jinja2.TemplateError: a pattern is invalid or uses a field that `gold` lacks.
     """
     environment = SandboxedEnvironment(undefined=StrictUndefined)
     fields = {key: re.escape(value) if isinstance(value, str) else value for key, value in gold.items()}
     met: dict[str, bool] = {}
 
-    def found(pattern: str) -> int:
+    def count(pattern: str) -> int:
         return sum(1 for _ in re.finditer(environment.from_string(pattern).render(fields), answer))
 
     for name, rule in rules.items():
-        if rule.when is not None and not found(rule.when):
+        if rule.when is not None and not count(rule.when):
             continue
         met[name] = (
-            (rule.must is None or found(rule.must) > 0)
-            and (rule.must_not is None or found(rule.must_not) == 0)
-            and (rule.once is None or found(rule.once) == 1)
+            (rule.must is None or count(rule.must) > 0)
+            and (rule.must_not is None or count(rule.must_not) == 0)
+            and (rule.once is None or count(rule.once) == 1)
             and (rule.max_words is None or len(answer.split()) <= rule.max_words)
         )
     return met

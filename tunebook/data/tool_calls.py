@@ -1,7 +1,8 @@
-"""Calls of tools in a conversation: read as people write them, written for templates, found in answers.
+"""Tool calls in conversations: reading them from files, writing them for templates, finding them in answers.
 
-A rendered row holds its tools as one JSON text and the arguments of each call as another, because the columns
-of a table cannot hold objects of different fields. Axolotl and tunebook/data/prompt.py read both back.
+In: tools and calls in OpenAI's or ShareGPT's form. Out: rendered rows store the tools as one JSON text and
+the arguments of each call as another, because the columns of a table cannot hold objects with different
+fields. Axolotl and tunebook/data/prompt.py parse both.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tunebook.core.errors import RowFault
 
 Turn = dict[str, Any]
 CALLER, ANSWERER = ("function_call", "tool_call"), ("tool", "function", "observation", "function_response")
-ARGUMENTS = ("arguments", "parameters")  # Llama's templates write the second
+ARGUMENTS = ("arguments", "parameters")  # Llama's templates use the second
 
 
 def follows(turns: list[Turn]) -> tuple[str, ...]:
@@ -29,48 +30,48 @@ def follows(turns: list[Turn]) -> tuple[str, ...]:
 
 
 def offered(value: Any, at: str) -> list[dict[str, Any]]:
-    """Return the tools of a row as templates read them: `{type: function, function: {name, ...}}`.
+    """Return the tools of a row in the form that templates read: `{type: function, function: {name, ...}}`.
 
     Args:
         value: a list of those, of bare functions (OpenAI's `functions`), or the JSON text of either.
 
     Raises:
-        RowFault: a tool without a name, or none of these.
+        RowFault: a tool has no name, or `value` is none of these.
     """
     value = _loaded(value, at)
     if not isinstance(value, list):
-        raise RowFault(at, "expected a list of tools, or its JSON text.", "rows.bad_tools")
-    found = []
+        raise RowFault(at, "expected a list of tools or its JSON text.", "rows.bad_tools")
+    tools = []
     for index, tool in enumerate(value):
         function = tool.get("function", tool) if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise RowFault(f"{at}[{index}]", "expected a tool with a name.", "rows.tool_without_name")
-        found.append({"type": "function", "function": function})
-    return found
+        tools.append({"type": "function", "function": function})
+    return tools
 
 
 def calls(value: Any, at: str) -> list[dict[str, Any]]:
-    """Return the calls of an assistant's turn: `{type: function, function: {name, arguments: JSON text}}`.
+    """Return the tool calls of an assistant turn: `{type: function, function: {name, arguments: JSON text}}`.
 
     Args:
-        value: `tool_calls`, one call, or the JSON text of either; ids are left out, no template writes them.
+        value: `tool_calls`, one call, or the JSON text of either; ids are dropped, no template uses them.
 
     Raises:
-        RowFault: a call without a name, or arguments that are no JSON object.
+        RowFault: a call has no name, or its arguments are not a JSON object.
     """
     value = _loaded(value, at)
-    found = []
+    result = []
     for index, call in enumerate(value if isinstance(value, list) else [value]):
         here = f"{at}[{index}]" if isinstance(value, list) else at
         function = call.get("function", call) if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise RowFault(here, "expected a call with the name of a tool.", "rows.call_without_name")
+            raise RowFault(here, "expected a call with a tool name.", "rows.call_without_name")
         arguments = _loaded(function.get("arguments") or {}, f"{here}.arguments")
         if not isinstance(arguments, dict):
-            raise RowFault(f"{here}.arguments", "expected an object, or its JSON text.", "rows.bad_arguments")
+            raise RowFault(f"{here}.arguments", "expected an object or its JSON text.", "rows.bad_arguments")
         arguments = json.dumps(arguments, ensure_ascii=False)
-        found.append({"type": "function", "function": {"name": function["name"], "arguments": arguments}})
-    return found
+        result.append({"type": "function", "function": {"name": function["name"], "arguments": arguments}})
+    return result
 
 
 def _loaded(value: Any, at: str) -> Any:
@@ -79,12 +80,12 @@ def _loaded(value: Any, at: str) -> Any:
     try:
         return json.loads(value)
     except json.JSONDecodeError as error:
-        text = f"not JSON: {error.msg} at character {error.pos}."
+        text = f"invalid JSON at character {error.pos}: {error.msg}."
         raise RowFault(at, text, "rows.field_not_json") from None
 
 
 def for_template(messages: list[Turn]) -> list[Turn]:
-    """Return `messages` with the arguments of calls as objects, as Axolotl gives them to a template."""
+    """Return `messages` with the arguments of calls as objects, as Axolotl passes them to a template."""
     return [
         {**turn, "tool_calls": [_with_object(call) for call in turn["tool_calls"]]}
         if turn.get("tool_calls")
@@ -101,23 +102,23 @@ def _with_object(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def written(turn: Turn) -> str:
-    """Return what a turn says: its text and a line of JSON for each call, whatever a template makes of it."""
+    """Return a turn as text: its content and a line of JSON for each call, independent of any template."""
     lines = [turn["content"]] if turn["content"] else []
     for call in map(_with_object, turn.get("tool_calls") or []):
-        said = {key: call["function"][key] for key in ("name", "arguments")}
-        lines.append(json.dumps(said, ensure_ascii=False))
+        short = {key: call["function"][key] for key in ("name", "arguments")}
+        lines.append(json.dumps(short, ensure_ascii=False))
     return "\n".join(lines)
 
 
 def texts(row: dict[str, Any]) -> list[str]:
-    """Return what a rendered row holds for a template to write: its turns, and the tools it offers."""
+    """Return the texts of a rendered row: one for each turn, and one for its tools."""
     return [*map(written, row["messages"]), *([row["tools"]] if row.get("tools") else [])]
 
 
 def called(text: str) -> list[dict[str, Any]]:
-    """Return the calls in an answer, `{name, arguments}`: every JSON object with a name and arguments (alone,
-    or in a list), between whatever marks a model's template puts around it."""
-    found, decoder, start = [], json.JSONDecoder(), 0
+    """Return the calls in an answer as `{name, arguments}`: every JSON object with a name and arguments,
+    alone or in a list, whatever markers the model's template puts around it."""
+    result, decoder, start = [], json.JSONDecoder(), 0
     while (at := min((i for i in (text.find(mark, start) for mark in "{[") if i >= 0), default=-1)) >= 0:
         try:
             value, start = decoder.raw_decode(text, at)
@@ -127,13 +128,13 @@ def called(text: str) -> list[dict[str, Any]]:
         for item in value if isinstance(value, list) else [value]:
             key = next((key for key in ARGUMENTS if isinstance(item, dict) and key in item), None)
             if key and isinstance(item.get("name"), str):
-                found.append({"name": item["name"], "arguments": item[key]})
-    return found
+                result.append({"name": item["name"], "arguments": item[key]})
+    return result
 
 
 def calls_met(turn: Turn, text: str) -> float:
-    """Return 1 where an answer calls what the reference turn calls, in any order: names and arguments equal.
-    A turn that calls nothing wants an answer that calls nothing."""
+    """Return 1 if an answer makes the same calls as the reference turn (names and arguments, in any order),
+    else 0. A turn without calls requires an answer without calls."""
 
     def sorted_calls(some: list[dict[str, Any]]) -> list[str]:
         return sorted(json.dumps(call, sort_keys=True) for call in some)
@@ -142,7 +143,7 @@ def calls_met(turn: Turn, text: str) -> float:
 
 
 def kept(row: dict[str, Any], text: str) -> bool:
-    """Return whether what a template made of a row names each tool as often as it is offered and called."""
+    """Return whether the rendered text of a row names each tool as often as it is offered and called."""
     names = [tool["function"]["name"] for tool in json.loads(row.get("tools") or "[]")]
     names += [call["function"]["name"] for turn in row["messages"] for call in turn.get("tool_calls") or []]
     return all(text.count(name) >= times for name, times in Counter(names).items())
