@@ -43,8 +43,9 @@ def test_checks(check: dict[str, Any], text: str, met: bool) -> None:
 
 
 def test_an_unknown_check_is_refused() -> None:
-    with pytest.raises(InputError, match="unknown check 'rhymes'"):
+    with pytest.raises(InputError, match="'rhymes'") as caught:
         all_met([{"rhymes": True}], "text")
+    assert caught.value.code == "eval.unknown_check"
 
 
 def test_every_item_of_our_own_can_be_asked() -> None:

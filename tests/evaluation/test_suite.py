@@ -31,8 +31,9 @@ def test_answering_in_a_fixed_form_is_a_fault_of_chat_alone() -> None:
 
 def test_a_gate_may_be_a_multiple_of_the_plain_base_only() -> None:
     gates = {"loss": {"times": "svm", "at_most": 1.05}}
-    with pytest.raises(InputError, match=r"gates\.loss\.times"):
+    with pytest.raises(InputError) as caught:
         suite.load_suite(replace(RECIPE, eval={"gates": gates}), "preference", "trial", "default")
+    assert [(one.code, one.key) for one in caught.value.problems] == [("eval.bad_suite", "gates.loss.times")]
 
 
 def model(folder: Path, *, template: bool = True) -> str:
@@ -75,13 +76,15 @@ def test_a_model_beside_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) 
     ):
         with pytest.raises(InputError, match=said):
             suite.load_suite(RECIPE, "chat", "trial", "default", beside)
-    with pytest.raises(InputError, match="EVAL=quick"):
+    with pytest.raises(InputError) as caught:
         suite.load_suite(RECIPE, "chat", "trial", "quick", one)
+    assert caught.value.code == "option.beside_needs_test"
 
 
 @pytest.mark.parametrize(
     "gates", [{"acuracy": {"at_least": 0.5}}, {"accuracy": {"contender": "tunned", "at_least": 0.5}}]
 )
 def test_a_gate_that_could_never_fail_is_refused(gates: dict) -> None:
-    with pytest.raises(InputError, match="gates"):
+    with pytest.raises(InputError, match="gates") as caught:
         suite.load_suite(replace(RECIPE, eval={"gates": gates}), "chat", "trial", "default")
+    assert caught.value.code == "eval.unknown_gate"

@@ -6,9 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from tunebook.core.files import Row, read_json, read_jsonl
+from tunebook.core.files import Row, read_jsonl
 from tunebook.data.dataset import Dataset
 from tunebook.data.prompt import Messages
 from tunebook.evaluation.contenders import choose_examples
@@ -48,10 +46,10 @@ class Inputs:
 
 def load_inputs(run: Run) -> Inputs:
     """Read settings.json, config.yaml and data/ of `run`."""
-    settings = read_json(run / "settings.json")
+    settings = run.settings()
     suite = Suite.model_validate(settings["suite"])
     dataset = Dataset.model_validate({**settings["dataset"], "folder": run / "data"})
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = run.config()
     rows = {split: read_jsonl(run / "data" / f"{split}.jsonl") for split in ("train", "dev", "test")}
     examples = choose_examples(rows["train"], dataset, suite.shots, settings["seed"])
     return Inputs(run, suite, dataset, config, settings["seed"], rows, examples)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import yaml
-
 from tunebook.core.files import write_json
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.engines.loader import Models
@@ -20,7 +18,7 @@ from tunebook.runs.run import Run
 
 def merge(run: Run, target: Path) -> None:
     """Write the merged fine-tuned model of `run` and its tokenizer to `target`."""
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = run.config()
     models = Models(config, run / "model", Ranks())
     model = models.open("tuned", engine=False)
     assert isinstance(model, TokenLM)

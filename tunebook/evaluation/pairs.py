@@ -42,7 +42,7 @@ class Pair:
         return (self.tuned, self.baseline) if self.tuned_first else (self.baseline, self.tuned)
 
     def outcome(self, choice: str) -> str:
-        """Return who `choice` (`first`, `second` or `tie`) is for: `tuned`, `baseline` or `tie`."""
+        """Return which side `choice` (`first`, `second` or `tie`) means: `tuned`, `baseline` or `tie`."""
         if choice == "tie":
             return "tie"
         return "tuned" if (choice == "first") == self.tuned_first else "baseline"
@@ -75,10 +75,10 @@ def pairs(run: Run) -> tuple[list[Pair], int]:
 
 
 def tally(outcomes: list[str], groups: list[str]) -> dict[str, Any]:
-    """Return wins, losses and ties of the tuned model; its win rate, a tie being half a win, with the
+    """Return wins, losses and ties of the fine-tuned model; its win rate, a tie being half a win, with the
     95 % interval by group; and the p of a sign test that flips whole groups.
 
-    No interval where all are ties: it would have no width, which is not certainty.
+    No interval where all are ties: its width of 0 would not mean certainty.
     """
     values = np.array([SCORE[outcome] for outcome in outcomes])
     bounds = mean_interval(values, groups, SHARE) if len(values) else None
@@ -107,10 +107,10 @@ def votes(run: Run) -> dict[str, str]:
 
 
 def review_summary(run: Run) -> dict[str, Any] | None:
-    """Return what people preferred, None where nobody has read a pair of this evaluation.
+    """Return what people preferred, None where no pair of this evaluation has a vote.
 
-    Beside what `tally` returns: `pairs` to be read, rows with the `same` text twice, and `older` votes
-    that were given to other answers and do not count.
+    In addition to what `tally` returns: the number of `pairs`, of rows where both texts are the `same`, and
+    of `older` votes, on other answers, which do not count.
     """
     cast = votes(run)
     if not cast:
@@ -124,7 +124,7 @@ def review_summary(run: Run) -> dict[str, Any] | None:
 
 
 def in_words(counted: dict[str, Any]) -> str:
-    """Return what `tally` counted in one sentence without its full stop."""
+    """Return the counts of `tally` in one sentence without its full stop."""
     text = (
         f"of {counted['n']} pairs the tuned model was preferred in {counted['wins']}, the baseline in "
         f"{counted['losses']}, neither in {counted['ties']}"

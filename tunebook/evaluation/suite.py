@@ -11,7 +11,7 @@ from tunebook.config.recipe import Recipe
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import ROOT, show
-from tunebook.core.yaml_file import Lines, dotted, line_of, read_yaml
+from tunebook.core.yaml_file import Lines, line_of, read_yaml, validation_problems
 from tunebook.evaluation.forgetting import Task, check_files
 from tunebook.evaluation.style import Style
 from tunebook.metrics.scoring import HIGHER_IS_BETTER
@@ -22,7 +22,7 @@ TierInt = dict[Literal["trial", "real"], int | None]
 
 class Gate(BaseModel):
     """A bound on a metric of a contender that fails the run (exit 3); with `times`, on how many times it is
-    that of the base asked plainly. Forgetting and style have margins of their own."""
+    that of the base under its plain prompt. Forgetting and style have margins of their own."""
 
     model_config = ConfigDict(extra="forbid")
     contender: str = "tuned"
@@ -33,7 +33,7 @@ class Gate(BaseModel):
 
 class Suite(BaseModel):
     """Settings for one tier: every per-tier value is already picked. `checkpoints` says which one ships:
-    the best on dev by the primary metric, or the last; `beside` other models that are asked the same."""
+    the best on dev by the primary metric, or the last; `beside` names other models to evaluate as well."""
 
     model_config = ConfigDict(extra="forbid")
     primary: Literal["accuracy", "f1", "loss", "preference"]
@@ -61,6 +61,7 @@ def _idle_gates(suite: Suite, file: str, lines: Lines) -> list[Problem]:
             file,
             line_of(lines, ("gates", name)),
             f"gates.{name}",
+            "eval.unknown_gate",
         )
         for name, gate in suite.gates.items()
         if name not in names or gate.contender != "tuned"
@@ -77,13 +78,13 @@ def _of_tier(value: Any, tier: Tier) -> Any:
 
 
 def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "") -> Suite:
-    """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml, under the task's
-    own, that `mode` (quick, default, full) runs. `beside` names models to ask as well, instead of those of
-    eval.yaml that `full` asks.
+    """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml that
+    `mode` (quick, default, full) runs; the task's own settings win. `beside` names other models to evaluate,
+    instead of those in eval.yaml, which only `full` evaluates.
 
     Raises:
-        InputError: a key or value that the suite does not know, a file of items that is not there, or a
-            model beside that cannot be asked.
+        InputError: an unknown key or value, a missing file of items, or another model that cannot be
+            evaluated.
         MachineError: such a model is on the Hub, which cannot be reached.
     """
     folder = ROOT / "evals" / "suites"
@@ -108,19 +109,18 @@ def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "
             for name, item in loaded.retention.items()
             if mode != "quick" and tier in item.tiers and (mode == "full" or not item.full)
         }
-        missing = [Problem(line, show(folder / "retention.yaml")) for line in check_files(loaded.retention)]
+        file = show(folder / "retention.yaml")
+        missing = [Problem(line, file, code="eval.no_items_file") for line in check_files(loaded.retention)]
         raise_all(_idle_gates(loaded, show(path), lines) + missing)
-        said_in = "BESIDE" if beside else f"{show(path)}: beside"
+        option = "--beside (BESIDE=)" if beside else f"{show(path)}: beside"
         loaded.beside = beside.split() or (loaded.beside if mode == "full" else [])
         if loaded.beside and mode == "quick":
-            raise InputError(f"{said_in}: EVAL=quick asks the tuned model and its base alone.")
-        ask_beside(loaded.beside, said_in)
+            raise InputError(
+                f"{option}: --eval quick (EVAL=quick) evaluates only the fine-tuned model and its base.",
+                code="option.beside_needs_test",
+            )
+        ask_beside(loaded.beside, option)
         return loaded
     except ValidationError as error:
-        raise_all(
-            [
-                Problem(item["msg"] + ".", show(path), line_of(lines, item["loc"]), dotted(item["loc"]))
-                for item in error.errors()
-            ]
-        )
-        raise InputError(str(error)) from None
+        problems = validation_problems(error, show(path), lines, "eval.bad_suite")
+        raise InputError("\n".join(map(str, problems)), problems=problems) from None

@@ -1,4 +1,4 @@
-"""Many rows asked of an endpoint, several at a time; what was answered is never asked twice."""
+"""Many rows sent to an endpoint, several at a time; no answered row is ever sent again."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from tunebook.core.paths import show
 from tunebook.data.prompt import Messages
 from tunebook.evaluation.endpoint.client import PREFIX, Client, RowError, Settings
 
-FAILED_IN_A_ROW, FAILED_SHARE = 5, 0.1  # where the endpoint is given up
+FAILED_IN_A_ROW, FAILED_SHARE = 5, 0.1  # after which the endpoint is given up
 Progress = Callable[[int, int], None]
 
 
 def ask_all(
-    asked: dict[str, Messages], settings: Settings, path: Path, progress: Progress
+    prompts: dict[str, Messages], settings: Settings, path: Path, progress: Progress
 ) -> dict[str, Record]:
-    """Ask for every conversation of `asked` and return the record of each id: a reply, or its `error`.
+    """Send every conversation of `prompts` and return the record of each id: a reply, or its `error`.
 
-    Records are added to `path` as they come. Replies to the same question are taken from there, rows
-    that failed are asked again.
+    Records are added to `path` as they come. Replies to the same prompt are taken from there; rows that
+    failed are sent again.
 
     Raises:
         InputError, MachineError: the endpoint refuses, or too many rows failed; `path` is kept.
     """
     same = settings.model_dump(include={"address", "model", "max_tokens", "seed"})
-    keys = {name: digest({"messages": messages, **same}) for name, messages in asked.items()}
+    keys = {name: digest({"messages": messages, **same}) for name, messages in prompts.items()}
     there = {record["key"]: record for record in files.read_records(path) if "error" not in record}
     left = [name for name, key in keys.items() if key not in there]
-    done, failed, in_a_row = len(asked) - len(left), 0, 0
-    progress(done, len(asked))
+    done, failed, in_a_row = len(prompts) - len(left), 0, 0
+    progress(done, len(prompts))
     client, writing = Client(settings), threading.Lock()
 
     def one(name: str) -> Record | None:
         try:
-            record = client.ask(asked[name])
+            record = client.ask(prompts[name])
         except RowError as error:
             if client.stop.is_set():
                 return None
@@ -57,14 +57,15 @@ def ask_all(
                 assert record, "only stopped rows have none"
                 there[record["key"]] = record
                 done += 1
-                progress(done, len(asked))
+                progress(done, len(prompts))
                 in_a_row = in_a_row + 1 if "error" in record else 0
                 failed += "error" in record
-                if in_a_row >= FAILED_IN_A_ROW or failed > max(1, FAILED_SHARE * len(asked)):
+                if in_a_row >= FAILED_IN_A_ROW or failed > max(1, FAILED_SHARE * len(prompts)):
                     raise MachineError(
                         f"{PREFIX}: {settings.address}: {failed} rows without an answer; the last: "
-                        f"{record['error']}. {done - failed} answers are kept in {show(path)}; the same "
-                        f"command asks for the others. Without {PREFIX} the run is evaluated without them."
+                        f"{record['error']}. {done - failed} answers are kept in {show(path)}; rerun the "
+                        f"same command for the others, or unset {PREFIX} to evaluate without the endpoint.",
+                        code="endpoint.too_many_failures",
                     )
         except BaseException:
             client.stop.set()
@@ -74,7 +75,7 @@ def ask_all(
 
 
 def summary(records: list[Record], settings: Settings) -> dict[str, Any]:
-    """Return what was asked and what it cost; tokens and dollars are None where one is not known."""
+    """Return the number of requests and their cost; tokens and dollars are None where one is unknown."""
     good = [record for record in records if "error" not in record]
 
     def total(name: str) -> int | None:
@@ -106,8 +107,8 @@ def endpoint_answers(
     progress: Progress,
 ) -> list[Record]:
     """Return the endpoint's record for each row, as `ask_all` does; files are kept in `folder`."""
-    asked = {row["id"]: turns for row, turns in zip(rows, messages, strict=True)}
-    found = ask_all(asked, settings, folder / "answers.jsonl", progress)
-    records = [found[row["id"]] for row in rows]
+    prompts = {row["id"]: turns for row, turns in zip(rows, messages, strict=True)}
+    replies = ask_all(prompts, settings, folder / "answers.jsonl", progress)
+    records = [replies[row["id"]] for row in rows]
     write_json(folder / "summary.json", summary(records, settings))
     return records

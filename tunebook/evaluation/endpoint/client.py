@@ -1,7 +1,7 @@
 """A client of OpenAI-compatible chat completions: paced, retried, counted.
 
 Address, model and key come from the environment (docs/endpoints.md). The key goes into the request's
-header and nowhere else: it is cut out of everything that comes back.
+header and nowhere else: it is removed from everything that comes back.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ LONGEST_BACKOFF, LONGEST_RETRY_AFTER = 60.0, 300.0  # seconds
 
 
 class Settings(BaseModel):
-    """Where to ask, how fast and at what price."""
+    """The address and model of an endpoint, its limits and its prices."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     address: str
     model: str
     key: SecretStr | None = None
     per_minute: float | None = Field(None, gt=0)
-    """Requests a minute; None: as fast as they are answered."""
+    """Requests a minute; None: without limit."""
     concurrency: int = Field(4, ge=1, le=64)
     timeout: float = Field(120.0, gt=0)
-    """Seconds without a byte from the other side."""
+    """Seconds without a byte from the server."""
     price_in: float | None = Field(None, ge=0)
-    """Dollars for a million prompt tokens; `price_out` for a million answered ones."""
+    """Dollars for a million prompt tokens; `price_out` for a million generated ones."""
     price_out: float | None = Field(None, ge=0)
     max_tokens: int = 512
     seed: int = 0
     first_wait: float = 1.0
-    """Seconds before the first repetition, doubled for each further one."""
+    """Seconds before the first retry, doubled for each further one."""
 
     @field_validator("address")
     @classmethod
@@ -85,7 +85,7 @@ NAMES = {
 
 
 def from_environment() -> Settings | None:
-    """Return the endpoint that the environment names, or None.
+    """Return the endpoint set in the environment, or None.
 
     Raises:
         InputError: every variable that is missing or wrong.
@@ -103,13 +103,13 @@ def from_environment() -> Settings | None:
             text = item["msg"].removeprefix("Value error, ")
             # Neither the key nor an address, which may hold a password, is repeated.
             got = "" if field in ("key", "address") else f" (got {given.get(field)!r})"
-            problems.append(Problem(f"{text}{got}.", key=variable[field]))
+            problems.append(Problem(f"{text}{got}.", key=variable[field], code="endpoint.bad_variable"))
         raise_all(problems)
         raise
 
 
 class RowError(Exception):
-    """One row has no answer; `retries` requests were repeated before it was given up."""
+    """One row has no answer, after `retries` retries."""
 
     def __init__(self, text: str, retries: int = 0) -> None:
         super().__init__(text)
@@ -150,7 +150,7 @@ def retry_after(value: str | None) -> float | None:
 
 
 class Client:
-    """Asks for one chat completion at a time, from several threads; greedy, with a fixed seed."""
+    """Requests chat completions one at a time, from several threads; greedy, with a fixed seed."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -169,7 +169,7 @@ class Client:
         self._sleep(start - time.monotonic())
 
     def _hold(self, seconds: float) -> None:
-        """Let no thread start a request for so long."""
+        """Let no thread start a request for `seconds`."""
         with self._lock:
             self._free_at = max(self._free_at, time.monotonic() + seconds)
 
@@ -180,13 +180,13 @@ class Client:
     def ask(self, messages: Messages) -> Record:
         """Return `{text, stopped, tokens_in, tokens_out, retries, seconds}` for one conversation.
 
-        Too many requests, faults of the server, silence and dropped connections are repeated with
-        growing waits, at most `TRIES` requests in all.
+        After status 429, errors of the server, timeouts and dropped connections it retries with growing
+        waits, at most `TRIES` requests in all.
 
         Raises:
             RowError: no answer to this conversation.
             InputError: the endpoint refuses the key, the model or the address.
-            MachineError: it asks for a pause of more than five minutes.
+            MachineError: it requests a pause of more than five minutes.
         """
         settings = self.settings
         body = {"model": settings.model, "messages": messages, "temperature": 0, "seed": settings.seed}
@@ -209,8 +209,9 @@ class Client:
                 pause = retry_after(response.headers.get("Retry-After"))
             if pause is not None and pause > LONGEST_RETRY_AFTER:
                 raise MachineError(
-                    f"{PREFIX}: {settings.address} asks for a pause of {pause:.0f} s. "
-                    "Start the same command again after it; what was answered is kept."
+                    f"{PREFIX}: {settings.address} requests a pause of {pause:.0f} s. "
+                    "Rerun the same command after it; answers so far are kept.",
+                    code="endpoint.rate_limited",
                 )
             if retries + 1 < TRIES:
                 if pause is not None:
@@ -218,7 +219,7 @@ class Client:
                 else:
                     wait = min(LONGEST_BACKOFF, settings.first_wait * 2**retries)
                     self._sleep(wait * random.uniform(0.5, 1))
-        raise RowError(f"{why} (asked {TRIES} times)", TRIES - 1)
+        raise RowError(f"{why} ({TRIES} requests)", TRIES - 1)
 
     def _excerpt(self, response: httpx.Response) -> str:
         # The key goes first: half of one, cut at the end, would no longer be found.
@@ -228,15 +229,16 @@ class Client:
         if response.status_code in (401, 402, 403, 404):
             raise InputError(
                 f"{PREFIX}: {self.settings.address} answers {response.status_code}: "
-                f"{self._excerpt(response)}. Check {PREFIX}, {PREFIX}_MODEL and {PREFIX}_KEY."
+                f"{self._excerpt(response)}. Check {PREFIX}, {PREFIX}_MODEL and {PREFIX}_KEY.",
+                code="endpoint.refused",
             )
         if response.status_code != 200:
             raise RowError(f"status {response.status_code}: {self._excerpt(response)}", retries)
         try:
-            found = _Completion.model_validate_json(response.content)
+            completion = _Completion.model_validate_json(response.content)
         except ValidationError:
             raise RowError(f"not a chat completion: {self._excerpt(response)}", retries) from None
-        choice, usage = found.choices[0], found.usage or _Usage()
+        choice, usage = completion.choices[0], completion.usage or _Usage()
         text = self.settings.hide_key(choice.message.content or "").strip()
         if not text:
             raise RowError(f"an empty answer (finish_reason {choice.finish_reason})", retries)

@@ -1,8 +1,8 @@
-"""A language model as judge: which of two answers is better, asked in both orders.
+"""A language model as judge of which of two answers is better.
 
-Judges prefer a position (Zheng et al. 2023, "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena",
-arXiv 2306.05685), so that a pair counts for one side only if both orders name it; else it is a tie. How far
-the judge can be trusted is its agreement with people's votes (`make review`), where there are any.
+Judges have position bias (Zheng et al. 2023, "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", arXiv
+2306.05685), so each pair is judged in both orders; disagreement counts as a tie. How far the judge can be
+trusted is shown by its agreement with people's votes (`make review`), where there are any.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _template() -> Template:
 
 
 def question(pair: Pair, order: str) -> Messages:
-    """Return what the judge is asked about `pair`, the answers in one of `ORDERS`."""
+    """Return the judge's prompt for `pair`, with the answers in one of `ORDERS`."""
     a, b = (pair.tuned, pair.baseline) if order == ORDERS[0] else (pair.baseline, pair.tuned)
     text = _template().render(
         system="\n".join(turn["content"] for turn in pair.asked if turn["role"] == "system"),
@@ -48,18 +48,18 @@ def question(pair: Pair, order: str) -> Messages:
 
 def verdict(text: str) -> str | None:
     """Return A, B or TIE from the last line of a judge's reply; None unless it is exactly a verdict."""
-    found = VERDICT.fullmatch(text.strip().splitlines()[-1].strip()) if text.strip() else None
-    return found[1] if found else None
+    match = VERDICT.fullmatch(text.strip().splitlines()[-1].strip()) if text.strip() else None
+    return match[1] if match else None
 
 
 def outcome(pair: Pair, replies: dict[str, Record]) -> dict[str, Any]:
-    """Return who both orders together prefer; `outcome` is None where one of them has no verdict."""
-    said = [verdict(replies[f"{pair.id}, {order}"].get("text", "")) for order in ORDERS]
+    """Return which side both orders together prefer; `outcome` is None where one of them has no verdict."""
+    verdicts = [verdict(replies[f"{pair.id}, {order}"].get("text", "")) for order in ORDERS]
     sides = [{"A": "tuned", "B": "baseline"}, {"A": "baseline", "B": "tuned"}]
-    named = [side.get(one, "tie") if one else None for side, one in zip(sides, said, strict=True)]
+    named = [side.get(one, "tie") if one else None for side, one in zip(sides, verdicts, strict=True)]
     consistent = named[0] == named[1]
     decided = None if None in named else named[0] if consistent else "tie"
-    return {"key": pair.key, "id": pair.id, "group": pair.group, "said": said, "outcome": decided}
+    return {"key": pair.key, "id": pair.id, "group": pair.group, "said": verdicts, "outcome": decided}
 
 
 def judge(run: Run, settings: Settings, progress: Progress) -> None:
@@ -68,18 +68,18 @@ def judge(run: Run, settings: Settings, progress: Progress) -> None:
     Raises:
         InputError, MachineError: as `ask_all`; replies that came are kept.
     """
-    found, same = pairs(run)
-    asked = {f"{pair.id}, {order}": question(pair, order) for pair in found for order in ORDERS}
+    to_judge, same = pairs(run)
+    prompts = {f"{pair.id}, {order}": question(pair, order) for pair in to_judge for order in ORDERS}
     settings = settings.model_copy(update={"max_tokens": MAX_TOKENS})
     folder = run / "eval" / "judge"
-    replies = ask_all(asked, settings, folder / "replies.jsonl", progress)
-    write_jsonl(folder / "verdicts.jsonl", [outcome(pair, replies) for pair in found])
+    replies = ask_all(prompts, settings, folder / "replies.jsonl", progress)
+    write_jsonl(folder / "verdicts.jsonl", [outcome(pair, replies) for pair in to_judge])
     write_json(folder / "asked.json", {**summary([*replies.values()], settings), "same": same})
 
 
 def agreement(judged: dict[str, str], people: dict[str, str]) -> dict[str, Any] | None:
     """Return on how many pairs a judge and people agree, with Cohen's kappa over tuned, baseline and tie
-    (scikit-learn); None without a pair that both looked at, kappa None where all outcomes are alike."""
+    (scikit-learn); None without a pair that both judged, kappa None where all outcomes are equal."""
     from sklearn.metrics import cohen_kappa_score
 
     both = [(people[key], judged[key]) for key in judged if key in people]
@@ -92,12 +92,11 @@ def agreement(judged: dict[str, str], people: dict[str, str]) -> dict[str, Any] 
 
 
 def judge_summary(run: Run) -> dict[str, Any] | None:
-    """Return what the judge preferred and how far people agree with it; None where this evaluation has
-    none.
+    """Return what the judge preferred and how far people agree with it; None without a judge.
 
-    Beside what `tally` returns: `inconsistent` pairs (counted as ties), `unreadable` ones (not counted),
-    `first`, the share of verdicts for A among those for A or B (0.5 without a preference for a position),
-    the judge's `asked` model, tokens and cost, and `people`, the agreement.
+    In addition to what `tally` returns: `inconsistent` pairs (counted as ties), `unreadable` ones (not
+    counted), `first`, the share of verdicts for A among those for A or B (0.5 without position bias), the
+    judge's model, tokens and cost (`asked`), and `people`, the agreement.
     """
     asked = read_json(run / "eval" / "judge" / "asked.json")
     if asked is None or not read_json(run / "settings.json")["suite"]["judge"]:

@@ -1,7 +1,7 @@
-"""A vLLM server as the engine of an evaluation: started beside it, asked in token ids, ended with it.
+"""A vLLM server as the engine of an evaluation: started with it, prompted in token ids, ended with it.
 
-vLLM pins another torch than Axolotl, so it lives in an environment of its own, and `TUNEBOOK_VLLM` names its
-command. It speaks vLLM's form of OpenAI's completions (vllm/entrypoints/openai/completion/protocol.py).
+vLLM pins another torch than Axolotl, so it lives in an environment of its own, and `TUNEBOOK_VLLM` is its
+command. Requests have vLLM's form of OpenAI's completions (vllm/entrypoints/openai/completion/protocol.py).
 """
 
 from __future__ import annotations
@@ -33,31 +33,36 @@ BASE = "base"
 
 
 def command() -> list[str] | None:
-    """Return vLLM's command, None where none is named.
+    """Return vLLM's command, None where none is set.
 
     Raises:
-        InputError: it is not there.
+        InputError: no such command.
     """
     words = shlex.split(environment().vllm or "")
     if words and not shutil.which(words[0]):
-        raise InputError(f"{COMMAND}: there is no command {words[0]!r}. Name the `vllm` of its environment.")
+        raise InputError(
+            f"{COMMAND}: no such command (got {words[0]!r}). Give the path of the `vllm` of its environment.",
+            code="eval.no_vllm_command",
+        )
     return words or None
 
 
 @functools.cache
 def version() -> str:
-    """Return what vLLM says of its version."""
+    """Return vLLM's version."""
     words = command()
     assert words
     ended = subprocess.run([*words, "--version"], capture_output=True, text=True, env=_environment())
     if ended.returncode:
-        said = ended.stderr.strip()[-300:]
-        raise MachineError(f"{COMMAND}: `{shlex.join(words)} --version` failed: {said}")
+        message = ended.stderr.strip()[-300:]
+        raise MachineError(
+            f"{COMMAND}: `{shlex.join(words)} --version` failed: {message}", code="eval.vllm_failed"
+        )
     return ended.stdout.strip().splitlines()[-1]
 
 
 def refusal(config: dict[str, Any]) -> str | None:
-    """Return why vLLM cannot stand for the tuned model of `config`, None if it can."""
+    """Return why vLLM cannot serve the fine-tuned model of `config`, None if it can."""
     adapter = config.get("adapter")
     if config.get("num_labels") or config.get("class_labels"):
         return "a classification head"
@@ -76,19 +81,22 @@ def engine(config: dict[str, Any]) -> dict[str, Any]:
     """Return which vLLM evaluates, {} for none.
 
     Raises:
-        InputError: the one that is named is not there, or cannot serve the tuned model of `config`.
+        InputError: its command does not exist, or it cannot serve the fine-tuned model of `config`.
         MachineError: it does not start.
     """
     if not command():
         return {}
     why = refusal(config)
     if why:
-        raise InputError(f"{COMMAND}: vLLM serves LoRA adapters and whole weights, not {why}. Unset it.")
+        raise InputError(
+            f"{COMMAND}: vLLM serves LoRA adapters and whole weights, not {why}. Unset it.",
+            code="eval.vllm_cannot_serve",
+        )
     return {"vllm": [version(), environment().vllm_args]}
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of the server: nothing of ours that torch or Python would take for its own."""
+    """Return the environment of the server: none of our variables that torch or Python would read."""
     ours = ("RANK", "WORLD_SIZE", "MASTER_", "GROUP_", "ROLE_", "LOCAL_", "TORCHELASTIC_", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     # `load_lora_adapter` is part of the server only where this is set.
@@ -96,7 +104,7 @@ def _environment() -> dict[str, str]:
 
 
 def _card(number: int) -> str:
-    """Return the name of this process's card `number`, of those that it may see."""
+    """Return the name of GPU `number` of those that this process may use."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",")[number] if visible else str(number)
 
@@ -112,12 +120,12 @@ class Server:
         Args:
             model: folder or Hub id. `options` are further flags of `vllm serve`, without the dashes.
             rank: largest rank of an adapter; None where there will be none.
-            gpu: the card it gets; None leaves that to the environment.
+            gpu: the number of its GPU; None leaves that to the environment.
             log: where its output goes.
 
         Raises:
-            InputError: an adapter's rank is more than vLLM takes.
-            MachineError: it ended, or did not answer in time; with the end of its log.
+            InputError: an adapter's rank is larger than vLLM takes.
+            MachineError: it ended, or did not answer in time; the message has the end of its log.
         """
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -129,11 +137,14 @@ class Server:
         if rank is not None:
             fitting = [each for each in RANKS if each >= rank]
             if not fitting:
-                raise InputError(f"{COMMAND}: vLLM takes no adapter of rank {rank}, {RANKS[-1]} at most.")
+                raise InputError(
+                    f"{COMMAND}: the largest adapter rank of vLLM is {RANKS[-1]} (got {rank}).",
+                    code="eval.vllm_cannot_serve",
+                )
             words += ["--enable-lora", "--max-lora-rank", str(fitting[0])]
         words += shlex.split(environment().vllm_args or "")
         variables = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": _card(gpu)})
-        self.model, self.log, self.said = model, log, log.stat().st_size if log.is_file() else 0
+        self.model, self.log, self.log_start = model, log, log.stat().st_size if log.is_file() else 0
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             self.process = subprocess.Popen(
@@ -146,11 +157,14 @@ class Server:
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > end:
                 self.close()
-                raise MachineError(f"vLLM did not start: {self._why()}\nThe command: {shlex.join(words)}")
+                raise MachineError(
+                    f"vLLM did not start: {self._why()}\nThe command: {shlex.join(words)}",
+                    code="eval.vllm_failed",
+                )
             time.sleep(0.5)
 
     def _why(self, else_: str = "it gave no reason.") -> str:
-        return f"{last_error(self.log, self.said) or else_}\nIts log: {self.log}"
+        return f"{last_error(self.log, self.log_start) or else_}\nIts log: {self.log}"
 
     def _answers(self) -> bool:
         try:
@@ -170,18 +184,22 @@ class Server:
         """Send a request.
 
         Raises:
-            MachineError: the server refuses it, or is gone; with what it says.
+            MachineError: the server refuses it or has ended; the message has its reason.
         """
         try:
             response = self.http.post(path, json=body)
         except httpx.TransportError as error:
-            raise MachineError(f"vLLM does not answer any more: {self._why(str(error))}") from None
+            raise MachineError(
+                f"vLLM stopped responding: {self._why(str(error))}", code="eval.vllm_failed"
+            ) from None
         if response.status_code != 200:
-            raise MachineError(f"vLLM, {path}: {response.status_code} {response.text[:300]}")
+            raise MachineError(
+                f"vLLM, {path}: {response.status_code} {response.text[:300]}", code="eval.vllm_failed"
+            )
         return response
 
     def close(self) -> None:
-        """End the server; nothing where it has ended."""
+        """End the server, unless it has ended."""
         atexit.unregister(self.close)
         self.http.close()
         self.process.terminate()
@@ -200,8 +218,8 @@ class ServedLM(Engine):
 
     def _complete(self, prompts: list[Ids], **options: Any) -> list[dict[str, Any]]:
         body = {"model": self.name, "prompt": prompts, "temperature": 0, "add_special_tokens": False}
-        found = self.server.post("/v1/completions", {**body, **options}).json()["choices"]
-        return sorted(found, key=lambda choice: choice["index"])
+        choices = self.server.post("/v1/completions", {**body, **options}).json()["choices"]
+        return sorted(choices, key=lambda choice: choice["index"])
 
     def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
         # `ignore_eos`: a generation ends at the end-of-turn token alone, as everywhere in this project.
