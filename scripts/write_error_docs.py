@@ -19,12 +19,12 @@ PLACES = {**dict.fromkeys(EXITS, 1), "Problem": 4, "RowFault": 2, "Finding": 8}
 SHOWN = 160
 HEAD = """# Error codes
 
-After an error, the last line on the screen names its code. Codes are stable, for scripts
-and searches; the wording may change. This page is made from the code by
-`scripts/write_error_docs.py`: of each code one message, `...` where a value is filled in.
-The exit code is 2 for the input, 4 for the machine, 75 for a stopped run that can be
-resumed ([all exit codes](ARCHITECTURE.md#exit-codes)). A finding of `tunebook check` that
-has no code of its own is a `check.finding`.
+After an error, the last line on the screen names its code. Codes are stable, for
+scripts and searches; the wording may change. This page is made from the code by
+`scripts/write_error_docs.py`: one message for each code, with `...` where a value is
+filled in. The exit code is 2 for the input, 4 for the machine, 75 for a stopped run
+that can be resumed ([all exit codes](ARCHITECTURE.md#exit-codes)). A finding of
+`tunebook check` without a code of its own is a `check.finding`.
 """
 
 
