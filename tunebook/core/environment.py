@@ -28,50 +28,59 @@ class Environment(BaseSettings):
         default_factory=lambda: Path.home() / ".cache" / "tunebook",
         description="the only folder outside the checkout that Tunebook writes to",
     )
-    recipes: Path = Field(ROOT / "recipes", description="folder of the recipes")
-    datasets: Path = Field(ROOT / "datasets", description="folder of the datasets")
-    runs: Path = Field(ROOT / "runs", description="folder of the runs")
+    recipes: Path = Field(default=ROOT / "recipes", description="folder of the recipes")
+    datasets: Path = Field(default=ROOT / "datasets", description="folder of the datasets")
+    runs: Path = Field(default=ROOT / "runs", description="folder of the runs")
     sources: Path | None = Field(
-        None, description="read data files from SOURCES/<dataset>/, not from the dataset's folder or the Hub"
+        default=None,
+        description="read data files from SOURCES/<dataset>/, not from the dataset's folder or the Hub",
     )
     bench: Path = Field(
-        ROOT / "benchmarks" / "results" / "bench", description="where `tunebook bench` writes its results"
+        default=ROOT / "benchmarks" / "results" / "bench",
+        description="where `tunebook bench` writes its results",
     )
-    commit: str | None = Field(None, description="commit to record where there is no git (the image sets it)")
+    commit: str | None = Field(
+        default=None, description="commit to record where there is no git (the image sets it)"
+    )
 
     vllm: str | None = Field(
-        None, description="command of vLLM, which then replaces transformers in the evaluation"
+        default=None, description="command of vLLM, which then replaces transformers in the evaluation"
     )
-    vllm_args: str | None = Field(None, description="more flags for `vllm serve`")
-    judge: bool = Field(False, description="1: the endpoint also judges pairs of answers")
+    vllm_args: str | None = Field(default=None, description="more flags for `vllm serve`")
+    judge: bool = Field(default=False, description="1: the endpoint also judges pairs of answers")
     # How they are checked: tunebook/evaluation/endpoint/client.py.
     endpoint: str | None = Field(
-        None, description="address of an OpenAI-compatible endpoint to compare with, up to and including /v1"
+        default=None,
+        description="address of an OpenAI-compatible endpoint to compare with, up to and including /v1",
     )
-    endpoint_model: str | None = Field(None, description="the model's name at the endpoint")
-    endpoint_key: SecretStr | None = Field(None, description="API key of the endpoint")
-    endpoint_per_minute: str | None = Field(None, description="most requests per minute; default: no limit")
-    endpoint_concurrency: str | None = Field(None, description="requests at a time; default: 4")
+    endpoint_model: str | None = Field(default=None, description="the model's name at the endpoint")
+    endpoint_key: SecretStr | None = Field(default=None, description="API key of the endpoint")
+    endpoint_per_minute: str | None = Field(
+        default=None, description="most requests per minute; default: no limit"
+    )
+    endpoint_concurrency: str | None = Field(default=None, description="requests at a time; default: 4")
     endpoint_timeout: str | None = Field(
-        None, description="seconds of silence after which a request is repeated; default: 120"
+        default=None, description="seconds of silence after which a request is repeated; default: 120"
     )
-    endpoint_price_in: str | None = Field(None, description="dollars per million prompt tokens")
-    endpoint_price_out: str | None = Field(None, description="dollars per million generated tokens")
+    endpoint_price_in: str | None = Field(default=None, description="dollars per million prompt tokens")
+    endpoint_price_out: str | None = Field(default=None, description="dollars per million generated tokens")
 
-    notice: float = Field(120.0, description="seconds between SIGTERM and the end of the machine")
-    max_hours: float | None = Field(None, description="most hours of all sessions of a run together")
+    notice: float = Field(default=120.0, description="seconds between SIGTERM and the end of the machine")
+    max_hours: float | None = Field(default=None, description="most hours of all sessions of a run together")
     quiet: float | None = Field(
-        None, description="seconds without progress or output after which a child process counts as hung"
+        default=None,
+        description="seconds without progress or output after which a child process counts as hung",
     )
-    dollars_per_hour: float | None = Field(None, description="price of the whole machine")
-    nodes: int = Field(1, ge=1, description="machines of this Slurm job")
-    head: str | None = Field(None, description="host name of the first machine of this Slurm job")
+    dollars_per_hour: float | None = Field(default=None, description="price of the whole machine")
+    nodes: int = Field(default=1, ge=1, description="machines of this Slurm job")
+    head: str | None = Field(default=None, description="host name of the first machine of this Slurm job")
 
     events: Path | None = Field(
-        None, description="file for progress; Tunebook sets it for its child processes"
+        default=None, description="file for progress; Tunebook sets it for its child processes"
     )
     stop: Path | None = Field(
-        None, description="file that tells a training to stop; Tunebook sets it for its child processes"
+        default=None,
+        description="file that tells a training to stop; Tunebook sets it for its child processes",
     )
 
 

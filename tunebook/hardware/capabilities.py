@@ -7,29 +7,28 @@ from typing import Any
 AMPERE, ADA = 8.0, 8.9  # compute capabilities
 
 
-AMPERE, ADA = 8.0, 8.9  # compute capabilities
-
-
 def too_much(config: dict[str, Any], capability: float) -> dict[str, str]:
-    """Return the keys of a composed config that a card of this compute capability cannot honour.
+    """Return the keys of a composed config that a card of this compute capability cannot honor.
 
     bf16, tf32 and flash attention 2 came with Ampere (8.0), fp8 with Ada (8.9), flash attention 3 with
     Hopper (9.0): NVIDIA's CUDA programming guide, and the flash-attention README.
     """
-    found = {}
+    problems = {}
     if capability < AMPERE:
         for key in ("bf16", "tf32"):
             if config.get(key) is True:
-                found[key] = f"needs compute capability {AMPERE}; use fp16: true and {key}: false."
+                problems[key] = f"needs compute capability {AMPERE}; use fp16: true and {key}: false."
         masters = "tunebook.plugins.Float32Weights" in config.get("plugins", [])
         if not config.get("adapter") and config.get("fp16") and not masters:
-            found["adapter"] = "full tuning of fp16 weights cannot scale its gradients; add the plugin "
-            found["adapter"] += "tunebook.plugins.Float32Weights, or tune an adapter."
+            problems["adapter"] = (
+                "full fine-tuning of fp16 weights cannot scale its gradients; add the plugin "
+            )
+            problems["adapter"] += "tunebook.plugins.Float32Weights, or train an adapter."
     needed = {"flash_attention_2": AMPERE, "flash_attention_3": 9.0}.get(
         config.get("attn_implementation", "")
     )
     if needed and capability < needed:
-        found["attn_implementation"] = f"needs compute capability {needed}; use sdpa."
+        problems["attn_implementation"] = f"needs compute capability {needed}; use sdpa."
     if config.get("fp8") and capability < ADA:
-        found["fp8"] = f"needs compute capability {ADA}."
-    return found
+        problems["fp8"] = f"needs compute capability {ADA}."
+    return problems

@@ -10,7 +10,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from tunebook.core.errors import InputError
+from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import ROOT
 from tunebook.hardware.capabilities import AMPERE
 
@@ -78,7 +78,8 @@ def gpu(key: str) -> Gpu:
         return table[key.lower()]
     close = difflib.get_close_matches(key.lower(), table, n=2, cutoff=0.4)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    raise InputError(f"GPU: {key!r} is not in {FILE}.{hint} There are: {', '.join(table)}.")
+    text = f"{key!r} is not in {FILE}.{hint} Known: {', '.join(table)}."
+    raise InputError(Problem(text, key="GPU", code="hardware.unknown_gpu"))
 
 
 def asked_price(usd: float) -> Price:

@@ -14,7 +14,7 @@ from tunebook.hardware import machine
 from tunebook.hardware.capabilities import AMPERE
 from tunebook.models import trial_model
 
-# The only keys that an overlay may set. They do not enter a run's id: the same run can go on
+# The only keys that an overlay may set. They do not enter a run's id: the same run can be resumed
 # on another card.
 KEYS = frozenset(
     """attn_implementation bf16 fp16 tf32 flash_attention gradient_checkpointing
@@ -49,12 +49,12 @@ class Overlay:
 
 def guess() -> str:
     """Return the name of the overlay for this machine's cards; `cpu` without any."""
-    found = machine.gpus()
-    if not found:
+    gpus = machine.gpus()
+    if not gpus:
         return "cpu"
-    if min(gpu["compute_capability"] for gpu in found) < AMPERE:
+    if min(gpu["compute_capability"] for gpu in gpus) < AMPERE:
         return "t4-16gb"
-    memory = min(gpu["gib"] for gpu in found)
+    memory = min(gpu["gib"] for gpu in gpus)
     return "80gb" if memory > 70 else "48gb" if memory > 40 else "24gb"
 
 
@@ -67,12 +67,19 @@ def overlay(name: str) -> Overlay:
     path = ROOT / "hardware" / f"{name}.yaml"
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in (ROOT / "hardware").glob("*.yaml")))
-        raise InputError(f"HARDWARE: no overlay called {name!r} in hardware/. There are: {there}.")
+        text = f"no overlay {name!r} in hardware/. Available: {there}."
+        raise InputError(Problem(text, key="HARDWARE", code="hardware.unknown_overlay"))
     value, lines = read_yaml(path)
     cards = value.pop("machine", None)
     raise_all(
         [
-            Problem("not a hardware key; put it into the recipe.", show(path), lines.get((key,)), key)
+            Problem(
+                "not a hardware key; put it into the recipe.",
+                show(path),
+                lines.get((key,)),
+                key,
+                code="hardware.not_overlay_key",
+            )
             for key in value
             if key not in KEYS
         ]

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
-from tunebook.core.errors import InputError, MachineError
-from tunebook.core.paths import cache_folder, show
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.paths import cache_folder, show, slug
+from tunebook.models.hub import hub_error
 
 WEIGHTS = ("adapter_config.json", "config.json")
 TAKEN = ("base", "tuned", "unmerged", "svm", "endpoint")
 WANTED = ["*.safetensors*", "*.json", "*.jinja", "*.txt", "*.model"]
 
 
-def model_folder(model: str, said_in: str) -> Path:
+def model_folder(model: str, key: str) -> Path:
     """Return the local folder of `model`, downloaded from the Hub where it is an id.
 
     Args:
-        said_in: the variable or key that names the model, for the messages.
+        key: the option or key that names the model, for the messages.
 
     Raises:
-        InputError: neither a folder nor an id, no such model, or a folder that holds none.
+        InputError: neither a folder nor an id, no such model, or a folder without a model.
         MachineError: the Hub is needed and cannot be reached.
     """
     path = Path(model)
     if not path.is_dir():
         if path.is_absolute() or model.count("/") != 1:
-            raise InputError(f"{said_in}: {model!r} is neither a folder nor a Hub id (owner/name).")
+            text = f"{model!r} is neither a folder nor a Hub id (owner/name)."
+            raise InputError(Problem(text, key=key, code="model.not_found"))
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -35,38 +36,38 @@ def model_folder(model: str, said_in: str) -> Path:
             hub = cache_folder() / "huggingface" / "hub"
             path = Path(snapshot_download(model, allow_patterns=WANTED, cache_dir=hub))
         except RepositoryNotFoundError:
-            raise InputError(f"{said_in}: the Hub has no model {model!r}.") from None
+            text = f"the Hub has no model {model!r}."
+            raise InputError(Problem(text, key=key, code="model.not_on_hub")) from None
         except Exception as error:  # the Hub client lets many connection errors through
-            raise MachineError(
-                f"{said_in}: {model!r} is not in the local cache and the Hub cannot be reached "
-                f"({type(error).__name__}). Connect this machine, or name a folder."
-            ) from None
+            raise hub_error(key, repr(model), error) from None
     if not any((path / name).is_file() for name in WEIGHTS):
-        raise InputError(f"{said_in}: {show(path)}: holds neither {' nor '.join(WEIGHTS)}.")
+        text = f"{show(path)}: holds neither {' nor '.join(WEIGHTS)}."
+        raise InputError(Problem(text, key=key, code="model.no_weights"))
     return path
 
 
-def ask_beside(models: list[str], said_in: str) -> None:
-    """Check that each of `models` can be asked beside the tuned one: full weights with a chat template.
+def ask_beside(models: list[str], key: str) -> None:
+    """Check that each of `models` can be evaluated too: it has full weights and a chat template.
 
     Raises:
-        InputError, MachineError: what `model_folder` raises, and a model that cannot be asked.
+        InputError, MachineError: what `model_folder` raises, and a model that cannot be prompted.
     """
     names = [contender_name(model) for model in models]
     for model, name in zip(models, names, strict=True):
         if names.count(name) > 1 or name in TAKEN:
-            raise InputError(f"{said_in}: {model}: the table has another {name!r}. Rename the folder.")
-        folder = model_folder(model, said_in)
+            text = f"{model}: the table has another {name!r}. Rename the folder."
+            raise InputError(Problem(text, key=key, code="model.name_taken"))
+        folder = model_folder(model, key)
         if (folder / "adapter_config.json").is_file():
-            raise InputError(f"{said_in}: {model}: an adapter. Merge it first: axolotl merge-lora.")
+            text = f"{model}: an adapter. Merge it first: axolotl merge-lora."
+            raise InputError(Problem(text, key=key, code="model.is_adapter"))
         settings = folder / "tokenizer_config.json"
         inline = settings.is_file() and "chat_template" in json.loads(settings.read_text("utf-8"))
         if not (inline or (folder / "chat_template.jinja").is_file()):
-            raise InputError(
-                f"{said_in}: {model}: its tokenizer has no chat template, so it cannot be asked."
-            )
+            text = f"{model}: its tokenizer has no chat template, so it cannot be prompted."
+            raise InputError(Problem(text, key=key, code="model.no_chat_template"))
 
 
 def contender_name(model: str) -> str:
-    """Return what a model beside is called in the table: `Qwen/Qwen3-4B` is qwen3-4b."""
-    return re.sub(r"[^a-z0-9]+", "-", Path(model).name.lower()).strip("-")
+    """Return the name of another model in the table: qwen3-4b for `Qwen/Qwen3-4B`."""
+    return slug(Path(model).name)

@@ -1,4 +1,4 @@
-"""A base model of the true shape with random weights, for what only speed and memory are measured on.
+"""A base model of the true shape with random weights, for measuring speed and memory only.
 
 The tokenizer is that of the trial tier's base model, which comes without the Hub; how fast a token is does
 not depend on which one it is.
@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from tunebook.core.errors import MachineError
+from tunebook.core.errors import MachineError, Problem
 from tunebook.core.files import digest
 from tunebook.core.paths import cache_folder
 from tunebook.core.process import ChildError, write_folder
@@ -48,7 +48,7 @@ def ensure(name: str) -> Path:
     """Return the cached folder of a random model with the shape of base model `name`, making it first.
 
     Raises:
-        InputError: the shape is not known.
+        InputError: unknown shape.
         MachineError: no disk space, or it could not be written.
     """
     shape = shapes.find(name)
@@ -59,11 +59,13 @@ def ensure(name: str) -> Path:
             return target
         need = 2.2 * shape.parameters
         if shutil.disk_usage(target.parent).free < need:
-            raise MachineError(f"{target.parent}: less than {need / 1e9:.0f} GB free for a random {name}.")
+            text = f"less than {need / 1e9:.0f} GB free for a random {name}."
+            raise MachineError(Problem(text, str(target.parent), code="machine.disk_full"))
         try:
             write_folder("tunebook.models.random_model", [name, str(trial_model.ensure())], target)
         except ChildError as error:
-            raise MachineError(f"A random {name} could not be made: {error}") from error
+            text = f"cannot create a random {name}: {error}"
+            raise MachineError(text, code="model.not_created") from error
     return target
 
 

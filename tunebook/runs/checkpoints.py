@@ -1,5 +1,5 @@
-"""Check checkpoints before Axolotl resumes: it takes the highest `checkpoint-N` unseen, and crashes on
-a broken one although a good older one lies beside it. Needs no torch."""
+"""Check checkpoints before Axolotl resumes: it takes the highest `checkpoint-N` as it is, and
+crashes on a damaged one even if there is an intact older one. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ASIDE = "replaced"  # a folder for such checkpoints while the next one is writte
 NEEDED = ("trainer_state.json", "training_args.bin", "scheduler.pt")
 # The optimizer's states: of one process or DDP, of FSDP in one file or in shards, of DeepSpeed.
 OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*/*", "global_step*/*")
-RESUMED = "resumed.json"  # the steps of the checkpoints from which the training went on
+RESUMED = "resumed.json"  # the steps of the checkpoints from which training was resumed
 
 
 def fault(checkpoint: Path) -> str | None:
-    """Return what is wrong with a checkpoint folder, or None when it is whole."""
+    """Return how a checkpoint folder is damaged, None if it is not."""
     for name in NEEDED:
         if not (checkpoint / name).is_file():
             return f"{name} is missing"
@@ -92,8 +92,8 @@ def _whole_zip(path: Path) -> bool:
 
 def numbered(folder: Path) -> list[tuple[int, Path]]:
     """Return (N, path) of every `checkpoint-N` in `folder`, lowest first."""
-    found = [(path.name.partition("-")[2], path) for path in folder.glob("checkpoint-*")]
-    return sorted((int(number), path) for number, path in found if number.isdecimal())
+    pairs = [(path.name.partition("-")[2], path) for path in folder.glob("checkpoint-*")]
+    return sorted((int(number), path) for number, path in pairs if number.isdecimal())
 
 
 def set_unplanned_aside(folder: Path) -> None:

@@ -10,30 +10,30 @@ RECENT = 20  # events that the speed is taken from
 
 
 def progress(run: Run) -> str:
-    """Return one sentence about a run that may still be going on elsewhere."""
+    """Return one sentence about a run, which may still be running on another machine."""
     if run.done("report"):
-        said = ["finished"]
+        parts = ["finished"]
     else:
         events = read_records(run / "events.jsonl")
         if not events:
             return "nothing trained yet"
         last = events[-1]
-        said = [f"{last.get('job', last['stage'])} {last['done']} of {last['total']}"]
+        parts = [f"{last.get('job', last['stage'])} {last['done']} of {last['total']}"]
         same = [
             event for event in events if event.get("job", event["stage"]) == last.get("job", last["stage"])
         ]
         recent = same[-RECENT:]
         for key, words in (("loss", "loss {:.3f}"), ("tokens_per_second", "{:.0f} tokens/s a GPU")):
-            found = [event[key] for event in recent if key in event]
-            if found:
-                said.append(words.format(found[-1]))
+            values = [event[key] for event in recent if key in event]
+            if values:
+                parts.append(words.format(values[-1]))
         done, seconds = last["done"] - recent[0]["done"], last["time"] - recent[0]["time"]
         if done > 0 and last["done"] < last["total"]:
             left = (last["total"] - last["done"]) * seconds / done
-            said.append(f"about {left / 60:.0f} minutes of this left")
+            parts.append(f"about {left / 60:.0f} minutes of this left")
     spent = interruptions(run)
     if spent:
-        said.append(f"{spent['sessions']} sessions, {spent['seconds'] / 3600:.2f} hours")
+        parts.append(f"{spent['sessions']} sessions, {spent['seconds'] / 3600:.2f} hours")
         if spent["dollars"] is not None:
-            said.append(f"${spent['dollars']:.2f} so far")
-    return ", ".join(said)
+            parts.append(f"${spent['dollars']:.2f} so far")
+    return ", ".join(parts)

@@ -40,7 +40,8 @@ class Run:
 
     def state(self) -> State:
         """Return state.json, without stages for a new folder. Errors of these readers: `records.read`."""
-        return records.read(self / "state.json", STATE, {"stages": {}})
+        new: State = {"stages": {}}
+        return records.read(self / "state.json", STATE, new)
 
     def settings(self) -> Settings:
         """Return settings.json."""

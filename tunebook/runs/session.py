@@ -1,4 +1,4 @@
-"""What keeps a run over several machines: sessions, their cost and limit, SIGTERM, the store.
+"""What carries a run across machines: sessions, their cost and limit, SIGTERM, the store.
 
 `sessions.json` of a run has one entry for each start: when, where, how many seconds (as last noted), and how
 it ended. Only the parent writes it.
@@ -53,11 +53,11 @@ class Session:
         return self
 
     def begin(self) -> None:
-        """Note that a session starts, and save a first state, so that a store which cannot be written to
-        is found before anything is trained.
+        """Record the start of a session and save a first state, so that a store without write access is
+        detected before anything is trained.
 
         Raises:
-            MachineError: the hours of TUNEBOOK_MAX_HOURS are spent.
+            MachineError: the hours of TUNEBOOK_MAX_HOURS are used up.
         """
         sessions = self.run.sessions()
         for earlier in sessions:
@@ -70,18 +70,18 @@ class Session:
         write_json(self.run / "sessions.json", [*sessions, entry])
         self.begun = time.monotonic()
         if self.spent():
-            raise MachineError(self.limit_message())
+            raise MachineError(self.limit_message(), code="run.time_limit")
         if self.store:
             self.store.save()
             self.saver = _Saver(self.store, self)
 
     def saved(self) -> None:
-        """Take note that a checkpoint was written: it goes to the store in the background."""
+        """Note that a checkpoint was written, so that it is uploaded in the background."""
         if self.saver:
-            self.saver.asked.set()
+            self.saver.wake.set()
 
     def spent(self) -> bool:
-        """Return whether the hours of TUNEBOOK_MAX_HOURS are over, all sessions counted."""
+        """Return whether all sessions together have used up TUNEBOOK_MAX_HOURS."""
         most = environment().max_hours
         if most is None or self.begun is None:
             return False
@@ -96,7 +96,7 @@ class Session:
         )
 
     def beat(self, end: str | None = None) -> None:
-        """Note how long this session has lasted, and with `end` how it ended."""
+        """Record how long this session has lasted and, with `end`, how it ended."""
         if self.begun is not None:
             sessions = self.run.sessions()
             sessions[-1]["seconds"] = round(time.monotonic() - self.begun, 1)
@@ -138,27 +138,29 @@ class _Saver(threading.Thread):
     def __init__(self, store: Store, session: Session) -> None:
         super().__init__(daemon=True)
         self.store, self.session = store, session
-        self.asked, self.closing = threading.Event(), False
+        self.wake, self.closing = threading.Event(), False
         self.start()
 
     def run(self) -> None:
         while not self.closing:
-            self.asked.wait(EVERY)
-            self.asked.clear()
+            self.wake.wait(EVERY)
+            self.wake.clear()
             if self.closing:
                 return
             try:
                 self.session.beat()
                 self.store.save()
             except (TunebookError, OSError) as error:
-                self.session.note(f"{error} The work goes on here; the next state will be tried again.")
+                self.session.note(f"{error} The run continues; the next state will be tried again.")
 
     def close(self) -> None:
         """Wait for the state that is being saved."""
         self.closing = True
-        self.asked.set()
+        self.wake.set()
         self.join()
 
 
 def _stop(*_: Any) -> None:
-    raise StoppedError("Stopped. The same command goes on from what was saved last.")
+    raise StoppedError(
+        "Stopped. Rerun the same command to resume from the last saved state.", code="run.stopped"
+    )

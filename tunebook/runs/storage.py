@@ -15,16 +15,16 @@ from typing import Any, TypeVar
 from tunebook.core.errors import InputError, MachineError
 
 T = TypeVar("T")
-# Errors of a disk that waiting does not mend.
+# Disk errors that do not go away by waiting.
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 PAUSES = (1.0, 3.0, 9.0)  # seconds before the second, third and last try
 
 
 class Storage:
-    """What lies below `url`; names are relative to it.
+    """The files below `url`; names are relative to it.
 
-    Every method raises MachineError where the storage cannot be reached, refuses or is full, and
-    FileNotFoundError where there is no such file.
+    Every method raises MachineError if the storage cannot be reached, refuses or is full, and
+    FileNotFoundError if there is no such file.
     """
 
     def __init__(self, url: str) -> None:
@@ -36,9 +36,11 @@ class Storage:
             self.fs, self.root = fsspec.core.url_to_fs(url)
             self.fs.auto_mkdir = True  # on a disk; buckets have no folders, and none is ever made
         except ImportError as error:
-            raise MachineError(f"STORE: {error}. Install it into the virtual environment.") from None
+            text = f"STORE: {error}. Install it into the virtual environment."
+            raise MachineError(text, code="store.missing_package") from None
         except ValueError as error:
-            raise InputError(f"STORE: {error} (got {url!r}). Give s3://, gs://, az:// or a folder.") from None
+            text = f"STORE: {error} (got {url!r}). Give s3://, gs://, az:// or a folder."
+            raise InputError(text, code="store.bad_url") from None
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files directly in `folder`; [] where there is none."""
@@ -60,7 +62,7 @@ class Storage:
         self._put(lambda: self.fs.pipe_file(self._path(name), content))
 
     def upload(self, path: Path, name: str) -> None:
-        path.stat()  # a file that is gone here is another fault than a bucket that is not there
+        path.stat()  # a file missing here must not look like a missing bucket
         self._put(lambda: self.fs.put_file(str(path), self._path(name)))
 
     def download(self, name: str, path: Path) -> None:
@@ -69,11 +71,11 @@ class Storage:
     def size(self, name: str) -> int:
         """Return the size of a file in bytes."""
 
-        def asked() -> int:
+        def current() -> int:
             self.fs.invalidate_cache()
             return int(self.fs.info(self._path(name))["size"])
 
-        return self._try("read", asked)
+        return self._try("read", current)
 
     def remove(self, name: str) -> None:
         self._try("remove", lambda: self.fs.rm_file(self._path(name)))
@@ -86,7 +88,8 @@ class Storage:
             self._try("write", action)
         except FileNotFoundError as error:
             raise MachineError(
-                f"STORE: {self.url}: there is no such place ({error}). Make the bucket first."
+                f"STORE: {self.url}: no such place ({error}). Create the bucket first.",
+                code="store.no_bucket",
             ) from None
 
     def _try(self, word: str, action: Callable[[], T]) -> T:
@@ -97,16 +100,20 @@ class Storage:
                 raise
             except PermissionError as error:
                 raise MachineError(
-                    f"STORE: {self.url}: may not {word} ({error}). Check the keys in the environment, and "
-                    "this machine's clock: a signed request is good for some minutes only."
+                    f"STORE: {self.url}: no permission to {word} ({error}). Check the keys in the "
+                    "environment and this machine's clock: a signed request is valid for some minutes only.",
+                    code="store.no_permission",
                 ) from None
             except Exception as error:  # each storage package has kinds of its own
                 if isinstance(error, OSError) and error.errno in LASTING:
-                    raise MachineError(f"STORE: {self.url}: cannot {word}: {error}.") from None
+                    raise MachineError(
+                        f"STORE: {self.url}: cannot {word}: {error}.", code="store.disk_error"
+                    ) from None
                 if pause is None:
                     raise MachineError(
                         f"STORE: {self.url}: cannot {word}, tried {len(self.pauses) + 1} times "
-                        f"({type(error).__name__}: {error}). Is the storage reachable from here?"
+                        f"({type(error).__name__}: {error}). Is the storage reachable from here?",
+                        code="store.unreachable",
                     ) from None
                 time.sleep(pause)
         raise AssertionError("the last try returns or raises")

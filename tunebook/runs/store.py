@@ -37,7 +37,7 @@ OF_TRAIN = ("history.json", "changed.json", RESUMED)
 
 
 class DamagedError(Exception):
-    """A state in the store is not whole; the text says what is wrong with it."""
+    """A state in the store is damaged; the text says how."""
 
 
 class Store:
@@ -73,15 +73,16 @@ class Store:
         """Put the run folder as it is now into the store and return the number of the new state.
 
         Raises:
-            MachineError: also where another machine went on with the run meanwhile.
+            MachineError: also if another machine has continued the run since.
         """
         kept = self._whole_states()
         newest = max(self.numbers(), default=0)
         if newest != self.number:
             host = next((state["host"] for state in kept if state["number"] == newest), "another machine")
             raise MachineError(
-                f"STORE: {self.storage.url} was gone on with by {host} (state {newest}, here {self.number}). "
-                "One machine at a time: stop one of them, and start the other again."
+                f"STORE: {host} has since continued this run in {self.storage.url} (state {newest}; here: "
+                f"{self.number}). Only one machine may run it at a time: stop one and restart the other.",
+                code="store.other_machine",
             )
         there = {file["sha256"] for state in kept for file in state["files"].values()}
         files: dict[str, dict[str, Any]] = {}
@@ -109,14 +110,14 @@ class Store:
         return newest + 1
 
     def fetch(self, note: Callable[[str], None], small: bool = False) -> dict[str, Any] | None:
-        """Bring the newest whole state into the run folder and return it; None where it is there already.
+        """Bring the newest undamaged state into the run folder and return it; None if it is already there.
 
         Args:
-            note: is told which states are damaged.
-            small: leave the checkpoints where they are, so that nothing can go on from here.
+            note: gets a line for each damaged state.
+            small: leave out the checkpoints, so that nothing can resume from this copy.
 
         Raises:
-            MachineError: also where this disk is too small, or no state is whole.
+            MachineError: also if this disk is too small, or every state is damaged.
         """
         numbers = self.numbers()
         if not numbers or numbers[-1] <= self.number:
@@ -136,7 +137,8 @@ class Store:
             return state
         shutil.rmtree(scratch, ignore_errors=True)
         raise MachineError(
-            f"STORE: no state of {self.storage.url} is whole. Remove that folder, and start again."
+            f"STORE: every state of {self.storage.url} is damaged. Remove that folder and start again.",
+            code="store.all_damaged",
         )
 
     def _paths(self) -> Iterator[Path]:
@@ -180,12 +182,13 @@ class Store:
                 self.storage.upload(path, f"files/{sha256}")
             after = path.stat()
             if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                raise MachineError(f"STORE: {path} was changed while it was uploaded.")
+                raise MachineError(f"STORE: {path} changed during its upload.", code="store.file_changed")
         if sha256 not in there:
             arrived = self.storage.size(f"files/{sha256}")
             if arrived != size:
                 raise MachineError(
-                    f"STORE: {self.storage.url}: {arrived} of {size} bytes of {path.name} arrived."
+                    f"STORE: {self.storage.url}: {arrived} of {size} bytes of {path.name} arrived.",
+                    code="store.short_upload",
                 )
             there.add(sha256)
         return {"sha256": sha256, "bytes": size}
@@ -214,7 +217,7 @@ class Store:
 
     def _read_state(self, number: int) -> dict[str, Any]:
         try:
-            state = json.loads(self.storage.read(f"states/{number:06d}.json"))
+            state: dict[str, Any] = json.loads(self.storage.read(f"states/{number:06d}.json"))
             if all(_sound(name, file) for name, file in state["files"].items()):
                 return state
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
@@ -227,7 +230,8 @@ class Store:
         needed, free = sum(file["bytes"] for file in files.values()), shutil.disk_usage(scratch).free
         if needed > free:
             raise MachineError(
-                f"{scratch.parent}: {needed / 1e9:.1f} GB come from STORE and {free / 1e9:.1f} GB are free."
+                f"{scratch.parent}: {needed / 1e9:.1f} GB come from STORE and {free / 1e9:.1f} GB are free.",
+                code="machine.disk_full",
             )
         for name, file in files.items():
             target = scratch / name
@@ -240,7 +244,7 @@ class Store:
                 raise DamagedError(f"{name} is not what was uploaded")
 
     def _take_over(self, state: dict[str, Any], scratch: Path, small: bool) -> None:
-        """Move what was fetched into the run folder; with a whole state, checkpoints of another try go."""
+        """Move what was fetched into the run folder; with a whole state, remove other checkpoints."""
         (self.run / "store.json").unlink(missing_ok=True)  # until all is moved, this is no known state
         for _, path in [] if small else numbered(self.run / "train"):
             shutil.rmtree(path)

@@ -1,5 +1,4 @@
-"""Run a module in one child process or several, follow its progress, explain its end; and let a
-module write a folder in a process of its own."""
+"""Run a module in one or several child processes, follow its progress, explain how it ended."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from tunebook.core.process import ChildError, begin_child, describe, last_error
 from tunebook.core.stacks import dump_stacks
 from tunebook.runs.session import Session
 
-PORT = 29512  # where the nodes of one job meet
+PORT = 29512  # where the nodes of one job find each other
 
 
 def follow(
@@ -35,7 +34,7 @@ def follow(
 ) -> None:
     """Run `python -m module` with `words` and show the progress it appends to `events`; its output goes
     to `log`. With `world` above 1, torchrun starts that many processes, one a GPU. `offline` keeps
-    the Hub's client from asking the network. `session` is told of checkpoints and knows the limits.
+    the Hub's client from asking the network. `session` hears of checkpoints and holds the limits.
 
     After SIGTERM a training that is under way saves a checkpoint and stops; anything else is stopped at once.
     A child that is silent for longer than the session allows leaves its Python stacks in `log`.
@@ -43,7 +42,7 @@ def follow(
     Raises:
         ChildError: it failed, or was silent for too long.
         StoppedError: SIGTERM arrived; what was saved is kept.
-        MachineError: the hours that the session allows are spent; what was saved is kept.
+        MachineError: the time limit of the session is reached; what was saved is kept.
     """
     command = [sys.executable]
     here = environment()
@@ -88,10 +87,12 @@ def follow(
                 break
             watch.look()
             time.sleep(0.2)
-    if child.returncode and watch.asked is not None:
+    if child.returncode and watch.stopping is not None:
         if watch.spent and session:
-            raise MachineError(session.limit_message())
-        raise StoppedError("Stopped. The same command goes on from what was saved last.")
+            raise MachineError(session.limit_message(), code="run.time_limit")
+        raise StoppedError(
+            "Stopped. Rerun the same command to resume from the last saved state.", code="run.stopped"
+        )
     if watch.hung:
         raise ChildError(
             f"no progress and no output for {watch.quiet:.0f} s, so it was stopped; the Python stacks of its "
@@ -107,13 +108,13 @@ def _torchrun(nodes: int, head: str | None) -> list[str]:
     if nodes == 1:
         return [*torchrun, "--standalone"]
     srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
-    meet = f"--rdzv-endpoint={head}:{PORT}"
-    return [*srun, *torchrun, f"--nnodes={nodes}", "--rdzv-backend=c10d", meet]
+    rendezvous = f"--rdzv-endpoint={head}:{PORT}"
+    return [*srun, *torchrun, f"--nnodes={nodes}", "--rdzv-backend=c10d", rendezvous]
 
 
 class _Watch:
     """Stops the child on SIGTERM, at the session's limit, after a long silence, and when the block is left
-    early. A training is asked through the file `stop`, which it looks for after each step."""
+    early. A training is stopped by the file `stop`, which it looks for after each step."""
 
     def __init__(
         self, child: subprocess.Popen[bytes], stop: Path, log: Path, session: Session | None
@@ -121,7 +122,7 @@ class _Watch:
         self.child, self.stop, self.log, self.session = child, stop, log, session
         self.notice = session.notice if session else 0.0
         self.quiet = session.quiet if session else None
-        self.asked: float | None = None
+        self.stopping: float | None = None
         self.training = self.spent = self.hung = False
         self.size, self.heard = 0, time.monotonic()
 
@@ -136,24 +137,24 @@ class _Watch:
         now, size = time.monotonic(), self.log.stat().st_size
         if size != self.size:
             self.size, self.heard = size, now
-        if self.asked is None and self.session and self.session.spent():
+        if self.stopping is None and self.session and self.session.spent():
             self.spent = True
-            self.ask()
-        if self.asked is not None and not (self.training and now < self.asked + self.notice):
+            self.request_stop()
+        if self.stopping is not None and not (self.training and now < self.stopping + self.notice):
             self.child.kill()  # files are replaced in one move, so nothing breaks
         if self.quiet and now > self.heard + self.quiet:
             self.hung = True
             dump_stacks(self.child.pid, self.log)
             self.child.kill()
 
-    def ask(self, *_: Any) -> None:
-        if self.asked is None:
-            self.asked = time.monotonic()
+    def request_stop(self, *_: Any) -> None:
+        if self.stopping is None:
+            self.stopping = time.monotonic()
             self.stop.parent.mkdir(exist_ok=True)
             self.stop.touch()
 
     def __enter__(self) -> _Watch:
-        self.before = signal.signal(signal.SIGTERM, self.ask)
+        self.before = signal.signal(signal.SIGTERM, self.request_stop)
         return self
 
     def __exit__(self, *exception: Any) -> None:

@@ -1,4 +1,4 @@
-"""The training stage, seen from the parent: start the child, take over what it made."""
+"""The training stage in the parent process: start the child, collect its results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunebook.runs.run import Run
 from tunebook.runs.session import Session
 from tunebook.training.child import follow
 
-# Named here, not imported: the worker stands two floors up and calls what is below.
+# A name, not an import: the worker belongs to a later stage and imports this package.
 WORKER = "tunebook.pipeline.worker"
 
 
@@ -56,7 +56,8 @@ def run_child(
         stage = next((s for s in ("train", "evaluate") if not run.done(s)), "evaluate")
         raise TunebookError(
             f"{stage} failed: {error}\nThe whole log: {show(run.log)}. "
-            "The same command goes on from the last saved state."
+            "Rerun the same command to resume from the last saved state.",
+            code="train.child_failed",
         ) from None
 
 
@@ -67,10 +68,10 @@ def follow_all(
     session: Session | None = None,
     log: Path | None = None,
 ) -> None:
-    """Run modules on `run`, each with its flags in so many processes, one after the other.
+    """Run modules on `run`, one after the other, each with its flags and number of processes.
 
     Args:
-        log: where their output goes, if not into the run's own log.
+        log: file for their output; default: the run's log.
 
     Raises:
         ChildError, StoppedError, MachineError: as `follow`.
@@ -90,7 +91,7 @@ def follow_all(
 
 
 def finish_training(run: Run) -> None:
-    """After training: put what ships into model/ and the loss curve into train/history.json."""
+    """After training, put the shipped files into model/ and the trainer's log into train/history.json."""
     ship(run / "train", run)
     if (run / "train" / "adapter_config.json").is_file():
         for path in (run / "train").glob("model*.safetensors"):
@@ -124,7 +125,7 @@ def count_tokens(log: list[dict[str, Any]], key: str, resumed: list[int]) -> int
 
 
 def note_usage(run: Run) -> None:
-    """Write eval/usage.json: the peaks of all processes that have worked at the run so far, in GiB."""
+    """Write eval/usage.json: the peak memory of all processes of the run so far, in GiB."""
     path = run / "eval" / "usage.json"
     path.parent.mkdir(exist_ok=True)
     before = read_json(path, {})

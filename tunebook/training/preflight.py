@@ -34,10 +34,10 @@ PATIENCE = timedelta(minutes=5)
 
 
 def check_collectives(run: Run, world: int, console: Console, session: Session | None = None) -> None:
-    """Start `world` processes that test each other, and say what they found in one line.
+    """Start `world` processes that test each other, and print the result in one line.
 
     Raises:
-        MachineError: they cannot talk, or are not the same; the rank that differs is named.
+        MachineError: they cannot communicate, or differ; names the rank that differs.
         StoppedError: SIGTERM arrived.
     """
     start, result = time.monotonic(), run / RESULT
@@ -51,24 +51,25 @@ def check_collectives(run: Run, world: int, console: Console, session: Session |
         raise MachineError(
             "\n".join(f"collectives: {problem}." for problem in problems)
             + "\nEvery process needs the same environment, the same run folder, a clock that is kept (NTP) "
-            f"and a network to the others. Nothing was trained. The whole log: {show(run.log)}."
+            f"and a network to the others. Nothing was trained. The whole log: {show(run.log)}.",
+            code="train.ranks_differ",
         ) from None
     console.stage("ranks", sentence(read_json(result)), time.monotonic() - start)
 
 
-def sentence(found: dict[str, Any]) -> str:
-    """Return in a line what `measure` found."""
-    machines = len(set(found["hosts"]))
+def sentence(result: dict[str, Any]) -> str:
+    """Return the result of `measure` in one line."""
+    machines = len(set(result["hosts"]))
     where = "one machine" if machines == 1 else f"{machines} machines"
-    skew = max(map(abs, found["ahead_seconds"]))
+    skew = max(map(abs, result["ahead_seconds"]))
     return (
-        f"{found['world']} processes on {where}: all-reduce {found['all_reduce_gb_per_second']:.1f} GB/s "
-        f"({found['backend']}), clocks within {skew * 1000:.1f} ms, same libraries and config"
+        f"{result['world']} processes on {where}: all-reduce {result['all_reduce_gb_per_second']:.1f} GB/s "
+        f"({result['backend']}), clocks within {skew * 1000:.1f} ms, same libraries and config"
     )
 
 
 def facts(config: Path) -> dict[str, str]:
-    """Return what has to be the same in every process."""
+    """Return what must be the same in every process."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -119,12 +120,12 @@ def measure(here: Ranks, config: Path) -> dict[str, Any]:
     backend = "nccl" if cuda else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
-        talk = dist.new_group(backend="gloo", timeout=PATIENCE)  # what is no tensor on a GPU goes this way
-        told: list[Any] = [None] * here.world
-        dist.all_gather_object(told, (socket.gethostname(), facts(config)), group=talk)
-        hosts = [host for host, _ in told]
+        talk = dist.new_group(backend="gloo", timeout=PATIENCE)  # for what is not a tensor on a GPU
+        facts_of_all: list[Any] = [None] * here.world
+        dist.all_gather_object(facts_of_all, (socket.gethostname(), facts(config)), group=talk)
+        hosts = [host for host, _ in facts_of_all]
         ahead = _ahead(here, talk)
-        problems = differing(hosts, [found for _, found in told]) + late(hosts, ahead)
+        problems = differing(hosts, [one for _, one in facts_of_all]) + late(hosts, ahead)
         rate = None
         if not problems:  # NCCL of two versions may never answer
             rate, right = _all_reduce(here, device)
@@ -155,12 +156,12 @@ def _ahead(here: Ranks, group: Any) -> list[float]:
         fastest = float("inf")
         for _ in range(QUESTIONS):
             if here.first:
-                asked = time.time()
+                sent = time.time()
                 dist.send(stamp, rank, group=group)
                 dist.recv(stamp, rank, group=group)
-                took = time.time() - asked
+                took = time.time() - sent
                 if took < fastest:
-                    fastest, ahead[rank] = took, float(stamp) - asked - took / 2
+                    fastest, ahead[rank] = took, float(stamp) - sent - took / 2
             elif here.rank == rank:
                 dist.recv(stamp, 0, group=group)
                 stamp[0] = time.time()

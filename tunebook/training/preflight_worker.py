@@ -18,12 +18,12 @@ from tunebook.training import preflight
 def main(run: Path) -> int:
     die_with_parent()
     here = ranks()
-    found = preflight.measure(here, run / "config.yaml")
-    if not here.first:  # torchrun stops the others once one has failed, so that only the first may
+    result = preflight.measure(here, run / "config.yaml")
+    if not here.first:  # torchrun stops the others once one has failed, so only the first may fail
         return GOOD
-    write_json(run / preflight.RESULT, found)
-    print("\n".join(found["problems"]) or preflight.sentence(found))
-    return BAD_MACHINE if found["problems"] else GOOD
+    write_json(run / preflight.RESULT, result)
+    print("\n".join(result["problems"]) or preflight.sentence(result))
+    return BAD_MACHINE if result["problems"] else GOOD
 
 
 if __name__ == "__main__":
