@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from tunebook.config.resolved import Resolved
-from tunebook.core.errors import InputError
+from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import Row, digest, file_sha256, write_json
 from tunebook.core.paths import ROOT, show
 from tunebook.data.dataset import Dataset
+from tunebook.data.lengths import FEWEST_ROWS, that_fit
 from tunebook.data.render import render_all
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Split
@@ -53,6 +54,8 @@ def prepare_rows(
     """Render every split and draw the rows that trial.yaml names on the trial tier, or fewer where
     `asked` says so; those of dev and test are the same for every seed of a run."""
     rows = render_all(dataset)
+    if resolved.tier == "trial":
+        rows["train"] = _trainable(rows["train"], resolved, dataset)
     counts: dict[str, int] = dict(resolved.recipe.rows) if resolved.tier == "trial" else {}
     seed = resolved.config.get("seed", 42)
     for split in SPLITS:
@@ -60,6 +63,31 @@ def prepare_rows(
         drawn_by = seed if split == "train" else SAMPLE_SEED
         rows[split] = sample_groups(rows[split], count, drawn_by, stratify=bool(dataset.labels))
     return rows
+
+
+def _trainable(rows: list[Row], resolved: Resolved, dataset: Dataset) -> list[Row]:
+    """Return the train rows that Axolotl will not drop for their length, so that the trial's sample is drawn
+    among rows that are trained on.
+
+    Raises:
+        InputError: hardly any is left.
+    """
+    limit = int(resolved.config.get("sequence_len") or 512)
+    if (resolved.config.get("excess_length_strategy") or "drop") != "drop":
+        return rows
+    result = that_fit(rows, limit)
+    if len(result) < min(len(rows), FEWEST_ROWS):
+        raise InputError(
+            Problem(
+                f"only {len(result)} of the {len(rows)} train rows of {dataset.name} have at most {limit} "
+                "tokens (sequence_len), and longer ones are dropped. Raise it with --set (SET=): "
+                f"sequence_len={min(8192, 4 * limit)}, or shorten the rows.",
+                resolved.recipe.file,
+                key="sequence_len",
+                code="rows.too_few_to_train",
+            )
+        )
+    return result
 
 
 def place_paths(config: dict[str, Any], run: Run) -> dict[str, Any]:
@@ -86,7 +114,7 @@ def more_rows(config: dict[str, Any]) -> dict[str, str]:
 
 
 def evaluation_digest(settings: suite.Suite, dataset: Dataset, config: dict[str, Any]) -> str:
-    """Return the hash of what decides an evaluation beside the model and the rows; raises what
+    """Return the hash of what decides an evaluation in addition to the model and the rows; raises what
     `_endpoint` and `served.engine` raise."""
     asked = dataset.model_dump(include={"rules", "labels", "baseline_prompt"}, mode="json")
     others = _endpoint(settings, dataset) | vllm.engine(config)
@@ -97,7 +125,7 @@ def _endpoint(settings: suite.Suite, dataset: Dataset) -> dict[str, Any]:
     """Return which endpoint takes part, {} for none.
 
     Raises:
-        InputError: its variables are wrong, a judge is asked for and there is none, or rows offer tools.
+        InputError: its variables are wrong, a judge is set without an endpoint, or rows offer tools.
     """
     named = from_environment()
     if settings.judge and not named:

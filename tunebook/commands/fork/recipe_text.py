@@ -1,24 +1,29 @@
-"""Write recipe.yaml, trial.yaml and the card of a fork from the recipe it comes from."""
+"""Write recipe.yaml, trial.yaml and README.md of a fork.
+
+In: the recipe it comes from and counts of its rows. Out: the texts of the three files, and what changed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tunebook.check.training_rules import averages_micro_batches
-from tunebook.commands.fork.lengths import Lengths
 from tunebook.commands.fork.yaml_text import change, entry, head
 from tunebook.config.overrides import merge
 from tunebook.config.recipe import Recipe, method
 from tunebook.config.resolve import TOKEN_MEAN
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.lengths import FEWEST_ROWS, Lengths
 from tunebook.models.registry import model_table
 from tunebook.models.trial_model import NAME as TRIAL_BASE
 
 STEP = 64  # lengths are multiples of it
 LONGEST_REAL, LONGEST_TRIAL = 8192, 1024
-# What the trial tier was tried with on a CPU (recipes/*/trial.yaml): tokens in a micro batch, tokens scored
+TRIAL_LENGTHS = (1024, 2048, 4096, 8192)
+# Limits of the trial tier as measured on a CPU (recipes/*/trial.yaml): tokens in a micro batch, tokens scored
 # at once, tokens trained in all, and ranked labels (rows times labels) of a test split.
 MICRO_TOKENS, EVAL_TOKENS, TRAINED_TOKENS, RANKED = 1280, 2560, 160_000, 4200
 FEWEST_TEST = 100
@@ -27,10 +32,10 @@ AXOLOTLS_DEV = "                         # Axolotl's word for dev; test rows nev
 PHRASES = {
     "classification": "sort a text into one of {n} labels",
     "qa": "answer a question from a passage",
-    "preference": "make the better of two answers the likelier one",
+    "preference": "prefer the better of two answers",
 }
-TITLES = {"lora": "LoRA", "qlora": "QLoRA (4-bit base)", "full": "Full tuning"}
-# Keys of a foreign config that only fit its own base model or a GPU.
+TITLES = {"lora": "LoRA", "qlora": "QLoRA (4-bit base)", "full": "Full fine-tuning"}
+# Keys of a plain Axolotl config that only fit its own base model or a GPU.
 NOT_ON_TRIAL = (
     "special_tokens tokens model_type tokenizer_type deepspeed fsdp fsdp_config fsdp_version load_in_8bit "
     "revision_of_model tokenizer_config chat_template_jinja"
@@ -39,7 +44,7 @@ NOT_ON_TRIAL = (
 
 @dataclass(frozen=True)
 class Made:
-    """What the texts are made of."""
+    """The facts about a fork that its texts contain."""
 
     name: str
     origin: str  # a recipe's name, or the path of a foreign config
@@ -51,6 +56,7 @@ class Made:
     lengths: Lengths
     data: str
     foreign: bool  # the origin is a plain Axolotl config
+    fitting: Mapping[int, int] = field(default_factory=dict)  # length -> train rows of at most so many tokens
 
 
 def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None) -> tuple[str, list[str]]:
@@ -63,17 +69,17 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         "output_dir": f"output_dir: runs/axolotl/{made.name}"
         "   # used by plain axolotl; `make recipe` writes below runs/",
     }
-    said = [f"datasets and test_datasets read datasets/{made.name}/rows/"]
+    notes = [f"datasets and test_datasets read datasets/{made.name}/rows/"]
     if (more := len(config.get("datasets") or []) - 1) > 0:
-        said.append(
-            f"{more} further entries of datasets are gone: docs/mixing-data.md says how to add them again"
+        notes.append(
+            f"{more} other entries of datasets are removed; docs/mixing-data.md explains how to add them again"
         )
     if config.get("val_set_size"):
         changes["val_set_size"] = None
-        said.append("val_set_size is gone: dev has rows of its own")
+        notes.append("val_set_size is removed: dev has rows of its own")
     if "seed" not in config:
         changes["seed"] = "seed: 42"
-        said.append("seed: 42 is added, so that a run can be repeated")
+        notes.append("seed: 42 is added, for reproducible runs")
     plugins = config.get("plugins") or []
     reasons = {}
     if averages_micro_batches(config):
@@ -82,13 +88,13 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         reasons[SEEDED] = "Axolotl's seed does not cover the adapter's first weights"
     if added := [plugin for plugin in reasons if plugin not in plugins]:
         changes["plugins"] = entry("plugins", [*plugins, *added])
-        said += [f"{plugin} is added: {reasons[plugin]}" for plugin in added]
+        notes += [f"{plugin} is added: {reasons[plugin]}" for plugin in added]
     needed = min(LONGEST_REAL, _up(made.lengths.longest))
     if needed > (config.get("sequence_len") or 0):
-        said.append(f"sequence_len is {needed}: the longest row has about {made.lengths.longest} tokens")
+        notes.append(f"sequence_len is {needed}: the longest row has about {made.lengths.longest} tokens")
         changes["sequence_len"] = f"sequence_len: {needed}"
     if too_long := made.lengths.over[LONGEST_REAL]:
-        said.append(
+        notes.append(
             f"{too_long} rows have more than {LONGEST_REAL} tokens, the longest sequence_len set here"
         )
     if model:
@@ -99,9 +105,9 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         for key, value in table.get("axolotl", {}).items():
             if value != config.get(key):
                 changes[key] = None if value is None else entry(key, new[key])
-        said.append(f"base_model is {model}, with the keys that tunebook/models/models.yaml has for it")
+        notes.append(f"base_model is {model}, with its keys from tunebook/models/models.yaml")
     body = change(body, changes, after="base_model")
-    return "\n".join(_header(old_head, config, made, model)) + "\n\n" + body, said
+    return "\n".join(_header(old_head, config, made, model)) + "\n\n" + body, notes
 
 
 def _entries(key: str, made: Made, split: str) -> str:
@@ -113,7 +119,7 @@ def _entries(key: str, made: Made, split: str) -> str:
     else:
         lines += ["    type: chat_template", "    field_messages: messages"]
     if made.weighted:
-        lines += ["    message_field_training: weight   # turns with weight 0 are read and not learned"]
+        lines += ["    message_field_training: weight   # turns with weight 0 are not trained on"]
     if key == "test_datasets":
         lines += ["    split: train"]
     return "\n".join(lines)
@@ -131,7 +137,7 @@ def _header(old: list[str], config: dict[str, Any], made: Made, model: str | Non
     counts = " / ".join(f"{made.counts[split]:,}" for split in ("train", "dev", "test"))
     return [
         f"# {TITLES.get(method(config), method(config))} on {base}: {phrase}.",
-        f"# Data: datasets/{made.name}, {counts} rows (its card says where they come from).",
+        f"# Data: datasets/{made.name}, {counts} rows (its README.md says where they come from).",
         f"# Run it:          make recipe NAME={made.name}",
         f'# Change one thing: make recipe NAME={made.name} SET="num_epochs=2"',
         "# Hardware: not measured. Without a GPU the trial tier (trial.yaml) trains SmolLM2-135M-Instruct on",
@@ -139,6 +145,27 @@ def _header(old: list[str], config: dict[str, Any], made: Made, model: str | Non
         f"# Forked from {made.origin}; its limits were measured on other rows. Limits: not known yet.",
         *kept,
     ]
+
+
+def _trial_length(made: Made) -> int:
+    """Return the sequence length of the trial tier: that of the longest row, at most `LONGEST_TRIAL` unless
+    hardly any row is as short.
+
+    Raises:
+        InputError: hardly any row fits the longest sequence of all.
+    """
+    if made.lengths.longest <= LONGEST_TRIAL:
+        return _up(made.lengths.longest)
+    enough = min(FEWEST_ROWS, made.counts["train"])
+    for length, count in sorted(made.fitting.items()):
+        if count >= enough:
+            return min(length, _up(made.lengths.longest))
+    text = (
+        f"only {made.fitting[LONGEST_REAL]} of {made.counts['train']} train rows have at most {LONGEST_REAL} "
+        "tokens, and longer ones are dropped: there is hardly anything to train on. Cut the passages or "
+        "conversations to the part that matters."
+    )
+    raise InputError(Problem(text, key="DATA", code="rows.too_few_to_train"))
 
 
 def trial_text(
@@ -152,7 +179,7 @@ def trial_text(
         config: the fork's recipe.
     """
     lengths = made.lengths
-    bound = min(LONGEST_TRIAL, _up(lengths.longest))
+    bound = _trial_length(made)
     answers = 2 if made.task == "preference" else 1
     batch = trial.get("micro_batch_size", 4) * trial.get("gradient_accumulation_steps", 1)
     micro = max(
@@ -174,39 +201,47 @@ def trial_text(
         "eval_batch_size": max(1, min(trial.get("eval_batch_size", 8), EVAL_TOKENS // bound)),
         "rows": {"train": train, "dev": min(rows["dev"], made.counts["dev"]), "test": test},
     }
-    too_long = lengths.over.get(LONGEST_TRIAL, 0)
-    said = []
+    too_long = lengths.over.get(bound, 0)
+    notes = []
+    if bound > LONGEST_TRIAL:
+        notes.append(
+            f"trial tier: sequence_len {bound}, because only {made.fitting[LONGEST_TRIAL]} of "
+            f"{made.counts['train']} train rows have at most {LONGEST_TRIAL} tokens; a step takes about "
+            f"{bound // LONGEST_TRIAL} times as long"
+        )
     if too_long:
         keys["excess_length_strategy"] = "drop"
-        said.append(f"trial tier: {too_long} rows of more than {bound} tokens are left out of training")
+        notes.append(f"trial tier: {too_long} rows of more than {bound} tokens are dropped from training")
     keys |= {key: None for key in NOT_ON_TRIAL if config.get(key) is not None}
     lines = [
         "# The trial tier: the same path on a small real model and a sample of the same rows, without a GPU.",
-        f"# Rows have {lengths.mean:.0f} tokens in the mean, {lengths.longest} at most ({lengths.how}).",
+        f"# Rows have {lengths.mean:.0f} tokens on average, {lengths.longest} at most ({lengths.how}).",
     ]
     if made.tools:
         keys["chat_template"] = "jinja"
         keys.pop("chat_template_jinja", None)
-        said.append("trial tier: SmolLM2's own chat template has no tools; trial.yaml brings one that has")
+        notes.append(
+            "trial tier: SmolLM2's own chat template has no tools; trial.yaml has one that supports them"
+        )
     lines += [entry(key, value) for key, value in keys.items()]
     if made.tools:
         template = (Path(__file__).parent / "chatml_tools.jinja").read_text(encoding="utf-8")
         lines += ["chat_template_jinja: |", *("  " + line for line in template.splitlines())]
-    return "\n".join(lines) + "\n", said
+    return "\n".join(lines) + "\n", notes
 
 
 def _up(tokens: int) -> int:
     return -(-int(tokens * 1.05) // STEP) * STEP
 
 
-def card(recipe: Recipe | None, made: Made, said: list[str], trial_rows: dict[str, int]) -> str:
+def card(recipe: Recipe | None, made: Made, notes: list[str], trial_rows: dict[str, int]) -> str:
     """Return the recipe's README.md."""
-    changed = "\n".join(f"- {line}." for line in said)
+    changed = "\n".join(f"- {line}." for line in notes)
     rows = " / ".join(str(trial_rows[split]) for split in ("train", "dev", "test"))
     link = f"[{made.origin}](../{made.origin}/README.md)" if recipe else f"`{made.origin}`"
     return f"""# {made.name}
 
-Forked from {link} for other rows. What it is for, and when to use it: write it here.
+Forked from {link} for other data. Describe here what it is for and when to use it.
 
 - **Data**: [{made.name}](../../datasets/{made.name}/README.md).
 - **Run**: `make recipe NAME={made.name}`

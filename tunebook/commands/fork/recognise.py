@@ -1,7 +1,7 @@
-"""Recognise what the rows of a file are: their shape, and which column is which.
+"""Recognise the layout of rows and the meaning of their columns.
 
-Nothing is guessed where two answers are possible: the error says which they are and names the option that
-decides (`TASK=`, `FIELDS=`, `GROUP=`).
+In: a sample of rows. Out: a `Reading`, with the reasons. If more than one reading fits, an error lists them
+and names the option that decides (`--task`, `--fields`, `--group`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TASK_OF = {
     "pairs": "chat",
     "preference": "chat",
 }
-# What files call a field, the likeliest first. `context` and `input` are asked together with the prompt.
+# Usual column names of each field, the most likely first. `context` and `input` are part of the prompt.
 NAMES = {
     "text": "text body message utterance sentence content comment review tweet post request email query",
     "label": "label category class intent topic sentiment target tag label_text label_name",
@@ -64,9 +64,9 @@ MOST_NAME_WORDS = 4  # a column's name has at most so many words
 
 @dataclass(frozen=True)
 class Reading:
-    """What the rows are taken for: `columns` as in dataset.yaml, `why` for a person."""
+    """How the rows are read: `columns` as in dataset.yaml, `why` as reasons for the person."""
 
-    shape: str
+    layout: str
     task: str
     columns: Columns
     why: list[str] = field(default_factory=list)
@@ -76,47 +76,49 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
     """Return how to read `rows`, a sample of a file's.
 
     Args:
-        task: what the recipe is for, None where it does not say.
-        fields: columns that the person named.
+        task: the task of the recipe, if known.
+        fields: columns given with FIELDS=.
 
     Raises:
-        InputError: nothing fits, or more than one reading does.
+        InputError: no reading fits, or more than one does.
     """
     there = list(dict.fromkeys(name for row in rows for name in row))
     _check_header(rows, there, place, fields)
     for name, column in fields.items():
         if name not in NAMES:
             text = f"unknown field {name!r}. Known: {', '.join(NAMES)}."
-            raise InputError(Problem(text, key="FIELDS", code="option.unknown_field"))
+            raise InputError(Problem(text, key="--fields (FIELDS=)", code="option.unknown_field"))
         if column not in there:
             text = f"{place} has no column {column!r}. It has: {', '.join(there)}."
-            raise InputError(Problem(text, key="FIELDS", code="option.unknown_column"))
-    found = [] if fields else _squad(rows)
-    for shape, (required, optional) in LAYOUT_FIELDS.items():
-        if shape != "labels" and set(fields) <= {*required, *optional}:
-            found += _by_name(rows, there, shape, fields)
-    found = _narrowed(found)
-    fits = [reading for reading in found if task in (None, reading.task)]
+            raise InputError(Problem(text, key="--fields (FIELDS=)", code="option.unknown_column"))
+    candidates = [] if fields else _squad(rows)
+    for layout, (required, optional) in LAYOUT_FIELDS.items():
+        if layout != "labels" and set(fields) <= {*required, *optional}:
+            candidates += _by_name(rows, there, layout, fields)
+    candidates = _narrowed(candidates)
+    fits = [reading for reading in candidates if task in (None, reading.task)]
     if task == "classification":
-        fits = [made for reading in found if (made := _sorted_by(reading, rows)) is not None]
+        fits = [made for reading in candidates if (made := _sorted_by(reading, rows)) is not None]
     if not fits and set(fields) <= {"text", "label"} and task in (None, "classification"):
         fits = _labels(rows, there, place, fields)
-    if not fits and not found and any(_plain(name) in NAMES["label"].split() for name in there):
+    if not fits and not candidates and any(_plain(name) in NAMES["label"].split() for name in there):
         with contextlib.suppress(InputError):
-            found = _labels(rows, there, place, fields)  # to say what the rows are, if not what was asked
+            candidates = _labels(
+                rows, there, place, fields
+            )  # to say what the rows are, if not what was asked
     if not fits:
-        raise _unknown(found, there, place, task)
+        raise _unknown(candidates, there, place, task)
     if len({reading.task for reading in fits}) > 1:
         names = ", ".join(f"TASK={reading.task} ({_call(reading)})" for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
-        raise InputError(Problem(text, key="TASK", code="fork.ambiguous_task"))
+        raise InputError(Problem(text, key="--task (TASK=)", code="fork.ambiguous_task"))
     if len(fits) > 1:
         names = " or ".join(f'FIELDS="{_call(reading)}"' for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
-        raise InputError(Problem(text, key="FIELDS", code="fork.ambiguous_columns"))
-    read = {*fits[0].columns.values(), *READ_BY_NAME.get(fits[0].shape, ())}
-    if fits[0].shape != "squad" and (unused := [name for name in there if name not in read]):
-        fits[0].why.append(f"columns that are not learned: {', '.join(unused)}")
+        raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
+    read = {*fits[0].columns.values(), *READ_BY_NAME.get(fits[0].layout, ())}
+    if fits[0].layout != "squad" and (unused := [name for name in there if name not in read]):
+        fits[0].why.append(f"columns not used in training: {', '.join(unused)}")
     return fits[0]
 
 
@@ -135,38 +137,42 @@ def _check_header(rows: list[Row], there: list[str], place: str, fields: Columns
         if len(name.split()) > MOST_NAME_WORDS or number or name in {str(row.get(column)) for row in rows}:
             names = ["text", "label"] if len(there) == 2 else [f"name{n + 1}" for n in range(len(there))]
             text = (
-                f"the first line of {place} looks like a row ({', '.join(map(repr, there))[:200]}) and would be "
-                f"lost as column names. Add a line above it, such as `{','.join(names)}`; or remove a title that "
-                "stands above the names."
+                f"the first line of {place} looks like a row ({', '.join(map(repr, there))[:200]}) and would "
+                f"be lost as column names. Add a line above it, such as `{','.join(names)}`; or remove a "
+                "title that stands above the names."
             )
             raise InputError(Problem(text, key="DATA", code="data.no_header"))
 
 
 def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | None, str]:
-    """Return the column of the group that rows share, or None, and why.
+    """Return the column of the group that rows belong to, or None, and the reason.
 
     Raises:
-        InputError: more than one column may be it.
+        InputError: more than one column could be the group.
     """
-    if reading.shape == "squad":
+    if reading.layout == "squad":
         return "title", "the article: its paragraphs share facts"
-    found = []
+    candidates = []
     for name in dict.fromkeys(name for row in rows for name in row):
         if _plain(name) in GROUPS and name not in reading.columns.values():
             values = [row.get(name) for row in rows]
             scalar = all(isinstance(value, (str, int)) and value != "" for value in values)
             if scalar and 1 < len(set(values)) < len(values):
-                found.append(name)
-    if len(found) > 1:
-        names = ", ".join(f"GROUP={name}" for name in found)
-        text = f"rows of {place} may belong together by {' or '.join(found)}. Choose: {names}, or "
-        text += "GROUP=none where every row stands alone."
-        raise InputError(Problem(text, key="GROUP", code="fork.ambiguous_group"))
-    if found:
-        return found[0], f"values of `{found[0]}` repeat: rows that share one are never split"
-    if reading.shape == "qa":
+                candidates.append(name)
+    if len(candidates) > 1:
+        names = ", ".join(f"GROUP={name}" for name in candidates)
+        text = (
+            f"more than one column of {place} could be the group ({', '.join(candidates)}). Choose: {names}, "
+        )
+        text += "or GROUP=none if all rows are independent."
+        raise InputError(Problem(text, key="--group (GROUP=)", code="fork.ambiguous_group"))
+    if candidates:
+        return candidates[
+            0
+        ], f"values of `{candidates[0]}` repeat: rows with the same value stay in one split"
+    if reading.layout == "qa":
         return "context", "the passage: its questions share facts"
-    return None, "no column names a group that rows share: every row stands alone"
+    return None, "no column groups the rows: all rows are independent"
 
 
 def _plain(name: str) -> str:
@@ -178,7 +184,7 @@ def _call(reading: Reading) -> str:
 
 
 def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str | None:
-    """Return the column that holds field `name`: the one given, else the likeliest by its name."""
+    """Return the column of field `name`: the one in `fields`, else the most likely by its name."""
     if name in fields:
         return fields[name]
     for known in NAMES[name].split():
@@ -194,13 +200,13 @@ def _squad(rows: list[Row]) -> list[Reading]:
     return []
 
 
-def _by_name(rows: list[Row], there: list[str], shape: str, fields: Columns) -> list[Reading]:
-    required, optional = LAYOUT_FIELDS[shape]
-    if shape == "chat" and "messages" not in fields:
+def _by_name(rows: list[Row], there: list[str], layout: str, fields: Columns) -> list[Reading]:
+    required, optional = LAYOUT_FIELDS[layout]
+    if layout == "chat" and "messages" not in fields:
         counts = {name: sum(_holds_turns(row.get(name)) for row in rows) for name in there}
         others = ("chosen", "rejected", "prompt")
         holding = [name for name in there if counts[name] * 2 > len(rows) and name not in others]
-        holds = "holds lists of turns with a role and a text"
+        holds = "contains lists of turns with a role and content"
         return [Reading("chat", "chat", {"messages": name}, [f"`{name}` {holds}"]) for name in holding]
     columns: Columns = {}
     for name in required:
@@ -214,18 +220,18 @@ def _by_name(rows: list[Row], there: list[str], shape: str, fields: Columns) -> 
         column = _column(there, name, fields, columns)
         if column is not None:
             columns[name] = column
-    said = [f"`{column}` is the {name}" for name, column in columns.items()]
-    return [Reading(shape, TASK_OF[shape], columns, said)]
+    why = [f"`{column}` is the {name}" for name, column in columns.items()]
+    return [Reading(layout, TASK_OF[layout], columns, why)]
 
 
-def _narrowed(found: list[Reading]) -> list[Reading]:
-    """Drop pairs where the same columns say more: preference pairs, or a question on a passage."""
-    shapes = {reading.shape for reading in found}
-    if "preference" in shapes:
-        return [reading for reading in found if reading.shape not in ("pairs", "chat")]
-    if "qa" in shapes:
-        return [reading for reading in found if reading.shape != "pairs"]
-    return found
+def _narrowed(candidates: list[Reading]) -> list[Reading]:
+    """Drop prompt-completion readings where the same columns fit preference pairs or questions on passages."""
+    layouts = {reading.layout for reading in candidates}
+    if "preference" in layouts:
+        return [reading for reading in candidates if reading.layout not in ("pairs", "chat")]
+    if "qa" in layouts:
+        return [reading for reading in candidates if reading.layout != "pairs"]
+    return candidates
 
 
 def _holds_turns(value: Any) -> bool:
@@ -247,39 +253,39 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
         return []
     texts = [name for name in scalars if name != label and _wordy(rows, name)]
     named = [name for name in texts if _plain(name) in NAMES["text"].split()]
-    found = [fields["text"]] if "text" in fields else named or texts
-    if len(found) > 1:
-        names = " or ".join(f'FIELDS="text={name}"' for name in found)
-        text = f"more than one column of {place} may be the text. Choose: {names}."
-        raise InputError(Problem(text, key="FIELDS", code="fork.ambiguous_columns"))
-    if not found:
+    candidates = [fields["text"]] if "text" in fields else named or texts
+    if len(candidates) > 1:
+        names = " or ".join(f'FIELDS="text={name}"' for name in candidates)
+        text = f"more than one column of {place} could be the text. Choose: {names}."
+        raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
+    if not candidates:
         return []
     count = len({str(row.get(label)) for row in rows})
     why = [
-        f"`{label}` has {count} values in {len(rows)} rows looked at: the label",
-        f"`{found[0]}` is the text",
+        f"`{label}` has {count} values in {len(rows)} sampled rows: the label",
+        f"`{candidates[0]}` is the text",
     ]
-    return [Reading("labels", "classification", {"text": found[0], "label": label}, why)]
+    return [Reading("labels", "classification", {"text": candidates[0], "label": label}, why)]
 
 
 def _one_label(rows: list[Row], scalars: list[str], place: str, taken: set[str]) -> str | None:
     able = [name for name in scalars if name not in taken and _repeats(rows, name)]
     named = [name for name in able if _plain(name) in NAMES["label"].split()]
-    found = named or [name for name in able if _plain(name) not in GROUPS]
-    if len(found) > 1:
-        pairs = {tuple(row.get(name) for name in found) for row in rows}
-        texts = [name for name in found if all(isinstance(row.get(name), str) for row in rows)]
-        same = all(len({row.get(name) for row in rows}) == len(pairs) for name in found)
-        if same and len(texts) == 1:  # a number and the name that it stands for
+    candidates = named or [name for name in able if _plain(name) not in GROUPS]
+    if len(candidates) > 1:
+        pairs = {tuple(row.get(name) for name in candidates) for row in rows}
+        texts = [name for name in candidates if all(isinstance(row.get(name), str) for row in rows)]
+        same = all(len({row.get(name) for row in rows}) == len(pairs) for name in candidates)
+        if same and len(texts) == 1:  # a number and its name
             return texts[0]
-        names = " or ".join(f'FIELDS="label={name}"' for name in found)
-        text = f"more than one column of {place} may be the label. Choose: {names}."
-        raise InputError(Problem(text, key="FIELDS", code="fork.ambiguous_columns"))
-    return found[0] if found else None
+        names = " or ".join(f'FIELDS="label={name}"' for name in candidates)
+        text = f"more than one column of {place} could be the label. Choose: {names}."
+        raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
+    return candidates[0] if candidates else None
 
 
 def _repeats(rows: list[Row], name: str) -> bool:
-    """Return whether a column takes few short values, each several times: it may be a label."""
+    """Return whether a column has few short values that repeat, as labels do."""
     values = [row.get(name) for row in rows if row.get(name) not in (None, "")]
     distinct = set(values)
     short = all(len(str(value)) <= LONGEST_LABEL for value in distinct)
@@ -292,16 +298,16 @@ def _wordy(rows: list[Row], name: str) -> bool:
 
 
 def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
-    """Return a reading of single-turn conversations as labelled texts, where the answers are labels."""
+    """Return a reading of single-turn conversations as labelled texts, if the answers are labels."""
     answers = []
-    if reading.shape == "pairs":
+    if reading.layout == "pairs":
         answers = [row.get(reading.columns["completion"]) for row in rows]
-    elif reading.shape == "chat":
+    elif reading.layout == "chat":
         for row in rows:
             try:
                 turns = conversation(row.get(reading.columns["messages"]), "", answered=True)[1]
             except RowFault:
-                continue  # named when the rows are rendered
+                continue  # reported when the rows are rendered
             if len(turns) != 2 or "tool_calls" in turns[1]:
                 return None
             answers.append(turns[1]["content"])
@@ -313,16 +319,14 @@ def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
         *reading.why,
         f"{len(set(map(str, answers)))} different answers in {len(rows)} rows: they are labels",
     ]
-    return Reading(reading.shape, "classification", reading.columns, why)
+    return Reading(reading.layout, "classification", reading.columns, why)
 
 
-def _unknown(found: list[Reading], there: list[str], place: str, task: str | None) -> InputError:
-    if found:
-        kinds = " or ".join(sorted({reading.task for reading in found}))
-        text = f"{place} holds rows for the task {kinds} ({_call(found[0]) or found[0].shape}), and the "
-        text += (
-            f"recipe is for {task}. Fork a recipe for {kinds}, say TASK={found[0].task}, or name the columns "
-        )
+def _unknown(candidates: list[Reading], there: list[str], place: str, task: str | None) -> InputError:
+    if candidates:
+        kinds = " or ".join(sorted({reading.task for reading in candidates}))
+        text = f"{place} has rows for the task {kinds} ({_call(candidates[0]) or candidates[0].layout}), and the "
+        text += f"recipe is for {task}. Fork a recipe for {kinds}, set TASK={candidates[0].task}, or name the columns "
         text += "with FIELDS=."
         return InputError(Problem(text, key="DATA", code="fork.other_task"))
     wanted = [s for s in LAYOUT_FIELDS if task in (None, TASK_OF[s])]
