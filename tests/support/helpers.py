@@ -104,7 +104,8 @@ def make_run(folder: Path, task: str = "classification", groups: int = 10, reten
     suite = {"primary": PRIMARY[task], "shots": 1, "max_new_tokens": 8, "dev_rows": 4}
     suite |= {"generate_rows": None, "agreement_rows": 2, "gates": gates}
     suite |= {"retention": {"general": general}}
-    settings = {"recipe": "handmade-lora", "tier": "trial", "seed": 42}
+    settings: dict[str, Any] = {"recipe": "handmade-lora", "tier": "trial", "seed": 42}
+    settings |= {"hardware": "cpu", "base_model": "base", "world": 1}
     dataset = {"name": "handmade", "task": task, "labels": labels, "licence": "Apache-2.0", "system": ""}
     write_json(run / "settings.json", {**settings, "dataset": dataset, "suite": suite})
     tried = {name: 0.25 for name in CONTENDERS[task] if name.startswith("base")}
