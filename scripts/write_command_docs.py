@@ -40,7 +40,9 @@ def _row(variable: str, parameter: Any) -> dict[str, str]:
         meaning.append(f"one of {', '.join(map(str, choices))}")
     if isinstance(parameter.default, int | float | str) and parameter.default not in ("", False):
         meaning.append(f"default: {parameter.default}")
-    flag = "1" if getattr(parameter, "is_flag", False) else ""
+    values = (
+        ["1", "0"][: 1 + bool(parameter.secondary_opts)] if getattr(parameter, "is_flag", False) else [""]
+    )
     return {
         "option": ", ".join(f"`{each}`" for each in shown),
         "make": f"`{variable}={flag}`",
