@@ -45,7 +45,7 @@ def _row(variable: str, parameter: Any) -> dict[str, str]:
     )
     return {
         "option": ", ".join(f"`{each}`" for each in shown),
-        "make": f"`{variable}={flag}`",
+        "make": ", ".join(f"`{variable}={value}`" for value in values),
         "meaning": "; ".join(text for text in meaning if text).replace("|", "\\|"),
     }
 
