@@ -2,7 +2,7 @@
 
 A metric is a score of sums: every row adds a few numbers (hit and 1 for a share of hits), and the score is
 computed from their totals. So whole groups can be drawn again, left out or swapped as matrices.
-benchmarks/interval_coverage.py measures how often the intervals cover the truth and the tests cry wolf.
+benchmarks/interval_coverage.py measures the coverage of the intervals and the false alarms of the tests.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _bounds(
                 rng=np.random.default_rng(0),
             )
         low, high = map(float, result.confidence_interval)
-        # BCa has no answer where no resample reaches the whole.
+        # BCa is undefined where no resample reaches the value of the whole.
         if np.isfinite([low, high]).all():
             return low, high
     return _within(full, reach, count, limits) if limits else (full - reach, full + reach)
@@ -201,8 +201,7 @@ def detectable(score: Score, sums: np.ndarray) -> float | None:
 
     (t of 97.5 % + t of 80 %) times the standard error that was observed over groups: Bloom 1995, "Minimum
     detectable effects", Evaluation Review 19(5). None below 6 groups, whose signs alone give no p
-    under 2/2^5 = 6 %, and where no group differs from
-    another, so that there is no spread to go by.
+    under 2/2^5 = 6 %, or where no group differs from another, so that the spread is 0.
     """
     if len(sums) < FEWEST:
         return None

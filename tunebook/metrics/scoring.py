@@ -49,9 +49,9 @@ UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u
 def read_label(text: str, labels: list[str]) -> str | None:
     """Return the label that `text` names: all of it, or the only one it mentions; else None.
 
-    The same rule for every contender: a base that chats around its label still gets its point. What is
-    written exactly comes first, so that labels which differ in case or punctuation only (US and us, B and B*)
-    can each be right; a text that fits several of those names none.
+    The same rule holds for every contender: a base that chats around its label still gets its point. Exact
+    matches come first, so that labels which differ only in case or punctuation (US and us, B and B*) can
+    each be right; a text that matches several of those names none.
     """
     whole = _unified(text).strip()
     trimmed = {
@@ -81,8 +81,8 @@ def _unified(text: str) -> str:
 
 
 def _mentioned(text: str, labels: list[str], form: Callable[[str], str]) -> list[str]:
-    """Return the labels that stand in `text` as words of their own. Where a script is written without blanks
-    (Chinese, Japanese, Thai, Lao, Khmer, Burmese), any place is a word of its own."""
+    """Return the labels that are words of `text`. In scripts without spaces between words (Chinese, Japanese,
+    Thai, Lao, Khmer, Burmese), any position counts."""
     named: dict[str, list[str]] = {}
     for label in labels:
         if name := form(_unified(label).strip()):
@@ -109,12 +109,14 @@ def squad(golds: list[str], text: str, no_answer: str | None) -> dict[str, Any]:
     the only right one where `golds` is empty. Rajpurkar et al. 2018, arXiv 1806.03822; computed by
     transformers' port of the official evaluate-v2.0.py.
     """
-    from transformers.data.metrics.squad_metrics import get_raw_scores, normalize_answer
+    from transformers.data.metrics import squad_metrics  # untyped
 
+    normalize_answer: Callable[[str], str] = squad_metrics.normalize_answer
+    raw_scores: Callable[..., tuple[dict[str, float], ...]] = squad_metrics.get_raw_scores
     if no_answer is not None and normalize_answer(text) == normalize_answer(no_answer):
         text = ""
     question = SimpleNamespace(qas_id="", answers=[{"text": gold} for gold in golds])
-    exact, f1 = get_raw_scores([question], {"": text})
+    exact, f1 = raw_scores([question], {"": text})
     return {"golds": golds, "em": float(exact[""]), "f1": float(f1[""])}
 
 
@@ -142,7 +144,7 @@ def _value(record: dict[str, Any], name: str) -> float | None:
 
 
 def above(margin: float) -> float:
-    """Return 1 for a margin above 0, 0 below it, and for none at all a half, as tossing a coin would get."""
+    """Return 1 for a margin above 0, 0 for one below, and a half, as a coin toss would get, for 0."""
     return 0.5 if margin == 0 else float(margin > 0)
 
 
@@ -160,9 +162,9 @@ def bits_per_byte(logprob: float, text: str) -> float:
 
 def chrf(answer: str, reference: str) -> float:
     """Return sentence chrF (Popović 2015; sacrebleu, its defaults) as a share, 0 to 1."""
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
-    return CHRF().sentence_score(answer, [reference]).score / 100
+    return float(CHRF().sentence_score(answer, [reference]).score) / 100
 
 
 def rouge_l(answer: str, reference: str) -> float:
