@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.fault_cases import CASES, GOOD_FILES, Case, Content
 from tests.support.snapshots import compare_with_snapshot
-from tunebook.commands.fork.fork import Asked, run_fork
+from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import ROOT
@@ -65,7 +65,7 @@ def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, InputError]:
                 put(home, name, content)
             data = case.data or next(iter(case.files))
             with pytest.raises(InputError) as caught:
-                run_fork(Asked("plain.yaml", "mine", data, **case.options), Console())
+                run_fork(ForkOptions("plain.yaml", "mine", data, **case.options), Console())
         assert not [*(home / "datasets").iterdir()] and not [*(home / "recipes").iterdir()]
         found[case.name] = caught.value
     return found

@@ -13,7 +13,7 @@ from tests.data.test_formats import put
 from tests.support import tiny
 from tests.support.commands import TRAIN_ONLY, tunebook
 from tunebook.check import run as check
-from tunebook.commands.fork.fork import Asked, run_fork
+from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
@@ -73,7 +73,7 @@ def test_a_packed_recipe_with_tools_runs_to_its_verdict(
     (tmp_path / "datasets" / "oasst2").symlink_to(ROOT / "datasets" / "oasst2")
     monkeypatch.setattr(check, "run_check", lambda *_: 0)
     data = put(tmp_path, "talks.jsonl", TOOL_TALKS)
-    assert run_fork(Asked("chat-lora", "tides", str(data)), Console()) == 0
+    assert run_fork(ForkOptions("chat-lora", "tides", str(data)), Console()) == 0
 
     base = tiny.save(tmp_path / "tiny")
     words = f"base_model={base} sample_packing=true pad_to_sequence_len=true evals_per_epoch=null"

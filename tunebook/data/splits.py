@@ -61,10 +61,10 @@ def cut(
         for row, time in zip(rows, times, strict=True):
             newest[row["group"]] = max(time, newest.get(row["group"], time))
         age = sorted(newest, key=lambda group: newest[group])
-    shares = {"test": source.test_share, "dev": source.dev_share}
+    shares: dict[Split, float | None] = {"test": source.test_share, "dev": source.dev_share}
     found: dict[Split, Rows] = {}
     rest, total = rows, len(rows)
-    for split in ("test", "dev"):
+    for split in shares:
         if share := shares[split]:
             count = max(1, round(share * total))
             if source.by_time:

@@ -1,5 +1,5 @@
-"""`tunebook fork`: a recipe for a person's own rows.
+"""`tunebook fork`: a recipe for new data.
 
-fork.py is the order of steps, files.py finds the data, recognise.py guesses what its columns are,
-dataset_text.py and recipe_text.py write the two folders.
+fork.py orders the steps, files.py finds the data, recognise.py recognises its columns, dataset_text.py and
+recipe_text.py write the two folders.
 """

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tunebook.commands.fork.fork import Asked, run_fork
+from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.commands.options import console, takes
 from tunebook.config.overrides import Options
 
@@ -29,5 +29,5 @@ def fork_command(
 ) -> int:
     """Make a recipe for your own data, and check it."""
     return run_fork(
-        Asked(origin, name, data, options.model, task, fields, group, time, drop, near), console()
+        ForkOptions(origin, name, data, options.model, task, fields, group, time, drop, near), console()
     )

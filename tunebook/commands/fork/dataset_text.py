@@ -1,4 +1,7 @@
-"""Write dataset.yaml for rows that were recognised, and the card that says what was guessed and why."""
+"""Write dataset.yaml for recognised rows, and the dataset's README.md with what was guessed and why.
+
+In: the layout of the rows. Out: the texts of both files.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tunebook.commands.fork.files import Found
+from tunebook.commands.fork.files import DataFiles
 from tunebook.commands.fork.recognise import Reading
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import parse_yaml
@@ -22,7 +25,7 @@ NO_ANSWER = "unanswerable"
 
 @dataclass
 class Survey:
-    """What a pass over all rows found; faulty rows are passed by, rendering names them."""
+    """Counts over all rows. Faulty rows are skipped here and reported when the rows are rendered."""
 
     rows: dict[Split, int] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
@@ -32,23 +35,23 @@ class Survey:
     with_tools: int = 0
 
 
-def provisional(found: Found, reading: Reading) -> dict[str, Any]:
-    """Return `source:` with shares that do not count yet."""
-    source = dict(found.source)
+def provisional(data: DataFiles, reading: Reading) -> dict[str, Any]:
+    """Return `source:` with preliminary shares."""
+    source = dict(data.source)
     for split in ("dev", "test"):
-        if split not in found.splits:
+        if split not in data.splits:
             source[f"{split}_share"] = SHARE[split]
-    source["reader"] = reading.shape
+    source["reader"] = reading.layout
     if reading.columns:
         source["columns"] = reading.columns
     return source
 
 
-def survey(source: dict[str, Any], folder: Path, found: Found, reading: Reading) -> Survey:
+def survey(source: dict[str, Any], folder: Path, data: DataFiles, reading: Reading) -> Survey:
     """Read every row once and count."""
     result = Survey()
-    label = "label" if reading.shape == "labels" else None
-    for split in found.splits:
+    label = "label" if reading.layout == "labels" else None
+    for split in data.splits:
         result.rows[split] = 0
         ids = set()
         for _, row in raw_rows(Source.model_validate(source), folder, split)[1]:
@@ -70,20 +73,20 @@ def text(name: str, source: dict[str, Any], reading: Reading, group: str | None,
     """Return the text of dataset.yaml."""
     task = reading.task
     lines = [
-        "# Made by `make fork`; README.md says what was guessed. Every line may be changed.",
+        "# Made by `make fork`; README.md says what was guessed. Change any line.",
         _dump({"name": name}),
         f"task: {task}",
-        "licence: unknown       # under what terms may these rows be used?",
+        "licence: unknown       # the terms under which these rows may be used",
         "source:",
         *("  " + line for line in _dump(source).splitlines()),
     ]
     if group:
         lines += [
-            "# Rows of one group never stand in two splits, and statistics count groups.",
+            "# Rows of one group stay in one split, and statistics count groups.",
             _dump({"group": group}),
         ]
     if task == "classification":
-        chat = reading.shape != "labels"
+        chat = reading.layout != "labels"
         what = reading.columns.get("label", "label")
         listed = ", ".join(counted.labels)
         lines += [
@@ -91,7 +94,7 @@ def text(name: str, source: dict[str, Any], reading: Reading, group: str | None,
             'prompt: "{{ turns[0].content }}"' if chat else 'prompt: "{{ text }}"',
             'answer: "{{ turns[1].content }}"' if chat else 'answer: "{{ label }}"',
             _dump({"labels": list(counted.labels)}, flow=True),
-            "# What the base model is told instead of `system`, if that does better on dev.",
+            "# The system prompt of the base model, if it scores better on dev than `system`.",
             _dump({"baseline_prompt": f"Answer with one of these labels and nothing else: {listed}"}),
         ]
     elif task == "qa":
@@ -101,7 +104,7 @@ def text(name: str, source: dict[str, Any], reading: Reading, group: str | None,
             r'prompt: "{{ context }}\n\n{{ question }}"',
             "answers: answers",
             *([f"no_answer: {NO_ANSWER}"] if counted.unanswered else []),
-            "# What the base model is told instead of `system`, if that does better on dev.",
+            "# The system prompt of the base model, if it scores better on dev than `system`.",
             _dump({"baseline_prompt": f"Answer in as few words as possible, copied from the passage{say}."}),
         ]
     else:
@@ -124,12 +127,12 @@ def _dump(value: dict[str, Any], flow: bool = False) -> str:
     return plain if parse_yaml(plain, "dataset.yaml")[0] == value else dump(default_style='"')
 
 
-def shares(rows: int, found: Found) -> dict[str, float]:
-    """Return the shares of the splits that have to be cut off `rows` rows."""
+def shares(rows: int, data: DataFiles) -> dict[str, float]:
+    """Return the shares of the splits that have no file of their own, for `rows` rows."""
     return {
         f"{split}_share": round(min(SHARE[split], MOST[split] / max(rows, 1)), 4)
         for split in ("dev", "test")
-        if split not in found.splits
+        if split not in data.splits
     }
 
 
@@ -139,16 +142,15 @@ def card(name: str, data: str, why: list[str], counts: Mapping[Any, int]) -> str
     splits = ", ".join(f"{count} {split}" for split, count in counts.items())
     return f"""# {name}
 
-Rows of `{data}`, read by `make fork` ({splits}). What they are and who made them: write it here.
+Rows of `{data}`, read by `make fork` ({splits}). Describe here what they are and who made them.
 
-## What was taken for what, and why
+## How the rows were read, and why
 
 {reasons}
 
-`dataset.yaml` holds all of it and may be changed; `make data NAME=` of a recipe that uses it renders the rows
-anew.
+To change this, edit `dataset.yaml`; `make data NAME=` of a recipe that uses it renders the rows again.
 
 ## Licence
 
-Not stated: `licence: unknown` in `dataset.yaml`. Fill it in before a model tuned on these rows is given away.
+Not stated: `licence: unknown` in `dataset.yaml`. Fill it in before you share a model trained on these rows.
 """

@@ -1,4 +1,7 @@
-"""Find the rows that `DATA=` means: a file, a folder, files by split, or a dataset on the Hub."""
+"""Find the data files of a fork.
+
+In: DATA: a file, a folder, files by split, or a dataset on the Hub. Out: `source:` of dataset.yaml.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunebook.core.errors import InputError, MachineError, Problem
+from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import ROOT, child_environment, show
 from tunebook.data.formats.open_file import COMPRESSED, kind_of
 from tunebook.data.sources import SPLITS, Split
 from tunebook.data.tables import KINDS
+from tunebook.models.hub import hub_error
 
 SPLIT_OF: dict[str, Split] = {
     "train": "train",
@@ -28,33 +32,33 @@ SPLIT_OF: dict[str, Split] = {
 
 
 @dataclass
-class Found:
-    """`source` is the part of dataset.yaml's source that says where; `said` is for a person."""
+class DataFiles:
+    """Where the rows are: `source` for dataset.yaml, `place` for messages, `notes` for the person."""
 
     source: dict[str, Any]
     place: str
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def splits(self) -> dict[Split, str]:
         return self.source["splits"] if "hub" in self.source else self.source["files"]
 
 
-def find(data: str, folder: Path) -> Found:
-    """Return where the rows of `data` are; paths inside the checkout relative to the dataset's `folder`.
+def find(data: str, folder: Path) -> DataFiles:
+    """Return the files of `data`; paths inside the checkout are relative to the dataset's `folder`.
 
     Raises:
-        InputError: nothing is there, or it is not clear which file is what.
-        MachineError: it is on the Hub, which cannot be reached.
+        InputError: there is no such file, or the file of a split is not clear.
+        MachineError: the data is on the Hub, which cannot be reached.
     """
     path = Path(data).expanduser()
     if path.is_file():
         files: dict[Split, Path] = {"train": path}
-        said = ["one file: dev and test are cut off it"]
+        notes = ["one file: dev and test are split from it"]
     elif path.is_dir():
-        files, said = _in_folder(path)
+        files, notes = _in_folder(path)
     elif "=" in data:
-        files, said = _named(data), []
+        files, notes = _named(data), []
     elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data) and path.suffix[1:].lower() not in _endings():
         return _on_hub(data)
     else:
@@ -62,7 +66,7 @@ def find(data: str, folder: Path) -> Found:
         text += 'or files by split (DATA="train=a.csv test=b.csv").'
         raise InputError(Problem(text, key="DATA", code="fork.no_such_file"))
     if "train" not in files:
-        text = f'{data}: has no file called train. Name the files: DATA="train=... test=...".'
+        text = f'{data}: no train file. Name the files: DATA="train=... test=...".'
         raise InputError(Problem(text, key="DATA", code="fork.no_train"))
     written: dict[str, str] = {}
     for split in SPLITS:
@@ -71,8 +75,8 @@ def find(data: str, folder: Path) -> Found:
             inside = full.is_relative_to(ROOT)
             written[split] = os.path.relpath(full, folder) if inside else str(full)
             if not inside:
-                said.append(f"{full} lies outside the checkout and is read from there: keep it in its place")
-    return Found({"files": written}, show(Path(os.path.abspath(files["train"]))), said)
+                notes.append(f"{full} is outside the checkout and is read from there; keep it in place")
+    return DataFiles({"files": written}, show(Path(os.path.abspath(files["train"]))), notes)
 
 
 def _endings() -> set[str]:
@@ -99,11 +103,11 @@ def _named(data: str) -> dict[Split, Path]:
 
 
 def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
-    """Take the files that are called like splits: train.csv, validation.jsonl.gz, test-v1.1.json."""
+    """Return the files named after splits: train.csv, validation.jsonl.gz, test-v1.1.json."""
     tables = [path for path in sorted(folder.iterdir()) if path.is_file() and kind_of(path) in KINDS]
     if len(tables) == 1:
         return {"train": tables[0]}, [
-            f"one file in the folder, {tables[0].name}: dev and test are cut off it"
+            f"one file in the folder, {tables[0].name}: dev and test are split from it"
         ]
     exact: dict[Split, list[Path]] = {}
     likely: dict[Split, list[Path]] = {}
@@ -116,25 +120,25 @@ def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
             likely.setdefault(split, []).append(path)
     files: dict[Split, Path] = {}
     for split in SPLITS:
-        found = exact.get(split) or likely.get(split, [])
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            text = f"{show(folder)}: more than one file may be {split} ({names}). Name the files: "
+        matches = exact.get(split) or likely.get(split, [])
+        if len(matches) > 1:
+            names = ", ".join(path.name for path in matches)
+            text = f"{show(folder)}: more than one file could be {split} ({names}). Name the files: "
             text += 'DATA="train=... test=...".'
             raise InputError(Problem(text, key="DATA", code="fork.ambiguous_file"))
-        if found:
-            files[split] = found[0]
+        if matches:
+            files[split] = matches[0]
     if not files:
-        names = ", ".join(path.name for path in tables) or "none that can be read"
-        text = f"{show(folder)}: no file is called like a split (there are: {names}). Give one file, or "
+        names = ", ".join(path.name for path in tables) or "none in a supported format"
+        text = f"{show(folder)}: no file is named after a split (found: {names}). Give one file, or "
         text += 'name them: DATA="train=... test=...".'
         raise InputError(Problem(text, key="DATA", code="fork.no_train"))
-    said = [f"{path.name} is {split}, by its name" for split, path in files.items()]
+    notes = [f"{path.name} is {split}, by its name" for split, path in files.items()]
     left = [path.name for path in sorted(folder.iterdir()) if path not in files.values()]
-    return files, said + ([f"not read: {', '.join(left)}"] if left else [])
+    return files, notes + ([f"not read: {', '.join(left)}"] if left else [])
 
 
-def _on_hub(data: str) -> Found:
+def _on_hub(data: str) -> DataFiles:
     hub, _, config = data.partition(":")
     os.environ.setdefault("HF_HOME", child_environment()["HF_HOME"])
     from datasets.exceptions import DatasetNotFoundError
@@ -147,11 +151,10 @@ def _on_hub(data: str) -> Found:
         text = f"{data}: {error} A config is named as owner/name:config."
         raise InputError(Problem(text, key="DATA", code="data.not_on_hub")) from None
     except (OSError, RuntimeError) as error:
-        text = f"{data} is no file or folder here, and the Hub cannot be reached ({type(error).__name__})."
-        raise MachineError(Problem(text, key="DATA", code="hub.unreachable")) from None
+        raise hub_error("DATA", data, error, "give a file or folder") from None
     splits = {SPLIT_OF[name]: name for name in reversed(names) if name in SPLIT_OF}
     if "train" not in splits:
-        text = f"{data}: has no split called train (it has {', '.join(names)})."
+        text = f"{data}: no train split (it has {', '.join(names)})."
         raise InputError(Problem(text, key="DATA", code="fork.no_train"))
     source = {"hub": hub, **({"config": config} if config else {}), "splits": splits}
-    return Found(source, data, [f"splits of the Hub: {', '.join(names)}"])
+    return DataFiles(source, data, [f"splits of the Hub: {', '.join(names)}"])

@@ -225,7 +225,7 @@ def _by_name(rows: list[Row], there: list[str], layout: str, fields: Columns) ->
 
 
 def _narrowed(candidates: list[Reading]) -> list[Reading]:
-    """Drop prompt-completion readings where the same columns fit preference pairs or questions on passages."""
+    """Drop prompt-completion readings if the columns fit preference pairs or questions on passages."""
     layouts = {reading.layout for reading in candidates}
     if "preference" in layouts:
         return [reading for reading in candidates if reading.layout not in ("pairs", "chat")]
@@ -325,9 +325,9 @@ def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
 def _unknown(candidates: list[Reading], there: list[str], place: str, task: str | None) -> InputError:
     if candidates:
         kinds = " or ".join(sorted({reading.task for reading in candidates}))
-        text = f"{place} has rows for the task {kinds} ({_call(candidates[0]) or candidates[0].layout}), and the "
-        text += f"recipe is for {task}. Fork a recipe for {kinds}, set TASK={candidates[0].task}, or name the columns "
-        text += "with FIELDS=."
+        text = f"{place} has rows for the task {kinds} ({_call(candidates[0]) or candidates[0].layout}), "
+        text += f"but the recipe is for {task}. Fork a recipe for {kinds}, "
+        text += f"set TASK={candidates[0].task}, or name the columns with FIELDS=."
         return InputError(Problem(text, key="DATA", code="fork.other_task"))
     wanted = [s for s in LAYOUT_FIELDS if task in (None, TASK_OF[s])]
     forms = " or ".join('FIELDS="' + " ".join(f"{n}=..." for n in LAYOUT_FIELDS[s][0]) + '"' for s in wanted)

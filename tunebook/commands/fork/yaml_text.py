@@ -1,4 +1,7 @@
-"""Change keys of a YAML file as text, so that its comments, order and quotes stay."""
+"""Change keys of a YAML file as text, so that comments, order and quotes stay.
+
+In: the text and the new lines of some keys. Out: the changed text.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +25,18 @@ def spans(text: str) -> dict[str, tuple[int, int]]:
         return {}
     lines = text.split("\n")
     starts = [key.start_mark.line for key, _ in node.value] + [len(lines)]
-    found = {}
+    result = {}
     for (key, _), start, after in zip(node.value, starts, starts[1:], strict=False):
         end = after
         while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
             end -= 1
-        found[str(key.value)] = (start, end)
-    return found
+        result[str(key.value)] = (start, end)
+    return result
 
 
 def change(text: str, changes: dict[str, str | None], after: str) -> str:
-    """Replace the keys in `changes` by the given text, remove those with None; a key that is not there yet
-    goes below the key `after`."""
+    """Replace the keys in `changes` by the given text and remove those with None; new keys go below the key
+    `after`."""
     lines = text.rstrip("\n").split("\n")
     where = spans(text)
     added = []
