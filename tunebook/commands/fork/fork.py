@@ -173,8 +173,10 @@ def _recognised(rows: list[dict[str, Any]], place: str, task: str | None, fields
         return recognise(rows, place, task, fields)
     reading = recognise(rows, place, "chat", fields)
     if reading.layout != "preference":
-        text = f"{place} has no preference pairs, but the recipe is for preference tuning. Name the columns of the "
-        text += 'chosen and the rejected answer: FIELDS="chosen=... rejected=...".'
+        text = (
+            f"{place} has no preference pairs, but the recipe is for preference tuning. Name the columns of "
+        )
+        text += 'the chosen and the rejected answer: FIELDS="chosen=... rejected=...".'
         raise InputError(Problem(text, key="DATA", code="fork.no_pairs"))
     return replace(reading, task=task)
 
@@ -211,7 +213,7 @@ def _origin(origin: str) -> tuple[Recipe | None, dict[str, Any], str]:
 
 
 def _sample(data: DataFiles, folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """Return rows sampled from all of train (a file may be sorted by label), and the first unreadable ones."""
+    """Return rows sampled from all of train (which may be sorted by label), and the first unreadable ones."""
     shares = {f"{split}_share": 0.1 for split in ("dev", "test") if split not in data.splits}
     _, rows = raw_rows(Source.model_validate({**data.source, **shares}), folder, "train")
     drawn = random.Random(0)
@@ -270,8 +272,8 @@ def _name_by_line(options: ForkOptions, source: dict[str, Any], repeated_ids: in
         InputError: GROUP is not given.
     """
     if not options.group:
-        text = f"`id` repeats in {repeated_ids} rows of {place}. Choose: GROUP=id if rows with the same id belong "
-        text += "together, another column, or GROUP=none if all rows are independent."
+        text = f"`id` repeats in {repeated_ids} rows of {place}. Choose: GROUP=id if rows with the same id "
+        text += "belong together, another column, or GROUP=none if all rows are independent."
         raise InputError(Problem(text, key="--group (GROUP=)", code="fork.repeated_id"))
     if options.group != "id":
         source["columns"] = {**source.get("columns", {}), "ignored": "id"}
@@ -284,7 +286,7 @@ def _notes(counted: dataset_text.Survey, reading: Reading) -> list[str]:
         notes.append(f"{len(counted.labels)} labels; the rarest is {rare[0]!r} ({rare[1]} rows)")
     if counted.unanswered:
         notes.append(
-            f"{counted.unanswered} questions have no answer; the model is trained to answer {dataset_text.NO_ANSWER!r}"
+            f"{counted.unanswered} questions have no answer; they are trained with {dataset_text.NO_ANSWER!r}"
         )
     if counted.weighted:
         notes.append(f"{counted.weighted} rows have turns with weight 0, which are not trained on")

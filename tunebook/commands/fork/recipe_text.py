@@ -72,7 +72,7 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
     notes = [f"datasets and test_datasets read datasets/{made.name}/rows/"]
     if (more := len(config.get("datasets") or []) - 1) > 0:
         notes.append(
-            f"{more} other entries of datasets are removed; docs/mixing-data.md explains how to add them again"
+            f"{more} other entries of datasets are removed; see docs/mixing-data.md to add them again"
         )
     if config.get("val_set_size"):
         changes["val_set_size"] = None
