@@ -38,7 +38,7 @@ def cache_folder() -> Path:
 def child_environment() -> dict[str, str]:
     """Return the environment of training and evaluation processes.
 
-    Library caches go below `cache_folder()`, and nothing is reported to anybody unless asked for.
+    Library caches go below `cache_folder()`, and nothing is reported anywhere unless the environment says so.
     """
     cache = cache_folder()
     defaults = {

@@ -24,7 +24,7 @@ class ChildError(Exception):
 
 def die_with_parent() -> None:
     """Ask Linux to kill this process when its parent dies, so that `kill -9` leaves no orphan that
-    would write beside the next try. Each fork has to ask for itself."""
+    would write into the next try's files. Each fork has to do so for itself."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -90,5 +90,5 @@ def last_error(log: Path, start: int) -> str | None:
     if errors:
         return errors[-1]
     cause = "".join(lines).rpartition("Root Cause")[2]  # the others, stopped after it, are listed as well
-    found = re.search(r"rank\s*: (\d+) \(local_rank: \d+\)\n\s*exitcode\s*: (-?\d+)", cause)
-    return f"process {found[1]} {describe(int(found[2]))}" if found else None
+    lost = re.search(r"rank\s*: (\d+) \(local_rank: \d+\)\n\s*exitcode\s*: (-?\d+)", cause)
+    return f"process {lost[1]} {describe(int(lost[2]))}" if lost else None

@@ -23,7 +23,7 @@ def gpus() -> list[dict[str, Any]]:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
-    found = []
+    cards = []
     for index in range(pynvml.nvmlDeviceGetCount()):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         names = (str(index), pynvml.nvmlDeviceGetUUID(handle))
@@ -31,14 +31,14 @@ def gpus() -> list[dict[str, Any]]:
             continue
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
         major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-        found.append(
+        cards.append(
             {
                 "name": pynvml.nvmlDeviceGetName(handle),
                 "gib": round(int(memory) / 2**30, 1),
                 "compute_capability": major + minor / 10,
             }
         )
-    return found
+    return cards
 
 
 def _cpu_name() -> str:

@@ -105,7 +105,7 @@ def loss_buffers(shape: Shape, s: Setting) -> float:
     and does the rest for an eighth of the tokens at a time. Liger's fused linear cross entropy (Hsu et al.
     2024, arXiv 2410.10989, section 3.2) goes through chunks of tokens, so that no chunk's logits are larger
     than the hidden states, and keeps gradients of the hidden states and of a trained output layer.
-    Preference pairs know neither (trl's DPOTrainer), and hold the reference model's logits beside their own.
+    Preference pairs know neither (trl's DPOTrainer), and hold the reference model's logits as well.
     """
     tokens, vocab, hidden = s.sequences * s.tokens, shape.vocab, shape.hidden
     if s.pairs:
@@ -157,7 +157,7 @@ def _states(shape: Shape, s: Setting, how: Sharding, count: int) -> dict[str, fl
 
     ZeRO paper, section 5: DDP keeps everything; ZeRO-1 shares optimizer states, ZeRO-2 gradients too, ZeRO-3
     and FSDP2 weights too. FSDP2 keeps fp32 weights (Accelerate casts them), DeepSpeed 16-bit weights and
-    gradients and an fp32 master beside the moments (the paper's K = 12). Offload leaves it all in the host's
+    gradients and an fp32 master copy besides the moments (K = 12). Offload leaves it all in the host's
     memory.
     """
     full, trained = s.rank is None, trained_parameters(shape, s)

@@ -96,11 +96,11 @@ def setting(config: dict[str, Any], longest: int | None = None) -> Setting:
 
 
 def _attention(config: dict[str, Any]) -> Literal["flash", "varlen", "eager"]:
-    asked = config.get("attn_implementation")
-    if asked == "eager":
+    name = config.get("attn_implementation")
+    if name == "eager":
         return "eager"
     # For packed rows Axolotl takes torch's varlen_attn in place of sdpa.
-    return "varlen" if asked == "sdpa" and config.get("sample_packing") else "flash"
+    return "varlen" if name == "sdpa" and config.get("sample_packing") else "flash"
 
 
 def sharding(config: dict[str, Any], count: int) -> Sharding:

@@ -74,7 +74,7 @@ class Shape(BaseModel):
 
     @property
     def quantised_parameters(self) -> int:
-        """The weights that bitsandbytes stores in 4 or 8 bits: the linear layers but for the output layer."""
+        """The weights that bitsandbytes stores in 4 or 8 bits: the linear layers except the output layer."""
         return self.layers * sum(i * o for i, o in self.linears)
 
     def adapter_parameters(self, rank: int, layers: int | None = None) -> int:

@@ -70,21 +70,21 @@ def sentence(result: dict[str, Any]) -> str:
 
 def facts(config: Path) -> dict[str, str]:
     """Return what must be the same in every process."""
-    found = {"python": platform.python_version()}
+    values = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            values[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "(not installed)"
-    found["config.yaml"] = file_sha256(config)[:12] if config.is_file() else "(missing)"
-    return found
+            values[name] = "(not installed)"
+    values["config.yaml"] = file_sha256(config)[:12] if config.is_file() else "(missing)"
+    return values
 
 
-def differing(hosts: list[str], found: list[dict[str, str]]) -> list[str]:
+def differing(hosts: list[str], facts_of_all: list[dict[str, str]]) -> list[str]:
     """Return a line for each fact in which a rank differs from most; of two, the second from the first."""
     lines = []
-    for name in found[0]:
-        values = [one[name] for one in found]
+    for name in facts_of_all[0]:
+        values = [one[name] for one in facts_of_all]
         usual = Counter(values).most_common(1)[0][0]
         for rank, value in enumerate(values):
             if value != usual:
@@ -103,7 +103,7 @@ def late(hosts: list[str], ahead: list[float]) -> list[str]:
 
 
 def measure(here: Ranks, config: Path) -> dict[str, Any]:
-    """Test the processes of this launch, in each of them; all return the same but for the bandwidth.
+    """Test the processes of this launch, in each of them; all return the same except the bandwidth.
 
     Returns:
         `{world, backend, hosts, ahead_seconds, all_reduce_gb_per_second, problems}`: by rank its host and by
