@@ -15,7 +15,9 @@ from tunebook.core.paths import ROOT
 PAGE = ROOT / "docs" / "errors.md"
 EXITS = {"InputError": "2", "MachineError": "4", "StoppedError": "75", "TunebookError": "1"}
 # Where the code stands when it is not given by keyword.
-PLACES = {**dict.fromkeys(EXITS, 1), "Problem": 4, "RowFault": 2, "Finding": 8}
+PLACES = {**dict.fromkeys(EXITS, 1), "Problem": 4, "RowFault": 2}
+# Calls that may leave the code out, or pass it on.
+OTHERS = {"Finding": 8, "fault": 4, "validation_problems": 3}
 SHOWN = 160
 HEAD = """# Error codes
 
@@ -54,7 +56,7 @@ def _calls(tree: ast.Module) -> Iterator[ast.Call]:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)):
             continue
         name = _name(node)
-        if name == "Finding":
+        if name in OTHERS:
             if _code(node):
                 yield node
         elif name in PLACES and not _carries_problems(node):
@@ -62,7 +64,9 @@ def _calls(tree: ast.Module) -> Iterator[ast.Call]:
 
 
 def _carries_problems(call: ast.Call) -> bool:
-    """Whether the codes are those of problems made elsewhere: `InputError(problem)`, `problems=...`."""
+    """Whether the code comes from elsewhere: `InputError(problem)`, `problems=...`, a parameter `code`."""
+    if any(isinstance(one, ast.Name) and one.id == "code" for one in _given(call)):
+        return True
     if any(keyword.arg in ("problems", None) for keyword in call.keywords):
         return True
     if len(call.args) != 1 or call.keywords:
@@ -89,9 +93,9 @@ def _message_place(call: ast.Call) -> int:
 
 
 def _code(call: ast.Call) -> str:
-    name = _name(call)
+    place = (PLACES | OTHERS)[_name(call)]
     given = [keyword.value for keyword in call.keywords if keyword.arg == "code"]
-    given += call.args[PLACES[name] : PLACES[name] + 1]
+    given += call.args[place : place + 1]
     return str(given[0].value) if given and isinstance(given[0], ast.Constant) else ""
 
 

@@ -41,7 +41,7 @@ def judged(
         ({"labels": [-100] * 6}, "rows with nothing to learn"),
         ({"labels": [-100] * 5 + [6]}, "answers learned in part"),
         ({"labels": [-100] * 3 + [4, 5, 6]}, "answers learned in part"),
-        ({"labels": [-100] * 4 + [5, -100]}, "turn ends that are not learned"),
+        ({"labels": [-100] * 4 + [5, -100]}, "end-of-turn tokens that are not learned"),
         ({"ids": [1, 1, *IDS[1:]], "labels": [-100] * 5 + [5, 6]}, "rows with two bos tokens"),
         (
             {"contract": "The template does not end a turn."},

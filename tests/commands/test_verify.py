@@ -80,7 +80,7 @@ def test_the_same_numbers_are_reproduced(
         publish(seed)
     assert verify.verify("chat-lora", TRIAL, Console()) == 0
     said = capsys.readouterr().out
-    assert "this run beside the published seeds 1, 2, 42 (trial tier)" in said
+    assert "this run and the published seeds 1, 2, 42 (trial tier)" in said
     found = read_json(fresh / "verify.json")
     assert found["seeds"] == [1, 2, 42]
     assert {line["result"] for line in found["metrics"]} == {"inside"}

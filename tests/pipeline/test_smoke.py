@@ -33,6 +33,8 @@ def resolved(tier: str = "real", seed: int = 42, world: int = 1) -> Any:
 
 
 RESOLVED = resolved()
+SETTINGS = {"recipe": "some", "tier": "trial", "seed": 42, "hardware": "cpu", "dataset": {}, "world": 1}
+SETTINGS |= {"base_model": "x"}
 
 
 def rows(count: int, words: int = 1, name: str = "r") -> list[dict[str, Any]]:
@@ -52,7 +54,7 @@ def run(tmp_path: Path) -> Run:
     config = {"datasets": [{"path": "x"}], "base_model": "some/base", "micro_batch_size": 2}
     (made / "config.yaml").write_text(yaml.safe_dump(config))
     suite = {"max_new_tokens": 512, "generate_rows": 48}
-    write_json(made / "settings.json", {"recipe": "some", "world": 1, "base_model": "x", "suite": suite})
+    write_json(made / "settings.json", {**SETTINGS, "suite": suite})
     made.mark("data", "done")
     return made
 
@@ -149,7 +151,7 @@ def test_the_part_that_failed_is_named(
         smoke.smoke(run, RESOLVED, Console())
     said = str(caught.value)
     assert said.startswith(f"smoke: {part} failed: {error}\n") and caught.value.exit_code == 4
-    assert str(run.log) in said and "has not begun" in said
+    assert str(run.log) in said and "has not started" in said
     assert ("make plan NAME=some" in said) == ("memory" in error)
     assert not (run / "smoke").exists() and not run.done("smoke")
     assert smoke.wanted(run, RESOLVED, None)
@@ -269,7 +271,7 @@ def choose(run: Run, **config: Any) -> tuple[list[dict[str, Any]], list[dict[str
     nested.folder.mkdir()
     plain = {"base_model": str(trial_model.ensure()), "sequence_len": 200, "micro_batch_size": 2}
     (nested / "config.yaml").write_text(yaml.safe_dump({**plain, "gradient_accumulation_steps": 2, **config}))
-    write_json(nested / "settings.json", {"world": 2})
+    write_json(nested / "settings.json", {**SETTINGS, "world": 2, "suite": {}})
     smoke_worker.choose_rows(nested)
     assert read_jsonl(nested / "data" / "test.jsonl") == []
     train, dev = (read_jsonl(nested / "data" / f"{split}.jsonl") for split in ("train", "dev"))

@@ -27,17 +27,17 @@ LICENCES = "https://creativecommons.org/share-your-work/cclicenses/"
 
 
 def check_access(resolved: Resolved, dataset: Dataset, found: Findings) -> str:
-    """Add what can be said of base, data, licences, disk and tokens; return a line about the base."""
+    """Add what can be summary of base, data, licences, disk and tokens; return a line about the base."""
     base = str(resolved.config["base_model"])
     revision = resolved.config.get("revision_of_model")
     facts = model_table().get(base, {})
-    licence, said = facts.get("licence"), base
+    licence, summary = facts.get("licence"), base
     if Path(base).is_dir():
-        said += ", a local folder"
+        summary += ", a local folder"
     else:
         try:
             reach_hub(base, revision)
-            said += ", in the local cache" if cached(base, "config.json", revision) else ", on the Hub"
+            summary += ", in the local cache" if cached(base, "config.json", revision) else ", on the Hub"
             licence = _hub_facts(base, revision, found) or licence
         except MachineError as error:
             found.skip("base model: there, gated, its size", "offline")
@@ -48,11 +48,11 @@ def check_access(resolved: Resolved, dataset: Dataset, found: Findings) -> str:
     found.extend(licence_findings(licence, dataset.licence, resolved.recipe.file))
     _disk(resolved, facts.get("parameters"), found)
     _tokens(resolved.config, found)
-    return f"{said}; licences: base {licence or 'not known'}, data {dataset.licence}"
+    return f"{summary}; licences: base {licence or 'not known'}, data {dataset.licence}"
 
 
 def _hub_facts(base: str, revision: str | None, found: Findings) -> str | None:
-    """Return the licence on the Hub's card; a note where access has to be asked for."""
+    """Return the licence on the Hub's card; a note where access must be requested."""
     from huggingface_hub import model_info
 
     try:

@@ -43,7 +43,7 @@ class Axolotl:
         self._folder.cleanup()
 
     def answer(self, rows: Path | None = None) -> dict[str, Any]:
-        """Return what the child says about its job, and about `rows` where the job is to be told them later.
+        """Return the child's answer about its job, and about `rows` where the job names them later.
 
         Raises:
             TunebookError: the child broke down; the message holds its last lines.

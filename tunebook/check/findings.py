@@ -93,6 +93,8 @@ class Findings:
         for what, why in self.not_checked.items():
             console.rich.print(f"not checked ({why}): {what}", markup=False)
         counts = ", ".join(f"{self.count(g)} {g}{'' if self.count(g) == 1 else 's'}" for g in GRADES)
+        if self.not_checked:
+            counts += f"; {len(self.not_checked)} things not checked, see above"
         console.stage("found", counts)
 
     def as_json(self) -> dict[str, Any]:

@@ -103,11 +103,11 @@ def sharing(tokens: dict[str, list[int]], file: str) -> list[Finding]:
     found = []
     for (a, x), (b, y) in combinations(tokens.items(), 2):
         if sorted(x) == sorted(y):
-            said = "consist of the same tokens"
+            summary = "consist of the same tokens"
         elif x == y[: len(x)] or y == x[: len(y)]:
-            said = "begin alike to the end of the shorter one"
+            summary = "begin alike to the end of the shorter one"
         else:
             continue
-        text = f"{a!r} and {b!r} {said}: only the turn end or the order tells them apart."
+        text = f"{a!r} and {b!r} {summary}: only the end-of-turn token or the order distinguishes them."
         found.append(Finding("note", "labels that share their tokens", text, file=file, key="labels"))
     return found

@@ -91,13 +91,13 @@ def evaluation_batch(resolved: Resolved, add: Any) -> None:
 def turn_end(resolved: Resolved, add: Any) -> None:
     config = resolved.config
     base = str(config["base_model"])
-    told = (config.get("special_tokens") or {}).get("eos_token") or config.get("eot_tokens")
-    if base.endswith("-Base") and not told:
+    named = (config.get("special_tokens") or {}).get("eos_token") or config.get("eot_tokens")
+    if base.endswith("-Base") and not named:
         add(
             "warning",
             "special_tokens",
-            f"{base} ends texts, not turns: the turn end may not be trained, and answers never stop.",
-            "Name the template's turn end as special_tokens.eos_token.",
+            f"{base} ends texts, not turns: the end-of-turn token may not be trained, so answers never stop.",
+            "Name the template's end-of-turn token as special_tokens.eos_token.",
             "https://github.com/hiyouga/LLaMA-Factory/issues/7943",
         )
     if str(config.get("chat_template")).startswith("qwen3"):

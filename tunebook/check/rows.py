@@ -28,7 +28,7 @@ SEED = 42
 
 @dataclass
 class Seen:
-    """A rendered row and where it stands; `asked` is what the model is asked, without the system turn."""
+    """A rendered row and where it stands; `asked` is its prompt without the system turn."""
 
     split: str
     place: str

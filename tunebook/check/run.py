@@ -94,7 +94,7 @@ def _say(error: InputError, kind: str, found: Findings) -> None:
 
 
 class _Asked(NamedTuple):
-    """What the child is asked: as on which machine, and about rows by whose tokenizer."""
+    """The child's job: on which machine, and with whose tokenizer."""
 
     child: Axolotl
     machine: overlays.Machine
@@ -103,7 +103,7 @@ class _Asked(NamedTuple):
 
 
 def _ask(resolved: Resolved, dataset: Dataset) -> _Asked:
-    """Start the child that is asked about config and tokens in one go: it imports while rows are read."""
+    """Start the child that checks config and tokens together: it imports while rows are read."""
     machine = (resolved.overlay and resolved.overlay.machine) or H100
     machine = machine.model_copy(update={"gpus": resolved.world})
     place = tokens.tokenizer_place(resolved.config)
@@ -122,8 +122,8 @@ def _rows(dataset: Dataset, sample: Sample, found: Findings, console: Console) -
         if dataset.look_for_secrets:
             watchers.append(Secrets(found))
         counts = survey(dataset, watchers, found)
-        said = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
-        words.append(f"datasets/{dataset.name}: {said if counts else 'not read'}")
+        summary = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
+        words.append(f"datasets/{dataset.name}: {summary if counts else 'not read'}")
     return counts["train"]
 
 
@@ -145,18 +145,18 @@ def _axolotl(
     else:
         _show_effective(resolved, answer["effective"], found, console)
     if estimate:
-        found.skip("mask, turn end, bos, system prompt by the recipe's own tokenizer", "offline")
+        found.skip("mask, end-of-turn token, bos, system prompt by the recipe's own tokenizer", "offline")
         if sample.rows and not asked.about_rows:
             found.skip("lengths of rows", "offline, and the trial model is not converted yet")
     if answer["rows_failed"]:
         found.add(Finding("error", "tokens", f"the rows cannot be cut: {answer['rows_failed']}"))
     accepted = dataset.allow_special_tokens
-    said = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate, accepted)
+    summary = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate, accepted)
     if dataset.labels and answer["rows"] and not estimate:
         found.extend(labels.sharing(answer["rows"]["labels"], show(dataset.folder / "dataset.yaml")))
     cards = f"{machine.gpus} x {machine.gib} GB, compute capability {machine.compute_capability}"
     taken = "refused" if answer["refused"] else "accepted"
-    return f"{taken} by its own validation, as on {cards}; tokens a row: {said}"
+    return f"{taken} by its own validation, as on {cards}; tokens a row: {summary}"
 
 
 def _show_effective(resolved: Resolved, effective: dict[str, Any], found: Findings, console: Console) -> None:

@@ -27,7 +27,7 @@ Place = Literal["here", "hub", "nowhere"]
 
 
 def job(config: dict[str, Any], dataset: Dataset, place: Place) -> dict[str, Any]:
-    """Return what the child is asked about rows that it is told later: with the recipe's own tokenizer where
+    """Return the child's job for rows that are named later: with the recipe's own tokenizer where
     it can be had, else lengths by the trial model's, and nothing where that is missing too."""
     if place != "nowhere":
         return {"rows": LATER, "mask": MASKED, "labels": dataset.labels}
@@ -52,7 +52,7 @@ def tokenizer_place(config: dict[str, Any]) -> Place:
 
 def stand_in(config: dict[str, Any]) -> dict[str, Any]:
     """Return `config` with the trial model's tokenizer in place of one that is not on this machine."""
-    told = model_table()[trial_model.NAME]["axolotl"]
+    replaced = model_table()[trial_model.NAME]["axolotl"]
     dropped = (
         "special_tokens",
         "tokens",
@@ -65,7 +65,7 @@ def stand_in(config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in dropped}
     return {
         **kept,
-        **{k: v for k, v in told.items() if v is not None},
+        **{k: v for k, v in replaced.items() if v is not None},
         "base_model": str(trial_model.folder()),
     }
 
@@ -131,7 +131,7 @@ def _cut(
     for seen, (size, start) in zip(sample, sizes, strict=True):
         if size <= limit:
             continue
-        said = f"{about}{size} tokens, sequence_len is {limit}"
+        how = f"{about}{size} tokens, sequence_len is {limit}"
         if strategy == "raise":
             grade, kind, does = "error", "rows over sequence_len", "training stops there (raise)."
         elif strategy == "truncate" and start >= limit - 1:
@@ -142,7 +142,7 @@ def _cut(
             grade, kind, does = "warning", "rows over sequence_len", "Axolotl leaves the row out (drop)."
         if estimate and grade == "error":
             grade = "warning"
-        _at(seen, grade, kind, f"{said}: {does}", found)
+        _at(seen, grade, kind, f"{how}: {does}", found)
 
 
 def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Findings) -> None:
@@ -166,13 +166,13 @@ def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Fin
         return
     full, start = contract
     if ids[: len(full)] != full:
-        text = "the prompt of the evaluation is no beginning of what Axolotl trains on."
+        text = "the evaluation prompt is not a prefix of the tokens Axolotl trains on."
         _at(seen, "error", "rows that training and evaluation see differently", text, found)
     elif labels[len(full) - 1] == IGNORED:
         text = f"{answer['eos']!r}, at which generation stops, is not learned: answers would never end."
-        _at(seen, "error", "turn ends that are not learned", text, found)
+        _at(seen, "error", "end-of-turn tokens that are not learned", text, found)
     elif labels[start : len(full)] != full[start:] or labels[start - 1] != IGNORED:
-        text = "what is learned is not exactly the answer and its end."
+        text = "the loss mask does not match the answer plus its end-of-turn token."
         _at(seen, "error", "answers learned in part", text, found)
 
 
@@ -188,11 +188,11 @@ def steps(
     if config.get("max_steps"):
         return int(config["max_steps"]), "max_steps"
     epochs = config.get("num_epochs") or 1
-    sequences, said = float(rows), f"{rows} rows"
+    sequences, how = float(rows), f"{rows} rows"
     if config.get("sample_packing"):
         if not lengths:
             return None, "the tokens of packed rows are not known"
         capacity = config.get("sequence_len") or 512
         sequences = max(1.0, lengths["total"] / lengths["rows"] * rows / capacity)
-        said = f"about {sequences:.0f} packed sequences"
-    return max(1, int(sequences * epochs / batch)), f"{said} x {epochs:g} epochs / {batch} a step"
+        how = f"about {sequences:.0f} packed sequences"
+    return max(1, int(sequences * epochs / batch)), f"{how} x {epochs:g} epochs / {batch} a step"

@@ -25,7 +25,7 @@ from tunebook.core.errors import GOOD, MachineError, TunebookError
 from tunebook.core.files import digest
 from tunebook.core.paths import show
 from tunebook.data import cache
-from tunebook.data.dataset import Dataset, load_dataset_config
+from tunebook.data.dataset import Dataset, load_dataset_or_stand_in
 from tunebook.data.sources import SPLITS
 from tunebook.data.tokenize import MASK_KEYS
 from tunebook.models import trial_model
@@ -43,9 +43,7 @@ def render_rows(name: str, options: Options, shown: int, console: Console) -> in
     recipe = load_recipe(name)
     tier = options.tier or "real"
     resolved = resolve(recipe, replace(options, tier=tier), for_this_machine=False)
-    dataset = load_dataset_config(recipe.dataset)
-    if tier == "trial" and dataset.stand_in:
-        dataset = load_dataset_config(dataset.stand_in)
+    dataset = load_dataset_or_stand_in(recipe.dataset, tier == "trial")
     entry = cache.rendered(dataset, resolved.config)
     folder = dataset.folder / "rows"
     folder.mkdir(exist_ok=True)
@@ -53,8 +51,8 @@ def render_rows(name: str, options: Options, shown: int, console: Console) -> in
         shutil.copyfile(entry.path(split), folder / f"{split}.partial")
         os.replace(folder / f"{split}.partial", folder / f"{split}.jsonl")
     counts = cache.counts(entry)
-    said = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
-    console.stage("data", f"{said} rows in {show(folder)}; {entry.summary}")
+    summary = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+    console.stage("data", f"{summary} rows in {show(folder)}; {entry.summary}")
     if shown:
         page = show_rows(resolved.config, dataset, entry, shown, console)
         console.stage("shown", show(page))

@@ -72,7 +72,7 @@ def predict(run_text: str, data: Path, out: Path, console: Console) -> int:
     log, events = beside(out, "log.txt"), beside(out, "events.jsonl")
     with console.timed(None, "predict") as words:
         try:
-            offline = Path(read_json(run / "settings.json")["base_model"]).is_dir()
+            offline = Path(run.placement()["base_model"]).is_dir()
             follow(
                 "tunebook.commands.predict_worker",
                 [str(run.folder), str(data.resolve()), str(out.resolve())],
@@ -97,7 +97,7 @@ def beside(out: Path, name: str) -> Path:
 
 
 def dataset_of(run: Run) -> Dataset:
-    return Dataset.model_validate({**read_json(run / "settings.json")["dataset"], "folder": run / "data"})
+    return Dataset.model_validate({**run.settings()["dataset"], "folder": run / "data"})
 
 
 def _plan(run: Run, data: Path, out: Path) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _plan(run: Run, data: Path, out: Path) -> dict[str, Any]:
         raise InputError(f"DATA: {data}: has no rows.", code="predict.no_rows")
     with data.open("rb") as file:
         rows_hash = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = read_json(run / "settings.json")
+    settings = run.settings()
     made_of = [weights_hash(run / "model"), rows_hash, settings["dataset"], settings["suite"], out.suffix]
     return {"plan": digest(made_of), "columns": [*columns, *added], "total": total}
 

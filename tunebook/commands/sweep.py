@@ -76,8 +76,8 @@ def sweep(name: str, over_text: str, options: Options, keep: bool, console: Cons
     combinations = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
     measured: list[dict[str, Any]] = []
     for index, values in enumerate(combinations, 1):
-        said = " ".join(f"{key}={value}" for key, value in values.items())
-        console.stage("sweep", f"{index} of {len(combinations)}: {said}")
+        summary = " ".join(f"{key}={value}" for key, value in values.items())
+        console.stage("sweep", f"{index} of {len(combinations)}: {summary}")
         words = " ".join(f"{key}={value}" for key, value in values.items() if key != ROWS)
         rows = values.get(ROWS)
         chosen = replace(options, set=f"{options.set} {words}".strip(), eval="quick", new=False)
@@ -101,7 +101,7 @@ def sweep(name: str, over_text: str, options: Options, keep: bool, console: Cons
 
 
 def _point(run: Run, values: dict[str, str]) -> dict[str, Any]:
-    measured, history = read_json(run / "metrics.json"), read_json(run / "train" / "history.json")
+    measured, history = read_json(run / "metrics.json"), run.history()
     losses = [entry["eval_loss"] for entry in history["log"] if "eval_loss" in entry]
     return {
         "values": values,
@@ -125,8 +125,8 @@ def _summary(
     sign = 1 if HIGHER_IS_BETTER[primary] else -1
     best = max(range(len(points)), key=lambda i: sign * points[i]["dev"][primary]["value"])
     value = number(primary, points[best]["dev"][primary]["value"])
-    said = " ".join(f"{key}={word}" for key, word in points[best]["values"].items())
-    sentence = f"{said}: {primary} {value} on dev ({tier} tier, {points[best]['dev'][primary]['n']} rows)."
+    summary = " ".join(f"{key}={word}" for key, word in points[best]["values"].items())
+    sentence = f"{summary}: {primary} {value} on dev ({tier} tier, {points[best]['dev'][primary]['n']} rows)."
     for key, values in over.items():
         chosen = points[best]["values"][key]
         if key != ROWS and len(values) > 2 and chosen in (values[0], values[-1]):

@@ -104,17 +104,17 @@ def judge(measured: dict[str, Any], items: list[dict[str, Any]]) -> list[dict[st
     lines = []
     for contender, measures in items[0]["contenders"].items():
         for metric in measures if contender == "tuned" else [measured["primary"]]:
-            told = [item["contenders"].get(contender, {}).get(metric) or {} for item in items]
-            if any(one.get("value") is None for one in told):
+            by_seed = [item["contenders"].get(contender, {}).get(metric) or {} for item in items]
+            if any(one.get("value") is None for one in by_seed):
                 continue
             run = measured["contenders"].get(contender, {}).get(metric) or {}
             value = run.get("value")
             if value is None and contender != "tuned":
                 continue  # another seed may have chosen another baseline
-            low, high = bounds(told, run)
+            low, high = bounds(by_seed, run)
             if metric not in UNBOUNDED and low is not None and high is not None:
                 low, high = max(low, 0.0), min(high, 1.0)  # a share
-            line = {"contender": contender, "metric": metric, "published": [one["value"] for one in told]}
+            line = {"contender": contender, "metric": metric, "published": [one["value"] for one in by_seed]}
             lines.append(
                 line | {"low": low, "high": high, "value": value, "result": _result(value, low, high)}
             )
@@ -129,19 +129,19 @@ def _result(value: float | None, low: float | None, high: float | None) -> str:
     return "below" if value < low else "above" if value > high else "inside"
 
 
-def bounds(told: list[Measure], run: Measure) -> tuple[float | None, float | None]:
+def bounds(by_seed: list[Measure], run: Measure) -> tuple[float | None, float | None]:
     """Return the least and the greatest value that reproduces the published ones; (None, None) for a single
     one without an interval.
 
     Args:
-        told: the metric of each published seed, with `value`, `low` and `high`.
+        by_seed: the metric of each published seed, with `value`, `low` and `high`.
         run: the same of the fresh run.
     """
-    if len(told) == 1:
-        return told[0].get("low"), told[0].get("high")
+    if len(by_seed) == 1:
+        return by_seed[0].get("low"), by_seed[0].get("high")
     from scipy import stats  # slow to import; a refusal needs none of it
 
-    values = [float(one["value"]) for one in told]
+    values = [float(one["value"]) for one in by_seed]
     count, mean = len(values), statistics.fmean(values)
     reach = float(stats.t.ppf(1 - LEVEL / 2, count - 1))
     reach *= statistics.stdev(values) * math.sqrt(1 + 1 / count)
@@ -160,7 +160,7 @@ def _show(
 ) -> int:
     table = []
     for line in lines:
-        metric, told = line["metric"], line["published"]
+        metric, by_seed = line["metric"], line["published"]
         span = "-"
         if line["low"] is not None:
             span = f"{number(metric, line['low'])} to {number(metric, line['high'])}"
@@ -168,23 +168,23 @@ def _show(
             {
                 "contender": line["contender"],
                 "metric": metric,
-                "published": number(metric, statistics.fmean(told)),
+                "published": number(metric, statistics.fmean(by_seed)),
                 "reproduced from, to": span,
                 "this run": number(metric, line["value"]),
                 "": line["result"],
             }
         )
     seeds = ", ".join(str(item["seed"]) for item in items)
-    console.table(table, f"{name}: this run beside the published seeds {seeds} ({items[0]['tier']} tier)")
+    console.table(table, f"{name}: this run and the published seeds {seeds} ({items[0]['tier']} tier)")
     then, now = items[-1]["run"]["versions"], manifest["versions"]
     for package in sorted(package for package in then if then[package] != now.get(package)):
         console.note(f"{package}: published with {then[package]}, here {now.get(package)}")
     tier, judged = items[0]["tier"], [line for line in lines if line["result"] != "not judged"]
     wrong = [line for line in judged if line["result"] != "inside"]
     if wrong:
-        said = ", ".join(f"{one['contender']} {one['metric']} {one['result']}" for one in wrong)
+        summary = ", ".join(f"{one['contender']} {one['metric']} {one['result']}" for one in wrong)
         console.stage(
-            "verify", f"NOT reproduced ({tier} tier): {len(wrong)} of {len(judged)} metrics: {said}"
+            "verify", f"NOT reproduced ({tier} tier): {len(wrong)} of {len(judged)} metrics: {summary}"
         )
         return GATE_FAILED
     console.stage("verify", f"reproduced ({tier} tier): all {len(judged)} metrics")

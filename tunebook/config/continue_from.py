@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.files import read_json
 from tunebook.core.paths import show
@@ -48,7 +46,7 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
             f'start from a fully fine-tuned model, pass --set (SET=) "base_model={show(run / "model")}".',
             code="config.no_adapter",
         )
-    before = yaml.safe_load((run / "config.yaml").read_text())
+    before = run.config()
     merge = bool(config.get("rl"))
     pairs = {"base_model": (config.get("base_model"), before["base_model"])}
     if not merge:

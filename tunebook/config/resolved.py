@@ -12,7 +12,7 @@ from tunebook.hardware import overlays
 
 @dataclass(frozen=True)
 class Resolved:
-    """A composed config. `config` is what Axolotl gets, but for the paths of the run folder;
+    """A composed config. `config` is the final Axolotl config, except for run-folder paths;
     `identity` is the part that makes a run this run; `world` the number of processes that train."""
 
     recipe: Recipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
 from tunebook.core.files import digest, write_json, write_jsonl
-from tunebook.core.paths import show
+from tunebook.core.paths import show, slug
 from tunebook.data.dataset import load_dataset_config
 from tunebook.data.render import render_all
 from tunebook.data.sources import SPLITS
@@ -81,7 +80,7 @@ def evaluate_model(
     config = {key: value for key, value in config.items() if value is not None}
     if shape:
         config["adapter"] = str(shape.get("peft_type", "LORA")).lower()
-    name = "evaluate-" + re.sub(r"[^a-z0-9]+", "-", Path(model).name.lower()).strip("-")
+    name = "evaluate-" + slug(Path(model).name)
     recipe = Recipe(name, folder, config, {}, {}, {}, {}, {})
     settings = suite.load_suite(recipe, dataset.task, picked, mode, beside)
     settings.checkpoints = "last"

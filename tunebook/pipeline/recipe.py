@@ -17,7 +17,7 @@ from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD
 from tunebook.core.files import digest, read_json, write_json, write_jsonl
 from tunebook.core.paths import runs_folder, show
-from tunebook.data.dataset import load_dataset_config
+from tunebook.data.dataset import load_dataset_or_stand_in
 from tunebook.data.sources import SPLITS
 from tunebook.evaluation import merge_adapter, suite
 from tunebook.hardware import machine
@@ -63,9 +63,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
         console.stage("set-up", f"converting the trial base model {trial_model.NAME} (once, about a minute)")
         trial_model.ensure()
     resolved = resolve(recipe, options)
-    dataset = load_dataset_config(recipe.dataset)
-    if resolved.tier == "trial" and dataset.stand_in:
-        dataset = load_dataset_config(dataset.stand_in)
+    dataset = load_dataset_or_stand_in(recipe.dataset, resolved.tier == "trial")
     resolved = prepare.with_labels(resolved, dataset)
     settings = suite.load_suite(recipe, dataset.task, resolved.tier, options.eval, options.beside)
     check_config(resolved)
@@ -94,9 +92,9 @@ def execute(name: str, options: Options, console: Console) -> Run:
         console.stages = STAGES
         if not run.done("train") and (minutes := _published_minutes(resolved, options)):
             console.note(f"about {minutes:.0f} minutes, as published from {machine.kind(machine.facts())}")
-        said = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
+        summary = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
         run.mark("check", "done", time.monotonic() - start)
-        console.stage("check", said, time.monotonic() - start)
+        console.stage("check", summary, time.monotonic() - start)
         if not run.done("data"):
             with console.timed(run, "data") as words:
                 for split in SPLITS:
@@ -147,7 +145,7 @@ def _train_and_evaluate(run: Run, console: Console, session: Session | None) -> 
     if train or evaluate:
         run_child(run, train, evaluate, console, session)
     stages = run.state()["stages"]
-    history = read_json(run / "train" / "history.json", {})
+    history = run.history()
     losses = [entry["loss"] for entry in history.get("log", []) if "loss" in entry]
     fall = f", loss {losses[0]:.2f} to {losses[-1]:.2f}" if losses else ""
     trained = history.get("trained_tokens")
@@ -160,7 +158,7 @@ def _train_and_evaluate(run: Run, console: Console, session: Session | None) -> 
         f"{history.get('steps')} steps{tokens}{fall}",
         stages["train"]["seconds"],
     )
-    contenders = ", ".join(read_json(run / "eval" / "choice.json")["contenders"])
+    contenders = ", ".join(run.choice()["contenders"])
     console.stage("evaluate", contenders, stages["evaluate"]["seconds"])
 
 

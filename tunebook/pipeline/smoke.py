@@ -30,7 +30,7 @@ from tunebook.training.launch import WORKER, follow_all
 
 STEPS, ROWS, NEW_TOKENS = 5, 8, 32
 LOOK = 4  # the step after which dev is looked at: a fault there comes before the last step, and is no save's
-CHUNK = 256  # rows whose lengths are asked for at once
+CHUNK = 256  # rows tokenized at a time
 DROPPED = frozenset(
     """evals_per_epoch saves_per_epoch eval_steps eval_strategy save_strategy save_first_step val_set_size
     early_stopping_patience load_best_model_at_end metric_for_best_model resume_from_checkpoint
@@ -42,7 +42,7 @@ MEMORY = re.compile(r"out ?of ?memory", re.IGNORECASE)
 
 
 def wanted(run: Run, resolved: Resolved, asked: bool | None) -> bool:
-    """Return whether the smoke test is due: on the real tier, or asked for; not where it has passed."""
+    """Return whether the smoke test is due: on the real tier, or on request; not if it has passed."""
     if asked is False or (asked is None and resolved.tier != "real"):
         return False
     kind, config = _key(resolved)
@@ -90,10 +90,10 @@ def smoke(run: Run, resolved: Resolved, console: Console, session: Session | Non
 
 def prepare(run: Run, nested: Run) -> None:
     """Write the config and settings of the smoke test; its rows are chosen where a tokenizer is."""
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = run.config()
     placed = smoke_config(config, nested)
     (nested / "config.yaml").write_text(yaml.safe_dump(placed, sort_keys=False, allow_unicode=True))
-    settings = read_json(run / "settings.json")
+    settings = run.settings()
     suite = settings["suite"]
     suite |= {"max_new_tokens": min(NEW_TOKENS, suite["max_new_tokens"]), "generate_rows": None}
     write_json(nested / "settings.json", settings)
@@ -118,7 +118,7 @@ def smoke_config(config: dict[str, Any], nested: Run) -> dict[str, Any]:
 
 
 def _follow(run: Run, nested: Run, console: Console, session: Session | None) -> None:
-    world = read_json(nested / "settings.json")["world"]
+    world = nested.placement()["world"]
     whole = [(WORKER, ["--longest", "--train", "--ask"], 1)]
     apart = [
         (WORKER, ["--longest", "--tokenise"], 1),
@@ -146,7 +146,7 @@ def _broken(nested: Run) -> tuple[str, str] | None:
     losses = _losses(nested)
     if not losses or not all(map(math.isfinite, losses)):
         return "train", f"the losses of {STEPS} steps are not finite (got {losses})"
-    only_model = yaml.safe_load((nested / "config.yaml").read_text()).get("save_only_model")
+    only_model = nested.config().get("save_only_model")
     problem = None if only_model else fault(nested / "train" / f"checkpoint-{STEPS}")
     if problem:
         return "save", f"cannot resume from the checkpoint: {problem}"
@@ -156,7 +156,7 @@ def _broken(nested: Run) -> tuple[str, str] | None:
 def _message(run: Run, part: str, error: str) -> str:
     do = "Correct the recipe, or skip this test with --no-smoke (SMOKE=0)."
     if MEMORY.search(error):
-        name = read_json(run / "settings.json")["recipe"]
+        name = run.settings()["recipe"]
         do = f"The longest rows do not fit: `make plan NAME={name}` shows what does. " + (
             "A smaller micro_batch_size or sequence_len, or gradient_checkpointing: true, needs less."
         )

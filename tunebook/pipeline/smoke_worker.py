@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import yaml
-
-from tunebook.core.files import Row, read_json, read_jsonl, write_json, write_jsonl
+from tunebook.core.files import Row, read_jsonl, write_json, write_jsonl
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.sampling import enough_rows
 from tunebook.data.tokenize import lengths, load_tokenizer
@@ -22,8 +20,8 @@ def choose_rows(nested: Run) -> None:
         ValueError: no row is short enough.
     """
 
-    config = yaml.safe_load((nested / "config.yaml").read_text())
-    world = read_json(nested / "settings.json")["world"]
+    config = nested.config()
+    world = nested.placement()["world"]
     encoder = PromptEncoder(load_tokenizer(config), config.get("chat_template_kwargs"))
     drops = (config.get("excess_length_strategy") or "drop") == "drop"
     limit = config.get("sequence_len", 512) if drops else None

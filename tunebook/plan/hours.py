@@ -173,13 +173,15 @@ def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Ask
     if suite.mode == "quick":
         test = rows.dev or 0
     shot = rows.prompt + rows.answer
-    told = len(dataset.baseline_prompt or "") / 4
+    instructions = len(dataset.baseline_prompt or "") / 4
     new = Range(min(rows.answer, suite.max_new_tokens), suite.max_new_tokens)
     answer = Range(rows.answer, rows.answer)
     labels = sum(len(label) / 3 + 1 for label in dataset.labels)
 
     def prompt(prompting: Prompting) -> float:
-        return rows.prompt + prompting.few_shot * suite.shots * shot + prompting.baseline_prompt * told
+        return (
+            rows.prompt + prompting.few_shot * suite.shots * shot + prompting.baseline_prompt * instructions
+        )
 
     candidates = promptings(dataset)
     scored = {"chat": 1, "preference": 2}.get(dataset.task, 0)  # answers of a row

@@ -76,7 +76,9 @@ class Plan:
             fits = "fits" if self.fits else "does not fit"
             return f"the whole model on each card {fits}"
         if whole <= self.capacity:
-            return f"asked for; with the whole model on each card (DDP) training takes {whole:.1f} GiB"
+            return (
+                f"set by the config; with the whole model on each card (DDP) training takes {whole:.1f} GiB"
+            )
         return f"the whole model on each card would take {whole:.1f} GiB"
 
     @property
@@ -163,7 +165,7 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
         disk_gb=ENVIRONMENT_GB + _disk_gb(shape, s, config),
         download_gb=shape.parameters * 2 / 1e9,
         ships_gb=_ships_gb(shape, s),
-        rows=rows.said,
+        rows=rows.source,
     )
 
 

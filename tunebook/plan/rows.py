@@ -26,7 +26,7 @@ SAMPLED = 5000  # rows whose length is looked at
 @dataclass(frozen=True)
 class Rows:
     """Rows and their lengths in tokens. `lengths` are of a sample of train, empty where unknown; `longest`
-    is one row, `batch` the mean of the longest evaluation batch; `said` is where it all comes from."""
+    is one row, `batch` the mean of the longest evaluation batch; `source` is where it all comes from."""
 
     train: int | None
     dev: int | None
@@ -37,7 +37,7 @@ class Rows:
     answer: int
     longest_answer: int
     prompt: int
-    said: str
+    source: str
 
     @property
     def mean(self) -> float | None:
@@ -54,8 +54,8 @@ def known_rows(dataset: Dataset, sequence_len: int) -> Rows:
     if size:
         return _from_size(size)
     half = sequence_len // 2
-    said = f"not rendered here (`make data`): every row taken as {sequence_len} tokens, half of it answer"
-    return Rows(None, None, None, (), None, sequence_len, half, half, half, said)
+    source = f"not rendered here (`make data`): every row taken as {sequence_len} tokens, half of it answer"
+    return Rows(None, None, None, (), None, sequence_len, half, half, half, source)
 
 
 @cache
@@ -95,7 +95,7 @@ def _rendered(folder: Path) -> Rows:
         answer=answer,
         longest_answer=_tokens(max(answer for *_, answer in sample + top)),
         prompt=sum(lengths) // len(lengths) - answer,
-        said=f"as rendered, {CHARACTERS:.0f} characters a token ({FEWEST_CHARACTERS:.0f} for the longest)",
+        source=f"as rendered, {CHARACTERS:.0f} characters a token ({FEWEST_CHARACTERS:.0f} for the longest)",
     )
 
 
@@ -110,5 +110,5 @@ def _from_size(size: dict[str, Any]) -> Rows:
         answer=usual,
         longest_answer=_tokens(answer["longest"]),
         prompt=mean - usual,
-        said=f"{size['basis']} (tunebook/plan/sizes.yaml), {CHARACTERS:.0f} characters a token",
+        source=f"{size['basis']} (tunebook/plan/sizes.yaml), {CHARACTERS:.0f} characters a token",
     )
