@@ -11,6 +11,9 @@ from tunebook.core.files import read_json
 from tunebook.report.advice import next_steps
 from tunebook.runs.run import Run
 
+LINE = {"task": "general", "kind": "text", "base": 1.0, "tuned": 1.1, "drop": 0.1, "low": 0.0, "margin": None}
+LINE |= {"passed": None, "takes_part": True}
+
 
 @pytest.fixture
 def measured(handmade: Callable[..., Run]) -> dict[str, Any]:
@@ -24,17 +27,17 @@ def said(measured: dict[str, Any], dev: list[float] | None = None, **changes: An
 
 def test_forgetting_comes_first(measured: dict[str, Any]) -> None:
     lost = [
-        {"task": "sums", "margin": 0.1, "passed": False},
-        {"task": "general", "margin": 0.1, "passed": True},
+        {**LINE, "task": "sums", "margin": 0.1, "passed": False},
+        {**LINE, "margin": 0.1, "passed": True},
     ]
     first = next_steps({**measured, "retention": lost}, {"log": []})[0]
     assert "forgot too much (sums)" in first and "learning_rate" in first
 
 
 def test_what_is_lost_without_a_gate_is_said(measured: dict[str, Any]) -> None:
-    tasks = {"task": "tasks", "margin": None, "passed": None, "base": 0.7, "tuned": 0.1, "low": 0.4}
-    assert "(tasks 0.70 to 0.10)" in said(measured, retention=[tasks])
-    assert "no gate" not in said(measured, retention=[{**tasks, "low": -0.1}])
+    tasks = {**LINE, "task": "tasks", "kind": "checks", "base": 0.7, "tuned": 0.1, "drop": 0.6, "low": 0.4}
+    assert "(tasks 70.0 % to 10.0 %)" in said(measured, retention=[tasks])
+    assert "no gate" not in said(measured, retention=[{**tasks, "drop": 0.05, "low": -0.1}])
 
 
 def test_the_dev_loss_decides_on_epochs(measured: dict[str, Any]) -> None:
@@ -53,8 +56,10 @@ def test_a_checkpoint_that_is_not_the_last_is_named(measured: dict[str, Any]) ->
 def test_a_linear_classifier_that_wins_is_named(measured: dict[str, Any]) -> None:
     assert "linear classifier" not in said(measured)
     svm = next(c for c in measured["comparisons"] if c["b"] == "svm" and c["metric"] == "accuracy")
-    svm |= {"difference": -0.2, "p": 0.001}
-    assert "linear classifier" in said(measured)
+    svm |= {"difference": -0.2, "p": 0.001, "p_holm": 0.01}
+    assert "trains in a second is better" in said(measured)
+    svm |= {"p_holm": 0.9}
+    assert "trains in a second does as well" in said(measured)
 
 
 def test_the_split_the_style_and_the_tier(measured: dict[str, Any]) -> None:
@@ -65,6 +70,6 @@ def test_the_split_the_style_and_the_tier(measured: dict[str, Any]) -> None:
 
 
 def test_invalid_answers_are_named(measured: dict[str, Any]) -> None:
-    assert "no label" in said(measured), "one of twenty is invalid"
+    assert "name no label" in said(measured), "one of twenty is invalid"
     measured["contenders"]["tuned"]["invalid_rate"]["value"] = 0.0
-    assert "no label" not in said(measured)
+    assert "name no label" not in said(measured)

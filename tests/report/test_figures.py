@@ -10,17 +10,6 @@ from tunebook.report import figures
 
 DRAWN = {
     "curve": lambda: figures.curve({"train": [(1, 2.0), (2, 1.0)], "dev": []}, "step", "loss"),
-    "two axes": lambda: figures.curve(
-        {"train": [(1, 2.0), (2, 1.0)]}, "step", "loss", {"f1 on dev": [(2, 0.5)]}, "f1"
-    ),
-    "bars": lambda: figures.bars(
-        [
-            {"name": "tuned", "value": 0.8, "low": 0.7, "high": 0.9},
-            {"name": "<b>", "value": 0.1, "low": None, "high": None},
-        ],
-        "accuracy",
-        "tuned",
-    ),
     "confusion": lambda: figures.confusion([[3, 1], [0, 4]], ["a", "b"], ["a", "b"]),
     "points": lambda: figures.points(
         {"all": [{"x": 1e-4, "y": 0.2, "low": 0.1, "high": 0.3, "name": "r"}, {"x": 1e-2, "y": 0.4}]},

@@ -48,9 +48,9 @@ def test_two_runs_are_paired_on_their_rows(
     assert [line["run"] for line in found["runs"]] == ["handmade-lora/bbbb", "handmade-lora/aaaa"]
     (difference,) = found["differences"]
     assert difference["difference"] == pytest.approx(13 / 20)
-    assert difference["sentence"].startswith("handmade-lora/bbbb beats handmade-lora/aaaa")
+    assert difference["sentence"].startswith("handmade-lora/bbbb is better than handmade-lora/aaaa")
     assert set(found["pareto"]) == {"handmade-lora/aaaa", "handmade-lora/bbbb"}, "one is better, one cheaper"
-    assert "beats" in capsys.readouterr().out
+    assert "is better than" in capsys.readouterr().out
     assert "<svg" in next((tmp_path / "runs").glob("compare-*.html")).read_text()
 
 
@@ -93,7 +93,27 @@ def test_other_test_rows_are_refused(made: Callable[..., Run], tmp_path: Path) -
 def test_what_has_not_finished_is_refused(made: Callable[..., Run]) -> None:
     made("aaaa")
     made("bbbb").forget("report")
-    with pytest.raises(InputError, match="bbbb has not finished"):
+    with pytest.raises(InputError) as caught:
         compare_runs(["handmade-lora/aaaa", "handmade-lora/bbbb"], Console())
+    assert caught.value.code == "run.not_finished" and "bbbb" in str(caught.value)
     with pytest.raises(InputError, match="no run at"):
         compare_runs(["handmade-lora/aaaa", "handmade-lora/eeee"], Console())
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "state.json", "eval/answers/tuned.test.jsonl"])
+def test_a_damaged_run_is_left_out_and_named(
+    name: str, made: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made("aaaa")
+    (made("bbbb") / name).write_text('{"half')
+    assert compare_runs([], Console()) == 0
+    (found,) = read_json(tmp_path / "runs" / "compare.json")
+    assert [line["run"] for line in found["runs"]] == ["handmade-lora/aaaa"]
+    assert "left out" in capsys.readouterr().out
+
+
+def test_the_page_has_verdicts_and_links_to_the_reports(made: Callable[..., Run], tmp_path: Path) -> None:
+    made("aaaa")
+    assert compare_runs([], Console()) == 0
+    page = next((tmp_path / "runs").glob("compare-*.html")).read_text()
+    assert '<a href="handmade-lora/aaaa/report.html">' in page and 'class="red"' in page

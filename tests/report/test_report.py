@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.helpers import CONTENDERS, IMAGE, SCRIPT
 from tunebook.core.files import read_json, write_json
+from tunebook.report import names
 from tunebook.report.report import write_report
 from tunebook.runs.run import Run
 
@@ -76,9 +77,9 @@ def expected_table(found: dict[str, Any]) -> list[list[str]]:
         if any(name in one and one[name]["value"] is not None for one in every)
     ]
     first = ["tuned", found["baseline"]]
-    rows = [["metric", "answers", *metrics]]
+    rows = [["metric", "answers", *(f"{names.metric(m)}, {names.direction(m)}" for m in metrics)]]
     for name in [*first, *(name for name in found["contenders"] if name not in first)]:
-        mark = f"{name} (baseline)" if name == found["baseline"] else name
+        mark = names.contender(name, found["baseline"], shots=1)
         made = found["details"][name]["made"]
         rows.append([mark, made, *(shown(metric, found["contenders"][name][metric]) for metric in metrics)])
     return [list(row) for row in zip(*rows, strict=True)]
@@ -92,7 +93,7 @@ def markdown_table(text: str, head: str) -> list[list[str]]:
         if not line.startswith("|"):
             break
         rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    assert set(rows.pop(1)) == {"---"}
+    assert all(set(cell) == {"-"} for cell in rows.pop(1))
     return rows
 
 
@@ -126,30 +127,38 @@ def test_contenders_have_the_numbers_of_metrics_json(reported: Run) -> None:
 
 
 def test_differences_have_the_numbers_of_metrics_json(reported: Run) -> None:
-    found = read_json(reported / "metrics.json")["comparisons"]
+    found = read_json(reported / "metrics.json")
+    deciding = (found["baseline"], found["primary"])
+    comparisons = sorted(found["comparisons"], key=lambda c: (c["b"], c["metric"]) != deciding)
     pairs = [
         [
-            f"{c['a']} - {c['b']}",
-            c["metric"],
-            f"{c['difference']:+.4f}",
-            f"{c['low']:+.4f} to {c['high']:+.4f}",
+            names.contender(c["b"], found["baseline"], shots=1),
+            names.metric(c["metric"]),
+            names.signed(c["metric"], c["difference"]),
+            f"{names.signed(c['metric'], c['low'])} to {names.signed(c['metric'], c['high'])}",
             f"{c['p']:.4f}",
             "" if c["p_holm"] is None else f"{c['p_holm']:.4f}",
-            "" if c["detectable"] is None else f"{c['detectable']:.4f}",
+            names.signed(c["metric"], c["detectable"]).replace("+", ""),
         ]
-        for c in found
+        for c in comparisons
     ]
     page = Page((reported / "report.html").read_text(encoding="utf-8"))
     rows = [[cell.strip() for cell in row] for row in page.tables["comparisons"][1:]]
-    assert rows == [[*pair, str(c["n"])] for pair, c in zip(pairs, found, strict=True)]
-    assert markdown_table((reported / "report.md").read_text(encoding="utf-8"), "comparison")[1:] == pairs
+    assert rows == [[*pair, str(c["n"])] for pair, c in zip(pairs, comparisons, strict=True)]
+    assert (
+        markdown_table((reported / "report.md").read_text(encoding="utf-8"), "fine-tuned against")[1:]
+        == pairs
+    )
 
 
 def test_calibration_and_rules_have_the_numbers_of_metrics_json(reported: Run) -> None:
     found = read_json(reported / "metrics.json")
     page = Page((reported / "report.html").read_text(encoding="utf-8"))
     bins = [
-        [name, *(f"{b[key]:.3f}" for key in ("confidence", "accuracy"))]
+        [
+            names.contender(name, found["baseline"], 1),
+            *(f"{b[key] * 100:.1f} %" for key in ("confidence", "accuracy")),
+        ]
         for name, one in found["details"].items()
         for b in one["calibration"] or []
         if b["n"]

@@ -12,14 +12,16 @@ import pytest
 from tests.support.helpers import BASELINE, CONTENDERS, make_run
 from tunebook.core.files import read_json, write_jsonl
 from tunebook.evaluation.suite import Suite
-from tunebook.report.verdict import apply_gates, compare, word
+from tunebook.report import names
+from tunebook.report.light import outcome
+from tunebook.report.verdict import apply_gates, compare
 from tunebook.runs.run import Run
 
 KEYS = set(
     "schema recipe tier seed split rows groups primary model dataset hardware trained_tokens steps "
     "contenders dev baseline comparisons retention token_agreement_unmerged_merged gates verdict "
     "changed_weights sentence seconds peak_memory_gib peak_memory_by_stage_gib style checkpoints "
-    "interruptions latency train_rows rows_sha256 details confusion per_class".split()
+    "interruptions latency light train_rows rows_sha256 details confusion per_class".split()
 )
 
 
@@ -38,7 +40,7 @@ KEYS = set(
     ],
 )
 def test_word(metric: str, difference: float, p: float | None, expected: str) -> None:
-    assert word({"metric": metric, "difference": difference, "p": p}) == expected
+    assert outcome({"metric": metric, "difference": difference, "p": p}) == expected
 
 
 def gate(bounds: dict[str, Any], value: float | None) -> dict[str, Any]:
@@ -185,10 +187,12 @@ def test_chat_numbers_are_those_of_the_answers(handmade: Callable[..., Run]) -> 
 def test_the_sentence_names_everybody_and_the_tier(task: str, handmade: Callable[..., Run]) -> None:
     said = read_json(handmade(task) / "metrics.json")["sentence"]
     assert "trial tier" in said
-    assert "20 rows" in said
-    assert all(name in said for name in CONTENDERS[task])
-    assert f"beats {BASELINE[task]}" in said
-    assert ("Failed gates: invalid_rate" in said) == (task == "classification")
+    assert "20 test examples" in said
+    titles = [names.contender(name, shots=1) for name in CONTENDERS[task] if name != BASELINE[task]]
+    assert all(title in said for title in titles)
+    assert f"with the best prompt of the base ({names.prompting(BASELINE[task], 1)})" in said
+    assert "better (lower is better" in said if task == "chat" else "better (higher is better" in said
+    assert ("Failed gates: invalid answers" in said) == (task == "classification")
 
 
 def test_without_retention_it_has_no_gate(handmade: Callable[..., Run]) -> None:
@@ -210,8 +214,8 @@ def test_the_primary_comparison_is_not_corrected_and_all_others_are(handmade: Ca
 
 def test_a_correction_can_take_a_verdict_on_another_contender_back() -> None:
     other = {"metric": "accuracy", "difference": 0.1, "p": 0.03}
-    assert word({**other, "p_holm": None}) == "better"
-    assert word({**other, "p_holm": 0.06}) == "no difference shown"
+    assert outcome({**other, "p_holm": None}) == "better"
+    assert outcome({**other, "p_holm": 0.06}) == "no difference shown"
 
 
 def test_no_difference_shown_says_what_could_have_been(tmp_path: Path) -> None:
@@ -228,7 +232,7 @@ def test_no_difference_shown_says_what_could_have_been(tmp_path: Path) -> None:
     assert found["verdict"] == "no difference shown"
     can, seen = main["detectable"] * 100, abs(main["difference"]) * 100
     assert can > seen
-    said = f"20 rows can show {can:.1f} points of accuracy, seen: {seen:.1f} points of accuracy"
+    said = f"{seen:.1f} points higher, and 20 examples can show {can:.1f} points"
     assert said in found["sentence"]
 
 

@@ -1,85 +1,128 @@
-"""What to try next, computed from a run's own numbers: one sentence each, the most pressing first."""
+"""What to try next and what is at risk, from a run's own numbers, the most pressing first."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from tunebook.metrics.schema import Metrics
+from tunebook.report import names
+from tunebook.report.light import against, large_drops, outcome
 
-def next_steps(measured: dict[str, Any], history: dict[str, Any]) -> list[str]:
+JUDGED_BY_FORM = ("loss", "preference")  # primary metrics that no wrong fact can lower by much
+
+
+def risks(measured: Metrics, answers_read: bool, address: str) -> list[str]:
+    """Return what can still go wrong with this model.
+
+    Args:
+        answers_read: whether people or a judge compared the answers.
+        address: the run for RUN=, as recipe/id.
+    """
+    primary, tuned = measured["primary"], measured["contenders"][names.TUNED]
+    texts = []
+    if primary in JUDGED_BY_FORM and not answers_read:
+        texts.append(
+            "Better form, not truer facts: the numbers compare wording, and neither a person nor a judge has "
+            f"compared the answers. Read them blind: make review RUN={address}"
+        )
+    for metric in ("accuracy", "em"):
+        value = tuned[metric]["value"] if metric in tuned else None
+        if value is not None:
+            texts.append(
+                f"About {round(100 * (1 - value))} of 100 answers will be wrong, as on these examples."
+            )
+    stop = tuned["stop_rate"]["value"] if "stop_rate" in tuned else None
+    if stop is not None and stop < 0.9:
+        texts.append(f"{1 - stop:.0%} of the answers ran into the length limit and are cut off.")
+    if measured["groups"] < 20:
+        texts.append(f"The numbers rest on only {names.count(measured['groups'], 'group')} of test examples.")
+    return texts
+
+
+def next_steps(measured: Metrics, history: Mapping[str, Any]) -> list[str]:
     """Return what the numbers of `metrics.json` and the training log (`history.json`) suggest."""
     steps = []
-    name = measured["recipe"]
-    forgot = [item for item in measured.get("retention") or [] if item["passed"] is False]
-    if forgot:
-        said = ", ".join(item["task"] for item in forgot)
+    recipe, retention = measured["recipe"], measured["retention"] or []
+    forgotten = ", ".join(names.task(line["task"]) for line in retention if line["passed"] is False)
+    if forgotten:
         steps.append(
-            f"It forgot too much ({said}): halve learning_rate or num_epochs, or mix in general rows "
-            "(docs/forgetting.md)."
+            f"It forgot too much ({forgotten}): halve learning_rate or num_epochs, or mix in general "
+            "examples (docs/forgetting.md)."
         )
-    lost = [r for r in measured.get("retention") or [] if r["margin"] is None and (r["low"] or 0) > 0]
+    lost = large_drops(measured) or [r for r in retention if r["margin"] is None and (r["low"] or 0) > 0]
     if lost:
-        said = ", ".join(f"{item['task']} {item['base']:.2f} to {item['tuned']:.2f}" for item in lost)
-        steps.append(
-            f"It does worse at what has no gate for this task ({said}). Where it must still do that, mix in "
-            "general rows (docs/forgetting.md)."
+        numbers = ", ".join(
+            f"{names.task(line['task'])} {names.task_number(line['kind'], line['base'])} to "
+            f"{names.task_number(line['kind'], line['tuned'])}"
+            for line in lost
         )
+        steps.append(
+            f"It lost abilities that have no gate in this recipe ({numbers}). If it must keep them, mix in "
+            "general examples (docs/forgetting.md)."
+        )
+    svm = against(measured, names.SVM)
+    if svm and outcome(svm) != "better":
+        lead = {"worse": "is better", "no difference shown": "does as well, as far as these examples show"}
+        steps.append(
+            f"A linear classifier that trains in a second {lead[outcome(svm)]}. Use it instead, or check "
+            f"whether more data helps: make sweep NAME={recipe} OVER=rows=100,200,all."
+        )
+    steps += _about_training(measured, history)
+    main = against(measured, measured["baseline"])
+    if measured["verdict"] == "no difference shown" and main and main["detectable"]:
+        steps.append(
+            f"These examples can show a difference of {names.amount(main['metric'], main['detectable'])}; "
+            f"the measured one is {names.amount(main['metric'], main['difference'])}. More test examples, or "
+            "groups, would decide."
+        )
+    if measured["verdict"] == "worse":
+        steps.append(
+            f"Prompting the base model beats this fine-tune. Inspect the data (make data NAME={recipe}) and "
+            "the learning rate: a sweep over a tenth and ten times of it costs two short runs."
+        )
+    return steps + _about_answers(measured)
+
+
+def _about_training(measured: Metrics, history: Mapping[str, Any]) -> list[str]:
+    """Return what the dev loss and the checkpoints suggest."""
+    steps = []
     dev = [(entry["step"], entry["eval_loss"]) for entry in history["log"] if "eval_loss" in entry]
     if len(dev) > 1:
         step, least = min(dev, key=lambda pair: pair[1])
         if step != dev[-1][0] and dev[-1][1] > 1.02 * least:
             steps.append(
-                f"Dev loss was lowest at step {step} and rose after it: fewer epochs, or a lower rate."
+                f"Dev loss was lowest at step {step} and rose after it: "
+                "fewer epochs or a lower learning rate."
             )
         elif dev[-1][1] < 0.98 * dev[-2][1]:
             steps.append("Dev loss was still falling at the end: more epochs may help.")
-    checkpoints = measured.get("checkpoints")
+    checkpoints = measured["checkpoints"]
     if checkpoints and checkpoints["shipped"] != checkpoints["last"]:
         steps.append(
             f"The checkpoint of step {checkpoints['shipped']} was better on dev than the last one and ships."
         )
-    main = _main(measured)
-    if measured["verdict"] == "no difference shown" and main.get("detectable"):
-        steps.append(
-            f"This test split can show a difference of {main['detectable']:.3f} in {main['metric']}; "
-            f"{abs(main['difference']):.3f} was seen. More test rows, or groups, would tell."
-        )
-    if measured["verdict"] == "worse":
-        steps.append(
-            f"Prompting the base is better than this tune. Look at the rows (make data NAME={name}) and "
-            "at the rate: a sweep over a tenth and ten times of it costs two short runs."
-        )
-    svm = _against(measured, "svm")
-    if svm and svm["p"] is not None and svm["p"] < 0.05 and svm["difference"] < 0:
-        steps.append(
-            "A linear classifier that trains in a second is better. Ship that, or see whether more rows "
-            f"change it (make sweep NAME={name} OVER=rows=100,200,all)."
-        )
-    tuned = measured["contenders"]["tuned"]
-    invalid = (tuned.get("invalid_rate") or {}).get("value")
-    if invalid is not None and invalid > 0.02:
-        steps.append("Some answers are no label: train longer, or rank the labels when you use the model.")
-    stop = (tuned.get("stop_rate") or {}).get("value")
-    if stop is not None and stop < 0.9:
-        steps.append(
-            f"{1 - stop:.0%} of the answers ran into the cap: see whether the turn end is trained (check), "
-            "or whether references are longer than the cap."
-        )
-    if measured["split"] != "test":
-        steps.append("These numbers are of the dev split. Run without EVAL=quick for the test split.")
-    elif measured.get("style") is None:
-        steps.append("EVAL=full also asks in other words and formats than it was trained on.")
-    if measured["tier"] == "trial":
-        steps.append(
-            "The trial tier proves the path and the data. The model you want is made on the real tier."
-        )
     return steps
 
 
-def _main(measured: dict[str, Any]) -> dict[str, Any]:
-    return _against(measured, measured["baseline"]) or {}
-
-
-def _against(measured: dict[str, Any], other: str) -> dict[str, Any] | None:
-    """Return the comparison of the primary metric with `other`."""
-    primary = measured["primary"]
-    return next((c for c in measured["comparisons"] if c["b"] == other and c["metric"] == primary), None)
+def _about_answers(measured: Metrics) -> list[str]:
+    """Return what the answers suggest, and which numbers are still missing."""
+    steps, tuned = [], measured["contenders"][names.TUNED]
+    invalid = tuned["invalid_rate"]["value"] if "invalid_rate" in tuned else None
+    if invalid is not None and invalid > 0.02:
+        steps.append("Some answers name no label: train longer, or rank the labels when you use the model.")
+    stop = tuned["stop_rate"]["value"] if "stop_rate" in tuned else None
+    if stop is not None and stop < 0.9:
+        steps.append(
+            f"{1 - stop:.0%} of the answers ran into the length limit: check whether the end-of-turn token "
+            "is trained (make check), or whether the references are longer than the limit."
+        )
+    if measured["split"] != "test":
+        steps.append("These numbers are of the dev split. Run without EVAL=quick for the test split.")
+    elif measured["style"] is None:
+        steps.append("EVAL=full also evaluates prompts in other styles than the one it was trained on.")
+    if measured["tier"] == "trial":
+        steps.append(
+            "The trial tier proves the path and the data. Train the model you want on the real tier."
+        )
+    return steps

@@ -59,53 +59,19 @@ def _svg(figure: Figure, title: str) -> str:
     )
 
 
-def curve(
-    series: dict[str, list[tuple[float, float]]],
-    x_name: str,
-    y_name: str,
-    right: dict[str, list[tuple[float, float]]] | None = None,
-    right_name: str = "",
-) -> str:
-    """Draw lines of (x, y) points; `right` has an axis of its own on the right."""
+def curve(series: dict[str, list[tuple[float, float]]], x_name: str, y_name: str) -> str:
+    """Draw lines of (x, y) points, all on one axis."""
     figure, axes = _axes(7.2, 3.2)
-    number = 0
-    for name, points in series.items():
+    for color, (name, points) in zip(COLOURS, series.items(), strict=False):
         if points:
             x, y = zip(*points, strict=True)
             marker = "o" if len(points) < 20 else ""
-            axes.plot(x, y, marker=marker, color=COLOURS[number], label=name, linewidth=1.5)
-            number += 1
+            axes.plot(x, y, marker=marker, color=color, label=name, linewidth=1.5)
     axes.set(xlabel=x_name, ylabel=y_name)
-    handles, labels = axes.get_legend_handles_labels()
-    if right and any(right.values()):
-        other = axes.twinx()
-        for name, points in right.items():
-            x, y = zip(*points, strict=True)
-            other.plot(x, y, marker="s", linestyle="--", color=COLOURS[number], label=name)
-            number += 1
-        other.set_ylabel(right_name)
-        other.spines["right"].set_visible(True)
-        more = other.get_legend_handles_labels()
-        handles, labels = handles + more[0], labels + more[1]
-    if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    axes.set_ylim(bottom=0)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside upper center", ncols=2)
     return _svg(figure, f"{y_name} over {x_name}: {', '.join(series)}")
-
-
-def bars(points: list[dict[str, Any]], x_name: str, marked: str = "") -> str:
-    """Draw one row for each of `points` {name, value, low, high} with its interval; `marked` is the one
-    whose value all others are read against."""
-    figure, axes = _axes(7.2, 0.9 + 0.34 * len(points))
-    for row, point in enumerate(reversed(points)):
-        colour = COLOURS[1] if point["name"] == marked else COLOURS[0]
-        if point["low"] is not None:
-            axes.plot([point["low"], point["high"]], [row, row], color=colour, linewidth=2.5)
-        axes.plot([point["value"]], [row], marker="o", color=colour, markersize=7)
-    axes.set_yticks(range(len(points)), [str(point["name"]) for point in reversed(points)])
-    axes.set_ylim(-0.6, len(points) - 0.4)
-    axes.set_xlabel(x_name)
-    axes.grid(axis="x", alpha=0.25)
-    return _svg(figure, f"{x_name} of {', '.join(str(point['name']) for point in points)}")
 
 
 def confusion(matrix: list[list[int]], rows: list[str], columns: list[str]) -> str:

@@ -1,11 +1,15 @@
-"""TODO."""
+"""Numbers and tables of a run for people: the console, the cards and the report use the same."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tunebook.core.console import Console
+from tunebook.metrics.schema import Metrics
 from tunebook.metrics.scoring import UNBOUNDED
+from tunebook.report import names
+from tunebook.report.light import traffic_light
 
 SHOWN = (  # in the console and in a recipe's card; the report shows every metric
     *("accuracy", "macro_f1", "invalid_rate"),
@@ -18,12 +22,10 @@ def number(metric: str, value: float | None) -> str:
     """Return a value as people read it; `not measured` for None."""
     if value is None:
         return "not measured"
-    if metric in UNBOUNDED:
-        return f"{value:.3f}"
-    return f"{value * 100:.1f} %"
+    return f"{value:.3f}" if metric in UNBOUNDED else f"{value * 100:.1f} %"
 
 
-def cell(metric: str, measure: dict[str, Any] | None) -> str:
+def cell(metric: str, measure: Mapping[str, Any] | None) -> str:
     """Return `value (low to high)`."""
     if not measure or measure["value"] is None:
         return "-"
@@ -33,46 +35,45 @@ def cell(metric: str, measure: dict[str, Any] | None) -> str:
     return f"{text} ({number(metric, measure['low'])} to {number(metric, measure['high'])})"
 
 
-def table(measured: dict[str, Any], whole: bool) -> list[dict[str, str]]:
-    """Return one row a contender, the tuned model first; if `whole`, with intervals, how the answers were
-    made and every metric that was measured for any contender, else with those of them in `SHOWN`."""
-    there = {
-        name for found in measured["contenders"].values() for name in found if cell(name, found[name]) != "-"
-    }
-    tuned = measured["contenders"]["tuned"]
-    order = sorted(measured["contenders"], key=lambda name: (name != "tuned", name != measured["baseline"]))
+def in_order(measured: Metrics) -> list[str]:
+    """Return the contenders: the fine-tuned model, the baseline, then the others."""
+    first = (names.TUNED, measured["baseline"])
+    return sorted(measured["contenders"], key=lambda name: (name != first[0], name != first[1]))
+
+
+def table(measured: Metrics, whole: bool, shots: int | None = None) -> list[dict[str, str]]:
+    """Return one row a metric with a column for each contender; if `whole`, with intervals, how the answers
+    were made and every metric that was measured for any contender, else only those of them in `SHOWN`."""
+    contenders = measured["contenders"]
+    columns = {name: names.contender(name, measured["baseline"], shots) for name in in_order(measured)}
     rows = []
-    for name in order:
-        measures = measured["contenders"][name]
-        mark = " (baseline)" if name == measured["baseline"] else ""
-        row = {"contender": name + mark}
-        if whole:
-            row["answers"] = measured["details"][name]["made"]
-            row |= {metric: cell(metric, measures.get(metric)) for metric in tuned if metric in there}
-        else:
-            for metric in (metric for metric in SHOWN if metric in tuned and metric in there):
-                measure = measures.get(metric)
-                row[metric] = number(metric, measure and measure["value"])
-        rows.append(row)
+    if whole:
+        made = {title: measured["details"][name]["made"] for name, title in columns.items()}
+        rows.append({"metric": "answers", **made})
+    tuned = contenders[names.TUNED]
+    for metric in tuned if whole else [name for name in SHOWN if name in tuned]:
+        measures = {title: contenders[name].get(metric) for name, title in columns.items()}
+        if all(cell(metric, measure) == "-" for measure in measures.values()):
+            continue
+        head = f"{names.metric(metric)}, {names.direction(metric)}"
+        shown = {
+            title: cell(metric, measure) if whole else number(metric, measure and measure["value"])
+            for title, measure in measures.items()
+        }
+        rows.append({"metric": head, **shown})
     return rows
 
 
-def by_metric(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Turn one row a contender into one row a metric: there are more metrics than contenders."""
-    return [
-        {"metric": metric, **{row["contender"]: row[metric] for row in rows}}
-        for metric in rows[0]
-        if metric != "contender"
-    ]
-
-
-def show_verdict(measured: dict[str, Any], console: Console) -> None:
-    """Print the table, the gates and the verdict sentence."""
+def show_verdict(measured: Metrics, console: Console) -> None:
+    """Print the table, the gates, the traffic light and the verdict sentence."""
     rows = [
         {k: v.replace("not measured", "-") for k, v in row.items()} for row in table(measured, whole=False)
     ]
     console.table(rows)
     for gate in measured["gates"]:
-        if gate["passed"] is False:
-            console.note(f"gate failed: {gate['name']} is {gate['value']:.3f}, bound {gate['bound']}")
+        if gate["passed"] is False and gate["value"] is not None:
+            title = f"{names.gate(gate['name'])} ({gate['name']})"
+            console.note(f"gate failed: {title} is {gate['value']:.3f}, bound {gate['bound']}")
     console.stage("verdict", f"{measured['verdict']}. {measured['sentence']}")
+    light = traffic_light(measured)
+    console.stage("ship it?", f"{light.headline} {light.ship}")

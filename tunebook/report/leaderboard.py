@@ -1,26 +1,31 @@
-"""`tunebook compare`: tuned models of several runs side by side, paired on the same test rows.
+"""`tunebook compare`: fine-tuned models of several runs side by side, paired on the same test examples.
 
-One verb for two runs and for all of runs/. Runs with other test rows, another split or another primary
-metric are never put into one table: named by hand they are refused, found in runs/ they get a table of
-their own.
+One command for two runs and for all of runs/. Runs with other test examples, another split or another primary
+metric never share a table: named by hand they are refused, found in runs/ they get a table of their own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from tunebook.core.console import Console
-from tunebook.core.errors import GOOD, InputError
-from tunebook.core.files import Row, read_json, read_jsonl, write_json
+from tunebook.core.errors import GOOD, InputError, Problem
+from tunebook.core.files import Row, read_jsonl, write_json
 from tunebook.core.paths import runs_folder, show
+from tunebook.core.templates import template_environment
 from tunebook.metrics.aggregate import difference
-from tunebook.metrics.scoring import HIGHER_IS_BETTER
-from tunebook.report.figures import page, points
+from tunebook.metrics.schema import Comparison, Metrics, read_metrics
+from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED
+from tunebook.report import names
+from tunebook.report.figures import points
 from tunebook.report.format import cell, number
-from tunebook.report.verdict import word
+from tunebook.report.light import outcome, traffic_light
 from tunebook.runs.run import Run, find
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Entry:
     """A finished run and its numbers."""
 
     run: Run
-    measured: dict[str, Any]
+    measured: Metrics
 
     @property
     def name(self) -> str:
@@ -54,52 +59,77 @@ class Entry:
 
 
 def _entry(run: Run) -> Entry:
-    measured = read_json(run / "metrics.json")
-    if measured is None or not run.done("report"):
-        raise InputError(f"RUNS: {show(run.folder)} has not finished.")
-    return Entry(run, measured)
-
-
-def everything() -> list[Entry]:
-    """Return every finished run below runs/, without the links called latest."""
-    folders = sorted(path.parent for path in runs_folder().glob("*/*/state.json"))
-    runs = [Run(folder) for folder in folders if not folder.is_symlink()]
-    return [_entry(run) for run in runs if run.done("report") and (run / "metrics.json").is_file()]
-
-
-def compare_runs(names: list[str], console: Console) -> int:
-    """Compare the runs that `names` name, or all; writes runs/compare.json and a picture of score
-    against cost for each test set. Returns the exit code.
+    """Return a finished run whose files can be read.
 
     Raises:
-        InputError: a run that does not exist or has not finished, fewer than two, or runs that were not
-            tested on the same rows.
+        InputError: it has not finished, or one of its files is damaged or of another version.
     """
-    if names:
-        entries = [_entry(run) for run in {find(name).folder: find(name) for name in names}.values()]
+    try:
+        if not run.done("report") or not (run / "metrics.json").is_file():
+            problem = Problem("has not finished.", show(run.folder), key="RUNS", code="run.not_finished")
+            raise InputError(problem)
+        entry = Entry(run, read_metrics(run / "metrics.json"))
+        entry.answers()
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        text = f"damaged ({type(error).__name__}: {error}). Fetch the folder again, or delete it."
+        problem = Problem(text, show(run.folder), code="run.damaged_file")
+        raise InputError(problem) from error
+    return entry
+
+
+def everything() -> tuple[list[Entry], list[Problem]]:
+    """Return every finished run below runs/, without the links called latest, and why each damaged one is
+    left out."""
+    entries: list[Entry] = []
+    left_out: list[Problem] = []
+    for path in sorted(runs_folder().glob("*/*/state.json")):
+        if path.parent.is_symlink():
+            continue
+        try:
+            entries.append(_entry(Run(path.parent)))
+        except InputError as error:
+            left_out += [problem for problem in error.problems if problem.code != "run.not_finished"]
+    return entries, left_out
+
+
+def compare_runs(run_names: list[str], console: Console) -> int:
+    """Compare the runs that `run_names` name, or all; writes runs/compare.json and a page with a table and a
+    picture of score against time for each test set. Returns the exit code.
+
+    Of all runs, a damaged one is left out and named.
+
+    Raises:
+        InputError: a run that does not exist, has not finished or is damaged, fewer than two, or runs that
+            were not tested on the same examples.
+    """
+    if run_names:
+        entries = [_entry(run) for run in {run.folder: run for run in map(find, run_names)}.values()]
         if len(entries) < 2:
-            raise InputError(
-                'RUNS: name at least two different runs: RUNS="chat-lora/latest chat-full/latest".'
-            )
+            text = 'name at least two different runs: RUNS="chat-lora/latest chat-full/latest".'
+            raise InputError(Problem(text, key="RUNS", code="run.too_few"))
         _refuse_different_tests(entries)
     else:
-        entries = everything()
+        entries, left_out = everything()
+        for problem in left_out:
+            console.note(f"left out: {problem}")
         if not entries:
-            raise InputError(f"RUNS: no finished run below {show(runs_folder())}.")
+            text = f"no finished run below {show(runs_folder())}."
+            raise InputError(Problem(text, key="RUNS", code="run.none_finished"))
     tables: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         tables[entry.test].append(entry)
     written = []
     for (split, primary, rows_hash), group in sorted(tables.items()):
-        found = ranked(group)
-        written.append(found)
-        where = f"{found['dataset']}, {split}, {found['rows']} rows, by {primary}"
-        console.table(rows(found), title=where)
-        for line in found["differences"]:
+        ranking = ranked(group)
+        written.append(ranking)
+        examples = names.count(ranking["rows"], f"{split} example")
+        title = f"{ranking['dataset']}, {examples}, by {names.metric(primary)}, {names.direction(primary)}"
+        console.table(rows(ranking), title=title)
+        for line in ranking["differences"]:
             console.note(line["sentence"])
-        path = runs_folder() / f"compare-{found['dataset']}-{split}-{rows_hash[:6]}.html"
-        path.write_text(picture(found), encoding="utf-8")
-        console.note(f"score against cost: {show(path)}")
+        path = runs_folder() / f"compare-{ranking['dataset']}-{split}-{rows_hash[:6]}.html"
+        path.write_text(compare_page(title, ranking), encoding="utf-8")
+        console.note(f"table and picture: {show(path)}")
     write_json(runs_folder() / "compare.json", written)
     return GOOD
 
@@ -115,10 +145,11 @@ def _refuse_different_tests(entries: list[Entry]) -> None:
             why = f"the splits {first.test[0]} and {other.test[0]}"
         else:
             why = "other rows of the same dataset" if other.rows_hash != first.rows_hash else "other metrics"
-        raise InputError(
-            f"RUNS: {first.name} and {other.name} were tested on {why}. Their numbers cannot be compared; "
-            "name runs of one test set, or none to see a table for each."
+        text = (
+            f"{first.name} and {other.name} were tested on {why}. Their numbers cannot be compared; name "
+            "runs of one test set, or none to see a table for each."
         )
+        raise InputError(Problem(text, key="RUNS", code="run.different_tests"))
 
 
 def ranked(entries: list[Entry]) -> dict[str, Any]:
@@ -126,7 +157,9 @@ def ranked(entries: list[Entry]) -> dict[str, Any]:
     primary = entries[0].measured["primary"]
     sign = 1 if HIGHER_IS_BETTER[primary] else -1
     ordered = sorted(
-        entries, key=lambda e: sign * e.measured["contenders"]["tuned"][primary]["value"], reverse=True
+        entries,
+        key=lambda e: sign * (e.measured["contenders"]["tuned"][primary]["value"] or 0.0),
+        reverse=True,
     )
     best = ordered[0]
     differences = []
@@ -134,10 +167,11 @@ def ranked(entries: list[Entry]) -> dict[str, Any]:
         pair = {best.name: best.answers(), other.name: other.answers()}
         found = difference(primary, best.name, other.name, pair)
         if found:
-            outcome = {"better": "beats", "worse": "loses to"}.get(word(found), "shows no difference from")
-            p = "too few groups" if found["p"] is None else f"p = {found['p']:.4f}"
-            by = f"{found['difference']:+.4f}"
-            sentence = f"{best.name} {outcome} {other.name} ({primary} {by}, {p})."
+            p = "too few groups for a test" if found["p"] is None else names.p_value(found["p"])
+            sides = {"better": "is better than", "worse": "is worse than"}
+            verb = sides.get(outcome(cast(Comparison, found)), "shows no difference from")
+            seen = f"{names.amount(primary, found['difference'])} of {names.metric(primary)}"
+            sentence = f"{best.name} {verb} {other.name} ({seen}, {p})."
             differences.append({**found, "sentence": sentence})
     return {
         "dataset": best.measured["dataset"],
@@ -158,11 +192,12 @@ def _line(entry: Entry, primary: str) -> dict[str, Any]:
         "model": m["model"],
         "seed": m["seed"],
         "verdict": m["verdict"],
+        "light": traffic_light(m).color,
         "primary": m["contenders"]["tuned"][primary],
         "baseline": m["contenders"][m["baseline"]][primary]["value"],
         "seconds": entry.seconds,
         "peak_memory_gib": m["peak_memory_gib"],
-        "latency": (m.get("latency") or {}).get("median"),
+        "latency": m["latency"]["median"] if m["latency"] else None,
         "trained_tokens": m["trained_tokens"],
         "failed_gates": [gate["name"] for gate in m["gates"] if gate["passed"] is False],
     }
@@ -172,7 +207,7 @@ def pareto(entries: list[Entry], primary: str, sign: int) -> list[str]:
     """Return the runs that no other run beats in both score and time."""
 
     def score(entry: Entry) -> float:
-        return sign * entry.measured["contenders"]["tuned"][primary]["value"]
+        return sign * (entry.measured["contenders"]["tuned"][primary]["value"] or 0.0)
 
     return [
         one.name
@@ -186,46 +221,60 @@ def pareto(entries: list[Entry], primary: str, sign: int) -> list[str]:
     ]
 
 
-def _milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.0f}"
-
-
-def rows(found: dict[str, Any]) -> list[dict[str, str]]:
-    """Return one row a run for the console."""
-    primary, timed = found["primary"], any(line["latency"] is not None for line in found["runs"])
+def rows(ranking: dict[str, Any]) -> list[dict[str, str]]:
+    """Return one row a run, for the console and the page."""
+    primary, timed = ranking["primary"], any(line["latency"] is not None for line in ranking["runs"])
     return [
         {
             "run": line["run"],
             "tier": line["tier"],
             "seed": str(line["seed"]),
-            primary: cell(primary, line["primary"]),
+            names.metric(primary): cell(primary, line["primary"]),
             "best prompt": number(primary, line["baseline"]),
             "verdict": line["verdict"]
-            + (f"; failed: {', '.join(line['failed_gates'])}" * bool(line["failed_gates"])),
+            + (f"; failed: {', '.join(map(names.gate, line['failed_gates']))}" * bool(line["failed_gates"])),
             "minutes": f"{line['seconds'] / 60:.1f}",
             "GiB": "-" if line["peak_memory_gib"] is None else f"{line['peak_memory_gib']:.1f}",
-            **({"ms an answer": _milliseconds(line["latency"])} if timed else {}),
-            "pareto": "yes" if line["run"] in found["pareto"] else "",
+            **({"seconds an answer": _seconds(line["latency"])} if timed else {}),
+            "best for its time": "yes" if line["run"] in ranking["pareto"] else "",
         }
-        for line in found["runs"]
+        for line in ranking["runs"]
     ]
 
 
-def picture(found: dict[str, Any]) -> str:
-    """Return a self-contained page: score against time, the runs that nobody beats in both joined."""
-    primary = found["primary"]
+def _seconds(latency: float | None) -> str:
+    return "-" if latency is None else f"{latency:.2f}"
+
+
+def compare_page(title: str, ranking: dict[str, Any]) -> str:
+    """Return a self-contained page: a table with verdicts and links to the reports, what differs, and a
+    picture of score against time where the runs that no other beats in both are joined."""
+    primary = ranking["primary"]
     dots = [
         {
             "x": line["seconds"] / 60,
-            "y": line["primary"]["value"],
-            "low": line["primary"]["low"],
-            "high": line["primary"]["high"],
+            "y": _scaled(primary, line["primary"]["value"]),
+            "low": _scaled(primary, line["primary"]["low"]),
+            "high": _scaled(primary, line["primary"]["high"]),
             "name": line["run"],
         }
-        for line in found["runs"]
+        for line in ranking["runs"]
     ]
-    front = sorted((dot for dot in dots if dot["name"] in found["pareto"]), key=lambda dot: dot["x"])
+    front = sorted((dot for dot in dots if dot["name"] in ranking["pareto"]), key=lambda dot: dot["x"])
     others = [dot for dot in dots if dot not in front]
-    series = {"nobody is better in both": front} | ({"others": others} if others else {})
-    title = f"{found['dataset']}: {primary} against minutes of the whole run, training and evaluation"
-    return page(title, points(series, "minutes", f"{primary}, 95 % intervals", joined=False, names=True))
+    series = {"best for its time": front} | ({"others": others} if others else {})
+    y_name = f"{names.metric(primary)}{'' if primary in UNBOUNDED else ' (%)'}, {names.direction(primary)}"
+    picture = points(series, "minutes of the whole run", y_name, joined=False, names=True)
+    template = template_environment(TEMPLATES, escape=True).get_template("compare.html.jinja")
+    return template.render(
+        title=title,
+        rows=rows(ranking),
+        lights=[line["light"] for line in ranking["runs"]],
+        differences=[line["sentence"] for line in ranking["differences"]],
+        metric=names.METRICS.get(primary),
+        picture=picture,
+    )
+
+
+def _scaled(primary: str, value: float | None) -> float | None:
+    return value if value is None or primary in UNBOUNDED else value * 100

@@ -1,69 +1,142 @@
-"""report.html, report.md, the model card and the table at the end of a run, from metrics.json alone."""
+"""report.html, report.md and the model card of a run."""
 
 from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, select_autoescape
+from typing import Any, Literal
 
 from tunebook.core.files import read_json, read_jsonl
+from tunebook.core.markdown import markdown_table
+from tunebook.core.templates import template_environment
 from tunebook.data.tool_calls import written
 from tunebook.evaluation.contenders import ENDPOINT
-from tunebook.evaluation.endpoint.judge import judge_summary  # its HTTP client is slow to import
+from tunebook.evaluation.endpoint.judge import judge_summary
 from tunebook.evaluation.pairs import in_words, review_summary
-from tunebook.metrics.scoring import HIGHER_IS_BETTER, per_row
-from tunebook.report import figures
-from tunebook.report.advice import next_steps
-from tunebook.report.format import by_metric, cell, number, table
+from tunebook.metrics.schema import Comparison, Metrics, read_metrics
+from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED, per_row
+from tunebook.report import figures, names
+from tunebook.report.advice import next_steps, risks
+from tunebook.report.format import cell, in_order, number, table
+from tunebook.report.light import against, large_drops, largest_drop, traffic_light
 from tunebook.runs.run import Run
 
+TEMPLATES = Path(__file__).parent / "templates"
 SIDE_BY_SIDE, EXTREMES = 20, 5
+ENDS: tuple[Literal["low", "high"], ...] = ("low", "high")
 LONGEST = 4000  # characters of a text that is shown
 
 
-def _training_curve(measured: dict[str, Any], history: dict[str, Any]) -> str:
-    """Return train loss, dev loss and, where checkpoints were asked on dev, the task's own metric."""
+def _training_curve(history: Mapping[str, Any]) -> str:
+    """Return the training loss and the dev loss on one axis; "" where none was logged."""
     log = history["log"]
     series = {
-        "train loss": [(e["step"], e["loss"]) for e in log if "loss" in e and "step" in e],
-        "dev loss": [(e["step"], e["eval_loss"]) for e in log if "eval_loss" in e and "step" in e],
+        "training examples": [(e["step"], e["loss"]) for e in log if "loss" in e and "step" in e],
+        "dev examples": [(e["step"], e["eval_loss"]) for e in log if "eval_loss" in e and "step" in e],
     }
-    checkpoints = measured.get("checkpoints")
-    right: dict[str, list[tuple[float, float]]] = {}
-    watched = f"eval_dev_{measured['primary']}"
-    asked = [(e["step"], e[watched]) for e in log if watched in e and "step" in e]
-    if asked:
-        right[f"{measured['primary']} on dev, while training"] = asked
-    if checkpoints:
-        points = sorted((float(step), float(value)) for step, value in checkpoints["dev"].items())
-        right[f"{checkpoints['metric']} on dev"] = points
     if not any(series.values()):
         return ""
-    return figures.curve(series, "optimizer step", "nats per trained token", right, measured["primary"])
+    return figures.curve(series, "optimizer step", "loss, nats per trained token (lower is better)")
 
 
-def _pictures(measured: dict[str, Any], history: dict[str, Any]) -> dict[str, str]:
-    primary = measured["primary"]
-    points = [
-        {"name": name, **measures[primary]}
-        for name, measures in measured["contenders"].items()
-        if measures.get(primary) and measures[primary]["value"] is not None
-    ]
-    found = {
-        "curve": _training_curve(measured, history),
-        "contenders": figures.bars(points, f"{primary}, 95 % intervals", marked="tuned"),
-    }
-    confusion = measured.get("confusion")
+def _watched(measured: Metrics, history: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Return the primary metric on dev at each step where training measured it."""
+    key, primary = f"eval_dev_{measured['primary']}", measured["primary"]
+    return [(e["step"], number(primary, e[key])) for e in history["log"] if key in e and "step" in e]
+
+
+def _pictures(measured: Metrics, history: Mapping[str, Any]) -> dict[str, str]:
+    pictures, confusion = {"curve": _training_curve(history)}, measured["confusion"]
     if confusion:
-        found["confusion"] = figures.confusion(confusion["matrix"], confusion["labels"], confusion["answers"])
-    return found
+        pictures["confusion"] = figures.confusion(
+            confusion["matrix"], confusion["labels"], confusion["answers"]
+        )
+    return pictures
 
 
-def side_by_side(run: Run, measured: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
-    """Return rows with what was asked, the reference and both answers: the worst regressions and the best
+def _bars(measured: Metrics, shots: int | None) -> list[dict[str, Any]]:
+    """Return a bar of the primary metric for each contender: its title, its number, and in percent of the
+    width its end and the ends of its interval."""
+    primary = measured["primary"]
+    measures = {name: measured["contenders"][name].get(primary) for name in in_order(measured)}
+    shown = {name: found for name, found in measures.items() if found and found["value"] is not None}
+    ends = [x for found in shown.values() for x in (found["value"], found["high"]) if x is not None]
+    whole = 1.05 * max(ends) if primary in UNBOUNDED else 1.0
+
+    def place(value: float | None) -> float | None:
+        return None if value is None else round(100 * min(1.0, max(0.0, value / whole)), 2)
+
+    return [
+        {
+            "title": names.contender(name, measured["baseline"], shots),
+            "text": number(primary, found["value"]),
+            "tuned": name == names.TUNED,
+            "end": place(found["value"]),
+            "low": place(found["low"]),
+            "high": place(found["high"]),
+        }
+        for name, found in shown.items()
+    ]
+
+
+def _cost(measured: Metrics) -> str:
+    """Return time, machine, dollars and memory of the run in a sentence."""
+    minutes, hardware = sum(measured["seconds"].values()) / 60, measured["hardware"]
+    time = f"{minutes / 60:.1f} hours" if minutes >= 90 else names.count(max(1, round(minutes)), "minute")
+    gpus = [gpu["name"] for gpu in hardware.get("gpus") or []]
+    machine = f"{len(gpus)} x {gpus[0]}" if gpus else names.count(hardware.get("cores", 1), "CPU core")
+    interruptions = measured["interruptions"]
+    dollars = interruptions["dollars"] if interruptions else None
+    parts = [f"{time} on {machine}, training and evaluation"]
+    if dollars is not None:
+        parts.append(f"${dollars:.2f}")
+    if measured["peak_memory_gib"] is not None:
+        parts.append(f"{measured['peak_memory_gib']:.1f} GiB of memory at the peak")
+    return "; ".join(parts) + "."
+
+
+def _forgotten(measured: Metrics) -> tuple[str, str]:
+    """Return what was forgotten most in a sentence, and its class: "", "amber" or "red"."""
+    line = largest_drop(measured)
+    if line is None:
+        return "Not measured.", ""
+    kind = line["kind"]
+    change = f"{names.task_number(kind, line['base'])} before, {names.task_number(kind, line['tuned'])} after"
+    if line["drop"] <= 0:
+        return f"Nothing: no ability got worse ({names.task(line['task'])}: {change}).", ""
+    margin = names.task_drop(kind, line["margin"])
+    limits = {
+        None: "not judged",
+        True: f"within the limit of {margin}",
+        False: f"beyond the limit of {margin}",
+    }
+    limit = limits[line["passed"]] if line["margin"] is not None else "no limit was set for it"
+    color = "red" if line["passed"] is False else "amber" if line in large_drops(measured) else ""
+    text = (
+        f"Most at {names.task(line['task'])}: {change}, {names.task_drop(kind, line['drop'])} worse; {limit}."
+    )
+    return text, color
+
+
+def _difference(found: Comparison, baseline: str, shots: int | None) -> dict[str, str]:
+    """Return a comparison as a row of report.md."""
+    metric = found["metric"]
+    interval = "" if found["low"] is None else " to ".join(names.signed(metric, found[end]) for end in ENDS)
+    return {
+        "fine-tuned against": names.contender(found["b"], baseline, shots),
+        "metric": names.metric(metric),
+        "difference": names.signed(metric, found["difference"]),
+        "95 % interval": interval,
+        "p": names.p_number(found["p"]),
+        "corrected p": names.p_number(found["p_holm"]),
+        "detectable difference": names.signed(metric, found["detectable"]).replace("+", ""),
+    }
+
+
+def side_by_side(run: Run, measured: Metrics) -> dict[str, list[dict[str, str]]]:
+    """Return examples with their prompt, the reference and both answers: the worst regressions and the best
     gains against the baseline by the primary metric, and 20 drawn with the run's seed."""
     folder, split, primary = run / "eval" / "answers", measured["split"], measured["primary"]
     asked = {
@@ -106,39 +179,52 @@ def _cut(text: str) -> str:
 
 
 def write_report(run: Run) -> Path:
-    """Write report.html, report.md and the model card, and return the path of the first."""
+    """Write report.html, report.md and the model card, and return the path of the first.
 
-    measured, history = read_json(run / "metrics.json"), read_json(run / "train" / "history.json")
-    judged, asked = judge_summary(run), {}
+    Raises:
+        InputError: metrics.json is missing, of another version or damaged.
+    """
+    measured, history = read_metrics(run / "metrics.json"), run.history()
+    settings, choice = run.settings(), run.choice()
+    review, judged = review_summary(run), judge_summary(run)
+    usage = {}
     if ENDPOINT in measured["contenders"]:
-        asked[ENDPOINT] = read_json(run / "eval" / ENDPOINT / "summary.json")
+        usage[ENDPOINT] = read_json(run / "eval" / ENDPOINT / "summary.json")
     if judged:
-        asked["judge"] = judged["asked"]
-    environment = Environment(
-        loader=PackageLoader("tunebook.report", "templates"),
-        autoescape=select_autoescape(["html.jinja"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"number": number, "cell": cell, "in_words": in_words}
-    settings = read_json(run / "settings.json")
+        usage["judge"] = judged["asked"]
+    shots, baseline = settings["suite"]["shots"], measured["baseline"]
+    address = f"{run.folder.resolve().parent.name}/{run.folder.resolve().name}"
+    config = run / "config.yaml"
+    main = against(measured, baseline)
+    comparisons = sorted(measured["comparisons"], key=lambda found: found is not main)
+    whole = table(measured, whole=True, shots=shots)
     values = {
         "m": measured,
-        "table": by_metric(table(measured, whole=True)),
-        "choice": read_json(run / "eval" / "choice.json"),
+        "light": traffic_light(measured, answers_read=bool(review or judged)),
+        "main": main,
+        "bars": _bars(measured, shots),
+        "cost": _cost(measured),
+        "forgotten": _forgotten(measured),
+        "risks": risks(measured, bool(review or judged), address),
+        "table": whole,
+        "markdown": markdown_table(whole),
+        "comparisons": comparisons,
+        "differences": markdown_table([_difference(found, baseline, shots) for found in comparisons]),
+        "title": lambda name: names.contender(name, baseline, shots),
+        "choice": choice,
         "manifest": read_json(run / "manifest.json"),
         "dataset": settings["dataset"],
         "answers": side_by_side(run, measured),
         "next_steps": next_steps(measured, history),
-        "minutes": sum(measured["seconds"].values()) / 60,
-        "gained": _gained(measured),
-        "config": (run / "config.yaml").read_text(encoding="utf-8")
-        if (run / "config.yaml").is_file()
-        else "",
-        "review": review_summary(run),
+        "watched": _watched(measured, history),
+        "config": config.read_text(encoding="utf-8") if config.is_file() else "",
+        "review": review,
         "judged": judged,
-        "asked": asked,
+        "asked": usage,
+        "names": names,
     }
+    environment = template_environment(TEMPLATES, escape=True)
+    environment.globals |= {"number": number, "cell": cell, "in_words": in_words}
     for name in ("report.md", "report.html", "model_card.md"):
         pictures = _pictures(measured, history) if name.endswith("html") else {}
         text = environment.get_template(f"{name}.jinja").render(values, pictures=pictures)
@@ -146,13 +232,3 @@ def write_report(run: Run) -> Path:
     if (run / "model").is_dir() and not (run / "model").is_symlink():
         shutil.copy(run / "model_card.md", run / "model" / "README.md")
     return run / "report.html"
-
-
-def _gained(measured: dict[str, Any]) -> float | None:
-    """Return the points (hundredths) of the primary metric gained on the baseline; None for a loss."""
-    if measured["primary"] == "loss":
-        return None
-    values = [
-        measured["contenders"][name][measured["primary"]]["value"] for name in ("tuned", measured["baseline"])
-    ]
-    return (values[0] - values[1]) * 100

@@ -2,57 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
-from tunebook.core.files import read_json, read_jsonl, write_json
+from tunebook.core.files import file_sha256, read_json, read_jsonl
 from tunebook.evaluation.forgetting import retained
 from tunebook.evaluation.style import styled
 from tunebook.evaluation.suite import Suite
-from tunebook.metrics.aggregate import Measure, confusion, details, difference, measure, per_class
-from tunebook.metrics.intervals import LEVEL, holm
-from tunebook.metrics.scoring import HIGHER_IS_BETTER
+from tunebook.metrics.aggregate import confusion, details, difference, measure, per_class
+from tunebook.metrics.intervals import holm
+from tunebook.metrics.schema import Comparison, GateLine, Measured, Metrics, write_metrics
+from tunebook.report import names
 from tunebook.report.answers import read_answers
+from tunebook.report.format import number
+from tunebook.report.light import outcome, traffic_light
 from tunebook.runs.events import interruptions
 from tunebook.runs.run import Run
 
 # Restated by another metric (byte_perplexity by loss) or neither good nor bad when higher.
 NOT_COMPARED = ("byte_perplexity", "length_ratio")
-UNITS = {"loss": "bits per byte", "reward": "nats of reward"}
-VERBS = {"better": "beats", "worse": "loses to", "no difference shown": "shows no difference from"}
 
 
-def word(comparison: dict[str, Any]) -> str:
-    """Return better, worse or no difference shown, for `a` against `b`; by `p_holm` where there is one."""
-    p = comparison["p"] if comparison.get("p_holm") is None else comparison["p_holm"]
-    if p is None or p >= LEVEL or not comparison["difference"]:
-        return "no difference shown"
-    up = HIGHER_IS_BETTER[comparison["metric"]]
-    return "better" if (comparison["difference"] > 0) == up else "worse"
-
-
-def correct(comparisons: list[dict[str, Any]], main: dict[str, Any]) -> None:
+def correct(comparisons: list[Comparison], main: Comparison) -> None:
     """Fill `p_holm` of all comparisons but `main`, which alone decides the verdict and stays as it is."""
     others = [c for c in comparisons if c is not main and c["p"] is not None]
-    for comparison, p in zip(others, holm([c["p"] for c in others]), strict=True):
+    for comparison, p in zip(others, holm([c["p"] or 0.0 for c in others]), strict=True):
         comparison["p_holm"] = p
 
 
 def apply_gates(
     suite: Suite,
-    contenders: dict[str, dict[str, Measure]],
-    retention: list[dict[str, Any]],
-    style: dict[str, Any] | None,
-) -> list[dict[str, Any]]:
+    contenders: dict[str, dict[str, Measured]],
+    retention: Sequence[Mapping[str, Any]],
+    style: Mapping[str, Any] | None,
+) -> list[GateLine]:
     """Return each gate with its value and bound; `passed` is null where nothing was measured.
 
-    Metrics of a contender are held against bounds, some as so many times the base's own; what was
-    forgotten, and what other ways of asking cost, by the upper end of their intervals against their margins
+    Metrics of a contender are compared with bounds, some relative to the base's own value; losses of ability
+    and losses under other prompt styles by the upper end of their intervals, with their margins
     (non-inferiority).
     """
-    gates = []
+    gates: list[GateLine] = []
     for name, gate in suite.gates.items():
         value = contenders[gate.contender].get(name, {}).get("value")
         if gate.times and value is not None:
@@ -64,7 +56,7 @@ def apply_gates(
         gates.append(
             {"name": name, "value": value, "bound": low if low is not None else high, "passed": passed}
         )
-    margins = [(f"retention_{item['task']}", item) for item in retention]
+    margins: list[tuple[str, Mapping[str, Any]]] = [(f"retention_{item['task']}", item) for item in retention]
     margins += [(f"style_{item['condition']}", item) for item in (style or {}).get("conditions", [])]
     gates += [
         {"name": name, "value": item["high"], "bound": item["margin"], "passed": item["passed"]}
@@ -75,19 +67,19 @@ def apply_gates(
 
 
 def compare(run: Run) -> str:
-    """Write metrics.json of `run` and return the verdict sentence."""
-    settings, choice = read_json(run / "settings.json"), read_json(run / "eval" / "choice.json")
-    manifest, history = read_json(run / "manifest.json"), read_json(run / "train" / "history.json")
+    """Write metrics.json of `run` and return a summary of the comparison."""
+    settings, choice = run.settings(), run.choice()
+    manifest, history = read_json(run / "manifest.json"), run.history()
     suite = Suite.model_validate(settings["suite"])
-    names, baseline, split = choice["contenders"], choice["baseline"], choice["split"]
+    keys, baseline, split = choice["contenders"], choice["baseline"], choice["split"]
     folder = run / "eval" / "answers"
     task, labels = settings["dataset"]["task"], settings["dataset"]["labels"]
-    answers = read_answers(run, names, split, labels)
+    answers = read_answers(run, keys, split, labels)
     contenders = {name: measure(records, task, labels) for name, records in answers.items()}
     metrics = [suite.primary, *(name for name in contenders["tuned"] if name != suite.primary)]
-    comparisons = [
-        found
-        for other in names
+    comparisons: list[Comparison] = [
+        cast(Comparison, found)
+        for other in keys
         if other != "tuned"
         for metric in metrics
         if metric not in NOT_COMPARED
@@ -99,11 +91,10 @@ def compare(run: Run) -> str:
     gates = apply_gates(suite, contenders, retention, style)
     main = next(c for c in comparisons if c["metric"] == suite.primary and c["b"] == baseline)
     correct(comparisons, main)
-    verdict = word(main)
     matrix = confusion(answers["tuned"], labels) if labels else None
     stages = run.state()["stages"]
     peaks = read_json(run / "eval" / "usage.json", {})
-    measured = {
+    values = {
         "schema": 1,
         "recipe": settings["recipe"],
         "tier": settings["tier"],
@@ -111,7 +102,7 @@ def compare(run: Run) -> str:
         "split": split,
         "rows": len(answers["tuned"]),
         "groups": contenders["tuned"][suite.primary]["groups"],
-        "rows_sha256": hashlib.sha256((run / "data" / f"{split}.jsonl").read_bytes()).hexdigest(),
+        "rows_sha256": file_sha256(run / "data" / f"{split}.jsonl"),
         "primary": suite.primary,
         "model": manifest["base_model"],
         "dataset": settings["dataset"]["name"],
@@ -133,54 +124,71 @@ def compare(run: Run) -> str:
         "latency": choice.get("latency"),
         "token_agreement_unmerged_merged": choice["token_agreement_unmerged_merged"],
         "gates": gates,
-        "verdict": verdict,
-        "sentence": sentence(main, comparisons, settings, gates),
+        "verdict": outcome(main),
+        "sentence": "",  # made from all the others, below
         "seconds": {name: entry["seconds"] for name, entry in stages.items() if name != "compare"},
         "peak_memory_gib": max(peaks.values()) if peaks else None,
         "peak_memory_by_stage_gib": peaks,
         "interruptions": interruptions(run),
     }
-    write_json(run / "metrics.json", measured)
+    measured = cast(Metrics, values)
+    measured["sentence"] = sentence(measured, main, suite.shots)
+    measured["light"] = traffic_light(measured).color
+    write_metrics(run / "metrics.json", measured)
     return f"{len(comparisons)} comparisons, {len(gates)} gates"
 
 
-def _amount(metric: str, value: float) -> str:
-    """Return a difference as people say it."""
-    if metric in UNITS:
-        return f"{abs(value):.2f} {UNITS[metric]}"
-    return f"{abs(value) * 100:.1f} points of {metric}"
-
-
-def _result(comparison: dict[str, Any], rows: str) -> str:
-    """Return what a comparison showed, on which `rows`, and how sure it is; with no difference shown also
-    what so many rows could have shown."""
-    metric, outcome = comparison["metric"], word(comparison)
-    seen = _amount(metric, comparison["difference"])
+def _significance(comparison: Comparison) -> str:
+    """Return how sure a comparison is; with no difference shown also what these examples could have shown."""
     if comparison["p"] is None:
-        sure = "too few groups"
+        sure = "too few groups for a test"
     elif comparison["p_holm"] is None:
-        sure = f"p = {comparison['p']:.4f}"
+        sure = names.p_value(comparison["p"])
     else:
-        sure = f"corrected p = {comparison['p_holm']:.4f}"
-    enough = comparison["detectable"]
-    if outcome == "no difference shown" and enough is not None and enough > abs(comparison["difference"]):
-        sure += f"; {comparison['n']} rows can show {_amount(metric, comparison['detectable'])}, seen: {seen}"
-    by = "" if outcome == "no difference shown" else f" by {seen}"
-    return f"{by} ({rows}{sure})"
+        sure = f"corrected {names.p_value(comparison['p_holm'])}"
+    enough, metric, seen = comparison["detectable"], comparison["metric"], comparison["difference"]
+    if outcome(comparison) == "no difference shown" and enough and enough > abs(seen):
+        way, examples = "lower" if seen < 0 else "higher", names.count(comparison["n"], "example")
+        sure += (
+            f"; {names.amount(metric, seen)} {way}, and {examples} can show {names.amount(metric, enough)}"
+        )
+    return sure
 
 
-def sentence(main: dict, comparisons: list[dict], settings: dict, gates: list[dict]) -> str:
-    """Return the verdict in one sentence that names the tier and every contender, each by the first
-    metric measured of both: an endpoint's answers have no loss."""
-    where = f"{settings['tier']} tier, {main['n']} rows"
+def _main_clause(measured: Metrics, main: Comparison, shots: int | None) -> str:
+    """Return what was evaluated, and the primary metric before and after."""
+    metric, measures = main["metric"], measured["contenders"]
+    before, after = (number(metric, measures[main[side]][metric]["value"]) for side in ("b", "a"))
+    on = f"{names.count(main['n'], measured['split'] + ' example')} of {measured['dataset']}"
+    title = f"best prompt of the base ({names.prompting(main['b'], shots)})"
+    word, subject = outcome(main), f"{names.metric(metric)} on {on}"
+    if word == "no difference shown":
+        change = f"is {before} with the {title} and {after} fine-tuned: no difference shown"
+    else:
+        verb = "rose" if main["difference"] > 0 else "fell"
+        change = f"{verb} from {before} with the {title} to {after} fine-tuned: {word}"
+    return f"{subject} {change} ({names.direction(metric)}; {_significance(main)})"
+
+
+def _other_clause(comparison: Comparison, main: Comparison, shots: int | None) -> str:
+    """Return the comparison with a contender other than the baseline."""
+    metric, word = comparison["metric"], outcome(comparison)
+    seen = names.amount(metric, comparison["difference"])
+    by = "" if word == "no difference shown" else f" by {seen}"
+    unit = "" if metric == main["metric"] else f" in {names.metric(metric)}"
+    rows = "" if comparison["n"] == main["n"] else f"{names.count(comparison['n'], 'example')}, "
+    title = names.contender(comparison["b"], main["b"], shots)
+    return f"Against the {title}: {word}{by}{unit} ({rows}{_significance(comparison)})"
+
+
+def sentence(measured: Metrics, main: Comparison, shots: int | None) -> str:
+    """Return the verdict in a few sentences: the change against the best prompt, then each other contender by
+    the first metric measured of both (an endpoint's answers have no loss), then the failed gates."""
     shown = {main["b"]: main}
-    for comparison in comparisons:
+    for comparison in measured["comparisons"]:
         shown.setdefault(comparison["b"], comparison)
-    parts = []
-    for comparison in shown.values():
-        other = comparison["b"] + (", the best prompt of its base" if comparison is main else "")
-        rows = f"{comparison['n']} rows, " if comparison["n"] != main["n"] else ""
-        parts.append(f"{VERBS[word(comparison)]} {other}{_result(comparison, rows)}")
-    failed = [gate["name"] for gate in gates if gate["passed"] is False]
-    tail = f" Failed gates: {', '.join(failed)}." if failed else ""
-    return f"{settings['recipe']} ({where}): the tuned model " + "; ".join(parts) + "." + tail
+    others = [_other_clause(c, main, shots) for c in shown.values() if c is not main]
+    failed = [names.gate(gate["name"]) for gate in measured["gates"] if gate["passed"] is False]
+    tail = [f"Failed gates: {', '.join(failed)}"] if failed else []
+    lead = f"{measured['recipe']} ({measured['tier']} tier): {_main_clause(measured, main, shots)}"
+    return ". ".join([lead, *others, *tail]) + "."

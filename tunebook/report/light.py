@@ -1,0 +1,109 @@
+"""The traffic light of the report: what a person who decides should take from a run."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from tunebook.metrics.intervals import LEVEL
+from tunebook.metrics.schema import Comparison, Metrics, RetentionLine, Word
+from tunebook.metrics.scoring import HIGHER_IS_BETTER
+from tunebook.report import names
+
+Color = Literal["green", "amber", "red"]
+LARGE_DROP = 0.10  # of a share, or of bits per byte relatively: worth a person's attention without any gate
+
+
+class Light(NamedTuple):
+    """A colour, the headline behind it, and the answer to "shall we ship it?"."""
+
+    color: Color
+    headline: str
+    ship: str
+
+
+def outcome(comparison: Comparison) -> Word:
+    """Return the outcome for `a` against `b`; by `p_holm` where there is one."""
+    p = comparison["p"] if comparison.get("p_holm") is None else comparison["p_holm"]
+    if p is None or p >= LEVEL or not comparison["difference"]:
+        return "no difference shown"
+    up = HIGHER_IS_BETTER[comparison["metric"]]
+    return "better" if (comparison["difference"] > 0) == up else "worse"
+
+
+def against(measured: Metrics, other: str) -> Comparison | None:
+    """Return the comparison of the primary metric with contender `other`."""
+    same = (c for c in measured["comparisons"] if c["b"] == other and c["metric"] == measured["primary"])
+    return next(same, None)
+
+
+def free_is_as_good(measured: Metrics) -> bool:
+    """Return whether the linear SVM does as well: not shown to be worse than the fine-tuned model."""
+    found = against(measured, names.SVM)
+    return found is not None and outcome(found) != "better"
+
+
+def large_drops(measured: Metrics) -> list[RetentionLine]:
+    """Return the tasks without a gate on which much was lost, the largest drop first."""
+    lost = [
+        line
+        for line in measured["retention"] or []
+        if line["margin"] is None
+        and line.get("takes_part", True)
+        and line["drop"] >= LARGE_DROP
+        and (line["low"] is None or line["low"] > 0)
+    ]
+    return sorted(lost, key=lambda line: -line["drop"])
+
+
+def largest_drop(measured: Metrics) -> RetentionLine | None:
+    """Return the task on which most was lost, None where nothing was measured."""
+    lines = [line for line in measured["retention"] or [] if line.get("takes_part", True)]
+    return max(lines, key=lambda line: line["drop"], default=None)
+
+
+def traffic_light(measured: Metrics, answers_read: bool = False) -> Light:
+    """Return the light of a run.
+
+    Green: better than the best prompt of the base, not matched by a free classifier, and no large loss of
+    ability without a gate. Red: worse, or a failed gate. Amber: all the rest.
+
+    Args:
+        answers_read: whether people or a judge compared the answers.
+    """
+    color, headline, ship = _by_numbers(measured, answers_read)
+    if color != "red" and measured["split"] != "test":
+        ship = "Not yet: these are numbers of the dev split. Run without EVAL=quick first."
+    elif color == "green" and measured["tier"] == "trial":
+        ship = "Not this model: the trial tier proves the path and the data. Next: the real tier (make plan)."
+    return Light(color, headline, ship)
+
+
+def _by_numbers(measured: Metrics, answers_read: bool) -> Light:
+    failed = [gate["name"] for gate in measured["gates"] if gate["passed"] is False]
+    if measured["verdict"] == "worse":
+        ship = "No: the best prompt of the base is better and needs no training."
+        return Light("red", "Worse than the best prompt of the base.", ship)
+    if failed:
+        lead = (
+            "Better than the best prompt, but"
+            if measured["verdict"] == "better"
+            else "No difference shown, and"
+        )
+        said = ", ".join(map(names.gate, failed))
+        return Light("red", f"{lead} a limit set in advance is missed: {said}.", "No: a gate failed.")
+    if measured["verdict"] != "better":
+        ship = "No: nothing shows that it is better than a prompt, which costs no training."
+        return Light("amber", "No better than the best prompt, as far as these examples show.", ship)
+    if free_is_as_good(measured):
+        text = "Better than the best prompt, but no better than a classifier that costs nothing."
+        return Light("amber", text, "No: the linear SVM does as well, trains in a second and needs no GPU.")
+    drops = large_drops(measured)
+    if drops:
+        said = names.task(drops[0]["task"])
+        text = f"Better than the best prompt, but it lost much of an ability that has no gate: {said}."
+        return Light("amber", text, "Only where it does nothing else: see what was forgotten.")
+    if measured["primary"] == "loss" and not answers_read:
+        return Light(
+            "green", "Better than the best prompt in form.", "Not before people have read its answers."
+        )
+    return Light("green", "Better than the best prompt.", "Yes, as far as these numbers go.")
