@@ -24,7 +24,8 @@ from tunebook.evaluation.endpoint.client import Settings
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.protocol import ModelSource
 from tunebook.evaluation.inputs import Inputs, load_inputs
-from tunebook.evaluation.jobs import ALONE, Job, Record
+from tunebook.evaluation.jobs import ALONE, Job
+from tunebook.evaluation.records import JobRecord
 from tunebook.metrics import scoring
 from tunebook.runs.run import Run
 
@@ -85,7 +86,7 @@ class Evaluator:
 
         return report
 
-    def records(self, job: Job, model: str) -> list[Record]:
+    def records(self, job: Job, model: str) -> list[JobRecord]:
         """Run `job` on the model called `model`, reporting progress."""
         engine = job.kind != "harness"  # whose own tasks run on transformers
         return jobs.run(
@@ -127,7 +128,7 @@ class Evaluator:
         """Return generated tokens as text."""
         return str(self.models.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
-    def generated(self, rows: list[Row], results: list[Record]) -> list[Row]:
+    def generated(self, rows: list[Row], results: list[JobRecord]) -> list[Row]:
         """Return one scored record a row from generated answers."""
         return [
             {**_entry(row), **self.scored(row, self.text(result["tokens"]), result["stopped"])}

@@ -19,7 +19,8 @@ from tunebook.core.errors import InputError
 from tunebook.core.files import Row, read_jsonl
 from tunebook.core.paths import ROOT, show
 from tunebook.data.prompt import PromptEncoder
-from tunebook.evaluation.jobs import Job, Record
+from tunebook.evaluation.jobs import Job
+from tunebook.evaluation.records import JobRecord
 from tunebook.metrics import scoring
 from tunebook.metrics.intervals import GAP, SHARE, interval, mean_interval
 from tunebook.metrics.schema import RetentionLine
@@ -121,7 +122,7 @@ def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncod
     return Job(model, split, "score", names, contexts, answers)
 
 
-def values(task: Task, rows: list[Row], records: list[Record], tokenizer: Any) -> list[Row]:
+def values(task: Task, rows: list[Row], records: list[JobRecord], tokenizer: Any) -> list[Row]:
     """Return `{id, group, value}` for each item: bits per byte, or 1 for right and 0 for wrong."""
     if task.kind == "harness":
         return [{**item, "group": item["id"]} for item in records[0]["items"]]

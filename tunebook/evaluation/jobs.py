@@ -20,10 +20,10 @@ from tunebook.core.paths import cache_folder
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.engines import harness
 from tunebook.evaluation.engines.protocol import Engine, common_prefix
+from tunebook.evaluation.records import JobRecord
 
 Kind = Literal["generate", "rank", "score", "classify", "harness"]
 BATCH = {"generate": 24, "rank": 12, "score": 12, "classify": 24, "harness": 1}
-Record = dict[str, Any]
 ALONE = Ranks()
 
 
@@ -62,7 +62,7 @@ def run(
     progress: Callable[[int, int], None],
     here: Ranks = ALONE,
     times: int = 1,
-) -> list[Record]:
+) -> list[JobRecord]:
     """Run what is left of `job` and return its records in row order.
 
     Args:
@@ -81,7 +81,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     batches = job.batches(times)
 
-    def saved() -> dict[int, list[Record]]:
+    def saved() -> dict[int, list[JobRecord]]:
         # The files of all processes, of an earlier try with more of them as well.
         files = [cached] * shared + sorted(folder.glob(f"{job.name}.*.jsonl"))
         return {index: records for file in files for index, records in _read_done(file, key).items()}
@@ -115,7 +115,7 @@ def run(
     return [by_row[row] for row in range(len(job.ids))]
 
 
-def _answer(job: Job, lm: Engine, rows: list[int], prefix: list[int]) -> list[Record]:
+def _answer(job: Job, lm: Engine, rows: list[int], prefix: list[int]) -> list[JobRecord]:
     if job.kind == "harness":
         return [{"items": harness.evaluate_task(lm, **job.task)}]
     contexts = [job.contexts[row] for row in rows]
@@ -140,12 +140,12 @@ def seconds_alone(job: Job, lm: Engine) -> list[float]:
     return seconds
 
 
-def _read_done(path: Path, key: str) -> dict[int, list[Record]]:
+def _read_done(path: Path, key: str) -> dict[int, list[JobRecord]]:
     """Return the whole batches in `path`; {} if it belongs to another plan."""
     if not path.is_file():
         return {}
     lines = path.read_text(encoding="utf-8").splitlines()
-    done: dict[int, list[Record]] = {}
+    done: dict[int, list[JobRecord]] = {}
     for number, line in enumerate(lines):
         try:
             value = json.loads(line)
@@ -159,6 +159,6 @@ def _read_done(path: Path, key: str) -> dict[int, list[Record]]:
     return done
 
 
-def _rewrite(path: Path, key: str, done: dict[int, list[Record]]) -> None:
+def _rewrite(path: Path, key: str, done: dict[int, list[JobRecord]]) -> None:
     lines = [{"plan": key}, *({"batch": i, "records": records} for i, records in done.items())]
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -1,0 +1,18 @@
+"""The records that jobs write, one a row; which fields there are depends on the kind of job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+
+class JobRecord(TypedDict, total=False):
+    """What a model answered: `tokens` and `stopped` (generate), `scores` in nats by label or choice (rank,
+    classify), `logprob` in nats (score), `items` (harness)."""
+
+    tokens: list[int]
+    stopped: bool
+    scores: list[float]
+    logprob: float
+    items: list[dict[str, Any]]
