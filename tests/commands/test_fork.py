@@ -14,7 +14,7 @@ from tests.data.test_formats import put
 from tests.data.test_prompt import hold_contract
 from tests.support import axolotl_rows, tiny
 from tunebook.check import config as check_config
-from tunebook.commands.fork.fork import Asked, run_fork
+from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.commands.fork.yaml_text import change, spans
 from tunebook.commands.predict import asked as asked_rows
 from tunebook.config import recipe as recipes
@@ -71,7 +71,7 @@ def fork(
     home: Path, rows: Any, origin: str, file: str = "a.jsonl", lines: int = 15, **options: str
 ) -> recipes.Recipe:
     """Fork and load the result; its keys and its composed config are checked on both tiers."""
-    assert run_fork(Asked(origin, "mine", str(put(home, file, rows)), **options), Console()) == 0
+    assert run_fork(ForkOptions(origin, "mine", str(put(home, file, rows)), **options), Console()) == 0
     recipe = recipes.load_recipe("mine")
     assert check_keys(recipe.config, recipe.lines, "recipe.yaml") == []
     plugins = {"plugins": recipe.config.get("plugins", [])}
@@ -197,8 +197,9 @@ def test_pairs_are_tuned_by_where_the_recipe_does(home: Path) -> None:
 
 
 def test_rows_that_are_no_pairs_are_not_tuned_by_preference(home: Path) -> None:
-    with pytest.raises(InputError, match="holds no pairs of answers"):
+    with pytest.raises(InputError) as caught:
         fork(home, TALKS, "chat-dpo")
+    assert caught.value.code == "fork.no_pairs"
 
 
 def test_the_texts_of_a_fork(home: Path) -> None:
@@ -214,8 +215,8 @@ def test_the_texts_of_a_fork(home: Path) -> None:
     card = (recipe.folder / "README.md").read_text()
     assert "<!-- results -->\nNot measured.\n<!-- /results -->" in card
     why = (home / "datasets" / "mine" / "README.md").read_text()
-    assert "`label` has 2 values in 48 rows looked at: the label" in why
-    assert f"{home}/a.jsonl lies outside the checkout" in why
+    assert "`label` has 2 values in 48 sampled rows: the label" in why
+    assert f"{home}/a.jsonl is outside the checkout" in why
 
 
 def test_turns_of_weight_0_are_kept_out_of_training(home: Path) -> None:
@@ -277,7 +278,7 @@ def test_rows_with_tools_become_a_recipe(home: Path) -> None:
     assert row["gold"]["answer"] == '{"name": "tide", "arguments": {"quay": "Quay 0", "day": 0}}'
     assert [tool["function"]["name"] for tool in json.loads(row["tools"])] == ["tide", "ferry"]
     why = (recipe.folder.parents[1] / "datasets" / "mine" / "README.md").read_text()
-    assert "40 rows offer tools: the calls are learned, what tools answer is not" in why
+    assert "40 rows have tools: calls are trained on, tool results are not" in why
     assert "SmolLM2's own chat template has no tools" in (recipe.folder / "README.md").read_text()
 
 
@@ -311,31 +312,31 @@ def test_the_trial_template_without_tools_is_the_bases_own() -> None:
 
 
 def fork_text(home: Path, rows: Any) -> str:
-    assert run_fork(Asked("chat-lora", "other", str(put(home, "b.jsonl", rows))), Console()) == 0
+    assert run_fork(ForkOptions("chat-lora", "other", str(put(home, "b.jsonl", rows))), Console()) == 0
     return (home / "recipes" / "other" / "recipe.yaml").read_text()
 
 
 def test_files_by_split_and_a_dev_cut_off_train(home: Path) -> None:
     put(home, "rows/train.jsonl", LABELS)
-    put(home, "rows/test.jsonl", [LABELS[0], {"text": "The pot!", "label": "pot"}])
+    put(home, "rows/test.jsonl", [*LABELS[:9], {"text": "The pot!", "label": "pot"}])
     put(home, "rows/notes.txt", "hello")
-    assert run_fork(Asked("classify-lora", "mine", str(home / "rows")), Console()) == 0
+    assert run_fork(ForkOptions("classify-lora", "mine", str(home / "rows")), Console()) == 0
     source = load_dataset_config("mine").source
     assert source.files == {split: str(home / "rows" / f"{split}.jsonl") for split in ("train", "test")}
     assert (source.dev_share, source.test_share) == (0.1, None)
     why = (home / "datasets" / "mine" / "README.md").read_text()
-    assert "1 test rows ask what a train row asks" in why
+    assert "test examples duplicate training examples" in why
     assert "not read: notes.txt" in why
 
 
 def test_a_name_that_yaml_would_read_as_a_number(home: Path) -> None:
-    assert run_fork(Asked("classify-lora", "2026", str(put(home, "a.jsonl", LABELS))), Console()) == 0
+    assert run_fork(ForkOptions("classify-lora", "2026", str(put(home, "a.jsonl", LABELS))), Console()) == 0
     assert load_dataset_config(recipes.load_recipe("2026").dataset).name == "2026"
 
 
 def test_a_path_inside_the_checkout_is_relative(home: Path) -> None:
     data = str(ROOT / "datasets" / "kettlewick-intents" / "source")
-    assert run_fork(Asked("classify-lora", "mine", data, fields="label=label"), Console()) == 0
+    assert run_fork(ForkOptions("classify-lora", "mine", data, fields="label=label"), Console()) == 0
     written = yaml.safe_load((home / "datasets" / "mine" / "dataset.yaml").read_text())
     assert not any(Path(path).is_absolute() for path in written["source"]["files"].values())
     assert written["group"] == "customer"
@@ -370,7 +371,7 @@ def test_another_base_brings_its_keys(home: Path) -> None:
     assert recipe.config["special_tokens"] == {"eos_token": "<|end|>"}
     assert recipe.config["lora_qkv_kernel"] is False
     with pytest.raises(InputError, match="MODEL: 'Phi-5' is neither"):
-        run_fork(Asked("classify-lora", "next", str(home / "a.jsonl"), model="Phi-5"), Console())
+        run_fork(ForkOptions("classify-lora", "next", str(home / "a.jsonl"), model="Phi-5"), Console())
 
 
 FOREIGN = """# from elsewhere
@@ -407,53 +408,48 @@ def test_a_plain_axolotl_config_becomes_a_recipe(home: Path) -> None:
     text = (recipe.folder / "recipe.yaml").read_text()
     assert "lora_alpha: 32  # twice r" in text and "# from elsewhere" in text
     card = (recipe.folder / "README.md").read_text()
-    for said in ("val_set_size is gone", "seed: 42 is added", "sequence_len is"):
+    for said in ("val_set_size is removed", "seed: 42 is added", "sequence_len is"):
         assert said in card
     trial = yaml.safe_load((recipe.folder / "trial.yaml").read_text())
     assert trial["special_tokens"] is None and trial["load_in_8bit"] is None, "only fit the other base"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "code", "line"),
     [
-        (
-            "base_model: x\nlearning_rat: 1e-4\n",
-            "foreign.yaml:2: learning_rat: unknown key. Did you mean learning_rate",
-        ),
-        (
-            "base_model: x\nrl: dpo\n",
-            "foreign.yaml:2: rl: a config from elsewhere that tunes by preference cannot be forked.",
-        ),
-        ("adapter: lora\n", "names no base_model. Add MODEL=."),
-        ("- a\n", "expected `key: value` lines"),
+        ("base_model: x\nlearning_rat: 1e-4\n", "config.unknown_key", 2),
+        ("base_model: x\nrl: dpo\n", "fork.preference_config", 2),
+        ("adapter: lora\n", "fork.no_base_model", None),
+        ("- a\n", "config.not_a_mapping", None),
     ],
 )
-def test_a_foreign_config_that_cannot_be_taken(text: str, said: str, home: Path) -> None:
+def test_a_foreign_config_that_cannot_be_taken(text: str, code: str, line: int | None, home: Path) -> None:
     path = put(home, "foreign.yaml", text)
     with pytest.raises(InputError) as caught:
-        run_fork(Asked(str(path), "mine", str(put(home, "a.jsonl", PAIRS))), Console())
-    assert said in str(caught.value)
+        run_fork(ForkOptions(str(path), "mine", str(put(home, "a.jsonl", PAIRS))), Console())
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.line) == (code, line)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "code"),
     [
-        ("", "NAME is missing: make fork FROM=chat-lora NAME=my-task DATA=rows.jsonl"),
-        ("My task", "NAME: small letters, digits and single hyphens only (got 'My task')."),
-        ("../x", "NAME: small letters, digits and single hyphens only (got '../x')."),
-        ("chat-lora", "is already there. Take another name, or remove it."),
-        ("banking77", "is already there. Take another name, or remove it."),
+        ("", "option.missing"),
+        ("My task", "option.bad_name"),
+        ("../x", "option.bad_name"),
+        ("chat-lora", "fork.name_taken"),
+        ("banking77", "fork.name_taken"),
     ],
 )
-def test_a_name_that_cannot_be_taken(name: str, said: str, home: Path) -> None:
+def test_a_name_that_cannot_be_taken(name: str, code: str, home: Path) -> None:
     with pytest.raises(InputError) as caught:
-        run_fork(Asked("classify-lora", name, str(put(home, "a.jsonl", LABELS))), Console())
-    assert said in str(caught.value)
+        run_fork(ForkOptions("classify-lora", name, str(put(home, "a.jsonl", LABELS))), Console())
+    assert [(one.code, one.key) for one in caught.value.problems] == [(code, "NAME")]
 
 
 def test_a_misspelt_recipe_to_fork(home: Path) -> None:
     with pytest.raises(InputError, match="FROM: there is no recipe called 'clasify-lora'. Did you mean"):
-        run_fork(Asked("clasify-lora", "mine", "a.jsonl"), Console())
+        run_fork(ForkOptions("clasify-lora", "mine", "a.jsonl"), Console())
 
 
 def test_a_fork_that_fails_in_the_middle_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,14 +460,14 @@ def test_a_fork_that_fails_in_the_middle_leaves_nothing(home: Path, monkeypatch:
 
     monkeypatch.setattr("tunebook.commands.fork.fork.os.rename", full)
     with pytest.raises(OSError, match="no space"):
-        run_fork(Asked("classify-lora", "mine", str(put(home, "a.jsonl", LABELS))), Console())
+        run_fork(ForkOptions("classify-lora", "mine", str(put(home, "a.jsonl", LABELS))), Console())
     after = {kind: sorted(path.name for path in (home / kind).iterdir()) for kind in before}
     assert after == before
 
 
 def test_the_check_speaks_last(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunebook.commands.fork.fork.run_check", lambda name, *_: 2 if name == "mine" else 0)
-    assert run_fork(Asked("classify-lora", "mine", str(put(home, "a.jsonl", LABELS))), Console()) == 2
+    assert run_fork(ForkOptions("classify-lora", "mine", str(put(home, "a.jsonl", LABELS))), Console()) == 2
 
 
 def test_a_dataset_on_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,7 +478,7 @@ def test_a_dataset_on_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         datasets, "load_dataset", lambda *_, split, **__: LABELS if split == "train" else LABELS[:9]
     )
-    assert run_fork(Asked("classify-lora", "mine", "someone/rows"), Console()) == 0
+    assert run_fork(ForkOptions("classify-lora", "mine", "someone/rows"), Console()) == 0
     source = load_dataset_config("mine").source
     assert (source.hub, source.splits) == ("someone/rows", {"train": "train", "dev": "validation"})
 
@@ -491,7 +487,7 @@ def test_a_dataset_on_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(datasets, "get_dataset_split_names", unreachable)
     with pytest.raises(MachineError, match="the Hub cannot be reached"):
-        run_fork(Asked("classify-lora", "next", "someone/rows"), Console())
+        run_fork(ForkOptions("classify-lora", "next", "someone/rows"), Console())
 
 
 def test_new_rows_are_asked_as_the_forks_rows_were(home: Path) -> None:
@@ -501,7 +497,12 @@ def test_new_rows_are_asked_as_the_forks_rows_were(home: Path) -> None:
     (_, (row, (messages, _))), (_, problem) = asked_rows(load_dataset_config("mine"), new)  # type: ignore[misc]
     assert row == {"Message": "the pot hums", "shop": "s1"}
     assert messages[-1] == {"role": "user", "content": "the pot hums"}
-    assert str(problem) == f"{new}:3: Message: empty; nothing could be learned from it."
+    assert (problem.code, problem.file, problem.line, problem.key) == (
+        "rows.empty_text",
+        str(new),
+        3,
+        "Message",
+    )
 
 
 def test_changing_yaml_as_text() -> None:
@@ -516,6 +517,6 @@ def test_rows_longer_than_the_trial_tier_takes(home: Path) -> None:
     recipe = fork(home, rows, "chat-lora")
     assert recipe.trial["sequence_len"] == 1024
     assert recipe.trial["excess_length_strategy"] == "drop"
-    assert "2 rows of more than 1024 tokens are left out" in (recipe.folder / "README.md").read_text()
+    assert "2 rows of more than 1024 tokens are dropped" in (recipe.folder / "README.md").read_text()
     assert recipe.config["sequence_len"] > 2048
     assert json.dumps(recipe.trial["micro_batch_size"]) == "1"

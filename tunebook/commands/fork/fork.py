@@ -30,7 +30,7 @@ from tunebook.core.paths import recipes_folder, show
 from tunebook.core.yaml_file import parse_yaml, read_yaml
 from tunebook.data.dataset import Dataset, datasets_folder, load_dataset_config
 from tunebook.data.formats.fields import without_fields
-from tunebook.data.lengths import measure
+from tunebook.data.lengths import measure, that_fit
 from tunebook.data.near_duplicates import Near, repeated
 from tunebook.data.render import MAX_SHOWN, render_all
 from tunebook.data.sources import Source, raw_rows
@@ -125,6 +125,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         measure(every, recipe_text.TRIAL_LENGTHS),
         data.place,
         recipe is None,
+        {length: len(that_fit(split_rows["train"], length)) for length in recipe_text.TRIAL_LENGTHS},
     )
     with console.timed(None, "fork") as words:
         changed = _write(recipe, config, text, made, model, written, why)
@@ -342,5 +343,5 @@ def _write(
 
 
 def _closest_method(config: dict[str, Any]) -> str:
-    data = method(config)
-    return data if data in ("lora", "qlora", "full") else "lora"
+    name = method(config)
+    return name if name in ("lora", "qlora", "full") else "lora"
