@@ -392,4 +392,4 @@ def test_a_value_reaches_the_program_as_typed(value: str) -> None:
 
 
 def test_fork_says_which_argument_is_missing(runs: Path) -> None:
-    assert "DATA is missing: make fork FROM=" in refused(2, runs, "fork", "chat-lora", "mine", "").stderr
+    assert "[option.missing]" in refused(2, runs, "fork", "chat-lora", "mine", "").stderr
