@@ -113,8 +113,8 @@ def _without_repeats(found: dict[Split, Rows]) -> int:
     """Take rows out of train, and of dev, whose prompt a more held-out split has; return how many."""
     seen: set[str] = set()
     taken = 0
-    for split in ("test", "dev", "train"):
-        rows = found.get(split, [])
+    for split in [split for split in reversed(SPLITS) if split in found]:
+        rows = found[split]
         prompts = [normalised(words(text), text) for text in map(prompt_text, rows)]
         found[split] = [row for row, prompt in zip(rows, prompts, strict=True) if prompt not in seen]
         taken += len(rows) - len(found[split])
