@@ -31,7 +31,7 @@ from tunebook.core.errors import GOOD, TunebookError
 from tunebook.core.files import read_json, write_json, write_jsonl
 from tunebook.core.paths import runs_folder, show, slug
 from tunebook.core.process import ChildError
-from tunebook.data.dataset import load_dataset_config
+from tunebook.data.dataset import load_dataset_or_stand_in
 from tunebook.data.render import render_all
 from tunebook.data.sampling import enough_rows
 from tunebook.hardware import gpus, memory
@@ -77,9 +77,7 @@ def run_bench(
     """
     recipe = load_recipe(name)
     resolved = resolve(recipe, replace(options, steps=steps))
-    dataset = load_dataset_config(recipe.dataset)
-    if dataset.stand_in and (weights == "random" or resolved.tier == "trial"):
-        dataset = load_dataset_config(dataset.stand_in)
+    dataset = load_dataset_or_stand_in(recipe.dataset, weights == "random" or resolved.tier == "trial")
     resolved = prepare.with_labels(resolved, dataset)
     base = str(resolved.config["base_model"])
     config = _short(resolved.config)
@@ -148,7 +146,7 @@ def _measured(
                 f"the training failed: {error}\nThe whole log: {show(run.log)}.", code="train.failed"
             ) from None
         words.append(f"{'Axolotl' if folder == 'train' else folder}: {resolved.config['max_steps']} steps")
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config = run.config()
     return summary(read_json(run / folder / "bench.json"), setting(config), base, resolved.world, start)
 
 

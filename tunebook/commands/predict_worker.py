@@ -14,8 +14,6 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
-
 from tunebook.commands.predict import ANSWER, BLOCK, LABEL, SCORE, STOPPED, asked, beside, dataset_of
 from tunebook.core.environment import environment
 from tunebook.core.errors import Problem
@@ -37,8 +35,8 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
     state_file, partial = beside(out, "state.json"), beside(out, "partial")
     state = read_json(state_file)
     dataset = dataset_of(run)
-    suite = Suite.model_validate(read_json(run / "settings.json")["suite"])
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    suite = Suite.model_validate(run.settings()["suite"])
+    config = run.config()
     models = Models(config, run / "model", ranks())
     encoder = PromptEncoder(models.tokenizer, config.get("chat_template_kwargs"))
     rows = itertools.islice(asked(dataset, data), state["rows"], None)

@@ -76,6 +76,16 @@ def datasets_folder() -> Path:
     return environment().datasets
 
 
+def load_dataset_or_stand_in(name: str, stand_in: bool) -> Dataset:
+    """Load dataset `name`; with `stand_in` (trial tier, benchmarks), its stand-in if it has one.
+
+    Raises:
+        InputError: as `load_dataset_config`.
+    """
+    dataset = load_dataset_config(name)
+    return load_dataset_config(dataset.stand_in) if stand_in and dataset.stand_in else dataset
+
+
 def load_dataset_config(name: str) -> Dataset:
     """Load datasets/`name`/dataset.yaml.
 
