@@ -11,7 +11,7 @@ from collections import Counter
 from tunebook.data.dataset import load_dataset_config
 from tunebook.data.render import render_all
 from tunebook.data.sources import SPLITS
-from tunebook.evaluation.linear_svm import linear_svm
+from tunebook.evaluation.engines.linear_svm import linear_svm
 from tunebook.report.markdown_blocks import fill
 
 

@@ -18,10 +18,11 @@ from tunebook.config.resolve import resolve
 from tunebook.core.console import Console
 from tunebook.core.files import read_json, read_jsonl, write_jsonl
 from tunebook.data.dataset import load_dataset_config
-from tunebook.evaluation import merge_adapter, suite
+from tunebook.evaluation import suite
 from tunebook.evaluation.evaluate import evaluate
 from tunebook.evaluation.pairs import pairs
 from tunebook.metrics.schema import validate
+from tunebook.pipeline import merge_adapter
 from tunebook.pipeline.prepare import prepare_rows, write_inputs
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare

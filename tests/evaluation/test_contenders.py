@@ -10,7 +10,7 @@ from tunebook.core.files import Row
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.render import render
 from tunebook.evaluation.contenders import PLAIN, Prompting, choose_examples, promptings, untuned
-from tunebook.evaluation.linear_svm import linear_svm
+from tunebook.evaluation.engines.linear_svm import linear_svm
 
 
 @pytest.fixture(scope="module")

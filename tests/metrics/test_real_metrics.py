@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import accuracy_score
 
-from tunebook.evaluation.linear_svm import linear_svm
+from tunebook.evaluation.engines.linear_svm import linear_svm
 from tunebook.metrics.aggregate import measure
 from tunebook.metrics.scoring import squad
 

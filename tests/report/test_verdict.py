@@ -162,7 +162,7 @@ def test_label_numbers_are_those_of_the_answers(handmade: Callable[..., Run]) ->
 def test_answer_numbers_are_those_of_the_answers(handmade: Callable[..., Run]) -> None:
     found = read_json(handmade("qa") / "metrics.json")
     tuned = {name: measure["value"] for name, measure in found["contenders"]["tuned"].items()}
-    # tests/support/helpers.py: 4 of 20 without an answer; of the others 8 right, 7 with a word too many, 1 wrong.
+    # helpers.make_run: 4 of 20 without an answer; of the others 8 right, 7 with a word too many, 1 wrong.
     assert tuned["em"] == pytest.approx((4 + 8) / 20)
     assert tuned["f1"] == pytest.approx((4 + 8 + 7 * 0.8) / 20)
     assert tuned["has_answer_em"] == pytest.approx(8 / 16)

@@ -265,7 +265,10 @@ def test_a_passing_fault_is_tried_again(url: str) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (PermissionError("Access Denied"), "no permission to write .*Access Denied.*keys in the.*environment.*clock"),
+        (
+            PermissionError("Access Denied"),
+            "no permission to write .*Access Denied.*keys in the.*environment.*clock",
+        ),
         (OSError(28, "No space left on device"), "cannot write: .*No space left on device"),
     ],
 )

@@ -1,6 +1,6 @@
 """What Axolotl makes of configs: `axolotl preprocess` for each, in forks of one process.
 
-The import takes half a minute, so it is paid once: `python -m tests.support.axolotl_rows FOLDER...`, each folder
+The import takes half a minute, so it is paid once: `python -m tests.support.axolotl_rows FOLDER...`, each
 with a config.yaml; writes FOLDER/rows.json, a list of (input ids, labels), or fails.
 """
 

@@ -1,6 +1,6 @@
 """What Axolotl learns of the same conversations under every family's template, in one process.
 
-    python -m tests.support.masks FOLDER     # writes FOLDER/masks.json: family -> conversation -> learned texts
+    python -m tests.support.masks FOLDER    # writes masks.json: family -> conversation -> learned texts
 
 The import takes half a minute, so it is paid once for all families.
 """

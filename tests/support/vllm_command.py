@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """A stand-in for the `vllm` command: its server's form of completions, by transformers, one prompt at a time.
 
-Serves what tunebook/evaluation/engines/vllm.py asks of vLLM 0.33 (vllm/entrypoints/openai/completion/protocol.py and
-vllm/entrypoints/serve/lora); a field or flag that it does not know is an error.
+Serves what tunebook/evaluation/engines/vllm.py asks of vLLM 0.33
+(vllm/entrypoints/openai/completion/protocol.py and vllm/entrypoints/serve/lora); a field or flag that it does
+not know is an error.
 """
 
 from __future__ import annotations

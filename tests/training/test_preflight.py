@@ -21,12 +21,12 @@ from tunebook.training.preflight import check_collectives, differing, facts, lat
 
 HOSTS = ["here", "here", "there"]
 # Rank 1 has another torch, and a clock that is ahead.
-ODD = f"""
+ODD = """
 import os, runpy, time
 from tunebook.training import preflight
 if os.environ["RANK"] == "1":
     facts, now = preflight.facts, time.time
-    preflight.facts = lambda config: facts(config) | {{"torch": "0.0.1"}}
+    preflight.facts = lambda config: facts(config) | {"torch": "0.0.1"}
     time.time = lambda: now() + 100
 runpy.run_module("tunebook.training.preflight_worker", run_name="__main__")
 """

@@ -91,7 +91,7 @@ def main(run: Path) -> int:
             task_type="CAUSAL_LM",
         )
     trainer = SFTTrainer(model, arguments, train_dataset=rows, processing_class=tokenizer, peft_config=lora)
-    trainer.add_callback(Meter(run / "trl" / "bench.json", trainer.model, tokenizer.pad_token_id))
+    trainer.add_callback(Meter(run / "trl" / "bench.json", trainer.model, tokenizer.pad_token_id))  # type: ignore[arg-type]
     trainer.train()
     return 0
 

@@ -57,14 +57,14 @@ VERBS = {
 class LazyGroup(TyperGroup):
     """The verbs of `VERBS`, each imported when it is needed."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # type: ignore[override]
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # type: ignore[override]
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return load(cmd_name) if cmd_name in VERBS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        self.commands = dict.fromkeys(VERBS)  # type: ignore[arg-type]  # click suggests close ones
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # click suggests close ones
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

@@ -11,9 +11,9 @@ from tunebook.evaluation.best_checkpoint import ship_the_best
 from tunebook.evaluation.contenders import ENDPOINT, PLAIN, TUNED, untuned
 from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.endpoint.judge import judge
+from tunebook.evaluation.engines.linear_svm import linear_svm
 from tunebook.evaluation.evaluator import Evaluator, margins
 from tunebook.evaluation.latency import answer_seconds
-from tunebook.evaluation.linear_svm import linear_svm
 from tunebook.evaluation.other_models import answer_beside
 from tunebook.evaluation.side_effects import measure_side_effects, not_measured
 from tunebook.runs.run import Run

@@ -19,10 +19,10 @@ from tunebook.core.files import digest, read_json, write_json, write_jsonl
 from tunebook.core.paths import runs_folder, show
 from tunebook.data.dataset import load_dataset_or_stand_in
 from tunebook.data.sources import SPLITS
-from tunebook.evaluation import merge_adapter, suite
+from tunebook.evaluation import suite
 from tunebook.hardware import machine
 from tunebook.models import trial_model
-from tunebook.pipeline import prepare, smoke
+from tunebook.pipeline import merge_adapter, prepare, smoke
 from tunebook.pipeline.prepare import SAMPLE_SEED, evaluation_digest, more_rows, prepare_rows, write_inputs
 from tunebook.report.format import show_verdict
 from tunebook.report.published import other_base, published

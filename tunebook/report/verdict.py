@@ -32,6 +32,10 @@ def correct(comparisons: list[Comparison], main: Comparison) -> None:
         comparison["p_holm"] = p
 
 
+def _value(measured: dict[str, Measured], name: str) -> float | None:
+    return measured[name]["value"] if name in measured else None
+
+
 def apply_gates(
     suite: Suite,
     contenders: dict[str, dict[str, Measured]],
@@ -46,9 +50,9 @@ def apply_gates(
     """
     gates: list[GateLine] = []
     for name, gate in suite.gates.items():
-        value = contenders[gate.contender].get(name, {}).get("value")
+        value = _value(contenders[gate.contender], name)
         if gate.times and value is not None:
-            whole = contenders[gate.times].get(name, {}).get("value")
+            whole = _value(contenders[gate.times], name)
             value = value / whole if whole else None
         low, high = gate.at_least, gate.at_most
         inside = value is not None and (low is None or value >= low) and (high is None or value <= high)

@@ -1,6 +1,6 @@
 """Write the merged model of a run; started by `merge_adapter.ensure`.
 
-python -m tunebook.evaluation.merge_worker RUN TARGET
+python -m tunebook.pipeline.merge_worker RUN TARGET
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tunebook.core.files import write_json
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.token_lm import TokenLM
-from tunebook.evaluation.merge_adapter import MADE_OF, made_of
+from tunebook.pipeline.merge_adapter import MADE_OF, made_of
 from tunebook.runs.run import Run
 
 

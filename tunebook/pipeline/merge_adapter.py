@@ -33,7 +33,7 @@ def ensure(run: Run, console: Console) -> Path:
             return target
         console.stage("set-up", f"merging the adapter of {show(run.folder)} into its base (once)")
         try:
-            write_folder("tunebook.evaluation.merge_worker", [str(run.folder)], target, run.log)
+            write_folder("tunebook.pipeline.merge_worker", [str(run.folder)], target, run.log)
         except ChildError as error:
             raise TunebookError(
                 f"The adapter could not be merged: {error}\nThe log: {show(run.log)}",
