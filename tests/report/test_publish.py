@@ -19,6 +19,11 @@ from tunebook.report.verdict import compare
 from tunebook.runs.run import Run
 
 
+def line(folder: Path, model: str) -> str:
+    """Return the first line of a card's table about `model`."""
+    return next(line for line in (folder / "README.md").read_text().splitlines() if f"| {model} " in line)
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A finished run of a recipe in a folder of the test's own, which is all that is written to."""
@@ -53,7 +58,7 @@ def test_numbers_are_published_and_what_nobody_reads_there_is_not(run: Run) -> N
     assert all(published[key] == measured[key] for key in published.keys() & measured.keys())
     assert published["run"]["command"] == "tunebook recipe handmade-lora"
     value = measured["contenders"]["tuned"]["accuracy"]["value"]
-    assert f"| trial | 42 | `tuned` | {value * 100:.1f}" in (folder / "README.md").read_text()
+    assert f"{value * 100:.1f}" in line(folder, "fine-tuned")
     assert last_published(folder) == f"trial: accuracy 25.0 % to {value * 100:.1f} %"
 
 
@@ -67,7 +72,7 @@ def test_another_base_than_the_recipes_own_is_named(run: Run) -> None:
     own, other = sorted((folder / "results").glob("*.json"))
     assert other.name == "trial-handmade-my-base-cpu-2-cores-seed42.json"
     assert read_json(other)["model"] == "my-base"
-    assert "| trial, my-base | 42 | `tuned` |" in (folder / "README.md").read_text()
+    assert "| trial, my-base " in (folder / "README.md").read_text()
     assert last_published(folder).startswith("trial: "), "the recipe's own base speaks for it"
     own.unlink()
     assert last_published(folder).startswith("trial, my-base: ")

@@ -27,11 +27,16 @@ def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> d
     data = run / "data" / f"{split}.jsonl"
     rows = read_jsonl(data)
     if not rows:
-        raise InputError(f"{show(data)}: has no rows, so that nothing can be compared. Give the split some.")
+        text = "has no rows to compare. Give the split some."
+        raise InputError(Problem(text, show(data), code="split.no_rows"))
     golds = [(line, row["gold"]["answer"]) for line, row in enumerate(rows, 1)] if labels else []
     text = "is not among the labels of dataset.yaml (got {!r}). Add it there, or correct the row."
     raise_all(
-        [Problem(text.format(gold), show(data), line, "gold") for line, gold in golds if gold not in labels]
+        [
+            Problem(text.format(gold), show(data), line, "gold", code="labels.unknown_gold")
+            for line, gold in golds
+            if gold not in labels
+        ]
     )
     paths = {name: run / "eval" / "answers" / f"{name}.{split}.jsonl" for name in names}
     answers, broken = {}, []
@@ -47,17 +52,19 @@ def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> d
 
 def _read(path: Path, ids: list[str]) -> tuple[list[Row], Problem | None]:
     if not path.is_file():
-        return [], Problem(f"is missing. {AGAIN}", show(path))
+        return [], Problem(f"is missing. {AGAIN}", show(path), code="run.no_answers")
     records: list[Row] = []
     with path.open(encoding="utf-8", newline="\n") as file:
         for line, text in enumerate(file, 1):
             try:
                 records.append(json.loads(text))
             except json.JSONDecodeError:
-                return [], Problem(f"is cut off or not JSON. {AGAIN}", show(path), line)
+                return [], Problem(
+                    f"is cut off or not JSON. {AGAIN}", show(path), line, code="run.damaged_file"
+                )
     if [record.get("id") for record in records] != ids:
         text = f"has other rows than the split (got {len(records)}, expected {len(ids)}). {AGAIN}"
-        return [], Problem(text, show(path))
+        return [], Problem(text, show(path), code="run.other_rows")
     return records, None
 
 
@@ -69,6 +76,7 @@ def _no_numbers(path: Path, records: list[Row]) -> list[Problem]:
             show(path),
             line,
             key,
+            code="eval.not_a_number",
         )
         for line, record in enumerate(records, 1)
         for key, value in record.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tunebook.core.errors import InputError
+from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import show
 
 
@@ -23,7 +23,8 @@ def fill(path: Path, name: str, content: str) -> None:
     """
     text = path.read_text(encoding="utf-8")
     if f"<!-- {name} -->" not in text:
-        raise InputError(f"{show(path)}: has no <!-- {name} --> block to fill.")
+        text = f"has no <!-- {name} --> block to fill."
+        raise InputError(Problem(text, show(path), code="report.no_block"))
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     path.write_text(
         pattern.sub(lambda match: f"{match[1]}{content.rstrip()}\n{match[2]}", text), encoding="utf-8"

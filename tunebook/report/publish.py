@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tunebook.config.recipe import load_recipe, names
+from tunebook.config.recipe import load_recipe
+from tunebook.config.recipe import names as recipe_names
 from tunebook.core.console import Console
-from tunebook.core.errors import GOOD, InputError
+from tunebook.core.errors import GOOD, InputError, Problem
 from tunebook.core.files import read_json, write_json
+from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import ROOT, show, slug
+from tunebook.metrics.scoring import HIGHER_IS_BETTER
+from tunebook.report import names
 from tunebook.report.format import SHOWN, cell
 from tunebook.report.markdown_blocks import fill
 from tunebook.report.published import benched, other_base, published, recipe_table
@@ -40,7 +44,7 @@ def publish(name: str | None, console: Console) -> int:
     """
     if name is not None:
         console.stage("results", show(_copy(name)))
-    for recipe in names():
+    for recipe in recipe_names():
         folder = ROOT / "recipes" / recipe
         fill(folder / "README.md", "results", markdown(folder / "results"))
     fill(ROOT / "README.md", "recipes", front_page())
@@ -56,7 +60,8 @@ def _copy(name: str) -> Path:
     run = find(name)
     measured = read_json(run / "metrics.json")
     if not run.done("report") or measured["split"] != "test":
-        raise InputError(f"{show(run.folder)}: not finished on the test split; nothing to publish.")
+        text = "not finished on the test split; nothing to publish."
+        raise InputError(Problem(text, show(run.folder), code="run.not_finished"))
     manifest = read_json(run / "manifest.json")
     gpus = manifest["hardware"]["gpus"]
     machine = f"{len(gpus)}x{gpus[0]['name']}" if gpus else f"cpu-{manifest['hardware']['cores']}-cores"
@@ -90,47 +95,52 @@ def _named(model: str) -> str:
 def front_page() -> str:
     """Return the table of FRONT_PAGE for README.md."""
     rows = {row["name"]: row for row in recipe_table()}
-    lines = [
-        "| recipe | what it teaches | base model, real tier | best prompt of the base, then fine-tuned |",
-        "|---|---|---|---|",
-    ]
-    for name, task in FRONT_PAGE.items():
-        row = rows[name]
-        base = row["base model"].rpartition("/")[2]
-        lines.append(
-            f"| [{name}](recipes/{name}/README.md) | {task} | {base} | {row['last published result']} |"
-        )
-    return "\n".join(lines)
+    return markdown_table(
+        [
+            {
+                "recipe": f"[{name}](recipes/{name}/README.md)",
+                "what it teaches": task,
+                "base model, real tier": rows[name]["base model"].rpartition("/")[2],
+                "best prompt of the base, then fine-tuned": rows[name]["last published result"],
+            }
+            for name, task in FRONT_PAGE.items()
+        ]
+    )
 
 
 def shelf() -> str:
     """Return the table of all recipes for recipes/README.md."""
-    lines = [
-        "| recipe | base model, real tier | data, real tier | GPU: speed, peak memory | last published |",
-        "|---|---|---|---|---|",
-    ]
-    for row in recipe_table():
-        link = f"[{row['name']}]({row['name']}/README.md)"
-        data = f"[{row['data']}](../datasets/{row['data']}/README.md)"
-        base, last = row["base model"].rpartition("/")[2], row["last published result"]
-        lines.append(f"| {link} | {base} | {data} | {_gpu(row['name'])} | {last} |")
-    return "\n".join(lines)
+    return markdown_table(
+        [
+            {
+                "recipe": f"[{row['name']}]({row['name']}/README.md)",
+                "base model, real tier": row["base model"].rpartition("/")[2],
+                "data, real tier": f"[{row['data']}](../datasets/{row['data']}/README.md)",
+                "GPU: speed, peak memory": _gpu(row["name"]),
+                "last published": row["last published result"],
+            }
+            for row in recipe_table()
+        ]
+    )
 
 
 def bench_table() -> str:
     """Return the committed results as a Markdown table."""
-    lines = [
-        "| recipe | weights | card | tokens/s | MFU | peak, plan (GiB) | beside TRL |",
-        "|---|" + "---|" * 6,
-    ]
+    rows = []
     for item in benched():
-        ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"]
-        beside = f"{item['ratio']:.2f} x" if "ratio" in item else ""
-        cells = [f"{item['recipe']} {item['label']}".strip(), item["weights"], f"{item['world']} x {card}"]
-        cells += [f"{ours['tokens_per_second']:,.0f}", f"{ours['mfu']:.1%}"]
-        cells += [f"{ours['reserved_gib']:.1f}, {ours['plan']['peak_gib']:.1f}", beside]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        ours = item["tunebook"]
+        rows.append(
+            {
+                "recipe": f"{item['recipe']} {item['label']}".strip(),
+                "weights": item["weights"],
+                "GPU": f"{item['world']} x {item['machine']['gpus'][0]['name']}",
+                "tokens/s": f"{ours['tokens_per_second']:,.0f}",
+                "MFU": f"{ours['mfu']:.1%}",
+                "peak, plan (GiB)": f"{ours['reserved_gib']:.1f}, {ours['plan']['peak_gib']:.1f}",
+                "compared with TRL": f"{item['ratio']:.2f} x" if "ratio" in item else "",
+            }
+        )
+    return markdown_table(rows)
 
 
 def _gpu(recipe: str) -> str:
@@ -147,22 +157,26 @@ def _gpu(recipe: str) -> str:
 
 def markdown(results: Path) -> str:
     """Return the published results as a Markdown table for the recipe's card."""
-    found = published(results)
-    measures = [some for item in found for some in item["contenders"].values()]
+    items = published(results)
+    measures = [some for item in items for some in item["contenders"].values()]
     metrics = [name for name in SHOWN if any(cell(name, some.get(name)) != "-" for some in measures)]
-    head = ["tier", "seed", "contender", *metrics, "minutes", "peak GiB"]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for item in found:
-        order = ["tuned", item["baseline"], *item["contenders"]]
-        for name in dict.fromkeys(order):
-            mark = " (baseline)" if name == item["baseline"] else ""
-            run = [f"{sum(item['seconds'].values()) / 60:.1f}", f"{item['peak_memory_gib']:.1f}"]
-            cells = [cell(metric, item["contenders"][name].get(metric)) for metric in metrics]
-            row = [
-                ", ".join([item["tier"], *other_base(item)]),
-                str(item["seed"]),
-                f"`{name}`{mark}",
-                *cells,
-            ]
-            lines.append(f"| {' | '.join(row + (run if name == 'tuned' else ['', '']))} |")
-    return "\n".join(lines) if found else "Not measured."
+    rows = []
+    for item in items:
+        cost = {
+            "minutes": f"{sum(item['seconds'].values()) / 60:.1f}",
+            "peak GiB": f"{item['peak_memory_gib']:.1f}",
+        }
+        for name in dict.fromkeys([names.TUNED, item["baseline"], *item["contenders"]]):
+            measured = item["contenders"][name]
+            rows.append(
+                {
+                    "tier": ", ".join([item["tier"], *other_base(item)]),
+                    "seed": str(item["seed"]),
+                    "model": names.contender(name, item["baseline"]),
+                    **{names.metric(key): cell(key, measured.get(key)) for key in metrics},
+                    **(cost if name == names.TUNED else dict.fromkeys(cost, "")),
+                }
+            )
+    lower = [names.metric(key) for key in metrics if HIGHER_IS_BETTER[key] is False]
+    direction = f"\n\nLower is better: {', '.join(lower)}. Higher is better: the rest." if lower else ""
+    return markdown_table(rows) + direction if rows else "Not measured."

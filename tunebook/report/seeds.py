@@ -27,15 +27,27 @@ def across_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """
     problems = []
     if len(runs) < 2:
-        problems.append(Problem(f"got {len(runs)} run. Give at least two seeds of a recipe.", key="SEEDS"))
+        problems.append(
+            Problem(
+                f"got {len(runs)} run. Give at least two seeds of a recipe.",
+                key="--seeds (SEEDS=)",
+                code="run.too_few_seeds",
+            )
+        )
     seeds = [run["seed"] for run in runs]
     if len(set(seeds)) < len(seeds):
-        problems.append(Problem(f"a seed occurs twice (got {seeds}). Give each run its own.", key="SEEDS"))
+        problems.append(
+            Problem(
+                f"a seed occurs twice (got {seeds}). Give each run its own.",
+                key="--seeds (SEEDS=)",
+                code="run.seed_twice",
+            )
+        )
     for key in SAME:
         values = list(dict.fromkeys(run[key] for run in runs))
         if len(values) > 1:
             text = f"differs between the runs (got {', '.join(map(str, values))}). Only seeds may differ."
-            problems.append(Problem(text, key=key))
+            problems.append(Problem(text, key=key, code="run.seeds_differ"))
     raise_all(problems)
     first = runs[0]
     contenders: dict[str, dict[str, Any]] = {}
