@@ -26,7 +26,8 @@ def evaluation(run: Run, **config: Any) -> Any:
     models.attention, models.quantised = "eager", bool(config.get("load_in_4bit"))
     dataset = SimpleNamespace(labels=LABELS, baseline_prompt=None)
     rows = {"test": read_jsonl(run / "data" / "test.jsonl")}
-    return SimpleNamespace(run=run, models=models, dataset=dataset, rows=rows)
+    inputs = SimpleNamespace(config=models.config, dataset=dataset, rows=rows)
+    return SimpleNamespace(run=run, models=models, dataset=dataset, rows=rows, inputs=inputs)
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def run(tmp_path: Path) -> Run:
 def test_a_copy_has_the_asked_rows_and_no_answers(run: Run) -> None:
     assert [row["id"] for row in read_jsonl(run / "data" / "test.jsonl")] == ["r0", "r1", "r2"]
     assert not (run / "eval" / "answers").exists()
-    assert list(harness_time.contenders(evaluation(run))) == ["base_generate_0", "base_rank_k", "tuned"]
+    names = [contender.name for contender in harness_time.contenders(evaluation(run))]
+    assert names == ["base_generate_0", "base_rank_k", "tuned"]
 
 
 def test_tasks_hold_the_very_prompts(run: Run, tmp_path: Path) -> None:
@@ -68,7 +70,8 @@ def test_tasks_hold_the_very_prompts(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_the_same_weights_and_type(name: str, config: dict[str, Any], said: str, run: Run) -> None:
-    found = harness_time.model_arguments(name, evaluation(run, **config))
+    evaluator = evaluation(run, **config)
+    found = harness_time.model_arguments(name, evaluator, evaluator.models)
     assert said in found and ",dtype=bfloat16,attn_implementation=eager" in found
 
 

@@ -58,7 +58,7 @@ CASES = [
     ("classify-head", "24gb", "micro_batch_size=2", "", "gradient_accumulation_steps", ""),
     ("chat-dpo", None, "", "", "gradient_accumulation_steps", ""),
     (LORA, None, "val_set_size=0.1", "error", "val_set_size", "at random"),
-    (LORA, None, "seed=null", "error", "seed", "missing"),
+    (LORA, None, "seed=null", "error", "seed", "required for reproducibility"),
 ]
 
 

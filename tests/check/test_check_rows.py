@@ -84,7 +84,7 @@ def test_a_missing_file_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     (data.folder / "dev.jsonl").unlink()
     found = look(data)
-    assert "no such rows file" in found.kinds[("error", "rows")].shown[0].text
+    assert "no such file" in found.kinds[("error", "rows")].shown[0].text
 
 
 def test_dev_that_is_cut_off_train_is_the_same_as_when_rendered(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_a_missing_rows_file(runs: Path, sources: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "field"),
     [
-        (b'{"id": "x", "customer": ', "not JSON"),
+        (b'{"id": "x", "customer": ', "rows.not_json"),
         (b'{"id": "x", "customer": "c", "tone": "calm", "text": "Hello.", "label": "no_such"}', "no_such"),
     ],
 )

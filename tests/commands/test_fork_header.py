@@ -39,4 +39,4 @@ def test_names_are_names(text: str, label: str) -> None:
 
 def test_an_object_of_jsonl_has_its_names() -> None:
     reading = recognise(rows("text", "a"), "tickets.jsonl", "classification", {"text": "text", "label": "a"})
-    assert reading.shape == "labels"
+    assert reading.layout == "labels"

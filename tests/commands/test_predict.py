@@ -42,7 +42,15 @@ def finished(folder: Path, model: Path, name: str = "kettlewick-intents") -> Run
     dataset = load_dataset_config(name).model_dump(mode="json", exclude={"folder"})
     suite = {"primary": "accuracy", "shots": 1, "max_new_tokens": 6, "dev_rows": 4, "generate_rows": None}
     suite |= {"agreement_rows": 0}
-    write_json(run / "settings.json", {"base_model": str(model), "dataset": dataset, "suite": suite})
+    placed = {
+        "recipe": "mine",
+        "tier": "trial",
+        "seed": 42,
+        "hardware": "cpu",
+        "world": 1,
+        "base_model": str(model),
+    }
+    write_json(run / "settings.json", {**placed, "dataset": dataset, "suite": suite})
     run.mark("train", "done")
     return run
 
@@ -126,10 +134,10 @@ def test_csv_in_and_out_gives_the_same_answers(model: Path, tmp_path: Path) -> N
     [
         (
             [{"text": "fine"}, {"txt": "?"}],
-            "new.jsonl:2: prompt: the template of dataset.yaml fails: ",
+            "new.jsonl:2: prompt: the template in dataset.yaml fails: ",
         ),
         ([{"text": "fine"}, [1]], "new.jsonl:2: expected an object"),
-        ([{"text": "a", "predicted": "b"}], "new.jsonl:1: predicted: is a column that the prediction adds"),
+        ([{"text": "a", "predicted": "b"}], "new.jsonl:1: predicted: a column that predict adds itself"),
         ([], "has no rows"),
     ],
 )
@@ -148,7 +156,7 @@ def test_a_chat_row_ends_with_the_users_turn(model: Path, tmp_path: Path) -> Non
     row = json.loads(source.read_text().splitlines()[0])
     field = str(load_dataset_config("kettlewick-chat").turns)
     data = write_jsonl(tmp_path / "new.jsonl", [row])
-    with pytest.raises(InputError, match="the last turn must be the user's"):
+    with pytest.raises(InputError, match="the last turn must be from the user"):
         predict(str(run.folder), data, tmp_path / "out.jsonl", Console())
     write_jsonl(data, [{**row, field: row[field][:-1]}])
     assert predict(str(run.folder), data, tmp_path / "out.jsonl", Console()) == 0
@@ -162,7 +170,7 @@ def test_what_is_in_the_way_is_refused(model: Path, tmp_path: Path) -> None:
     for out, said in (
         ("there.jsonl", "already exists"),
         ("other.jsonl", "belongs to another model or file of rows"),
-        ("out.parquet", "must end in one of .jsonl, .csv"),
+        ("out.parquet", "must end in .jsonl or .csv"),
         ("no/out.csv", "no such folder"),
     ):
         with pytest.raises(InputError, match=said):

@@ -27,9 +27,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_run_or_a_model_is_needed(tmp_path: Path, folder: Path) -> None:
-    assert "either RUN= or MODEL=" in refused(tmp_path)
-    assert "either RUN= or MODEL=" in refused(tmp_path, "some/run", "--model", str(folder))
-    assert "TASK is missing" in refused(tmp_path, "--model", str(folder))
+    assert "option.run_or_model" in refused(tmp_path)
+    assert "option.run_or_model" in refused(tmp_path, "some/run", "--model", str(folder))
+    assert "option.missing_task" in refused(tmp_path, "--model", str(folder))
     assert "no run at 'some/run'" in refused(tmp_path, "some/run")
 
 

@@ -24,7 +24,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int | None]:
         seeds.append(options.seed)
         run = make_run(tmp_path / f"run{options.seed}", "chat")
         settings = read_json(run / "settings.json")
-        write_json(run / "settings.json", {**settings, "seed": options.seed})
+        write_json(run / "settings.json", {**settings, "seed": options.seed or 42})
         compare(run)
         measured = read_json(run / "metrics.json")
         if options.seed == 44:

@@ -48,7 +48,7 @@ class Settings(Placement):
     recipe: str
     tier: str
     seed: int
-    hardware: str
+    hardware: str | None
     dataset: dict[str, Any]
     suite: dict[str, Any]
 
