@@ -64,12 +64,18 @@ def table(measured: Metrics, whole: bool, shots: int | None = None) -> list[dict
     return rows
 
 
+def _short(title: str) -> str:
+    """Return a contender's name for the head of a narrow column; the sentence below has it whole."""
+    for prompt in ("best prompt", "plain prompt"):
+        if title.startswith(f"{prompt} of the base"):
+            return prompt
+    return title
+
+
 def show_verdict(measured: Metrics, console: Console) -> None:
     """Print the table, the gates, the traffic light and the verdict sentence."""
-    rows = [
-        {k: v.replace("not measured", "-") for k, v in row.items()} for row in table(measured, whole=False)
-    ]
-    console.table(rows)
+    rows = table(measured, whole=False)
+    console.table([{_short(k): v.replace("not measured", "-") for k, v in row.items()} for row in rows])
     for gate in measured["gates"]:
         if gate["passed"] is False and gate["value"] is not None:
             title = f"{names.gate(gate['name'])} ({gate['name']})"
