@@ -216,7 +216,7 @@ def test_the_texts_of_a_fork(home: Path) -> None:
     assert "<!-- results -->\nNot measured.\n<!-- /results -->" in card
     why = (home / "datasets" / "mine" / "README.md").read_text()
     assert "`label` has 2 values in 48 sampled rows: the label" in why
-    assert f"{home}/a.jsonl is outside the checkout" in why
+    assert f"{home}/a.jsonl is copied into" in why
 
 
 def test_turns_of_weight_0_are_kept_out_of_training(home: Path) -> None:
@@ -322,7 +322,10 @@ def test_files_by_split_and_a_dev_cut_off_train(home: Path) -> None:
     put(home, "rows/notes.txt", "hello")
     assert run_fork(ForkOptions("classify-lora", "mine", str(home / "rows")), Console()) == 0
     source = load_dataset_config("mine").source
-    assert source.files == {split: str(home / "rows" / f"{split}.jsonl") for split in ("train", "test")}
+    assert source.files == {split: f"source/{split}.jsonl" for split in ("train", "test")}
+    for split in ("train", "test"):  # they travel with the recipe
+        copy = home / "datasets" / "mine" / "source" / f"{split}.jsonl"
+        assert copy.read_bytes() == (home / "rows" / f"{split}.jsonl").read_bytes()
     assert (source.dev_share, source.test_share) == (0.1, None)
     why = (home / "datasets" / "mine" / "README.md").read_text()
     assert "test examples duplicate training examples" in why

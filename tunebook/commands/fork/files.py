@@ -31,6 +31,9 @@ SPLIT_OF: dict[str, Split] = {
 }
 
 
+MOST_COPIED = 1_000_000_000  # bytes
+
+
 @dataclass
 class DataFiles:
     """Where the rows are: `source` for dataset.yaml, `place` for messages, `notes` for the person."""
@@ -74,9 +77,31 @@ def find(data: str, folder: Path) -> DataFiles:
             full = Path(os.path.abspath(files[split]))
             inside = full.is_relative_to(ROOT)
             written[split] = os.path.relpath(full, folder) if inside else str(full)
-            if not inside:
-                notes.append(f"{full} is outside the checkout and is read from there; keep it in place")
+            if not inside and full.stat().st_size > MOST_COPIED:
+                notes.append(
+                    f"{full} is over {MOST_COPIED / 1e9:.0f} GB and outside the checkout, so it is read from "
+                    "there: keep it in place; `make launch` does not take it along"
+                )
+            elif not inside:
+                notes.append(
+                    f"{full} is copied into {show(folder)}/source, so that it goes wherever the recipe does"
+                )
     return DataFiles({"files": written}, show(Path(os.path.abspath(files["train"]))), notes)
+
+
+def copies(source: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Return `source` with the files outside the checkout as copies in the dataset's folder, and the files to
+    copy by their path there. A rented machine has the checkout only."""
+    files, taken = dict(source.get("files", {})), dict[str, Path]()
+    for split, name in files.items():
+        full = Path(name)
+        if full.is_absolute() and full.stat().st_size <= MOST_COPIED:
+            target = f"source/{full.name}"
+            if target in taken:
+                target = f"source/{split}-{full.name}"
+            taken[target] = full
+            files[split] = target
+    return ({**source, "files": files} if taken else source), taken
 
 
 def _endings() -> set[str]:

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import yaml
 
 from tunebook.check.run import run_check
 from tunebook.commands.fork import dataset_text, recipe_text
-from tunebook.commands.fork.files import DataFiles, find
+from tunebook.commands.fork.files import DataFiles, copies, find
 from tunebook.commands.fork.recognise import Reading, group_column, recognise
 from tunebook.config.keys import check_keys
 from tunebook.config.overrides import Options
@@ -103,6 +104,8 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         why += _notes(counted, reading)
         written = dataset_text.text(options.name, source, reading, group, counted)
         dataset = Dataset.model_validate({**parse_yaml(written, "dataset.yaml")[0], "folder": folder})
+        there, copied = copies(source)
+        written = dataset_text.text(options.name, there, reading, group, counted)
         notes: list[str] = []
         split_rows = render_all(dataset, notes)
         why += notes
@@ -128,7 +131,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         {length: len(that_fit(split_rows["train"], length)) for length in recipe_text.TRIAL_LENGTHS},
     )
     with console.timed(None, "fork") as words:
-        changed = _write(recipe, config, text, made, model, written, why)
+        changed = _write(recipe, config, text, made, model, written, why, copied)
         words.append(f"{show(recipes_folder() / options.name)} and {show(folder)}")
     for line in [*why, *changed]:
         console.note(line)
@@ -306,8 +309,10 @@ def _write(
     model: str | None,
     dataset: str,
     why: list[str],
+    copied: dict[str, Path],
 ) -> list[str]:
-    """Write both folders in one move each; return what had to change in the recipe."""
+    """Write both folders in one move each, with the files `copied` into the dataset's; return what had to
+    change in the recipe."""
     new_text, changed = recipe_text.recipe_text(text, config, made, model)
     pairs = made.task == "preference"
     closest = "chat-dpo" if pairs else f"{RECIPE_OF[made.task]}-{_closest_method(config)}"
@@ -337,6 +342,10 @@ def _write(
                 folder.mkdir()
                 for name, content in contents.items():
                     (folder / name).write_text(content, encoding="utf-8")
+            for name, file in copied.items():
+                target = Path(one) / made.name / name
+                target.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, target)
             for scratch, home in zip((one, two), files, strict=True):
                 os.rename(Path(scratch) / made.name, home / made.name)
     return changed
