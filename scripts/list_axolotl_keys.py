@@ -16,7 +16,7 @@ import typing
 from enum import Enum
 from pathlib import Path
 
-TARGET = Path(__file__).resolve().parent.parent / "tunebook" / "axolotl_keys.json"
+TARGET = Path(__file__).resolve().parent.parent / "tunebook" / "config" / "axolotl_keys.json"
 PLUGIN_ARGUMENTS = {
     "axolotl.integrations.liger.LigerPlugin": "axolotl.integrations.liger.args.LigerArgs",
     "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin": (

@@ -154,7 +154,7 @@ def test_kill_in_evaluation(undisturbed: Runner, base: Path, tmp_path: Path) -> 
     runner.kill_when(lambda: any(jobs.glob("tuned.agreement*")) or any(jobs.glob("tuned.dev*")))
     result = runner.run()
     assert result.returncode in (0, 3), result.stderr + result.stdout
-    assert "done before: check, data, train" in result.stdout
+    assert "already done: check, data, train" in result.stdout
     assert comparable(runner.folder) == comparable(undisturbed.folder)
 
 

@@ -33,8 +33,9 @@ def main() -> None:
                 page.on("pageerror", lambda error, e=errors: e.append(str(error)))
                 page.on("request", lambda r, e=errors: None if r.url.startswith("file:") else e.append(r.url))
                 page.goto(address)
-                for summary in page.locator("details:not([open]) > summary").all():
-                    summary.click()
+                closed = page.locator("details:not([open]) > summary")
+                while closed.count():
+                    closed.first.click()
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
                 opened = page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
