@@ -159,7 +159,7 @@ def test_real_banking77(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TUNEBOOK_SOURCES", str(tmp_path))
     dataset = load_dataset_config("banking77")
     rows = {split: render(dataset, split) for split in SPLITS}
-    assert {split: len(rows[split]) for split in SPLITS} == {"train": 8981, "dev": 1022, "test": 3080}
+    assert {split: len(rows[split]) for split in SPLITS} == {"train": 8994, "dev": 1009, "test": 3080}
     assert {row["gold"]["answer"] for row in rows["dev"]} == set(dataset.labels), "stratified"
 
 
