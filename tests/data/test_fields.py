@@ -151,6 +151,12 @@ def test_parts_of_llama_factorys_v1() -> None:
     assert texts(read("chat", {"messages": turns})["turns"]) == texts(TALK)
 
 
+@pytest.mark.parametrize("answer", ['{"name": "Ebro"}', "[1, 2]", "{river} runs", "[INST] Name it."])
+def test_a_text_that_looks_like_json_stays_a_text(answer: str) -> None:
+    made = read("preference", {"prompt": answer, "chosen": answer, "rejected": "No."})
+    assert [turn["content"] for turn in made["turns"]] == [answer, answer]
+
+
 def test_turns_as_json_text() -> None:
     assert read("chat", {"messages": json.dumps(TALK)})["turns"] == TALK
 

@@ -142,6 +142,17 @@ def from_json(value: Any, at: str) -> Any:
     return value
 
 
+def turns_in(value: Any) -> Any:
+    """Return the turn or the turns in a JSON text; any other value unchanged, also a text that only starts
+    like JSON: an answer may be JSON, and a prompt may start with a bracket."""
+    try:
+        read = from_json(value, "")
+    except RowFault:
+        return value
+    first = read[0] if isinstance(read, list) and read else read
+    return read if isinstance(first, dict) and any(key in first for key in ROLE_KEYS) else value
+
+
 def _parts(value: Any, at: str) -> str:
     """Return the text of a turn, which may be a list of text parts."""
     if isinstance(value, list):

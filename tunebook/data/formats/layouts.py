@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tunebook.core.errors import Problem, RowFault
-from tunebook.data.formats.conversations import conversation, from_json, text, transcript
+from tunebook.data.formats.conversations import conversation, from_json, text, transcript, turns_in
 from tunebook.data.formats.fields import HISTORY, SYSTEM, is_empty, refuse_unread
 from tunebook.data.formats.place import Numbered, fault
 from tunebook.data.tool_calls import offered
@@ -228,7 +228,7 @@ def _preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     """Yield the conversation that ends with the chosen answer, and the rejected answer."""
     names = [columns.get("prompt", "prompt"), "messages", "conversations"]
     name = next((name for name in names if not is_empty(row.get(name))), None)
-    value, prompt = from_json(row.get(name), name) if name else None, []
+    value, prompt = turns_in(row.get(name)) if name else None, []
     if isinstance(value, list):
         prompt = list(value)
         if name == columns.get("chosen"):  # ms-swift's: the conversation with the chosen answer at its end
@@ -268,7 +268,7 @@ def _rejected(rejected: list[Any], chosen: list[Row], at: str) -> str:
 
 def _with_answer(answer: Any, prompt: list[Any], at: str) -> list[Any]:
     """Return the conversation that ends with `answer`: a text, a turn, or a whole conversation."""
-    answer = from_json(answer, at)
+    answer = turns_in(answer)
     if isinstance(answer, dict):
         return [*prompt, answer]
     if isinstance(answer, list):
