@@ -119,6 +119,11 @@ def test_history_of_pairs_becomes_turns() -> None:
     assert [turn["content"] for turn in made["turns"]] == ["When?", "At one.", "And then?", "At two."]
 
 
+def test_a_second_history_is_refused() -> None:
+    earlier = [["When?", "At one."]]
+    refused("pairs", {**ROWS["pairs"], "history": earlier, "chat_history": earlier}, "chat_history")
+
+
 def test_two_system_prompts_that_differ_are_refused() -> None:
     turns = [{"role": "system", "content": "Be short."}, *TALK]
     refused("chat", {"messages": turns, "system": "Be long."}, "system", "rows.two_systems")

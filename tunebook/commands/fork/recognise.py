@@ -13,7 +13,7 @@ from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.formats.conversations import ROLE_KEYS, TEXT_KEYS, conversation, from_json
-from tunebook.data.formats.fields import HISTORY, SYSTEM
+from tunebook.data.formats.fields import HISTORY, SYSTEM, plain_name
 from tunebook.data.formats.layouts import Columns, Row
 
 TASK_OF = {
@@ -101,11 +101,9 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
         fits = [made for reading in candidates if (made := _sorted_by(reading, rows)) is not None]
     if not fits and set(fields) <= {"text", "label"} and task in (None, "classification"):
         fits = _labels(rows, there, place, fields)
-    if not fits and not candidates and any(_plain(name) in NAMES["label"].split() for name in there):
+    if not fits and not candidates and any(plain_name(name) in NAMES["label"].split() for name in there):
         with contextlib.suppress(InputError):
-            candidates = _labels(
-                rows, there, place, fields
-            )  # to say what the rows are, if not what was asked
+            candidates = _labels(rows, there, place, fields)  # to say what the rows are for
     if not fits:
         raise _unknown(candidates, there, place, task)
     if len({reading.task for reading in fits}) > 1:
@@ -117,6 +115,8 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
         text = f"{place} can be read in more than one way. Choose: {names}."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
     read = {*fits[0].columns.values(), *READ_BY_NAME.get(fits[0].layout, ())}
+    if "prompt" in fits[0].columns and fits[0].layout == "preference":
+        read -= {"messages", "conversations"} - {*fits[0].columns.values()}  # read in place of a prompt only
     if fits[0].layout != "squad" and (unused := [name for name in there if name not in read]):
         fits[0].why.append(f"columns not used in training: {', '.join(unused)}")
     return fits[0]
@@ -154,7 +154,7 @@ def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | N
         return "title", "the article: its paragraphs share facts"
     candidates = []
     for name in dict.fromkeys(name for row in rows for name in row):
-        if _plain(name) in GROUPS and name not in reading.columns.values():
+        if plain_name(name) in GROUPS and name not in reading.columns.values():
             values = [row.get(name) for row in rows]
             scalar = all(isinstance(value, (str, int)) and value != "" for value in values)
             if scalar and 1 < len(set(values)) < len(values):
@@ -175,10 +175,6 @@ def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | N
     return None, "no column groups the rows: all rows are independent"
 
 
-def _plain(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
 def _call(reading: Reading) -> str:
     return " ".join(f"{name}={column}" for name, column in reading.columns.items())
 
@@ -189,7 +185,7 @@ def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str
         return fields[name]
     for known in NAMES[name].split():
         for column in there:
-            if _plain(column) == known and column not in {*taken.values(), *fields.values()}:
+            if plain_name(column) == known and column not in {*taken.values(), *fields.values()}:
                 return column
     return None
 
@@ -252,7 +248,7 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
     if label is None:
         return []
     texts = [name for name in scalars if name != label and _wordy(rows, name)]
-    named = [name for name in texts if _plain(name) in NAMES["text"].split()]
+    named = [name for name in texts if plain_name(name) in NAMES["text"].split()]
     candidates = [fields["text"]] if "text" in fields else named or texts
     if len(candidates) > 1:
         names = " or ".join(f'FIELDS="text={name}"' for name in candidates)
@@ -270,8 +266,8 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
 
 def _one_label(rows: list[Row], scalars: list[str], place: str, taken: set[str]) -> str | None:
     able = [name for name in scalars if name not in taken and _repeats(rows, name)]
-    named = [name for name in able if _plain(name) in NAMES["label"].split()]
-    candidates = named or [name for name in able if _plain(name) not in GROUPS]
+    named = [name for name in able if plain_name(name) in NAMES["label"].split()]
+    candidates = named or [name for name in able if plain_name(name) not in GROUPS]
     if len(candidates) > 1:
         pairs = {tuple(row.get(name) for name in candidates) for row in rows}
         texts = [name for name in candidates if all(isinstance(row.get(name), str) for row in rows)]

@@ -169,8 +169,8 @@ def _pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     turns.append({"role": "user", "content": "\n\n".join(prompt)})
     if answered:
         turns.append({"role": "assistant", "content": _text(row, "completion", columns)})
-    names = {"prompt", "input", "completion", *SYSTEM, *HISTORY, *columns.values()}
-    _refuse_halves(row, names)
+    history = [name for name in HISTORY if not is_empty(row.get(name))][:1]  # a second one is refused
+    _refuse_halves(row, {"prompt", "input", "completion", *SYSTEM, *history, *columns.values()})
     yield {**_others(row, columns), "system": _system(row, columns, before), "turns": turns}
 
 
