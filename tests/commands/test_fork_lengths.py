@@ -10,7 +10,7 @@ import yaml
 from tunebook.commands.fork.recipe_text import Made, trial_text
 from tunebook.config.recipe import load_recipe
 from tunebook.core.errors import InputError
-from tunebook.data.lengths import Lengths, that_fit
+from tunebook.data.lengths import Lengths, fitting
 
 
 def trial(
@@ -50,4 +50,4 @@ def test_rows_are_counted_where_letters_leave_a_doubt() -> None:
             "messages": [{"role": "user", "content": "word " * words}, {"role": "assistant", "content": "x"}]
         }
 
-    assert that_fit([row(10), row(200), row(5000)], 300) == [row(10), row(200)]
+    assert fitting([row(10), row(200), row(5000)], (300,))[300] == [row(10), row(200)]

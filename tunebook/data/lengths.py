@@ -47,14 +47,19 @@ def counter() -> tuple[Callable[[dict[str, Any]], int], str]:
     return estimate, f"estimated as {BYTES_A_TOKEN} bytes a token"
 
 
-def that_fit(rows: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """Return the rows of at most `limit` tokens, as `counter` counts them."""
+def fitting(rows: list[dict[str, Any]], limits: tuple[int, ...]) -> dict[int, list[dict[str, Any]]]:
+    """Return the rows of at most so many tokens for each of `limits`, as `counter` counts them."""
     count, _ = counter()
 
-    def surely(row: dict[str, Any]) -> bool:  # a token has one byte or more: most rows need no count
-        return ROW + sum(len(text.encode()) + TURN for text in _texts(row)) <= limit
+    def size(row: dict[str, Any]) -> int:
+        # A token has one byte or more: most rows are short enough without counting.
+        most = ROW + sum(len(text.encode()) + TURN for text in _texts(row))
+        return most if most <= min(limits) else count(row)
 
-    return [row for row in rows if surely(row) or count(row) <= limit]
+    sizes = list(map(size, rows))
+    return {
+        limit: [row for row, tokens in zip(rows, sizes, strict=True) if tokens <= limit] for limit in limits
+    }
 
 
 def measure(rows: list[dict[str, Any]], bounds: tuple[int, ...]) -> Lengths:

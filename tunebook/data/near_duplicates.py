@@ -163,6 +163,7 @@ class Families:
     families: int = 0
     rows: int = 0
     apart: int = 0
+    largest: int = 0  # rows that a family may have
 
 
 def families(
@@ -208,6 +209,7 @@ def families(
         len(joined),
         sum(group in joined for group in result),
         sum(family.get(one, one) != family.get(other, other) for _, one, other in edges),
+        largest,
     )
 
 

@@ -11,12 +11,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
-from tunebook.data.near_duplicates import LARGEST, SMALL, families, normalised, prompt_text, words
+from tunebook.data.near_duplicates import families, normalised, prompt_text, words
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Source, Split
 
 CUT_SEED = 42
-ENOUGH, MISS = 100, 0.03  # from so many rows on, a split is within 3 points of its share
+ENOUGH, MISS = 100, 0.03  # rows from which on a split has to be this close to its share
 Rows = list[dict[str, Any]]
 
 
@@ -26,7 +26,7 @@ def cut(
     """Return train and what is split from it, as `source` says; rows with the same prompt share a group.
 
     Where a bounded family leaves two rows with equal prompts in different splits, the one of train (or dev,
-    beside test) is left out.
+    next to test) is left out.
 
     Args:
         rows: rendered rows; with `by_time`, each has a `time`, which is removed.
@@ -52,7 +52,7 @@ def cut(
     if result.apart:
         say.append(
             f"{result.apart} near-duplicate pairs stay in different groups: a family has at most "
-            f"{max(SMALL, int(LARGEST * len(rows)))} rows. --near strict (NEAR=strict) joins them all, "
+            f"{result.largest} rows. --near strict (NEAR=strict) joins them all, "
             "--near off (NEAR=off) none"
         )
     if source.by_time:

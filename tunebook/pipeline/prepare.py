@@ -15,7 +15,7 @@ from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import Row, digest, file_sha256, write_json
 from tunebook.core.paths import ROOT, show
 from tunebook.data.dataset import Dataset
-from tunebook.data.lengths import FEWEST_ROWS, that_fit
+from tunebook.data.lengths import FEWEST_ROWS, fitting
 from tunebook.data.render import render_all
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Split
@@ -75,7 +75,7 @@ def _trainable(rows: list[Row], resolved: Resolved, dataset: Dataset) -> list[Ro
     limit = int(resolved.config.get("sequence_len") or 512)
     if (resolved.config.get("excess_length_strategy") or "drop") != "drop":
         return rows
-    result = that_fit(rows, limit)
+    result = fitting(rows, (limit,))[limit]
     if len(result) < min(len(rows), FEWEST_ROWS):
         raise InputError(
             Problem(

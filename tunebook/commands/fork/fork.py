@@ -31,7 +31,7 @@ from tunebook.core.paths import recipes_folder, show
 from tunebook.core.yaml_file import parse_yaml, read_yaml
 from tunebook.data.dataset import Dataset, datasets_folder, load_dataset_config
 from tunebook.data.formats.fields import without_fields
-from tunebook.data.lengths import measure, that_fit
+from tunebook.data.lengths import fitting, measure
 from tunebook.data.near_duplicates import Near, repeated
 from tunebook.data.render import MAX_SHOWN, render_all
 from tunebook.data.sources import Source, raw_rows
@@ -128,7 +128,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         measure(every, recipe_text.TRIAL_LENGTHS),
         data.place,
         recipe is None,
-        {length: len(that_fit(split_rows["train"], length)) for length in recipe_text.TRIAL_LENGTHS},
+        {limit: len(fit) for limit, fit in fitting(split_rows["train"], recipe_text.TRIAL_LENGTHS).items()},
     )
     with console.timed(None, "fork") as words:
         changed = _write(recipe, config, text, made, model, written, why, copied)

@@ -56,7 +56,7 @@ class Made:
     lengths: Lengths
     data: str
     foreign: bool  # the origin is a plain Axolotl config
-    fitting: Mapping[int, int] = field(default_factory=dict)  # length -> train rows of at most so many tokens
+    fitting: Mapping[int, int] = field(default_factory=dict)  # sequence length -> train rows that fit
 
 
 def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None) -> tuple[str, list[str]]:
