@@ -461,7 +461,7 @@ def test_a_fork_that_fails_in_the_middle_leaves_nothing(home: Path, monkeypatch:
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("tunebook.commands.fork.fork.os.rename", full)
+    monkeypatch.setattr("tunebook.commands.fork.write.os.rename", full)
     with pytest.raises(OSError, match="no space"):
         run_fork(ForkOptions("classify-lora", "mine", str(put(home, "a.jsonl", LABELS))), Console())
     after = {kind: sorted(path.name for path in (home / kind).iterdir()) for kind in before}

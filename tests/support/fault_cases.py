@@ -448,7 +448,7 @@ CASES = [
     file("GROUP of no column", "a.csv", CSV, "option.unknown_column - --group (GROUP=)", group="customer"),
     file("TASK of no task", "a.csv", CSV, "option.bad_task - --task (TASK=)", task="chess"),
     file(
-        "TIME that is none",
+        "TIME that is no time",
         "a.csv",
         CSV.replace("text,", "day,text,").replace("\nthe", "\nsoon,the"),
         "rows.bad_time a.csv:2 day",

@@ -1,6 +1,6 @@
 """Train run folders in one process that imports Axolotl once; each training is a fork, as in a real run.
 
-python -m tests.support.trainings RUN RUN=TWIN    # the second goes on from its twin's second step
+python -m tests.support.trainings RUN RUN=TWIN    # the second resumes from its twin's second step
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """`tunebook fork`: a recipe for new data.
 
-fork.py orders the steps, files.py finds the data, recognise.py recognises its columns, dataset_text.py and
-recipe_text.py write the two folders.
+fork.py orders the steps, files.py finds the data, recognise.py and columns.py recognise its columns,
+dataset_text.py and recipe_text.py make the texts of the two folders, write.py writes them.
 """

@@ -5,26 +5,22 @@ In: the recipe, the name of the new one and the data. Out: recipes/NAME and data
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shlex
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tunebook.check.run import run_check
 from tunebook.commands.fork import dataset_text, recipe_text
 from tunebook.commands.fork.files import DataFiles, copies, find
 from tunebook.commands.fork.recognise import Reading, group_column, recognise
+from tunebook.commands.fork.write import write_folders
 from tunebook.config.keys import check_keys
 from tunebook.config.overrides import Options
-from tunebook.config.recipe import Recipe, load_recipe, method
+from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError, Problem, raise_all
 from tunebook.core.paths import recipes_folder, show
@@ -40,7 +36,6 @@ from tunebook.models.registry import known_model
 SAMPLE = 2000  # rows that decide what the columns are
 TASKS = ("classification", "qa", "chat", "preference")
 NO_PREFERENCE = "a plain Axolotl config for preference tuning cannot be forked. Fork chat-dpo instead."
-RECIPE_OF = {"classification": "classify", "qa": "qa", "chat": "chat"}
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         {limit: len(fit) for limit, fit in fitting(split_rows["train"], recipe_text.TRIAL_LENGTHS).items()},
     )
     with console.timed(None, "fork") as words:
-        changed = _write(recipe, config, text, made, model, written, why, copied)
+        changed = write_folders(recipe, config, text, made, model, written, why, copied)
         words.append(f"{show(recipes_folder() / options.name)} and {show(folder)}")
     for line in [*why, *changed]:
         console.note(line)
@@ -299,58 +294,3 @@ def _notes(counted: dataset_text.Survey, reading: Reading) -> list[str]:
     if reading.layout == "preference" and reading.task != "preference":
         notes.append("only the chosen answers are trained on; FROM=chat-dpo trains on the preference")
     return notes
-
-
-def _write(
-    recipe: Recipe | None,
-    config: dict[str, Any],
-    text: str,
-    made: recipe_text.Made,
-    model: str | None,
-    dataset: str,
-    why: list[str],
-    copied: dict[str, Path],
-) -> list[str]:
-    """Write both folders in one move each, with the files `copied` into the dataset's; return what had to
-    change in the recipe."""
-    new_text, changed = recipe_text.recipe_text(text, config, made, model)
-    pairs = made.task == "preference"
-    closest = "chat-dpo" if pairs else f"{RECIPE_OF[made.task]}-{_closest_method(config)}"
-    base = recipe or load_recipe(closest)
-    if not base.rows or not base.trial:
-        base = load_recipe(closest)
-    trial, more = recipe_text.trial_text(base.trial, base.rows, config, made)
-    changed += more
-    trial_rows = yaml.safe_load(trial)["rows"]
-    files = {
-        datasets_folder(): {
-            "dataset.yaml": dataset,
-            "README.md": dataset_text.card(made.name, made.data, why, made.counts),
-        },
-        recipes_folder(): {
-            "recipe.yaml": new_text,
-            "trial.yaml": trial,
-            "README.md": recipe_text.card(recipe, made, changed, trial_rows),
-        },
-    }
-    if recipe and (recipe.folder / "eval.yaml").is_file():
-        files[recipes_folder()]["eval.yaml"] = (recipe.folder / "eval.yaml").read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory(dir=datasets_folder(), prefix=".fork-") as one:
-        with tempfile.TemporaryDirectory(dir=recipes_folder(), prefix=".fork-") as two:
-            for scratch, contents in zip((one, two), files.values(), strict=True):
-                folder = Path(scratch) / made.name
-                folder.mkdir()
-                for name, content in contents.items():
-                    (folder / name).write_text(content, encoding="utf-8")
-            for name, file in copied.items():
-                target = Path(one) / made.name / name
-                target.parent.mkdir(exist_ok=True)
-                shutil.copyfile(file, target)
-            for scratch, home in zip((one, two), files, strict=True):
-                os.rename(Path(scratch) / made.name, home / made.name)
-    return changed
-
-
-def _closest_method(config: dict[str, Any]) -> str:
-    name = method(config)
-    return name if name in ("lora", "qlora", "full") else "lora"

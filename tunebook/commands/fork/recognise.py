@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunebook.commands.fork.columns import GROUPS, NAMES, label_column, repeats, wordy
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.formats.conversations import ROLE_KEYS, TEXT_KEYS, conversation, from_json
 from tunebook.data.formats.fields import HISTORY, SYSTEM, plain_name
@@ -24,21 +25,6 @@ TASK_OF = {
     "pairs": "chat",
     "preference": "chat",
 }
-# Usual column names of each field, the most likely first. `context` and `input` are part of the prompt.
-NAMES = {
-    "text": "text body message utterance sentence content comment review tweet post request email query",
-    "label": "label category class intent topic sentiment target tag label_text label_name",
-    "question": "question query",
-    "context": "context passage paragraph document",
-    "answers": "answers answer",
-    "messages": "messages conversations conversation dialogue dialog turns chat",
-    "prompt": "prompt instruction question input query",
-    "input": "input context",
-    "completion": "completion output response answer reply",
-    "system": "system system_prompt",
-    "chosen": "chosen chosen_response response_chosen",
-    "rejected": "rejected rejected_response response_rejected",
-}
 LAYOUT_FIELDS = {  # required, optional
     "labels": (("text", "label"), ()),
     "preference": (("chosen", "rejected"), ("prompt",)),
@@ -46,20 +32,13 @@ LAYOUT_FIELDS = {  # required, optional
     "pairs": (("prompt", "completion"), ("input", "system")),
     "chat": (("messages",), ()),
 }
-GROUPS = frozenset(
-    """group group_id customer customer_id client client_id user user_id member member_id account account_id
-    patient patient_id author author_id conversation conversation_id dialogue_id dialog_id thread thread_id
-    session session_id ticket ticket_id case case_id tree tree_id message_tree_id title article article_id
-    document document_id doc_id passage passage_id""".split()
-)
 # Read under these names only, without a place in `columns`.
 READ_BY_NAME = {
     "chat": (*SYSTEM, "tools", "functions"),
     "pairs": (*SYSTEM, *HISTORY),
     "preference": (*SYSTEM, "messages", "conversations"),
 }
-MOST_LABELS, LONGEST_LABEL = 500, 60
-MOST_NAME_WORDS = 4  # a column's name has at most so many words
+MOST_NAME_WORDS = 4  # in the name of a column; a longer one is a sentence
 
 
 @dataclass(frozen=True)
@@ -244,10 +223,10 @@ def _holds_turns(value: Any) -> bool:
 
 def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> list[Reading]:
     scalars = [n for n in there if all(isinstance(r.get(n), (str, int, float, type(None))) for r in rows)]
-    label = fields.get("label") or _one_label(rows, scalars, place, {*fields.values()})
+    label = fields.get("label") or label_column(rows, scalars, place, {*fields.values()})
     if label is None:
         return []
-    texts = [name for name in scalars if name != label and _wordy(rows, name)]
+    texts = [name for name in scalars if name != label and wordy(rows, name)]
     named = [name for name in texts if plain_name(name) in NAMES["text"].split()]
     candidates = [fields["text"]] if "text" in fields else named or texts
     if len(candidates) > 1:
@@ -264,35 +243,6 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
     return [Reading("labels", "classification", {"text": candidates[0], "label": label}, why)]
 
 
-def _one_label(rows: list[Row], scalars: list[str], place: str, taken: set[str]) -> str | None:
-    able = [name for name in scalars if name not in taken and _repeats(rows, name)]
-    named = [name for name in able if plain_name(name) in NAMES["label"].split()]
-    candidates = named or [name for name in able if plain_name(name) not in GROUPS]
-    if len(candidates) > 1:
-        pairs = {tuple(row.get(name) for name in candidates) for row in rows}
-        texts = [name for name in candidates if all(isinstance(row.get(name), str) for row in rows)]
-        same = all(len({row.get(name) for row in rows}) == len(pairs) for name in candidates)
-        if same and len(texts) == 1:  # a number and its name
-            return texts[0]
-        names = " or ".join(f'FIELDS="label={name}"' for name in candidates)
-        text = f"more than one column of {place} could be the label. Choose: {names}."
-        raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
-    return candidates[0] if candidates else None
-
-
-def _repeats(rows: list[Row], name: str) -> bool:
-    """Return whether a column has few short values that repeat, as labels do."""
-    values = [row.get(name) for row in rows if row.get(name) not in (None, "")]
-    distinct = set(values)
-    short = all(len(str(value)) <= LONGEST_LABEL for value in distinct)
-    return 1 < len(distinct) <= min(MOST_LABELS, len(values) / 2) and short
-
-
-def _wordy(rows: list[Row], name: str) -> bool:
-    values = [str(row[name]) for row in rows if row.get(name)]
-    return bool(values) and sum(len(value.split()) for value in values) / len(values) >= 2
-
-
 def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
     """Return a reading of single-turn conversations as labelled texts, if the answers are labels."""
     answers = []
@@ -307,7 +257,7 @@ def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
             if len(turns) != 2 or "tool_calls" in turns[1]:
                 return None
             answers.append(turns[1]["content"])
-    if not answers or not _repeats(
+    if not answers or not repeats(
         [{"answer": a} for a in answers if not isinstance(a, (dict, list))], "answer"
     ):
         return None

@@ -1,0 +1,64 @@
+"""What columns are called, and which of them look like labels or like text."""
+
+from __future__ import annotations
+
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.formats.fields import plain_name
+from tunebook.data.formats.layouts import Row
+
+MOST_LABELS, LONGEST_LABEL = 500, 60
+# Usual column names of each field, the most likely first. `context` and `input` are part of the prompt.
+NAMES = {
+    "text": "text body message utterance sentence content comment review tweet post request email query",
+    "label": "label category class intent topic sentiment target tag label_text label_name",
+    "question": "question query",
+    "context": "context passage paragraph document",
+    "answers": "answers answer",
+    "messages": "messages conversations conversation dialogue dialog turns chat",
+    "prompt": "prompt instruction question input query",
+    "input": "input context",
+    "completion": "completion output response answer reply",
+    "system": "system system_prompt",
+    "chosen": "chosen chosen_response response_chosen",
+    "rejected": "rejected rejected_response response_rejected",
+}
+GROUPS = frozenset(
+    """group group_id customer customer_id client client_id user user_id member member_id account account_id
+    patient patient_id author author_id conversation conversation_id dialogue_id dialog_id thread thread_id
+    session session_id ticket ticket_id case case_id tree tree_id message_tree_id title article article_id
+    document document_id doc_id passage passage_id""".split()
+)
+
+
+def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str]) -> str | None:
+    """Return the column whose few values repeat, as labels do; by its name where several do.
+
+    Raises:
+        InputError: several columns could be the label.
+    """
+    able = [name for name in scalars if name not in taken and repeats(rows, name)]
+    named = [name for name in able if plain_name(name) in NAMES["label"].split()]
+    candidates = named or [name for name in able if plain_name(name) not in GROUPS]
+    if len(candidates) > 1:
+        pairs = {tuple(row.get(name) for name in candidates) for row in rows}
+        texts = [name for name in candidates if all(isinstance(row.get(name), str) for row in rows)]
+        same = all(len({row.get(name) for row in rows}) == len(pairs) for name in candidates)
+        if same and len(texts) == 1:  # a number and its name
+            return texts[0]
+        names = " or ".join(f'FIELDS="label={name}"' for name in candidates)
+        text = f"more than one column of {place} could be the label. Choose: {names}."
+        raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
+    return candidates[0] if candidates else None
+
+
+def repeats(rows: list[Row], name: str) -> bool:
+    """Return whether a column has few short values that repeat, as labels do."""
+    values = [row.get(name) for row in rows if row.get(name) not in (None, "")]
+    distinct = set(values)
+    short = all(len(str(value)) <= LONGEST_LABEL for value in distinct)
+    return 1 < len(distinct) <= min(MOST_LABELS, len(values) / 2) and short
+
+
+def wordy(rows: list[Row], name: str) -> bool:
+    values = [str(row[name]) for row in rows if row.get(name)]
+    return bool(values) and sum(len(value.split()) for value in values) / len(values) >= 2
