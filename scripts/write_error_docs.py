@@ -15,9 +15,10 @@ from tunebook.core.paths import ROOT
 PAGE = ROOT / "docs" / "errors.md"
 EXITS = {"InputError": "2", "MachineError": "4", "StoppedError": "75", "TunebookError": "1"}
 # Where the code stands when it is not given by keyword.
-PLACES = {**dict.fromkeys(EXITS, 1), "Problem": 4, "RowFault": 2}
-# Calls that may leave the code out, or pass it on.
-OTHERS = {"Finding": 8, "fault": 4, "validation_problems": 3}
+PLACES = {**dict.fromkeys(EXITS, 1), "Problem": 4, "RowFault": 2, "Finding": 8}
+PASSED_ON = {"fault": 4, "validation_problems": 3}
+# Where the message stands, when it is not the first argument. `add` and `_at` add a finding.
+MESSAGES = {"RowFault": 1, "Finding": 2, "add": 2, "_at": 3, "_report": 1}
 SHOWN = 160
 HEAD = """# Error codes
 
@@ -25,8 +26,8 @@ After an error, the last line on the screen names its code. Codes are stable, fo
 scripts and searches; the wording may change. This page is made from the code by
 `scripts/write_error_docs.py`: one message for each code, with `...` where a value is
 filled in. The exit code is 2 for the input, 4 for the machine, 75 for a stopped run
-that can be resumed ([all exit codes](ARCHITECTURE.md#exit-codes)). A finding of
-`tunebook check` without a code of its own is a `check.finding`.
+that can be resumed ([all exit codes](ARCHITECTURE.md#exit-codes)). The findings of
+`tunebook check` have codes as well; `--json` prints them.
 """
 
 
@@ -44,8 +45,9 @@ def faults() -> list[Fault]:
     found = []
     for path in sorted((ROOT / "tunebook").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        texts = {**_constants(tree), **_assigned(tree)}
+        constants, assigned = _constants(tree), _assigned(tree)
         for call in _calls(tree):
+            texts = constants | {name: value for line, name, value in assigned if line <= call.lineno}
             text = _text(call.args[_message_place(call)], texts) if call.args else ""
             found.append(Fault(_code(call), text, str(path.relative_to(ROOT)), call.lineno))
     return found
@@ -55,11 +57,10 @@ def _calls(tree: ast.Module) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)):
             continue
-        name = _name(node)
-        if name in OTHERS:
-            if _code(node):
+        if _name(node) not in PLACES:
+            if _code(node):  # a function that passes the code on to an error or a finding
                 yield node
-        elif name in PLACES and not _carries_problems(node):
+        elif not _carries_problems(node):
             yield node
 
 
@@ -88,14 +89,13 @@ def _name(call: ast.Call) -> str:
 
 
 def _message_place(call: ast.Call) -> int:
-    place = {"RowFault": 1, "Finding": 2}.get(_name(call), 0)
-    return min(place, len(call.args) - 1)
+    return min(MESSAGES.get(_name(call), 0), len(call.args) - 1)
 
 
 def _code(call: ast.Call) -> str:
-    place = (PLACES | OTHERS)[_name(call)]
+    place = (PLACES | PASSED_ON).get(_name(call))
     given = [keyword.value for keyword in call.keywords if keyword.arg == "code"]
-    given += call.args[place : place + 1]
+    given += [] if place is None else call.args[place : place + 1]
     return str(given[0].value) if given and isinstance(given[0], ast.Constant) else ""
 
 
@@ -108,14 +108,16 @@ def _constants(tree: ast.Module) -> dict[str, ast.expr]:
     }
 
 
-def _assigned(tree: ast.Module) -> dict[str, ast.expr]:
-    return {
-        node.targets[0].id: node.value
+def _assigned(tree: ast.Module) -> list[tuple[int, str, ast.expr]]:
+    """Return line, name and value of every assignment, in their order: the last one before a call counts."""
+    found = [
+        (node.lineno, target.id, node.value)
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Constant | ast.JoinedStr)
-    }
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    return sorted(found, key=lambda one: one[0])
 
 
 def _text(node: ast.expr, texts: dict[str, ast.expr]) -> str:
@@ -126,7 +128,7 @@ def _text(node: ast.expr, texts: dict[str, ast.expr]) -> str:
         return "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
     if isinstance(node, ast.BinOp):
         return _text(node.left, texts) + _text(node.right, texts)
-    if isinstance(node, ast.Name) and isinstance(texts.get(node.id), ast.Constant | ast.JoinedStr):
+    if isinstance(node, ast.Name) and node.id in texts:
         return _text(texts[node.id], {})
     return "..."
 

@@ -117,7 +117,7 @@ def test_fork_keeps_together_exactly_what_check_reports_across_splits(
     split = [draw.choice(("test", "train")) for _ in rows]
     reported = set()
 
-    def report(self: Duplicates, row: Seen, kind: str, where: Where, more: str) -> None:
+    def report(self: Duplicates, row: Seen, kind: str, where: Where, more: str, *, code: str) -> None:
         assert groups[row.line] == groups[where[2]]
         if where[0] != row.split:
             reported.add(groups[where[2]])
@@ -222,10 +222,10 @@ def test_leaks_planted_into_banking77(tmp_path: Path) -> None:
     watcher = Duplicates(found, None, tmp_path, labelled=True)
     original = watcher._report
 
-    def report(row: Seen, kind: str, where: Where, more: str) -> None:
+    def report(row: Seen, kind: str, where: Where, more: str, *, code: str) -> None:
         if row.split == "train" and where[0] == "test":
             reported.setdefault(kind, set()).add(where[2])
-        original(row, kind, where, more)
+        original(row, kind, where, more, code=code)
 
     watcher._report = report  # type: ignore[method-assign]
     for row in rows:

@@ -180,21 +180,21 @@ def test_labels_of_the_same_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"),
+    ("text", "code"),
     [
-        ("my key is sk-proj-" + "a1B2" * 8, "API keys"),
-        ("hf_" + "a" * 34, "API keys"),
-        ("ghp_" + "Z9" * 18, "API keys"),
-        ("AKIA" + "ABCD1234EFGH5678", "API keys"),
-        ("-----BEGIN RSA PRIVATE " + "KEY-----", "API keys"),
-        ("write to ada.lovelace+x@analytical.co.uk today", "e-mail addresses"),
-        ("4111 1111 1111 1111", "card numbers"),
-        ("5500-0000-0000-0004.", "card numbers"),
-        ("378282246310005", "card numbers"),
+        ("my key is sk-proj-" + "a1B2" * 8, "secrets.api_key"),
+        ("hf_" + "a" * 34, "secrets.api_key"),
+        ("ghp_" + "Z9" * 18, "secrets.api_key"),
+        ("AKIA" + "ABCD1234EFGH5678", "secrets.api_key"),
+        ("-----BEGIN RSA PRIVATE " + "KEY-----", "secrets.api_key"),
+        ("write to ada.lovelace+x@analytical.co.uk today", "secrets.email_address"),
+        ("4111 1111 1111 1111", "secrets.card_number"),
+        ("5500-0000-0000-0004.", "secrets.card_number"),
+        ("378282246310005", "secrets.card_number"),
     ],
 )
-def test_what_looks_like_a_secret(text: str, kind: str) -> None:
-    assert [name for name, _ in find(text)] == [kind]
+def test_what_looks_like_a_secret(text: str, code: str) -> None:
+    assert [one.code for one in find(text)] == [code]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tunebook.check.findings import Finding, Findings
+from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.config.resolved import Resolved
 from tunebook.core.environment import environment
 from tunebook.core.errors import MachineError
@@ -67,6 +67,7 @@ def _hub_facts(base: str, revision: str | None, found: Findings) -> str | None:
                 "access",
                 f"{base} is gated ({info.gated}): ask for access on its page and set HF_TOKEN.",
                 key="base_model",
+                code="access.base_gated",
                 link=f"https://huggingface.co/{base}",
             )
         )
@@ -82,21 +83,33 @@ def _reach_data(dataset: Dataset, found: Findings) -> None:
         info = dataset_info(str(dataset.source.hub), revision=dataset.source.revision, timeout=15)
     except HfHubHTTPError as error:
         text = f"the Hub answered {error.response.status_code} for {dataset.source.hub!r}."
-        found.add(Finding("error", "access", text, "Check the name and HF_TOKEN.", place, key="source.hub"))
+        found.add(
+            Finding(
+                "error",
+                "access",
+                text,
+                "Check the name and HF_TOKEN.",
+                place,
+                key="source.hub",
+                code="access.data_refused",
+            )
+        )
     except Exception:  # as above
         found.skip("data: on the Hub, gated", "offline")
     else:
         if info.gated:
             text = f"{dataset.source.hub} is gated: ask for access on its page, and set HF_TOKEN."
-            found.add(Finding("warning", "access", text, file=place, key="source.hub"))
+            found.add(
+                Finding("warning", "access", text, file=place, key="source.hub", code="access.data_gated")
+            )
 
 
 def licence_findings(base: str | None, data: str, file: str) -> list[Finding]:
     """Return what the licences of base and data forbid or ask for. Not legal advice."""
     found = []
 
-    def add(grade: Any, text: str, do: str, key: str) -> None:
-        found.append(Finding(grade, "licences", text, do, file, key=key, link=LICENCES))
+    def add(grade: Grade, key: str, text: str, do: str, *, code: str) -> None:
+        found.append(Finding(grade, "licences", text, do, file, key=key, link=LICENCES, code=code))
 
     for what, licence in (("base model", base or ""), ("data", data)):
         words = licence.replace("-", " ") if licence else ""
@@ -105,32 +118,42 @@ def licence_findings(base: str | None, data: str, file: str) -> list[Finding]:
             if what == "data" or base is not None:
                 add(
                     "warning",
+                    key,
                     f"the {what} has no known licence.",
                     "Find out before you publish a model.",
-                    key,
+                    code="access.unknown_licence",
                 )
         elif NO_DERIVATIVES.search(words):
             add(
                 "warning",
+                key,
                 f"the {what}'s licence {licence} allows no derivatives; a tuned model may be one.",
                 "Ask its owner, or take other data.",
-                key,
+                code="access.no_derivatives",
             )
         elif NON_COMMERCIAL.search(words):
             add(
                 "warning",
+                key,
                 f"the {what}'s licence {licence} forbids commercial use, of the tuned model too.",
                 "Take another for commercial use.",
-                key,
+                code="access.non_commercial",
             )
         elif COMMUNITY.search(words):
-            add("note", f"the {what}'s licence {licence} sets conditions on names and use.", "Read it.", key)
+            add(
+                "note",
+                key,
+                f"the {what}'s licence {licence} sets conditions on names and use.",
+                "Read it.",
+                code="access.licence_conditions",
+            )
         elif SHARE_ALIKE.search(words):
             add(
                 "note",
+                key,
                 f"the {what}'s licence {licence} asks that what is made of it is shared alike.",
                 "Decide whether that reaches your model before you publish it.",
-                key,
+                code="access.share_alike",
             )
     return found
 
@@ -150,11 +173,13 @@ def _disk(resolved: Resolved, parameters: int | None, found: Findings) -> None:
     found.facts["disk"] = {"needed_gb": round(needed / 1e9, 1), "free_gb": round(free / 1e9, 1)}
     if needed > free:
         text = f"a real run needs about {needed / 1e9:.0f} GB of disk; {free / 1e9:.0f} GB are free here."
-        found.add(Finding("warning", "disk", text, "Run it where there is more.", str(runs_folder())))
+        where = str(runs_folder())
+        do = "Run it where there is more."
+        found.add(Finding("warning", "disk", text, do, where, code="access.disk_too_small"))
 
 
 def _tokens(config: dict[str, Any], found: Findings) -> None:
     found.facts["tokens set"] = [name for name in TOKENS if os.environ.get(name)]
     if (config.get("use_wandb") or config.get("wandb_project")) and not os.environ.get("WANDB_API_KEY"):
         text = "asks for Weights & Biases, and WANDB_API_KEY is not set here."
-        found.add(Finding("note", "access", text, key="wandb_project"))
+        found.add(Finding("note", "access", text, key="wandb_project", code="access.no_wandb_key"))

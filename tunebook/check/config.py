@@ -5,12 +5,11 @@ Unknown keys and wrong types are reported earlier, when the config is composed (
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tunebook.check import model_rules, training_rules
-from tunebook.check.findings import Finding, Grade, of_problem
+from tunebook.check.findings import Add, Finding, Grade, of_problem
 from tunebook.config import method_limits
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import raise_all
@@ -18,7 +17,6 @@ from tunebook.core.paths import ROOT
 from tunebook.hardware import capabilities
 
 TABLES = (".jsonl", ".json", ".parquet", ".csv")
-Add = Callable[..., None]
 
 
 def check_config(resolved: Resolved) -> None:
@@ -36,7 +34,7 @@ def config_findings(resolved: Resolved) -> list[Finding]:
     machine = resolved.overlay.machine if resolved.overlay else None
     if machine:
         for key, text in capabilities.too_much(resolved.config, machine.compute_capability).items():
-            add("error", key, f"on {resolved.hardware}: {text}")
+            add("error", key, f"on {resolved.hardware}: {text}", code="config.unsupported_by_gpu")
     for rule in (*training_rules.RULES, *model_rules.RULES):
         rule(resolved, add)
     return found
@@ -46,7 +44,7 @@ def adder(resolved: Resolved, found: list[Finding], kind: str = "config") -> Add
     """Return a function that adds a finding about a key, placed where that key was set."""
     config, recipe = resolved.config, resolved.recipe
 
-    def add(grade: Grade, key: str, text: str, do: str = "", link: str | None = None) -> None:
+    def add(grade: Grade, key: str, text: str, do: str = "", link: str | None = None, *, code: str) -> None:
         here = config.get(key) == recipe.config.get(key)
         line = recipe.lines.get((key,)) if here else None
         layers = {"trial.yaml": recipe.trial if resolved.tier == "trial" else {}}
@@ -56,7 +54,7 @@ def adder(resolved: Resolved, found: list[Finding], kind: str = "config") -> Add
             if here
             else " or ".join(["--set (SET=)", *(n for n, keys in layers.items() if key in keys)])
         )
-        found.append(Finding(grade, kind, text, do, file, line, key, link, "config.bad_value"))
+        found.append(Finding(grade, kind, text, do, file, line, key, link, code=code))
 
     return add
 
@@ -64,14 +62,15 @@ def adder(resolved: Resolved, found: list[Finding], kind: str = "config") -> Add
 def _needed(resolved: Resolved, found: list[Finding]) -> None:
     config, add = resolved.config, adder(resolved, found)
     if "seed" not in config:
-        add("error", "seed", "required for reproducibility.", "Add `seed: 42`.")
+        add("error", "seed", "required for reproducibility.", "Add `seed: 42`.", code="config.no_seed")
     if not config.get("datasets"):
-        add("error", "datasets", "missing; name the rows to train on.")
+        add("error", "datasets", "missing; name the rows to train on.", code="config.no_datasets")
     if config.get("val_set_size"):
         add(
             "error",
             "val_set_size",
             "splits dev from train at random; list the dev split under test_datasets instead.",
+            code="config.random_dev_split",
         )
 
 
@@ -79,7 +78,7 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
     """Dev rows must be the dev split, and further files of a mixture must be there."""
     config, recipe = resolved.config, resolved.recipe
 
-    def add(key: str, index: int, text: str) -> None:
+    def add(key: str, index: int, text: str, *, code: str) -> None:
         line = recipe.lines.get((key, index, "path"))
         found.append(
             Finding(
@@ -89,7 +88,7 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
                 file=recipe.file,
                 line=line,
                 key=f"{key}[{index}].path",
-                code="config.bad_path",
+                code=code,
             )
         )
 
@@ -100,6 +99,7 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
                 "test_datasets",
                 index,
                 f"must be {dev}, the dev split; test rows never enter training (got {entry.get('path')!r}).",
+                code="config.not_the_dev_split",
             )
     for index, entry in enumerate(config.get("datasets") or []):
         path = Path(str(entry.get("path")))
@@ -108,6 +108,7 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
                 "datasets",
                 index,
                 f"no such file: {path}. `make data` makes rows of another dataset.",
+                code="config.no_such_rows",
             )
 
 

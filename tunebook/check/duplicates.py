@@ -52,9 +52,9 @@ class Duplicates:
         exact = self.exact.setdefault(_key(seen.asked), here)
         same = self.same_words.setdefault(_key(normalised(seen.words, seen.asked)), here)
         if exact is not here:
-            self._report(seen, "exact duplicates", exact, "")
+            self._report(seen, "exact duplicates", exact, "", code="duplicates.exact")
         elif same is not here:
-            self._report(seen, SAME_WORDS, same, "")
+            self._report(seen, SAME_WORDS, same, "", code="duplicates.same_words")
         elif seen.split != "train" and len(self.held) < MAX_INDEXED:
             self.held.append(seen)
         else:
@@ -100,12 +100,15 @@ class Duplicates:
         same_answer = other.split == EVALUATION or other.answer == seen.answer
         # One word in twelve, and the same answer: on banking77, under 1 % of the test rows.
         near = count * SHARE <= length and same_answer
-        kind = "near-duplicates" if near else "close texts, at most two words apart"
         answers = "" if same_answer else f", answers {seen.answer[:40]!r} and {other.answer[:40]!r}"
         differ = f", {count} of {length} words differ{answers}: {_short(other.asked)}"
-        self._report(seen, kind, (other.split, other.place, other.line), differ)
+        where = (other.split, other.place, other.line)
+        if near:
+            self._report(seen, "near-duplicates", where, differ, code="duplicates.near")
+        else:
+            self._report(seen, "close texts, at most two words apart", where, differ, code="duplicates.close")
 
-    def _report(self, seen: Seen, kind: str, where: Where, more: str) -> None:
+    def _report(self, seen: Seen, kind: str, where: Where, more: str, *, code: str) -> None:
         split, file, line = where
         across = split != seen.split
         between = "across splits" if across else f"inside {split}"
@@ -116,7 +119,7 @@ class Duplicates:
         do = "Remove one side: what is tested must not be trained on." if alarm else ""
         text = f"{_short(seen.asked)} is {'near' if more else 'also'} {file}:{line}{more}."
         grade: Grade = "warning" if alarm else "note"
-        self.found.add(Finding(grade, f"{kind} {between}", text, do, seen.place, seen.line))
+        self.found.add(Finding(grade, f"{kind} {between}", text, do, seen.place, seen.line, code=code))
 
 
 def evaluation_texts(folder: Path) -> Iterator[Seen]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tunebook.core.console import Console
 from tunebook.core.errors import Problem
@@ -16,7 +16,8 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: how bad it is, what kind, where, what to do, and a link to the evidence."""
+    """One thing found: how bad it is, what kind, where, what to do, a link to the evidence, and a stable code
+    (docs/errors.md)."""
 
     grade: Grade
     kind: str
@@ -26,7 +27,7 @@ class Finding:
     line: int | None = None
     key: str | None = None
     link: str | None = None
-    code: str = "check.finding"
+    code: str = field(kw_only=True)
 
     def problem(self) -> Problem:
         """Return the finding as a problem, for an error that stops a run."""
@@ -39,11 +40,19 @@ class Finding:
         return str(self.problem())
 
 
-def of_problem(problem: Problem, kind: str) -> Finding:
-    """Return `problem` as a finding of grade error."""
+def of_problem(problem: Problem, kind: str, grade: Grade = "error") -> Finding:
+    """Return `problem` as a finding of `grade`, with its own code."""
     file = None if problem.file is None else str(problem.file)
-    code = problem.code or "check.finding"
-    return Finding("error", kind, problem.text, file=file, line=problem.line, key=problem.key, code=code)
+    text, line, key = problem.text, problem.line, problem.key
+    return Finding(grade, kind, text, file=file, line=line, key=key, code=problem.code)
+
+
+class Add(Protocol):
+    """Adds a finding about a key of the config; every one has a literal code."""
+
+    def __call__(
+        self, grade: Grade, key: str, text: str, do: str = "", link: str | None = None, *, code: str
+    ) -> None: ...
 
 
 @dataclass

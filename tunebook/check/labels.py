@@ -47,6 +47,7 @@ class Labels:
                     "Decide on one.",
                     seen.place,
                     seen.line,
+                    code="labels.one_text_two_labels",
                 )
             )
 
@@ -57,8 +58,8 @@ class Labels:
             return
         self.found.facts["labels"] = {label: train[label] for label in self.labels}
 
-        def add(grade: Grade, kind: str, text: str, do: str = "") -> None:
-            self.found.add(Finding(grade, kind, text, do, self.file, key="labels"))
+        def add(grade: Grade, kind: str, text: str, do: str = "", *, code: str) -> None:
+            self.found.add(Finding(grade, kind, text, do, self.file, key="labels", code=code))
 
         for label in self.labels:
             if not train[label]:
@@ -67,17 +68,30 @@ class Labels:
                     "labels without rows",
                     f"{label!r} has no row in train.",
                     "Add some, or remove it.",
+                    code="labels.without_rows",
                 )
             elif train[label] < RARE:
-                add("warning", "rare labels", f"{label!r} has {train[label]} rows in train.", "Add some.")
+                add(
+                    "warning",
+                    "rare labels",
+                    f"{label!r} has {train[label]} rows in train.",
+                    "Add some.",
+                    code="labels.rare",
+                )
             if not self.counts["test"][label]:
-                add("note", "labels not tested", f"{label!r} has no row in test, so nothing is known of it.")
+                add(
+                    "note",
+                    "labels not tested",
+                    f"{label!r} has no row in test, so nothing is known of it.",
+                    code="labels.not_tested",
+                )
         most, least = train.most_common()[0], train.most_common()[-1]
         if most[1] >= IMBALANCE * least[1]:
             add(
                 "note",
                 "uneven labels",
                 f"{most[0]!r} has {most[1]} rows in train, {least[0]!r} {least[1]}: look at macro-F1.",
+                code="labels.uneven",
             )
 
 
@@ -92,6 +106,7 @@ def alike(labels: list[str], file: str) -> list[Finding]:
             "Rename one, or make one of the two.",
             file,
             key="labels",
+            code="labels.nearly_alike",
         )
         for a, b in combinations(labels, 2)
         if plain[a] == plain[b] or fuzz.ratio(plain[a], plain[b]) >= ALIKE
@@ -109,5 +124,14 @@ def sharing(tokens: dict[str, list[int]], file: str) -> list[Finding]:
         else:
             continue
         text = f"{a!r} and {b!r} {summary}: only the end-of-turn token or the order distinguishes them."
-        found.append(Finding("note", "labels that share their tokens", text, file=file, key="labels"))
+        found.append(
+            Finding(
+                "note",
+                "labels that share their tokens",
+                text,
+                file=file,
+                key="labels",
+                code="labels.shared_tokens",
+            )
+        )
     return found

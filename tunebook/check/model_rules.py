@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
+from tunebook.check.findings import Add
 from tunebook.check.training_rules import AXOLOTL, VALIDATION
 from tunebook.config.resolved import Resolved
 from tunebook.models.registry import model_table
@@ -25,7 +25,7 @@ KERNELS = ("lora_qkv_kernel", "lora_o_kernel", "lora_mlp_kernel", "lora_embeddin
 VOCABULARY = {"smollm2": 49152, "qwen3": 151936, "olmo3": 100278, "phi4-mini": 200064, "granite": 100352}
 
 
-def packing(resolved: Resolved, add: Any) -> None:
+def packing(resolved: Resolved, add: Add) -> None:
     config = resolved.config
     if not config.get("sample_packing"):
         return
@@ -37,6 +37,7 @@ def packing(resolved: Resolved, add: Any) -> None:
             f"{base} carries state over the borders of packed rows.",
             "Set `sample_packing: false`, unless a test shows that this version stops at borders.",
             PADDING_FREE,
+            code="model.packed_state",
         )
     if not any(config.get(key) for key in ATTENTION):
         add(
@@ -45,12 +46,13 @@ def packing(resolved: Resolved, add: Any) -> None:
             "without attn_implementation, packed rows see each other.",
             "Add `attn_implementation: sdpa`.",
             VALIDATION,
+            code="model.packed_attention",
         )
     if config.get("group_by_length"):
-        add("note", "group_by_length", "has no effect on packed rows.")
+        add("note", "group_by_length", "has no effect on packed rows.", code="model.group_by_length_unused")
 
 
-def lengths(resolved: Resolved, add: Any) -> None:
+def lengths(resolved: Resolved, add: Add) -> None:
     config = resolved.config
     if not config.get("sequence_len"):
         add(
@@ -59,6 +61,7 @@ def lengths(resolved: Resolved, add: Any) -> None:
             "not set; Axolotl takes 512.",
             "Say how long rows may be.",
             SCHEMA,
+            code="model.no_sequence_len",
         )
     if not config.get("excess_length_strategy"):
         add(
@@ -67,10 +70,11 @@ def lengths(resolved: Resolved, add: Any) -> None:
             "not set; Axolotl leaves longer rows out, in its log only.",
             "Set it to raise, drop or truncate.",
             SCHEMA,
+            code="model.no_excess_strategy",
         )
 
 
-def evaluation_batch(resolved: Resolved, add: Any) -> None:
+def evaluation_batch(resolved: Resolved, add: Add) -> None:
     """Logits of one evaluation batch, two bytes a value and four more where the loss is taken in fp32."""
     config = resolved.config
     machine = resolved.overlay.machine if resolved.overlay else None
@@ -85,10 +89,11 @@ def evaluation_batch(resolved: Resolved, add: Any) -> None:
             "eval_batch_size",
             f"{batch} full rows have {gib:.0f} GiB of logits, over half of the card's {machine.gib} GB.",
             f"Take {max(1, int(batch * machine.gib / 2 / gib))} or fewer.",
+            code="model.large_logits",
         )
 
 
-def turn_end(resolved: Resolved, add: Any) -> None:
+def turn_end(resolved: Resolved, add: Add) -> None:
     config = resolved.config
     base = str(config["base_model"])
     named = (config.get("special_tokens") or {}).get("eos_token") or config.get("eot_tokens")
@@ -99,6 +104,7 @@ def turn_end(resolved: Resolved, add: Any) -> None:
             f"{base} ends texts, not turns: the end-of-turn token may not be trained, so answers never stop.",
             "Name the template's end-of-turn token as special_tokens.eos_token.",
             "https://github.com/hiyouga/LLaMA-Factory/issues/7943",
+            code="model.turn_end_not_named",
         )
     if str(config.get("chat_template")).startswith("qwen3"):
         add(
@@ -107,6 +113,7 @@ def turn_end(resolved: Resolved, add: Any) -> None:
             "Axolotl's own qwen3 template is saved with the model and opens a think block when served.",
             "Use `chat_template: tokenizer_default` with `chat_template_kwargs: {enable_thinking: false}`.",
             AXOLOTL + "src/axolotl/utils/chat_templates/templates/qwen3.jinja",
+            code="model.thinking_template",
         )
     on = [key for key in KERNELS if config.get(key) is not False]
     if config.get("adapter") in ("lora", "qlora") and FUSED.search(Path(base).name) and on:
@@ -116,6 +123,7 @@ def turn_end(resolved: Resolved, add: Any) -> None:
             f"LoRA kernels, on by default, crash on {base}.",
             f"Set {', '.join(on)} to false.",
             AXOLOTL + "src/axolotl/monkeypatch/lora_kernels.py",
+            code="model.kernels_crash",
         )
 
 

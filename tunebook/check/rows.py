@@ -110,10 +110,11 @@ def survey(dataset: Dataset, watchers: list[Watcher], found: Findings) -> Counte
                 for watcher in watchers:
                     watcher.see(seen)
             if not counts[split]:
-                found.add(Finding("error", "rows", f"{split} has no rows.", file=f"datasets/{dataset.name}"))
+                folder = f"datasets/{dataset.name}"
+                text = f"{split} has no rows."
+                found.add(Finding("error", "rows", text, file=folder, code="rows.empty_split"))
     except InputError as error:
-        for line in str(error).splitlines():
-            found.add(Finding("error", "rows", line))
+        found.extend([of_problem(problem, "rows") for problem in error.problems])
     except MachineError as error:
         found.skip("rows, labels, duplicates, secrets", f"offline: {error}")
         return counts
@@ -152,17 +153,12 @@ def _split_rows(dataset: Dataset, split: Split) -> Iterator[Located]:
 def _judge(dataset: Dataset, problems: list[Problem], found: Findings) -> None:
     if problems and len(problems) <= dataset.allow_drop:
         text = f"{len(problems)} bad rows are left out, as allow_drop: {dataset.allow_drop} accepts."
-        found.add(Finding("note", "rows left out", text, file=f"datasets/{dataset.name}/dataset.yaml"))
-        for problem in problems:
-            found.add(Finding("note", "rows left out", **_placed(problem)))
+        file = f"datasets/{dataset.name}/dataset.yaml"
+        found.add(Finding("note", "rows left out", text, file=file, code="rows.left_out"))
+        found.extend([of_problem(problem, "rows left out", "note") for problem in problems])
         return
     for problem in problems:
         found.add(of_problem(problem, "rows"))
-
-
-def _placed(problem: Problem) -> dict[str, Any]:
-    file = None if problem.file is None else str(problem.file)
-    return {"text": problem.text, "file": file, "line": problem.line, "key": problem.key}
 
 
 class Groups:
@@ -180,7 +176,15 @@ class Groups:
             self.told.add(group)
             text = f"group {group!r} has rows in {other} as well as in {seen.split}."
             self.found.add(
-                Finding("warning", "groups in two splits", text, "Keep it in one.", seen.place, seen.line)
+                Finding(
+                    "warning",
+                    "groups in two splits",
+                    text,
+                    "Keep it in one.",
+                    seen.place,
+                    seen.line,
+                    code="rows.group_in_two_splits",
+                )
             )
 
     def finish(self) -> None:

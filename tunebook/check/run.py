@@ -13,7 +13,7 @@ from tunebook.check import access, labels, tokens
 from tunebook.check.axolotl import Axolotl
 from tunebook.check.config import adder, asked_and_effective, config_findings
 from tunebook.check.duplicates import Duplicates
-from tunebook.check.findings import Finding, Findings
+from tunebook.check.findings import Finding, Findings, of_problem
 from tunebook.check.labels import Labels
 from tunebook.check.rows import Sample, Watcher, frame_of, survey
 from tunebook.check.secrets import Secrets
@@ -89,8 +89,7 @@ def _dataset(recipe: Recipe, found: Findings) -> Dataset | None:
 
 
 def _say(error: InputError, kind: str, found: Findings) -> None:
-    for line in str(error).splitlines():
-        found.add(Finding("error", kind, line))
+    found.extend([of_problem(problem, kind) for problem in error.problems])
 
 
 class _Asked(NamedTuple):
@@ -141,7 +140,15 @@ def _axolotl(
             found.skip("config and tokens by Axolotl", str(error))
             return "not checked"
     if answer["refused"]:
-        found.add(Finding("error", "refused by Axolotl", answer["refused"], file=resolved.recipe.file))
+        found.add(
+            Finding(
+                "error",
+                "refused by Axolotl",
+                answer["refused"],
+                file=resolved.recipe.file,
+                code="config.refused_by_axolotl",
+            )
+        )
     else:
         _show_effective(resolved, answer["effective"], found, console)
     if estimate:
@@ -149,7 +156,8 @@ def _axolotl(
         if sample.rows and not asked.about_rows:
             found.skip("lengths of rows", "offline, and the trial model is not converted yet")
     if answer["rows_failed"]:
-        found.add(Finding("error", "tokens", f"the rows cannot be cut: {answer['rows_failed']}"))
+        text = f"the rows cannot be tokenized: {answer['rows_failed']}"
+        found.add(Finding("error", "tokens", text, code="tokens.not_tokenized"))
     accepted = dataset.allow_special_tokens
     summary = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate, accepted)
     if dataset.labels and answer["rows"] and not estimate:
@@ -181,6 +189,7 @@ def _steps(resolved: Resolved, rows: int, found: Findings) -> None:
             f"{count} optimizer steps ({how}); fewer than {FEW_STEPS} rarely learn a task.",
             "Take more epochs, a smaller batch, or no packing.",
             LORA_WITHOUT_REGRET,
+            code="training.few_steps",
         )
     if config.get("sample_packing") and rows < TINY_SET:
         add(
@@ -189,5 +198,6 @@ def _steps(resolved: Resolved, rows: int, found: Findings) -> None:
             f"packs {rows} rows into few sequences, so that a step sees many rows and there are few steps.",
             "Set it to false for so small a set.",
             PACKING_STUDY,
+            code="training.packs_few_rows",
         )
     found.extend(placed)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from tunebook.check.findings import Finding, Findings
 from tunebook.check.rows import Seen
@@ -27,13 +28,22 @@ def luhn(number: str) -> bool:
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and len(set(digits)) > 1
 
 
-def find(text: str) -> list[tuple[str, str]]:
-    """Return (kind, what was found) for everything in `text` that looks like a secret or like somebody's."""
-    found = [("API keys", match[0]) for match in API_KEY.finditer(text)]
+class Secret(NamedTuple):
+    """Something that should not be in a row: what it is, its text, and the code of the finding."""
+
+    kind: str
+    text: str
+    code: str
+
+
+def find(text: str) -> list[Secret]:
+    """Return everything in `text` that looks like a secret or like somebody's."""
+    found = [Secret("API keys", match[0], code="secrets.api_key") for match in API_KEY.finditer(text)]
     if "@" in text:
         mails = (match for match in EMAIL.finditer(text) if not RESERVED.search(match[1]))
-        found += [("e-mail addresses", match[0]) for match in mails]
-    found += [("card numbers", match[0]) for match in CARD.finditer(text) if luhn(match[0])]
+        found += [Secret("e-mail addresses", match[0], code="secrets.email_address") for match in mails]
+    cards = (match for match in CARD.finditer(text) if luhn(match[0]))
+    found += [Secret("card numbers", match[0], code="secrets.card_number") for match in cards]
     return found
 
 
@@ -49,15 +59,16 @@ class Secrets:
         self.found = found
 
     def see(self, seen: Seen) -> None:
-        for kind, text in find(f"{seen.asked}\n{seen.answer}"):
+        for secret in find(f"{seen.asked}\n{seen.answer}"):
             self.found.add(
                 Finding(
                     "warning",
-                    f"{kind} in rows",
-                    f"{masked(text)}; a model can repeat what it was trained on.",
+                    f"{secret.kind} in rows",
+                    f"{masked(secret.text)}; a model can repeat what it was trained on.",
                     "Remove or replace it, or set `look_for_secrets: false` in dataset.yaml.",
                     seen.place,
                     seen.line,
+                    code=secret.code,
                 )
             )
 

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, Literal
 
 from tunebook.check.axolotl_child import LATER
-from tunebook.check.findings import Finding, Findings
+from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.check.rows import Seen
 from tunebook.core.errors import MachineError
 from tunebook.data.dataset import Dataset
@@ -21,6 +21,7 @@ from tunebook.models.registry import model_table
 MASKED = 200  # rows whose mask Axolotl itself makes
 IGNORED = -100
 BARS = 8
+DIFFER = "rows that training and evaluation see differently"
 
 
 Place = Literal["here", "hub", "nowhere"]
@@ -86,7 +87,14 @@ def judge(
     sizes = [size for size, _ in answer["lengths"]]
     found.facts["lengths"] = {"tokenizer": by, **summary(sizes)}
     for index, text in answer["refused"].items():
-        _at(sample[int(index)], "error", "rows that the template refuses", f"{text}", found)
+        _at(
+            sample[int(index)],
+            "error",
+            "rows that the template refuses",
+            f"{text}",
+            found,
+            code="tokens.refused_by_template",
+        )
     special = answer.get("special", {})
     for index, name in special.items():
         text = (
@@ -94,8 +102,15 @@ def judge(
             f"turn. Write it another way, or accept all of them: allow_special_tokens: {len(special)} in "
             "dataset.yaml."
         )
-        grade = "note" if len(special) <= accepted else "error"
-        _at(sample[int(index)], grade, "special tokens in row text", text, found)
+        grade: Grade = "note" if len(special) <= accepted else "error"
+        _at(
+            sample[int(index)],
+            grade,
+            "special tokens in row text",
+            text,
+            found,
+            code="tokens.special_in_text",
+        )
     _cut(answer["lengths"], config, sample, found, estimate)
     if not estimate:
         for masked in answer["masked"]:
@@ -132,52 +147,68 @@ def _cut(
         if size <= limit:
             continue
         how = f"{about}{size} tokens, sequence_len is {limit}"
+        stops: Grade = "warning" if estimate else "error"
         if strategy == "raise":
-            grade, kind, does = "error", "rows over sequence_len", "training stops there (raise)."
+            kind = "rows over sequence_len"
+            text = f"{how}: training stops there (raise)."
+            _at(seen, stops, kind, text, found, code="tokens.over_sequence_len")
         elif strategy == "truncate" and start >= limit - 1:
-            grade, kind, does = "error", "rows that lose their whole answer", f"it begins at token {start}."
+            kind = "rows that lose their whole answer"
+            text = f"{how}: it begins at token {start}."
+            _at(seen, stops, kind, text, found, code="tokens.answer_lost")
         elif strategy == "truncate":
-            grade, kind, does = "warning", "rows whose answer is cut", "the end is never learned."
+            kind = "rows whose answer is cut"
+            text = f"{how}: the end is never learned."
+            _at(seen, "warning", kind, text, found, code="tokens.answer_cut")
         else:
-            grade, kind, does = "warning", "rows over sequence_len", "Axolotl leaves the row out (drop)."
-        if estimate and grade == "error":
-            grade = "warning"
-        _at(seen, grade, kind, f"{how}: {does}", found)
+            kind = "rows over sequence_len"
+            text = f"{how}: Axolotl leaves the row out (drop)."
+            _at(seen, "warning", kind, text, found, code="tokens.over_sequence_len")
 
 
 def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Findings) -> None:
     """Hold one row's mask against the prompt contract (tunebook/data/prompt.py)."""
     ids, labels, contract = masked["ids"], masked["labels"], masked["contract"]
     if not any(label != IGNORED for label in labels):
-        _at(seen, "error", "rows with nothing to learn", "Axolotl supervises none of its tokens.", found)
+        text = "Axolotl supervises none of its tokens."
+        _at(seen, "error", "rows with nothing to learn", text, found, code="tokens.nothing_learned")
         return
     if not masked["system_kept"]:
-        _at(seen, "error", "system prompts lost", "the template drops the system turn.", found)
+        text = "the template drops the system turn."
+        _at(seen, "error", "system prompts lost", text, found, code="tokens.system_lost")
     if not masked["tools_kept"]:
         text = "the chat template leaves its tools or calls out. Take a base whose template has them."
-        _at(seen, "error", "tools lost", text, found)
+        _at(seen, "error", "tools lost", text, found, code="tokens.tools_lost")
         return
     bos = answer["bos_id"]
     # Where bos is also what opens each turn, it stands there more than once by rights.
     if bos is not None and ids[:2] == [bos, bos]:
-        _at(seen, "error", "rows with two bos tokens", f"they begin with {answer['bos']!r} twice.", found)
+        text = f"they begin with {answer['bos']!r} twice."
+        _at(seen, "error", "rows with two bos tokens", text, found, code="tokens.two_bos")
     if isinstance(contract, str):
-        _at(seen, "error", "rows that training and evaluation see differently", contract, found)
+        _at(seen, "error", DIFFER, contract, found, code="tokens.prompt_differs")
         return
     full, start = contract
     if ids[: len(full)] != full:
         text = "the evaluation prompt is not a prefix of the tokens Axolotl trains on."
-        _at(seen, "error", "rows that training and evaluation see differently", text, found)
+        _at(seen, "error", DIFFER, text, found, code="tokens.prompt_differs")
     elif labels[len(full) - 1] == IGNORED:
         text = f"{answer['eos']!r}, at which generation stops, is not learned: answers would never end."
-        _at(seen, "error", "end-of-turn tokens that are not learned", text, found)
+        _at(
+            seen,
+            "error",
+            "end-of-turn tokens that are not learned",
+            text,
+            found,
+            code="tokens.end_not_learned",
+        )
     elif labels[start : len(full)] != full[start:] or labels[start - 1] != IGNORED:
         text = "the loss mask does not match the answer plus its end-of-turn token."
-        _at(seen, "error", "answers learned in part", text, found)
+        _at(seen, "error", "answers learned in part", text, found, code="tokens.answer_in_part")
 
 
-def _at(seen: Seen, grade: Any, kind: str, text: str, found: Findings) -> None:
-    found.add(Finding(grade, kind, text, file=seen.place, line=seen.line))
+def _at(seen: Seen, grade: Grade, kind: str, text: str, found: Findings, *, code: str) -> None:
+    found.add(Finding(grade, kind, text, file=seen.place, line=seen.line, code=code))
 
 
 def steps(

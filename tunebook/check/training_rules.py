@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunebook.check.findings import Add
 from tunebook.config.resolve import TOKEN_MEAN
 from tunebook.config.resolved import Resolved
 from tunebook.models import methods
@@ -24,7 +25,7 @@ LORA_SIZED_RATE, FULL_SIZED_RATE, TINY_STEP = 1e-4, 2e-5, 2e-5
 SMALL_MODEL = 500_000_000  # below it, full tuning at 1e-3 is published (SmolLM2-360M's own recipe)
 
 
-def learning_rate(resolved: Resolved, add: Any) -> None:
+def learning_rate(resolved: Resolved, add: Add) -> None:
     config = resolved.config
     rate, adapter = config.get("learning_rate"), config.get("adapter")
     if not isinstance(rate, int | float):
@@ -37,6 +38,7 @@ def learning_rate(resolved: Resolved, add: Any) -> None:
             f"{rate:g} is the size that LoRA takes, and every weight is tuned here.",
             "Full tuning takes about a tenth: 1e-5 to 5e-5.",
             STABILITY,
+            code="training.rate_of_lora",
         )
     if adapter in ("lora", "qlora") and rate <= FULL_SIZED_RATE:
         add(
@@ -45,10 +47,11 @@ def learning_rate(resolved: Resolved, add: Any) -> None:
             f"{rate:g} is the size that full tuning takes; LoRA learns little with it.",
             "LoRA takes about ten times as much: 1e-4 to 5e-4.",
             LORA_WITHOUT_REGRET,
+            code="training.rate_of_full_tuning",
         )
 
 
-def adapter_shape(resolved: Resolved, add: Any) -> None:
+def adapter_shape(resolved: Resolved, add: Add) -> None:
     config = resolved.config
     if config.get("adapter") not in ("lora", "qlora"):
         for key in sorted(key for key in ("lora_r", "lora_alpha", "lora_target_linear") if config.get(key)):
@@ -58,6 +61,7 @@ def adapter_shape(resolved: Resolved, add: Any) -> None:
                     key,
                     "is read only with an adapter, and none is set: every weight is tuned.",
                     "Add `adapter: lora`, or remove the key.",
+                    code="training.adapter_key_unused",
                 )
         return
     if not any(config.get(f"lora_target_{name}") for name in ("linear", "modules", "parameters")):
@@ -66,6 +70,7 @@ def adapter_shape(resolved: Resolved, add: Any) -> None:
             "lora_target_linear",
             "no target layers.",
             "Add `lora_target_linear: true`.",
+            code="training.no_target_layers",
         )
     rank, alpha = config.get("lora_r"), config.get("lora_alpha")
     if not isinstance(rank, int) or not isinstance(alpha, int) or rank < 1:
@@ -74,6 +79,7 @@ def adapter_shape(resolved: Resolved, add: Any) -> None:
             "lora_r",
             f"lora_r and lora_alpha must be set (got {rank!r} and {alpha!r}).",
             "Take 16 and 32 for up to ten thousand short rows.",
+            code="training.no_rank",
         )
         return
     if rank < 4 or rank > 256:
@@ -83,6 +89,7 @@ def adapter_shape(resolved: Resolved, add: Any) -> None:
             f"rank {rank} is outside of what is measured to work, 4 to 256.",
             "Take 16 to 64.",
             LORA_WITHOUT_REGRET,
+            code="training.unusual_rank",
         )
     if not config.get("peft_use_rslora") and not 1 <= alpha / rank <= 4:
         add(
@@ -91,10 +98,11 @@ def adapter_shape(resolved: Resolved, add: Any) -> None:
             f"alpha / rank is {alpha / rank:g}, which scales every update by as much.",
             f"Take {2 * rank} (twice the rank), or change learning_rate to match.",
             LORA_LEARNS_LESS,
+            code="training.unusual_alpha",
         )
 
 
-def small_steps(resolved: Resolved, add: Any) -> None:
+def small_steps(resolved: Resolved, add: Add) -> None:
     config = resolved.config
     rate = config.get("learning_rate")
     masters = "tunebook.plugins.Float32Weights" in config.get("plugins", [])
@@ -111,10 +119,11 @@ def small_steps(resolved: Resolved, add: Any) -> None:
             "(simulated: 84 % unchanged at 1e-5, 70 % at 2e-5).",
             "Add the plugin tunebook.plugins.Float32Weights.",
             REVISITING_BF16,
+            code="training.steps_round_away",
         )
 
 
-def stopping(resolved: Resolved, add: Any) -> None:
+def stopping(resolved: Resolved, add: Add) -> None:
     config = resolved.config
     numeric = [isinstance(config.get(key), int | float) for key in ("eval_steps", "save_steps")]
     if config.get("early_stopping_patience") and not all(numeric):
@@ -124,6 +133,7 @@ def stopping(resolved: Resolved, add: Any) -> None:
             "needs eval_steps and save_steps as numbers; evals_per_epoch does not do.",
             "Set both to the same number of steps.",
             VALIDATION,
+            code="training.early_stopping_steps",
         )
     elif config.get("load_best_model_at_end") and not all(numeric):
         add(
@@ -132,6 +142,7 @@ def stopping(resolved: Resolved, add: Any) -> None:
             "is ignored unless eval_steps and save_steps are numbers: the last model is kept.",
             "Set both to the same number of steps.",
             AXOLOTL + "src/axolotl/core/builders/causal.py",
+            code="training.best_model_ignored",
         )
     if config.get("save_only_model") and config.get("auto_resume_from_checkpoints"):
         add(
@@ -139,10 +150,11 @@ def stopping(resolved: Resolved, add: Any) -> None:
             "save_only_model",
             "leaves no optimizer state, so that nothing can be resumed.",
             "Remove it, or auto_resume_from_checkpoints.",
+            code="training.cannot_resume",
         )
 
 
-def batch(resolved: Resolved, add: Any) -> None:
+def batch(resolved: Resolved, add: Add) -> None:
     config, rows = resolved.config, resolved.identity["global_batch"]
     if config.get("adapter") in ("lora", "qlora") and rows > 32 and not config.get("sample_packing"):
         add(
@@ -150,9 +162,10 @@ def batch(resolved: Resolved, add: Any) -> None:
             "micro_batch_size",
             f"a global batch of {rows} rows; LoRA does worse above about 32.",
             link=LORA_WITHOUT_REGRET,
+            code="training.large_batch_for_lora",
         )
     if resolved.config.get("max_steps") and resolved.config.get("num_epochs"):
-        add("note", "max_steps", "stops the run, whatever num_epochs says.")
+        add("note", "max_steps", "stops the run, whatever num_epochs says.", code="training.max_steps_wins")
 
 
 def averages_micro_batches(config: dict[str, Any]) -> bool:
@@ -161,7 +174,7 @@ def averages_micro_batches(config: dict[str, Any]) -> bool:
     return not (config.get("rl") or methods.uses_head(config) or TOKEN_MEAN in (config.get("plugins") or []))
 
 
-def accumulation(resolved: Resolved, add: Any) -> None:
+def accumulation(resolved: Resolved, add: Add) -> None:
     config = resolved.config
     spread = (config.get("gradient_accumulation_steps") or 1) > 1 or resolved.world > 1
     if spread and averages_micro_batches(config):
@@ -171,6 +184,7 @@ def accumulation(resolved: Resolved, add: Any) -> None:
             "Axolotl 0.19 averages the losses of micro batches: tokens of short rows count for more.",
             f"Add the plugin {TOKEN_MEAN}.",
             "https://github.com/axolotl-ai-cloud/axolotl/pull/3982",
+            code="training.mean_of_micro_batches",
         )
 
 
