@@ -72,3 +72,13 @@ def test_one_large_group_stops_the_split() -> None:
         )
     assert caught.value.code == "split.missed_share"
     assert "'big'" in str(caught.value) and "GROUP=" in str(caught.value)
+
+
+def test_texts_without_blanks_are_near_by_their_letters() -> None:
+    texts = [
+        f"\u6211\u60f3\u53d6\u6d88\u4e0a\u4e2a\u6708\u7684\u8ba2\u5355{end}"
+        for end in ("\u3002", "\u5417\uff1f")
+    ]
+    other = "\u8bf7\u95ee\u4f60\u4eec\u51e0\u70b9\u5f00\u95e8\u5462"
+    groups = families([*texts, other], ["a", "b", "c"], ["", "", ""]).groups
+    assert groups[0] == groups[1] != groups[2]

@@ -11,7 +11,7 @@ from sacrebleu import sentence_chrf
 from tunebook.core.paths import ROOT
 from tunebook.data.style_rules import Rule, rules_met
 from tunebook.metrics.aggregate import measure
-from tunebook.metrics.scoring import bits_per_byte, chrf, read_label, squad
+from tunebook.metrics.scoring import bits_per_byte, chrf, read_label, rouge_l, squad
 
 LABELS = ["perch", "perch_two", "acorn_fill", "Dud"]
 
@@ -85,6 +85,7 @@ def test_chrf_is_a_share() -> None:
         ({"once": "Next:"}, "Next: go.", "Go."),
         ({"once": "Next:"}, "Next: go.", "Next: go. Next: stop."),
         ({"max_words": 3}, "one  two\nthree", "one two three four"),
+        ({"max_words": 3}, "\u5317\u4eac\u5e02\u3002", "\u5728\u5317\u4eac\u5e02"),
         ({"must": "a", "must_not": "b"}, "a", "ab"),
         ({"must": "a", "must_not": "b"}, "a", "c"),
     ],
@@ -140,3 +141,16 @@ def test_the_text_for_no_answer_counts_as_the_empty_answer(text: str) -> None:
     assert squad([], text, "Not stated.")["em"] == 1
     assert squad(["Monday"], text, "Not stated.") == {"golds": ["Monday"], "em": 0, "f1": 0}
     assert squad([], "Monday", "Not stated.")["f1"] == 0
+
+
+def test_scripts_without_blanks_are_scored_by_letters() -> None:
+    """As MLQA's evaluation: tokens are letters, and full-width punctuation counts for nothing."""
+    found = squad(["\u5317\u4eac\u5e02"], "\u5728\u5317\u4eac\u5e02\u3002", None)
+    assert found["f1"] == pytest.approx(2 * 3 / (3 + 4))
+    assert squad(["\u5317\u4eac"], "\u5317\u4eac\u3002", None)["em"] == 1
+    assert rouge_l("\u5728\u5317\u4eac", "\u5317\u4eac") == pytest.approx(0.8)
+    assert rouge_l(
+        "\u041e\u043d\u0430 \u0434\u043e\u043c\u0430",
+        "\u043e\u043d\u0430 \u043d\u0435 \u0434\u043e\u043c\u0430",
+    ) == pytest.approx(0.8)
+    assert rouge_l("abc", "\u5317\u4eac") == 0

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from tunebook.check.findings import Finding, Findings, of_problem
 from tunebook.core.errors import InputError, MachineError, Problem, TunebookError
 from tunebook.core.files import Row
+from tunebook.core.words import words
 from tunebook.data import near_duplicates
 from tunebook.data.dataset import Dataset
 from tunebook.data.render import Located, cut_off, cut_rows, each_row
@@ -41,7 +42,7 @@ class Seen:
 
     @cached_property
     def words(self) -> list[str]:
-        return near_duplicates.words(self.asked)
+        return words(self.asked)
 
     @property
     def answer(self) -> str:
@@ -81,9 +82,7 @@ def frame_of(dataset: Dataset) -> near_duplicates.Frame:
     try:
         rows = (located.value for located in each_row(dataset, "train"))
         return near_duplicates.frame(
-            near_duplicates.words(near_duplicates.prompt_text(row))
-            for row in rows
-            if not isinstance(row, Problem)
+            words(near_duplicates.prompt_text(row)) for row in rows if not isinstance(row, Problem)
         )
     except TunebookError:  # `survey` comes upon it, too, and says so
         return list

@@ -3,9 +3,9 @@
 In: the prompts of rows. Out: near pairs, and families of rows that belong in one split. Two prompts are
 duplicates if they differ only in case, punctuation, spaces and Unicode form (NFKC). They are near-duplicates
 if the longer one has eight words or more and at most two words, or one in twelve of a longer prompt, are
-changed, added or removed. Boilerplate shared by all prompts (the frame) is ignored, and rows with different
-labels are never near: two words can change the label ("reset my PIN", "change my address"). Paraphrases are
-not detected.
+changed, added or removed. In scripts without blanks, each letter counts as a word. Boilerplate shared by all
+prompts (the frame) is ignored, and rows with different labels are never near: two words can change the label
+("reset my PIN", "change my address"). Paraphrases are not detected.
 
 Candidates share a band of MinHash signatures over single words (Broder 1997; datasketch), because two changes
 in eight words leave hardly any longer shingle intact; each pair is verified by word Levenshtein distance
@@ -15,15 +15,15 @@ in eight words leave hardly any longer shingle intact; each pair is verified by 
 from __future__ import annotations
 
 import os
-import re
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from zlib import crc32
+
+from tunebook.core.words import words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,14 +35,9 @@ MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB8665
 CROWD = 50  # texts with one band that a text is compared with, the first
 BLOCK = 5_000  # texts whose candidates are held at once
 FIRST, MANY = 1_000, 20  # texts whose frame is taken, and how many different ones make one
-WORD = re.compile(r"\w+")
 Frame = Callable[[list[str]], list[str]]
 Near = Literal["bounded", "off", "strict"]
 LARGEST, SMALL = 0.02, 20  # a family has at most this share of all rows, or this many
-
-
-def words(text: str) -> list[str]:
-    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def normalised(own: list[str], text: str) -> str:

@@ -11,7 +11,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
-from tunebook.data.near_duplicates import families, normalised, prompt_text, words
+from tunebook.core.words import words
+from tunebook.data.near_duplicates import families, normalised, prompt_text
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Source, Split
 

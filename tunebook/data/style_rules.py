@@ -12,10 +12,13 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict
 
+from tunebook.core.words import pieces
+
 
 class Rule(BaseModel):
     """One rule of a style guide. Patterns are Python regular expressions over the answer and may contain
-    Jinja fields of the row's gold; with `when`, the rule applies only to answers that match it."""
+    Jinja fields of the row's gold; with `when`, the rule applies only to answers that match it. `max_words`
+    counts what blanks separate, and each letter of scripts without blanks."""
 
     model_config = ConfigDict(extra="forbid")
     must: str | None = None
@@ -45,6 +48,6 @@ def rules_met(rules: dict[str, Rule], answer: str, gold: dict[str, Any]) -> dict
             (rule.must is None or count(rule.must) > 0)
             and (rule.must_not is None or count(rule.must_not) == 0)
             and (rule.once is None or count(rule.once) == 1)
-            and (rule.max_words is None or len(answer.split()) <= rule.max_words)
+            and (rule.max_words is None or len(pieces(answer)) <= rule.max_words)
         )
     return met

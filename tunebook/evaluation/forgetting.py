@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tunebook.core.errors import InputError
 from tunebook.core.files import Row, read_jsonl
 from tunebook.core.paths import ROOT, show
+from tunebook.core.words import pieces
 from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation.jobs import Job
 from tunebook.evaluation.records import JobRecord
@@ -149,7 +150,7 @@ def all_met(checks: list[dict[str, Any]], text: str) -> bool:
     Raises:
         InputError: an unknown check.
     """
-    words, lines = text.split(), [line for line in text.splitlines() if line.strip()]
+    words, lines = pieces(text), [line for line in text.splitlines() if line.strip()]
     known: dict[str, Callable[[Any], bool]] = {
         "max_words": lambda wanted: len(words) <= wanted,
         "min_words": lambda wanted: len(words) >= wanted,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.files import Row, read_jsonl
 from tunebook.core.paths import ROOT
+from tunebook.core.words import pieces
 from tunebook.core.yaml_file import read_yaml
 from tunebook.data.prompt import Messages, with_system
 from tunebook.evaluation.forgetting import all_met
@@ -106,7 +107,7 @@ def _line(name: str, values: list[Row], reference: list[Row], margin: float | No
 def openings(answers: list[str]) -> Openings:
     """Return the most frequent first four words, the share of answers that begin so, and distinct-2
     (Li et al. 2016, arXiv 1510.03055: different word pairs over all word pairs)."""
-    texts = [text.split() for text in answers if text.split()]
+    texts = [words for text in answers if (words := pieces(text))]
     first = Counter(" ".join(words[:OPENING]) for words in texts)
     pairs = [pair for words in texts for pair in zip(words, words[1:], strict=False)]
     text, count = first.most_common(1)[0] if first else ("", 0)
@@ -123,12 +124,12 @@ def copies(answers: list[Row], train: list[Row]) -> list[dict[str, str]]:
     for row in train:
         for turn in row["messages"]:
             if turn["role"] == "assistant":
-                words = turn["content"].split()
+                words = pieces(turn["content"])
                 for start in range(len(words) - COPY + 1):
                     seen.setdefault(tuple(words[start : start + COPY]), row["id"])
     copied = []
     for record in answers:
-        words = record.get("answer", "").split()
+        words = pieces(record.get("answer", ""))
         runs = (tuple(words[start : start + COPY]) for start in range(len(words) - COPY + 1))
         run = next((run for run in runs if run in seen), None)
         if run:

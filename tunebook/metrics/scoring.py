@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from tunebook.core.words import UNSPACED, words
+
 HIGHER_IS_BETTER = {
     "accuracy": True,
     "balanced_accuracy": True,
@@ -43,7 +45,7 @@ QUOTES, ENDS, AROUND = (
     ".,:;!?\u3002\uff01\uff1f\uff0c\u3001",
     "\"'`.,:;!*()[]{}<>?\u3002\uff01\uff1f\uff0c\u3001\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d",
 )
-UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+NOT_LATIN = re.compile(r"(?=\w)[\u0370-\u1dff\u2c00-\ua71f\ua800-\ufaff\U00010000-\U0003ffff]")
 
 
 def read_label(text: str, labels: list[str]) -> str | None:
@@ -107,7 +109,8 @@ def squad(golds: list[str], text: str, no_answer: str | None) -> dict[str, Any]:
 
     The best over the gold answers counts. `no_answer`, however written, stands for the empty answer,
     the only right one where `golds` is empty. Rajpurkar et al. 2018, arXiv 1806.03822; computed by
-    transformers' port of the official evaluate-v2.0.py.
+    transformers' port of the official evaluate-v2.0.py. In scripts without blanks between words, each letter
+    is a token, as in MLQA's evaluation (Lewis et al. 2020, arXiv 1910.07475).
     """
     from transformers.data.metrics import squad_metrics  # untyped
 
@@ -115,9 +118,14 @@ def squad(golds: list[str], text: str, no_answer: str | None) -> dict[str, Any]:
     raw_scores: Callable[..., tuple[dict[str, float], ...]] = squad_metrics.get_raw_scores
     if no_answer is not None and normalize_answer(text) == normalize_answer(no_answer):
         text = ""
-    question = SimpleNamespace(qas_id="", answers=[{"text": gold} for gold in golds])
-    exact, f1 = raw_scores([question], {"": text})
+    question = SimpleNamespace(qas_id="", answers=[{"text": _apart(gold)} for gold in golds])
+    exact, f1 = raw_scores([question], {"": _apart(text)})
     return {"golds": golds, "em": float(exact[""]), "f1": float(f1[""])}
+
+
+def _apart(text: str) -> str:
+    """Return a text with letters of scripts without blanks as its words, and any other text unchanged."""
+    return " ".join(words(text)) if re.search(UNSPACED, text) else text
 
 
 def per_row(records: list[dict[str, Any]], name: str) -> list[float | None]:
@@ -169,10 +177,16 @@ def chrf(answer: str, reference: str) -> float:
 
 def rouge_l(answer: str, reference: str) -> float:
     """Return ROUGE-L F1 (Lin 2004) as a share: the longest common subsequence of words, in lower case and
-    of a-z and 0-9 only, as in Google's rouge_score without stemming."""
+    of a-z and 0-9 only, as in Google's rouge_score without stemming. That would drop every word of another
+    alphabet: a reference with letters beyond Latin ones is compared by the words of its script."""
     from rapidfuzz.distance import LCSseq
 
-    said, wanted = (re.findall(r"[a-z0-9]+", text.lower()) for text in (answer, reference))
+    split = words if re.search(NOT_LATIN, reference) else _latin
+    said, wanted = split(answer), split(reference)
     if not said or not wanted:
         return 0.0
     return 2 * LCSseq.similarity(said, wanted) / (len(said) + len(wanted))
+
+
+def _latin(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tunebook.core import words
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.fields import plain_name
 from tunebook.data.formats.layouts import Row
@@ -61,4 +62,4 @@ def repeats(rows: list[Row], name: str) -> bool:
 
 def wordy(rows: list[Row], name: str) -> bool:
     values = [str(row[name]) for row in rows if row.get(name)]
-    return bool(values) and sum(len(value.split()) for value in values) / len(values) >= 2
+    return bool(values) and sum(map(words.count, values)) / len(values) >= 2

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunebook.commands.fork.columns import GROUPS, NAMES, label_column, repeats, wordy
+from tunebook.core import words
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.formats.conversations import ROLE_KEYS, TEXT_KEYS, conversation, from_json
 from tunebook.data.formats.fields import HISTORY, SYSTEM, plain_name
@@ -113,7 +114,7 @@ def _check_header(rows: list[Row], there: list[str], place: str, fields: Columns
     for column in set(there) - set(fields.values()):
         name = column.strip()
         number = re.fullmatch(r"[-+]?\d+([.,]\d+)?", name)
-        if len(name.split()) > MOST_NAME_WORDS or number or name in {str(row.get(column)) for row in rows}:
+        if words.count(name) > MOST_NAME_WORDS or number or name in {str(row.get(column)) for row in rows}:
             names = ["text", "label"] if len(there) == 2 else [f"name{n + 1}" for n in range(len(there))]
             text = (
                 f"the first line of {place} looks like a row ({', '.join(map(repr, there))[:200]}) and would "

@@ -1,0 +1,57 @@
+"""Words of a text in any script.
+
+In: text. Out: its words. Chinese, Japanese, Thai, Lao, Khmer, Burmese and Tibetan are written without blanks
+between words: there every letter is a word of its own, as word processors count them. Combining marks (the
+vowel signs of Hindi or Thai, accents) belong to the letter before them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Letters of scripts without blanks, as the inside of a character class.
+UNSPACED_RANGES = (
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3005-\u3007"
+    "\u3040-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff"
+    "\uff66-\uff9f\U00020000-\U0003ffff"
+)
+UNSPACED = f"[{UNSPACED_RANGES}]"
+LETTERS_A_WORD = 2  # in these scripts, for comparing with words of others; Chinese has 1.5, Thai 4
+
+
+def _marks() -> str:
+    """Return all combining marks of the basic plane as ranges of a character class."""
+    codes = [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M"]
+    starts = [code for code, before in zip(codes, [0, *codes], strict=False) if code != before + 1]
+    ends = [code for code, after in zip(codes, [*codes[1:], 0], strict=True) if after != code + 1]
+    return "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+
+
+MARKS = _marks()
+WORD = re.compile(
+    rf"(?={UNSPACED})\w[{MARKS}]*"
+    rf"|[^\W{UNSPACED_RANGES}]+(?:[{MARKS}]+[^\W{UNSPACED_RANGES}]*)*"
+)
+ASCII_WORD = re.compile(r"\w+")
+PIECE = re.compile(
+    rf"[^\w\s{MARKS}]*(?={UNSPACED})\w[{MARKS}]*[^\w\s{MARKS}]*|(?:(?!{UNSPACED})\S|(?={UNSPACED})\W)+"
+)
+
+
+def words(text: str) -> list[str]:
+    """Return the words of `text` in lower case and in one Unicode form (NFKC), without punctuation."""
+    if text.isascii():
+        return ASCII_WORD.findall(text.lower())
+    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def pieces(text: str) -> list[str]:
+    """Return what blanks separate, as `str.split` does, and each letter of a script without blanks."""
+    return text.split() if text.isascii() or not re.search(UNSPACED, text) else PIECE.findall(text)
+
+
+def count(text: str) -> float:
+    """Return about how many words `text` has, where letters of scripts without blanks are parts of words."""
+    letters = 0 if text.isascii() else len(re.findall(rf"(?={UNSPACED})\w", text))
+    return len(pieces(text)) - letters + letters / LETTERS_A_WORD
