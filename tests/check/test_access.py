@@ -17,21 +17,22 @@ from tunebook.core.errors import MachineError
 
 
 @pytest.mark.parametrize(
-    ("base", "data", "grades"),
+    ("base", "data", "codes"),
     [
         ("Apache-2.0", "CC-BY-4.0", []),
-        ("MIT", "CC-BY-SA-4.0", ["note"]),
-        ("Apache-2.0", "CC-BY-NC-4.0", ["warning"]),
-        ("Apache-2.0", "cc-by-nc-sa-4.0", ["warning"]),
-        ("Apache-2.0", "CC-BY-ND-4.0", ["warning"]),
-        ("llama3.2", "Apache-2.0", ["note"]),
-        ("gemma", "CC-BY-NC-3.0", ["note", "warning"]),
-        ("other", "unknown", ["warning", "warning"]),
+        ("MIT", "CC-BY-SA-4.0", ["note share_alike"]),
+        ("Apache-2.0", "CC-BY-NC-4.0", ["warning non_commercial"]),
+        ("Apache-2.0", "cc-by-nc-sa-4.0", ["warning non_commercial"]),
+        ("Apache-2.0", "CC-BY-ND-4.0", ["warning no_derivatives"]),
+        ("llama3.2", "Apache-2.0", ["note licence_conditions"]),
+        ("gemma", "CC-BY-NC-3.0", ["note licence_conditions", "warning non_commercial"]),
+        ("other", "unknown", ["warning unknown_licence"] * 2),
         (None, "Apache-2.0", []),
     ],
 )
-def test_licences_that_forbid_or_ask_for_something(base: str | None, data: str, grades: list[str]) -> None:
-    assert [finding.grade for finding in access.licence_findings(base, data, "recipe.yaml")] == grades
+def test_licences_that_forbid_or_ask_for_something(base: str | None, data: str, codes: list[str]) -> None:
+    found = access.licence_findings(base, data, "recipe.yaml")
+    assert [f"{finding.grade} {finding.code.removeprefix('access.')}" for finding in found] == codes
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_disk_counts_checkpoints_of_full_tuning(
     monkeypatch.setattr(access.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10**9}))
     found = Findings()
     access.check_access(real("classify-lora"), data, found)
-    assert ("warning", "disk") in found.kinds
+    assert found.kinds[("warning", "disk")].shown[0].code == "access.disk_too_small"
 
 
 def test_a_token_is_named_and_never_printed(
@@ -79,4 +80,4 @@ def test_a_token_is_named_and_never_printed(
     access.check_access(real("classify-lora", "wandb_project=x"), dataset(tmp_path), found)
     assert "HF_TOKEN" in found.facts["tokens set"]
     assert "hf_secret" not in str(found.as_json())
-    assert "WANDB_API_KEY is not set" in found.kinds[("note", "access")].shown[0].text
+    assert [finding.code for finding in found.kinds[("note", "access")].shown] == ["access.no_wandb_key"]

@@ -18,6 +18,7 @@ from tunebook.core.errors import InputError
 
 LORA, FULL, PACKED = "classify-lora", "classify-full", "chat-lora"
 STOP_EARLY, FUSED = "early_stopping_patience=3", "base_model=microsoft/Phi-4-mini-reasoning"
+FLASH = "attn_implementation=flash_attention_2"
 BEST, ACCUMULATION = "load_best_model_at_end", "gradient_accumulation_steps"
 CASES = [
     # recipe, overlay, SET, grade, key, code
@@ -89,6 +90,8 @@ CASES = [
     ("chat-dpo", None, "", "", "gradient_accumulation_steps", ""),
     (LORA, None, "val_set_size=0.1", "error", "val_set_size", "config.random_dev_split"),
     (LORA, None, "seed=null", "error", "seed", "config.no_seed"),
+    (LORA, None, "datasets=null", "error", "datasets", "config.no_datasets"),
+    (LORA, "t4-16gb", FLASH, "error", "attn_implementation", "config.unsupported_by_gpu"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ BAD = {"id": "x", "text": "", "label": "acorn"}
 
 def kinds(found: Findings) -> dict[tuple[str, str], int]:
     return {key: kind.count for key, kind in found.kinds.items()}
+
+
+def codes(found: Findings) -> dict[tuple[str, str], int]:
+    return Counter((one.grade, one.code) for kind in found.kinds.values() for one in kind.shown)
 
 
 def look(data: Dataset, *watchers: Any) -> Findings:
@@ -61,8 +66,10 @@ def test_allow_drop_takes_so_many_bad_rows_and_says_so(
     assert "3 bad rows left out (allow_drop: 3)" in said and "train.jsonl:31" in said
     assert len(render(accepted, "train")) == 30
     found = look(accepted)
-    assert kinds(found) == {("note", "rows left out"): 4}
-    assert kinds(look(dataset(tmp_path, rows, allow_drop=2))) == {("error", "rows"): 3}
+    faults = {"rows.empty_render": 2, "rows.not_json": 1}
+    assert codes(found) == {("note", code): count for code, count in {"rows.left_out": 1, **faults}.items()}
+    refused = look(dataset(tmp_path, rows, allow_drop=2))
+    assert codes(refused) == {("error", code): count for code, count in faults.items()}
 
 
 def test_a_repeated_id_is_dropped_with_the_row_that_repeats_it(tmp_path: Path) -> None:
@@ -75,7 +82,7 @@ def test_a_repeated_id_is_dropped_with_the_row_that_repeats_it(tmp_path: Path) -
 
 def test_a_split_without_rows_is_an_error(tmp_path: Path) -> None:
     found = look(dataset(tmp_path, {"test": [b""]}))
-    assert kinds(found) == {("error", "rows"): 1}
+    assert codes(found) == {("error", "rows.empty_split"): 1}
     with pytest.raises(InputError, match=r"test.jsonl: has no rows"):
         render(dataset(tmp_path, {"test": [b""]}), "test")
 
@@ -84,7 +91,7 @@ def test_a_missing_file_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     (data.folder / "dev.jsonl").unlink()
     found = look(data)
-    assert "no such file" in found.kinds[("error", "rows")].shown[0].text
+    assert codes(found) == {("error", "data.no_rows_file"): 1}
 
 
 def test_dev_that_is_cut_off_train_is_the_same_as_when_rendered(tmp_path: Path) -> None:
@@ -112,7 +119,8 @@ def test_a_group_in_two_splits_is_warned_of_once(tmp_path: Path) -> None:
     rows = {"train": owned("train", "ada"), "dev": owned("dev", "ben"), "test": owned("test", "ada")}
     found = look(dataset(tmp_path, rows, group="owner"))
     kind = found.kinds[("warning", "groups in two splits")]
-    assert kind.count == 1 and "'ada' has rows in test as well as in train" in kind.shown[0].text
+    assert codes(found) == {("warning", "rows.group_in_two_splits"): 1}
+    assert "'ada' has rows in test as well as in train" in kind.shown[0].text
 
 
 def test_a_sample_is_the_same_each_time_and_of_train_only() -> None:
@@ -134,11 +142,11 @@ def test_labels_that_are_missing_rare_or_uneven(tmp_path: Path) -> None:
     rows = [{"id": str(i), "text": f"tree {i}", "label": "acorn" if i < 100 else "beech"} for i in range(104)]
     data = dataset(tmp_path, {"train": rows, "test": labelled("test", 2)})
     found = look(data, lambda f: Labels(f, data))
-    assert kinds(found) == {
-        ("warning", "rare labels"): 1,
-        ("warning", "labels without rows"): 1,
-        ("note", "labels not tested"): 1,
-        ("note", "uneven labels"): 1,
+    assert codes(found) == {
+        ("warning", "labels.rare"): 1,
+        ("warning", "labels.without_rows"): 1,
+        ("note", "labels.not_tested"): 1,
+        ("note", "labels.uneven"): 1,
     }
 
 

@@ -33,58 +33,60 @@ def judged(
     return found
 
 
+def grades_and_codes(found: Findings) -> list[tuple[str, str]]:
+    return [(finding.grade, finding.code) for kind in found.kinds.values() for finding in kind.shown]
+
+
 @pytest.mark.parametrize(
-    ("changes", "kind"),
+    ("changes", "code"),
     [
         ({}, None),
         ({"ids": [*IDS, 9], "labels": [*MASKED["labels"], -100]}, None),  # a line break after the end
-        ({"labels": [-100] * 6}, "rows with nothing to learn"),
-        ({"labels": [-100] * 5 + [6]}, "answers learned in part"),
-        ({"labels": [-100] * 3 + [4, 5, 6]}, "answers learned in part"),
-        ({"labels": [-100] * 4 + [5, -100]}, "end-of-turn tokens that are not learned"),
-        ({"ids": [1, 1, *IDS[1:]], "labels": [-100] * 5 + [5, 6]}, "rows with two bos tokens"),
+        ({"labels": [-100] * 6}, "tokens.nothing_learned"),
+        ({"labels": [-100] * 5 + [6]}, "tokens.answer_in_part"),
+        ({"labels": [-100] * 3 + [4, 5, 6]}, "tokens.answer_in_part"),
+        ({"labels": [-100] * 4 + [5, -100]}, "tokens.end_not_learned"),
+        ({"ids": [1, 1, *IDS[1:]], "labels": [-100] * 5 + [5, 6]}, "tokens.two_bos"),
         (
             {"contract": "The template does not end a turn."},
-            "rows that training and evaluation see differently",
+            "tokens.prompt_differs",
         ),
-        ({"contract": [[7, *IDS[1:]], START]}, "rows that training and evaluation see differently"),
-        ({"system_kept": False}, "system prompts lost"),
-        ({"tools_kept": False}, "tools lost"),
+        ({"contract": [[7, *IDS[1:]], START]}, "tokens.prompt_differs"),
+        ({"system_kept": False}, "tokens.system_lost"),
+        ({"tools_kept": False}, "tokens.tools_lost"),
     ],
 )
-def test_the_mask_of_a_row(changes: dict[str, Any], kind: str | None) -> None:
+def test_the_mask_of_a_row(changes: dict[str, Any], code: str | None) -> None:
     found = judged({"sequence_len": 8}, [[6, 4]], **changes)
-    names = [name for _, name in found.kinds]
-    assert (names[0] if names else None) == kind
-    assert all(grade == "error" for grade, _ in found.kinds)
+    assert grades_and_codes(found)[:1] == ([("error", code)] if code else [])
+    assert {grade for grade, _ in found.kinds} <= {"error"}
 
 
 @pytest.mark.parametrize(
-    ("strategy", "size", "start", "grade", "kind"),
+    ("strategy", "size", "start", "grade", "code"),
     [
         ("raise", 10, 4, None, None),
-        ("raise", 11, 4, "error", "rows over sequence_len"),
-        ("drop", 11, 4, "warning", "rows over sequence_len"),
-        (None, 11, 4, "warning", "rows over sequence_len"),
-        ("truncate", 11, 4, "warning", "rows whose answer is cut"),
-        ("truncate", 14, 12, "error", "rows that lose their whole answer"),
+        ("raise", 11, 4, "error", "tokens.over_sequence_len"),
+        ("drop", 11, 4, "warning", "tokens.over_sequence_len"),
+        (None, 11, 4, "warning", "tokens.over_sequence_len"),
+        ("truncate", 11, 4, "warning", "tokens.answer_cut"),
+        ("truncate", 14, 12, "error", "tokens.answer_lost"),
     ],
 )
 def test_a_row_that_is_too_long(
-    strategy: str | None, size: int, start: int, grade: str | None, kind: str | None
+    strategy: str | None, size: int, start: int, grade: str | None, code: str | None
 ) -> None:
     config = {"sequence_len": 10, "excess_length_strategy": strategy}
     found = judged(config, [[6, 4], [size, start]])
-    assert list(found.kinds) == ([(grade, kind)] if kind else [])
-    if kind:
-        (finding,) = found.kinds[(grade, kind)].shown  # type: ignore[index]
+    assert grades_and_codes(found) == ([(grade, code)] if code else [])
+    if code:
+        (finding,) = next(iter(found.kinds.values())).shown
         assert finding.line == 2 and f"{size} tokens, sequence_len is 10" in finding.text
 
 
 def test_an_estimate_is_called_one_and_stops_nothing() -> None:
     found = judged({"sequence_len": 10, "excess_length_strategy": "raise"}, [[11, 4]], estimate=True)
-    ((grade, _),) = found.kinds
-    assert grade == "warning"
+    assert grades_and_codes(found) == [("warning", "tokens.over_sequence_len")]
     assert "an estimate" in found.facts["lengths"]["tokenizer"]
     assert "about 11 tokens" in found.kinds[("warning", "rows over sequence_len")].shown[0].text
 
@@ -93,7 +95,8 @@ def test_a_row_that_the_template_refuses() -> None:
     found = Findings()
     answer = {**ANSWER, "refused": {"0": "roles must alternate"}, "lengths": [[0, 0]], "masked": []}
     judge(answer, {"sequence_len": 8}, [seen("train", 3, "x")], found, False)
-    (finding,) = found.kinds[("error", "rows that the template refuses")].shown
+    assert grades_and_codes(found) == [("error", "tokens.refused_by_template")]
+    (finding,) = next(iter(found.kinds.values())).shown
     assert (finding.line, finding.text) == (3, "roles must alternate")
 
 
@@ -139,5 +142,5 @@ def test_special_tokens_are_an_error_unless_accepted_by_number(accepted: int, gr
         "special": {"0": "<|im_end|>", "2": "<|im_end|>"},
     }
     judge(answer, {"sequence_len": 64}, sample, found, False, accepted)
-    shown = found.kinds[grade, "special tokens in row text"].shown  # type: ignore[index]
-    assert [finding.line for finding in shown] == [1, 3]
+    assert grades_and_codes(found) == [(grade, "tokens.special_in_text")] * 2
+    assert [finding.line for kind in found.kinds.values() for finding in kind.shown] == [1, 3]

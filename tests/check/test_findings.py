@@ -1,0 +1,197 @@
+"""Every finding of `make check`, provoked: its code is listed in docs/errors.md, and its wording is a file
+that a reviewer reads (tests/fixtures/findings/, one for each family of codes)."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import HfHubHTTPError
+
+from tests.check.test_access import offline, real  # noqa: F401 (offline is a fixture)
+from tests.check.test_check import axolotl, checked, recipe  # noqa: F401 (fixtures)
+from tests.check.test_check_config import CASES
+from tests.check.test_check_config import findings as findings_of_config
+from tests.check.test_check_duplicates import SENTENCES, watch
+from tests.check.test_check_tokens import ANSWER, MASKED, judged
+from tests.config.test_resolve import RECIPE, make  # noqa: F401 (make is a fixture)
+from tests.support.small_data import dataset, labelled, seen
+from tests.support.snapshots import compare_with_snapshot
+from tunebook.check import access
+from tunebook.check.config import config_findings
+from tunebook.check.findings import Finding, Findings
+from tunebook.check.labels import Labels, alike, sharing
+from tunebook.check.rows import survey
+from tunebook.check.secrets import Secrets
+from tunebook.check.tokens import judge
+from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
+from tunebook.core.paths import ROOT
+
+DOCS: Any = importlib.import_module("scripts.write_error_docs")
+CODES = {fault.code for fault in DOCS.faults() if fault.file.startswith("tunebook/check/")}
+FAMILIES = "access config duplicates labels model rows secrets tokens training".split()
+
+
+def shown(found: Findings) -> list[Finding]:
+    return [finding for kind in found.kinds.values() for finding in kind.shown]
+
+
+def hold(family: str, found: list[Finding], folder: Path) -> None:
+    """Assert that `found` has every finding of `family`, worded as in its file."""
+    ours = {finding.code: finding for finding in reversed(found) if finding.code.startswith(f"{family}.")}
+    assert set(ours) == {code for code in CODES if code.startswith(f"{family}.")}
+    parts = [f"# {code}: {one.grade}, {one.kind}\n{one}\n" for code, one in sorted(ours.items())]
+    text = re.sub(r"recipe\.yaml:\d+", "recipe.yaml:LINE", "\n".join(parts).replace(str(folder), "FOLDER"))
+    compare_with_snapshot(ROOT / "tests" / "fixtures" / "findings" / f"{family}.txt", text)
+
+
+def test_every_family_is_held() -> None:
+    errors = {"check", "hardware", "machine"}  # raised, not collected
+    assert {code.partition(".")[0] for code in CODES} - errors == set(FAMILIES)
+
+
+def of_the_cases() -> list[Finding]:
+    return [one for name, overlay, given, *_ in CASES for one in findings_of_config(name, overlay, given)]
+
+
+def of_the_verb(capsys: pytest.CaptureFixture[str], settings: str = "") -> list[Finding]:
+    _, answer = checked(capsys, Options(set=settings))
+    return [Finding(**finding) for kind in answer["kinds"] for finding in kind["first"]]
+
+
+def test_config(
+    recipe: Path,  # noqa: F811
+    axolotl: dict[str, Any],  # noqa: F811
+    make: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    axolotl["refused"] = "early stopping needs steps"
+    found = of_the_verb(capsys)
+    other = "  - path: rows/more.jsonl\n    type: chat_template\n"
+    dev = "test_datasets:\n  - path: datasets/kettlewick-intents/rows/test.jsonl\n    type: chat_template\n"
+    mixed = make(RECIPE.replace("sequence_len", other + "sequence_len") + dev)
+    found += config_findings(resolve(mixed, Options("real"), False))
+    monkeypatch.delenv("TUNEBOOK_RECIPES")
+    hold("config", of_the_cases() + found, tmp_path)
+
+
+def test_model(tmp_path: Path) -> None:
+    hold("model", of_the_cases(), tmp_path)
+
+
+def test_training(
+    recipe: Path,  # noqa: F811
+    axolotl: dict[str, Any],  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tunebook.check.run.TINY_SET", 601)
+    found = of_the_verb(capsys, "max_steps=20 sample_packing=true")
+    monkeypatch.delenv("TUNEBOOK_RECIPES")
+    hold("training", of_the_cases() + found, tmp_path)
+
+
+def test_tokens(
+    recipe: Path,  # noqa: F811
+    axolotl: dict[str, Any],  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    axolotl["rows_failed"] = "ValueError: no such token"
+    found = of_the_verb(capsys)
+    ids = MASKED["ids"]
+    changes: list[dict[str, Any]] = [
+        {"labels": [-100] * 6},
+        {"labels": [-100] * 5 + [6]},
+        {"labels": [-100] * 4 + [5, -100]},
+        {"ids": [1, 1, *ids[1:]], "labels": [-100] * 5 + [5, 6]},
+        {"contract": [[7, *ids[1:]], 4]},
+        {"system_kept": False},
+        {"tools_kept": False},
+    ]
+    for change in changes:
+        found += shown(judged({"sequence_len": 8}, [[6, 4]], **change))
+    for strategy, start in (("raise", 4), ("truncate", 4), ("truncate", 12)):
+        found += shown(judged({"sequence_len": 10, "excess_length_strategy": strategy}, [[14, start]]))
+    refused = {**ANSWER, "refused": {"0": "roles must alternate"}, "special": {"0": "<|im_end|>"}}
+    collected = Findings()
+    judge({**refused, "lengths": [[6, 4]], "masked": []}, {}, [seen("train", 3, "x")], collected, False)
+    hold("tokens", found + shown(collected), tmp_path)
+
+
+def test_rows(tmp_path: Path) -> None:
+    def owned(split: str, owner: str) -> list[dict[str, Any]]:
+        return [{**row, "owner": owner} for row in labelled(split, 3)]
+
+    found, rows = (
+        Findings(),
+        {"train": [*owned("train", "ada"), b"{"], "dev": owned("dev", "ada"), "test": []},
+    )
+    survey(dataset(tmp_path, rows, group="owner", allow_drop=1), [], found)
+    ours = [finding for finding in shown(found) if finding.code != "rows.not_json"]
+    assert len(shown(found)) == len(ours) + 1, "a fault that is accepted keeps its own code"
+    hold("rows", ours, tmp_path)
+
+
+def test_labels(tmp_path: Path) -> None:
+    rows = [{"id": str(i), "text": f"tree {i}", "label": "acorn" if i < 100 else "beech"} for i in range(104)]
+    rows.append({"id": "x", "text": "tree 1", "label": "beech"})
+    data = dataset(tmp_path, {"train": rows, "test": labelled("test", 2)})
+    found = Findings()
+    survey(data, [Labels(found, data)], found)
+    found.extend(alike(["card_lost", "Card Lost"], "dataset.yaml"))
+    found.extend(sharing({"a b": [1, 2], "b a": [2, 1]}, "dataset.yaml"))
+    hold("labels", shown(found), tmp_path)
+
+
+def test_duplicates(tmp_path: Path) -> None:
+    rows = [seen("test", line, text) for line, text in enumerate(SENTENCES, 1)]
+    rows += [
+        seen("train", 1, SENTENCES[0]),
+        seen("train", 2, SENTENCES[1].upper() + "!"),
+        seen("train", 3, SENTENCES[2].replace("whole", "entire")),
+        seen("train", 4, SENTENCES[3].replace("two", "three"), answer="beech"),
+    ]
+    hold("duplicates", shown(watch(rows, tmp_path)), tmp_path)
+
+
+def test_secrets(tmp_path: Path) -> None:
+    texts = ["my key is hf_" + "a" * 34, "write to ada@analytical.co.uk", "card 4111 1111 1111 1111"]
+    found = Findings()
+    for line, text in enumerate(texts, 1):
+        Secrets(found).see(seen("train", line, text))
+    hold("secrets", shown(found), tmp_path)
+
+
+def test_access(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    gated = SimpleNamespace(gated="manual", card_data=None)
+    refusal = HfHubHTTPError("no", response=httpx.Response(401, request=httpx.Request("GET", "https://x")))
+    source = {"hub": "owner/rows", "splits": {"train": "train", "dev": "dev", "test": "test"}}
+    monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setattr(access, "reach_hub", lambda *_: None)
+    monkeypatch.setattr(access.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
+    monkeypatch.setattr(huggingface_hub, "model_info", lambda *_, **__: gated)
+    found = Findings()
+    for answer in (gated, refusal):
+
+        def dataset_info(*_: Any, answer: Any = answer, **__: Any) -> Any:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(huggingface_hub, "dataset_info", dataset_info)
+        access.check_access(real("classify-lora", "wandb_project=x"), dataset(tmp_path, source=source), found)
+    for licence in ("unknown", "CC-BY-NC-4.0", "CC-BY-ND-4.0", "CC-BY-SA-4.0", "llama3.2"):
+        found.extend(access.licence_findings("MIT", licence, "recipe.yaml"))
+    hold("access", shown(found), tmp_path)
