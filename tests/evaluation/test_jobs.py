@@ -13,7 +13,7 @@ import pytest
 
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.engines.protocol import common_prefix
-from tunebook.evaluation.jobs import BATCH, Job, Kind, run
+from tunebook.evaluation.jobs import BATCH, TOKENS, Job, Kind, batch_rows, run
 
 Ids = list[int]
 PREFIX = [7, 8, 9]
@@ -220,3 +220,43 @@ def test_shared_results_replace_those_of_another_plan(tmp_path: Path) -> None:
 def test_common_prefix(sequences: list[Ids], shared: Ids) -> None:
     assert common_prefix(sequences) == shared
     assert common_prefix(list(reversed(sequences))) == shared
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "answer", "rows"),
+    [
+        ("generate", 300, 64, 24),
+        ("generate", 4000, 64, 4),
+        ("generate", 11_000, 64, 1),
+        ("rank", 2000, 300, 12),
+        ("rank", 7000, 300, 1),
+        ("score", 100, 900, 12),
+        ("score", 100, 6000, 1),  # logits over the whole vocabulary for each token of the answer
+        ("classify", 3000, 0, 7),
+    ],
+)
+def test_long_rows_come_in_smaller_batches(kind: Kind, prompt: int, answer: int, rows: int) -> None:
+    assert batch_rows(kind, prompt, answer) == rows
+    assert batch_rows(kind, prompt, answer, times=3) == 3 * rows
+
+
+def test_batches_are_cut_by_the_tokens_of_their_longest_row(tmp_path: Path) -> None:
+    lengths = [10] * 30 + [3000] * 9 + [30_000, 31_000]
+    contexts = [[1] * (length - 1) + [2] for length in lengths]
+    what = Job("tuned", "test", "generate", [f"r{i}" for i in range(len(lengths))], contexts, max_new=8)
+    batches = what.batches()
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert [len(batch) for batch in batches][-2:] == [1, 1]
+    for batch in batches:
+        tokens = len(batch) * (max(lengths[row] for row in batch) + 8)
+        assert len(batch) == 1 or tokens <= TOKENS
+    assert len(go(what, Model(), tmp_path)) == len(lengths)
+
+
+def test_a_long_answer_shrinks_its_batch_of_scores() -> None:
+    answers = [[1] * 10] * 11 + [[1] * 6000] * 2
+    contexts = [[1, 2, 3]] * 13
+    what = Job("tuned", "test", "score", [f"r{i}" for i in range(13)], contexts, answers)
+    for batch in what.batches():
+        kept = len(batch) * max(len(answers[row]) for row in batch)
+        assert kept <= 12_288 or len(batch) == 1

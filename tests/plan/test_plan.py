@@ -29,7 +29,7 @@ from tunebook.hardware.memory import GIB
 from tunebook.hardware.memory_settings import Setting, setting, sharding
 from tunebook.models import shapes
 from tunebook.models.registry import model_table
-from tunebook.plan import hours
+from tunebook.plan import evaluation_memory, hours
 from tunebook.plan import rows as plan_rows
 from tunebook.plan.changes import changes, planned
 from tunebook.plan.planner import plan
@@ -496,3 +496,13 @@ def test_the_counted_size_of_our_own_pairs_is_what_is_rendered() -> None:
         counted["batch"],
     ]
     assert lengths[-1] == counted["longest"]
+
+
+def test_the_evaluation_of_long_prompts_names_its_largest_batch_and_stays_small() -> None:
+    short, words = evaluation_memory.evaluation(LARGE, [300], 0, 32)
+    assert words == "24 rows of 332 tokens (generate)"
+    long, words = evaluation_memory.evaluation(LARGE, [11_000], 0, 32)
+    assert words == "1 row of 11,032 tokens (generate)"
+    assert sum(long.values()) < sum(short.values()) + 10  # 24 of them would take 56 GiB and more
+    some, words = evaluation_memory.evaluation(LARGE, [400, 9000], 0, 32)
+    assert sum(some.values()) >= sum(evaluation_memory.evaluation(LARGE, [400], 0, 32)[0].values())

@@ -73,11 +73,11 @@ def _answers(contexts: list[list[int]], models: Models, max_new: int, dataset: D
     if models.head:
         return [_labelled(scores, dataset.labels) for scores in lm.classify(contexts)]
     prefix = common_prefix(contexts) if len(contexts) > 1 else []
-    order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]))
-    size = jobs.BATCH["generate"] * models.times
     found: dict[int, Row] = {}
-    for start in range(0, len(order), size):
-        batch = order[start : start + size]
+    job = jobs.Job(
+        "tuned", "new", "generate", list(map(str, range(len(contexts)))), contexts, max_new=max_new
+    )
+    for batch in job.batches(models.times):
         asked_ids = [contexts[i] for i in batch]
         answers = lm.generate(asked_ids, prefix, max_new)
         written = [[*answer.ids, *([lm.end] if answer.stopped else [])] for answer in answers]

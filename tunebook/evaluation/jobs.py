@@ -23,7 +23,12 @@ from tunebook.evaluation.engines.protocol import Engine, common_prefix
 from tunebook.evaluation.records import JobRecord
 
 Kind = Literal["generate", "rank", "score", "classify", "harness"]
+# Rows of a batch, if they are short.
 BATCH = {"generate": 24, "rank": 12, "score": 12, "classify": 24, "harness": 1}
+# Of longer rows a batch has fewer, as its memory grows: with its tokens (padding included; key-value cache and
+# activations), with those whose logits are kept, and, where attention is a matrix (eager, ranking), with the
+# square of its length. The same on every machine, because batches decide rounding. One row is always taken.
+TOKENS, SCORED_TOKENS, SQUARES = 32_768, 12_288, 2**26
 ALONE = Ranks()
 
 
@@ -48,9 +53,34 @@ class Job:
 
     def batches(self, times: int = 1) -> list[list[int]]:
         """Return row numbers by batch, rows of like length together; batches are `times` as large."""
-        order = sorted(range(len(self.ids)), key=lambda i: (len(self.contexts[i]), i))
-        size = BATCH[self.kind] * times
-        return [order[start : start + size] for start in range(0, len(order), size)]
+        batches: list[list[int]] = []
+        answer = 0
+        ranked = sum(map(len, self.choices))
+        for row in sorted(range(len(self.ids)), key=lambda i: (len(self.contexts[i]), i)):
+            own = len(self.answers[row]) if self.answers else 0
+            length = len(self.contexts[row]) if self.contexts else 0  # the longest so far
+            most = batch_rows(self.kind, length, max(answer, own) or self.max_new or ranked, times)
+            if not batches or len(batches[-1]) >= most:
+                batches.append([])
+                answer = 0
+            batches[-1].append(row)
+            answer = max(answer, own)
+        return batches
+
+
+def batch_rows(kind: Kind, prompt: int, answer: int, times: int = 1) -> int:
+    """Return how many rows a batch of `kind` has at most, one or more.
+
+    Args:
+        prompt: tokens of its longest prompt.
+        answer: tokens of its longest answer: scored, generated at most, or of all labels ranked together.
+        times: how many times as large as for transformers batches are.
+    """
+    length = max(1, prompt + answer)
+    most = min(BATCH[kind], TOKENS // length, SQUARES // length**2)
+    if kind == "score":
+        most = min(most, SCORED_TOKENS // max(1, answer))
+    return max(1, most) * times
 
 
 def run(
@@ -75,11 +105,12 @@ def run(
         times: how many times as large as for transformers a batch is.
     """
 
-    key = digest({"job": {**asdict(job), "contender": ""}, "batch": BATCH[job.kind] * times, **fingerprint})
+    batches = job.batches(times)
+    sizes = list(map(len, batches))
+    key = digest({"job": {**asdict(job), "contender": ""}, "batches": sizes, **fingerprint})
     path = folder / f"{job.name}.{here.rank}.jsonl"
     cached = cache_folder() / "base_results" / f"{key}.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    batches = job.batches(times)
 
     def saved() -> dict[int, list[JobRecord]]:
         # The files of all processes, of an earlier try with more of them as well.

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from tunebook.evaluation.jobs import BATCH
+from collections.abc import Iterable
+
+from tunebook.evaluation.jobs import Kind, batch_rows
 from tunebook.hardware.memory import FRAMEWORK, GIB
 from tunebook.models.shapes import Shape
 
 
-def evaluation(shape: Shape, prompt: int, answer: int, new: int, ranked: int = 0) -> dict[str, float]:
-    """Return the memory in GiB of evaluating the base in 16 bits, by component, for the job that takes most.
+def evaluation(
+    shape: Shape, prompts: Iterable[int], answer: int, new: int, ranked: int = 0
+) -> tuple[dict[str, float], str]:
+    """Return the memory in GiB of evaluating the base in 16 bits, by component, for the batch that takes
+    most, and what that batch is.
 
     Args:
-        prompt: tokens of a prompt in the longest batch, shots included.
+        prompts: tokens of prompts, shots included, of which whole batches may be made: the mean of the
+            longest rows, the longest row.
         answer: tokens of the longest reference answer that is scored; 0 for none.
         new: cap of generated tokens.
         ranked: tokens of all labels together; 0 where no labels are ranked.
@@ -20,17 +26,29 @@ def evaluation(shape: Shape, prompt: int, answer: int, new: int, ranked: int = 0
     those of tunebook/evaluation/jobs.py; scoring takes logits for the answer only, ranking for all labels
     at once.
     """
-
-    cache = 2 * shape.layers * shape.key * 2
-    working = 2 * 3 * shape.intermediate + 4 * shape.hidden
-    b, v = BATCH, shape.vocab
-    jobs = [(b["generate"] * (prompt + new) * cache, b["generate"] * prompt * working, 0)]
-    if answer:
-        logits = b["score"] * (answer + 1) * v * 2 + answer * v * 8  # all in 16 bits, one row of them in 32
-        jobs.append((0, b["score"] * (prompt + answer) * working, logits))
-    if ranked:
-        jobs.append((0, b["rank"] * (prompt + ranked) * working, b["rank"] * (ranked + 1) * v * 10))
-    largest = max(jobs, key=sum)
+    sizes: list[tuple[Kind, int]] = [("generate", new), ("score", answer), ("rank", ranked)]
+    batches = [
+        (_batch(shape, kind, prompt, more), kind, prompt, more)
+        for prompt in prompts
+        for kind, more in sizes
+        if more
+    ]
+    largest, kind, prompt, more = max(batches, key=lambda batch: sum(batch[0]))
     parts = {"weights": shape.parameters * 2.0, "framework": FRAMEWORK * GIB}
-    parts |= dict(zip(("KV cache", "activations", "logits"), map(float, largest), strict=True))
-    return {name: value / GIB for name, value in parts.items()}
+    parts |= dict(zip(("KV cache", "activations", "logits"), largest, strict=True))
+    rows = batch_rows(kind, prompt, more)
+    words = f"{rows} row{'' if rows == 1 else 's'} of {prompt + more:,} tokens ({kind})"
+    return {name: value / GIB for name, value in parts.items()}, words
+
+
+def _batch(shape: Shape, kind: Kind, prompt: int, more: int) -> tuple[float, float, float]:
+    """Return the bytes of cache, activations and logits of one batch of rows of `prompt` tokens and `more`."""
+    rows, vocab = batch_rows(kind, prompt, more), shape.vocab
+    working = rows * (2 * 3 * shape.intermediate + 4 * shape.hidden)
+    if kind == "generate":
+        return float(rows * (prompt + more) * 2 * shape.layers * shape.key * 2), float(prompt * working), 0.0
+    if kind == "score":  # all logits in 16 bits, those of one row in 32
+        logits = float(rows * (more + 1) * vocab * 2 + more * vocab * 8)
+    else:
+        logits = float(rows * (more + 1) * vocab * 10)
+    return 0.0, float((prompt + more) * working), logits

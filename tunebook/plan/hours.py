@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from tunebook.data.dataset import Dataset
 from tunebook.evaluation.contenders import PLAIN, Prompting, promptings
-from tunebook.evaluation.jobs import BATCH
+from tunebook.evaluation.jobs import batch_rows
 from tunebook.evaluation.suite import Suite
 from tunebook.hardware.gpus import Gpu
 from tunebook.hardware.memory_settings import Setting
@@ -211,17 +211,18 @@ def evaluation_seconds(shape: Shape, jobs: list[Asked], gpu: Gpu, count: int) ->
     kernels."""
     total = [0.0, 0.0]
     for job in jobs:
-        batches = math.ceil(job.rows / BATCH[job.kind])
+        size = batch_rows(job.kind, round(job.prompt), round(job.answer.high))
+        batches = math.ceil(job.rows / size)
         a_card = math.ceil(batches / count)
         for side, (reach, width, launch) in enumerate(
             zip((gpu.utilisation.high, gpu.utilisation.low), BANDWIDTH, TOKEN_LAUNCH, strict=True)
         ):
             answer = (job.answer.low, job.answer.high)[side]
             read = job.prompt + (0 if job.kind == "generate" else answer)
-            flops = BATCH[job.kind] * read * forward_flops(shape, read)
+            flops = size * read * forward_flops(shape, read)
             seconds = max(flops / (gpu.tflops * 1e12 * reach), shape.layers * launch)
             if job.kind == "generate":
-                cache = BATCH["generate"] * (job.prompt + answer / 2) * 2 * shape.layers * shape.key * 2
+                cache = size * (job.prompt + answer / 2) * 2 * shape.layers * shape.key * 2
                 token = (shape.parameters * 2 + cache) / (gpu.gbs * 1e9 * width)
                 seconds += answer * max(token, shape.layers * launch)
             total[side] += a_card * seconds

@@ -45,6 +45,7 @@ class Plan:
     capacity: float
     vram: dict[str, float]
     evaluation_vram: dict[str, float]
+    evaluation_batch: str  # the largest one, in words
     shardings: dict[str, float]
     host_gib: float
     steps: int | None
@@ -118,7 +119,7 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
     s = memory_settings.setting(config, rows.longest)
     how = memory_settings.sharding(config, count)
     vram = memory.components(shape, s, how, count)
-    evaluated = _evaluation(shape, rows, asked, dataset.labels)
+    evaluated, batch = _evaluation(shape, rows, asked, dataset.labels)
     todo = hours.work(config, rows, count)
     machines = hours.machines(count)
     training = evaluation = None
@@ -151,6 +152,7 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
         capacity=card.gib,
         vram=vram,
         evaluation_vram=evaluated,
+        evaluation_batch=batch,
         shardings={name: memory.total(shape, s, name, count) for name in others},
         host_gib=memory.host_gib(shape, s, how),
         steps=todo.steps if todo else None,
@@ -169,12 +171,15 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
     )
 
 
-def _evaluation(shape: Shape, rows: Rows, asked: suite.Suite, labels: list[str]) -> dict[str, float]:
-    """Return the memory of the evaluation: its longest batch, asked with shots of the usual length."""
+def _evaluation(
+    shape: Shape, rows: Rows, asked: suite.Suite, labels: list[str]
+) -> tuple[dict[str, float], str]:
+    """Return the memory of the evaluation and its largest batch, prompted with shots of the usual length."""
     shots = asked.shots * (rows.prompt + rows.answer)
     scored = rows.longest_answer if asked.primary == "loss" else 0
     ranked = round(sum(len(label) / FEWEST_CHARACTERS + 1 for label in labels))
-    return evaluation_memory.evaluation(shape, rows.batch + shots, scored, asked.max_new_tokens, ranked)
+    prompts = [length + shots for length in (rows.batch, rows.longest) if length]
+    return evaluation_memory.evaluation(shape, prompts, scored, asked.max_new_tokens, ranked)
 
 
 def _width(s: Setting) -> int:

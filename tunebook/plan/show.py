@@ -98,6 +98,7 @@ def _show_memory(one: Plan, console: Console) -> None:
         console.note(f"{key}: {text}")
     both = ", ".join(f"{name} {gib:.1f}" for name, gib in sums.items())
     console.stage("memory", f"{'fits' if one.fits else 'does not fit'}: {both} of {one.capacity:.1f} GiB")
+    console.note(f"largest batch of the evaluation: {one.evaluation_batch}")
     if one.count > 1:
         console.note(f"{one.sharding}: {one.reason}")
         shared = ", ".join(f"{name} {gib:.1f}" for name, gib in one.shardings.items())
