@@ -25,9 +25,9 @@ from tunebook.evaluation.records import JobRecord
 Kind = Literal["generate", "rank", "score", "classify", "harness"]
 # Rows of a batch, if they are short.
 BATCH = {"generate": 24, "rank": 12, "score": 12, "classify": 24, "harness": 1}
-# Of longer rows a batch has fewer, as its memory grows: with its tokens (padding included; key-value cache and
-# activations), with those whose logits are kept, and, where attention is a matrix (eager, ranking), with the
-# square of its length. The same on every machine, because batches decide rounding. One row is always taken.
+# Of longer rows a batch has fewer, as its memory grows: with its tokens (padding included; key-value cache
+# and activations), with those whose logits are kept, and, where attention is a matrix (eager, ranking), with
+# the square of its length. The same on every machine, because batches decide rounding. One row always goes.
 TOKENS, SCORED_TOKENS, SQUARES = 32_768, 12_288, 2**26
 ALONE = Ranks()
 

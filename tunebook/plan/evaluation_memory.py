@@ -42,7 +42,7 @@ def evaluation(
 
 
 def _batch(shape: Shape, kind: Kind, prompt: int, more: int) -> tuple[float, float, float]:
-    """Return the bytes of cache, activations and logits of one batch of rows of `prompt` tokens and `more`."""
+    """Return the bytes of cache, activations and logits of one batch: rows of `prompt` and `more` tokens."""
     rows, vocab = batch_rows(kind, prompt, more), shape.vocab
     working = rows * (2 * 3 * shape.intermediate + 4 * shape.hidden)
     if kind == "generate":
