@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_randomly
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.helpers import make_run
+from tunebook.core.paths import cache_folder
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs.run import Run
+
+# Where clean folders are wanted, bytecode goes to the cache, as that of child processes does (core/paths.py):
+# to compile torch, transformers and the tests anew takes every process half a minute.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache_folder() / "bytecode"))
+    sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
+
+TORCH_WHILE_COLLECTING = pytest.StashKey[bool]()
 
 # Workers share the cores: torch with a thread for every core would make each wait for the others.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
@@ -23,11 +36,38 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 pytest_randomly.entrypoint_reseeds = []
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Give a worker whole files, and one worker all fast tests that import torch, so that it is paid once."""
+    return OneForTorch(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class OneForTorch(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        slow = "/e2e/" in file  # they take minutes each
+        return file if slow or not _needs_torch(file) else "torch"
+
+
+@functools.cache
+def _needs_torch(file: str) -> bool:
+    return "lazy(" in (Path(__file__).parent / file).read_text(encoding="utf-8")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the files with slow tests first, after the shuffle, so that no worker is left alone with one."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.config.stash[TORCH_WHILE_COLLECTING] = "torch" in sys.modules
+
+
+@pytest.fixture
+def torch_while_collecting(pytestconfig: pytest.Config) -> bool:
+    """Whether a test file imported torch when it was collected, which every worker would pay for."""
+    return pytestconfig.stash[TORCH_WHILE_COLLECTING]
 
 
 @pytest.fixture

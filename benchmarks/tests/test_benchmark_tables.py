@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from benchmarks import forgetting, harness_time, methods, preemption_drill, vllm_parity
+from benchmarks import forgetting, methods, preemption_drill
+from tests.support.lazy import lazy
 from tunebook.core.files import read_json
 from tunebook.evaluation.engines.protocol import Generation
 from tunebook.report.markdown_blocks import block
+
+torch, safetensors = lazy("torch"), lazy("safetensors.torch")
+harness_time, vllm_parity = lazy("benchmarks.harness_time"), lazy("benchmarks.vllm_parity")
 
 
 def variant(passed: bool) -> dict[str, Any]:
@@ -48,7 +50,8 @@ def test_what_is_planted_is_more_of_what_the_recipe_ships() -> None:
 
 
 def test_saved_weights_are_counted_from_headers(tmp_path: Path) -> None:
-    save_file({"a": torch.zeros(3, 5), "b": torch.zeros(7, dtype=torch.bfloat16)}, tmp_path / "x.safetensors")
+    weights = {"a": torch.zeros(3, 5), "b": torch.zeros(7, dtype=torch.bfloat16)}
+    safetensors.save_file(weights, tmp_path / "x.safetensors")
     assert methods.saved_weights([tmp_path / "x.safetensors"]) == 22
 
 

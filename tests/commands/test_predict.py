@@ -15,14 +15,16 @@ import pytest
 import yaml
 
 from tests.support import tiny
+from tests.support.lazy import lazy
 from tunebook.commands import predict as predictions
-from tunebook.commands import predict_worker
 from tunebook.commands.predict import predict
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
 from tunebook.core.files import read_json, read_jsonl, write_json
 from tunebook.data.dataset import load_dataset_config
 from tunebook.runs.run import Run
+
+predict_worker = lazy("tunebook.commands.predict_worker")
 
 ROWS = 200
 TEXTS = ["Door 9 will not open.", "May I keep the scarifier until Monday, please?", "Where is my clock?"]

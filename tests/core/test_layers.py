@@ -39,3 +39,7 @@ def test_no_package_has_too_many_files() -> None:
     folders = [ROOT / "tunebook", *(p.parent for p in (ROOT / "tunebook").rglob("__init__.py"))]
     counts = {str(folder.relative_to(ROOT)): len([*folder.glob("*.py")]) for folder in folders}
     assert {name: count for name, count in counts.items() if count > MOST_FILES} == {}
+
+
+def test_collecting_tests_imports_no_torch(torch_while_collecting: bool) -> None:
+    assert not torch_while_collecting, "name it by tests/support/lazy.py"

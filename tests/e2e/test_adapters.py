@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.lazy import lazy
 from tests.support.trainings import train
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
@@ -18,13 +19,13 @@ from tunebook.config.resolve import resolve
 from tunebook.core.files import read_json, read_jsonl, write_jsonl
 from tunebook.data.dataset import load_dataset_config
 from tunebook.evaluation import suite
-from tunebook.evaluation.evaluate import evaluate
 from tunebook.models.methods import METHODS
 from tunebook.pipeline import prepare as head
 from tunebook.pipeline.prepare import prepare_rows, write_inputs
-from tunebook.plugins.training import keep_gradients_of_4bit
 from tunebook.runs.checkpoints import ENCODER, fault
 from tunebook.runs.run import Run
+
+training = lazy("tunebook.plugins.training")
 
 pytestmark = pytest.mark.slow
 TOKENS, SIZE, RANK, ENCODER_SIZE, LABELS = 4, 6, 2, 10, 14
@@ -154,7 +155,7 @@ def reloaded(run: Run, base: Path) -> Any:
     model = kind.from_pretrained(base, **options)
     if with_head:
         model.config.pad_token_id = 2
-    keep_gradients_of_4bit(model)  # the layout for inference computes in bf16
+    training.keep_gradients_of_4bit(model)  # the layout for inference computes in bf16
     return PeftModel.from_pretrained(model, run / "model", autocast_adapter_dtype=run.folder.name != "bf16")
 
 
@@ -246,6 +247,7 @@ def test_a_checkpoint_without_its_encoder_is_broken(
 @pytest.mark.parametrize("case", ["prefix", "bottleneck", "head"])
 def test_the_evaluation_takes_it(case: str, trained: dict[str, Run]) -> None:
     from tunebook.commands import predict_worker
+    from tunebook.evaluation.evaluate import evaluate
     from tunebook.evaluation.evaluator import Evaluator
 
     run = trained[case]

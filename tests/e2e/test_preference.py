@@ -19,7 +19,6 @@ from tunebook.core.console import Console
 from tunebook.core.files import read_json, read_jsonl, write_jsonl
 from tunebook.data.dataset import load_dataset_config
 from tunebook.evaluation import suite
-from tunebook.evaluation.evaluate import evaluate
 from tunebook.evaluation.pairs import pairs
 from tunebook.metrics.schema import validate
 from tunebook.pipeline import merge_adapter
@@ -125,6 +124,7 @@ def test_a_resumed_training_ends_where_an_undisturbed_one_does(runs: dict[str, R
 
 def test_evaluation_measures_what_was_trained(runs: dict[str, Run]) -> None:
     """The rewards are those that trl logs on dev, and metrics.json and report are whole."""
+    from tunebook.evaluation.evaluate import evaluate
     from tunebook.evaluation.evaluator import Evaluator
 
     run = runs["whole"]

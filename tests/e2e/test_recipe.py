@@ -16,11 +16,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 import yaml
 
+from tests.support.lazy import lazy
 from tunebook.core.files import read_json, read_jsonl, read_records
 from tunebook.runs.run import Run
+
+torch = lazy("torch")
 
 pytestmark = pytest.mark.slow
 # Few steps, a checkpoint every 5, and no evaluation between them.

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
+from tests.support.lazy import lazy
 from tunebook.core.files import read_json
-from tunebook.evaluation import best_checkpoint
-from tunebook.evaluation.best_checkpoint import ship_the_best
 from tunebook.evaluation.contenders import Contender
-from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import ALONE
 from tunebook.evaluation.suite import Suite
 from tunebook.runs.checkpoints import ENCODER
 from tunebook.runs.run import Run
+
+best_checkpoint = lazy("tunebook.evaluation.best_checkpoint")
+evaluator = lazy("tunebook.evaluation.evaluator")
 
 
 def evaluation(run: Run, scores: dict[str, float], primary: str, kept: str = "best") -> Any:
@@ -43,15 +44,16 @@ def evaluation(run: Run, scores: dict[str, float], primary: str, kept: str = "be
         models=SimpleNamespace(add_checkpoint=lambda path: path.name),
         asked=asked,
     )
-    stand_in.primary = partial(Evaluator.primary, stand_in)
+    stand_in.primary = partial(evaluator.Evaluator.primary, stand_in)
     return stand_in
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(
-        best_checkpoint, "fault", lambda path: None if (path / "whole").is_file() else "broken"
-    )
+    def fault(path: Path) -> str | None:
+        return None if (path / "whole").is_file() else "broken"
+
+    monkeypatch.setattr("tunebook.evaluation.best_checkpoint.fault", fault)
     (tmp_path / "eval").mkdir()
     for step in (10, 20, 30):
         folder = tmp_path / "train" / f"checkpoint-{step}"
@@ -77,7 +79,7 @@ def shipped(run: Run) -> int:
 )
 def test_the_best_on_dev_ships(run: Run, primary: str, values: list[float], best: int) -> None:
     scores = dict(zip(("checkpoint-10", "checkpoint-20", "checkpoint-30"), values, strict=True))
-    found = ship_the_best(evaluation(run, scores, primary))
+    found = best_checkpoint.ship_the_best(evaluation(run, scores, primary))
     assert found == {
         "metric": primary,
         "dev": {10: values[0], 20: values[1], 30: values[2]},
@@ -93,12 +95,12 @@ def test_a_broken_checkpoint_takes_no_part(run: Run) -> None:
     (run / "train" / "checkpoint-10" / "whole").unlink()
     scores = {"checkpoint-20": 0.5, "checkpoint-30": 0.6}
     asked = evaluation(run, scores, "f1")
-    assert ship_the_best(asked) and asked.asked == ["checkpoint-20", "checkpoint-30"]
+    assert best_checkpoint.ship_the_best(asked) and asked.asked == ["checkpoint-20", "checkpoint-30"]
 
 
 def test_one_checkpoint_or_last_asks_nobody(run: Run) -> None:
     last = evaluation(run, {}, "f1", kept="last")
-    assert ship_the_best(last) is None and not last.asked
+    assert best_checkpoint.ship_the_best(last) is None and not last.asked
     for step in (10, 20):
         (run / "train" / f"checkpoint-{step}" / "whole").unlink()
-    assert ship_the_best(evaluation(run, {}, "f1")) is None
+    assert best_checkpoint.ship_the_best(evaluation(run, {}, "f1")) is None

@@ -14,22 +14,24 @@ import pytest
 from tests.evaluation.test_endpoint_client import KEY, settings
 from tests.support.chat_server import DROP, ChatServer, Reply, completion, serve, status
 from tests.support.helpers import make_run
+from tests.support.lazy import lazy
 from tunebook.core import files
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.files import read_json, read_jsonl, write_json
 from tunebook.data.dataset import Dataset
-from tunebook.evaluation import evaluate as evaluation_order
 from tunebook.evaluation.contenders import Prompting, untuned
 from tunebook.evaluation.endpoint.batch import ask_all, endpoint_answers
 from tunebook.evaluation.endpoint.client import Settings
 from tunebook.evaluation.endpoint.judge import judge_summary
-from tunebook.evaluation.evaluate import evaluate
-from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.inputs import Inputs
 from tunebook.evaluation.suite import Suite
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs.run import Run
+
+ORDER = "tunebook.evaluation.evaluate"
+evaluation_order = lazy(ORDER)
+evaluator = lazy("tunebook.evaluation.evaluator")
 
 ASKED = {f"r{i}": [{"role": "user", "content": f"Question {i}?"}] for i in range(6)}
 Behave = Callable[[int, dict[str, Any]], Reply | str]
@@ -219,7 +221,7 @@ def test_tokens_and_cost(
 # The contender
 
 
-def evaluation(run: Run, task: str) -> Evaluator:
+def evaluation(run: Run, task: str) -> evaluator.Evaluator:
     """Return what asks the endpoint about a hand-made run, without the models that it does not need."""
     saved = read_json(run / "settings.json")
     sample = {"generate_rows": 8} if task == "chat" else {}
@@ -241,7 +243,7 @@ def evaluation(run: Run, task: str) -> Evaluator:
         row["gold"]["answers"] = [row["gold"]["answer"]]
     inputs = Inputs(run, suite, dataset, {}, 42, {"test": rows, "dev": rows}, [])
     models: Any = SimpleNamespace(tokenizer=None, head=False)
-    return Evaluator(inputs, models, run / "events.jsonl")
+    return evaluator.Evaluator(inputs, models, run / "events.jsonl")
 
 
 @pytest.mark.parametrize("task", ["classification", "qa", "chat"])
@@ -296,13 +298,13 @@ def test_the_evaluation_asks_the_endpoint_that_the_environment_names(
     """Everything that needs a model is there already; `EVAL=quick` asks nobody."""
     run = make_run(tmp_path / "run", "chat")
     saved = read_json(run / "settings.json")
-    monkeypatch.setattr(Evaluator, "evaluate", lambda *_: [])
+    monkeypatch.setattr(evaluator.Evaluator, "evaluate", lambda *_: [])
     for name in ("measure_side_effects", "ship_the_best"):
-        monkeypatch.setattr(evaluation_order, name, lambda *_: None)
-    monkeypatch.setattr(evaluation_order, "not_measured", lambda *_: {})
-    monkeypatch.setattr(Evaluator, "agreement", lambda self: None)
+        monkeypatch.setattr(f"{ORDER}.{name}", lambda *_: None)
+    monkeypatch.setattr(f"{ORDER}.not_measured", lambda *_: {})
+    monkeypatch.setattr(evaluator.Evaluator, "agreement", lambda self: None)
     best = untuned(Prompting(few_shot=True))
-    monkeypatch.setattr(evaluation_order, "choose_baseline", lambda *_: (best, {best.name: 0.5}))
+    monkeypatch.setattr(f"{ORDER}.choose_baseline", lambda *_: (best, {best.name: 0.5}))
 
     def judges(number: int, body: dict[str, Any]) -> Reply:
         return completion("VERDICT: A" if "VERDICT" in body["messages"][-1]["content"] else "An answer.")
@@ -316,7 +318,7 @@ def test_the_evaluation_asks_the_endpoint_that_the_environment_names(
                 run / "settings.json", {**saved, "suite": {**saved["suite"], "mode": mode, "judge": judged}}
             )
             made = evaluation(run, "chat")
-            evaluate(made)
+            evaluation_order.evaluate(made)
             choice = read_json(run / "eval" / "choice.json")
             assert choice["contenders"] == [
                 *("base_generate_0", "base_generate_k", "tuned"),

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.lazy import lazy
 from tunebook.core.files import read_json
 from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.jobs import ALONE, Job
-from tunebook.evaluation.latency import answer_seconds
 from tunebook.runs.run import Run
+
+latency = lazy("tunebook.evaluation.latency")
 
 
 class Labels:
@@ -50,24 +52,24 @@ def evaluation(tmp_path: Path, model: Labels) -> Any:
 
 
 def test_rows_are_asked_one_at_a_time_and_the_first_does_not_count(evaluation: Any, model: Labels) -> None:
-    found = answer_seconds(evaluation, "test")
+    found = latency.answer_seconds(evaluation, "test")
     assert model.asked == [[[row, 7]] for row in range(4)]
     assert found and found.items() <= read_json(evaluation.run / "eval" / "latency.json").items()
     assert found["rows"] == 3 and 0 <= found["median"] <= found["p90"]
 
 
 def test_a_resumed_evaluation_asks_no_row_again(evaluation: Any, model: Labels) -> None:
-    first = answer_seconds(evaluation, "test")
+    first = latency.answer_seconds(evaluation, "test")
     model.asked.clear()
-    assert answer_seconds(evaluation, "test") == first
+    assert latency.answer_seconds(evaluation, "test") == first
     assert model.asked == []
 
 
 def test_other_weights_are_asked_anew(evaluation: Any, model: Labels) -> None:
-    answer_seconds(evaluation, "test")
+    latency.answer_seconds(evaluation, "test")
     model.asked.clear()
     model.weights = "second"
-    answer_seconds(evaluation, "test")
+    latency.answer_seconds(evaluation, "test")
     assert len(model.asked) == 4
 
 
@@ -76,5 +78,5 @@ def test_nothing_is_measured_where_nobody_asks(
     change: dict[str, Any], evaluation: Any, model: Labels
 ) -> None:
     vars(evaluation.suite).update(change)
-    assert answer_seconds(evaluation, "test") is None
+    assert latency.answer_seconds(evaluation, "test") is None
     assert model.asked == []

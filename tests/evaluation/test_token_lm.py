@@ -4,47 +4,44 @@ from __future__ import annotations
 
 import math
 
-import peft
 import pytest
-import torch
 
 from tests.support import tiny
-from tunebook.evaluation.engines.classifier import HeadLM
+from tests.support.lazy import lazy
 from tunebook.evaluation.engines.protocol import common_prefix
-from tunebook.evaluation.engines.token_lm import MIN_SHARED, TokenLM
-from tunebook.plugins.virtual_tokens import virtual_cache
 
-torch.set_num_threads(2)
-SHARED = list(range(100, 100 + MIN_SHARED + 6))
-
-
-VIRTUAL = {
-    "prompt": peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
-    "prefix": peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
-}
+torch, peft = lazy("torch"), lazy("peft")
+classifier = lazy("tunebook.evaluation.engines.classifier")
+token_lm = lazy("tunebook.evaluation.engines.token_lm")
+virtual_tokens = lazy("tunebook.plugins.virtual_tokens")
+SHARED = list(range(100, 130))  # more than token_lm.MIN_SHARED
+VIRTUAL = {"prompt": "PromptTuningConfig", "prefix": "PrefixTuningConfig"}
 
 
 @pytest.fixture(scope="module", params=["sdpa", "eager", "prompt", "prefix"])
-def lm(request: pytest.FixtureRequest) -> TokenLM:
+def lm(request: pytest.FixtureRequest) -> token_lm.TokenLM:
     """A model with `plain`, the callable that gives its logits the slow way: with virtual tokens, PEFT's."""
+    torch.set_num_threads(1)  # the model is tiny: a second thread only waits for the first
+    assert len(SHARED) >= token_lm.MIN_SHARED
     if request.param in VIRTUAL:
         torch.manual_seed(1)
-        plain = peft.get_peft_model(tiny.model(attn_implementation="eager"), VIRTUAL[request.param]).eval()
-        lm = TokenLM(plain.get_base_model(), tiny.tokenizer(), virtual_cache(plain))
+        virtual = getattr(peft, VIRTUAL[request.param])(task_type="CAUSAL_LM", num_virtual_tokens=5)
+        plain = peft.get_peft_model(tiny.model(attn_implementation="eager"), virtual).eval()
+        lm = token_lm.TokenLM(plain.get_base_model(), tiny.tokenizer(), virtual_tokens.virtual_cache(plain))
     else:
         plain = tiny.model(attn_implementation=request.param)
-        lm = TokenLM(plain, tiny.tokenizer())
+        lm = token_lm.TokenLM(plain, tiny.tokenizer())
     lm.plain = plain
     return lm
 
 
-def slow_logits(lm: TokenLM, ids: list[int]) -> torch.Tensor:
+def slow_logits(lm: token_lm.TokenLM, ids: list[int]) -> torch.Tensor:
     """Return the logits of one sequence, (T, vocabulary), without those of virtual tokens."""
     with torch.inference_mode():
         return lm.plain(input_ids=torch.tensor([ids])).logits[0][-len(ids) :]
 
 
-def logprob(lm: TokenLM, context: list[int], answer: list[int]) -> float:
+def logprob(lm: token_lm.TokenLM, context: list[int], answer: list[int]) -> float:
     logits = slow_logits(lm, context + answer).log_softmax(-1)
     start = len(context) - 1
     return sum(float(logits[start + i, token]) for i, token in enumerate(answer))
@@ -57,14 +54,14 @@ CONTEXTS = {
 
 
 @pytest.mark.parametrize("kind", CONTEXTS)
-def test_score_equals_one_row_at_a_time(lm: TokenLM, kind: str) -> None:
+def test_score_equals_one_row_at_a_time(lm: token_lm.TokenLM, kind: str) -> None:
     contexts, answers = CONTEXTS[kind], [[20, 21], [22], [23, 24, 25, 26]]
     expected = [logprob(lm, c, a) for c, a in zip(contexts, answers, strict=True)]
     assert lm.score(contexts, answers, common_prefix(contexts)) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", CONTEXTS)
-def test_rank_equals_scoring_each_choice_alone(lm: TokenLM, kind: str) -> None:
+def test_rank_equals_scoring_each_choice_alone(lm: token_lm.TokenLM, kind: str) -> None:
     contexts, choices = CONTEXTS[kind], [[30], [31, 32, 33], [31, 34], [30, 2]]
     expected = [[logprob(lm, context, choice) for choice in choices] for context in contexts]
     for got, wanted in zip(lm.rank(contexts, choices, common_prefix(contexts)), expected, strict=True):
@@ -72,7 +69,7 @@ def test_rank_equals_scoring_each_choice_alone(lm: TokenLM, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CONTEXTS)
-def test_generate_equals_greedy_one_row_at_a_time(lm: TokenLM, kind: str) -> None:
+def test_generate_equals_greedy_one_row_at_a_time(lm: token_lm.TokenLM, kind: str) -> None:
     contexts = CONTEXTS[kind]
     for context, answer in zip(
         contexts, lm.generate(contexts, common_prefix(contexts), max_new=6), strict=True
@@ -92,7 +89,7 @@ def test_common_prefix_leaves_every_row_a_token() -> None:
     assert common_prefix([[1], [2]]) == []
 
 
-def test_generation_stops_at_the_turn_end(lm: TokenLM) -> None:
+def test_generation_stops_at_the_turn_end(lm: token_lm.TokenLM) -> None:
     answer = lm.generate([[5, 6, 7]], [], max_new=1)[0]
     lm_end, lm.end = lm.end, (answer.ids or [lm.end])[0]
     try:
@@ -102,14 +99,14 @@ def test_generation_stops_at_the_turn_end(lm: TokenLM) -> None:
         lm.end = lm_end
 
 
-def test_virtual_tokens_change_the_answers(lm: TokenLM) -> None:
-    base = TokenLM(tiny.model(), tiny.tokenizer())
+def test_virtual_tokens_change_the_answers(lm: token_lm.TokenLM) -> None:
+    base = token_lm.TokenLM(tiny.model(), tiny.tokenizer())
     contexts, choices = CONTEXTS["short"], [[30], [31, 32]]
     same = lm.rank(contexts, choices, [])[0] == pytest.approx(base.rank(contexts, choices, [])[0], abs=1e-3)
     assert same == (lm.virtual is None)
 
 
-def test_the_harness_is_not_asked_behind_virtual_tokens(lm: TokenLM) -> None:
+def test_the_harness_is_not_asked_behind_virtual_tokens(lm: token_lm.TokenLM) -> None:
     ids = torch.tensor([[5, 6, 7]])
     if lm.virtual is None:
         assert lm._model_call(ids).shape == (1, 3, 49152)
@@ -124,7 +121,7 @@ def test_a_heads_scores_are_those_of_one_row_at_a_time() -> None:
     torch.manual_seed(0)
     config = tiny.model().config
     config.num_labels = 3
-    head = HeadLM(LlamaForSequenceClassification(config), tiny.tokenizer())
+    head = classifier.HeadLM(LlamaForSequenceClassification(config), tiny.tokenizer())
     contexts = CONTEXTS["short"]
     with torch.inference_mode():
         alone = [

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import peft
 import pytest
-import torch
 
 from tests.support import tiny
+from tests.support.lazy import lazy
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.paths import ROOT
 from tunebook.evaluation.engines import vllm
-from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.jobs import ALONE
+
+torch, peft = lazy("torch"), lazy("peft")
+loader = lazy("tunebook.evaluation.engines.loader")
 
 STAND_IN = shlex.join([sys.executable, str(ROOT / "tests" / "support" / "vllm_command.py")])
 CONTEXTS = [[5, 900, 17, 300], [5, 900, 4], [5, 900, 17, 301, 77, 8]]
@@ -41,9 +42,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-def models(saved: dict[str, Path], **changes: Any) -> Models:
+def models(saved: dict[str, Path], **changes: Any) -> loader.Models:
     config = {"base_model": str(saved["base"]), "adapter": "lora", "lora_r": 4, "bf16": False, **changes}
-    made = Models(config, saved["tuned"], ALONE)
+    made = loader.Models(config, saved["tuned"], ALONE)
     assert made.add_checkpoint(saved["checkpoint"]) == "checkpoint"
     return made
 
@@ -54,7 +55,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def opened(saved: dict[str, Path]) -> Iterator[Models]:
+def opened(saved: dict[str, Path]) -> Iterator[loader.Models]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(vllm.COMMAND, STAND_IN)
         found = models(saved)
@@ -67,7 +68,9 @@ def asked(lm: Any) -> tuple[list[Any], list[Any]]:
     return lm.generate(CONTEXTS, [], 6), numbers
 
 
-def test_answers_are_those_of_the_models_in_this_process(saved: dict[str, Path], opened: Models) -> None:
+def test_answers_are_those_of_the_models_in_this_process(
+    saved: dict[str, Path], opened: loader.Models
+) -> None:
     texts = {}
     for name in ("base", "tuned", "checkpoint", "base"):
         lm = opened.open(name)
@@ -83,7 +86,7 @@ def test_answers_are_those_of_the_models_in_this_process(saved: dict[str, Path],
 
 def test_whole_weights_have_a_server_of_their_own_and_it_ends(saved: dict[str, Path]) -> None:
     config = {"base_model": str(saved["base"]), "bf16": False}
-    whole = Models(config, saved["base"], ALONE)
+    whole = loader.Models(config, saved["base"], ALONE)
     lm = whole.open("tuned")
     assert isinstance(lm, vllm.ServedLM)
     assert (lm.name, lm.server.model) == (vllm.BASE, str(saved["base"]))
@@ -95,7 +98,7 @@ def test_whole_weights_have_a_server_of_their_own_and_it_ends(saved: dict[str, P
     assert lm.server.process.poll() is not None
 
 
-def test_the_turn_end_ends_an_answer(opened: Models) -> None:
+def test_the_turn_end_ends_an_answer(opened: loader.Models) -> None:
     lm = opened.open("base")
     (whole,) = lm.generate(CONTEXTS[:1], [], 6)
     lm.end = whole.ids[2]  # the object is this test's own
@@ -105,7 +108,7 @@ def test_the_turn_end_ends_an_answer(opened: Models) -> None:
 
 
 def test_which_engine_it_was_is_part_of_what_decides_a_result(
-    opened: Models, monkeypatch: pytest.MonkeyPatch
+    opened: loader.Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert opened.fingerprint("tuned")["vllm"] == ["0.33.0", None]
     monkeypatch.setenv(vllm.ARGUMENTS, "--max-model-len 4096")
@@ -114,7 +117,7 @@ def test_which_engine_it_was_is_part_of_what_decides_a_result(
     assert vllm.engine({}) == {}
 
 
-def test_a_server_that_refuses_is_told(opened: Models) -> None:
+def test_a_server_that_refuses_is_told(opened: loader.Models) -> None:
     lm = opened.open("base")
     with pytest.raises(MachineError, match=r"vLLM, /v1/completions: 400 .*does not exist"):
         vllm.ServedLM(lm.server, "nobody", 2).generate(CONTEXTS, [], 1)

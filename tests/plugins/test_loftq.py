@@ -5,26 +5,20 @@ from __future__ import annotations
 import copy
 
 import pytest
-import torch
-from bitsandbytes.functional import dequantize_4bit
-from bitsandbytes.nn import Linear4bit
-from peft import LoraConfig, get_peft_model
 
-from tunebook.plugins.loftq import make_up
+from tests.support.lazy import lazy
 
-
-class Base(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.up = Linear4bit(64, 128, bias=False, quant_type="nf4")
-        self.down = Linear4bit(128, 64, bias=False, quant_type="nf4")
-        self.config = {"tie_word_embeddings": False}
-        self.is_loaded_in_4bit = True  # what PEFT asks
+torch, peft, bitsandbytes = lazy("torch"), lazy("peft"), lazy("bitsandbytes")
+loftq = lazy("tunebook.plugins.loftq")
 
 
-def quantised() -> tuple[Base, dict[str, torch.Tensor]]:
+def quantised() -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
-    base = Base()
+    base = torch.nn.Module()
+    base.up = bitsandbytes.nn.Linear4bit(64, 128, bias=False, quant_type="nf4")
+    base.down = bitsandbytes.nn.Linear4bit(128, 64, bias=False, quant_type="nf4")
+    base.config = {"tie_word_embeddings": False}
+    base.is_loaded_in_4bit = True  # what PEFT asks
     before = {name: copy.deepcopy(layer.weight.data) for name, layer in base.named_children()}
     return base.to("cpu"), before  # bitsandbytes quantises a layer as it is moved
 
@@ -32,15 +26,15 @@ def quantised() -> tuple[Base, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("scaled", [False, True])
 def test_the_adapter_makes_up_for_the_loss_as_well_as_its_rank_allows(scaled: bool) -> None:
     base, before = quantised()
-    model = get_peft_model(
-        base, LoraConfig(r=4, lora_alpha=12, use_rslora=scaled, target_modules=["up", "down"])
+    model = peft.get_peft_model(
+        base, peft.LoraConfig(r=4, lora_alpha=12, use_rslora=scaled, target_modules=["up", "down"])
     )
     stored = {name: layer.base_layer.weight.clone() for name, layer in base.named_children()}
-    make_up(model, before)
+    loftq.make_up(model, before)
     for name, layer in base.named_children():
         weight = layer.base_layer.weight
         assert torch.equal(weight, stored[name]), "the base is as it was"
-        lost = before[name] - dequantize_4bit(weight.data, weight.quant_state)
+        lost = before[name] - bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
         left = lost - layer.get_delta_weight("default")
         values = torch.linalg.svdvals(lost)
         assert left.square().sum().item() == pytest.approx(values[4:].square().sum().item(), rel=1e-4)
@@ -50,4 +44,4 @@ def test_the_adapter_makes_up_for_the_loss_as_well_as_its_rank_allows(scaled: bo
 def test_without_4_bits_there_is_nothing_to_make_up_for() -> None:
     plain = torch.nn.Sequential(torch.nn.Linear(8, 8))
     with pytest.raises(ValueError, match="load_in_4bit"):
-        make_up(get_peft_model(plain, LoraConfig(r=2, target_modules=["0"])), {})
+        loftq.make_up(peft.get_peft_model(plain, peft.LoraConfig(r=2, target_modules=["0"])), {})

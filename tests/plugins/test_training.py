@@ -9,21 +9,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 import yaml
-from bitsandbytes.nn import Linear4bit
-from peft import LoraConfig, get_peft_model
 
 from tests.support import tiny
+from tests.support.lazy import lazy
 from tunebook.core.paths import ROOT, child_environment
-from tunebook.plugins.training import CPUArguments, only_trained_logits
+
+torch, peft, bitsandbytes = lazy("torch"), lazy("peft"), lazy("bitsandbytes")
+training = lazy("tunebook.plugins.training")
 
 
 @pytest.mark.parametrize("items", [None, 7])
 def test_only_trained_logits_leave_loss_and_gradients_as_they_are(items: int | None) -> None:
     plain = tiny.model()
     other = copy.deepcopy(plain)
-    only_trained_logits(other)
+    training.only_trained_logits(other)
     ids = torch.randint(3, 1000, (3, 12), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     mask[0, 8:] = 0
@@ -45,8 +45,8 @@ def test_only_trained_logits_leave_loss_and_gradients_as_they_are(items: int | N
 def test_the_backward_pass_ends_at_the_lowest_adapter(checkpointing: bool) -> None:
     base = tiny.model()
     base.enable_input_require_grads()  # as Axolotl does for every adapter
-    lora = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], layers_to_transform=[1])
-    model = get_peft_model(base, lora)
+    lora = peft.LoraConfig(r=4, target_modules=["q_proj", "down_proj"], layers_to_transform=[1])
+    model = peft.get_peft_model(base, lora)
     embedded: list[bool] = []
     base.model.layers[0].register_forward_hook(lambda *a: embedded.append(a[2].requires_grad))
     ids = torch.randint(3, 1000, (2, 8), generator=torch.Generator().manual_seed(0))
@@ -57,18 +57,18 @@ def test_the_backward_pass_ends_at_the_lowest_adapter(checkpointing: bool) -> No
         return [p.grad.clone() for p in model.parameters() if p.requires_grad]
 
     before = gradients()
-    CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=checkpointing), model)
+    training.CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=checkpointing), model)
     after = gradients()
     assert embedded == [True, checkpointing]
     assert len(before) == 4 and all(map(torch.equal, before, after))
 
 
 def test_4bit_layers_pass_their_gradient_after_an_evaluation() -> None:
-    layer = Linear4bit(64, 64, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
+    layer = bitsandbytes.nn.Linear4bit(64, 64, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
     model = torch.nn.Sequential(layer)
     model = model.to("cpu")  # quantises
     model.disable_input_require_grads = lambda: None  # type: ignore[assignment]
-    CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=False), model)
+    training.CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=False), model)
     rows = torch.randn(3, 64, dtype=torch.bfloat16, generator=torch.Generator().manual_seed(0))
 
     def gradient() -> torch.Tensor:
