@@ -10,7 +10,7 @@ import itertools
 import math
 import shlex
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import typer
 
@@ -20,16 +20,52 @@ from tunebook.config.overrides import Options, parse_rows
 from tunebook.config.recipe import load_recipe
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError
-from tunebook.core.files import digest, read_json, write_json
+from tunebook.core.files import digest, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.hardware import machine
+from tunebook.metrics.schema import Measured, read_metrics
 from tunebook.metrics.scoring import HIGHER_IS_BETTER
 from tunebook.pipeline.recipe import execute
-from tunebook.report.figures import page, points
+from tunebook.report.figures import Dot, page, points
 from tunebook.report.format import cell, number
 from tunebook.runs.run import Run
 
 ROWS = "rows"  # not a key of Axolotl: how many train rows, in whole groups; `all` for all of them
+
+
+class Point(TypedDict):
+    """A run of a sweep: the values of its keys, and what was measured on dev."""
+
+    values: dict[str, str]
+    run: str | None
+    tier: str
+    primary: str
+    dev: dict[str, Measured]
+    train_rows: int
+    eval_loss: float | None
+    steps: int | None
+    trained_tokens: int | None
+    seconds: float
+    peak_memory_gib: float | None
+
+
+class Sweep(TypedDict):
+    """sweep.json; `best` is the index of the best point, `over` the values that were tried."""
+
+    recipe: str
+    tier: str
+    split: str
+    primary: str
+    over: dict[str, list[str]]
+    set: str
+    from_run: str | None
+    steps: int | None
+    seed: int | None
+    hardware: dict[str, Any]
+    finished: bool
+    points: list[Point]
+    best: int
+    sentence: str
 
 
 def parse_over(text: str) -> dict[str, list[str]]:
@@ -74,7 +110,7 @@ def sweep(name: str, over_text: str, options: Options, keep: bool, console: Cons
     folder = runs_folder() / name / "sweeps" / digest([over, repr(options)])[:10]
     folder.mkdir(parents=True, exist_ok=True)
     combinations = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
-    measured: list[dict[str, Any]] = []
+    measured: list[Point] = []
     for index, values in enumerate(combinations, 1):
         summary = " ".join(f"{key}={value}" for key, value in values.items())
         console.stage("sweep", f"{index} of {len(combinations)}: {summary}")
@@ -85,8 +121,8 @@ def sweep(name: str, over_text: str, options: Options, keep: bool, console: Cons
             rest = {k: v for k, v in parse_rows(options.rows).items() if k != "train"}
             chosen = replace(chosen, rows=",".join(f"{k}={v}" for k, v in {**rest, "train": rows}.items()))
         measured.append(_point(execute(name, chosen, console), values))
-        write_json(folder / "sweep.json", _summary(name, over, options, measured, len(combinations)))
-    found = read_json(folder / "sweep.json")
+        found = _summary(name, over, options, measured, len(combinations))
+        write_json(folder / "sweep.json", found)
     (folder / "sweep.md").write_text(markdown(found), encoding="utf-8")
     (folder / "sweep.html").write_text(picture(found), encoding="utf-8")
     if keep:
@@ -100,8 +136,8 @@ def sweep(name: str, over_text: str, options: Options, keep: bool, console: Cons
     return GOOD
 
 
-def _point(run: Run, values: dict[str, str]) -> dict[str, Any]:
-    measured, history = read_json(run / "metrics.json"), run.history()
+def _point(run: Run, values: dict[str, str]) -> Point:
+    measured, history = read_metrics(run / "metrics.json"), run.history()
     losses = [entry["eval_loss"] for entry in history["log"] if "eval_loss" in entry]
     return {
         "values": values,
@@ -119,11 +155,11 @@ def _point(run: Run, values: dict[str, str]) -> dict[str, Any]:
 
 
 def _summary(
-    name: str, over: dict[str, list[str]], options: Options, points: list[dict[str, Any]], planned: int
-) -> dict[str, Any]:
+    name: str, over: dict[str, list[str]], options: Options, points: list[Point], planned: int
+) -> Sweep:
     primary, tier = points[0]["primary"], points[0]["tier"]
     sign = 1 if HIGHER_IS_BETTER[primary] else -1
-    best = max(range(len(points)), key=lambda i: sign * points[i]["dev"][primary]["value"])
+    best = max(range(len(points)), key=lambda i: sign * (points[i]["dev"][primary]["value"] or 0.0))
     value = number(primary, points[best]["dev"][primary]["value"])
     summary = " ".join(f"{key}={word}" for key, word in points[best]["values"].items())
     sentence = f"{summary}: {primary} {value} on dev ({tier} tier, {points[best]['dev'][primary]['n']} rows)."
@@ -151,19 +187,19 @@ def _summary(
     }
 
 
-def _more_data(points: list[dict[str, Any]], primary: str, sign: int) -> str:
+def _more_data(points: list[Point], primary: str, sign: int) -> str:
     """Say whether the curve still rises: the last value lies outside the interval of the one before."""
     ordered = sorted(points, key=lambda point: point["train_rows"])
     before, last = (point["dev"][primary] for point in ordered[-2:])
     bound = before["high"] if sign > 0 else before["low"]
-    rises = bound is not None and sign * (last["value"] - bound) > 0
+    rises = bound is not None and last["value"] is not None and sign * (last["value"] - bound) > 0
     rows = [point["train_rows"] for point in ordered[-2:]]
     if rises:
         return f"From {rows[0]} to {rows[1]} train rows it still rises: more data should help."
     return f"From {rows[0]} to {rows[1]} train rows no gain is shown on this dev split."
 
 
-def table(found: dict[str, Any]) -> list[dict[str, str]]:
+def table(found: Sweep) -> list[dict[str, str]]:
     """Return one row a point for the console and the Markdown file."""
     rows = []
     for index, point in enumerate(found["points"]):
@@ -177,7 +213,7 @@ def table(found: dict[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def markdown(found: dict[str, Any]) -> str:
+def markdown(found: Sweep) -> str:
     """Return the sweep as a Markdown table."""
     rows = table(found)
     lines = [f"| {' | '.join(rows[0])} |", "|" + "---|" * len(rows[0])]
@@ -185,16 +221,17 @@ def markdown(found: dict[str, Any]) -> str:
     return f"# Sweep of {found['recipe']} on dev\n\n{found['sentence']}\n\n" + "\n".join(lines) + "\n"
 
 
-def picture(found: dict[str, Any]) -> str:
+def picture(found: Sweep) -> str:
     """Return a self-contained page with the primary metric of every point and its interval."""
     primary, keys = found["primary"], list(found["over"])
-    series: dict[str, list[dict[str, Any]]] = {}
+    series: dict[str, list[Dot]] = {}
     for point in found["points"]:
         rest = " ".join(f"{key}={point['values'][key]}" for key in keys[1:]) or primary
         measure = point["dev"][primary]
         x = point["train_rows"] if keys[0] == ROWS else _as_number(point["values"][keys[0]])
-        found_point = {"x": x, "y": measure["value"], "low": measure["low"], "high": measure["high"]}
-        series.setdefault(rest, []).append(found_point)
+        y = math.nan if measure["value"] is None else measure["value"]
+        dot: Dot = {"x": x, "y": y, "low": measure["low"], "high": measure["high"]}
+        series.setdefault(rest, []).append(dot)
     x_name = "train rows" if keys[0] == ROWS else keys[0]
     return page(found["sentence"], points(series, x_name, f"{primary} on dev, 95 % intervals"))
 

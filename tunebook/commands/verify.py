@@ -16,7 +16,7 @@ import math
 import statistics
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 from tunebook.commands.options import Name, takes
 from tunebook.commands.options import console as command_console
@@ -28,14 +28,28 @@ from tunebook.core.errors import GATE_FAILED, GOOD, InputError
 from tunebook.core.files import read_json, write_json
 from tunebook.core.paths import show
 from tunebook.hardware import machine
+from tunebook.metrics.schema import Measured, Metrics, read_metrics
 from tunebook.metrics.scoring import UNBOUNDED
 from tunebook.pipeline.recipe import execute, show_run
 from tunebook.report.format import number
-from tunebook.report.published import other_base, published
+from tunebook.report.published import Published, other_base, published
 
-SAME = ("split", "primary", "model", "dataset", "rows_sha256")
+Same = Literal["split", "primary", "model", "dataset", "rows_sha256"]
+SAME: tuple[Same, ...] = ("split", "primary", "model", "dataset", "rows_sha256")
 LEVEL = 0.05
-Measure = dict[str, Any]
+
+
+class Line(TypedDict):
+    """A metric of the fresh run next to the published ones, a value for each seed. `result` is inside,
+    below, above, "not measured" (here, although it is published), or "not judged" (there are no bounds)."""
+
+    contender: str
+    metric: str
+    published: list[float]
+    low: float | None
+    high: float | None
+    value: float | None
+    result: str
 
 
 def verify(name: str, options: Options, console: Console) -> int:
@@ -50,14 +64,14 @@ def verify(name: str, options: Options, console: Console) -> int:
     items = comparable(folder, pick_tier(options), machine.kind(machine.facts()))
     run = execute(name, replace(options, new=True), console)
     show_run(run, console)
-    measured = read_json(run / "metrics.json")
+    measured = read_metrics(run / "metrics.json")
     items = on_same_rows(folder, items, measured)
     lines = judge(measured, items)
     write_json(run / "verify.json", {"seeds": [item["seed"] for item in items], "metrics": lines})
-    return _show(name, lines, items, read_json(run / "manifest.json"), console)
+    return _show(name, lines, items, read_json(run / "manifest.json")["versions"], console)
 
 
-def comparable(folder: Path, tier: str, kind: str) -> list[dict[str, Any]]:
+def comparable(folder: Path, tier: str, kind: str) -> list[Published]:
     """Return what is published in `folder` for a tier and a kind of machine.
 
     Raises:
@@ -77,7 +91,7 @@ def comparable(folder: Path, tier: str, kind: str) -> list[dict[str, Any]]:
     return found
 
 
-def on_same_rows(folder: Path, items: list[dict[str, Any]], measured: dict[str, Any]) -> list[dict[str, Any]]:
+def on_same_rows(folder: Path, items: list[Published], measured: Metrics) -> list[Published]:
     """Return those of `items` that the run can be compared with.
 
     Raises:
@@ -95,28 +109,32 @@ def on_same_rows(folder: Path, items: list[dict[str, Any]], measured: dict[str, 
     return found
 
 
-def judge(measured: dict[str, Any], items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a line a metric: every one of the tuned model, and the primary one of the other contenders.
-
-    `{contender, metric, published: [values by seed], low, high, value, result}`, `result` being inside,
-    below, above, "not measured" (here, although it is published), or "not judged" where there are no bounds.
-    """
-    lines = []
+def judge(measured: Metrics, items: list[Published]) -> list[Line]:
+    """Return a line a metric: every one of the tuned model, and the primary one of the other contenders."""
+    lines: list[Line] = []
     for contender, measures in items[0]["contenders"].items():
         for metric in measures if contender == "tuned" else [measured["primary"]]:
-            by_seed = [item["contenders"].get(contender, {}).get(metric) or {} for item in items]
-            if any(one.get("value") is None for one in by_seed):
+            found = [item["contenders"].get(contender, {}).get(metric) for item in items]
+            by_seed = [one for one in found if one and one["value"] is not None]
+            if len(by_seed) < len(items):
                 continue
-            run = measured["contenders"].get(contender, {}).get(metric) or {}
-            value = run.get("value")
+            run = measured["contenders"].get(contender, {}).get(metric)
+            value = run["value"] if run else None
             if value is None and contender != "tuned":
                 continue  # another seed may have chosen another baseline
             low, high = bounds(by_seed, run)
             if metric not in UNBOUNDED and low is not None and high is not None:
                 low, high = max(low, 0.0), min(high, 1.0)  # a share
-            line = {"contender": contender, "metric": metric, "published": [one["value"] for one in by_seed]}
             lines.append(
-                line | {"low": low, "high": high, "value": value, "result": _result(value, low, high)}
+                {
+                    "contender": contender,
+                    "metric": metric,
+                    "published": values_of(by_seed),
+                    "low": low,
+                    "high": high,
+                    "value": value,
+                    "result": _result(value, low, high),
+                }
             )
     return lines
 
@@ -129,33 +147,39 @@ def _result(value: float | None, low: float | None, high: float | None) -> str:
     return "below" if value < low else "above" if value > high else "inside"
 
 
-def bounds(by_seed: list[Measure], run: Measure) -> tuple[float | None, float | None]:
+def values_of(measured: list[Measured]) -> list[float]:
+    """Return the values that were measured."""
+    return [one["value"] for one in measured if one["value"] is not None]
+
+
+def bounds(by_seed: list[Measured], run: Measured | None) -> tuple[float | None, float | None]:
     """Return the least and the greatest value that reproduces the published ones; (None, None) for a single
     one without an interval.
 
     Args:
-        by_seed: the metric of each published seed, with `value`, `low` and `high`.
-        run: the same of the fresh run.
+        by_seed: the metric of each published seed.
+        run: the same of the fresh run; None where it was not measured.
     """
     if len(by_seed) == 1:
-        return by_seed[0].get("low"), by_seed[0].get("high")
+        return by_seed[0]["low"], by_seed[0]["high"]
     from scipy import stats  # slow to import; a refusal needs none of it
 
-    values = [float(one["value"]) for one in by_seed]
+    values = values_of(by_seed)
     count, mean = len(values), statistics.fmean(values)
     reach = float(stats.t.ppf(1 - LEVEL / 2, count - 1))
     reach *= statistics.stdev(values) * math.sqrt(1 + 1 / count)
     above = below = 0.0
-    if run.get("value") is not None and run.get("low") is not None:
-        above, below = run["high"] - run["value"], run["value"] - run["low"]
+    value, low, high = (run["value"], run["low"], run["high"]) if run else (None, None, None)
+    if value is not None and low is not None and high is not None:
+        above, below = high - value, value - low
     return min(mean - reach, min(values) - above), max(mean + reach, max(values) + below)
 
 
 def _show(
     name: str,
-    lines: list[dict[str, Any]],
-    items: list[dict[str, Any]],
-    manifest: dict[str, Any],
+    lines: list[Line],
+    items: list[Published],
+    now: dict[str, str],
     console: Console,
 ) -> int:
     table = []
@@ -176,7 +200,7 @@ def _show(
         )
     seeds = ", ".join(str(item["seed"]) for item in items)
     console.table(table, f"{name}: this run and the published seeds {seeds} ({items[0]['tier']} tier)")
-    then, now = items[-1]["run"]["versions"], manifest["versions"]
+    then = items[-1]["run"]["versions"]
     for package in sorted(package for package in then if then[package] != now.get(package)):
         console.note(f"{package}: published with {then[package]}, here {now.get(package)}")
     tier, judged = items[0]["tier"], [line for line in lines if line["result"] != "not judged"]

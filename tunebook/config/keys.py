@@ -6,7 +6,7 @@ import difflib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import Lines, Path_, dotted, line_of
@@ -15,10 +15,21 @@ from tunebook.models.methods import RENAMED_PLUGINS
 NAMES = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
 
 
+class KeyList(TypedDict):
+    """axolotl_keys.json: the version it is of; the model of each plugin, of the top level (`root`), and the
+    kinds of value that each key of each model takes."""
+
+    axolotl: str
+    root: str
+    plugins: dict[str, str]
+    models: dict[str, dict[str, list[str]]]
+
+
 @cache
-def schema() -> dict[str, Any]:
+def schema() -> KeyList:
     """Return the committed list made by scripts/list_axolotl_keys.py."""
-    return json.loads((Path(__file__).parent / "axolotl_keys.json").read_text())
+    made: KeyList = json.loads((Path(__file__).parent / "axolotl_keys.json").read_text())
+    return made
 
 
 def check_keys(config: dict[str, Any], lines: Lines, file: str) -> list[Problem]:

@@ -145,7 +145,7 @@ def _processes(overlay: overlays.Overlay | None, for_this_machine: bool) -> int:
 
 
 def _global_batch(config: dict[str, Any]) -> int:
-    return config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1)
+    return int(config.get("micro_batch_size", 1)) * int(config.get("gradient_accumulation_steps", 1))
 
 
 def _sets_batch(overrides: dict[str, Any]) -> bool:

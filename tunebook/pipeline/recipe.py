@@ -15,12 +15,13 @@ from tunebook.config.resolved import Resolved
 from tunebook.core import versions
 from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD
-from tunebook.core.files import digest, read_json, write_json, write_jsonl
+from tunebook.core.files import digest, write_json, write_jsonl
 from tunebook.core.paths import runs_folder, show
 from tunebook.data.dataset import load_dataset_or_stand_in
 from tunebook.data.sources import SPLITS
 from tunebook.evaluation import suite
 from tunebook.hardware import machine
+from tunebook.metrics.schema import read_metrics
 from tunebook.models import trial_model
 from tunebook.pipeline import merge_adapter, prepare, smoke
 from tunebook.pipeline.prepare import SAMPLE_SEED, evaluation_digest, more_rows, prepare_rows, write_inputs
@@ -45,7 +46,7 @@ def run_recipe(name: str, options: Options, console: Console, seeds: int = 1) ->
     first = load_recipe(name).config.get("seed", SAMPLE_SEED) if options.seed is None else options.seed
     runs = [execute(name, replace(options, seed=first + i), console) for i in range(seeds)]
     codes = [show_run(run, console) for run in runs]
-    found = across_seeds([read_json(run / "metrics.json") for run in runs])
+    found = across_seeds([read_metrics(run / "metrics.json") for run in runs])
     write_json(runs_folder() / name / "seeds.json", found)
     console.stage("seeds", found["sentence"])
     return max(codes)
@@ -164,7 +165,7 @@ def _train_and_evaluate(run: Run, console: Console, session: Session | None) -> 
 
 def show_run(run: Run, console: Console) -> int:
     """Show the verdict of a finished run and return its exit code."""
-    measured = read_json(run / "metrics.json")
+    measured = read_metrics(run / "metrics.json")
     show_verdict(measured, console)
     console.note(f"report: {show(run / 'report.html')}")
     failed = [gate for gate in measured["gates"] if gate["passed"] is False]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,16 @@ STYLE = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
+
+
+class Dot(TypedDict):
+    """A point with its interval and its name; `x` may be a word, a `y` that was not measured is nan."""
+
+    x: float | str
+    y: float
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+    name: NotRequired[str]
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
@@ -95,14 +105,13 @@ def confusion(matrix: list[list[int]], rows: list[str], columns: list[str]) -> s
 CORNERS = ((5, 5, "left"), (5, -11, "left"), (-5, -11, "right"), (-5, 5, "right"))  # in points from the dot
 
 
-def _label(figure: Figure, axes: Axes, points: list[dict[str, Any]]) -> None:
+def _label(figure: Figure, axes: Axes, points: list[Dot]) -> None:
     """Write the name of each of `points` beside it, at the first corner where it covers no other name, or at
     the last one."""
     figure.draw_without_rendering()  # the layout decides the places
     taken: list[Any] = []
-    for point in sorted(
-        points, key=lambda point: -point["y"]
-    ):  # from above, so that names stand as their dots
+    shown = [point for point in points if not math.isnan(point["y"])]
+    for point in sorted(shown, key=lambda point: -point["y"]):  # from above: names stand as their dots
         text = axes.annotate(
             str(point["name"]),
             (point["x"], point["y"]),
@@ -119,7 +128,7 @@ def _label(figure: Figure, axes: Axes, points: list[dict[str, Any]]) -> None:
 
 
 def points(
-    series: dict[str, list[dict[str, Any]]],
+    series: dict[str, list[Dot]],
     x_name: str,
     y_name: str,
     joined: bool = True,
@@ -134,10 +143,9 @@ def points(
         x, y = [point["x"] for point in line], [point["y"] for point in line]
         axes.plot(x, y, marker="o", color=colour, label=name, linewidth=1.2 if joined else 0)
         for point in line:
-            if point.get("low") is not None:
-                axes.plot(
-                    [point["x"]] * 2, [point["low"], point["high"]], color=colour, linewidth=1, alpha=0.6
-                )
+            low, high = point.get("low"), point.get("high")
+            if low is not None and high is not None:
+                axes.plot([point["x"]] * 2, [low, high], color=colour, linewidth=1, alpha=0.6)
     numbers = [value for value in every if isinstance(value, (int, float)) and value > 0]
     if (
         numbers

@@ -6,10 +6,11 @@ metric never share a table: named by hand they are refused, found in runs/ they 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Literal, TypedDict
 
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError, Problem
@@ -17,15 +18,51 @@ from tunebook.core.files import Row, read_jsonl, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.core.templates import template_environment
 from tunebook.metrics.aggregate import difference
-from tunebook.metrics.schema import Comparison, Metrics, read_metrics
+from tunebook.metrics.schema import Comparison, Measured, Metrics, Word, read_metrics
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED
 from tunebook.report import names
-from tunebook.report.figures import points
+from tunebook.report.figures import Dot, points
 from tunebook.report.format import cell, number
-from tunebook.report.light import outcome, traffic_light
+from tunebook.report.light import Color, outcome, traffic_light
 from tunebook.runs.run import Run, find
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Difference(Comparison):
+    """The best run of a table compared with another, in numbers and in a sentence."""
+
+    sentence: str
+
+
+class Line(TypedDict):
+    """A run in a table; `seconds` is the time of all stages, `latency` the median seconds an answer."""
+
+    run: str
+    tier: str
+    model: str
+    seed: int
+    verdict: Word
+    light: Color
+    primary: Measured
+    baseline: float | None
+    seconds: float
+    peak_memory_gib: float | None
+    latency: float | None
+    trained_tokens: int | None
+    failed_gates: list[str]
+
+
+class Ranking(TypedDict):
+    """The runs of one test set, best first; `pareto` names those that no other beats in score and time."""
+
+    dataset: str
+    split: Literal["dev", "test"]
+    primary: str
+    rows: int
+    runs: list[Line]
+    differences: list[Difference]
+    pareto: list[str]
 
 
 @dataclass(frozen=True)
@@ -152,7 +189,7 @@ def _refuse_different_tests(entries: list[Entry]) -> None:
         raise InputError(Problem(text, key="RUNS", code="run.different_tests"))
 
 
-def ranked(entries: list[Entry]) -> dict[str, Any]:
+def ranked(entries: list[Entry]) -> Ranking:
     """Return the runs of one test set, best first, each compared with the best on the same rows."""
     primary = entries[0].measured["primary"]
     sign = 1 if HIGHER_IS_BETTER[primary] else -1
@@ -162,14 +199,14 @@ def ranked(entries: list[Entry]) -> dict[str, Any]:
         reverse=True,
     )
     best = ordered[0]
-    differences = []
+    differences: list[Difference] = []
     for other in ordered[1:]:
         pair = {best.name: best.answers(), other.name: other.answers()}
         found = difference(primary, best.name, other.name, pair)
         if found:
             p = "too few groups for a test" if found["p"] is None else names.p_value(found["p"])
             sides = {"better": "is better than", "worse": "is worse than"}
-            verb = sides.get(outcome(cast(Comparison, found)), "shows no difference from")
+            verb = sides.get(outcome(found), "shows no difference from")
             seen = f"{names.amount(primary, found['difference'])} of {names.metric(primary)}"
             sentence = f"{best.name} {verb} {other.name} ({seen}, {p})."
             differences.append({**found, "sentence": sentence})
@@ -184,7 +221,7 @@ def ranked(entries: list[Entry]) -> dict[str, Any]:
     }
 
 
-def _line(entry: Entry, primary: str) -> dict[str, Any]:
+def _line(entry: Entry, primary: str) -> Line:
     m = entry.measured
     return {
         "run": entry.name,
@@ -221,7 +258,7 @@ def pareto(entries: list[Entry], primary: str, sign: int) -> list[str]:
     ]
 
 
-def rows(ranking: dict[str, Any]) -> list[dict[str, str]]:
+def rows(ranking: Ranking) -> list[dict[str, str]]:
     """Return one row a run, for the console and the page."""
     primary, timed = ranking["primary"], any(line["latency"] is not None for line in ranking["runs"])
     return [
@@ -246,14 +283,14 @@ def _seconds(latency: float | None) -> str:
     return "-" if latency is None else f"{latency:.2f}"
 
 
-def compare_page(title: str, ranking: dict[str, Any]) -> str:
+def compare_page(title: str, ranking: Ranking) -> str:
     """Return a self-contained page: a table with verdicts and links to the reports, what differs, and a
     picture of score against time where the runs that no other beats in both are joined."""
     primary = ranking["primary"]
-    dots = [
+    dots: list[Dot] = [
         {
             "x": line["seconds"] / 60,
-            "y": _scaled(primary, line["primary"]["value"]),
+            "y": math.nan if (y := _scaled(primary, line["primary"]["value"])) is None else y,
             "low": _scaled(primary, line["primary"]["low"]),
             "high": _scaled(primary, line["primary"]["high"]),
             "name": line["run"],

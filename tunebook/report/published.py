@@ -3,32 +3,113 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from tunebook.config.recipe import load_recipe, method, names
-from tunebook.core.files import read_json
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
+from tunebook.metrics.schema import Measured
 from tunebook.report.format import number
+from tunebook.runs.records import read
 
 BENCH = ROOT / "benchmarks" / "results" / "bench"  # what `tunebook bench` writes
 
 
-def other_base(item: dict[str, Any]) -> list[str]:
+class Origin(TypedDict):
+    """What is read of the manifest that is published with the numbers of its run."""
+
+    started: str
+    versions: dict[str, str]
+
+
+class Published(TypedDict):
+    """What is read of a file of recipes/<name>/results/, whatever version wrote it (all fields:
+    tunebook/metrics/schema.py). `other_base` is the short name of a base model that is not the recipe's own.
+    """
+
+    recipe: str
+    tier: str
+    seed: int
+    split: str
+    primary: str
+    model: str
+    dataset: str
+    rows_sha256: str
+    hardware: dict[str, Any]
+    contenders: dict[str, dict[str, Measured]]
+    baseline: str
+    seconds: dict[str, float]
+    peak_memory_gib: float | None
+    other_base: NotRequired[str | None]
+    run: Origin
+
+
+class Gpu(TypedDict):
+    """A card of a benchmark's machine."""
+
+    name: str
+
+
+class Machine(TypedDict):
+    """The machine of a benchmark."""
+
+    gpus: list[Gpu]
+
+
+class Predicted(TypedDict):
+    """What `tunebook plan` said of the benchmark."""
+
+    peak_gib: float
+
+
+class Speed(TypedDict):
+    """What Tunebook's own training reached."""
+
+    tokens_per_second: float
+    mfu: float
+    peak_gib: float
+    reserved_gib: float
+    plan: Predicted
+
+
+class Bench(TypedDict):
+    """A file of benchmarks/results/bench/; `ratio` is the speed over that of TRL."""
+
+    recipe: str
+    label: str
+    weights: str
+    world: int
+    machine: Machine
+    tunebook: Speed
+    ratio: NotRequired[float]
+
+
+_PUBLISHED, _BENCH = TypeAdapter(Published), TypeAdapter(Bench)
+
+
+def other_base(item: Published) -> list[str]:
     """Return the short name of a published result's base model, [] where it is the recipe's own."""
-    return [item["other_base"]] if item.get("other_base") else []
+    name = item.get("other_base")
+    return [name] if name else []
 
 
-def benched(recipe: str | None = None) -> list[dict[str, Any]]:
+def benched(recipe: str | None = None) -> list[Bench]:
     """Return what `tunebook bench` measured on GPUs: of one recipe as it ships, or all of them."""
-    found = [read_json(path) for path in sorted(BENCH.glob("*.json"))]
+    found = [read(path, _BENCH) for path in sorted(BENCH.glob("*.json"))]
     found = [item for item in found if item["machine"]["gpus"]]
     return [item for item in found if recipe is None or (item["recipe"], item["label"]) == (recipe, "")]
 
 
-def published(results: Path) -> list[dict[str, Any]]:
-    """Return the published results in a recipe's results/ folder, by tier and seed."""
-    found = [read_json(path) for path in sorted(results.glob("*.json"))]
+def published(results: Path) -> list[Published]:
+    """Return the published results in a recipe's results/ folder, by tier and seed.
+
+    Raises:
+        InputError: a file that is damaged or of another version.
+    """
+    found = [read(path, _PUBLISHED) for path in sorted(results.glob("*.json"))]
     return sorted(found, key=lambda item: (item["tier"], item["seed"]))
 
 

@@ -6,7 +6,7 @@ import random
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from tunebook.core.files import read_json, read_jsonl
 from tunebook.core.markdown import markdown_table
@@ -56,9 +56,19 @@ def _pictures(measured: Metrics, history: Mapping[str, Any]) -> dict[str, str]:
     return pictures
 
 
-def _bars(measured: Metrics, shots: int | None) -> list[dict[str, Any]]:
-    """Return a bar of the primary metric for each contender: its title, its number, and in percent of the
-    width its end and the ends of its interval."""
+class Bar(TypedDict):
+    """A bar of a contender: its title and number, and in percent of the width its end and its interval."""
+
+    title: str
+    text: str
+    tuned: bool
+    end: float | None
+    low: float | None
+    high: float | None
+
+
+def _bars(measured: Metrics, shots: int | None) -> list[Bar]:
+    """Return a bar of the primary metric for each contender that was measured."""
     primary = measured["primary"]
     measures = {name: measured["contenders"][name].get(primary) for name in in_order(measured)}
     shown = {name: found for name, found in measures.items() if found and found["value"] is not None}

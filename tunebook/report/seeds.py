@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 
 from tunebook.core.errors import Problem, raise_all
+from tunebook.metrics.schema import Metrics, Word
 
-SAME = ("recipe", "tier", "split", "primary", "model", "dataset", "rows_sha256")
+Same = Literal["recipe", "tier", "split", "primary", "model", "dataset", "rows_sha256"]
+SAME: tuple[Same, ...] = ("recipe", "tier", "split", "primary", "model", "dataset", "rows_sha256")
 
 
-def across_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
+class Spread(TypedDict):
+    """A metric over several seeds: mean, standard deviation (n - 1), least and greatest value."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    runs: int
+
+
+class Seeds(TypedDict):
+    """seeds.json: contenders and their metrics, the verdict of each seed and whether all agree."""
+
+    recipe: str
+    primary: str
+    seeds: list[int]
+    rows: int
+    contenders: dict[str, dict[str, Spread]]
+    verdicts: dict[str, Word]
+    agree: bool
+    sentence: str
+
+
+def across_seeds(runs: list[Metrics]) -> Seeds:
     """Return mean, spread and range of every metric over runs of one recipe on the same test rows.
 
     Args:
         runs: the contents of their metrics.json.
 
     Returns:
-        `{recipe, primary, seeds, rows, contenders: {name: {metric: {mean, sd, low, high, runs}}},
-        verdicts, agree, sentence}`; `sd` is the standard deviation between seeds (n - 1), `low` and `high`
-        the least and greatest value. A contender or metric that some run lacks is left out.
+        The spread of each metric of each contender; one that a run did not measure is left out.
 
     Raises:
         InputError: fewer than two runs, a seed twice, or runs that differ in more than the seed.
@@ -44,21 +67,22 @@ def across_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
             )
         )
     for key in SAME:
-        values = list(dict.fromkeys(run[key] for run in runs))
-        if len(values) > 1:
-            text = f"differs between the runs (got {', '.join(map(str, values))}). Only seeds may differ."
+        words = list(dict.fromkeys(run[key] for run in runs))
+        if len(words) > 1:
+            text = f"differs between the runs (got {', '.join(words)}). Only seeds may differ."
             problems.append(Problem(text, key=key, code="run.seeds_differ"))
     raise_all(problems)
     first = runs[0]
-    contenders: dict[str, dict[str, Any]] = {}
+    contenders: dict[str, dict[str, Spread]] = {}
     for name, measures in first["contenders"].items():
         contenders[name] = {}
         for metric in measures:
-            values = [run["contenders"].get(name, {}).get(metric, {}).get("value") for run in runs]
-            if None not in values:
+            found = [run["contenders"].get(name, {}).get(metric) for run in runs]
+            values = [one["value"] for one in found if one and one["value"] is not None]
+            if len(values) == len(runs):
                 contenders[name][metric] = _spread(values)
     verdicts = {str(run["seed"]): run["verdict"] for run in runs}
-    found = {
+    whole: Seeds = {
         "recipe": first["recipe"],
         "primary": first["primary"],
         "seeds": seeds,
@@ -66,11 +90,13 @@ def across_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "contenders": {name: measures for name, measures in contenders.items() if measures},
         "verdicts": verdicts,
         "agree": len(set(verdicts.values())) == 1,
+        "sentence": "",  # made from all the others, below
     }
-    return {**found, "sentence": _sentence(found)}
+    whole["sentence"] = _sentence(whole)
+    return whole
 
 
-def _spread(values: list[float]) -> dict[str, Any]:
+def _spread(values: list[float]) -> Spread:
     array = np.array(values, dtype=float)
     return {
         "mean": float(array.mean()),
@@ -81,7 +107,7 @@ def _spread(values: list[float]) -> dict[str, Any]:
     }
 
 
-def _sentence(found: dict[str, Any]) -> str:
+def _sentence(found: Seeds) -> str:
     """Return in a sentence whether the seeds agree and how far the primary metric spreads."""
     verdicts = found["verdicts"]
     said = (
