@@ -22,7 +22,9 @@ from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import child_environment, show
 from tunebook.data.formats.fields import without_fields
 from tunebook.data.formats.layouts import read_layout
-from tunebook.data.formats.place import Numbered
+from tunebook.data.formats.place import Numbered, fault
+from tunebook.data.formats.repairs import Repair
+from tunebook.data.formats.turn_forms import rename_roles
 from tunebook.data.near_duplicates import Near
 from tunebook.data.tables import KINDS, named_labels, read_table
 from tunebook.models.hub import hub_error
@@ -39,7 +41,9 @@ class Source(BaseModel):
     `test_share` of the rows, the newest by the column `by_time` or else drawn with a fixed seed
     (tunebook/data/splits.py). `where` is a Jinja expression that keeps a raw row; `reader` makes rows out of
     raw rows, whose fields the file calls as `columns` says (tunebook/data/formats). `drop` names fields of
-    rows or turns that are left out on purpose; `near` says which near-duplicates are split as one.
+    rows or turns that are left out on purpose; `near` says which near-duplicates are split as one. `roles`
+    says who the speakers of conversations are, `repair` what may be changed in their turns for them to
+    alternate (tunebook/data/formats/repairs.py).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,6 +60,8 @@ class Source(BaseModel):
     columns: dict[str, str] = {}
     drop: list[str] = []
     near: Near = "bounded"
+    roles: dict[str, Literal["system", "user", "assistant", "tool"]] = {}
+    repair: list[Repair] = []
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
@@ -70,6 +76,8 @@ class Source(BaseModel):
                 raise ValueError(f"no {split} split. Add one{extra}")
             if split in given and share:
                 raise ValueError(f"sets both a {split} split and {split}_share. Remove one")
+        if self.repair and self.reader != "chat":
+            raise ValueError("repair is for conversations (reader: chat). Remove it")
         if self.by_time and not (self.dev_share or self.test_share):
             raise ValueError("by_time has no effect without dev_share or test_share. Remove it")
         if self.columns and self.reader in (None, "oasst_best_paths", "squad"):
@@ -97,7 +105,7 @@ def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[
     else:
         name, rows = f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
     if source.where:
-        rows = _kept(rows, source.where, show(folder / "dataset.yaml"))
+        rows = _kept(rows, source.where, show(folder / "dataset.yaml"), name)
     return name, read_rows_of(source, rows, name)
 
 
@@ -111,7 +119,9 @@ def read_rows_of(
         return oasst_best_paths(rows)
     if source.drop:
         rows = ((number, without_fields(row, source.drop)) for number, row in rows)
-    return read_layout(rows, source.reader, source.columns, place, answered)
+    if source.roles:
+        rows = ((number, rename_roles(row, dict(source.roles))) for number, row in rows)
+    return read_layout(rows, source.reader, source.columns, place, answered, source.repair)
 
 
 def source_file(source: Source, folder: Path, split: Split) -> Path | None:
@@ -162,14 +172,26 @@ def hub_revision(source: Source) -> str | None:
     )
 
 
-def _kept(rows: Iterator[Numbered], where: str, file: str) -> Iterator[Numbered]:
+def _kept(rows: Iterator[Numbered], where: str, file: str, place: str) -> Iterator[Numbered]:
     try:
         keep = SandboxedEnvironment().compile_expression(where)
     except TemplateError as error:
         raise InputError(
             Problem(f"{error.message}.", file, key="source.where", code="data.bad_where")
         ) from None
-    return ((number, row) for number, row in rows if not isinstance(row, dict) or keep(row))
+    return _each_kept(rows, keep, place)
+
+
+def _each_kept(rows: Iterator[Numbered], keep: Any, place: str) -> Iterator[Numbered]:
+    for number, row in rows:
+        try:
+            if not isinstance(row, dict) or keep(row):
+                yield number, row
+        except (TemplateError, TypeError, ValueError) as error:
+            text = (
+                f"the expression fails on this row: {error}. Say what of rows without a value: `x and x > 1`."
+            )
+            yield number, fault(text, place, number, "source.where", "rows.where_fails")
 
 
 def oasst_best_paths(rows: Iterator[Numbered]) -> Iterator[Numbered]:
@@ -194,7 +216,8 @@ def oasst_best_paths(rows: Iterator[Numbered]) -> Iterator[Numbered]:
         if path:
             role = {"prompter": "user", "assistant": "assistant"}
             turns = [{"role": role[row["role"]], "content": row["text"]} for row in path]
-            yield number, {"id": path[-1]["message_id"], "tree": root["message_tree_id"], "turns": turns}
+            tree = root["message_tree_id"]
+            yield number, {"id": path[-1]["message_id"], "tree": tree, "system": "", "turns": turns}
 
 
 def _rank(row: dict[str, Any]) -> float:

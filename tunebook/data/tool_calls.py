@@ -14,7 +14,10 @@ from typing import Any
 from tunebook.core.errors import RowFault
 
 Turn = dict[str, Any]
-CALLER, ANSWERER = ("function_call", "tool_call"), ("tool", "function", "observation", "function_response")
+CALLER = ("function_call", "tool_call", "tool_calls")
+ANSWERER = tuple(
+    "tool function observation function_response tool_response tool_result function_result ipython".split()
+)
 ARGUMENTS = ("arguments", "parameters")  # Llama's templates use the second
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunebook.core import words
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.fields import plain_name
+from tunebook.data.formats.fields import CHOSEN, REJECTED, plain_name
 from tunebook.data.formats.layouts import Row
 
 MOST_LABELS, LONGEST_LABEL = 500, 60
@@ -15,13 +15,15 @@ NAMES = {
     "question": "question query",
     "context": "context passage paragraph document",
     "answers": "answers answer",
-    "messages": "messages conversations conversation dialogue dialog turns chat",
+    "messages": (
+        "messages conversations conversation dialogue dialog turns chat contents utterances data log text"
+    ),
     "prompt": "prompt instruction question input query",
     "input": "input context",
     "completion": "completion output response answer reply",
     "system": "system system_prompt",
-    "chosen": "chosen chosen_response response_chosen",
-    "rejected": "rejected rejected_response response_rejected",
+    "chosen": CHOSEN,
+    "rejected": REJECTED,
 }
 GROUPS = frozenset(
     """group group_id customer customer_id client client_id user user_id member member_id account account_id

@@ -26,8 +26,12 @@ def fork_command(
         Literal["bounded", "off", "strict"],
         typer.Option(help="near-duplicates in one split: families of a bounded size, none, or whole chains"),
     ] = "bounded",
+    where: Annotated[str, typer.Option(help='keep the rows where this holds: "score >= 4"')] = "",
+    roles: Annotated[str, typer.Option(help='who the speakers are: "Kunde=user Haus=assistant"')] = "",
+    repair: Annotated[
+        str, typer.Option(help="what to change in conversations: join_turns, drop_opening, drop_unanswered")
+    ] = "",
 ) -> int:
     """Make a recipe for your own data, and check it."""
-    return run_fork(
-        ForkOptions(origin, name, data, options.model, task, fields, group, time, drop, near), console()
-    )
+    told = (task, fields, group, time, drop, near, where, roles, repair)
+    return run_fork(ForkOptions(origin, name, data, options.model, *told), console())

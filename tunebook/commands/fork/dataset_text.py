@@ -33,6 +33,7 @@ class Survey:
     unanswered: int = 0
     weighted: int = 0
     with_tools: int = 0
+    repairs: dict[str, int] = field(default_factory=dict)
 
 
 def provisional(data: DataFiles, reading: Reading) -> dict[str, Any]:
@@ -64,7 +65,10 @@ def survey(source: dict[str, Any], folder: Path, data: DataFiles, reading: Readi
             result.repeated_ids += "id" in row and str(row["id"]) in ids
             ids.add(str(row.get("id")))
             result.unanswered += row.get("answers") == []
-            result.with_tools += bool(row.get("tools"))
+            called = any(turn.get("tool_calls") for turn in row.get("turns", []))
+            result.with_tools += bool(row.get("tools")) or called
+            for repair in row.get("repairs", []):
+                result.repairs[repair] = result.repairs.get(repair, 0) + 1
             result.weighted += any(turn.get("weight") == 0 for turn in row.get("turns", []))
     return result
 

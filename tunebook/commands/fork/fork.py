@@ -17,6 +17,7 @@ from tunebook.check.run import run_check
 from tunebook.commands.fork import dataset_text, recipe_text
 from tunebook.commands.fork.files import DataFiles, copies, find
 from tunebook.commands.fork.recognise import Reading, group_column, recognise
+from tunebook.commands.fork.source_options import repair_key, repair_notes, rows_keys
 from tunebook.commands.fork.write import write_folders
 from tunebook.config.keys import check_keys
 from tunebook.config.overrides import Options
@@ -52,6 +53,9 @@ class ForkOptions:
     time: str = ""
     drop: str = ""
     near: Near = "bounded"
+    where: str = ""
+    roles: str = ""
+    repair: str = ""
 
 
 def run_fork(options: ForkOptions, console: Console) -> int:
@@ -74,8 +78,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     folder = datasets_folder() / options.name
     with console.timed(None, "data") as words:
         data = find(options.data, folder)
-        if options.near != "bounded":
-            data.source["near"] = options.near
+        data.source |= rows_keys(options.where, options.roles, options.near)
         rows, faults = _sample(data, folder)
         rows = _without(options.drop, rows, data)
         try:
@@ -86,7 +89,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         group, group_why = _group(options, rows, reading, data.place)
         words.append(f"{data.place}: {reading.task}")
     why = [*data.notes, *reading.why, f"group: {group_why}"]
-    source = dataset_text.provisional(data, reading)
+    source = dataset_text.provisional(data, reading) | repair_key(options.repair, reading)
     with console.timed(None, "rows") as words:
         counted = dataset_text.survey(source, folder, data, reading)
         source |= dataset_text.shares(counted.rows["train"], data)
@@ -96,7 +99,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         if options.time:
             source["by_time"] = options.time
             why.append(f"the newest rows by `{options.time}` become dev and test")
-        why += _notes(counted, reading)
+        why += [*_notes(counted, reading), *repair_notes(counted.repairs, source.get("repair", []))]
         written = dataset_text.text(options.name, source, reading, group, counted)
         dataset = Dataset.model_validate({**parse_yaml(written, "dataset.yaml")[0], "folder": folder})
         there, copied = copies(source)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
+from tunebook.commands.fork import conversions
 from tunebook.commands.fork.columns import GROUPS, NAMES, label_column, repeats, wordy
+from tunebook.commands.fork.dialogues import holds_turns, notes_on_turns, roles_of
 from tunebook.core import words
 from tunebook.core.errors import InputError, Problem, RowFault
-from tunebook.data.formats.conversations import ROLE_KEYS, TEXT_KEYS, conversation, from_json
-from tunebook.data.formats.fields import HISTORY, SYSTEM, plain_name
+from tunebook.data.formats.conversations import conversation
+from tunebook.data.formats.fields import HISTORY, SCORES, SYSTEM, plain_name
 from tunebook.data.formats.layouts import Columns, Row
+from tunebook.data.formats.turn_forms import BEST_PATH
 
 TASK_OF = {
     "labels": "classification",
@@ -25,10 +27,11 @@ TASK_OF = {
     "chat": "chat",
     "pairs": "chat",
     "preference": "chat",
+    "oasst_best_paths": "chat",
 }
 LAYOUT_FIELDS = {  # required, optional
     "labels": (("text", "label"), ()),
-    "preference": (("chosen", "rejected"), ("prompt",)),
+    "preference": (("chosen", "rejected"), ("prompt", "input")),
     "qa": (("question", "context", "answers"), ()),
     "pairs": (("prompt", "completion"), ("input", "system")),
     "chat": (("messages",), ()),
@@ -37,7 +40,13 @@ LAYOUT_FIELDS = {  # required, optional
 READ_BY_NAME = {
     "chat": (*SYSTEM, "tools", "functions"),
     "pairs": (*SYSTEM, *HISTORY),
-    "preference": (*SYSTEM, "messages", "conversations"),
+    "preference": (
+        *SYSTEM,
+        *HISTORY,
+        "messages",
+        "conversations",
+        *(name for pair in SCORES for name in pair),
+    ),
 }
 MOST_NAME_WORDS = 4  # in the name of a column; a longer one is a sentence
 
@@ -71,7 +80,9 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
         if column not in there:
             text = f"{place} has no column {column!r}. It has: {', '.join(there)}."
             raise InputError(Problem(text, key="--fields (FIELDS=)", code="option.unknown_column"))
-    candidates = [] if fields else _squad(rows)
+    if not fields:
+        conversions.refuse_known(rows, place)
+    candidates = [] if fields else [*_squad(rows), *_oasst(rows)]
     for layout, (required, optional) in LAYOUT_FIELDS.items():
         if layout != "labels" and set(fields) <= {*required, *optional}:
             candidates += _by_name(rows, there, layout, fields)
@@ -85,6 +96,8 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
         with contextlib.suppress(InputError):
             candidates = _labels(rows, there, place, fields)  # to say what the rows are for
     if not fits:
+        if not candidates and not fields and task in (None, "chat"):
+            _refuse_halves(rows, there, place)
         raise _unknown(candidates, there, place, task)
     if len({reading.task for reading in fits}) > 1:
         names = ", ".join(f"TASK={reading.task} ({_call(reading)})" for reading in fits)
@@ -94,10 +107,18 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
         names = " or ".join(f'FIELDS="{_call(reading)}"' for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
+    if fits[0].layout == "chat" and not any(
+        "assistant" in roles_of(row, fits[0].columns["messages"]) for row in rows
+    ):
+        raise conversions.no_answers(rows, place)
     read = {*fits[0].columns.values(), *READ_BY_NAME.get(fits[0].layout, ())}
+    read |= {name for name in there if plain_name(name) in SYSTEM} if read & {*SYSTEM} else set()
     if "prompt" in fits[0].columns and fits[0].layout == "preference":
         read -= {"messages", "conversations"} - {*fits[0].columns.values()}  # read in place of a prompt only
-    if fits[0].layout != "squad" and (unused := [name for name in there if name not in read]):
+    fits[0].why.extend(notes_on_turns(rows, fits[0].columns, fits[0].layout))
+    if fits[0].layout not in ("squad", "oasst_best_paths") and (
+        unused := [name for name in there if name not in read]
+    ):
         fits[0].why.append(f"columns not used in training: {', '.join(unused)}")
     return fits[0]
 
@@ -132,6 +153,8 @@ def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | N
     """
     if reading.layout == "squad":
         return "title", "the article: its paragraphs share facts"
+    if reading.layout == "oasst_best_paths":
+        return "tree", "the tree of messages, of which one path is read"
     candidates = []
     for name in dict.fromkeys(name for row in rows for name in row):
         if plain_name(name) in GROUPS and name not in reading.columns.values():
@@ -176,19 +199,39 @@ def _squad(rows: list[Row]) -> list[Reading]:
     return []
 
 
+def _oasst(rows: list[Row]) -> list[Reading]:
+    """Recognise the flat messages of OpenAssistant, each with the id of the one before."""
+    names = ("message_id", "parent_id", "message_tree_id", "role", "text")
+    if rows and all(name in row for row in rows for name in names):
+        return [Reading("oasst_best_paths", "chat", {}, [f"messages of OpenAssistant: {BEST_PATH}"])]
+    return []
+
+
+def _refuse_halves(rows: list[Row], there: list[str], place: str) -> None:
+    """Refuse prompts without answers, and texts without prompts.
+
+    Raises:
+        InputError: it shows what is missing.
+    """
+    names = {plain_name(name) for name in there}
+    if names & {*NAMES["prompt"].split()} and not names & {*NAMES["completion"].split()}:
+        raise conversions.no_answers(rows, place)
+    if names == {"text"} or names <= {"text", "id", "meta", "source", "url", "title"} and "text" in names:
+        raise conversions.plain_text(rows, place)
+
+
 def _by_name(rows: list[Row], there: list[str], layout: str, fields: Columns) -> list[Reading]:
     required, optional = LAYOUT_FIELDS[layout]
     if layout == "chat" and "messages" not in fields:
-        counts = {name: sum(_holds_turns(row.get(name)) for row in rows) for name in there}
-        others = ("chosen", "rejected", "prompt")
-        holding = [name for name in there if counts[name] * 2 > len(rows) and name not in others]
+        counts = {name: sum(holds_turns(row, name) for row in rows) for name in there}
+        holding = [name for name in there if counts[name] * 2 > len(rows)]
         holds = "contains lists of turns with a role and content"
         return [Reading("chat", "chat", {"messages": name}, [f"`{name}` {holds}"]) for name in holding]
     columns: Columns = {}
     for name in required:
         column = _column(there, name, fields, columns)
         if column is None and name == "chosen":  # ms-swift's pairs: the conversation ends with the chosen one
-            column = next((at for at in there if all(_holds_turns(row.get(at)) for row in rows)), None)
+            column = next((at for at in there if all(holds_turns(row, at) for row in rows)), None)
         if column is None:
             return []
         columns[name] = column
@@ -208,18 +251,6 @@ def _narrowed(candidates: list[Reading]) -> list[Reading]:
     if "qa" in layouts:
         return [reading for reading in candidates if reading.layout != "pairs"]
     return candidates
-
-
-def _holds_turns(value: Any) -> bool:
-    with contextlib.suppress(RowFault):
-        value = from_json(value, "")  # as a table holds them
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and isinstance(value[0], dict)
-        and any(key in value[0] for key in ROLE_KEYS)
-        and any(key in value[0] for key in (*TEXT_KEYS, "tool_calls"))
-    )
 
 
 def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> list[Reading]:

@@ -10,60 +10,109 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import re
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.fields import WEIGHTS, is_empty, refuse_unread
-from tunebook.data.tool_calls import ANSWERER, CALLER, calls, follows
+from tunebook.data.formats.fields import MEANING_OF, WEIGHTS, is_empty, plain_name, refuse_unread
+from tunebook.data.formats.hermes import calls_in, result_in
+from tunebook.data.formats.repairs import option, repaired
+from tunebook.data.formats.turn_forms import (
+    ROLE_KEYS,
+    ROLE_OF,
+    TEXT_KEYS,
+    Turns,
+    from_json,
+    turns_of,
+)
+from tunebook.data.tool_calls import CALLER, calls, follows
 
-ROLES = {
-    "system": "system developer",
-    "user": "user human prompter customer person instruction input question",
-    "assistant": "assistant gpt bot model ai chatbot chatgpt bing bard agent response output answer",
-}
-ROLE_OF = {word: role for role, words in ROLES.items() for word in words.split()}
-ROLE_OF |= dict.fromkeys(CALLER, "assistant") | dict.fromkeys(ANSWERER, "tool")
-ROLE_KEYS, TEXT_KEYS = ("role", "from", "speaker"), ("content", "value", "text")
+TEXT_PARTS = ("text", "input_text", "output_text")  # the last two are of OpenAI's Responses API
+
+
+class Conversation(NamedTuple):
+    """The system prompt ("" without one), the turns, and the repairs that changed them."""
+
+    system: str
+    turns: list[dict[str, Any]]
+    repairs: list[str]
 
 
 def conversation(value: Any, field: str, answered: bool) -> tuple[str, list[dict[str, Any]]]:
-    """Return the system prompt ("" without one) and the turns of a conversation.
+    """Return the system prompt ("" without one) and the turns; see `repaired_conversation`."""
+    return repaired_conversation(value, field, answered)[:2]
+
+
+def repaired_conversation(
+    value: Any, field: str, answered: bool, repairs: Collection[str] = ()
+) -> Conversation:
+    """Return the system prompt and the turns of a conversation.
 
     Turns after the last one with weight 1 are removed, because nothing would be trained on them.
 
     Args:
-        value: the content of the row's `field`.
+        value: the content of the row's `field`, in any form of turn_forms.py, or turns with their places.
         answered: the last turn must be from the assistant.
+        repairs: what may be changed for the turns to alternate (repairs.py).
 
     Raises:
         RowFault: the conversation is not valid; names the place below `field`.
     """
-    value = from_json(value, field)
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, Turns):
+        value = from_json(value, field)
+    found = value if isinstance(value, Turns) else turns_of(value, field)
+    if found is None or not found.placed:
         raise RowFault(field, f"expected a list of turns (got {_got(value)}).", "rows.not_turns")
+    placed = [(at, _turn(item, at)) for at, item in found.placed]
+    placed, done = repaired(placed, repairs if answered else set(repairs) - {"drop_unanswered"})
     system, turns = "", list[dict[str, Any]]()
-    for index, item in enumerate(value):
-        turn = _turn(item, f"{field}[{index}]")
+    for index, (at, turn) in enumerate(placed):
         if turn["role"] == "system":
             if index:
-                raise RowFault(
-                    f"{field}[{index}]", "only the first turn may be a system turn.", "rows.system_not_first"
-                )
+                raise RowFault(at, "only the first turn may be a system turn.", "rows.system_not_first")
             system = turn["content"]
             continue
-        expected = follows(turns)
-        if turn["role"] not in expected:
-            message = f"expected role {' or '.join(expected)} (got {turn['role']}); turns must alternate."
-            raise RowFault(f"{field}[{index}]", message, "rows.turn_order")
+        if turn["role"] not in (expected := follows(turns)):
+            raise _out_of_turn(turn["role"], turns, at, expected)
         turns.append(turn)
     if not turns:
         raise RowFault(field, "has no user turn.", "rows.no_user_turn")
     if answered and turns[-1]["role"] != "assistant":
-        raise RowFault(
-            f"{field}[{len(value) - 1}]", "the last turn must be from the assistant.", "rows.last_turn"
+        message = (
+            "the last turn must be from the assistant. Remove it, or leave what follows the last answer out "
+            f"with {option('drop_unanswered')}."
         )
-    return system, _weighted(turns, field) if answered else turns
+        raise RowFault(placed[-1][0], message, "rows.last_turn")
+    return Conversation(system, _weighted(turns, field) if answered else turns, done)
+
+
+def _out_of_turn(role: str, turns: list[dict[str, Any]], at: str, expected: tuple[str, ...]) -> RowFault:
+    """Return the fault of a turn whose role cannot come after `turns`."""
+    if role == "assistant" and not turns:
+        message = (
+            "the assistant speaks first. Leave that out with "
+            f"{option('drop_opening')}, or write it into the system prompt."
+        )
+        return RowFault(at, message, "rows.turn_order")
+    if turns and role == turns[-1]["role"]:
+        message = (
+            f"a second {role} turn in a row. Join them with {option('join_turns')}, or correct the role."
+        )
+        return RowFault(at, message, "rows.turn_order")
+    message = f"expected role {' or '.join(expected)} (got {role}); turns must alternate."
+    return RowFault(at, message, "rows.turn_order")
+
+
+def unread_fields(value: Any, field: str) -> Iterator[str]:
+    """Yield the names of what the turns of a conversation hold besides what is read: ids, names, times."""
+    try:
+        found = turns_of(from_json(value, field), field)
+    except RowFault:
+        return
+    for _, turn in found.placed if found else []:
+        if isinstance(turn, dict):
+            read = {*ROLE_KEYS, *TEXT_KEYS, *WEIGHTS, "tool_calls", "function_call"}
+            yield from (key for key, item in turn.items() if key not in read and not is_empty(item))
 
 
 def _weighted(turns: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
@@ -91,10 +140,10 @@ def _turn(item: Any, at: str) -> dict[str, Any]:
     name = str(item[role_key]).strip().lower()
     if name not in ROLE_OF:
         close = difflib.get_close_matches(name, ROLE_OF, n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(ROLE_OF)}."
-        raise RowFault(
-            f"{at}.{role_key}", f"unknown role (got {item[role_key]!r}). {hint}", "rows.unknown_role"
-        )
+        hint = f"Did you mean {close[0]}? Otherwise say who it is" if close else "Say who it is"
+        given = f"{str(item[role_key]).strip()}=user"
+        message = f'unknown role (got {item[role_key]!r}). {hint}: --roles "{given}" (ROLES="{given}").'
+        raise RowFault(f"{at}.{role_key}", message, "rows.unknown_role")
     text_key = next((key for key in TEXT_KEYS if key in item), None)
     call_key = next((key for key in ("tool_calls", "function_call") if item.get(key)), None)
     if name in CALLER and text_key and not call_key:  # in ShareGPT, the text is the call
@@ -104,7 +153,7 @@ def _turn(item: Any, at: str) -> dict[str, Any]:
     elif text_key is None:
         raise RowFault(at, f"has no content. Name the field one of {', '.join(TEXT_KEYS)}.", "rows.no_text")
     else:
-        turn = {"role": ROLE_OF[name], "content": _parts(item[text_key], f"{at}.{text_key}")}
+        turn = _spoken(ROLE_OF[name], item[text_key], f"{at}.{text_key}")
     if call_key:
         if turn["role"] != "assistant":
             raise RowFault(f"{at}.{call_key}", "only assistant turns can call tools.", "rows.call_by_user")
@@ -112,6 +161,24 @@ def _turn(item: Any, at: str) -> dict[str, Any]:
     weight_key = _weigh(turn, item, at)
     refuse_unread(item, {role_key, text_key, call_key, weight_key}, at=f"{at}.")
     return turn
+
+
+def _spoken(role: str, value: Any, at: str) -> dict[str, Any]:
+    """Return a turn from its text or its parts; calls in either become tool calls."""
+    made: list[dict[str, Any]] = []
+    if role == "assistant" and isinstance(value, list):  # LLaMA-Factory's v1 has parts of the type tool_call
+        for index, part in enumerate(value):
+            if isinstance(part, dict) and part.get("type") == "tool_call":
+                made += calls(part.get("value"), f"{at}[{index}].value")
+        value = [part for part in value if not (isinstance(part, dict) and part.get("type") == "tool_call")]
+    if made and not value:
+        return {"role": role, "content": "", "tool_calls": made}
+    content = parts(value, at)
+    if role == "tool":
+        content = result_in(content)
+    elif role == "assistant" and not made and (found := calls_in(content)):
+        content, made = found[0], calls(found[1], at)
+    return {"role": role, "content": content, **({"tool_calls": made} if made else {})}
 
 
 def _weigh(turn: dict[str, Any], item: dict[str, Any], at: str) -> str | None:
@@ -131,39 +198,31 @@ def _weigh(turn: dict[str, Any], item: dict[str, Any], at: str) -> str | None:
     return key
 
 
-def from_json(value: Any, at: str) -> Any:
-    """Return the list or object in a JSON text, as tables hold them; any other value unchanged."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError as error:
-            message = f"starts like JSON but is not valid JSON ({error.msg} at character {error.pos})."
-            raise RowFault(at, message, "rows.field_not_json") from None
-    return value
+def parts(value: Any, at: str) -> str:
+    """Return a text that may be written as a list of text parts.
 
-
-def turns_in(value: Any) -> Any:
-    """Return the turn or the turns in a JSON text; any other value unchanged, also a text that only starts
-    like JSON: an answer may be JSON, and a prompt may start with a bracket."""
-    try:
-        read = from_json(value, "")
-    except RowFault:
-        return value
-    first = read[0] if isinstance(read, list) and read else read
-    return read if isinstance(first, dict) and any(key in first for key in ROLE_KEYS) else value
-
-
-def _parts(value: Any, at: str) -> str:
-    """Return the text of a turn, which may be a list of text parts."""
+    Raises:
+        RowFault: a part is not text, or the whole is empty.
+    """
+    if isinstance(value, dict) and isinstance(value.get("parts"), list):  # Gemini's system instruction
+        value, at = value["parts"], f"{at}.parts"
     if isinstance(value, list):
         for index, part in enumerate(value):
             key = next((key for key in ("text", "value") if isinstance(part, dict) and key in part), None)
-            if key is None or part.get("type", "text") != "text" or not isinstance(part[key], str):
-                kind = part.get("type", "?") if isinstance(part, dict) else _got(part)
-                message = f"only text parts are supported (got type {kind})."
+            if key is None or part.get("type", "text") not in TEXT_PARTS or not isinstance(part[key], str):
+                kind = _kind(part)
+                meaning = MEANING_OF.get(plain_name(kind))
+                says = f", which {meaning.says}" if meaning else ""
+                message = f"only text parts are supported (got type {kind}{says})."
                 raise RowFault(f"{at}[{index}]", message, "rows.not_text")
         value = "".join(part.get("text", part.get("value")) for part in value)
     return text(value, at)
+
+
+def _kind(part: Any) -> str:
+    if not isinstance(part, dict):
+        return _got(part)
+    return str(part.get("type") or next(iter(part), "?"))
 
 
 def text(value: Any, at: str) -> str:
@@ -180,15 +239,6 @@ def text(value: Any, at: str) -> str:
     if isinstance(value, float) and math.isinf(value):
         raise RowFault(at, f"expected text or a finite number (got {value}).", "rows.not_text")
     return json.dumps(value) if isinstance(value, bool) else str(value).strip()
-
-
-def transcript(value: str) -> list[dict[str, str]]:
-    """Split `Human: ... Assistant: ...` paragraphs (the format of Anthropic's hh-rlhf) into turns."""
-    pieces = re.split(r"(?:^|\n\n)(Human|Assistant): ?", value)
-    return [
-        {"role": "user" if role == "Human" else "assistant", "content": content}
-        for role, content in zip(pieces[1::2], pieces[2::2], strict=True)
-    ]
 
 
 def _got(value: Any) -> str:

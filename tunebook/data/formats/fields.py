@@ -9,6 +9,7 @@ thought, an image, a rating. To leave one out, a person names it in `source.drop
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from tunebook.core.errors import RowFault
 
 Row = dict[str, Any]
+ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 
 
 def _is_one(value: Any) -> bool:
@@ -27,7 +29,8 @@ def _is_one(value: Any) -> bool:
 class Meaning:
     """The meaning of a field, its usual names, and what to do other than leaving it out.
 
-    `neutral` recognizes values that change nothing, such as a weight of 1.
+    `neutral` recognizes values that change nothing, such as a weight of 1. `instead` may use `{name}`
+    and `{where}`.
     """
 
     says: str
@@ -39,6 +42,18 @@ class Meaning:
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
+
+# The halves of a preference pair, by their usual names; the first ones are ours.
+CHOSEN = (
+    "chosen chosen_response response_chosen chosen_messages preferred_output preferred_completion preferred "
+    "chosen_answer"
+)
+REJECTED = (
+    "rejected rejected_response response_rejected rejected_messages non_preferred_output "
+    "non_preferred_completion non_preferred dispreferred rejected_answer"
+)
+# A score of each half, to hold against their order.
+SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"))
 
 MEANINGS = (
     Meaning(
@@ -74,29 +89,37 @@ MEANINGS = (
         "holds images, audio or video, and only text is trained",
         _names(
             "image images image_url image_urls image_path image_paths img picture pictures video videos "
-            "video_path audio audios audio_path speech media files attachments pixel_values"
+            "video_path audio audios audio_path speech media files attachments pixel_values objects bbox"
         ),
     ),
     Meaning(
         "rates the answer",
         _names(
-            "rating ratings score scores reward rewards quality thumbs thumbs_up feedback vote votes upvotes "
-            "downvotes kto_tag kto_label desirable is_preferred preference_score score_chosen score_rejected "
-            "chosen_score rejected_score"
+            "rating ratings score scores reward rewards quality feedback vote votes upvotes downvotes "
+            "preference_score score_chosen score_rejected chosen_score rejected_score helpfulness "
+            "correctness overall_score"
         ),
-        "Keep good rows only with source.where",
+        'Keep good rows only, as in --where "{name} >= 4" (WHERE=)',
+    ),
+    Meaning(
+        "says whether the answer is a good one (KTO)",
+        _names("thumbs thumbs_up kto_tag kto_label desirable is_preferred is_chosen"),
+        "Train on the good rows only: {where}",
+        lambda value: is_true(value),
+    ),
+    Meaning(
+        "sets arguments of the chat template",
+        _names("chat_template_kwargs"),
+        "Set `chat_template_kwargs` in recipe.yaml, for all rows",
     ),
     Meaning(
         "is the other half of a preference pair",
-        _names(
-            "rejected rejected_response response_rejected rejected_answer chosen chosen_response "
-            "response_chosen"
-        ),
+        _names(f"{CHOSEN} {REJECTED}"),
         "Fork chat-dpo to learn which of two answers is better",
     ),
 )
 # Read by every layout that can: a turn's weight, turns before the prompt, a system prompt.
-WEIGHTS = ("weight", "loss_weight", "train", "training", "trainable", "learn")
+WEIGHTS = ("weight", "loss_weight", "train", "training", "trainable", "learn", "loss")
 HISTORY = ("history", "chat_history", "dialogue_history", "previous_messages")
 SYSTEM = ("system", "system_prompt", "system_message", "system_instruction")
 MEANING_OF = {name: meaning for meaning in MEANINGS for name in meaning.names}
@@ -104,6 +127,7 @@ MEANING_OF = {name: meaning for meaning in MEANINGS for name in meaning.names}
 
 def plain_name(name: str) -> str:
     """Return a field's name in lower case with underscores, like the names above."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name)  # systemInstruction
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
@@ -112,6 +136,23 @@ def is_empty(value: Any) -> bool:
     if isinstance(value, float) and math.isnan(value):
         return True
     return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
+
+
+def is_true(value: Any) -> bool:
+    """Return whether a value is true, also as a table writes it."""
+    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+
+
+def is_false(value: Any) -> bool:
+    return value is False or (isinstance(value, str) and value.strip().lower() == "false")
+
+
+def kept_where(name: str, value: Any) -> str:
+    """Return the option that keeps the rows where `name`, whose value in a bad row is `value`, is true."""
+    test = (
+        f"{name} == 'true'" if value == "false" else f"{name} == 'True'" if isinstance(value, str) else name
+    )
+    return f'--where "{test}" (WHERE="{test}")'
 
 
 def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
@@ -128,13 +169,13 @@ def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
         meaning = MEANING_OF.get(plain_name(name)) if isinstance(name, str) else None
         if meaning is None or name in read or is_empty(value) or meaning.neutral(value):
             continue
-        instead = f"{meaning.instead}, or leave" if meaning.instead else "Leave"
-        raise RowFault(
-            f"{at}{name}",
+        told = meaning.instead.format(name=name, where=kept_where(name, value))
+        instead = f"{told}, or leave" if meaning.instead else "Leave"
+        message = (
             f"{meaning.says}, but would be ignored in training. {instead} it out: --drop {name} "
-            f"(DROP={name}), or `source.drop` in dataset.yaml.",
-            code="rows.meaning_not_read",
+            f"(DROP={name}), or `source.drop` in dataset.yaml."
         )
+        raise RowFault(f"{at}{name}", message, "rows.meaning_not_read")
 
 
 def without_fields(row: Any, names: Collection[str]) -> Any:

@@ -17,21 +17,39 @@ of the file. A column mapped to a name that no layout has (`ignored: id`) is lef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import Any
 
 from tunebook.core.errors import Problem, RowFault
-from tunebook.data.formats.conversations import conversation, from_json, text, transcript, turns_in
-from tunebook.data.formats.fields import HISTORY, SYSTEM, is_empty, refuse_unread
+from tunebook.data.formats.conversations import conversation, parts, repaired_conversation, text
+from tunebook.data.formats.fields import (
+    HISTORY,
+    SCORES,
+    SYSTEM,
+    is_empty,
+    is_false,
+    kept_where,
+    plain_name,
+    refuse_unread,
+)
+from tunebook.data.formats.hermes import LISTED
 from tunebook.data.formats.place import Numbered, fault
+from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
 from tunebook.data.tool_calls import offered
 
 Row = dict[str, Any]
 Columns = dict[str, str]
+Placed = list[tuple[str, Any]]  # turns and where they stand in the row
 
 
 def read_layout(
-    rows: Iterator[Numbered], layout: str, columns: Columns, place: str, answered: bool = True
+    rows: Iterator[Numbered],
+    layout: str,
+    columns: Columns,
+    place: str,
+    answered: bool = True,
+    repairs: Collection[str] = (),
 ) -> Iterator[Numbered]:
     """Yield the rows of a file as rows for the templates, and a Problem for each row that cannot be read.
 
@@ -40,8 +58,9 @@ def read_layout(
         columns: the file's column of each field that has another name there.
         place: the file, for messages.
         answered: False for rows without an answer, as `tunebook predict` reads them.
+        repairs: what may be changed in conversations (repairs.py), for the layout chat.
     """
-    read = LAYOUTS[layout]
+    read = partial(_chat, repairs=repairs) if layout == "chat" else LAYOUTS[layout]
     for number, row in rows:
         if isinstance(row, Problem):
             yield number, row
@@ -141,37 +160,58 @@ def _list(row: Row, name: str, at: str) -> list[Row]:
     return value
 
 
-def _chat(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
+def _chat(row: Row, columns: Columns, answered: bool, repairs: Collection[str] = ()) -> Iterator[Row]:
     field = columns.get("messages", "messages")
-    system, turns = conversation(_value(row, "messages", columns), field, answered)
+    value = _value(row, "messages", columns)
+    system, turns, done = repaired_conversation(value, field, answered, repairs)
     system = _system(row, columns, system)
-    _refuse_halves(row, {field, "tools", "functions", *SYSTEM, *columns.values()})
+    _refuse_halves(row, {field, "tools", "functions", *columns.values()})
     made = {**_others(row, {"": field, **columns}), "system": system, "turns": turns}
-    key = next((key for key in ("tools", "functions") if row.get(key)), None)
-    if key:
-        made["tools"] = offered(row[key], key)
-        there = {tool["function"]["name"] for tool in made["tools"]}
-        for turn in turns:
-            for call in turn.get("tool_calls", []):
-                if (name := call["function"]["name"]) not in there:
-                    raise RowFault(
-                        field, f"calls {name!r}, which is not listed in {key}.", "rows.unknown_tool"
-                    )
+    if done:
+        made["repairs"] = done
+    key = next((key for key in ("tools", "functions") if not is_empty(row.get(key))), None)
+    tools = offered(row[key], key) if key else []
+    # Hermes: the system prompt lists the tools; to pass them to the template would list them twice.
+    made.pop("tools", None)
+    if tools and LISTED not in system:
+        made["tools"] = tools
+    there = {tool["function"]["name"] for tool in tools}
+    for turn in turns if there else []:
+        for call in turn.get("tool_calls", []):
+            if (name := call["function"]["name"]) not in there:
+                raise RowFault(field, f"calls {name!r}, which is not listed in {key}.", "rows.unknown_tool")
     yield made
 
 
 def _pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
-    prompt = [_text(row, "prompt", columns)]
-    more = row.get(columns.get("input", "input"))
-    if not is_empty(more):
-        prompt.append(text(more, columns.get("input", "input")))
+    at, other = (columns.get(half, half) for half in ("prompt", "completion"))
+    before, asked = _asked(row, columns)
+    placed = _with_answer(_value(row, "completion", columns), asked, other) if answered else asked
+    first, turns = conversation(Turns(placed), at, answered)
+    if before and first not in ("", before):
+        raise RowFault(at, TWO_SYSTEMS, "rows.two_systems")
+    system = _system(row, columns, before or first)
+    _refuse_halves(row, {at, other, columns.get("input", "input"), *_history_names(row), *columns.values()})
+    yield {**_others(row, columns), "system": system, "turns": turns}
+
+
+def _asked(row: Row, columns: Columns) -> tuple[str, Placed]:
+    """Return the system prompt of a row's history, and the turns up to the one to be answered: its history
+    and its prompt, a text or turns, with the `input` that belongs to it."""
+    at, extra = columns.get("prompt", "prompt"), columns.get("input", "input")
+    value, more = turns_in(_value(row, "prompt", columns)), None if at == extra else row.get(extra)
     before, turns = _history(row)
-    turns.append({"role": "user", "content": "\n\n".join(prompt)})
-    if answered:
-        turns.append({"role": "assistant", "content": _text(row, "completion", columns)})
-    history = [name for name in HISTORY if not is_empty(row.get(name))][:1]  # a second one is refused
-    _refuse_halves(row, {"prompt", "input", "completion", *SYSTEM, *history, *columns.values()})
-    yield {**_others(row, columns), "system": _system(row, columns, before), "turns": turns}
+    placed: Placed = [(name, turn) for name in _history_names(row) for turn in turns]
+    if isinstance(value, (dict, list)) and (found := turns_of(value, at)):
+        if not is_empty(more):
+            message = "cannot be added to a prompt of several turns. Write it into the last one."
+            raise RowFault(extra, message, "rows.not_text")
+        return before, [*placed, *found.placed]
+    texts = [text(value, at), *([] if is_empty(more) else [text(more, extra)])]
+    return before, [*placed, (at, {"role": "user", "content": "\n\n".join(texts)})]
+
+
+TWO_SYSTEMS = "differs from another system prompt of the same row. Remove one of them."
 
 
 def _system(row: Row, columns: Columns, first: str) -> str:
@@ -180,69 +220,77 @@ def _system(row: Row, columns: Columns, first: str) -> str:
     Raises:
         RowFault: there are two, and they differ.
     """
-    names = dict.fromkeys([columns.get("system", "system"), *SYSTEM])
-    given = {name: text(row[name], name) for name in names if not is_empty(row.get(name))}
+    names = [columns.get("system", "system"), *_system_names(row)]
+    given = {name: parts(row[name], name) for name in dict.fromkeys(names) if not is_empty(row.get(name))}
     for name, value in given.items():
         if first and value != first:
-            message = "differs from another system prompt of the same row. Remove one of them."
-            raise RowFault(name, message, "rows.two_systems")
+            raise RowFault(name, TWO_SYSTEMS, "rows.two_systems")
         first = value
     return first
+
+
+def _system_names(row: Row) -> list[str]:
+    return [name for name in row if isinstance(name, str) and plain_name(name) in SYSTEM]
+
+
+def _history_names(row: Row) -> list[str]:
+    """Return the field of the earlier turns; a second one is refused as not read."""
+    return [name for name in HISTORY if not is_empty(row.get(name))][:1]
 
 
 def _history(row: Row) -> tuple[str, list[Row]]:
     """Return the system prompt and the turns before the prompt: question-answer pairs, as in LLaMA-Factory's
     Alpaca rows, or turns with roles."""
-    name = next((name for name in HISTORY if not is_empty(row.get(name))), None)
+    name = next(iter(_history_names(row)), None)
     if name is None:
         return "", []
     value = from_json(row[name], name)
     if not isinstance(value, list):
         raise RowFault(name, "expected a list of [question, answer] pairs or of turns.", "rows.bad_history")
-    if all(isinstance(item, dict) for item in value):
-        return conversation(value, name, answered=True)
-    turns = []
-    for index, pair in enumerate(value):
-        if not isinstance(pair, list) or len(pair) != 2:
-            message = f"expected a [question, answer] pair (got {pair!r:.80})."
-            raise RowFault(f"{name}[{index}]", message, "rows.bad_history")
-        for place, role in enumerate(("user", "assistant")):
-            turns.append({"role": role, "content": text(pair[place], f"{name}[{index}][{place}]")})
-    return "", turns
+    if not all(isinstance(item, dict) for item in value):
+        pairs = []
+        for index, pair in enumerate(value):
+            if not isinstance(pair, list) or len(pair) != 2:
+                message = f"expected a [question, answer] pair (got {pair!r:.80})."
+                raise RowFault(f"{name}[{index}]", message, "rows.bad_history")
+            pairs.append([text(pair[half], f"{name}[{index}][{half}]") for half in (0, 1)])
+        value = pairs
+    return conversation(value, name, answered=True)
 
 
 def _refuse_halves(row: Row, read: set[str]) -> None:
-    """Refuse what `refuse_unread` refuses, and a boolean label that rates the answer (KTO)."""
-    refuse_unread(row, read)
+    """Refuse what `refuse_unread` refuses, and a boolean label that rates the answer (KTO) as a bad one."""
+    refuse_unread(row, {*read, *_system_names(row)})
     for name in ("label", "labels"):
-        if name not in read and isinstance(row.get(name), bool):
-            raise RowFault(
-                name,
-                "rates the answer (KTO), but every answer would be trained on. Keep the good answers with "
-                f"source.where, or train on all of them: --drop {name} (DROP={name}).",
-                "rows.meaning_not_read",
+        if name not in read and is_false(row.get(name)):
+            message = (
+                "says that the answer is a bad one (KTO), but it would be trained on. Train on the good rows "
+                f"only: {kept_where(name, row[name])}, or on all of them: --drop {name} (DROP={name})."
             )
+            raise RowFault(name, message, "rows.meaning_not_read")
 
 
 def _preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     """Yield the conversation that ends with the chosen answer, and the rejected answer."""
-    names = [columns.get("prompt", "prompt"), "messages", "conversations"]
+    own = columns.get("prompt", "prompt")
+    names = [own, "messages", "conversations"]
     name = next((name for name in names if not is_empty(row.get(name))), None)
-    value, prompt = turns_in(row.get(name)) if name else None, []
-    if isinstance(value, list):
-        prompt = list(value)
+    at, other = (columns.get(half, half) for half in ("chosen", "rejected"))
+    before, prompt = "", list[tuple[str, Any]]()
+    if name:
+        before, prompt = _asked(row, {**columns, "prompt": name})
         if name == columns.get("chosen"):  # ms-swift's: the conversation with the chosen answer at its end
             del prompt[-1]
-    elif value is not None:
-        prompt = [{"role": "user", "content": value}]
-    at, other = (columns.get(half, half) for half in ("chosen", "rejected"))
+    _refuse_tools(row, name)
     chosen = _with_answer(_value(row, "chosen", columns), prompt, at) if answered else prompt
-    system, turns = conversation(chosen, at, answered)
+    system, turns = conversation(Turns(chosen), at, answered)
     if any(turn["role"] == "tool" or "tool_calls" in turn for turn in turns):
-        message = "preference tuning does not support tool calls. Remove these rows."
-        raise RowFault(at, message, "rows.tools_in_pairs")
-    refuse_unread(row, {at, other, *names, *SYSTEM, *columns.values()})
-    made = {**_others(row, {**columns, "": at}), "system": _system(row, columns, system), "turns": turns}
+        raise RowFault(at, NO_TOOLS, "rows.tools_in_pairs")
+    scores = _scores(row) if answered else []
+    read = {at, other, *names, *_history_names(row), *_system_names(row), *columns.values(), *scores}
+    refuse_unread(row, {*read, columns.get("input", "input")})
+    made = {**_others(row, {**columns, "": at}), "turns": turns}
+    made["system"] = _system(row, columns, before or system)
     if answered:
         rejected = _value(row, "rejected", columns)  # may be empty where only the chosen is learned
         whole = [] if is_empty(rejected) else _with_answer(rejected, prompt, other)
@@ -250,13 +298,47 @@ def _preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     yield made
 
 
-def _rejected(rejected: list[Any], chosen: list[Row], at: str) -> str:
+NO_TOOLS = "preference tuning does not support tool calls. Remove these rows."
+
+
+def _refuse_tools(row: Row, name: str | None) -> None:
+    """Refuse the tools of a pair: those of the row, and those in OpenAI's `input`."""
+    inside = row.get(name) if name else None
+    for at, holder in (("", row), (f"{name}.", inside)):
+        for key in ("tools", "functions"):
+            value = holder.get(key) if isinstance(holder, dict) else None
+            if not is_empty(value) and value != "[]":
+                raise RowFault(f"{at}{key}", NO_TOOLS, "rows.tools_in_pairs")
+
+
+def _scores(row: Row) -> list[str]:
+    """Return the fields that score both answers, after a look at whether they agree with the pair. A tie is
+    taken as agreement.
+
+    Raises:
+        RowFault: the rejected answer has the higher score.
+    """
+    for chosen, rejected in SCORES:
+        pair = [row.get(chosen), row.get(rejected)]
+        if all(isinstance(score, (int, float)) and not isinstance(score, bool) for score in pair):
+            if row[chosen] < row[rejected]:
+                message = (
+                    f"the chosen answer scores {row[chosen]}, the rejected one {row[rejected]}. Swap them, "
+                    f'keep the other pairs (--where "{chosen} >= {rejected}", WHERE=), or ignore the scores '
+                    f'(--drop "{chosen} {rejected}", DROP=).'
+                )
+                raise RowFault(chosen, message, "rows.scores_disagree")
+            return [chosen, rejected]
+    return []
+
+
+def _rejected(rejected: Placed, chosen: list[Row], at: str) -> str:
     """Return the rejected answer.
 
     Raises:
         RowFault: the conversations differ before their last turn, so they answer different prompts.
     """
-    turns = conversation(rejected, at, True)[1]
+    turns = conversation(Turns(rejected), at, True)[1]
     if [turn["content"] for turn in turns[:-1]] != [turn["content"] for turn in chosen[:-1]]:
         message = (
             "differs from the chosen conversation before the last turn. A pair is one prompt with two "
@@ -266,16 +348,22 @@ def _rejected(rejected: list[Any], chosen: list[Row], at: str) -> str:
     return turns[-1]["content"]
 
 
-def _with_answer(answer: Any, prompt: list[Any], at: str) -> list[Any]:
+def _with_answer(answer: Any, prompt: Placed, at: str) -> Placed:
     """Return the conversation that ends with `answer`: a text, a turn, or a whole conversation."""
     answer = turns_in(answer)
     if isinstance(answer, dict):
-        return [*prompt, answer]
-    if isinstance(answer, list):
-        return answer if len(answer) > 1 else [*prompt, *answer]  # trl's include the prompt
-    if not prompt:
-        return transcript(text(answer, at))
-    return [*prompt, {"role": "assistant", "content": text(answer, at)}]
+        return [*prompt, (at, answer)]
+    if isinstance(answer, list) and all(isinstance(turn, dict) for turn in answer):
+        placed = [(f"{at}[{index}]", turn) for index, turn in enumerate(answer)]
+        return placed if len(placed) > 1 else [*prompt, *placed]  # trl's include the prompt
+    answer = text(answer, at)
+    if prompt:
+        return [*prompt, (at, {"role": "assistant", "content": answer})]
+    turns = transcript(answer)
+    if not turns:
+        message = "expected turns, or paragraphs `Human: ...` and `Assistant: ...`, as there is no prompt."
+        raise RowFault(at, message, "rows.not_turns")
+    return [(at, turn) for turn in turns]
 
 
 LAYOUTS: dict[str, Callable[[Row, Columns, bool], Iterator[Row]]] = {

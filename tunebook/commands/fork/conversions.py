@@ -1,0 +1,191 @@
+"""Formats that are recognised and cannot be read: what they are, and one of their rows as it should be.
+
+In: a sample of rows. Out: an error that shows a row as it stands and as it should be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.formats.layouts import Row
+
+SHORT = 60  # characters of a text that a message shows
+ENOUGH = 0.9  # of the sampled rows have the format
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: `fits` recognises a row, `made` is the row as it should be, None where only words help."""
+
+    what: str
+    fits: Callable[[Row], bool]
+    made: Callable[[Row], Row | None]
+    do: str = "Convert each row"
+
+
+def _has(*names: str) -> Callable[[Row], bool]:
+    return lambda row: all(row.get(name) is not None for name in names)
+
+
+def _pair(prompt: Any, answers: tuple[Any, Any], second_is_better: bool) -> Row:
+    chosen, rejected = answers[::-1] if second_is_better else answers
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def _safe(row: Row) -> Row:
+    better = row.get("better_response_id", row.get("safer_response_id"))
+    return _pair(row["prompt"], (row["response_0"], row["response_1"]), better == 1)
+
+
+def _arena(row: Row) -> Row | None:
+    names = [n for n in (("conversation_a", "conversation_b"), ("response_a", "response_b")) if _has(*n)(row)]
+    winner = str(row.get("winner", ""))
+    second = winner.endswith("b") or row.get("winner_model_b") == 1
+    if not names or winner.startswith("tie") or row.get("winner_tie") == 1:
+        return None
+    halves = (row[names[0][0]], row[names[0][1]])
+    made = _pair(row.get("prompt"), halves, second)
+    return made if row.get("prompt") is not None else {key: made[key] for key in ("chosen", "rejected")}
+
+
+def _scored(row: Row) -> list[Row]:
+    """Return the answers of a list of scored or ranked ones, the best first."""
+    answers: Any = next((row[key] for key in ("completions", "answers", "responses") if row.get(key)), [])
+    if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
+        return []
+
+    def worse(answer: Row) -> float:
+        try:
+            rank = answer.get("rank")
+            score = answer.get("overall_score", answer.get("score", answer.get("fine-grained_score")))
+            return float(rank) if rank is not None else -float(score)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            return float("inf")
+
+    return sorted(answers, key=worse) if any(worse(answer) < float("inf") for answer in answers) else []
+
+
+def _best_and_worst(row: Row) -> Row | None:
+    found = _scored(row)
+    texts = [next((a[k] for k in ("response", "answer", "text", "content") if k in a), None) for a in found]
+    prompt = next((row[key] for key in ("instruction", "prompt", "question") if row.get(key)), None)
+    return _pair(prompt, (texts[0], texts[-1]), False) if len(texts) > 1 else None
+
+
+def _rendered(row: Row) -> bool:
+    text = row.get("text")
+    marks = ("<|im_start|>", "[INST]", "<|start_header_id|>", "<start_of_turn>", "### Instruction:")
+    return isinstance(text, str) and any(mark in text for mark in marks) and len(row) <= 2
+
+
+ANSWER = "the answer that should be learned"
+MADE_OF_TURNS: Row = {
+    "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": ANSWER}]
+}
+FORMATS = (
+    Format(
+        "Stanford Human Preferences: two answers and which of them people liked better",
+        _has("human_ref_A", "human_ref_B", "labels"),
+        lambda row: _pair(row.get("history"), (row["human_ref_A"], row["human_ref_B"]), row["labels"] == 0),
+    ),
+    Format("PKU-SafeRLHF: two answers and the better one's number", _has("response_0", "response_1"), _safe),
+    Format(
+        "Chatbot Arena: two answers and the winner",
+        lambda row: _arena(row) is not None or "winner_tie" in row or "conversation_a" in row,
+        _arena,
+        "Leave out ties, and convert each other row",
+    ),
+    Format(
+        "several answers with scores or ranks: take the best and the worst as a pair",
+        lambda row: bool(_scored(row)),
+        _best_and_worst,
+    ),
+    Format(
+        "step-by-step supervision (a label for each step), which is not supported",
+        lambda row: all(isinstance(row.get(key), list) for key in ("completions", "labels")),
+        lambda row: {"prompt": row.get("prompt"), "completion": "\n".join(map(str, row["completions"]))},
+        "To learn the steps as one answer, convert each row whose labels are all true",
+    ),
+    Format(
+        "token ids, made by a tokenizer: the text is needed, since the base model's own template writes it",
+        _has("input_ids"),
+        lambda row: MADE_OF_TURNS,
+        "Take the file that they were made from",
+    ),
+    Format(
+        "segments of Axolotl's input_output format, already written in a template",
+        lambda row: isinstance(row.get("segments"), list),
+        lambda row: MADE_OF_TURNS,
+        "Write the turns without the template's tokens",
+    ),
+    Format(
+        "text that is already written in a chat template; the base model's own template writes it again",
+        _rendered,
+        lambda row: MADE_OF_TURNS,
+        "Write the turns without the template's tokens",
+    ),
+    Format(
+        "an export of ChatGPT: a tree of messages by id (`mapping`)",
+        lambda row: isinstance(row.get("mapping"), dict),
+        lambda row: MADE_OF_TURNS,
+        "Follow `parent` from `current_node`, and write the turns in order",
+    ),
+)
+
+
+def refuse_known(rows: list[Row], place: str) -> None:
+    """Refuse rows of a format above.
+
+    Raises:
+        InputError: it shows the first such row as it stands and as it should be.
+    """
+    for known in FORMATS:
+        fitting = [row for row in rows if known.fits(row)]
+        if fitting and len(fitting) >= ENOUGH * len(rows):
+            row, made = next(
+                ((row, made) for row in fitting if (made := known.made(row)) is not None), (fitting[0], None)
+            )
+            raise _needed(place, known.what, known.do, row, made)
+
+
+def no_answers(rows: list[Row], place: str) -> InputError:
+    """Return the error for prompts without answers, as for reinforcement fine-tuning."""
+    what = "prompts without answers, as for reinforcement fine-tuning, which is not supported"
+    row = rows[0]
+    turns = next((value for value in row.values() if isinstance(value, list)), None)
+    if turns:
+        made: Row = {"messages": [*turns, {"role": "assistant", "content": ANSWER}]}
+    else:
+        made = {**row, "completion": ANSWER}
+    return _needed(place, what, "Add the answer that should be learned to each row", row, made)
+
+
+def plain_text(rows: list[Row], place: str) -> InputError:
+    """Return the error for texts without a question, as for continued pretraining."""
+    what = "texts without prompt and answer, as for continued pretraining, which is not supported"
+    made = {"prompt": "...", "completion": rows[0].get("text")}
+    return _needed(place, what, "Write a prompt for each text", rows[0], made)
+
+
+def _needed(place: str, what: str, do: str, row: Row, made: Row | None) -> InputError:
+    text = f"{place} has {what}. {do}"
+    if made is not None:
+        text += f". As it stands: {_shown(row)} As it should be: {_shown(made)}"
+    return InputError(Problem(text, key="DATA", code="fork.needs_conversion"))
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(_cut(value), ensure_ascii=False, default=str)
+
+
+def _cut(value: Any) -> Any:
+    """Return `value` with long texts and lists cut for a message."""
+    if isinstance(value, str):
+        return value if len(value) <= SHORT else value[:SHORT] + "..."
+    if isinstance(value, dict):
+        return {key: _cut(item) for key, item in [*value.items()][:8]}
+    return [_cut(item) for item in value[:3]] if isinstance(value, list) else value

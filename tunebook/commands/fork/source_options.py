@@ -1,0 +1,70 @@
+"""Options of fork that become keys of `source:` in dataset.yaml: which rows are read, and how.
+
+In: the text of --where, --roles, --repair and --near. Out: the keys, for the data files of a fork.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from tunebook.commands.fork.recognise import Reading
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.formats.repairs import SAYS
+from tunebook.data.near_duplicates import Near
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def rows_keys(where: str, roles: str, near: Near) -> dict[str, Any]:
+    """Return the keys that are needed to read the rows.
+
+    Raises:
+        InputError: `roles` is not `name=role`.
+    """
+    keys: dict[str, Any] = {}
+    if where:
+        keys["where"] = where
+    if roles:
+        keys["roles"] = _roles(roles)
+    if near != "bounded":
+        keys["near"] = near
+    return keys
+
+
+def _roles(text: str) -> dict[str, str]:
+    """Read ROLES="Kunde=user Haus=assistant"."""
+    try:
+        pairs = [word.rpartition("=") for word in shlex.split(text)]
+    except ValueError as error:
+        raise InputError(
+            Problem(f"{error} in {text!r}.", key="--roles (ROLES=)", code="option.bad_roles")
+        ) from None
+    for name, _, role in pairs:
+        if not name or role not in ROLES:
+            message = f"expected a speaker and one of {', '.join(ROLES)}, as in Kunde=user (got {text!r})."
+            raise InputError(Problem(message, key="--roles (ROLES=)", code="option.bad_roles"))
+    return {name: role for name, _, role in pairs}
+
+
+def repair_key(text: str, reading: Reading) -> dict[str, Any]:
+    """Return the key of what may be changed in conversations.
+
+    Raises:
+        InputError: there is no such repair, or the rows are no conversations.
+    """
+    names = text.replace(",", " ").split()
+    for name in names:
+        if name not in SAYS:
+            known = "; ".join(f"{repair} ({does})" for repair, does in SAYS.items())
+            message = f"unknown repair {name!r}. Known: {known}."
+            raise InputError(Problem(message, key="--repair (REPAIR=)", code="option.unknown_repair"))
+    if names and reading.layout != "chat":
+        message = f"is for conversations, and the rows are read as {reading.layout}. Remove it."
+        raise InputError(Problem(message, key="--repair (REPAIR=)", code="option.repair_not_chat"))
+    return {"repair": names} if names else {}
+
+
+def repair_notes(counts: dict[str, int], asked: list[str]) -> list[str]:
+    """Return what the repairs did, also where one had nothing to do."""
+    return [f"REPAIR={name}: {SAYS[name]}, in {counts.get(name, 0)} conversations" for name in asked]

@@ -1,0 +1,71 @@
+"""Conversations whose turns do not alternate from user to assistant: what a person may have done about it.
+
+In: the turns of a conversation, read. Out: the turns with the repairs that `source.repair` of dataset.yaml
+names (`make fork ... REPAIR="join_turns drop_opening"`), and which of them changed something. Nothing is
+repaired without being named there; fork and the dataset's card count the conversations that were changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+from tunebook.core.errors import RowFault
+
+Repair = Literal["join_turns", "drop_opening", "drop_unanswered"]
+SAYS: dict[str, str] = {
+    "join_turns": "turns of one role that follow each other are joined with an empty line between them",
+    "drop_opening": "the turns before the first user turn are left out",
+    "drop_unanswered": "the turns after the last assistant turn are left out",
+}
+Placed = list[tuple[str, dict[str, Any]]]
+
+
+def option(repair: Repair) -> str:
+    """Return how to ask for a repair, for messages."""
+    return f"--repair {repair} (REPAIR={repair})"
+
+
+def repaired(placed: Placed, repairs: Collection[str]) -> tuple[Placed, list[str]]:
+    """Return the turns after `repairs`, and the repairs that changed them.
+
+    Raises:
+        RowFault: two turns to be joined have different weights.
+    """
+    done = []
+    for name, mend in (
+        ("join_turns", _joined),
+        ("drop_opening", _from_user),
+        ("drop_unanswered", _to_answer),
+    ):
+        if name in repairs:
+            before, placed = placed, mend(placed)
+            done += [name] * (len(placed) < len(before))
+    return placed, done
+
+
+def _joined(placed: Placed) -> Placed:
+    result: Placed = []
+    for at, turn in placed:
+        last = result[-1][1] if result else {}
+        if turn["role"] == "tool" or last.get("role") != turn["role"]:  # several tools may answer
+            result.append((at, turn))
+            continue
+        if last.get("weight", 1) != turn.get("weight", 1):
+            message = "has another weight than the turn before, to which it would be joined."
+            raise RowFault(at, message, "rows.bad_weight")
+        joined = {**last, "content": "\n\n".join(filter(None, (last["content"], turn["content"])))}
+        if calls := [*last.get("tool_calls", []), *turn.get("tool_calls", [])]:
+            joined["tool_calls"] = calls
+        result[-1] = (result[-1][0], joined)
+    return result
+
+
+def _from_user(placed: Placed) -> Placed:
+    first = next((n for n, (_, turn) in enumerate(placed) if turn["role"] == "user"), len(placed))
+    return [pair for n, pair in enumerate(placed) if n >= first or pair[1]["role"] == "system"]
+
+
+def _to_answer(placed: Placed) -> Placed:
+    last = max((n for n, (_, turn) in enumerate(placed) if turn["role"] == "assistant"), default=-1)
+    return placed[: last + 1] if last >= 0 else placed

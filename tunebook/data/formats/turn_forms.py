@@ -1,0 +1,208 @@
+"""The forms in which conversations are written, brought to one: a list of turns with a role.
+
+In: the content of a row's field. Out: its turns, each with its place, and what was assumed about them.
+
+| form                                              | written by                     |
+|---------------------------------------------------|--------------------------------|
+| a list of turns with a role and a text            | OpenAI, ShareGPT, Gemini, ...  |
+| the same in an object, under `messages`           | OpenAI's preference pairs      |
+| a list of texts, or of [question, answer] pairs   | UltraChat, LIMA, DailyDialog   |
+| objects of a question and an answer               | BELLE, MOSS, XTuner            |
+| objects of one turn, `{user: ...}`                | various                        |
+| turns without a speaker, with `metadata`          | MultiWOZ                       |
+| a tree of replies                                 | OpenAssistant                  |
+| paragraphs `Human: ... Assistant: ...`            | hh-rlhf, guanaco               |
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from tunebook.core.errors import RowFault
+from tunebook.data.formats.fields import ROLE_KEYS
+from tunebook.data.tool_calls import ANSWERER, CALLER
+
+ROLES = {
+    "system": "system developer sistema systeme syst\u00e8me \u7cfb\u7edf \u7cfb\u7d71",
+    "user": (
+        "user human prompter customer person instruction input question client nutzer benutzer kunde "
+        "utilisateur usuario usu\u00e1rio utente "
+        "\u043f\u043e\u043b\u044c\u0437\u043e\u0432\u0430\u0442\u0435\u043b\u044c "
+        "\u7528\u6237 \u7528\u6236 \u4eba\u7c7b \u30e6\u30fc\u30b6\u30fc \uc0ac\uc6a9\uc790"
+    ),
+    "assistant": (
+        "assistant gpt bot model ai chatbot chatgpt bing bard claude agent response output answer assistent "
+        "asistente assistente \u0430\u0441\u0441\u0438\u0441\u0442\u0435\u043d\u0442 "
+        "\u52a9\u624b \u52a9\u7406 \u30a2\u30b7\u30b9\u30bf\u30f3\u30c8 "
+        "\uc5b4\uc2dc\uc2a4\ud134\ud2b8"
+    ),
+}
+ROLE_OF = {word: role for role, words in ROLES.items() for word in words.split()}
+ROLE_OF |= dict.fromkeys(CALLER, "assistant") | dict.fromkeys(ANSWERER, "tool")
+TEXT_KEYS = ("content", "value", "text", "utterance", "message", "parts")
+INSIDE = ("messages", "conversations", "conversation", "turns")  # where an object holds its turns
+# The two halves of an object that is a question and its answer.
+ASKED = ("human", "user", "input", "question", "instruction", "prompt")
+ANSWERED = ("assistant", "gpt", "bot", "output", "answer", "response")
+ALTERNATING = "the turns name no speaker: they are read as user and assistant in turn, the user first"
+SPEAKERS = "the speaker SYSTEM is read as the assistant, because there is no other beside the user"
+BEST_PATH = "of each tree of replies, the best-ranked path that ends with the assistant is read"
+
+
+class Turns(NamedTuple):
+    """Turns with their places (`messages[2]`), and what was assumed, "" for nothing."""
+
+    placed: list[tuple[str, Any]]
+    assumed: str = ""
+
+
+def turns_of(value: Any, field: str) -> Turns | None:
+    """Return the turns in the content of `field`, None where it holds none. Turns are not checked."""
+    if isinstance(value, dict):
+        inside = next((key for key in INSIDE if isinstance(value.get(key), list)), None)
+        if inside:
+            return turns_of(value[inside], f"{field}.{inside}")
+        return Turns(_best_path(value, field), BEST_PATH) if "replies" in value and "text" in value else None
+    if isinstance(value, str):
+        turns = transcript(value)
+        return Turns([(field, turn) for turn in turns]) if len(turns) > 1 else None
+    if not isinstance(value, list) or not value:
+        return None
+    here = [(f"{field}[{index}]", item) for index, item in enumerate(value)]
+    if len(value) > 1 and all(isinstance(item, str) for item in value):
+        return Turns(_in_turn(here), ALTERNATING)
+    if all(isinstance(item, list) and list(map(type, item)) == [str, str] for item in value):
+        flat = [(f"{at}[{half}]", text) for at, item in here for half, text in enumerate(item)]
+        return Turns(_in_turn(flat))
+    if not all(isinstance(item, dict) for item in value):
+        return Turns(here)
+    if any(key in item for key in ROLE_KEYS for item in value):
+        spoken = _system_speaks(value)
+        return Turns([(at, spoken(item)) for at, item in here], SPEAKERS) if spoken else Turns(here)
+    if all("metadata" in item and isinstance(item.get("text"), str) for item in value):
+        return Turns(_in_turn([(at, item["text"]) for at, item in here]), ALTERNATING)
+    halves = [_halves(at, item) for at, item in here]
+    return Turns([turn for pair in halves for turn in pair or []]) if all(halves) else Turns(here)
+
+
+def _in_turn(placed: list[tuple[str, str]]) -> list[tuple[str, Any]]:
+    roles = ("user", "assistant")
+    return [(at, {"role": roles[n % 2], "content": text}) for n, (at, text) in enumerate(placed)]
+
+
+def _system_speaks(turns: list[dict[str, Any]]) -> Any:
+    """Return how to read a turn where SYSTEM is the speaker who answers the user (SGD, MultiWOZ 2.2), else
+    None: the user and SYSTEM are the only speakers, and SYSTEM speaks after the user has."""
+    key = next(key for key in ROLE_KEYS if any(key in turn for turn in turns))
+    names = [str(turn.get(key)).strip().lower() for turn in turns]
+    if {ROLE_OF.get(name) for name in names} != {"user", "system"} or "system" not in names[1:]:
+        return None
+    return lambda turn: {**turn, key: "assistant"} if str(turn.get(key)).lower() == "system" else turn
+
+
+def _halves(at: str, item: dict[str, Any]) -> list[tuple[str, Any]] | None:
+    """Return the turns of an object that is a question and its answer, or a single turn by its role."""
+    texts = {key: value for key, value in item.items() if isinstance(value, str)}
+    asked = [key for key in ASKED if key in texts]
+    answered = [key for key in ANSWERED if key in texts]
+    if len(asked) != 1 or len(answered) != 1:
+        named = [key for key in texts if ROLE_OF.get(key.lower())]
+        if len(named) != 1 or len(item) != 1:
+            return None
+        return [(f"{at}.{named[0]}", {"role": named[0], "content": texts[named[0]]})]
+    roles = {"system": "system", asked[0]: "user", answered[0]: "assistant"}
+    rest = {key: value for key, value in item.items() if key not in roles}
+    made = [
+        (f"{at}.{key}", {"role": role, "content": texts[key]})
+        for key, role in roles.items()
+        if texts.get(key, "").strip() or key != "system" and key in texts
+    ]
+    made[-1][1].update(rest)  # what else the object says, such as a weight
+    return made
+
+
+def _best_path(root: dict[str, Any], field: str) -> list[tuple[str, Any]]:
+    """Return the path of the lowest-ranked replies (Koepf et al. 2023, arXiv 2304.07327: rank 0 is the best),
+    without what was deleted or rejected, up to its last assistant turn."""
+    path = [(field, root)]
+    while True:
+        at, turn = path[-1]
+        replies = [
+            (f"{at}.replies[{index}]", reply)
+            for index, reply in enumerate(turn.get("replies") or [])
+            if isinstance(reply, dict)
+            and not reply.get("deleted")
+            and reply.get("review_result") is not False
+        ]
+        if not replies:
+            break
+        path.append(min(replies, key=_rank))
+    while len(path) > 1 and ROLE_OF.get(str(path[-1][1].get("role"))) != "assistant":
+        path.pop()
+    return [(at, {"role": turn.get("role"), "content": turn.get("text")}) for at, turn in path]
+
+
+def _rank(placed: tuple[str, dict[str, Any]]) -> float:
+    rank = placed[1].get("rank")
+    return float("inf") if rank is None else rank
+
+
+def transcript(value: str) -> list[dict[str, str]]:
+    """Split `Human: ... Assistant: ...` paragraphs into turns: Anthropic's hh-rlhf separates them by empty
+    lines, guanaco by `###`."""
+    start = r"\s*### ?" if value.lstrip().startswith("###") else r"(?:^|\n\n)"
+    pieces = re.split(start + r"(Human|Assistant): ?", value)
+    if pieces[0].strip():
+        return []
+    return [
+        {"role": "user" if role == "Human" else "assistant", "content": content}
+        for role, content in zip(pieces[1::2], pieces[2::2], strict=True)
+    ]
+
+
+def from_json(value: Any, at: str) -> Any:
+    """Return the list or object in a JSON text, as tables hold them; any other value unchanged."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
+            message = f"starts like JSON but is not valid JSON ({error.msg} at character {error.pos})."
+            raise RowFault(at, message, "rows.field_not_json") from None
+    return value
+
+
+def turns_in(value: Any, known: Collection[str] = ROLE_OF) -> Any:
+    """Return the turn or the turns in a JSON text; any other value unchanged, also a text that only looks
+    like one: an answer may be JSON (`{"from": "Bergen"}`), and a prompt may start with a bracket."""
+    if not isinstance(value, str):
+        return value
+    try:
+        read = from_json(value, "")
+    except RowFault:
+        return value
+    turns = read if isinstance(read, list) else [read]
+    return read if turns and all(_is_turn(turn, known) for turn in turns) else value
+
+
+def _is_turn(value: Any, known: Collection[str]) -> bool:
+    if not isinstance(value, dict) or not any(key in value for key in (*TEXT_KEYS, "tool_calls")):
+        return False
+    names = [value[key] for key in ROLE_KEYS if key in value]
+    return (
+        bool(names) and isinstance(names[0], str) and {names[0], names[0].strip().lower()} & {*known} != set()
+    )
+
+
+def rename_roles(row: Any, roles: dict[str, str]) -> Any:
+    """Return `row` with the roles of its turns renamed, as `source.roles` of dataset.yaml says."""
+    if isinstance(row, dict):
+        return {
+            key: roles.get(value, value)
+            if isinstance(value, str) and key in ROLE_KEYS
+            else rename_roles(turns_in(value, {*ROLE_OF, *roles}), roles)
+            for key, value in row.items()
+        }
+    return [rename_roles(item, roles) for item in row] if isinstance(row, list) else row
