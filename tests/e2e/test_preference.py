@@ -21,7 +21,7 @@ from tunebook.data.dataset import load_dataset_config
 from tunebook.evaluation import suite
 from tunebook.evaluation.pairs import pairs
 from tunebook.metrics.schema import validate
-from tunebook.pipeline import merge_adapter
+from tunebook.export import merge
 from tunebook.pipeline.prepare import prepare_rows, write_inputs
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
@@ -76,7 +76,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, before: Run) -> dict[str, Run
     folder = tmp_path_factory.mktemp("preference")
     base = Path(yaml.safe_load((before / "config.yaml").read_text())["base_model"])
     made = {name: prepare(folder / name, base, from_run=str(before.folder)) for name in ("whole", "resumed")}
-    merge_adapter.ensure(before, Console())
+    merge.ensure(before, Console())
     train([made["whole"]], {made["resumed"]: made["whole"]})
     return made
 
@@ -92,9 +92,9 @@ def test_merged_is_the_adapter_in_its_base_and_made_once(before: Run, runs: dict
     from transformers import AutoModelForCausalLM
 
     folder = before / runs_run.MERGED
-    made = (folder / merge_adapter.MADE_OF).stat().st_mtime_ns
-    assert merge_adapter.ensure(before, Console()) == folder
-    assert (folder / merge_adapter.MADE_OF).stat().st_mtime_ns == made
+    made = (folder / merge.MADE_OF).stat().st_mtime_ns
+    assert merge.ensure(before, Console()) == folder
+    assert (folder / merge.MADE_OF).stat().st_mtime_ns == made
     assert yaml.safe_load((runs["whole"] / "config.yaml").read_text())["base_model"] == str(folder)
     ids = torch.tensor([[1, 9, 400, 7]])
     with torch.inference_mode():

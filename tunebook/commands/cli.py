@@ -45,6 +45,10 @@ VERBS = {
     "compare": Verb(
         "After training", "evaluate", "Compare the fine-tuned models of runs on the same test rows."
     ),
+    "merge": Verb("After training", "export", "Merge a run's adapter into its base, and measure it again."),
+    "export": Verb(
+        "After training", "export", "Write a run's model for vLLM, llama.cpp or Ollama, measured."
+    ),
     "predict": Verb("After training", "predict", "Answer the rows of a file with a run's fine-tuned model."),
     "review": Verb("After training", "review", "Judge pairs of answers blind, in the browser."),
     "launch": Verb("Rented GPUs", "launch", "Start a recipe's real run on rented GPUs, with a price limit."),

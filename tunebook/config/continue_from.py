@@ -1,7 +1,7 @@
 """`FROM_RUN=`: continue from the adapter of an earlier run, through Axolotl's `lora_model_dir`.
 
 Axolotl reads that for supervised fine-tuning only: preference tuning starts from the adapter merged into
-its base (tunebook/pipeline/merge_adapter.py).
+its base (tunebook/export/merge.py).
 """
 
 from __future__ import annotations

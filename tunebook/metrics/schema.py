@@ -184,6 +184,33 @@ class Latency(TypedDict):
     p90: float
 
 
+class ParityLine(TypedDict):
+    """The score of a file that is handed out, measured again beside its run's own on the same rows: `run`
+    and `value` of the run's primary metric, their difference with its 95 % interval; the largest difference
+    in log probability of a reference answer (nats per token); seconds an answer alone; likely `causes`."""
+
+    artefact: str
+    metric: str
+    rows: int
+    groups: int
+    run: float
+    value: float
+    difference: float
+    low: float | None
+    high: float | None
+    tolerance: float
+    passed: bool
+    same_answers: float | None
+    stop_rate_run: float | None
+    stop_rate: float | None
+    largest_logprob_gap: float
+    prompts_equal: float
+    bytes: int
+    seconds_run: float | None
+    seconds: float | None
+    causes: list[str]
+
+
 @with_config(ConfigDict(extra="forbid", strict=True))
 class Metrics(TypedDict):
     """metrics.json as a whole."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
+from pathlib import Path
 from typing import Any
 
 from tunebook.config.resolved import Resolved
@@ -13,10 +14,12 @@ from tunebook.core.versions import PACKAGES, SECRET, commit, lock_hash
 from tunebook.data.dataset import Dataset
 from tunebook.data.sources import hub_revision, source_file
 from tunebook.hardware import machine
+from tunebook.models.fingerprint import weights_hash
 
 
 def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
     """Return the manifest of a run that starts now."""
+    base = Path(resolved.config["base_model"])
     return {
         "schema": 1,
         "recipe": resolved.recipe.name,
@@ -27,6 +30,7 @@ def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
         "lock": lock_hash(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "base_model": resolved.identity["base_model"],
+        "base_weights": weights_hash(base) if base.is_dir() else None,
         "revision": resolved.config.get("revision_of_model"),
         "from_adapter": resolved.identity.get("from_run"),
         "seed": resolved.config.get("seed"),

@@ -20,10 +20,11 @@ from tunebook.core.paths import runs_folder, show
 from tunebook.data.dataset import load_dataset_or_stand_in
 from tunebook.data.sources import SPLITS
 from tunebook.evaluation import suite
+from tunebook.export import merge
 from tunebook.hardware import machine
 from tunebook.metrics.schema import read_metrics
 from tunebook.models import trial_model
-from tunebook.pipeline import merge_adapter, prepare, smoke
+from tunebook.pipeline import prepare, smoke
 from tunebook.pipeline.prepare import SAMPLE_SEED, evaluation_digest, more_rows, prepare_rows, write_inputs
 from tunebook.report.format import show_verdict
 from tunebook.report.published import other_base, published
@@ -69,7 +70,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
     settings = suite.load_suite(recipe, dataset.task, resolved.tier, options.eval, options.beside)
     check_config(resolved)
     if options.from_run is not None and resolved.config.get("rl"):
-        merge_adapter.ensure(find(options.from_run), console)
+        merge.ensure(find(options.from_run), console)
     check_machine(resolved)
     rows = prepare_rows(resolved, dataset, asked)
     identity = {**resolved.identity, "tier": resolved.tier, "lock": versions.lock_hash(), "rows": rows}

@@ -1,0 +1,108 @@
+"""`tunebook merge` and `tunebook export`: the files that a run hands out, and their score measured again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tunebook.commands.options import RunName
+from tunebook.commands.options import console as command_console
+from tunebook.core.console import Console
+from tunebook.core.errors import GATE_FAILED, GOOD, InputError
+from tunebook.core.files import read_json
+from tunebook.core.paths import show
+from tunebook.export import gguf, merge, ollama
+from tunebook.export.parity import measure_parity
+from tunebook.export.table import show_lines
+from tunebook.metrics.schema import ParityLine
+from tunebook.models import llama_cpp
+from tunebook.report.report import write_report
+from tunebook.report.verdict import compare
+from tunebook.runs.run import Run, find
+
+Measure = Annotated[
+    bool, typer.Option("--measure/--no-measure", help="answer the same rows again and compare (default)")
+]
+
+
+def merged(run: Run, console: Console) -> Path:
+    """Return the full weights of a run, and say what they took."""
+    folder = merge.ensure(run, console)
+    facts = read_json(folder / merge.MADE_OF, {})
+    if "peak_bytes" in facts:
+        console.stage("merge", f"{show(folder)}, {facts['peak_bytes'] / 2**30:.1f} GiB of memory at the peak")
+    else:
+        console.stage("merge", f"{show(folder)} holds full weights already")
+    if "dev" in facts:
+        values = ", ".join(f"{way} {facts['dev'][way]:.4f}" for way in ("run", *merge.WAYS))
+        console.note(f"{facts['metric']} on dev: {values}. Kept: merged into the {facts['way']} weights.")
+    return folder
+
+
+def finish(run: Run, lines: list[ParityLine], console: Console) -> int:
+    """Write the lines into metrics.json and the report, show them, and return the exit code."""
+    if lines:
+        with run.locked():
+            compare(run)
+            write_report(run)
+        show_lines(lines, console)
+    return GOOD if all(line["passed"] for line in lines) else GATE_FAILED
+
+
+def trained(run_text: str) -> Run:
+    """Return the run that RUN names.
+
+    Raises:
+        InputError: no such run, or one that is not finished.
+    """
+    run = find(run_text)
+    if not run.done("report"):
+        raise InputError(
+            f"RUN: {show(run.folder)} is not finished: run its recipe to the end first.",
+            code="run.not_finished",
+        )
+    return run
+
+
+def merge_command(run: RunName, measure: Measure = True) -> int:
+    """Merge a run's adapter into its base: full weights, measured again."""
+    console, found = command_console(), trained(run)
+    folder = merged(found, console)
+    lines = [measure_parity(found, "merged", [folder], console)] if measure else []
+    return finish(found, lines, console)
+
+
+def export_command(
+    run: RunName,
+    to: Annotated[
+        Literal["safetensors", "gguf", "ollama"],
+        typer.Option(help="full weights for transformers, vLLM and SGLang; llama.cpp; Ollama"),
+    ],
+    quant: Annotated[str, typer.Option(help="types of GGUF files: q8_0,q4_k_m,lora")] = "q8_0",
+    measure: Measure = True,
+) -> int:
+    """Write a run's model in the form that another program loads.
+
+    The same test rows go through that program again, and the table compares the scores.
+    """
+    console, found = command_console(), trained(run)
+    if to == "safetensors":
+        folder = merged(found, console)
+        return finish(found, [measure_parity(found, "merged", [folder], console)] if measure else [], console)
+    quants = gguf.parse_quant(quant)
+    folder = merged(found, console)
+    llama_cpp.ensure(console)
+    lines = []
+    for name in quants:
+        with console.timed(None, "export") as words:
+            path = gguf.convert(found, folder, name)
+            words.append(f"{show(path)}, {path.stat().st_size / 1e6:,.0f} MB")
+        if measure:
+            lines.append(measure_parity(found, f"gguf-{name}", [path], console))
+    if to == "ollama":
+        path = ollama.write(found, folder, gguf.path_of(found, quants[0]))
+        console.stage("export", f"{show(path)}")
+        console.note(f"ollama create {found.settings()['recipe']} -f {show(path)}")
+    return finish(found, lines, console)

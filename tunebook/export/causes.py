@@ -1,0 +1,96 @@
+"""Why a file scores worse than its run: each cause that other people's exports had, tested and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tunebook.core.files import Row, read_json
+from tunebook.evaluation.contenders import Contender
+from tunebook.evaluation.evaluator import Evaluator
+from tunebook.export.merge import base_changed
+from tunebook.export.parity import FILE, RUN
+from tunebook.metrics.schema import ParityLine
+from tunebook.runs.run import Run
+
+NEAR_BASE = 0.1  # of the way from the base's log probabilities to the run's
+
+
+def likely_causes(
+    run: Run,
+    ours: Evaluator,
+    theirs: Evaluator,
+    files: list[Path],
+    line: ParityLine,
+    logprobs: dict[str, list[float]],
+    rows: list[Row],
+) -> list[str]:
+    """Return a sentence for each cause that is found; one that says that none was where none is."""
+    found = [
+        *_template(ours, theirs, line, rows),
+        *_stop(ours, theirs, line),
+        *_weights(run, files),
+        *_effect(ours, logprobs, rows),
+    ]
+    if base_changed(run):
+        found.append("base changed: its weights are not those that the run was trained on.")
+    return found or [
+        "none of the usual causes: prompts, stop token, tied weights and the adapter's effect are as in the "
+        "run. A stronger quantisation loses quality by itself; try QUANT=q8_0."
+    ]
+
+
+def _template(ours: Evaluator, theirs: Evaluator, line: ParityLine, rows: list[Row]) -> Iterator[str]:
+    """A prompt that differs: by the template's text, or by how the text becomes tokens."""
+    if line["prompts_equal"] == 1:
+        return
+    turns, tools = rows[0]["messages"][:-1], rows[0].get("tools")
+    texts = [one.maker.encoder.text(turns, tools, opened=True) for one in (ours, theirs)]
+    share = f"{line['prompts_equal']:.0%} of the prompts have the same tokens"
+    if texts[0] != texts[1]:
+        yield f"wrong template: {share}; the file's chat template renders another text than the run's."
+    else:
+        yield f"other special tokens: {share}; the texts are equal, and become other tokens."
+
+
+def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]:
+    """An end-of-turn token that the file does not stop at."""
+    before, after = line["stop_rate_run"], line["stop_rate"]
+    tokens = [one.models.tokenizer.eos_token_id for one in (ours, theirs)]
+    if tokens[0] != tokens[1]:
+        names = [one.models.tokenizer.eos_token for one in (ours, theirs)]
+        yield f"missing stop: the run's answers end with {names[0]!r}, the file stops at {names[1]!r}."
+    elif before is not None and after is not None and before - after > 0.1:
+        yield f"missing stop: {after:.0%} of the answers end by themselves, {before:.0%} of the run's did."
+
+
+def _effect(ours: Evaluator, logprobs: dict[str, list[float]], rows: list[Row]) -> Iterator[str]:
+    """An adapter without effect, or at another scale: where the file stands between the base and the run."""
+    job = ours.maker.score(Contender("parity_base", "base"), "parity", rows)
+    base = np.array([record["logprob"] for record in ours.records(job, "base")])
+    way = np.array(logprobs[RUN]) - base
+    if not (way @ way):
+        return
+    share = float((np.array(logprobs[FILE]) - base) @ way / (way @ way))
+    if abs(share) < NEAR_BASE:
+        yield "adapter without effect: the reference answers are as likely as under the base model."
+    elif not 0.8 < share < 1.25:
+        yield (
+            f"wrong scale: the file goes {share:.2f} times as far from the base as the run does, in the log "
+            "probability of the reference answers."
+        )
+
+
+def _weights(run: Run, files: list[Path]) -> Iterator[str]:
+    """A tied output layer that is not tied in the file, where its weights differ from the embeddings."""
+    folder = files[0]
+    if not folder.is_dir():
+        return
+    tied = json.loads((folder / "config.json").read_text()).get("tie_word_embeddings")
+    base = Path(run.config()["base_model"])
+    was = read_json(base / "config.json", {}).get("tie_word_embeddings") if base.is_dir() else None
+    if was and not tied:
+        yield "tied head untied: the base shares its output layer with its embeddings, the file does not."

@@ -1,0 +1,79 @@
+"""A run's adapter merged into its base: full weights that every other program loads.
+
+For a base of 16 or 32 bits the merged model is the one that the run's own evaluation measured, in the same
+precision. An adapter trained on a 4-bit base has two such models: merged into the original weights, or into
+what the 4 bits stand for, which is what it was trained on; both are measured on dev and the better is kept.
+
+Preference tuning starts from the same folder: Axolotl 0.19 does not read `lora_model_dir` for it, and trl
+refuses a model that already has an adapter.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from tunebook.core.console import Console
+from tunebook.core.errors import InputError, TunebookError
+from tunebook.core.files import read_json
+from tunebook.core.paths import show
+from tunebook.core.process import ChildError, write_folder
+from tunebook.models.fingerprint import weights_hash
+from tunebook.models.methods import merge_refusal, uses_head
+from tunebook.runs.run import MERGED, Run
+
+MADE_OF = "tunebook.json"
+WAYS = ("original", "dequantised")
+
+
+def refusal(config: dict[str, Any]) -> str | None:
+    """Return why the model of a run with this config cannot become full weights, None if it can."""
+    if uses_head(config):
+        return "a classification head scores labels; programs that load full weights expect one that writes."
+    return merge_refusal(str(config.get("adapter") or ""))
+
+
+def base_changed(run: Run) -> bool:
+    """Whether the base in a folder has other weights than when the run started; False where the run did not
+    record them. A base of the Hub is pinned by its revision."""
+    base, known = Path(run.config()["base_model"]), read_json(run / "manifest.json", {}).get("base_weights")
+    return bool(known) and base.is_dir() and weights_hash(base) != known
+
+
+def ensure(run: Run, console: Console) -> Path:
+    """Return the folder of full weights of `run`: `model/` where it was tuned in full, else `merged/`, made
+    where it is missing or belongs to another adapter.
+
+    Raises:
+        InputError: the method of the run has no merged form.
+        TunebookError: the merge failed; the message holds its last line.
+    """
+    config = run.config()
+    why = refusal(config)
+    if why:
+        raise InputError(f"RUN: {show(run.folder)} cannot be merged: {why}", code="export.cannot_merge")
+    base = Path(config["base_model"])
+    if base_changed(run):
+        raise InputError(
+            f"RUN: the weights in {show(base)} are not those that the run was trained on. Put the old ones "
+            "back, or run the recipe again.",
+            code="export.base_changed",
+        )
+    if not config.get("adapter"):
+        return run / "model"
+    target = run / MERGED
+    with FileLock(run / ".merged.lock"):
+        made = read_json(target / MADE_OF) if target.is_dir() else None
+        if made and made["adapter"] == weights_hash(run / "model"):
+            return target
+        console.stage("set-up", f"merging the adapter of {show(run.folder)} into its base (once)")
+        try:
+            write_folder("tunebook.export.merge_worker", [str(run.folder)], target, run.log)
+        except ChildError as error:
+            raise TunebookError(
+                f"The adapter could not be merged: {error}\nThe log: {show(run.log)}",
+                code="model.merge_failed",
+            ) from error
+    return target

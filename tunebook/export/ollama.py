@@ -1,0 +1,179 @@
+"""An Ollama Modelfile for a GGUF file: template, stops, system turn and parameters as the run had them.
+
+Ollama renders Go templates, not the Jinja of the model. The Go template is put together from what stands
+between the turns when the Jinja template renders a few marked messages, and it is used only where it gives
+the text of every test prompt of the run.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.errors import InputError, TunebookError
+from tunebook.core.files import read_jsonl, write_text
+from tunebook.core.paths import child_environment, show
+from tunebook.core.process import begin_child
+from tunebook.evaluation.suite import Suite
+from tunebook.runs.run import Run
+
+USAGE = "Serve the GGUF file with llama.cpp instead, which renders the model's own template."
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The text of a chat template around the turns. An answer follows `after_user` at once."""
+
+    start: str  # before the first user turn where there is no system turn
+    before_system: str
+    after_system: str
+    before_user: str
+    after_user: str
+    after_assistant: str
+
+    def text(self, messages: list[dict[str, Any]]) -> str:
+        """Return `messages` as the template renders them, with the assistant's turn opened at the end."""
+        around = {
+            "system": (self.before_system, self.after_system),
+            "user": (self.before_user, self.after_user),
+            "assistant": ("", self.after_assistant),
+        }
+        parts = [] if any(turn["role"] == "system" for turn in messages) else [self.start]
+        for turn in messages:
+            before, after = around[turn["role"]]
+            parts += [before, turn["content"], after]
+        return "".join(parts)
+
+    def go(self) -> str:
+        """Return the Go template. Nothing stands between its actions, since every blank would be text."""
+        start, before_system, after_system, before_user, after_user, after_assistant = (
+            _literal(text) for text in asdict(self).values()
+        )
+        return (
+            f"{{{{ if not .System }}}}{start}{{{{ end }}}}{{{{ range .Messages }}}}"
+            f'{{{{ if eq .Role "system" }}}}{before_system}{{{{ .Content }}}}{after_system}'
+            f'{{{{ else if eq .Role "user" }}}}{before_user}{{{{ .Content }}}}{after_user}'
+            f'{{{{ else if eq .Role "assistant" }}}}{{{{ .Content }}}}{after_assistant}'
+            "{{ end }}{{ end }}"
+        )
+
+
+def _literal(text: str) -> str:
+    """Return `text` as a literal of a Go template."""
+    return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}" if "{{" in text else text
+
+
+def pieces(texts: dict[str, str]) -> Pieces:
+    """Take a template apart from three texts that it rendered: `system` (SYS1, USER1, ANSWER1, USER2),
+    `user` (USER1 alone), both with the assistant's turn opened.
+
+    Raises:
+        ValueError: the marks are not all there, in order: the template changes or moves the turns.
+    """
+    before_system, rest = texts["system"].split("SYS1")
+    to_user, rest = rest.split("USER1")
+    to_answer, rest = rest.split("ANSWER1")
+    again, after_user = rest.split("USER2")
+    start, opened = texts["user"].split("USER1")
+    if not to_answer == after_user == opened:
+        raise ValueError("an answer is opened in different ways")
+    before_user = _common_end([to_user, again, start])
+    return Pieces(
+        start=start.removesuffix(before_user),
+        before_system=before_system,
+        after_system=to_user.removesuffix(before_user),
+        before_user=before_user,
+        after_user=after_user,
+        after_assistant=again.removesuffix(before_user),
+    )
+
+
+def _common_end(texts: list[str]) -> str:
+    shortest = min(texts, key=len)
+    for start in range(len(shortest) + 1):
+        if all(text.endswith(shortest[start:]) for text in texts):
+            return shortest[start:]
+    return ""
+
+
+def write(run: Run, weights: Path, file: Path) -> Path:
+    """Write export/ollama/Modelfile for the GGUF `file` made of the full weights in `weights`.
+
+    Raises:
+        InputError: a Go template cannot say what the model's template does.
+    """
+    rows = read_jsonl(run / "data" / "test.jsonl")
+    rendered = _rendered(weights, [row["messages"][:-1] for row in rows], run)
+    refused = f"RUN: {show(run.folder)}: the chat template has no Ollama form"
+    if any(row.get("tools") for row in rows):
+        raise InputError(f"{refused}: rows offer tools. {USAGE}", code="export.no_ollama_template")
+    try:
+        parts = pieces(rendered["probes"])
+        wrong = sum(
+            parts.text(row["messages"][:-1]) != text
+            for row, text in zip(rows, rendered["prompts"], strict=True)
+        )
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{refused} ({error}). {USAGE}", code="export.no_ollama_template") from None
+    if wrong:
+        raise InputError(
+            f"{refused}: {wrong} of {len(rows)} test prompts would differ. {USAGE}",
+            code="export.no_ollama_template",
+        )
+    target = run / "export" / "ollama" / "Modelfile"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    suite = Suite.model_validate(run.settings()["suite"])
+    lines = [
+        f"# {run.settings()['recipe']}, run {run.folder.name}. ollama create NAME -f Modelfile",
+        f"FROM {Path('..') / 'gguf' / file.name}",
+        f"TEMPLATE {_quoted(parts.go())}",
+    ]
+    system = Counter(_system(row) for row in read_jsonl(run / "data" / "train.jsonl")).most_common(1)[0][0]
+    if system:
+        lines.append(f"SYSTEM {_quoted(system)}")
+    lines += [
+        f"PARAMETER stop {json.dumps(rendered['end'], ensure_ascii=False)}",
+        f"PARAMETER num_ctx {int(run.config()['sequence_len'])}",
+        f"PARAMETER num_predict {suite.max_new_tokens}",
+        "PARAMETER temperature 0",
+        "PARAMETER repeat_penalty 1",
+    ]
+    write_text(target, "\n".join(lines) + "\n")
+    return target
+
+
+def _system(row: dict[str, Any]) -> str:
+    first = row["messages"][0]
+    return str(first["content"]) if first["role"] == "system" else ""
+
+
+def _quoted(text: str) -> str:
+    if '"""' in text:
+        raise InputError(
+            f"three quotes in a row cannot stand in a Modelfile. {USAGE}", code="export.no_ollama_template"
+        )
+    return f'"""{text}"""'
+
+
+def _rendered(weights: Path, prompts: list[list[dict[str, Any]]], run: Run) -> dict[str, Any]:
+    """Return what the Jinja template in `weights` makes of the probes and of `prompts`, rendered in a process
+    of its own (transformers is slow to import), and the end-of-turn token."""
+    given = json.dumps({"prompts": prompts, "options": run.config().get("chat_template_kwargs") or {}})
+    ended = subprocess.run(
+        [sys.executable, "-m", "tunebook.export.render_prompts", str(weights)],
+        input=given,
+        capture_output=True,
+        text=True,
+        env=child_environment(),
+        preexec_fn=begin_child,
+    )
+    if ended.returncode:
+        last = (ended.stderr.strip().splitlines() or [""])[-1]
+        raise TunebookError(f"The chat template could not be rendered: {last}", code="export.not_rendered")
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found

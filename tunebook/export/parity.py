@@ -1,0 +1,146 @@
+"""The score of what is handed out, measured again: the same rows, the same metric, before and after.
+
+`measure_parity` starts the measurement in a process of its own; `line_of` makes one line of the table from
+the records of both. The lines are kept in export/parity/ and stand in metrics.json and the report.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tunebook.core.console import Console
+from tunebook.core.errors import TunebookError
+from tunebook.core.files import Row, read_json
+from tunebook.core.paths import show
+from tunebook.core.process import ChildError
+from tunebook.metrics.aggregate import difference
+from tunebook.metrics.schema import ParityLine
+from tunebook.metrics.scoring import HIGHER_IS_BETTER, per_row
+from tunebook.runs.run import Run
+from tunebook.training.child import follow
+
+ROWS = 100  # at least, where the split has as many
+# The most that a metric may be worse, on the side of its interval that is kindest to the file.
+TOLERANCE = {"accuracy": 0.02, "f1": 0.02, "preference": 0.02, "loss": 0.02}
+RUN, FILE = "tuned", "file"
+
+
+def subset(rows: list[Row], seed: int) -> list[Row]:
+    """Return at least ROWS of `rows`, whole groups drawn with `seed`, in their order."""
+    groups = sorted({row["group"] for row in rows})
+    random.Random(seed).shuffle(groups)
+    chosen, count = set[str](), 0
+    sizes = {group: sum(row["group"] == group for row in rows) for group in groups}
+    for group in groups:
+        if count >= ROWS:
+            break
+        chosen.add(group)
+        count += sizes[group]
+    return [row for row in rows if row["group"] in chosen]
+
+
+def line_of(
+    artefact: str,
+    metric: str,
+    records: dict[str, list[Row]],
+    logprobs: dict[str, list[float]],
+    lengths: Sequence[int],
+    labels: list[str],
+    prompts_equal: float,
+) -> ParityLine:
+    """Compare the answers of a file with those of its run.
+
+    Args:
+        records: by RUN and FILE, one a row in the same order.
+        logprobs: by RUN and FILE, of the reference answer of each row (nats).
+        lengths: tokens of each reference answer.
+        prompts_equal: share of the rows whose prompt has the same tokens.
+    """
+    found = difference(metric, FILE, RUN, records, labels)
+    assert found is not None
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    # The drop that the interval cannot rule out at its kindest end; without an interval, the drop seen.
+    kind = found["high"] if sign > 0 else found["low"]
+    least = -sign * (found["difference"] if kind is None else kind)
+    gaps = np.abs(np.array(logprobs[FILE]) - np.array(logprobs[RUN])) / np.maximum(1, np.array(lengths))
+    values = {name: [v for v in per_row(records[name], metric) if v is not None] for name in (RUN, FILE)}
+    return {
+        "artefact": artefact,
+        "metric": metric,
+        "rows": found["n"],
+        "groups": found["groups"],
+        "run": float(np.mean(values[RUN])),
+        "value": float(np.mean(values[FILE])),
+        "difference": found["difference"],
+        "low": found["low"],
+        "high": found["high"],
+        "tolerance": TOLERANCE[metric],
+        "passed": bool(least <= TOLERANCE[metric]),
+        "same_answers": _share(records, "answer"),
+        "stop_rate_run": _rate(records[RUN]),
+        "stop_rate": _rate(records[FILE]),
+        "largest_logprob_gap": float(gaps.max()),
+        "prompts_equal": prompts_equal,
+        "bytes": 0,
+        "seconds_run": None,
+        "seconds": None,
+        "causes": [],
+    }
+
+
+def _share(records: dict[str, list[Row]], field: str) -> float | None:
+    """Return the share of rows, of those that both answered, with the same answer."""
+    pairs = [
+        (one[field], other[field])
+        for one, other in zip(records[RUN], records[FILE], strict=True)
+        if field in one and field in other
+    ]
+    return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
+
+
+def _rate(records: list[Row]) -> float | None:
+    values = [record["stopped"] for record in records if "stopped" in record]
+    return sum(values) / len(values) if values else None
+
+
+def path_of(run: Run, artefact: str) -> Path:
+    """Return the file of one line of the table."""
+    return run / "export" / "parity" / f"{artefact}.json"
+
+
+def lines(run: Run) -> list[ParityLine]:
+    """Return the lines measured so far, in the order of their names."""
+    return [read_json(path) for path in sorted((run / "export" / "parity").glob("*.json"))]
+
+
+def measure_parity(run: Run, artefact: str, files: list[Path], console: Console) -> ParityLine:
+    """Measure the run's model and the artefact in `files` on the same rows; returns the line.
+
+    Raises:
+        TunebookError: the measurement failed; what was answered so far is kept.
+    """
+    path = path_of(run, artefact)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with console.timed(None, "measure") as words:
+        try:
+            follow(
+                "tunebook.export.parity_worker",
+                [str(run.folder), artefact, *map(str, files)],
+                console,
+                run.log,
+                run / "events.jsonl",
+                offline=True,
+            )
+        except ChildError as error:
+            raise TunebookError(
+                f"{artefact} could not be measured: {error}\nThe log: {show(run.log)}. The same command "
+                "resumes.",
+                code="export.not_measured",
+            ) from None
+        line: ParityLine = read_json(path)
+        words.append(f"{artefact} on {line['rows']} examples")
+    return line
