@@ -45,7 +45,10 @@ VERBS = {
     "compare": Verb(
         "After training", "evaluate", "Compare the fine-tuned models of runs on the same test rows."
     ),
-    "merge": Verb("After training", "export", "Merge a run's adapter into its base, and measure it again."),
+    "chat": Verb("After training", "after.chat", "Chat with a run's fine-tuned model, beside its base."),
+    "merge": Verb(
+        "After training", "after.export", "Merge a run's adapter into its base, and measure it again."
+    ),
     "export": Verb(
         "After training", "export", "Write a run's model for vLLM, llama.cpp or Ollama, measured."
     ),

@@ -8,11 +8,12 @@ once. Inherited methods still serve the harness's own tasks on the same loaded m
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers import DynamicCache
+from transformers import DynamicCache, TextStreamer
 
 from tunebook.evaluation.engines.protocol import Engine, Generation, Ids
 
@@ -65,6 +66,36 @@ class TokenLM(HFLM, Engine):
         ids = [[self.pad] * (width - len(s)) + s for s in sequences]
         mask = [[0] * (width - len(s)) + [1] * len(s) for s in sequences]
         return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
+
+    @torch.inference_mode()
+    def stream(
+        self, context: Ids, max_new: int, show: Callable[[str], None], stop: Callable[[], bool]
+    ) -> bool:
+        """Answer one prompt greedily and call `show` with each piece of text as it is there, until `stop()`.
+        Returns whether the answer ended by itself."""
+
+        class Pieces(TextStreamer):
+            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+                if text:
+                    show(text)
+
+        cache, held, _ = self._shared([], 1)
+        ids = torch.tensor([[self.pad] * held + context], device=self.device)
+        output = self.net.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            past_key_values=cache,
+            max_new_tokens=max_new,
+            do_sample=False,
+            eos_token_id=self.end,
+            pad_token_id=self.pad,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            streamer=Pieces(self.tokenizer, skip_prompt=True, skip_special_tokens=True),
+            stopping_criteria=[lambda ids, scores, **_: torch.full((len(ids),), stop())],
+        )
+        return bool(output[0, -1] == self.end)
 
     @torch.inference_mode()
     def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:

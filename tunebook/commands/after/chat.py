@@ -1,0 +1,266 @@
+"""`tunebook chat`: talk to a run's fine-tuned model, and to its base, in the terminal.
+
+Answers are greedy, as they were evaluated. Without a terminal, plain lines go in and out.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunebook.commands.options import RunName
+from tunebook.core.errors import GOOD, InputError, Problem, TunebookError
+from tunebook.core.paths import ROOT, child_environment, show
+from tunebook.core.process import begin_child
+from tunebook.runs.run import Run, find
+
+HELP = """/base, /tuned, /both   who answers
+/system TEXT           another system turn (nothing: none), and a new conversation
+/reset                 a new conversation
+/save good, /save bad  append the conversation to chats/good.jsonl or chats/bad.jsonl of the run
+/quit                  end (also Ctrl-D). Ctrl-C stops an answer.
+A line that ends with \\ goes on in the next one."""
+TITLES = {"tuned": "fine-tuned", "base": "base"}
+
+
+def visible(text: str) -> str:
+    """Return `text` with control characters and marks of direction written out: a model must not move the
+    cursor, color the screen or turn the line around."""
+    return "".join(
+        char
+        if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Co", "Cs")
+        else f"\\x{ord(char):02x}"
+        if ord(char) < 256
+        else f"\\u{ord(char):04x}"
+        for char in text
+    )
+
+
+class Models:
+    """The child process that answers."""
+
+    def __init__(self, run: Run) -> None:
+        self.log = run.log.open("ab")
+        environment = child_environment()
+        if Path(run.placement()["base_model"]).is_dir():
+            environment.setdefault("HF_HUB_OFFLINE", "1")
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "tunebook.commands.after.chat_worker", str(run.folder)],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            encoding="utf-8",
+            preexec_fn=begin_child,
+            start_new_session=True,  # Ctrl-C is for the answer, not for the process
+        )
+        self.run = run
+        self._line()
+
+    def _line(self) -> dict[str, Any]:
+        assert self.child.stdout
+        line = self.child.stdout.readline()
+        if not line:
+            raise TunebookError(
+                f"the model could not answer. The log: {show(self.run.log)}", code="chat.no_answer"
+            )
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def answer(self, model: str, messages: list[dict[str, Any]]) -> Iterator[str]:
+        """Yield the pieces of an answer; Ctrl-C ends it, and what came before is kept."""
+        assert self.child.stdin
+        self.child.stdin.write(json.dumps({"model": model, "messages": messages}) + "\n")
+        self.child.stdin.flush()
+        before = signal.signal(signal.SIGINT, lambda *_: self.child.send_signal(signal.SIGUSR1))
+        try:
+            while "text" in (event := self._line()):
+                yield event["text"]
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if "error" in event:
+            raise InputError(event["error"], code="chat.cannot_answer")
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.wait()
+        self.log.close()
+
+
+class Chat:
+    """One conversation; `answer` is what a model said to its messages so far."""
+
+    def __init__(self, models: Any, folder: Path, system: str, out: Any) -> None:
+        """`folder` is where conversations are saved; `system` the system turn of the training rows."""
+        self.models, self.folder, self.out = models, folder, out
+        self.who = ["tuned"]
+        self.start(system)
+
+    def start(self, system: str) -> None:
+        """Begin a new conversation."""
+        self.system = system
+        self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+
+    def say(self, text: str) -> None:
+        """Answer what the person wrote. With both models, the conversation goes on with the fine-tuned
+        model's answer."""
+        self.messages.append({"role": "user", "content": text})
+        answers = {}
+        try:
+            for model in self.who:
+                if len(self.who) > 1:
+                    self.out(f"[{TITLES[model]}] ")
+                pieces = []
+                for piece in self.models.answer(model, self.messages):
+                    pieces.append(piece)
+                    self.out(visible(piece))
+                self.out("\n")
+                answers[model] = "".join(pieces).strip()
+        except InputError as error:
+            self.messages.pop()
+            self.out(f"{error} /reset begins a new one.\n")
+            return
+        self.messages.append({"role": "assistant", "content": answers.get("tuned", answers[self.who[-1]])})
+
+    def command(self, line: str) -> bool:
+        """Obey a line that starts with a slash; returns False where it ends the chat."""
+        word, _, rest = line.partition(" ")
+        if word in ("/quit", "/exit"):
+            return False
+        if word in ("/base", "/tuned", "/both"):
+            self.who = ["base", "tuned"] if word == "/both" else [word[1:]]
+            self.out(f"{' and '.join(TITLES[model] for model in self.who)} will answer\n")
+        elif word == "/system":
+            self.start(rest.strip())
+            self.out("a new conversation\n")
+        elif word == "/reset":
+            self.start(self.system)
+            self.out("a new conversation\n")
+        elif word == "/save" and rest.strip() in ("good", "bad"):
+            self.out(self.save(rest.strip()))
+        else:
+            self.out(HELP + "\n")
+        return True
+
+    def save(self, kind: str) -> str:
+        """Append the conversation to a file that `fork` reads; returns what to say."""
+        if not any(turn["role"] == "assistant" for turn in self.messages):
+            return "nothing to save yet\n"
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"{kind}.jsonl"
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"messages": self.messages}, ensure_ascii=False) + "\n")
+        return f"saved in {show(path)}; it can be DATA= of make fork\n"
+
+
+def lines_of(source: Any, prompt: str) -> Iterator[str]:
+    """Yield what a person writes: lines, joined where one ends with a backslash. Ctrl-C at the prompt drops
+    the line and does not end the program."""
+    parts: list[str] = []
+    while True:
+        try:
+            line = input(prompt if not parts else "... ") if source is None else source.readline()
+        except KeyboardInterrupt:
+            parts = []
+            print()
+            continue
+        except EOFError:
+            return
+        if source is not None and not line:
+            return
+        line = line.rstrip("\n")
+        parts.append(line.removesuffix("\\"))
+        if not line.endswith("\\"):
+            yield "\n".join(parts)
+            parts = []
+
+
+def system_of(run: Run) -> str:
+    """Return the system turn of the run's first training row, "" for none."""
+    with (run / "data" / "train.jsonl").open(encoding="utf-8") as file:
+        first = json.loads(file.readline())["messages"][0]
+    return str(first["content"]) if first["role"] == "system" else ""
+
+
+def prompts_of(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """Yield the messages of each line of a file: JSON with `messages` or `prompt`, or a line of plain text.
+
+    Raises:
+        InputError: a line that is neither.
+    """
+    if not path.is_file():
+        raise InputError(f"PROMPTS: {path}: no such file.", code="chat.no_prompts")
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        if path.suffix not in (".jsonl", ".json"):
+            yield [{"role": "user", "content": line}]
+            continue
+        try:
+            value = json.loads(line)
+            yield value["messages"] if "messages" in value else [{"role": "user", "content": value["prompt"]}]
+        except (ValueError, TypeError, KeyError):
+            text = 'is not {"prompt": text} or {"messages": [...]}.'
+            raise InputError(Problem(text, show(path), number, code="chat.bad_prompt")) from None
+
+
+def batch(models: Models, prompts: list[list[dict[str, Any]]], system: str, out: Path) -> None:
+    """Answer `prompts` into `out`, JSON lines with `messages`, whole or not at all."""
+    partial = out.with_name(out.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for messages in prompts:
+            if system and messages[0]["role"] != "system":
+                messages = [{"role": "system", "content": system}, *messages]
+            text = "".join(models.answer("tuned", messages)).strip()
+            line = {"messages": [*messages, {"role": "assistant", "content": text}]}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    partial.rename(out)
+
+
+def chat_command(
+    run: RunName,
+    prompts: Annotated[Path | None, typer.Option(help="answer the lines of this file instead")] = None,
+    out: Annotated[Path | None, typer.Option(help="with PROMPTS: a new .jsonl file for the answers")] = None,
+) -> int:
+    """Chat with a run's fine-tuned model, beside its base; /help lists the commands."""
+    found = find(run)
+    if not found.done("train"):
+        raise InputError(f"RUN: {show(found.folder)} has not finished training.", code="run.not_trained")
+    if bool(prompts) != bool(out):
+        raise InputError("--prompts and --out (PROMPTS= OUT=) go together.", code="option.prompts_and_out")
+    if out and out.exists():
+        raise InputError(f"OUT: {out} already exists. Give another name.", code="chat.out_exists")
+    asked = list(prompts_of(prompts)) if prompts else []
+    system, terminal = system_of(found), sys.stdin.isatty()
+    if terminal and not prompts:
+        import readline  # noqa: F401 (the arrow keys of input())
+
+        print(f"{show(found.folder)}, loading; /help lists the commands")
+    models = Models(found)
+    try:
+        if out:
+            batch(models, asked, system, out)
+            print(f"{len(asked)} prompts answered in {show(out)}")
+            return GOOD
+        chat = Chat(models, found / "chats", system, lambda text: print(text, end="", flush=True))
+        for line in lines_of(None if terminal else sys.stdin, "> "):
+            if not line.strip():
+                continue
+            if line.startswith("/"):
+                if not chat.command(line.strip()):
+                    break
+            else:
+                chat.say(line)
+    finally:
+        models.close()
+    return GOOD
