@@ -65,6 +65,10 @@ class Environment(BaseSettings):
     endpoint_price_in: str | None = Field(default=None, description="dollars per million prompt tokens")
     endpoint_price_out: str | None = Field(default=None, description="dollars per million generated tokens")
 
+    serve_key: SecretStr | None = Field(
+        default=None, description="key that clients of `tunebook serve` must send; needed beyond 127.0.0.1"
+    )
+
     notice: float = Field(default=120.0, description="seconds between SIGTERM and the end of the machine")
     max_hours: float | None = Field(default=None, description="most hours of all sessions of a run together")
     quiet: float | None = Field(

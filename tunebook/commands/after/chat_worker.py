@@ -2,7 +2,7 @@
 
 python -m tunebook.commands.after.chat_worker RUN
 
-Reads one request a line, {"model": "tuned" or "base", "messages": [...]}. Writes lines {"text": piece} as they
+Reads one request a line, {"model": "tuned" or "base", "messages": [...]}. Writes {"text": piece} as they
 come and one {"stopped": bool} at the end, or {"error": text}. SIGUSR1 ends the answer.
 """
 

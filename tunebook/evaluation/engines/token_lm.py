@@ -69,10 +69,16 @@ class TokenLM(HFLM, Engine):
 
     @torch.inference_mode()
     def stream(
-        self, context: Ids, max_new: int, show: Callable[[str], None], stop: Callable[[], bool]
+        self,
+        context: Ids,
+        max_new: int,
+        show: Callable[[str], None],
+        stop: Callable[[], bool],
+        stop_strings: list[str] | None = None,
+        **sampling: float | None,
     ) -> bool:
-        """Answer one prompt greedily and call `show` with each piece of text as it is there, until `stop()`.
-        Returns whether the answer ended by itself."""
+        """Answer one prompt and call `show` with each piece of text as it is there, until `stop()`. Greedy,
+        unless `sampling` (temperature, top_p) is given. Returns whether the answer ended by itself."""
 
         class Pieces(TextStreamer):
             def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
@@ -86,12 +92,12 @@ class TokenLM(HFLM, Engine):
             attention_mask=torch.ones_like(ids),
             past_key_values=cache,
             max_new_tokens=max_new,
-            do_sample=False,
+            do_sample=bool(sampling),
             eos_token_id=self.end,
             pad_token_id=self.pad,
-            temperature=None,
-            top_p=None,
-            top_k=None,
+            **{"temperature": None, "top_p": None, "top_k": None, **sampling},
+            stop_strings=stop_strings,
+            tokenizer=self.tokenizer,
             streamer=Pieces(self.tokenizer, skip_prompt=True, skip_special_tokens=True),
             stopping_criteria=[lambda ids, scores, **_: torch.full((len(ids),), stop())],
         )

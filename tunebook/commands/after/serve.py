@@ -1,0 +1,172 @@
+"""`tunebook serve`: an OpenAI-compatible endpoint for a run's fine-tuned model."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tunebook.commands.options import RunName
+from tunebook.commands.options import console as command_console
+from tunebook.core.console import Console
+from tunebook.core.environment import environment
+from tunebook.core.errors import GOOD, InputError, MachineError
+from tunebook.core.paths import ROOT, child_environment, show
+from tunebook.core.process import begin_child, describe
+from tunebook.evaluation.engines import vllm
+from tunebook.export import gguf, merge
+from tunebook.models import llama_cpp
+from tunebook.models.methods import uses_head
+from tunebook.runs.run import Run, find
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+START = 900.0  # seconds until the server must answer
+
+
+def command_line(run: Run, engine: str, host: str, port: int, quant: str, console: Console) -> list[str]:
+    """Return the command of the server.
+
+    Raises:
+        InputError: the engine cannot serve this run.
+    """
+    name, config, key = str(run.settings()["recipe"]), run.config(), environment().serve_key
+    place = ["--host", host, "--port", str(port)]
+    secret = ["--api-key", key.get_secret_value()] if key else []
+    if engine == "transformers":
+        return [sys.executable, "-m", "tunebook.commands.after.server", str(run.folder), host, str(port)]
+    if uses_head(config):
+        raise InputError(
+            "--engine (ENGINE=): a classification head is served by transformers only.",
+            code="serve.head_needs_transformers",
+        )
+    if engine == "llamacpp":
+        weights = merge.ensure(run, console)
+        llama_cpp.ensure(console)
+        file = gguf.convert(run, weights, quant)
+        words = [str(llama_cpp.tool("llama-server")), "--model", str(file), "--alias", name, "--jinja"]
+        return [*words, "--ctx-size", "0", "--temp", "0", *place, *secret]
+    command = vllm.command()
+    if command is None:
+        raise InputError(
+            f"--engine vllm (ENGINE=): set {vllm.COMMAND} to the `vllm` command of its own environment.",
+            code="serve.no_vllm",
+        )
+    why = vllm.refusal(config)
+    if why is None and config.get("adapter"):
+        lora = ["--enable-lora", "--max-lora-rank", str(min(r for r in vllm.RANKS if r >= config["lora_r"]))]
+        words = [
+            *command,
+            "serve",
+            str(config["base_model"]),
+            *lora,
+            "--lora-modules",
+            f"{name}={run / 'model'}",
+        ]
+    else:
+        words = [*command, "serve", str(merge.ensure(run, console)), "--served-model-name", name]
+    return [*words, *place, *secret]
+
+
+def free_port(host: str, port: int) -> int:
+    """Return `port`, or a free one for 0.
+
+    Raises:
+        MachineError: it is in use.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((host, port))
+        except OSError as error:
+            raise MachineError(
+                f"--port (PORT=): {host}:{port}: {error.strerror}. Give another.", code="serve.port_in_use"
+            ) from None
+        return int(one.getsockname()[1])
+
+
+def wait_until_open(child: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
+    """Wait until the server takes connections.
+
+    Raises:
+        MachineError: it ended before, or takes too long.
+    """
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise MachineError(
+                f"the server {describe(child.returncode)}. Its log: {show(log)}", code="serve.ended"
+            )
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise MachineError(f"the server does not answer. Its log: {show(log)}", code="serve.ended")
+
+
+def serve_command(
+    run: RunName,
+    engine: Annotated[
+        Literal["transformers", "llamacpp", "vllm"],
+        typer.Option(help="llamacpp serves a GGUF file, vllm is for a GPU"),
+    ] = "transformers",
+    host: Annotated[str, typer.Option(help="another address needs a key: TUNEBOOK_SERVE_KEY")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 8000,
+    quant: Annotated[str, typer.Option(help="type of the GGUF file of llamacpp")] = "q8_0",
+) -> int:
+    """Serve a run's fine-tuned model by an OpenAI-compatible endpoint.
+
+    Ctrl-C ends it. A model with labels also has POST /v1/classify (transformers).
+    """
+    console, found = command_console(), find(run)
+    if not found.done("train"):
+        raise InputError(f"RUN: {show(found.folder)} has not finished training.", code="run.not_trained")
+    if host not in LOCAL and not environment().serve_key:
+        raise InputError(
+            f"--host (HOST=): {host} can be reached from elsewhere: set TUNEBOOK_SERVE_KEY to a key that "
+            "clients must send.",
+            code="serve.key_needed",
+        )
+    quants = gguf.parse_quant(quant)
+    port = free_port(host, port)
+    command = command_line(found, engine, host, port, quants[0], console)
+    variables = child_environment()
+    if Path(found.placement()["base_model"]).is_dir():
+        variables.setdefault("HF_HUB_OFFLINE", "1")
+    log = found / f"serve-{engine}.log"
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=begin_child,
+            start_new_session=True,
+        )
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+        wait_until_open(child, host, port, log)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+        console.stage("serve", f"{address}, model {found.settings()['recipe']}, {engine}; Ctrl-C ends it")
+        console.note(f"log: {show(log)}")
+        child.wait()
+    except KeyboardInterrupt:
+        child.terminate()
+        child.wait()
+        return GOOD
+    finally:
+        if child.poll() is None:
+            child.kill()
+    if child.returncode not in (0, -signal.SIGTERM):
+        raise MachineError(
+            f"the server {describe(child.returncode)}. Its log: {show(log)}", code="serve.ended"
+        )
+    return GOOD

@@ -1,0 +1,267 @@
+"""An OpenAI-compatible endpoint for a run's fine-tuned model, by transformers; started by `tunebook serve`.
+
+python -m tunebook.commands.after.server RUN HOST PORT, with the key, if any, in TUNEBOOK_SERVE_KEY
+
+Takes chat completions, streamed or not, and for a dataset with labels `POST /v1/classify`. One request is
+answered at a time; others wait. What this server does not do is refused, never ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import sys
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from jinja2 import Environment
+from jinja2.meta import find_undeclared_variables
+from pydantic import BaseModel, ConfigDict
+
+from tunebook.core.environment import environment
+from tunebook.core.errors import RowFault
+from tunebook.core.process import die_with_parent
+from tunebook.core.ranks import Ranks
+from tunebook.data.dataset import Dataset
+from tunebook.data.prompt import PromptEncoder
+from tunebook.data.render import Renderer
+from tunebook.evaluation.engines.loader import Models
+from tunebook.evaluation.engines.token_lm import TokenLM
+from tunebook.evaluation.inputs import load_inputs
+from tunebook.evaluation.labels import choices, rank_labels
+from tunebook.runs.run import Run
+
+IGNORED = {"user", "metadata", "store", "stream_options", "seed", "service_tier"}  # change no answer
+
+
+class ChatRequest(BaseModel):
+    """What of OpenAI's chat completions this server takes."""
+
+    model_config = ConfigDict(extra="allow")
+    model: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    stream: bool = False
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    n: int = 1
+    stop: str | list[str] | None = None
+
+
+class Classify(BaseModel):
+    """What to label: rows with the fields of the dataset, or texts where its prompt has one field."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: str | None = None
+    input: str | dict[str, Any] | list[str | dict[str, Any]]
+
+
+class Refused(Exception):
+    """A request that cannot be answered, in OpenAI's form of an error."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Server:
+    """The fine-tuned model of a run, and who may ask it."""
+
+    def __init__(self, run: Run, key: str | None) -> None:
+        inputs = load_inputs(run)
+        self.name, self.dataset, self.key = str(run.settings()["recipe"]), inputs.dataset, key
+        self.models = Models(inputs.config, run / "model", Ranks())
+        self.encoder = PromptEncoder(self.models.tokenizer, inputs.config.get("chat_template_kwargs"))
+        self.engine = self.models.open("tuned", engine=False)
+        limit = self.models.tokenizer.model_max_length
+        self.positions = int(limit) if limit < 10**9 else 32768
+        self.usual, self.started, self.busy = inputs.suite.max_new_tokens, int(time.time()), asyncio.Lock()
+
+    def admit(self, request: Request) -> None:
+        """Refuse a request without the key."""
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.key and not hmac.compare_digest(given.encode(), self.key.encode()):
+            raise Refused(401, "invalid_api_key", "a key is needed: Authorization: Bearer KEY")
+
+    def checked(self, asked: ChatRequest) -> tuple[list[int], int]:
+        """Return the prompt's ids and the most tokens of its answer."""
+        if asked.model != self.name:
+            raise Refused(404, "model_not_found", f"no such model {asked.model!r}; there is {self.name!r}.")
+        extra = {name for name, value in (asked.model_extra or {}).items() if value not in (None, False, 0)}
+        if asked.n != 1 or extra - IGNORED:
+            names = ", ".join(sorted(extra - IGNORED)) or "n"
+            raise Refused(400, "unsupported_parameter", f"this server does not do: {names}")
+        try:
+            tools = json.dumps(asked.tools) if asked.tools else None
+            context = self.encoder.context(asked.messages, tools)
+        except Exception as error:
+            raise Refused(
+                400, "invalid_messages", f"the chat template refuses the messages: {error}"
+            ) from error
+        most = asked.max_completion_tokens or asked.max_tokens or max(self.usual, 512)
+        if len(context) >= self.positions:
+            text = f"the prompt has {len(context)} tokens; the model has {self.positions} positions."
+            raise Refused(400, "context_length_exceeded", text)
+        return context, min(most, self.positions - len(context))
+
+    def written(
+        self,
+        context: list[int],
+        most: int,
+        asked: ChatRequest,
+        show: Callable[[str], None],
+        stop: threading.Event,
+    ) -> str:
+        """Answer in this thread; returns OpenAI's reason for its end."""
+        if isinstance(self.engine, TokenLM):
+            sampling = {"temperature": asked.temperature, "top_p": asked.top_p} if asked.temperature else {}
+            stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop
+            done = self.engine.stream(context, most, show, stop.is_set, stops, **sampling)
+            return "stop" if done else "length"
+        show(rank_labels(self.engine, True, [context], self.dataset.labels, [])[0].label)
+        return "stop"
+
+    async def pieces(
+        self, context: list[int], most: int, asked: ChatRequest
+    ) -> AsyncIterator[str | tuple[str]]:
+        """Yield the pieces of an answer, then a tuple with the reason for its end. A client that goes away
+        ends the answer."""
+        loop, queue, stop = asyncio.get_running_loop(), asyncio.Queue[Any](), threading.Event()
+
+        def put(value: Any) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, value)
+
+        def work() -> None:
+            try:
+                put((self.written(context, most, asked, put, stop),))
+            except Exception as error:
+                put(error)
+
+        async with self.busy:
+            thread = loop.run_in_executor(None, work)
+            try:
+                while True:
+                    value = await queue.get()
+                    if isinstance(value, Exception):
+                        raise value
+                    yield value
+                    if isinstance(value, tuple):
+                        return
+            finally:
+                stop.set()
+                await asyncio.shield(thread)
+
+    def classify(self, inputs: list[str | dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return label, probability and runner-up of each text or row."""
+        renderer, names = Renderer(self.dataset), prompt_fields(self.dataset)
+        if len(names) != 1 and any(isinstance(value, str) for value in inputs):
+            raise Refused(400, "fields_needed", f"give objects with the fields {', '.join(names)}.")
+        try:
+            rows = [{names[0]: value} if isinstance(value, str) else value for value in inputs]
+            turns = [renderer.question(row) for row in rows]
+        except RowFault as error:
+            raise Refused(400, "bad_row", f"{error.field}: {error}") from None
+        contexts = [self.encoder.context(one) for one in turns]
+        answers = [] if self.models.head else choices(self.dataset, self.encoder, turns[0])
+        ranked = rank_labels(self.engine, self.models.head, contexts, self.dataset.labels, answers)
+        return [asdict(one) for one in ranked]
+
+
+def prompt_fields(dataset: Dataset) -> list[str]:
+    """Return the fields of a row that the prompt of `dataset` shows, in alphabetical order."""
+    return sorted(find_undeclared_variables(Environment().parse(dataset.prompt or "")))
+
+
+def application(server: Server) -> FastAPI:
+    """Return the endpoint."""
+    app = FastAPI(title="Tunebook", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> JSONResponse:
+        body = {"message": str(error), "type": "invalid_request_error", "code": error.code, "param": None}
+        return JSONResponse({"error": body}, error.status)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        text = f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}"
+        body = {"message": text, "type": "invalid_request_error", "code": "bad_request", "param": None}
+        return JSONResponse({"error": body}, 400)
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> dict[str, Any]:
+        server.admit(request)
+        one = {"id": server.name, "object": "model", "created": server.started, "owned_by": "tunebook"}
+        return {"object": "list", "data": [one]}
+
+    @app.post("/v1/chat/completions", response_model=None)
+    async def chat(asked: ChatRequest, request: Request) -> JSONResponse | StreamingResponse:
+        server.admit(request)
+        context, most = server.checked(asked)
+        frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": server.name}
+        if asked.stream:
+            body = _events(server.pieces(context, most, asked), frame)
+            return StreamingResponse(body, media_type="text/event-stream")
+        text, reason = "", "stop"
+        async for piece in server.pieces(context, most, asked):
+            if isinstance(piece, tuple):
+                reason = piece[0]
+            elif await request.is_disconnected():
+                break
+            else:
+                text += piece
+        answer = {"role": "assistant", "content": text.strip()}
+        count = len(server.models.tokenizer(text, add_special_tokens=False)["input_ids"])
+        usage = {
+            "prompt_tokens": len(context),
+            "completion_tokens": count,
+            "total_tokens": len(context) + count,
+        }
+        choice = {"index": 0, "message": answer, "finish_reason": reason, "logprobs": None}
+        return JSONResponse({**frame, "object": "chat.completion", "choices": [choice], "usage": usage})
+
+    @app.post("/v1/classify")
+    async def classify(asked: Classify, request: Request) -> dict[str, Any]:
+        server.admit(request)
+        if not server.dataset.labels:
+            raise Refused(404, "no_labels", "this model was not trained on labels.")
+        inputs = asked.input if isinstance(asked.input, list) else [asked.input]
+        async with server.busy:
+            found = await asyncio.get_running_loop().run_in_executor(None, server.classify, inputs)
+        return {"object": "list", "model": server.name, "data": found}
+
+    return app
+
+
+async def _events(pieces: AsyncIterator[str | tuple[str]], frame: dict[str, Any]) -> AsyncIterator[str]:
+    """Yield an answer as server-sent events, as OpenAI does."""
+    frame = {**frame, "object": "chat.completion.chunk"}
+
+    def event(delta: dict[str, str], reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return f"data: {json.dumps({**frame, 'choices': [choice]})}\n\n"
+
+    yield event({"role": "assistant", "content": ""})
+    async for piece in pieces:
+        yield event({}, piece[0]) if isinstance(piece, tuple) else event({"content": piece})
+    yield "data: [DONE]\n\n"
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    folder, host, port = sys.argv[1:]
+    secret = environment().serve_key
+    served = Server(Run(Path(folder)), secret.get_secret_value() if secret else None)
+    uvicorn.run(application(served), host=host, port=int(port), log_level="warning")
