@@ -20,8 +20,8 @@ from tunebook.core.files import read_json, read_jsonl, write_jsonl
 from tunebook.data.dataset import load_dataset_config
 from tunebook.evaluation import suite
 from tunebook.evaluation.pairs import pairs
-from tunebook.metrics.schema import validate
 from tunebook.export import merge
+from tunebook.metrics.schema import validate
 from tunebook.pipeline.prepare import prepare_rows, write_inputs
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
