@@ -34,10 +34,12 @@ from tunebook.training.child import follow
 Question = tuple[Messages, str | None]
 OUT_KINDS = (".jsonl", ".csv")
 BLOCK = 4 * jobs.BATCH["generate"]
-ANSWER, LABEL, SCORE, STOPPED = "predicted", "predicted_label", "predicted_score", "predicted_stopped"
+ANSWER, STOPPED = "predicted", "predicted_stopped"  # of tasks without labels
+LABEL, SECOND, SECOND_SCORE = "predicted_label", "predicted_second", "predicted_second_score"  # with labels
+SCORE = "predicted_score"
 
 
-def predict(run_text: str, data: Path, out: Path, console: Console) -> int:
+def predict(run_text: str, data: Path, out: Path, console: Console, threshold: float = 0.0) -> int:
     """Answer every row of `data` into `out`; resumes where it was stopped. Returns the exit code.
 
     Raises:
@@ -57,7 +59,7 @@ def predict(run_text: str, data: Path, out: Path, console: Console) -> int:
         raise InputError(f"OUT: {show(out.parent)}: no such folder.", code="predict.no_folder")
     if not data.is_file():
         raise InputError(f"DATA: {data}: no such file.", code="predict.no_file")
-    plan = _plan(run, data, out)
+    plan = _plan(run, data, out, threshold)
     state = Run(out.parent) / f"{out.name}.state.json"
     before = read_json(state, {})
     if before and before["plan"] != plan["plan"]:
@@ -100,14 +102,18 @@ def dataset_of(run: Run) -> Dataset:
     return Dataset.model_validate({**run.settings()["dataset"], "folder": run / "data"})
 
 
-def _plan(run: Run, data: Path, out: Path) -> dict[str, Any]:
+def _plan(run: Run, data: Path, out: Path, threshold: float) -> dict[str, Any]:
     """Read every row once; return what the prediction is made of, and the columns of `out`.
 
     Raises:
         InputError: the first 20 faulty rows, each with its line.
     """
     dataset = dataset_of(run)
-    added = [ANSWER, *([LABEL] if dataset.labels else []), SCORE, STOPPED]
+    if threshold and not dataset.labels:
+        raise InputError(
+            "--threshold (THRESHOLD=) is for a dataset with labels.", code="option.threshold_needs_labels"
+        )
+    added = [LABEL, SCORE, SECOND, SECOND_SCORE] if dataset.labels else [ANSWER, SCORE, STOPPED]
     problems, columns, total = [], dict[str, None](), 0
     for number, value in asked(dataset, data):
         if isinstance(value, Problem):
@@ -138,8 +144,15 @@ def _plan(run: Run, data: Path, out: Path) -> dict[str, Any]:
     with data.open("rb") as file:
         rows_hash = hashlib.file_digest(file, "sha256").hexdigest()
     settings = run.settings()
-    made_of = [weights_hash(run / "model"), rows_hash, settings["dataset"], settings["suite"], out.suffix]
-    return {"plan": digest(made_of), "columns": [*columns, *added], "total": total}
+    made_of = [
+        weights_hash(run / "model"),
+        rows_hash,
+        settings["dataset"],
+        settings["suite"],
+        out.suffix,
+        threshold,
+    ]
+    return {"plan": digest(made_of), "columns": [*columns, *added], "total": total, "threshold": threshold}
 
 
 def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Question] | Problem]]:
@@ -161,9 +174,12 @@ def predict_command(
     run: RunName,
     data: Annotated[Path, typer.Argument(help="rows in the format of the dataset's source")],
     out: Annotated[Path, typer.Argument(help="a new file for the rows with answers: .jsonl or .csv")],
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="no label below this probability: the model does not know")
+    ] = 0.0,
 ) -> int:
     """Answer the rows of a file with a run's fine-tuned model.
 
-    Resumes if it was stopped.
+    Resumes if it was stopped. With labels, the likeliest one, its probability and the runner-up.
     """
-    return predict(run, data, out, command_console())
+    return predict(run, data, out, command_console(), threshold)

@@ -14,19 +14,29 @@ import os
 import sys
 from pathlib import Path
 
-from tunebook.commands.predict import ANSWER, BLOCK, LABEL, SCORE, STOPPED, asked, beside, dataset_of
+from tunebook.commands.predict import (
+    ANSWER,
+    BLOCK,
+    LABEL,
+    SCORE,
+    SECOND,
+    SECOND_SCORE,
+    STOPPED,
+    asked,
+    beside,
+    dataset_of,
+)
 from tunebook.core.environment import environment
 from tunebook.core.errors import Problem
 from tunebook.core.files import Row, read_json, write_json
 from tunebook.core.process import die_with_parent
 from tunebook.core.ranks import ranks
-from tunebook.data.dataset import Dataset
 from tunebook.data.prompt import PromptEncoder
-from tunebook.evaluation import jobs
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.protocol import common_prefix
+from tunebook.evaluation.jobs import Job
+from tunebook.evaluation.labels import choices, rank_labels
 from tunebook.evaluation.suite import Suite
-from tunebook.metrics import scoring
 from tunebook.runs.run import Run
 
 
@@ -40,6 +50,7 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
     models = Models(config, run / "model", ranks())
     encoder = PromptEncoder(models.tokenizer, config.get("chat_template_kwargs"))
     rows = itertools.islice(asked(dataset, data), state["rows"], None)
+    answers: list[list[int]] = []
     with partial.open("ab") as file:
         file.truncate(state["bytes"])
         if not state["bytes"] and out.suffix == ".csv":
@@ -50,7 +61,12 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
             value for _, value in itertools.islice(rows, BLOCK) if not isinstance(value, Problem)
         ]:
             contexts = [encoder.context(*question) for _, question in block]
-            found = _answers(contexts, models, suite.max_new_tokens, dataset)
+            if dataset.labels:
+                # A label is the same tokens after every prompt.
+                answers = answers or ([] if models.head else choices(dataset, encoder, block[0][1][0]))
+                found = _labels(contexts, answers, models, dataset.labels, state["threshold"])
+            else:
+                found = _answers(contexts, models, suite.max_new_tokens)
             for (row, _), answer in zip(block, found, strict=True):
                 line = {**row, **answer}
                 if out.suffix == ".csv":
@@ -67,16 +83,12 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
     partial.rename(out)
 
 
-def _answers(contexts: list[list[int]], models: Models, max_new: int, dataset: Dataset) -> list[Row]:
+def _answers(contexts: list[list[int]], models: Models, max_new: int) -> list[Row]:
     """Generate an answer to each context; its score is the probability of the whole answer, 0 to 1."""
     lm = models.open("tuned")
-    if models.head:
-        return [_labelled(scores, dataset.labels) for scores in lm.classify(contexts)]
     prefix = common_prefix(contexts) if len(contexts) > 1 else []
     found: dict[int, Row] = {}
-    job = jobs.Job(
-        "tuned", "new", "generate", list(map(str, range(len(contexts)))), contexts, max_new=max_new
-    )
+    job = Job("tuned", "new", "generate", list(map(str, range(len(contexts)))), contexts, max_new=max_new)
     for batch in job.batches(models.times):
         asked_ids = [contexts[i] for i in batch]
         answers = lm.generate(asked_ids, prefix, max_new)
@@ -84,17 +96,28 @@ def _answers(contexts: list[list[int]], models: Models, max_new: int, dataset: D
         scores = lm.score(asked_ids, written, prefix)
         for i, answer, score in zip(batch, answers, scores, strict=True):
             text = str(models.tokenizer.decode(answer.ids, skip_special_tokens=True)).strip()
-            found[i] = {ANSWER: text}
-            if dataset.labels:
-                found[i][LABEL] = scoring.read_label(text, dataset.labels)
-            found[i] |= {SCORE: round(math.exp(score), 6), STOPPED: answer.stopped}
+            found[i] = {ANSWER: text, SCORE: round(math.exp(score), 6), STOPPED: answer.stopped}
     return [found[i] for i in range(len(contexts))]
 
 
-def _labelled(scores: list[float], labels: list[str]) -> Row:
-    """Return the answer of a classification head, which writes the label itself."""
-    best = max(range(len(scores)), key=scores.__getitem__)
-    return {ANSWER: labels[best], LABEL: labels[best], SCORE: round(math.exp(scores[best]), 6), STOPPED: True}
+def _labels(
+    contexts: list[list[int]], answers: list[list[int]], models: Models, labels: list[str], threshold: float
+) -> list[Row]:
+    """Rank the labels for each context; below `threshold` the label is null: the model does not know."""
+    lm = models.open("tuned")
+    found: dict[int, Row] = {}
+    job = Job("tuned", "new", "rank", list(map(str, range(len(contexts)))), contexts, choices=answers)
+    for batch in job.batches(models.times):
+        ranked = rank_labels(lm, models.head, [contexts[i] for i in batch], labels, answers)
+        for i, one in zip(batch, ranked, strict=True):
+            known = one.probability >= threshold
+            found[i] = {
+                LABEL: one.label if known else None,
+                SCORE: round(one.probability, 6),
+                SECOND: one.second,
+                SECOND_SCORE: round(one.second_probability, 6),
+            }
+    return [found[i] for i in range(len(contexts))]
 
 
 def _csv_line(row: Row, columns: list[str]) -> bytes:
