@@ -45,6 +45,7 @@ def subset(rows: list[Row], seed: int) -> list[Row]:
 
 def line_of(
     artefact: str,
+    weights: str,
     metric: str,
     records: dict[str, list[Row]],
     logprobs: dict[str, list[float]],
@@ -55,6 +56,7 @@ def line_of(
     """Compare the answers of a file with those of its run.
 
     Args:
+        weights: the hash of the run's model.
         records: by RUN and FILE, one a row in the same order.
         logprobs: by RUN and FILE, of the reference answer of each row (nats).
         lengths: tokens of each reference answer.
@@ -70,6 +72,7 @@ def line_of(
     values = {name: [v for v in per_row(records[name], metric) if v is not None] for name in (RUN, FILE)}
     return {
         "artefact": artefact,
+        "weights": weights,
         "metric": metric,
         "rows": found["n"],
         "groups": found["groups"],
@@ -110,11 +113,6 @@ def _rate(records: list[Row]) -> float | None:
 def path_of(run: Run, artefact: str) -> Path:
     """Return the file of one line of the table."""
     return run / "export" / "parity" / f"{artefact}.json"
-
-
-def lines(run: Run) -> list[ParityLine]:
-    """Return the lines measured so far, in the order of their names."""
-    return [read_json(path) for path in sorted((run / "export" / "parity").glob("*.json"))]
 
 
 def measure_parity(run: Run, artefact: str, files: list[Path], console: Console) -> ParityLine:

@@ -23,6 +23,7 @@ from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import Job, seconds_alone
 from tunebook.export.causes import likely_causes
 from tunebook.export.parity import FILE, RUN, line_of, path_of, subset
+from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.run import Run
 
 TIMED = 10  # rows that each answers alone, against the clock
@@ -47,6 +48,7 @@ def measure(run: Run, artefact: str, files: list[Path], events: Path | None) -> 
     same = [a == b for a, b in zip(contexts[RUN], contexts[FILE], strict=True)]
     line = line_of(
         artefact,
+        weights_hash(run / "model"),
         ours.suite.primary,
         records,
         logprobs,

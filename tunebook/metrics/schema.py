@@ -190,6 +190,7 @@ class ParityLine(TypedDict):
     in log probability of a reference answer (nats per token); seconds an answer alone; likely `causes`."""
 
     artefact: str
+    weights: str
     metric: str
     rows: int
     groups: int
@@ -247,6 +248,7 @@ class Metrics(TypedDict):
     gates: list[GateLine]
     verdict: Word
     light: NotRequired[Literal["green", "amber", "red"]]
+    exports: NotRequired[list[ParityLine]]
     sentence: str
     seconds: dict[str, float]
     peak_memory_gib: float | None

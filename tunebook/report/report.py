@@ -17,7 +17,7 @@ from tunebook.evaluation.endpoint.judge import judge_summary
 from tunebook.evaluation.pairs import in_words, review_summary
 from tunebook.metrics.schema import Comparison, Metrics, read_metrics
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED, per_row
-from tunebook.report import figures, names
+from tunebook.report import figures, names, parity
 from tunebook.report.advice import next_steps, risks
 from tunebook.report.format import cell, in_order, number, table
 from tunebook.report.light import against, large_drops, largest_drop, traffic_light
@@ -232,6 +232,9 @@ def write_report(run: Run) -> Path:
         "judged": judged,
         "asked": usage,
         "names": names,
+        "exports": [parity.sentence(line) for line in measured.get("exports", [])],
+        "parity": markdown_table(parity.rows(measured["exports"])) if "exports" in measured else "",
+        "parity_rows": parity.rows(measured.get("exports", [])),
     }
     environment = template_environment(TEMPLATES, escape=True)
     environment.globals |= {"number": number, "cell": cell, "in_words": in_words}

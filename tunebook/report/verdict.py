@@ -18,6 +18,7 @@ from tunebook.report import names
 from tunebook.report.answers import read_answers
 from tunebook.report.format import number
 from tunebook.report.light import outcome, traffic_light
+from tunebook.report.parity import parity_lines
 from tunebook.runs.events import interruptions
 from tunebook.runs.run import Run
 
@@ -136,6 +137,9 @@ def compare(run: Run) -> str:
         "interruptions": interruptions(run),
     }
     measured = cast(Metrics, values)
+    exports = parity_lines(run)
+    if exports:
+        measured["exports"] = exports
     measured["sentence"] = sentence(measured, main, suite.shots)
     measured["light"] = traffic_light(measured).color
     write_metrics(run / "metrics.json", measured)

@@ -15,9 +15,9 @@ from tunebook.core.files import read_json
 from tunebook.core.paths import show
 from tunebook.export import gguf, merge, ollama
 from tunebook.export.parity import measure_parity
-from tunebook.export.table import show_lines
 from tunebook.metrics.schema import ParityLine
 from tunebook.models import llama_cpp
+from tunebook.report.parity import show_lines
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs.run import Run, find

@@ -1,11 +1,31 @@
-"""The table that compares what is handed out with the run."""
+"""The files that a run hands out, beside the run: their scores on the same examples."""
 
 from __future__ import annotations
 
 from tunebook.core.console import Console
+from tunebook.core.files import read_json
 from tunebook.metrics.schema import ParityLine
+from tunebook.models.fingerprint import weights_hash
 from tunebook.report import names
 from tunebook.report.format import number
+from tunebook.runs.run import Run
+
+
+def parity_lines(run: Run) -> list[ParityLine]:
+    """Return what was measured of files made of the run's present weights, by name."""
+    paths = sorted((run / "export" / "parity").glob("*.json"))
+    found: list[ParityLine] = [read_json(path) for path in paths]
+    return [line for line in found if line["weights"] == weights_hash(run / "model")] if found else []
+
+
+def sentence(line: ParityLine) -> str:
+    """Return one file's score beside the run's, for the first screen of the report."""
+    metric, examples = line["metric"], names.count(line["rows"], "example")
+    word = "as good as the run" if line["passed"] else "WORSE than the run"
+    return (
+        f"{line['artefact']} scores {number(metric, line['value'])} on {examples}, the run "
+        f"{number(metric, line['run'])} on the same: {word} (difference {interval(line)})."
+    )
 
 
 def rows(lines: list[ParityLine]) -> list[dict[str, str]]:
