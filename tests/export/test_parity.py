@@ -1,0 +1,67 @@
+"""One line of the table that compares a file with its run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunebook.export.parity import FILE, RUN, line_of, subset
+
+
+def rows(groups: int, size: int = 1) -> list[dict[str, Any]]:
+    return [{"id": f"{g}-{i}", "group": f"g{g}"} for g in range(groups) for i in range(size)]
+
+
+def records(right: list[bool]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": str(i),
+            "group": str(i),
+            "gold": "a",
+            "answer": "a" if ok else "b",
+            "label": "a" if ok else "b",
+        }
+        | {"stopped": True}
+        for i, ok in enumerate(right)
+    ]
+
+
+def line(run: list[bool], file: list[bool], gaps: list[float] | None = None) -> Any:
+    count = len(run)
+    logprobs = {RUN: [-1.0] * count, FILE: [-1.0 - gap for gap in gaps or [0.0] * count]}
+    both = {RUN: records(run), FILE: records(file)}
+    return line_of("gguf-q8_0", "hash", "accuracy", both, logprobs, [2] * count, ["a", "b"], 1.0)
+
+
+def test_subset_keeps_groups_whole_and_is_drawn_by_the_seed() -> None:
+    every = rows(60, 3)
+    chosen = subset(every, 42)
+    assert 100 <= len(chosen) <= 102
+    assert {r["group"] for r in chosen}.isdisjoint(r["group"] for r in every if r not in chosen)
+    assert chosen == subset(every, 42) != subset(every, 43)
+    assert subset(rows(7), 1) == rows(7)
+
+
+def test_equal_answers_pass() -> None:
+    found = line([True] * 90 + [False] * 10, [True] * 90 + [False] * 10)
+    assert found["passed"] and found["difference"] == 0 and found["same_answers"] == 1
+
+
+def test_a_drop_beyond_the_tolerance_fails() -> None:
+    found = line([True] * 100, [True] * 60 + [False] * 40)
+    assert not found["passed"]
+    assert found["difference"] == pytest.approx(-0.4)
+    assert found["high"] < -0.02
+
+
+def test_a_drop_that_the_rows_cannot_show_passes() -> None:
+    assert line([True] * 100, [True] * 99 + [False])["passed"]
+
+
+def test_a_file_that_is_better_passes() -> None:
+    assert line([False] * 50 + [True] * 50, [True] * 100)["passed"]
+
+
+def test_the_log_probability_gap_is_by_token() -> None:
+    assert line([True] * 20, [True] * 20, [0.0] * 19 + [-3.0])["largest_logprob_gap"] == pytest.approx(1.5)
