@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(folder: Path, model: Path, name: str = "kettlewick-intents") -> Run:
     """A run folder as a full tuning leaves it."""
     run = Run(folder / "run")
-    run.folder.mkdir()
+    run.folder.mkdir(parents=True)
     (run / "model").symlink_to(model)
     (run / "config.yaml").write_text(yaml.safe_dump({"base_model": str(model), "bf16": False}))
     dataset = load_dataset_config(name).model_dump(mode="json", exclude={"folder"})
@@ -108,13 +108,29 @@ def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(
     assert [row["number"] for row in rows] == list(range(ROWS))
     assert list(rows[0]) == [
         *new_rows(1)[0],
-        "predicted",
         "predicted_label",
         "predicted_score",
-        "predicted_stopped",
+        "predicted_second",
+        "predicted_second_score",
     ]
-    assert all(0 <= row["predicted_score"] <= 1 for row in rows)
-    assert len({row["predicted"] for row in rows}) > 1
+    assert all(0 < row["predicted_second_score"] <= row["predicted_score"] < 1 for row in rows)
+    assert {row["predicted_label"] for row in rows} <= set(load_dataset_config("kettlewick-intents").labels)
+    assert len({row["predicted_score"] for row in rows}) > 1
+
+
+def test_below_the_threshold_there_is_no_label(model: Path, tmp_path: Path) -> None:
+    run, data = finished(tmp_path, model), write_jsonl(tmp_path / "new.jsonl", new_rows(9))
+    predict(str(run.folder), data, tmp_path / "all.jsonl", Console())
+    every = read_jsonl(tmp_path / "all.jsonl")
+    middle = sum(sorted(row["predicted_score"] for row in every)[4:6]) / 2
+    predict(str(run.folder), data, tmp_path / "sure.jsonl", Console(), threshold=middle)
+    for row, one in zip(every, read_jsonl(tmp_path / "sure.jsonl"), strict=True):
+        kept = row["predicted_score"] >= middle
+        assert one == {**row, "predicted_label": row["predicted_label"] if kept else None}
+    chat = finished(tmp_path / "chat", model, "kettlewick-chat")
+    with pytest.raises(InputError) as caught:
+        predict(str(chat.folder), data, tmp_path / "c.jsonl", Console(), threshold=0.5)
+    assert caught.value.code == "option.threshold_needs_labels"
 
 
 def test_csv_in_and_out_gives_the_same_answers(model: Path, tmp_path: Path) -> None:
@@ -139,7 +155,10 @@ def test_csv_in_and_out_gives_the_same_answers(model: Path, tmp_path: Path) -> N
             "new.jsonl:2: prompt: the template in dataset.yaml fails: ",
         ),
         ([{"text": "fine"}, [1]], "new.jsonl:2: expected an object"),
-        ([{"text": "a", "predicted": "b"}], "new.jsonl:1: predicted: a column that predict adds itself"),
+        (
+            [{"text": "a", "predicted_label": "b"}],
+            "new.jsonl:1: predicted_label: a column that predict adds itself",
+        ),
         ([], "has no rows"),
     ],
 )

@@ -50,7 +50,7 @@ VERBS = {
         "After training", "after.export", "Merge a run's adapter into its base, and measure it again."
     ),
     "export": Verb(
-        "After training", "export", "Write a run's model for vLLM, llama.cpp or Ollama, measured."
+        "After training", "after.export", "Write a run's model for vLLM, llama.cpp or Ollama, measured."
     ),
     "serve": Verb("After training", "after.serve", "Serve a run's model by an OpenAI-compatible endpoint."),
     "predict": Verb("After training", "predict", "Answer the rows of a file with a run's fine-tuned model."),

@@ -68,6 +68,34 @@ class Classify(BaseModel):
     input: str | dict[str, Any] | list[str | dict[str, Any]]
 
 
+class Until:
+    """Passes an answer on up to the first of `stops`, which is not part of it, and says whether it came."""
+
+    def __init__(self, stops: list[str], show: Callable[[str], None]) -> None:
+        self.stops, self.show = [stop for stop in stops if stop], show
+        self.held, self.reached = "", False
+
+    def take(self, piece: str) -> None:
+        """Take the next piece; what may be the beginning of a stop is held back."""
+        if self.reached:
+            return
+        self.held += piece
+        places = [place for stop in self.stops if (place := self.held.find(stop)) >= 0]
+        if places:
+            self.held, self.reached = self.held[: min(places)], True
+            return
+        keep = max((len(stop) for stop in self.stops), default=1) - 1
+        ready = self.held[: max(0, len(self.held) - keep)]
+        self.held = self.held[len(ready) :]
+        if ready:
+            self.show(ready)
+
+    def finish(self) -> None:
+        """Pass on what is held."""
+        if self.held:
+            self.show(self.held)
+
+
 class Refused(Exception):
     """A request that cannot be answered, in OpenAI's form of an error."""
 
@@ -127,9 +155,13 @@ class Server:
         """Answer in this thread; returns OpenAI's reason for its end."""
         if isinstance(self.engine, TokenLM):
             sampling = {"temperature": asked.temperature, "top_p": asked.top_p} if asked.temperature else {}
-            stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop
-            done = self.engine.stream(context, most, show, stop.is_set, stops, **sampling)
-            return "stop" if done else "length"
+            stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+            until = Until(stops, show)
+            done = self.engine.stream(
+                context, most, until.take, lambda: stop.is_set() or until.reached, **sampling
+            )
+            until.finish()
+            return "stop" if done or until.reached else "length"
         show(rank_labels(self.engine, True, [context], self.dataset.labels, [])[0].label)
         return "stop"
 
@@ -196,7 +228,8 @@ def application(server: Server) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        text = f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}"
+        where = ".".join(map(str, first["loc"][1:]))
+        text = f"{where}: {first['msg']}" if where else f"the body must be a JSON object: {first['msg']}"
         body = {"message": text, "type": "invalid_request_error", "code": "bad_request", "param": None}
         return JSONResponse({"error": body}, 400)
 

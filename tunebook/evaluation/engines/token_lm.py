@@ -74,7 +74,6 @@ class TokenLM(HFLM, Engine):
         max_new: int,
         show: Callable[[str], None],
         stop: Callable[[], bool],
-        stop_strings: list[str] | None = None,
         **sampling: float | None,
     ) -> bool:
         """Answer one prompt and call `show` with each piece of text as it is there, until `stop()`. Greedy,
@@ -96,8 +95,6 @@ class TokenLM(HFLM, Engine):
             eos_token_id=self.end,
             pad_token_id=self.pad,
             **{"temperature": None, "top_p": None, "top_k": None, **sampling},
-            stop_strings=stop_strings,
-            tokenizer=self.tokenizer,
             streamer=Pieces(self.tokenizer, skip_prompt=True, skip_special_tokens=True),
             stopping_criteria=[lambda ids, scores, **_: torch.full((len(ids),), stop())],
         )
