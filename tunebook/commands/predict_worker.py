@@ -34,8 +34,8 @@ from tunebook.core.ranks import ranks
 from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.protocol import common_prefix
+from tunebook.evaluation.engines.ranking import choices, rank_labels
 from tunebook.evaluation.jobs import Job
-from tunebook.evaluation.labels import choices, rank_labels
 from tunebook.evaluation.suite import Suite
 from tunebook.runs.run import Run
 

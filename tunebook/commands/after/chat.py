@@ -232,7 +232,10 @@ def chat_command(
     prompts: Annotated[Path | None, typer.Option(help="answer the lines of this file instead")] = None,
     out: Annotated[Path | None, typer.Option(help="with PROMPTS: a new .jsonl file for the answers")] = None,
 ) -> int:
-    """Chat with a run's fine-tuned model, beside its base; /help lists the commands."""
+    """Chat with a run's fine-tuned model, beside its base.
+
+    /help lists the commands.
+    """
     found = find(run)
     if not found.done("train"):
         raise InputError(f"RUN: {show(found.folder)} has not finished training.", code="run.not_trained")

@@ -36,9 +36,9 @@ from tunebook.data.dataset import Dataset
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.render import Renderer
 from tunebook.evaluation.engines.loader import Models
+from tunebook.evaluation.engines.ranking import choices, rank_labels
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.evaluation.inputs import load_inputs
-from tunebook.evaluation.labels import choices, rank_labels
 from tunebook.runs.run import Run
 
 IGNORED = {"user", "metadata", "store", "stream_options", "seed", "service_tier"}  # change no answer

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tunebook.evaluation.engines.protocol import Engine
-from tunebook.evaluation.labels import rank_labels
+from tunebook.evaluation.engines.ranking import rank_labels
 
 LABELS = ["acorn", "beech", "cedar"]
 
