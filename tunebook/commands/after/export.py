@@ -67,7 +67,7 @@ def trained(run_text: str) -> Run:
 
 
 def merge_command(run: RunName, measure: Measure = True) -> int:
-    """Merge a run's adapter into its base: full weights, measured again."""
+    """Merge a run's adapter into its base, and measure it again."""
     console, found = command_console(), trained(run)
     folder = merged(found, console)
     lines = [measure_parity(found, "merged", [folder], console)] if measure else []
@@ -83,7 +83,7 @@ def export_command(
     quant: Annotated[str, typer.Option(help="types of GGUF files: q8_0,q4_k_m,lora")] = "q8_0",
     measure: Measure = True,
 ) -> int:
-    """Write a run's model in the form that another program loads.
+    """Write a run's model for vLLM, llama.cpp or Ollama, measured.
 
     The same test rows go through that program again, and the table compares the scores.
     """
