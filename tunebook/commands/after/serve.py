@@ -120,7 +120,7 @@ def serve_command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 8000,
     quant: Annotated[str, typer.Option(help="type of the GGUF file of llamacpp")] = "q8_0",
 ) -> int:
-    """Serve a run's fine-tuned model by an OpenAI-compatible endpoint.
+    """Serve a run's model by an OpenAI-compatible endpoint.
 
     Ctrl-C ends it. A model with labels also has POST /v1/classify (transformers).
     """
