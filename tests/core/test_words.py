@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
-from tunebook.core.words import count, pieces, words
+from tunebook.core.words import LONG, WORD, count, pieces, words
 
 UNSPACED_TEXTS = {
     "Chinese": "\u6211\u60f3\u53d6\u6d88\u6211\u7684\u8ba2\u5355\u3002",
@@ -45,3 +47,12 @@ def test_vowel_signs_belong_to_their_letter() -> None:
         "\u0939\u093f\u0928\u094d\u0926\u0940",
         "\u092e\u0947\u0902",
     ]
+
+
+def test_long_lines_have_the_words_that_their_text_has() -> None:
+    text = "\u0301Stra\u00dfe in CAF\u00c9\n\u0301 \ufb01nish \u6211\u60f3, the Mill's end;" * 40
+    whole = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    assert words(text) == whole and max(map(len, text.split("\n"))) < LONG < len(text)
+    line = text.replace("\n", " ")
+    assert words(f"{line}\n{line}\nOne more") == [*words(line), *words(line), "one", "more"]
+    assert words(line) == WORD.findall(unicodedata.normalize("NFKC", line).casefold())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support import similar_chats
 from tunebook.core.errors import InputError
-from tunebook.data.near_duplicates import families, repeated
+from tunebook.data.near_duplicates import LONG, Index, Prompt, changes, families, repeated
 from tunebook.data.sources import Source
 from tunebook.data.splits import cut
 
@@ -82,3 +85,26 @@ def test_texts_without_blanks_are_near_by_their_letters() -> None:
     other = "\u8bf7\u95ee\u4f60\u4eec\u51e0\u70b9\u5f00\u95e8\u5462"
     groups = families([*texts, other], ["a", "b", "c"], ["", "", ""]).groups
     assert groups[0] == groups[1] != groups[2]
+
+
+@pytest.mark.parametrize("length", [10, LONG + 100])
+def test_pairs_that_are_not_compared_word_by_word_are_never_near(length: int) -> None:
+    drawn = random.Random(length)
+    vocabulary = [f"w{number}" for number in range(300)]
+    texts = []
+    for _ in range(40):
+        base = drawn.choices(vocabulary, k=length)
+        for changed in (0, 1, 2, 3, length // 12, length // 6):
+            own = list(base)
+            for place in drawn.sample(range(length), changed):
+                own[place : place + 1] = drawn.choice(([], ["new"], ["two", "more"]))
+            texts.append(Prompt(own, drawn.choice(["", "a", "b"]), drawn.randrange(60)))
+    index = Index(texts)
+    place = {number: at for at, number in enumerate(index.numbers)}
+    pairs = [pair for pair in combinations(range(len(texts)), 2) if set(pair) <= set(place)]
+    ones, others = (np.array([place[pair[side]] for pair in pairs]) for side in (0, 1))
+    able = index.mine.may_be_near(ones, index.mine, others)
+    near = [changes(texts[one], texts[other]) is not None for one, other in pairs]
+    assert sum(near) > 100
+    assert not any(found and not kept for found, kept in zip(near, able, strict=True))
+    assert sum(able) < 3 * sum(near)

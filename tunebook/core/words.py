@@ -8,7 +8,9 @@ vowel signs of Hindi or Thai, accents) belong to the letter before them.
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
+from functools import lru_cache
 
 # Letters of scripts without blanks, as the inside of a character class.
 UNSPACED_RANGES = (
@@ -17,6 +19,7 @@ UNSPACED_RANGES = (
     "\uff66-\uff9f\U00020000-\U0003ffff"
 )
 UNSPACED = f"[{UNSPACED_RANGES}]"
+LONG = 400  # letters of a line whose words are remembered
 LETTERS_A_WORD = 2  # in these scripts, for comparing with words of others; Chinese has 1.5, Thai 4
 
 
@@ -40,7 +43,22 @@ PIECE = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """Return the words of `text` in lower case and in one Unicode form (NFKC), without punctuation."""
+    """Return the words of `text` in lower case and in one Unicode form (NFKC), without punctuation.
+
+    No word goes over the end of a line, and long lines are remembered: questions share their passages.
+    """
+    if len(text) < LONG:
+        return _words(text)
+    lines = text.split("\n")
+    return [word for line in lines for word in (_words(line) if len(line) < LONG else _words_of_long(line))]
+
+
+@lru_cache(maxsize=512)
+def _words_of_long(line: str) -> tuple[str, ...]:
+    return tuple(map(sys.intern, _words(line)))
+
+
+def _words(text: str) -> list[str]:
     if text.isascii():
         return ASCII_WORD.findall(text.lower())
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())

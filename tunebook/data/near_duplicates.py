@@ -34,6 +34,8 @@ BANDS, ROWS = 32, 4  # texts that share 6 of 10 words meet in a band with 99 %, 
 MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)  # a band as one number
 CROWD = 50  # texts with one band that a text is compared with, the first
 BLOCK = 5_000  # texts whose candidates are held at once
+PAIRS = 50_000  # candidates whose word counts are compared at once
+LONG, WIDE, NARROW = 200, 1024, 128  # words of a text that is counted in more buckets; buckets
 FIRST, MANY = 1_000, 20  # texts whose frame is taken, and how many different ones make one
 Frame = Callable[[list[str]], list[str]]
 Near = Literal["bounded", "off", "strict"]
@@ -101,7 +103,10 @@ class Index:
 
     def __init__(self, texts: Sequence[Prompt]) -> None:
         self.texts = texts
-        self.numbers, self.bands = _bands(texts)
+        self.codes: dict[Hashable, int] = {("", "label"): 0}
+        self.width = WIDE if max((len(text.words) for text in texts), default=0) > LONG else NARROW
+        self.mine = _Bags(texts, self.codes, self.width)
+        self.numbers, self.bands = self.mine.numbers, self.mine.bands
         self.order = self.bands.argsort(axis=1, kind="stable")
 
     def near(self, texts: Sequence[Prompt] | None = None) -> Iterator[tuple[int, int, int]]:
@@ -109,19 +114,23 @@ class Index:
 
         Without `texts`, the indexed ones are compared with those before them.
         """
-        numbers, bands = (self.numbers, self.bands) if texts is None else _bands(texts)
-        mine = self.texts if texts is None else texts
+        bags = self.mine if texts is None else _Bags(texts, self.codes, self.width)
+        mine, numbers = self.texts if texts is None else texts, bags.numbers
         for start in range(0, len(numbers), BLOCK):
-            for line, other in self._meeting(bands[:, start : start + BLOCK]):
-                one = start + line
-                if texts is None and other >= one:
-                    continue
-                count = changes(mine[numbers[one]], self.texts[self.numbers[other]])
-                if count is not None:
-                    yield numbers[one], self.numbers[other], count
+            pairs = self._meeting(bags.bands[:, start : start + BLOCK])
+            for some in range(0, len(pairs), PAIRS):
+                ones, others = pairs[some : some + PAIRS].T
+                ones = ones + start
+                able = bags.may_be_near(ones, self.mine, others)
+                if texts is None:
+                    able &= others < ones
+                for one, other in zip(ones[able].tolist(), others[able].tolist(), strict=True):
+                    count = changes(mine[numbers[one]], self.texts[self.numbers[other]])
+                    if count is not None:
+                        yield numbers[one], self.numbers[other], count
 
-    def _meeting(self, bands: np.ndarray) -> Iterator[tuple[int, int]]:
-        """Yield each column of `bands` with each indexed one of which a band is equal, once."""
+    def _meeting(self, bands: np.ndarray) -> np.ndarray:
+        """Return each column of `bands` with each indexed one of which a band is equal, once: (pairs, 2)."""
         import numpy as np
 
         found = []
@@ -131,8 +140,49 @@ class Index:
             one = np.repeat(np.arange(len(mine)), counts)
             place = np.arange(len(one)) + np.repeat(low - counts.cumsum() + counts, counts)
             found.append(one * len(order) + order[place])
-        for pair in np.unique(np.concatenate(found)).tolist():
-            yield divmod(pair, len(self.numbers))
+        return np.stack(np.divmod(np.unique(np.concatenate(found)), max(1, len(self.numbers))), axis=1)
+
+
+class _Bags:
+    """What of texts is compared at once, for many pairs, before the words are: those that are long enough,
+    by `numbers`; `codes` numbers groups and labels.
+
+    Words are counted by their hash in `width` buckets. Two texts of which these counts differ by n, more or
+    less, differ by n words or more: a distance above what is allowed need not be computed.
+    """
+
+    def __init__(self, texts: Sequence[Prompt], codes: dict[Hashable, int], width: int) -> None:
+        import numpy as np
+
+        self.numbers, self.bands = _bands(texts)
+        kept = [texts[number] for number in self.numbers]
+        self.groups = np.array([codes.setdefault((one.group,), len(codes)) for one in kept], dtype="i8")
+        self.labels = np.array(
+            [codes.setdefault((one.label, "label"), len(codes)) for one in kept], dtype="i8"
+        )
+        self.sizes = np.array([len(one.words) for one in kept], dtype="i8")
+        self.counts = np.empty((len(kept), width), dtype="u1")
+        for start in range(0, len(kept), BLOCK // 10):
+            some = kept[start : start + BLOCK // 10]
+            hashes = np.fromiter((hash(word) for one in some for word in one.words), dtype="i8")
+            place = np.repeat(np.arange(len(some)) * width, self.sizes[start : start + len(some)])
+            counts = np.bincount(hashes % width + place, minlength=len(some) * width)
+            self.counts[start : start + len(some)] = np.minimum(counts, 255).reshape(-1, width)
+
+    def may_be_near(self, ones: np.ndarray, there: _Bags, others: np.ndarray) -> np.ndarray:
+        """Return for each pair of `ones` here and `others` there whether `changes` has to look at it."""
+        import numpy as np
+
+        longest = np.maximum(self.sizes[ones], there.sizes[others])
+        label, other = self.labels[ones], there.labels[others]
+        able = (self.groups[ones] != there.groups[others]) & (longest >= SHORTEST)
+        able &= (label == other) | (label == 0) | (other == 0)
+        left = np.flatnonzero(able)
+        difference = self.counts[ones[left]].astype("i2") - there.counts[others[left]]
+        # What one has more and what the other has more; a changed word counts in both.
+        least = (np.abs(difference).sum(axis=1) + np.abs(difference.sum(axis=1))) // 2
+        able[left] = least <= np.maximum(ALLOWED, longest[left] // SHARE)
+        return able
 
 
 def _bands(texts: Sequence[Prompt]) -> tuple[list[int], np.ndarray]:
