@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
 
+from tunebook.core.files import Row
+from tunebook.data.token_counts import count_tokens
 from tunebook.data.tool_calls import texts
 from tunebook.models import trial_model
 
@@ -14,6 +15,7 @@ TURN, ROW = 5, 24  # tokens that a chat template adds to a turn, and to a row (a
 TOOLS_ARE = "word " * 40  # what a template says of tools before it lists them
 FEWEST_ROWS = 30  # rows; fewer train nothing that could be measured
 BYTES_A_TOKEN = 3  # where no tokenizer is at hand; English has four, so lengths come out too high
+ESTIMATED = f"estimated as {BYTES_A_TOKEN} bytes a token"
 
 
 @dataclass(frozen=True)
@@ -26,63 +28,69 @@ class Lengths:
     how: str
 
 
-def counter() -> tuple[Callable[[dict[str, Any]], int], str]:
-    """Return what counts the tokens of a rendered row with its template, and how it does: by the trial
-    model's tokenizer, or estimated from bytes where that is not there yet."""
-    path = trial_model.folder() / "tokenizer.json"
-    if path.is_file():
-        from tokenizers import Tokenizer
+class TokenCounter:
+    """Counts the tokens of rendered rows with their template, each text once: by the trial model's tokenizer,
+    or estimated from bytes where that is not there yet; `how` says which."""
 
-        tokenizer = Tokenizer.from_file(str(path))
+    def __init__(self) -> None:
+        path = trial_model.folder() / "tokenizer.json"
+        self.path = path if path.is_file() else None
+        self.how = "counted with the tokenizer of SmolLM2" if self.path else ESTIMATED
+        self.sizes: dict[str, int] = {}
 
-        def count(row: dict[str, Any]) -> int:
-            encoded = tokenizer.encode_batch(_texts(row), add_special_tokens=False)
-            return ROW + sum(len(one.ids) + TURN for one in encoded)
+    def rows(self, rows: list[Row]) -> list[int]:
+        """Return the tokens of each row."""
+        parts = [_texts(row) for row in rows]
+        if self.path:
+            new = [text for text in dict.fromkeys(chain(*parts)) if text not in self.sizes]
+            if new:
+                from tokenizers import Tokenizer
 
-        return count, "counted with the tokenizer of SmolLM2"
+                tokenizer = Tokenizer.from_file(str(self.path))
+                self.sizes |= zip(new, count_tokens(tokenizer, new), strict=True)
+            sizes = self.sizes
+        else:
+            sizes = {text: len(text.encode()) // BYTES_A_TOKEN for text in chain(*parts)}
+        return [ROW + sum(sizes[text] + TURN for text in own) for own in parts]
 
-    def estimate(row: dict[str, Any]) -> int:
-        return ROW + sum(len(text.encode()) // BYTES_A_TOKEN + TURN for text in _texts(row))
 
-    return estimate, f"estimated as {BYTES_A_TOKEN} bytes a token"
-
-
-def fitting(rows: list[dict[str, Any]], limits: tuple[int, ...]) -> dict[int, list[dict[str, Any]]]:
+def fitting(
+    rows: list[Row], limits: tuple[int, ...], counter: TokenCounter | None = None
+) -> dict[int, list[Row]]:
     """Return the rows of at most so many tokens for each of `limits`, as `counter` counts them."""
-    count, _ = counter()
-
-    def size(row: dict[str, Any]) -> int:
-        # A token has one byte or more: most rows are short enough without counting.
-        most = ROW + sum(len(text.encode()) + TURN for text in _texts(row))
-        return most if most <= min(limits) else count(row)
-
-    sizes = list(map(size, rows))
+    # A token has one byte or more: most rows are short enough without counting.
+    most = [ROW + sum(len(text.encode()) + TURN for text in _texts(row)) for row in rows]
+    doubtful = [row for row, size in zip(rows, most, strict=True) if size > min(limits)]
+    counted = iter((counter or TokenCounter()).rows(doubtful) if doubtful else [])
+    sizes = [next(counted) if size > min(limits) else size for size in most]
     return {
         limit: [row for row, tokens in zip(rows, sizes, strict=True) if tokens <= limit] for limit in limits
     }
 
 
-def measure(rows: list[dict[str, Any]], bounds: tuple[int, ...]) -> Lengths:
+def measure(rows: list[Row], bounds: tuple[int, ...], counter: TokenCounter | None = None) -> Lengths:
     """Measure rendered rows, of a pair the longer answer; `over` counts the rows of each length in `bounds`
     or more."""
-    others = [
-        {**row, "messages": [*row["messages"][:-1], *row.get("rejected", row["messages"][-1:])]}
-        for row in rows
-    ]
-    rows = [max(pair, key=_letters) for pair in zip(rows, others, strict=True)]
-    count, how = counter()
-    by_letters = sorted(rows, key=_letters, reverse=True)
+    counter = counter or TokenCounter()
+    by_letters = sorted(map(_longer, rows), key=_letters, reverse=True)
     some = by_letters[:: max(1, len(rows) // MEASURED)]
-    longest = by_letters[:MEASURED]
-    counts = [count(row) for row in longest]
-    mean = sum(map(count, some)) / len(some)
+    counts = counter.rows(by_letters[:MEASURED])
+    mean = sum(counter.rows(some)) / len(some)
     over = {bound: sum(size > bound for size in counts) for bound in bounds}
-    return Lengths(mean, max(counts), over, how)
+    return Lengths(mean, max(counts), over, counter.how)
 
 
-def _letters(row: dict[str, Any]) -> int:
+def _longer(row: Row) -> Row:
+    """Return a preference pair with the longer of its answers as its last message, another row as it is."""
+    if "rejected" not in row:
+        return row
+    other = {**row, "messages": [*row["messages"][:-1], *row["rejected"]]}
+    return max(row, other, key=_letters)
+
+
+def _letters(row: Row) -> int:
     return sum(map(len, _texts(row)))
 
 
-def _texts(row: dict[str, Any]) -> list[str]:
+def _texts(row: Row) -> list[str]:
     return [*texts(row), *([TOOLS_ARE] if row.get("tools") else [])]

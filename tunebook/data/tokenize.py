@@ -14,6 +14,7 @@ from jinja2 import TemplateError
 
 from tunebook.core.errors import InputError
 from tunebook.data.prompt import PromptEncoder, with_arguments
+from tunebook.data.token_counts import count_tokens
 from tunebook.data.tool_calls import texts
 
 SEED = 42
@@ -60,11 +61,15 @@ def lengths(
             full = start = ""
         whole.append(full)
         prompts.append(start)
-    counts = []
-    for batch in (whole, prompts):
-        ids = encoder.tokenizer(batch, add_special_tokens=False)["input_ids"] if batch else []
-        counts.append([len(one) for one in ids])
-    return list(zip(*counts, strict=True)), refused
+    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        sizes = [
+            len(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in whole + prompts
+        ]
+    else:
+        encoder.tokenizer("", add_special_tokens=False)  # leaves neither padding nor truncation
+        sizes = count_tokens(backend, whole + prompts)
+    return list(zip(sizes[: len(whole)], sizes[len(whole) :], strict=True)), refused
 
 
 def special_in_text(tokenizer: Any, rows: list[dict[str, Any]]) -> dict[int, str]:

@@ -28,7 +28,7 @@ from tunebook.core.paths import recipes_folder, show
 from tunebook.core.yaml_file import parse_yaml, read_yaml
 from tunebook.data.dataset import Dataset, datasets_folder, load_dataset_config
 from tunebook.data.formats.fields import without_fields
-from tunebook.data.lengths import fitting, measure
+from tunebook.data.lengths import TokenCounter, fitting, measure
 from tunebook.data.near_duplicates import Near, repeated
 from tunebook.data.render import MAX_SHOWN, render_all
 from tunebook.data.sources import Source, raw_rows
@@ -115,6 +115,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             "split of the files is kept"
         )
     every = [row for some in split_rows.values() for row in some]
+    counter, limits = TokenCounter(), recipe_text.TRIAL_LENGTHS
     made = recipe_text.Made(
         options.name,
         options.origin,
@@ -123,10 +124,10 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         counted.weighted > 0,
         counted.with_tools > 0,
         counts,
-        measure(every, recipe_text.TRIAL_LENGTHS),
+        measure(every, limits, counter),
         data.place,
         recipe is None,
-        {limit: len(fit) for limit, fit in fitting(split_rows["train"], recipe_text.TRIAL_LENGTHS).items()},
+        {limit: len(fit) for limit, fit in fitting(split_rows["train"], limits, counter).items()},
     )
     with console.timed(None, "fork") as words:
         changed = write_folders(recipe, config, text, made, model, written, why, copied)
