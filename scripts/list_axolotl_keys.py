@@ -17,11 +17,36 @@ from enum import Enum
 from pathlib import Path
 
 TARGET = Path(__file__).resolve().parent.parent / "tunebook" / "config" / "axolotl_keys.json"
+# Axolotl's own plugins, by the class of their arguments. What trains something else than answers (diffusion,
+# nemo_gym, hatchery, kd) is listed as well, so that its keys are known; fork refuses it.
+INTEGRATIONS = {
+    "liger.LigerPlugin": "LigerArgs",
+    "cut_cross_entropy.CutCrossEntropyPlugin": "CutCrossEntropyArgs",
+    "densemixer.DenseMixerPlugin": "DenseMixerArgs",
+    "diffusion.DiffusionPlugin": "DiffusionArgs",
+    "expert_parallel.ExpertParallelPlugin": "ExpertParallelArgs",
+    "grokfast.GrokfastPlugin": "GrokfastArgs",
+    "hatchery.HatcheryPlugin": "HatcheryArgs",
+    "kd.KDPlugin": "KDArgs",
+    "kernels.KernelsPlugin": "KernelsArgs",
+    "lm_eval.LMEvalPlugin": "LMEvalArgs",
+    "mora.MoraPlugin": "MoraArgs",
+    "nemo_gym.NemoGymPlugin": "NemoGymArgs",
+    "spectrum.SpectrumPlugin": "SpectrumArgs",
+    "swanlab.SwanLabPlugin": "SwanLabConfig",
+}
+# Its module imports a package that the lock does not have.
+BY_HAND = {
+    "axolotl.integrations.llm_compressor.LLMCompressorPlugin": (
+        "LLMCompressorArgs",
+        {"llmcompressor": ["mapping"]},
+    )
+}
 PLUGIN_ARGUMENTS = {
-    "axolotl.integrations.liger.LigerPlugin": "axolotl.integrations.liger.args.LigerArgs",
-    "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin": (
-        "axolotl.integrations.cut_cross_entropy.args.CutCrossEntropyArgs"
-    ),
+    **{
+        f"axolotl.integrations.{plugin}": f"axolotl.integrations.{plugin.partition('.')[0]}.args.{arguments}"
+        for plugin, arguments in INTEGRATIONS.items()
+    },
     "tunebook.plugins.Adapters": "tunebook.config.adapter_keys.AdapterArguments",
     "tunebook.plugins.ClassificationHead": "tunebook.plugins.classification_head.HeadArguments",
 }
@@ -81,6 +106,8 @@ def build() -> dict:
         model = locate(arguments)
         add_model(model, models)  # type: ignore[arg-type]
         plugins[plugin] = model.__name__  # type: ignore[union-attr]
+    for plugin, (name, keys) in BY_HAND.items():
+        models[name], plugins[plugin] = keys, name
     return {
         "axolotl": importlib.metadata.version("axolotl"),
         "root": AxolotlInputConfig.__name__,

@@ -16,16 +16,15 @@ from typing import Any
 from tunebook.check.run import run_check
 from tunebook.commands.fork import dataset_text, recipe_text
 from tunebook.commands.fork.files import DataFiles, copies, find
+from tunebook.commands.fork.origin import load_origin
 from tunebook.commands.fork.recognise import Reading, group_column, recognise
 from tunebook.commands.fork.source_options import repair_key, repair_notes, rows_keys
 from tunebook.commands.fork.write import write_folders
-from tunebook.config.keys import check_keys
 from tunebook.config.overrides import Options
-from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError, Problem, raise_all
 from tunebook.core.paths import recipes_folder, show
-from tunebook.core.yaml_file import parse_yaml, read_yaml
+from tunebook.core.yaml_file import parse_yaml
 from tunebook.data.dataset import Dataset, datasets_folder, load_dataset_config
 from tunebook.data.formats.fields import without_fields
 from tunebook.data.lengths import TokenCounter, fitting, measure
@@ -36,7 +35,6 @@ from tunebook.models.registry import known_model
 
 SAMPLE = 2000  # rows that decide what the columns are
 TASKS = ("classification", "qa", "chat", "preference")
-NO_PREFERENCE = "a plain Axolotl config for preference tuning cannot be forked. Fork chat-dpo instead."
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         MachineError: the data is on the Hub, which cannot be reached.
     """
     _check_arguments(options)
-    recipe, config, text = _origin(options.origin)
+    recipe, config, text, from_notes = load_origin(options.origin)
     model = known_model(options.model) if options.model else None
     if not (model or config.get("base_model")):
         text = f"{options.origin} has no base_model. Add --model (MODEL=)."
@@ -88,7 +86,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             raise
         group, group_why = _group(options, rows, reading, data.place)
         words.append(f"{data.place}: {reading.task}")
-    why = [*data.notes, *reading.why, f"group: {group_why}"]
+    why = [*from_notes, *data.notes, *reading.why, f"group: {group_why}"]
     source = dataset_text.provisional(data, reading) | repair_key(options.repair, reading)
     with console.timed(None, "rows") as words:
         counted = dataset_text.survey(source, folder, data, reading)
@@ -196,23 +194,6 @@ def _check_arguments(options: ForkOptions) -> None:
         if folder.exists():
             text = f"{show(folder)} already exists. Choose another name, or remove it."
             raise InputError(Problem(text, key="NAME", code="fork.name_taken"))
-
-
-def _origin(origin: str) -> tuple[Recipe | None, dict[str, Any], str]:
-    """Return the recipe called FROM (None for a plain Axolotl config), its config and its text."""
-    if not origin.endswith((".yaml", ".yml")):
-        try:
-            recipe = load_recipe(origin)
-        except InputError as error:
-            raise InputError(str(error).replace("NAME:", "FROM:", 1), code=error.code) from None
-        return recipe, recipe.config, (recipe.folder / "recipe.yaml").read_text(encoding="utf-8")
-    path = Path(origin).expanduser()
-    config, lines = read_yaml(path)
-    raise_all(check_keys(config, lines, show(path)))
-    if config.get("rl"):
-        at = lines.get(("rl",))
-        raise InputError(Problem(NO_PREFERENCE, show(path), at, "rl", "fork.preference_config"))
-    return None, config, path.read_text(encoding="utf-8")
 
 
 def _sample(data: DataFiles, folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:

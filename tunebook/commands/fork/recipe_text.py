@@ -12,6 +12,7 @@ from typing import Any
 
 from tunebook.check.training_rules import averages_micro_batches
 from tunebook.commands.fork.yaml_text import change, entry, head
+from tunebook.config.keys import schema
 from tunebook.config.overrides import merge
 from tunebook.config.recipe import Recipe, method
 from tunebook.config.resolve import TOKEN_MEAN
@@ -40,6 +41,11 @@ NOT_ON_TRIAL = (
     "special_tokens tokens model_type tokenizer_type deepspeed fsdp fsdp_config fsdp_version load_in_8bit "
     "revision_of_model tokenizer_config chat_template_jinja"
 ).split()
+# Axolotl's plugins that do not run on a CPU, or need a package that is not in the lock.
+INTEGRATIONS = tuple(
+    f"axolotl.integrations.{name}."
+    for name in "kernels swanlab expert_parallel densemixer llm_compressor lm_eval".split()
+)
 
 
 @dataclass(frozen=True)
@@ -212,7 +218,7 @@ def trial_text(
     if too_long:
         keys["excess_length_strategy"] = "drop"
         notes.append(f"trial tier: {too_long} rows of more than {bound} tokens are dropped from training")
-    keys |= {key: None for key in NOT_ON_TRIAL if config.get(key) is not None}
+    keys |= {key: None for key in [*NOT_ON_TRIAL, *_plugin_keys(config)] if config.get(key) is not None}
     lines = [
         "# The trial tier: the same path on a small real model and a sample of the same rows, without a GPU.",
         f"# Rows have {lengths.mean:.0f} tokens on average, {lengths.longest} at most ({lengths.how}).",
@@ -228,6 +234,15 @@ def trial_text(
         template = (Path(__file__).parent / "chatml_tools.jinja").read_text(encoding="utf-8")
         lines += ["chat_template_jinja: |", *("  " + line for line in template.splitlines())]
     return "\n".join(lines) + "\n", notes
+
+
+def _plugin_keys(config: dict[str, Any]) -> list[str]:
+    """Return the keys of Axolotl's plugins that need a GPU or a package of their own: without them, the
+    plugins do nothing."""
+    known = schema()
+    idle = [plugin for plugin in config.get("plugins") or [] if str(plugin).startswith(INTEGRATIONS)]
+    models = [known["plugins"][plugin] for plugin in idle if plugin in known["plugins"]]
+    return [key for model in models for key in known["models"][model]]
 
 
 def _up(tokens: int) -> int:
