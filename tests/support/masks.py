@@ -69,6 +69,7 @@ TALKS: dict[str, dict[str, Any]] = {
 
 
 def main() -> int:
+    from tunebook.data.stretches import faults
     from tunebook.data.tokenize import IGNORED, AxolotlMask
 
     folder = Path(sys.argv[1])
@@ -89,6 +90,11 @@ def main() -> int:
                 if is_learned:
                     learned.append(mask.tokenizer.decode([id for id, _ in part]))
             found[family][name] = {"learned": learned, "text": mask.tokenizer.decode(ids)}
+            found[family][name]["faults"] = faults(mask.tokenizer, talk, ids, labels)
+            places = [n for n, label in enumerate(labels) if label != IGNORED]
+            hole = places[-3] if places else None
+            cut = [IGNORED if n == hole else label for n, label in enumerate(labels)]
+            found[family][name]["cut"] = faults(mask.tokenizer, talk, ids, cut)
     (folder / "masks.json").write_text(json.dumps(found, indent=1))
     return 0
 

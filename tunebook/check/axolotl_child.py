@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.files import read_jsonl
-from tunebook.data import tokenize, tool_calls
+from tunebook.data import stretches, tokenize, tool_calls
 from tunebook.data.prompt import PromptEncoder
 from tunebook.hardware.capabilities import ADA, AMPERE
 
@@ -70,6 +70,7 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     sizes, refused = tokenize.lengths(encoder, rows)
     answer: dict[str, Any] = {"lengths": sizes, "refused": refused}
     answer["special"] = tokenize.special_in_text(tokenizer, rows)
+    answer["marks"] = sorted(tokenize.marks(tokenizer))
     answer |= {"eos": tokenizer.eos_token, "bos": tokenizer.bos_token, "bos_id": tokenizer.bos_token_id}
     answer["labels"] = {
         label: tokenizer(label, add_special_tokens=False)["input_ids"] for label in job.get("labels", [])
@@ -83,6 +84,8 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
             ids, labels = mask.row(rows[index])
             held = tokenize.contract(encoder, rows[index])
             answer["masked"].append({"row": index, "ids": ids, "labels": labels, "contract": held})
+            wrong = stretches.faults(mask.tokenizer, rows[index], ids, labels, bool(config.get("rl")))
+            answer["masked"][-1]["stretches"] = wrong
             text = tokenizer.decode(ids)
             system = rows[index]["messages"][0]
             kept = system["role"] != "system" or system["content"] in text

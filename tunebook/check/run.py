@@ -15,6 +15,7 @@ from tunebook.check.config import adder, asked_and_effective, config_findings
 from tunebook.check.duplicates import Duplicates
 from tunebook.check.findings import Finding, Findings, of_problem
 from tunebook.check.labels import Labels
+from tunebook.check.marks import Marks, report
 from tunebook.check.rows import Sample, Watcher, frame_of, survey
 from tunebook.check.secrets import Secrets
 from tunebook.check.training_rules import LORA_WITHOUT_REGRET
@@ -54,10 +55,11 @@ def run_check(name: str, options: Options, console: Console, as_json: bool = Fal
         asked = _ask(resolved, dataset) if resolved and dataset else None
         if asked:
             stack.enter_context(asked.child)
-        rows = _rows(dataset, sample, found, console) if dataset else 0
+        marks = Marks()
+        rows = _rows(dataset, sample, marks, found, console) if dataset else 0
         if resolved and dataset and asked:
             with console.timed(None, "axolotl") as words:
-                words.append(_axolotl(resolved, dataset, asked, sample, found, console))
+                words.append(_axolotl(resolved, dataset, asked, sample, marks, found, console))
             _steps(resolved, rows, found)
             with console.timed(None, "access") as words:
                 words.append(access.check_access(resolved, dataset, found))
@@ -111,11 +113,11 @@ def _ask(resolved: Resolved, dataset: Dataset) -> _Asked:
     return _Asked(Axolotl(whole, offline=place != "hub"), machine, place, bool(job))
 
 
-def _rows(dataset: Dataset, sample: Sample, found: Findings, console: Console) -> int:
+def _rows(dataset: Dataset, sample: Sample, marks: Marks, found: Findings, console: Console) -> int:
     """Look at every row, and return how many good ones train has."""
     with console.timed(None, "rows") as words:
         near = Duplicates(found, sample, frame=frame_of(dataset), labelled=bool(dataset.labels))
-        watchers: list[Watcher] = [sample, near]
+        watchers: list[Watcher] = [sample, near, marks]
         if dataset.labels:
             watchers.append(Labels(found, dataset))
         if dataset.look_for_secrets:
@@ -127,7 +129,13 @@ def _rows(dataset: Dataset, sample: Sample, found: Findings, console: Console) -
 
 
 def _axolotl(
-    resolved: Resolved, dataset: Dataset, asked: _Asked, sample: Sample, found: Findings, console: Console
+    resolved: Resolved,
+    dataset: Dataset,
+    asked: _Asked,
+    sample: Sample,
+    marks: Marks,
+    found: Findings,
+    console: Console,
 ) -> str:
     """Judge the child's answer, once it knows the rows."""
     machine, estimate = asked.machine, asked.place == "nowhere"
@@ -158,8 +166,8 @@ def _axolotl(
     if answer["rows_failed"]:
         text = f"the rows cannot be tokenized: {answer['rows_failed']}"
         found.add(Finding("error", "tokens", text, code="tokens.not_tokenized"))
-    accepted = dataset.allow_special_tokens
-    summary = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate, accepted)
+    report(marks, answer["rows"], sample.rows, found, dataset.allow_special_tokens)
+    summary = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate)
     if dataset.labels and answer["rows"] and not estimate:
         found.extend(labels.sharing(answer["rows"]["labels"], show(dataset.folder / "dataset.yaml")))
     cards = f"{machine.gpus} x {machine.gib} GB, compute capability {machine.compute_capability}"

@@ -18,7 +18,7 @@ from tunebook.models import trial_model
 from tunebook.models.hub import cached, reach_hub
 from tunebook.models.registry import model_table
 
-MASKED = 200  # rows whose mask Axolotl itself makes
+MASKED = 2000  # rows whose mask Axolotl itself makes
 IGNORED = -100
 BARS = 8
 DIFFER = "rows that training and evaluation see differently"
@@ -112,11 +112,14 @@ def judge(
             code="tokens.special_in_text",
         )
     _cut(answer["lengths"], config, sample, found, estimate)
+    compared = ""
     if not estimate:
         for masked in answer["masked"]:
             _mask(masked, answer, sample[masked["row"]], found)
+        compared = f"; masks of {len(answer['masked']):,} of {len(sample):,} rows compared"
+        found.facts["masks"] = {"rows": len(answer["masked"]), "of": len(sample)}
     facts = found.facts["lengths"]
-    return f"{facts['shortest']} to {facts['longest']}, half below {facts['median']} ({by})"
+    return f"{facts['shortest']} to {facts['longest']}, half below {facts['median']} ({by}){compared}"
 
 
 def summary(sizes: list[int]) -> dict[str, Any]:
@@ -205,6 +208,9 @@ def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Fin
     elif labels[start : len(full)] != full[start:] or labels[start - 1] != IGNORED:
         text = "the loss mask does not match the answer plus its end-of-turn token."
         _at(seen, "error", "answers learned in part", text, found, code="tokens.answer_in_part")
+    else:
+        for text in masked.get("stretches", []):
+            _at(seen, "error", "answers learned in part", text, found, code="tokens.answer_in_part")
 
 
 def _at(seen: Seen, grade: Grade, kind: str, text: str, found: Findings, *, code: str) -> None:

@@ -25,7 +25,9 @@ from tunebook.data.style_rules import Rule, rules_met
 
 class Dataset(BaseModel):
     """`dataset.yaml`, with `folder` added. Without `group`, every row stands alone. Up to `allow_drop`
-    bad rows are left out, and said to be; `look_for_secrets: false` silences that part of `make check`."""
+    bad rows are left out, and said to be; `special_tokens: escape` writes a template's tokens in row text as
+    plain text (tunebook/data/markers.py), `allow_special_tokens: n` accepts n rows with them;
+    `look_for_secrets: false` silences that part of `make check`."""
 
     model_config = ConfigDict(extra="forbid")
     folder: Path
@@ -49,6 +51,7 @@ class Dataset(BaseModel):
     rules: dict[str, Rule] = {}
     allow_drop: int = Field(default=0, ge=0)
     allow_special_tokens: int = Field(default=0, ge=0)
+    special_tokens: Literal["keep", "escape"] = "keep"
     look_for_secrets: bool = True
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from tunebook.core.files import Row
 from tunebook.core.paths import show
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats.place import fault
+from tunebook.data.markers import escaped
 from tunebook.data.prompt import Messages
 from tunebook.data.sources import SPLITS, Split, raw_rows, source_file
 from tunebook.data.splits import cut, time_of
@@ -190,11 +191,14 @@ class Renderer:
             "id": name,
             "group": _short(str(group)),
             "source": self.dataset.name,
-            "messages": self._with_system(value, turns),
-            "gold": gold,
-            **self._rejected(value, gold["answer"]),
+            "messages": self._plain(self._with_system(value, turns)),
+            "gold": self._plain(gold),
+            **self._plain(self._rejected(value, gold["answer"])),
             **({"tools": tools} if (tools := self.tools(value)) else {}),
         }
+
+    def _plain(self, value: Any) -> Any:
+        return escaped(value) if self.dataset.special_tokens == "escape" else value
 
     def _rejected(self, value: Row, chosen: str) -> dict[str, Messages]:
         """Return the rejected answer in Axolotl's form; {} for other tasks."""
@@ -224,11 +228,9 @@ class Renderer:
     def tools(self, value: Row) -> str | None:
         """Return the JSON text of the tools of a source row; None if it has none."""
         field = self.dataset.tools
-        return (
-            json.dumps(offered(value[field], field), ensure_ascii=False)
-            if field and value.get(field)
-            else None
-        )
+        if not field or not value.get(field):
+            return None
+        return str(self._plain(json.dumps(offered(value[field], field), ensure_ascii=False)))
 
     def question(self, value: Any) -> Messages:
         """Return the prompt messages of a new row, which needs no gold fields."""
@@ -241,7 +243,8 @@ class Renderer:
             if "assistant" not in follows(turns):
                 text = "the last turn must be from the user, for the model to answer."
                 raise RowFault(self.dataset.turns, text, "rows.last_turn")
-        return self._with_system(value, turns)
+        messages: Messages = self._plain(self._with_system(value, turns))
+        return messages
 
     def _with_system(self, value: Row, turns: Messages) -> Messages:
         system = self._text("system", value)

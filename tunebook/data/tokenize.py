@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from tunebook.core.errors import InputError
+from tunebook.data.markers import of_template
 from tunebook.data.prompt import PromptEncoder, with_arguments
 from tunebook.data.token_counts import count_tokens
 from tunebook.data.tool_calls import texts
@@ -72,11 +73,21 @@ def lengths(
     return list(zip(sizes[: len(whole)], sizes[len(whole) :], strict=True)), refused
 
 
+def special_names(tokenizer: Any) -> set[str]:
+    """Return the special tokens of a tokenizer, as text."""
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return {name for name in (*tokenizer.all_special_tokens, *added) if name.strip()}
+
+
+def marks(tokenizer: Any) -> set[str]:
+    """Return the special tokens of a tokenizer and the tokens with which its chat template writes turns."""
+    return special_names(tokenizer) | of_template(str(tokenizer.chat_template or ""))
+
+
 def special_in_text(tokenizer: Any, rows: list[dict[str, Any]]) -> dict[int, str]:
     """Return the rows, by number, whose own text holds a special token of the tokenizer, and which: it would
     end a turn or open one, though somebody only wrote about it."""
-    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    names = {name for name in (*tokenizer.all_special_tokens, *added) if name.strip()}
+    names = special_names(tokenizer)
     if not names:
         return {}
     pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))

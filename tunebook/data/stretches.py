@@ -1,0 +1,83 @@
+"""The stretches of a row that are learned, compared with what should be learned.
+
+In: the tokens and labels that Axolotl makes of a row. Out: what is wrong with each supervised turn. The check
+of the prompt contract (tunebook/data/tokenize.py) looks at the last turn only, token by token; this looks at
+all of them, by their text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import groupby
+from typing import Any
+
+IGNORED = -100  # the label of a token that is not trained on
+
+
+def learned(ids: list[int], labels: list[int]) -> list[list[int]]:
+    """Return the stretches of token ids that are trained on."""
+    runs = groupby(zip(ids, labels, strict=True), lambda pair: pair[1] != IGNORED)
+    return [[id for id, _ in run] for is_learned, run in runs if is_learned]
+
+
+def supervised(row: dict[str, Any], last_only: bool) -> list[dict[str, Any]]:
+    """Return the assistant turns of a row that should be trained on; of a preference pair, the last."""
+    turns = [turn for turn in row["messages"] if turn["role"] == "assistant"]
+    return turns[-1:] if last_only else [turn for turn in turns if turn.get("weight") != 0]
+
+
+def special_ids(tokenizer: Any) -> set[int]:
+    added = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return added | set(tokenizer.all_special_ids)
+
+
+def faults(
+    tokenizer: Any, row: dict[str, Any], ids: list[int], labels: list[int], last_only: bool = False
+) -> list[str]:
+    """Return what is wrong with the learned stretches of a row, [] for nothing: each is one supervised turn,
+    all of its text, and holds no special token of the template before its end.
+
+    Args:
+        last_only: the row is one answer of a preference pair.
+    """
+    special = special_ids(tokenizer)
+    runs, turns = learned(ids, labels), supervised(row, last_only)
+    if len(runs) != len(turns):
+        return [f"{len(runs)} stretches are learned, but {len(turns)} turns should be."]
+    found = []
+    for number, (run, turn) in enumerate(zip(runs, turns, strict=True), 1):
+        end = len(run)
+        while end and (run[end - 1] in special or not tokenizer.decode([run[end - 1]]).strip()):
+            end -= 1
+        text = tokenizer.decode(run[:end], clean_up_tokenization_spaces=False)
+        inside = {tokenizer.decode([id]) for id in run[:end] if id in special}
+        # One that the row's own text holds is reported as such (tunebook/check/marks.py).
+        if inside := {token for token in inside if token not in turn["content"]}:
+            token = min(inside)
+            found.append(f"assistant turn {number}: {token!r} is learned in the middle of the answer.")
+        elif problem := _differs(text, turn):
+            found.append(f"assistant turn {number}: {problem}")
+    return found
+
+
+def _differs(text: str, turn: dict[str, Any]) -> str:
+    """Return how a learned text differs from its turn, "" for not at all. Whitespace does not count:
+    templates trim it. Of calls the names are looked for: each template writes them in its own form."""
+    got, wanted = (re.sub(r"\s+", "", part) for part in (text, turn["content"]))
+    if calls := turn.get("tool_calls"):
+        names = Counter(call["function"]["name"] for call in calls)
+        missing = [name for name, times in names.items() if text.count(name) < times]
+        if missing:
+            return f"the call of {missing[0]!r} is not learned."
+        return "" if wanted in got else f"its text is not learned: {turn['content'][:60]!r}."
+    if got == wanted:
+        return ""
+    if "</think>" in wanted and got == wanted.partition("</think>")[2]:
+        return "the template leaves its reasoning (<think>) out."
+    empty = re.fullmatch(r"<think></think>(.*)", got, re.DOTALL)
+    if empty and empty[1] == wanted:
+        return ""
+    at = next((n for n, pair in enumerate(zip(got, wanted, strict=False)) if pair[0] != pair[1]), None)
+    at = min(len(got), len(wanted)) if at is None else at
+    return f"learned is {got[at : at + 30]!r} where the row has {wanted[at : at + 30]!r}."
