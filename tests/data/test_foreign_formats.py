@@ -135,3 +135,11 @@ def test_bad_rows_name_the_option_that_keeps_the_good_ones(value: Any, test: str
     rows = [{"prompt": "Is it?", "completion": "No.", "kto_tag": given} for given in (value, str(value))]
     found = read(Foreign("", rows[:1]))[0]
     assert found.code == "rows.meaning_not_read" and f'WHERE="{test}"' in found.text
+
+
+def test_transcripts_with_a_label_are_texts() -> None:
+    rows = [
+        {"text": f"Human: Is it number {n}?\n\nAssistant: It is.", "label": "ab"[n % 2]} for n in range(8)
+    ]
+    found = _recognised(rows, "a.jsonl", None, {})
+    assert (found.layout, found.task) == ("labels", "classification")

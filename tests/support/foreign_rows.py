@@ -762,6 +762,22 @@ CASES = [
         task="preference",
     ),
     Foreign(
+        "Argilla's ratings",
+        [
+            {
+                "prompt": "Is the sluice open?",
+                "chosen": "It is shut.",
+                "rejected": "Yes.",
+                "chosen-rating": 5,
+                "rejected-rating": 2,
+            }
+        ],
+        [ASK, SAY],
+        rejected="Yes.",
+        task="preference",
+        says=("chosen-rating, rejected-rating: compared",),
+    ),
+    Foreign(
         "hh-rlhf",
         [
             {
@@ -828,6 +844,16 @@ CASES = [
         task="preference",
     ),
     # Other things
+    Foreign(
+        "Self-Instruct",
+        [{"instruction": "Is it open?", "instances": [{"input": "The sluice.", "output": "No."}]}],
+        fault="fork.needs_conversion DATA",
+    ),
+    Foreign(
+        "a question with answers to choose from",
+        [{"question": "What is shut?", "choices": ["the sluice", "the door"], "answer": "A"}],
+        fault="rows.meaning_not_read choices",
+    ),
     Foreign(
         "token ids",
         [{"input_ids": [1, 2, 3], "attention_mask": [1, 1, 1], "labels": [-100, 2, 3]}],

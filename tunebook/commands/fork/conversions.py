@@ -82,6 +82,12 @@ def _rendered(row: Row) -> bool:
     return isinstance(text, str) and any(mark in text for mark in marks) and len(row) <= 2
 
 
+def _instance(row: Row) -> Row | None:
+    """Return the first instance of a Self-Instruct task as an Alpaca row."""
+    first = row["instances"][0]
+    return {"instruction": row["instruction"], "input": first.get("input", ""), "output": first["output"]}
+
+
 ANSWER = "the answer that should be learned"
 MADE_OF_TURNS: Row = {
     "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": ANSWER}]
@@ -103,6 +109,17 @@ FORMATS = (
         "several answers with scores or ranks: take the best and the worst as a pair",
         lambda row: bool(_scored(row)),
         _best_and_worst,
+    ),
+    Format(
+        "Self-Instruct tasks: an instruction with several instances",
+        lambda row: (
+            isinstance(instances := row.get("instances"), list)
+            and bool(instances)
+            and all(isinstance(one, dict) and "output" in one for one in instances)
+            and isinstance(row.get("instruction"), str)
+        ),
+        _instance,
+        "Write a row for each instance",
     ),
     Format(
         "step-by-step supervision (a label for each step), which is not supported",

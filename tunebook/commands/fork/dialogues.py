@@ -53,7 +53,8 @@ def notes_on_turns(rows: list[Row], columns: Columns, layout: str) -> list[str]:
                 notes[found.assumed] = None
             if any(calls_in(text) for text in _texts(found)):
                 notes[HERMES] = None
-    scores = [name for pair in SCORES for name in pair if any(name in row for row in rows)]
+    rated = {name for pair in SCORES for name in pair}
+    scores = list(dict.fromkeys(name for row in rows for name in row if plain_name(name) in rated))
     if layout == "preference" and scores:
         notes[f"{', '.join(scores)}: compared with the order of the answers, not learned"] = None
     if unread:
@@ -72,6 +73,8 @@ def holds_turns(row: Row, column: str) -> bool:
     name, value, found = plain_name(column), row.get(column), _turns(row, column)
     if not found or not found.placed or not isinstance(first := found.placed[0][1], dict):
         return False
+    if name == "text" and any(plain_name(other) in NAMES["label"].split() for other in row):
+        return False  # a transcript with a label
     if name in PARTS and not (isinstance(value, dict) and "replies" in value):
         return False
     if not any(key in first for key in ROLE_KEYS) or not any(k in first for k in (*TEXT_KEYS, "tool_calls")):

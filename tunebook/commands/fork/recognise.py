@@ -112,7 +112,8 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
     ):
         raise conversions.no_answers(rows, place)
     read = {*fits[0].columns.values(), *READ_BY_NAME.get(fits[0].layout, ())}
-    read |= {name for name in there if plain_name(name) in SYSTEM} if read & {*SYSTEM} else set()
+    by_plain_name = read & {*SYSTEM, *(name for pair in SCORES for name in pair)}
+    read |= {name for name in there if plain_name(name) in by_plain_name}
     if "prompt" in fits[0].columns and fits[0].layout == "preference":
         read -= {"messages", "conversations"} - {*fits[0].columns.values()}  # read in place of a prompt only
     fits[0].why.extend(notes_on_turns(rows, fits[0].columns, fits[0].layout))

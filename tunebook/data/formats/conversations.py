@@ -69,7 +69,8 @@ def repaired_conversation(
     for index, (at, turn) in enumerate(placed):
         if turn["role"] == "system":
             if index:
-                raise RowFault(at, "only the first turn may be a system turn.", "rows.system_not_first")
+                message = "only the first turn may be a system turn. Write its text there, or remove it."
+                raise RowFault(at, message, "rows.system_not_first")
             system = turn["content"]
             continue
         if turn["role"] not in (expected := follows(turns)):

@@ -53,7 +53,14 @@ REJECTED = (
     "non_preferred_completion non_preferred dispreferred rejected_answer"
 )
 # A score of each half, to hold against their order.
-SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"))
+SCORES = (
+    ("score_chosen", "score_rejected"),
+    ("chosen_score", "rejected_score"),
+    ("chosen_rating", "rejected_rating"),
+    ("rating_chosen", "rating_rejected"),
+    ("chosen_avg_rating", "rejected_avg_rating"),
+    ("chosen_reward", "rejected_reward"),
+)
 
 MEANINGS = (
     Meaning(
@@ -96,9 +103,9 @@ MEANINGS = (
         "rates the answer",
         _names(
             "rating ratings score scores reward rewards quality feedback vote votes upvotes downvotes "
-            "preference_score score_chosen score_rejected chosen_score rejected_score helpfulness "
-            "correctness overall_score"
-        ),
+            "preference_score helpfulness correctness overall_score"
+        )
+        | {name for pair in SCORES for name in pair},
         'Keep good rows only, as in --where "{name} >= 4" (WHERE=)',
     ),
     Meaning(
@@ -106,6 +113,11 @@ MEANINGS = (
         _names("thumbs thumbs_up kto_tag kto_label desirable is_preferred is_chosen"),
         "Train on the good rows only: {where}",
         lambda value: is_true(value),
+    ),
+    Meaning(
+        "holds the answers to choose from",
+        _names("choices options endings distractors answer_choices candidate_answers"),
+        "Write them into the prompt",
     ),
     Meaning(
         "sets arguments of the chat template",

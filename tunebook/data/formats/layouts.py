@@ -318,7 +318,8 @@ def _scores(row: Row) -> list[str]:
     Raises:
         RowFault: the rejected answer has the higher score.
     """
-    for chosen, rejected in SCORES:
+    named = {plain_name(name): name for name in row if isinstance(name, str)}
+    for chosen, rejected in ((named.get(a, a), named.get(b, b)) for a, b in SCORES):
         pair = [row.get(chosen), row.get(rejected)]
         if all(isinstance(score, (int, float)) and not isinstance(score, bool) for score in pair):
             if row[chosen] < row[rejected]:
