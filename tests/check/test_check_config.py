@@ -20,6 +20,7 @@ LORA, FULL, PACKED = "classify-lora", "classify-full", "chat-lora"
 STOP_EARLY, FUSED = "early_stopping_patience=3", "base_model=microsoft/Phi-4-mini-reasoning"
 FLASH = "attn_implementation=flash_attention_2"
 BEST, ACCUMULATION = "load_best_model_at_end", "gradient_accumulation_steps"
+DELETED = "training.checkpoints_deleted"
 CASES = [
     # recipe, overlay, SET, grade, key, code
     (FULL, None, "learning_rate=2e-4", "warning", "learning_rate", "training.rate_of_lora"),
@@ -51,6 +52,13 @@ CASES = [
         "load_best_model_at_end",
         "training.best_model_ignored",
     ),
+    (LORA, None, "num_epochs=6", "note", "save_total_limit", DELETED),
+    (LORA, None, "save_total_limit=2", "note", "save_total_limit", DELETED),
+    (LORA, None, "save_total_limit=null", "note", "save_total_limit", DELETED),
+    (LORA, None, "max_steps=90 save_steps=10 saves_per_epoch=null", "note", "save_total_limit", DELETED),
+    (LORA, None, "num_epochs=6 metric_for_best_model=eval_loss", "", "save_total_limit", ""),
+    (LORA, None, "", "", "save_total_limit", ""),
+    (FULL, None, "num_epochs=9", "", "save_total_limit", ""),
     (LORA, None, "save_only_model=true", "warning", "save_only_model", "training.cannot_resume"),
     (LORA, None, "sequence_len=null", "warning", "sequence_len", "model.no_sequence_len"),
     (

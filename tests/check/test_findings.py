@@ -21,22 +21,24 @@ from tests.check.test_check_config import findings as findings_of_config
 from tests.check.test_check_duplicates import SENTENCES, watch
 from tests.check.test_check_tokens import ANSWER, MASKED, judged
 from tests.config.test_resolve import RECIPE, make  # noqa: F401 (make is a fixture)
+from tests.support.dialogues import dialogues
 from tests.support.small_data import dataset, labelled, seen
 from tests.support.snapshots import compare_with_snapshot
 from tunebook.check import access
 from tunebook.check.config import config_findings
 from tunebook.check.findings import Finding, Findings
 from tunebook.check.labels import Labels, alike, sharing
-from tunebook.check.rows import survey
+from tunebook.check.rows import Seen, survey
 from tunebook.check.secrets import Secrets
 from tunebook.check.tokens import judge
+from tunebook.check.turns import Turns
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
 from tunebook.core.paths import ROOT
 
 DOCS: Any = importlib.import_module("scripts.write_error_docs")
 CODES = {fault.code for fault in DOCS.faults() if fault.file.startswith("tunebook/check/")}
-FAMILIES = "access config duplicates labels model rows secrets tokens training".split()
+FAMILIES = "access config duplicates labels model rows secrets tokens training turns".split()
 
 
 def shown(found: Findings) -> list[Finding]:
@@ -163,6 +165,21 @@ def test_duplicates(tmp_path: Path) -> None:
         seen("train", 4, SENTENCES[3].replace("two", "three"), answer="beech"),
     ]
     hold("duplicates", shown(watch(rows, tmp_path)), tmp_path)
+
+
+def test_turns(tmp_path: Path) -> None:
+    data, found = dataset(tmp_path), Findings()
+    for evaluation in ({}, {"evaluate_turns": {"trial": "all", "real": "last"}}):
+        watcher = Turns(found, data, evaluation)
+        for row in dialogues():
+            watcher.see(Seen("test", "test.jsonl", 1, row))
+            watcher.see(Seen("train", "train.jsonl", 1, row))
+        watcher.finish()
+        assert found.facts["turns"] == {
+            **{"turns": 12, "repeated": 6, "last": 6, "last_repeated": 6},
+            "evaluated": "last" if evaluation else "all",
+        }
+    hold("turns", shown(found), tmp_path)
 
 
 def test_secrets(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tunebook.config.resolve import resolve
 from tunebook.core.files import write_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
+from tunebook.data.formats.turns import trained
 from tunebook.data.prompt import PromptEncoder, with_shots, with_system
 from tunebook.data.render import render
 from tunebook.data.tool_calls import written
@@ -34,6 +35,7 @@ QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
     r"\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+REWRITING = {"qwen3", "qwen3-base", "olmo3"}
 # Keys that decide how rows are learned, not what they are.
 TUNING = frozenset(
     """adapter lora_r lora_alpha lora_dropout lora_target_linear load_in_4bit peft_layers_to_transform plugins
@@ -63,8 +65,27 @@ def hold_contract(rows: list[dict], axolotl: axolotl_rows.Rows, encoder: PromptE
         assert labels[start : len(full)] == full[start:], "answer and turn end are supervised"
         assert all(label == -100 for label in labels[len(full) :])
         assert labels[start - 1] == -100, "the first supervised label of the turn stands at its start"
+        hold_turns(row, labels[: len(full)], full, encoder)
         answer = encoder.tokenizer.decode(encoded.answer).strip()
         assert re.sub("</?tool_call>", "", answer) == written(row["messages"][-1]).strip()
+
+
+def hold_turns(row: dict, labels: list[int], full: list[int], encoder: PromptEncoder) -> None:
+    """Assert that what is scored of a conversation is what is learned of it, but for the ends of turns."""
+    if "rejected" in row:
+        return
+    passes = encoder.passes(row["messages"], trained(row["messages"]), row.get("tools"))
+    if len(passes) > 1:
+        return  # the template rewrites earlier turns
+    (one,) = passes
+    assert one.context + one.rest == full[:-1]
+    scored = {len(one.context) + i for start, end in one.spans for i in range(start, end)}
+    ends = {len(one.context) + end for _, end in one.spans}
+    learned = {place for place, label in enumerate(labels) if label != -100}
+    assert scored <= learned
+    assert {full[place] for place in ends} == {encoder.tokenizer.eos_token_id}
+    if all("weight" not in turn for turn in row["messages"]):
+        assert learned - scored <= ends
 
 
 @pytest.mark.slow
@@ -214,6 +235,41 @@ def test_the_answer_is_what_follows_the_prompt() -> None:
     assert encoder.tokenizer.decode(encoded.answer) == messages[-1]["content"]
     assert encoder.tokenizer.decode([encoded.end]) == "<|im_end|>"
     assert encoder.tokenizer.decode(encoded.context).endswith("<|im_start|>assistant\n")
+
+
+def test_one_pass_has_every_answer_where_its_own_prompt_ends() -> None:
+    encoder = PromptEncoder(tiny.tokenizer())
+    (one,) = encoder.passes(TALK, [2, 4])
+    ids = one.context + one.rest
+    for place, (start, end) in zip([2, 4], one.spans, strict=True):
+        encoded = encoder.encode(TALK[: place + 1])
+        begin = len(one.context) + start
+        assert ids[:begin] == encoded.context
+        assert ids[begin : len(one.context) + end] == encoded.answer
+    last = encoder.encode(TALK)
+    (alone,) = encoder.passes(TALK, [4])
+    assert (alone.context, alone.rest) == (last.context, last.answer)
+    assert alone.spans == [(0, len(last.answer))]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_template_that_rewrites_earlier_turns_gets_a_pass_for_each(family: str, tmp_path: Path) -> None:
+    """Qwen3's puts an empty thought before the last answer only; Olmo 3's ends the last one otherwise."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(family_tokenizer(family, tmp_path))
+    told = next(facts["axolotl"] for facts in model_table().values() if facts["family"] == family)
+    tokenizer.eos_token = told.get("special_tokens", {}).get("eos_token", tokenizer.eos_token)
+    encoder = PromptEncoder(tokenizer, told.get("chat_template_kwargs"))
+    passes = encoder.passes(TALK, [2, 4])
+    assert len(passes) == (2 if family in REWRITING else 1)
+    found = [
+        ((one.context + one.rest)[: len(one.context) + start], one.rest[start:end])
+        for one in passes
+        for start, end in one.spans
+    ]
+    each = [encoder.encode(TALK[: place + 1]) for place in (2, 4)]
+    assert found == [(one.context, one.answer) for one in each]
 
 
 def test_system_and_shots_are_put_in_place() -> None:

@@ -45,7 +45,7 @@ def evaluation(tmp_path: Path, model: Labels) -> Any:
         suite=SimpleNamespace(mode="default", latency_rows=3),
         rows={"test": list(range(9))},
         here=ALONE,
-        inputs=SimpleNamespace(sample=lambda rows, count: rows[:count]),
+        inputs=SimpleNamespace(ask=lambda split, count: [*range(count)]),
         answer_job=answer_job,
         models=SimpleNamespace(open=lambda name: model, fingerprint=lambda name: model.weights),
     )

@@ -88,3 +88,16 @@ def test_a_gate_that_could_never_fail_is_refused(gates: dict) -> None:
     with pytest.raises(InputError, match="gates") as caught:
         suite.load_suite(replace(RECIPE, eval={"gates": gates}), "chat", "trial", "default")
     assert caught.value.code == "eval.unknown_gate"
+
+
+@pytest.mark.parametrize("task", ["preference", "qa", "classification"])
+def test_all_turns_are_judged_of_conversations_only(task: str) -> None:
+    assert suite.load_suite(RECIPE, "chat", "real", "default").evaluate_turns == "all"
+    last = replace(RECIPE, eval={"evaluate_turns": {"trial": "all", "real": "last"}})
+    assert suite.load_suite(last, "chat", "real", "default").evaluate_turns == "last"
+    assert suite.load_suite(RECIPE, task, "real", "default").evaluate_turns == "last"
+    with pytest.raises(InputError) as caught:
+        suite.load_suite(replace(RECIPE, eval={"evaluate_turns": "all"}), task, "real", "default")
+    assert [(one.code, one.key) for one in caught.value.problems] == [
+        ("eval.turns_of_chat", "evaluate_turns")
+    ]

@@ -61,6 +61,25 @@ def test_score_equals_one_row_at_a_time(lm: token_lm.TokenLM, kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", CONTEXTS)
+def test_the_turns_of_a_conversation_score_in_one_pass_as_in_one_each(
+    lm: token_lm.TokenLM, kind: str
+) -> None:
+    contexts, rests = CONTEXTS[kind], [list(range(20, 32)), [22, 23], list(range(40, 47))]
+    spans = [[(0, 2), (5, 8), (11, 12)], [(0, 2)], [(1, 3), (4, 7)]]
+    expected = [
+        [logprob(lm, c + rest[:start], rest[start:end]) for start, end in places]
+        for c, rest, places in zip(contexts, rests, spans, strict=True)
+    ]
+    found = lm.score_spans(contexts, rests, spans, common_prefix(contexts))
+    for one, wanted in zip(found, expected, strict=True):
+        assert one == pytest.approx(wanted, abs=1e-3)
+    # A whole answer is what it always was, to the last bit.
+    whole = [[(0, len(rest))] for rest in rests]
+    alone = lm.score(contexts, rests, common_prefix(contexts))
+    assert lm.score_spans(contexts, rests, whole, common_prefix(contexts)) == [[value] for value in alone]
+
+
+@pytest.mark.parametrize("kind", CONTEXTS)
 def test_rank_equals_scoring_each_choice_alone(lm: token_lm.TokenLM, kind: str) -> None:
     contexts, choices = CONTEXTS[kind], [[30], [31, 32, 33], [31, 34], [30, 2]]
     expected = [[logprob(lm, context, choice) for choice in choices] for context in contexts]

@@ -11,7 +11,8 @@ from sacrebleu import sentence_chrf
 from tunebook.core.paths import ROOT
 from tunebook.data.style_rules import Rule, rules_met
 from tunebook.metrics.aggregate import measure
-from tunebook.metrics.scoring import bits_per_byte, chrf, read_label, rouge_l, squad
+from tunebook.metrics.labels import read_label
+from tunebook.metrics.scoring import bits_per_byte, chrf, rouge_l, squad
 
 LABELS = ["perch", "perch_two", "acorn_fill", "Dud"]
 

@@ -231,7 +231,7 @@ def test_the_config_is_the_runs_but_for_steps_and_places(name: str, run: Run) ->
     after = smoke.smoke_config(before, Run(run / "smoke"))
     differ = {key for key in {*before, *after} if before.get(key) != after.get(key)}
     gone = {"wandb_project", "use_wandb", "hub_model_id", "early_stopping_patience"}
-    gone |= {"auto_resume_from_checkpoints"}
+    gone |= {"auto_resume_from_checkpoints"} | ({"metric_for_best_model"} & before.keys())
     places = {"datasets", "test_datasets", "output_dir", "dataset_prepared_path"}
     steps = {"eval_strategy", "eval_steps", "max_steps", "save_strategy", "save_steps"}
     assert differ == gone | places | steps

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.check.findings import Finding, Findings, Grade
+from tunebook.check.training_rules import AXOLOTL_KEEPS
 from tunebook.config.resolved import Resolved
 from tunebook.core.environment import environment
 from tunebook.core.errors import MachineError
@@ -17,6 +18,7 @@ from tunebook.data.dataset import Dataset
 from tunebook.models.hub import cached, reach_hub
 from tunebook.models.registry import model_table
 
+ADAPTER_SHARE = 100  # an adapter has at most one weight for so many of its base
 TOKENS = ("HF_TOKEN", "WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "COMET_API_KEY")
 NON_COMMERCIAL = re.compile(r"(?i)\bnc\b|non-?commercial|research")
 NO_DERIVATIVES = re.compile(r"(?i)\bnd\b|no-?deriv")
@@ -159,15 +161,15 @@ def licence_findings(base: str | None, data: str, file: str) -> list[Finding]:
 
 
 def _disk(resolved: Resolved, parameters: int | None, found: Findings) -> None:
-    """Compare free space with what a run needs: weights in bf16, and checkpoints. Full tuning keeps
-    weights and two moments of AdamW in fp32 with each checkpoint, an adapter next to nothing."""
+    """Compare free space with what a run needs: weights in bf16, and checkpoints, one more than are kept,
+    while the newest is written. Full tuning keeps weights and two moments of AdamW in fp32 with each; an
+    adapter a hundredth of that (rank 16 on all linear layers is half a percent of the weights)."""
     if not parameters:
         found.skip("disk needed", "the size of the base is not known")
         return
-    kept = resolved.config.get("save_total_limit") or 2
-    needed = 2 * parameters
-    if not resolved.config.get("adapter"):
-        needed += 12 * parameters * kept
+    kept = (resolved.config.get("save_total_limit") or AXOLOTL_KEEPS) + 1
+    trained = parameters // ADAPTER_SHARE if resolved.config.get("adapter") else parameters
+    needed = 2 * parameters + 12 * trained * kept
     folder = next(p for p in [runs_folder(), *runs_folder().parents] if p.exists())
     free = shutil.disk_usage(folder).free
     found.facts["disk"] = {"needed_gb": round(needed / 1e9, 1), "free_gb": round(free / 1e9, 1)}

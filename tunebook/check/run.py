@@ -19,6 +19,7 @@ from tunebook.check.marks import Marks, report
 from tunebook.check.rows import Sample, Watcher, frame_of, survey
 from tunebook.check.secrets import Secrets
 from tunebook.check.training_rules import LORA_WITHOUT_REGRET
+from tunebook.check.turns import Turns
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.config.resolve import resolve
@@ -56,7 +57,7 @@ def run_check(name: str, options: Options, console: Console, as_json: bool = Fal
         if asked:
             stack.enter_context(asked.child)
         marks = Marks()
-        rows = _rows(dataset, sample, marks, found, console) if dataset else 0
+        rows = _rows(recipe, dataset, sample, marks, found, console) if dataset else 0
         if resolved and dataset and asked:
             with console.timed(None, "axolotl") as words:
                 words.append(_axolotl(resolved, dataset, asked, sample, marks, found, console))
@@ -113,11 +114,15 @@ def _ask(resolved: Resolved, dataset: Dataset) -> _Asked:
     return _Asked(Axolotl(whole, offline=place != "hub"), machine, place, bool(job))
 
 
-def _rows(dataset: Dataset, sample: Sample, marks: Marks, found: Findings, console: Console) -> int:
+def _rows(
+    recipe: Recipe, dataset: Dataset, sample: Sample, marks: Marks, found: Findings, console: Console
+) -> int:
     """Look at every row, and return how many good ones train has."""
     with console.timed(None, "rows") as words:
         near = Duplicates(found, sample, frame=frame_of(dataset), labelled=bool(dataset.labels))
         watchers: list[Watcher] = [sample, near, marks]
+        if dataset.task == "chat":
+            watchers.append(Turns(found, dataset, recipe.eval))
         if dataset.labels:
             watchers.append(Labels(found, dataset))
         if dataset.look_for_secrets:

@@ -6,6 +6,7 @@ are simulated on weights drawn from N(0, 0.02).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tunebook.check.findings import Add
@@ -22,6 +23,7 @@ LORA_LEARNS_LESS = "https://arxiv.org/abs/2405.09673"
 REVISITING_BF16 = "https://arxiv.org/abs/2010.06192"
 
 LORA_SIZED_RATE, FULL_SIZED_RATE, TINY_STEP = 1e-4, 2e-5, 2e-5
+AXOLOTL_KEEPS = 4  # axolotl/core/builders/base.py, where save_total_limit is not set
 SMALL_MODEL = 500_000_000  # below it, full tuning at 1e-3 is published (SmolLM2-360M's own recipe)
 
 
@@ -154,6 +156,33 @@ def stopping(resolved: Resolved, add: Add) -> None:
         )
 
 
+def checkpoints(resolved: Resolved, add: Add) -> None:
+    """Of those that are deleted before the evaluation none can be the best."""
+    config = resolved.config
+    saves = _saves(config)
+    kept = config.get("save_total_limit") or AXOLOTL_KEEPS
+    if saves is None or saves <= kept or config.get("metric_for_best_model"):
+        return
+    if resolved.recipe.eval.get("checkpoints") == "last":
+        return
+    add(
+        "note",
+        "save_total_limit",
+        f"{saves} checkpoints are saved and the newest {kept} kept: the best of these ships.",
+        f"Set {saves}, or metric_for_best_model: eval_loss, which also keeps the best so far.",
+        code="training.checkpoints_deleted",
+    )
+
+
+def _saves(config: dict[str, Any]) -> int | None:
+    """Return how many checkpoints a run saves, None where that depends on the number of its rows."""
+    if config.get("max_steps") and isinstance(config.get("save_steps"), int):
+        return int(config["max_steps"]) // int(config["save_steps"])
+    if config.get("max_steps") or not config.get("saves_per_epoch"):
+        return None
+    return math.ceil(config["saves_per_epoch"] * (config.get("num_epochs") or 1))
+
+
 def batch(resolved: Resolved, add: Add) -> None:
     config, rows = resolved.config, resolved.identity["global_batch"]
     if config.get("adapter") in ("lora", "qlora") and rows > 32 and not config.get("sample_packing"):
@@ -188,4 +217,4 @@ def accumulation(resolved: Resolved, add: Add) -> None:
         )
 
 
-RULES = (learning_rate, adapter_shape, small_steps, stopping, batch, accumulation)
+RULES = (learning_rate, adapter_shape, small_steps, stopping, checkpoints, batch, accumulation)

@@ -29,6 +29,16 @@ class Encoded:
     end: int
 
 
+@dataclass(frozen=True)
+class Pass:
+    """Turns that one forward pass scores: token ids of a prompt (`context`) and of all that follows it
+    (`rest`), and where in `rest` each turn's answer stands (`spans`: start and end)."""
+
+    context: list[int]
+    rest: list[int]
+    spans: list[tuple[int, int]]
+
+
 class PromptEncoder:
     """Renders messages with the model's chat template, exactly as Axolotl does for training."""
 
@@ -70,6 +80,28 @@ class PromptEncoder:
             raise InputError(text, code="model.no_turn_end")
         # The first one: Phi-4-mini's template writes its end-of-turn token and then eos.
         return Encoded(context, rest[: rest.index(end)], end)
+
+    def passes(self, messages: Messages, places: list[int], tools: str | None = None) -> list[Pass]:
+        """Encode the turns at `places` (in order) of one conversation, each after its own prompt.
+
+        One pass takes them all where every earlier turn stands in the later prompts as it was written:
+        attention is causal, so that its tokens have the probabilities of a pass of their own. Some templates
+        rewrite earlier turns (Qwen3 leaves out their thoughts): there each turn has a pass of its own.
+
+        Raises:
+            InputError: as `encode`.
+        """
+        each = [self.encode(messages[: place + 1], tools) for place in places]
+        whole = [*each[-1].context, *each[-1].answer]
+        start = len(each[0].context)
+        if all(_begins(whole, [*one.context, *one.answer, one.end]) for one in each[:-1]):
+            spans = [(len(one.context) - start, len(one.context) - start + len(one.answer)) for one in each]
+            return [Pass(each[0].context, whole[start:], spans)]
+        return [Pass(one.context, one.answer, [(0, len(one.answer))]) for one in each]
+
+
+def _begins(whole: list[int], start: list[int]) -> bool:
+    return whole[: len(start)] == start
 
 
 def with_arguments(template: str, arguments: dict[str, Any] | None) -> str:

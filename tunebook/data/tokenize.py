@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from tunebook.core.errors import InputError
+from tunebook.data.formats.turns import trained
 from tunebook.data.markers import of_template
 from tunebook.data.prompt import PromptEncoder, with_arguments
 from tunebook.data.token_counts import count_tokens
@@ -101,8 +102,11 @@ def special_in_text(tokenizer: Any, rows: list[dict[str, Any]]) -> dict[int, str
 
 
 def contract(encoder: PromptEncoder, row: dict[str, Any]) -> tuple[list[int], int] | str:
-    """Return the ids of a row up to its end-of-turn token and the position of its answer, or an error."""
+    """Return the ids of a row up to its end-of-turn token and the position of its answer, or an error of that
+    or, in a conversation, of an earlier answer."""
     try:
+        if "rejected" not in row:
+            encoder.passes(row["messages"], trained(row["messages"]), row.get("tools"))
         encoded = encoder.encode(row["messages"], row.get("tools"))
     except (InputError, TemplateError) as error:
         return str(error)

@@ -9,7 +9,8 @@ from typing import Literal
 
 from tunebook.core.files import Row
 from tunebook.data.dataset import Dataset
-from tunebook.data.prompt import Messages, PromptEncoder, with_shots, with_system
+from tunebook.data.formats.turns import trained
+from tunebook.data.prompt import Messages, Pass, PromptEncoder, with_shots, with_system
 from tunebook.evaluation.jobs import Job
 from tunebook.evaluation.suite import Suite
 
@@ -117,11 +118,31 @@ class JobMaker:
         return Job(contender.name, split, "classify", [row["id"] for row in rows], contexts)
 
     def score(self, contender: Contender, split: str, rows: list[Row]) -> Job:
-        """Make the job that scores the reference answer of each row. Preference pairs are scored with their
-        end-of-turn token, as they are trained: an answer that stops too early is the worse one for that."""
+        """Make the job that scores the reference answer of each row, or all its trained turns
+        (`evaluate_turns`); a row that takes several passes has as many entries. Preference pairs are scored
+        with their end-of-turn token, as they are trained: an answer that stops too early is the worse one for
+        that."""
         prompting = contender.prompting
+        if self.suite.evaluate_turns == "all":
+            return self._score_turns(contender, split, rows)
         encoded = [self.encoder.encode(self.messages(row, prompting), row.get("tools")) for row in rows]
         end = self.dataset.task == "preference"
         contexts = [item.context for item in encoded]
         answers = [[*item.answer, *([item.end] * end)] for item in encoded]
         return Job(contender.name, split, "score", [row["id"] for row in rows], contexts, answers)
+
+    def _score_turns(self, contender: Contender, split: str, rows: list[Row]) -> Job:
+        ids, passes = list[str](), list[Pass]()
+        for row in rows:
+            messages = self.messages(row, contender.prompting)
+            # A prompting changes the system turn and what comes before a conversation: its turns stand at
+            # the same distance from the end.
+            shift = len(messages) - len(row["messages"])
+            places = [place + shift for place in trained(row["messages"])]
+            found = self.encoder.passes(messages, places, row.get("tools"))
+            ids += [row["id"]] * len(found)
+            passes += found
+        contexts, answers = [one.context for one in passes], [one.rest for one in passes]
+        return Job(
+            contender.name, split, "score", ids, contexts, answers, spans=[one.spans for one in passes]
+        )

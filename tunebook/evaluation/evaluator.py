@@ -14,9 +14,10 @@ from typing import Any
 
 from tunebook.core.files import Row, write_jsonl
 from tunebook.core.ranks import Ranks
+from tunebook.data.formats.turns import trained
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.style_rules import rules_met
-from tunebook.data.tool_calls import calls_met
+from tunebook.data.tool_calls import calls_met, written
 from tunebook.evaluation import jobs
 from tunebook.evaluation.contenders import ENDPOINT, TUNED, Contender, JobMaker, Prompting
 from tunebook.evaluation.endpoint.batch import endpoint_answers
@@ -27,11 +28,14 @@ from tunebook.evaluation.inputs import Inputs, load_inputs
 from tunebook.evaluation.jobs import ALONE, Job
 from tunebook.evaluation.records import JobRecord
 from tunebook.metrics import scoring
+from tunebook.metrics.labels import read_label
 from tunebook.runs.run import Run
 
 
 def _entry(row: Row) -> Row:
-    return {"id": row["id"], "group": row["group"], "gold": row["gold"]["answer"]}
+    """Return what an answer's record says of its row; `turn` is the position of the turn that was asked."""
+    turn = {"turn": row["turn"]} if "turn" in row else {}
+    return {"id": row["id"], "group": row["group"], "gold": row["gold"]["answer"], **turn}
 
 
 class Evaluator:
@@ -139,7 +143,7 @@ class Evaluator:
         """Return the scores of a generated answer."""
         record = {"answer": text, "stopped": stopped}
         if self.dataset.labels:
-            return {**record, "label": scoring.read_label(text, self.dataset.labels)}
+            return {**record, "label": read_label(text, self.dataset.labels)}
         if self.dataset.task == "qa":
             return record | scoring.squad(row["gold"]["answers"], text, self.dataset.no_answer)
         met = rules_met(self.dataset.rules, text, row["gold"])
@@ -152,10 +156,14 @@ class Evaluator:
         }
 
     def losses(self, contender: Contender, split: str, rows: list[Row]) -> list[Row]:
-        """Score the reference answer of each row, in bits per byte; of preference pairs also by how much it
-        is preferred to the rejected one (nats)."""
+        """Score the reference answer of each row, in bits per byte, or all its trained turns together, with
+        the number of bits and bytes of each; of preference pairs also by how much the answer is preferred to
+        the rejected one (nats)."""
         records = []
-        chosen = self.records(self.maker.score(contender, split, rows), contender.model)
+        job = self.maker.score(contender, split, rows)
+        chosen = self.records(job, contender.model)
+        if job.spans:
+            return self._turn_losses(rows, job, chosen)
         for row, result in zip(rows, chosen, strict=True):
             loss = scoring.bits_per_byte(result["logprob"], row["gold"]["answer"])
             records.append({"id": row["id"], "group": row["group"], "loss": loss})
@@ -166,6 +174,22 @@ class Evaluator:
             for record, row, one, two in zip(records, rows, chosen, rejected, strict=True):
                 texts = row["gold"]["answer"], row["rejected"][0]["content"]
                 record |= scoring.margins(one["logprob"], two["logprob"], *texts)
+        return records
+
+    def _turn_losses(self, rows: list[Row], job: Job, results: list[JobRecord]) -> list[Row]:
+        by_row: dict[str, list[float]] = {row["id"]: [] for row in rows}
+        for id, result in zip(job.ids, results, strict=True):
+            by_row[id] += result["logprobs"]
+        records = []
+        for row in rows:
+            places, logprobs = trained(row["messages"]), by_row[row["id"]]
+            texts = [written(row["messages"][place]) for place in places]
+            loss = scoring.bits_per_byte(sum(logprobs), "".join(texts))
+            record = {"id": row["id"], "group": row["group"], "loss": loss}
+            if len(places) > 1:
+                each = [scoring.bits_per_byte(*one) for one in zip(logprobs, texts, strict=True)]
+                record |= {"turns": places, "turn_losses": each}
+            records.append(record)
         return records
 
     def evaluate(
@@ -182,6 +206,7 @@ class Evaluator:
                 of the base under its plain prompt); default: the contender's own, so that its rewards are 0.
             rows: instead of all rows of the split.
         """
+        some = self.inputs.ask(split, self.suite.generate_rows if self.inputs.chat else None, rows)
         rows = self.rows[split] if rows is None else rows
         if self.inputs.chat:
             by_id = {record["id"]: record for record in self.losses(contender, split, rows)}
@@ -189,19 +214,18 @@ class Evaluator:
                 reference = reference or margins([*by_id.values()])
                 for id, record in by_id.items():
                     record["reward"] = record["margin"] - reference[id]
-            some = self.inputs.sample(rows, self.suite.generate_rows)
             for record in self.answers(contender, split, some):
                 by_id[record["id"]] |= record
             records = [by_id[row["id"]] for row in rows]
         else:
-            records = self.answers(contender, split, rows)
+            records = self.answers(contender, split, some)
         self.write(f"{contender.name}.{split}", records)
         return records
 
     def ask_endpoint(self, settings: Settings, split: str) -> None:
         """Let an endpoint answer under the baseline prompt, and write its answers file. A row without an
         answer keeps its error and is not measured."""
-        rows = self.inputs.sample(self.rows[split], self.suite.generate_rows if self.inputs.chat else None)
+        rows = self.inputs.ask(split, self.suite.generate_rows if self.inputs.chat else None)
         prompting = Prompting(baseline_prompt=True)
         prompts = [self.maker.messages(row, prompting)[:-1] for row in rows]
         settings = settings.model_copy(
@@ -213,7 +237,7 @@ class Evaluator:
         by_id = {row["id"]: {"id": row["id"], "group": row["group"]} for row in self.rows[split]}
         for row, result in zip(rows, results, strict=True):
             entry = by_id[row["id"]]
-            entry["gold"] = row["gold"]["answer"]
+            entry |= _entry(row)
             if "error" in result:
                 entry["error"] = result["error"]
             else:
@@ -231,7 +255,7 @@ class Evaluator:
         """Return the share of equal tokens between the unmerged and the merged adapter's answers."""
         if not self.models.merged or not self.suite.agreement_rows:
             return None
-        rows = self.inputs.sample(self.rows["dev"], self.suite.agreement_rows)
+        rows = self.inputs.ask("dev", self.suite.agreement_rows)
         same = total = 0
         unmerged, merged = (
             self.records(self.maker.answer(contender, "agreement", rows), contender.model)

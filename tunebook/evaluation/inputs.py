@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tunebook.core.files import Row, read_jsonl
 from tunebook.data.dataset import Dataset
+from tunebook.data.formats.turns import asked
 from tunebook.data.prompt import Messages
 from tunebook.evaluation.contenders import choose_examples
 from tunebook.evaluation.suite import Suite
@@ -42,6 +44,20 @@ class Inputs:
             return rows
         chosen = set(random.Random(self.seed).sample([row["id"] for row in rows], count))
         return [row for row in rows if row["id"] in chosen]
+
+    def ask(self, split: str, count: int | None = None, rows: list[Row] | None = None) -> list[Row]:
+        """Return `count` rows of `split` (None: all), as `sample` draws them, or of `rows` of it, each up to
+        the turn that a model is to answer: the last one, or with `evaluate_turns: all` one that is drawn by
+        what it says (tunebook/data/formats/turns.py)."""
+        chosen = self.sample(self.rows[split] if rows is None else rows, count)
+        if self.suite.evaluate_turns == "last":
+            return chosen
+        return [self._asked[split][row["id"]] for row in chosen]
+
+    @cached_property
+    def _asked(self) -> dict[str, dict[str, Row]]:
+        # What a turn shares with others is judged by the whole split.
+        return {split: {row["id"]: row for row in asked(self.rows[split])} for split in ("dev", "test")}
 
 
 def load_inputs(run: Run) -> Inputs:

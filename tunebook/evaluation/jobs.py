@@ -34,8 +34,9 @@ ALONE = Ranks()
 
 @dataclass(frozen=True)
 class Job:
-    """The prompts of one contender on one split. `contexts` and `answers` are token ids by row; `task` names
-    a task of lm-evaluation-harness, which has items of its own."""
+    """The prompts of one contender on one split. `contexts` and `answers` are token ids by row; `spans` says
+    which parts of an answer are scored (default: all of it); `task` names a task of lm-evaluation-harness,
+    which has items of its own."""
 
     contender: str
     split: str
@@ -44,6 +45,7 @@ class Job:
     contexts: list[list[int]]
     answers: list[list[int]] = field(default_factory=list)
     choices: list[list[int]] = field(default_factory=list)
+    spans: list[list[tuple[int, int]]] = field(default_factory=list)
     max_new: int = 0
     task: dict[str, Any] = field(default_factory=dict)
 
@@ -56,10 +58,14 @@ class Job:
         batches: list[list[int]] = []
         answer = 0
         ranked = sum(map(len, self.choices))
-        for row in sorted(range(len(self.ids)), key=lambda i: (len(self.contexts[i]), i)):
+        lengths = [len(context) for context in self.contexts] or [0] * len(self.ids)
+        if self.spans:  # most of a conversation comes after its first prompt
+            lengths = [size + len(rest) for size, rest in zip(lengths, self.answers, strict=True)]
+        for row in sorted(range(len(self.ids)), key=lambda i: (lengths[i], i)):
             own = len(self.answers[row]) if self.answers else 0
-            length = len(self.contexts[row]) if self.contexts else 0  # the longest so far
-            most = batch_rows(self.kind, length, max(answer, own) or self.max_new or ranked, times)
+            longest = max(answer, own)
+            prompt = lengths[row] - (longest if self.spans else 0)  # the longest so far
+            most = batch_rows(self.kind, prompt, longest or self.max_new or ranked, times)
             if not batches or len(batches[-1]) >= most:
                 batches.append([])
                 answer = 0
@@ -158,7 +164,10 @@ def _answer(job: Job, lm: Engine, rows: list[int], prefix: list[int]) -> list[Jo
     if job.kind == "classify":
         return [{"scores": scores} for scores in lm.classify(contexts)]
     answers = [job.answers[row] for row in rows]
-    return [{"logprob": value} for value in lm.score(contexts, answers, prefix)]
+    if not job.spans:
+        return [{"logprob": value} for value in lm.score(contexts, answers, prefix)]
+    spans = [job.spans[row] for row in rows]
+    return [{"logprobs": values} for values in lm.score_spans(contexts, answers, spans, prefix)]
 
 
 def seconds_alone(job: Job, lm: Engine) -> list[float]:

@@ -22,7 +22,7 @@ def answer_seconds(evaluator: Evaluator, split: str) -> Latency | None:
     suite, path = evaluator.suite, evaluator.run / "eval" / "latency.json"
     if suite.mode == "quick" or not suite.latency_rows or not evaluator.here.first:
         return None
-    rows = evaluator.inputs.sample(evaluator.rows[split], suite.latency_rows + 1)
+    rows = evaluator.inputs.ask(split, suite.latency_rows + 1)
     job = evaluator.answer_job(TUNED, split, rows)
     plan = digest([job.contexts, evaluator.models.fingerprint("tuned")])
     kept = read_json(path, {})

@@ -15,6 +15,7 @@ import numpy as np
 
 from tunebook.core import files
 from tunebook.core.files import digest, read_json, read_jsonl
+from tunebook.data.formats.turns import ordinal
 from tunebook.data.prompt import Messages
 from tunebook.data.tool_calls import written
 from tunebook.metrics.intervals import SHARE, group_sums, mean, mean_interval, permutation_p
@@ -25,7 +26,8 @@ SCORE = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
 
 @dataclass(frozen=True)
 class Pair:
-    """One row with two different answers. `tuned_first` says which is shown first, or left."""
+    """One row with two different answers. `tuned_first` says which is shown first, or left; `place` which
+    answer of its conversation it is ("" for the only one)."""
 
     key: str
     id: str
@@ -35,6 +37,7 @@ class Pair:
     tuned: str
     baseline: str
     tuned_first: bool
+    place: str = ""
 
     @property
     def texts(self) -> tuple[str, str]:
@@ -67,9 +70,11 @@ def pairs(run: Run) -> tuple[list[Pair], int]:
             continue
         key = digest({"id": record["id"], "texts": texts})[:16]
         group = record["group"]
-        asked = [{**turn, "content": written(turn)} for turn in rows[record["id"]]["messages"][:-1]]
+        messages, place = rows[record["id"]]["messages"], record.get("turn")
+        asked = [{**turn, "content": written(turn)} for turn in messages[: -1 if place is None else place]]
         first = random.Random(f"{seed} {key}").random() < 0.5
-        found.append(Pair(key, record["id"], group, asked, record["gold"], *texts, tuned_first=first))
+        shown = (asked, record["gold"], *texts)
+        found.append(Pair(key, record["id"], group, *shown, first, ordinal(messages, place)))
     random.Random(seed).shuffle(found)
     return found, same
 
@@ -125,8 +130,9 @@ def review_summary(run: Run) -> dict[str, Any] | None:
 
 def in_words(counted: dict[str, Any]) -> str:
     """Return the counts of `tally` in one sentence without its full stop."""
+    noun = "pair" if counted["n"] == 1 else "pairs"
     text = (
-        f"of {counted['n']} pairs the tuned model was preferred in {counted['wins']}, the baseline in "
+        f"of {counted['n']} {noun} the tuned model was preferred in {counted['wins']}, the baseline in "
         f"{counted['losses']}, neither in {counted['ties']}"
     )
     if not counted["n"]:
@@ -134,4 +140,7 @@ def in_words(counted: dict[str, Any]) -> str:
     text += f"; win rate {counted['win_rate'] * 100:.1f} %"
     if counted["low"] is not None:
         text += f" (95 % interval {counted['low'] * 100:.1f} to {counted['high'] * 100:.1f} %)"
-    return text + (f", p = {counted['p']:.4f}" if counted["p"] is not None else ", too few groups for a test")
+    p = counted["p"]
+    if p is None:
+        return text + ", too few groups for a test"
+    return text + (", p < 0.0001" if p < 0.0001 else f", p = {p:.4f}")

@@ -9,10 +9,12 @@ from typing_extensions import TypedDict
 
 class JobRecord(TypedDict, total=False):
     """What a model answered: `tokens` and `stopped` (generate), `scores` in nats by label or choice (rank,
-    classify), `logprob` in nats (score), `items` (harness)."""
+    classify), `logprob` in nats (score), `logprobs` of each turn where several are scored, `items`
+    (harness)."""
 
     tokens: list[int]
     stopped: bool
     scores: list[float]
     logprob: float
+    logprobs: list[float]
     items: list[dict[str, Any]]

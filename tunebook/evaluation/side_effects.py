@@ -46,7 +46,7 @@ def _measure_style(evaluator: Evaluator, model: str) -> None:
     styles."""
     suite, style, encoder = evaluator.suite, evaluator.suite.style, evaluator.maker.encoder
     assert style is not None
-    rows, tasks = evaluator.inputs.sample(evaluator.rows["test"], style.rows), other_tasks()
+    rows, tasks = evaluator.inputs.ask("test", style.rows), other_tasks()
     prompts = [in_trained_format(task["prompt"], rows[i % len(rows)]) for i, task in enumerate(tasks)]
     contexts, name = [encoder.context(turns) for turns in prompts], "style-other_task"
     ids = [task["id"] for task in tasks]

@@ -33,7 +33,8 @@ class Gate(BaseModel):
 
 class Suite(BaseModel):
     """Settings for one tier: every per-tier value is already picked. `checkpoints` says which one ships:
-    the best on dev by the primary metric, or the last; `beside` names other models to evaluate as well."""
+    the best on dev by the primary metric, or the last; `evaluate_turns` whether a conversation is judged by
+    all its trained assistant turns or by the last one; `beside` names other models to evaluate as well."""
 
     model_config = ConfigDict(extra="forbid")
     primary: Literal["accuracy", "f1", "loss", "preference"]
@@ -44,6 +45,7 @@ class Suite(BaseModel):
     agreement_rows: int
     latency_rows: int = 0
     checkpoints: Literal["best", "last"] = "best"
+    evaluate_turns: Literal["all", "last"] = "last"
     retention: dict[str, Task] = {}
     style: Style | None = None
     beside: list[str] = []
@@ -104,6 +106,11 @@ def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "
         picked["judge"] = True
     try:
         loaded = Suite.model_validate({**picked, "mode": mode})
+        if loaded.evaluate_turns == "all" and task != "chat":
+            text = f"all is for conversations (task chat); of {task}, the last turn is the answer. Remove it."
+            where = line_of(lines, ("evaluate_turns",))
+            problem = Problem(text, show(path), where, "evaluate_turns", "eval.turns_of_chat")
+            raise InputError(problem, problems=[problem])
         loaded.retention = {
             name: item
             for name, item in loaded.retention.items()

@@ -155,6 +155,18 @@ class Checkpoints(TypedDict):
     last: int
 
 
+class TurnCounts(TypedDict):
+    """The answers of conversations that were scored: how many, how many of them are repeated in other
+    conversations, and how many were generated, how many of those at a last turn."""
+
+    evaluated: Literal["all", "last"]
+    scored: int
+    repeated: int
+    conversations: int
+    generated: int
+    generated_last: int
+
+
 class Interruptions(TypedDict):
     """How often the run was interrupted, and what all of its sessions took (seconds, dollars)."""
 
@@ -242,6 +254,7 @@ class Metrics(TypedDict):
     retention: list[RetentionLine]
     style: StyleSummary | None
     checkpoints: Checkpoints | None
+    turns: NotRequired[TurnCounts | None]
     interruptions: Interruptions | None
     latency: Latency | None
     token_agreement_unmerged_merged: float | None

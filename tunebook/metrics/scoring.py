@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -40,68 +39,7 @@ UNBOUNDED = {"reward", "loss", "byte_perplexity", "length_ratio"}  # the others 
 # Shares of pairs, each by the margin of a record that has to be above 0.
 MARGINS = {"preference": "margin", "preference_per_byte": "margin_per_byte", "reward_accuracy": "reward"}
 
-QUOTES, ENDS, AROUND = (
-    "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d",
-    ".,:;!?\u3002\uff01\uff1f\uff0c\u3001",
-    "\"'`.,:;!*()[]{}<>?\u3002\uff01\uff1f\uff0c\u3001\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d",
-)
 NOT_LATIN = re.compile(r"(?=\w)[\u0370-\u1dff\u2c00-\ua71f\ua800-\ufaff\U00010000-\U0003ffff]")
-
-
-def read_label(text: str, labels: list[str]) -> str | None:
-    """Return the label that `text` names: all of it, or the only one it mentions; else None.
-
-    The same rule holds for every contender: a base that chats around its label still gets its point. Exact
-    matches come first, so that labels which differ only in case or punctuation (US and us, B and B*) can
-    each be right; a text that matches several of those names none.
-    """
-    whole = _unified(text).strip()
-    trimmed = {
-        whole,
-        whole.strip(QUOTES),
-        whole.rstrip(ENDS),
-        whole.strip(QUOTES + ENDS),
-        whole.strip(AROUND),
-    }
-    forms: list[Callable[[str], str]] = [str, str.casefold, lambda name: name.casefold().strip(AROUND)]
-    for form in forms:
-        same = [
-            label for label in labels if form(_unified(label).strip()) in {form(part) for part in trimmed}
-        ]
-        if same:
-            exact = [label for label in same if _unified(label).strip() == whole]
-            return (exact or same)[0] if len(exact or same) == 1 else None
-    mentioned = _mentioned(whole.casefold(), labels, str.casefold)
-    if len({_unified(label).casefold().strip() for label in mentioned}) == 1 < len(mentioned):
-        mentioned = _mentioned(whole, mentioned, str)  # labels that differ in case only
-    return mentioned[0] if len(mentioned) == 1 else None
-
-
-def _unified(text: str) -> str:
-    """Return `text` in one Unicode form, so that composed and decomposed letters are equal."""
-    return unicodedata.normalize("NFKC", text)
-
-
-def _mentioned(text: str, labels: list[str], form: Callable[[str], str]) -> list[str]:
-    """Return the labels that are words of `text`. In scripts without spaces between words (Chinese, Japanese,
-    Thai, Lao, Khmer, Burmese), any position counts."""
-    named: dict[str, list[str]] = {}
-    for label in labels:
-        if name := form(_unified(label).strip()):
-            named.setdefault(name, []).append(label)
-
-    def bounded(name: str) -> str:
-        before = "" if re.match(UNSPACED, name) else r"(?<!\w)"
-        after = "" if re.search(rf"{UNSPACED}$", name) else r"(?!\w)"
-        # A Latin word between such letters stands alone as well.
-        before = before and rf"(?:{before}|(?<={UNSPACED}))"
-        after = after and rf"(?:{after}|(?={UNSPACED}))"
-        return f"{before}{re.escape(name)}{after}"
-
-    # Longest first, so that "card lost" is no mention of "card".
-    pattern = "|".join(bounded(name) for name in sorted(named, key=len, reverse=True))
-    found = dict.fromkeys(re.findall(pattern, text)) if pattern else {}
-    return [label for name in found for label in named[name]]
 
 
 def squad(golds: list[str], text: str, no_answer: str | None) -> dict[str, Any]:

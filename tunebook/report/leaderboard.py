@@ -24,6 +24,7 @@ from tunebook.report import names
 from tunebook.report.figures import Dot, points
 from tunebook.report.format import cell, number
 from tunebook.report.light import Color, outcome, traffic_light
+from tunebook.report.turns import evaluated
 from tunebook.runs.run import Run, find
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -82,9 +83,9 @@ class Entry:
         return self.measured["rows_sha256"]
 
     @property
-    def test(self) -> tuple[str, str, str]:
+    def test(self) -> tuple[str, str, str, str]:
         """What has to be equal for two runs to be compared."""
-        return self.measured["split"], self.measured["primary"], self.rows_hash
+        return self.measured["split"], self.measured["primary"], self.rows_hash, evaluated(self.measured)
 
     @property
     def seconds(self) -> float:
@@ -152,11 +153,11 @@ def compare_runs(run_names: list[str], console: Console) -> int:
         if not entries:
             text = f"no finished run below {show(runs_folder())}."
             raise InputError(Problem(text, key="RUNS", code="run.none_finished"))
-    tables: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+    tables: dict[tuple[str, str, str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         tables[entry.test].append(entry)
     written = []
-    for (split, primary, rows_hash), group in sorted(tables.items()):
+    for (split, primary, rows_hash, scored), group in sorted(tables.items()):
         ranking = ranked(group)
         written.append(ranking)
         examples = names.count(ranking["rows"], f"{split} example")
@@ -164,7 +165,8 @@ def compare_runs(run_names: list[str], console: Console) -> int:
         console.table(rows(ranking), title=title)
         for line in ranking["differences"]:
             console.note(line["sentence"])
-        path = runs_folder() / f"compare-{ranking['dataset']}-{split}-{rows_hash[:6]}.html"
+        turns = "-all-turns" if scored == "all" else ""
+        path = runs_folder() / f"compare-{ranking['dataset']}-{split}-{rows_hash[:6]}{turns}.html"
         path.write_text(compare_page(title, ranking), encoding="utf-8")
         console.note(f"table and picture: {show(path)}")
     write_json(runs_folder() / "compare.json", written)
@@ -180,6 +182,10 @@ def _refuse_different_tests(entries: list[Entry]) -> None:
             why = f"{first.measured['dataset']} and {other.measured['dataset']}"
         elif other.test[0] != first.test[0]:
             why = f"the splits {first.test[0]} and {other.test[0]}"
+        elif other.test[:3] == first.test[:3]:
+            why = (
+                f"other answers of their conversations (evaluate_turns: {first.test[3]} and {other.test[3]})"
+            )
         else:
             why = "other rows of the same dataset" if other.rows_hash != first.rows_hash else "other metrics"
         text = (

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from tunebook.core.files import read_json, read_jsonl
+from tunebook.core.files import Row, read_json, read_jsonl
 from tunebook.core.markdown import markdown_table
 from tunebook.core.templates import template_environment
+from tunebook.data.formats.turns import ordinal
 from tunebook.data.tool_calls import written
 from tunebook.evaluation.contenders import ENDPOINT
 from tunebook.evaluation.endpoint.judge import judge_summary
 from tunebook.evaluation.pairs import in_words, review_summary
 from tunebook.metrics.schema import Comparison, Metrics, read_metrics
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED, per_row
-from tunebook.report import figures, names, parity
+from tunebook.report import figures, names, parity, turns
 from tunebook.report.advice import next_steps, risks
 from tunebook.report.format import cell, in_order, number, table
 from tunebook.report.light import against, large_drops, largest_drop, traffic_light
@@ -149,10 +150,12 @@ def side_by_side(run: Run, measured: Metrics) -> dict[str, list[dict[str, str]]]
     """Return examples with their prompt, the reference and both answers: the worst regressions and the best
     gains against the baseline by the primary metric, and 20 drawn with the run's seed."""
     folder, split, primary = run / "eval" / "answers", measured["split"], measured["primary"]
-    asked = {
-        row["id"]: [turn for turn in row["messages"][:-1] if turn["role"] != "system"]
-        for row in read_jsonl(run / "data" / f"{split}.jsonl")
-    }
+    messages = {row["id"]: row["messages"] for row in read_jsonl(run / "data" / f"{split}.jsonl")}
+
+    def asked(record: Row) -> str:
+        before = messages[record["id"]][: record.get("turn", -1)]
+        return "\n".join(f"{turn['role']}: {written(turn)}" for turn in before if turn["role"] != "system")
+
     base = {row["id"]: row for row in read_jsonl(folder / f"{measured['baseline']}.{split}.jsonl")}
     tuned = [row for row in read_jsonl(folder / f"tuned.{split}.jsonl") if "answer" in row]
     sign = 1 if HIGHER_IS_BETTER[primary] else -1
@@ -173,7 +176,8 @@ def side_by_side(run: Run, measured: Metrics) -> dict[str, list[dict[str, str]]]
         kind: [
             {
                 "id": row["id"],
-                "asked": _cut("\n".join(f"{turn['role']}: {written(turn)}" for turn in asked[row["id"]])),
+                "asked": _cut(asked(row)),
+                "place": ordinal(messages[row["id"]], row.get("turn")),
                 "reference": _cut(row["gold"]),
                 "baseline": _cut(base[row["id"]].get("answer", "")),
                 "tuned": _cut(row["answer"]),
@@ -210,6 +214,7 @@ def write_report(run: Run) -> Path:
     whole = table(measured, whole=True, shots=shots)
     values = {
         "m": measured,
+        "turns": turns.in_words(measured.get("turns")),
         "light": traffic_light(measured, answers_read=bool(review or judged)),
         "main": main,
         "bars": _bars(measured, shots),

@@ -8,6 +8,7 @@ import numpy as np
 
 from tunebook.core.errors import Problem, raise_all
 from tunebook.metrics.schema import Metrics, Word
+from tunebook.report.turns import evaluated
 
 Same = Literal["recipe", "tier", "split", "primary", "model", "dataset", "rows_sha256"]
 SAME: tuple[Same, ...] = ("recipe", "tier", "split", "primary", "model", "dataset", "rows_sha256")
@@ -66,8 +67,10 @@ def across_seeds(runs: list[Metrics]) -> Seeds:
                 code="run.seed_twice",
             )
         )
-    for key in SAME:
-        words = list(dict.fromkeys(run[key] for run in runs))
+    given: dict[str, list[str]] = {key: [run[key] for run in runs] for key in SAME}
+    given["evaluate_turns"] = [*map(evaluated, runs)]
+    for key, each in given.items():
+        words = list(dict.fromkeys(each))
         if len(words) > 1:
             text = f"differs between the runs (got {', '.join(words)}). Only seeds may differ."
             problems.append(Problem(text, key=key, code="run.seeds_differ"))

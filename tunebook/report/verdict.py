@@ -19,6 +19,7 @@ from tunebook.report.answers import read_answers
 from tunebook.report.format import number
 from tunebook.report.light import outcome, traffic_light
 from tunebook.report.parity import parity_lines
+from tunebook.report.turns import scored_turns
 from tunebook.runs.events import interruptions
 from tunebook.runs.run import Run
 
@@ -90,7 +91,7 @@ def compare(run: Run) -> str:
         if metric not in NOT_COMPARED
         if (found := difference(metric, "tuned", other, answers, labels))
     ]
-    train = read_jsonl(run / "data" / "train.jsonl")
+    train, rows = (read_jsonl(run / "data" / f"{name}.jsonl") for name in ("train", split))
     retention = retained(folder, suite.retention)
     style = styled(folder, suite.style, answers["tuned"], train) if suite.style else None
     gates = apply_gates(suite, contenders, retention, style)
@@ -125,6 +126,7 @@ def compare(run: Run) -> str:
         "retention": retention,
         "style": style,
         "checkpoints": choice.get("checkpoints"),
+        "turns": scored_turns(rows, answers["tuned"]) if task == "chat" else None,
         "train_rows": len(train),
         "latency": choice.get("latency"),
         "token_agreement_unmerged_merged": choice["token_agreement_unmerged_merged"],

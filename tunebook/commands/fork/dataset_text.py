@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from tunebook.commands.fork.answers import Answers
 from tunebook.commands.fork.files import DataFiles
 from tunebook.commands.fork.recognise import Reading
 from tunebook.core.errors import Problem
@@ -34,6 +35,7 @@ class Survey:
     weighted: int = 0
     with_tools: int = 0
     repairs: dict[str, int] = field(default_factory=dict)
+    answers: Answers = field(default_factory=Answers)
 
 
 def provisional(data: DataFiles, reading: Reading) -> dict[str, Any]:
@@ -62,6 +64,8 @@ def survey(source: dict[str, Any], folder: Path, data: DataFiles, reading: Readi
             if reading.task == "classification" and split == "train":
                 name = row[label] if label else row["turns"][-1]["content"]
                 result.labels[name] = result.labels.get(name, 0) + 1
+            if reading.task == "qa" and split == "train":
+                result.answers.see(row)
             result.repeated_ids += "id" in row and str(row["id"]) in ids
             ids.add(str(row.get("id")))
             result.unanswered += row.get("answers") == []
@@ -102,14 +106,14 @@ def text(name: str, source: dict[str, Any], reading: Reading, group: str | None,
             _dump({"baseline_prompt": f"Answer with one of these labels and nothing else: {listed}"}),
         ]
     elif task == "qa":
-        say = f", or with {NO_ANSWER!r} where it does not hold the answer" if counted.unanswered else ""
         lines += [
             "system: Answer from the passage.",
             r'prompt: "{{ context }}\n\n{{ question }}"',
             "answers: answers",
             *([f"no_answer: {NO_ANSWER}"] if counted.unanswered else []),
             "# The system prompt of the base model, if it scores better on dev than `system`.",
-            _dump({"baseline_prompt": f"Answer in as few words as possible, copied from the passage{say}."}),
+            f"# Its words go by the {counted.answers.in_words()}.",
+            _dump({"baseline_prompt": counted.answers.prompt(NO_ANSWER if counted.unanswered else None)}),
         ]
     else:
         lines += ["turns: turns", *(["tools: tools"] if counted.with_tools else [])]

@@ -268,6 +268,8 @@ def _notes(counted: dataset_text.Survey, reading: Reading) -> list[str]:
     if counted.labels:
         rare = sorted(counted.labels.items(), key=lambda item: item[1])[0]
         notes.append(f"{len(counted.labels)} labels; the rarest is {rare[0]!r} ({rare[1]} rows)")
+    if reading.task == "qa":
+        notes.append(f"{counted.answers.in_words()}; `baseline_prompt` goes by that")
     if counted.unanswered:
         notes.append(
             f"{counted.unanswered} questions have no answer; they are trained with {dataset_text.NO_ANSWER!r}"

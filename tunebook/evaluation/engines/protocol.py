@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 Ids = list[int]
+Span = tuple[int, int]  # start and end
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class Engine:
 
     def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
         """Return the summed log probability (nats) of each answer after its context."""
+        whole = [[(0, len(answer))] for answer in answers]
+        return [value for (value,) in self.score_spans(contexts, answers, whole, prefix)]
+
+    def score_spans(
+        self, contexts: list[Ids], answers: list[Ids], spans: list[list[Span]], prefix: Ids
+    ) -> list[list[float]]:
+        """Return the same for parts of each answer, after all that stands before them."""
         raise NotImplementedError(f"{type(self).__name__} scores no answers.")
 
     def classify(self, contexts: list[Ids]) -> list[list[float]]:

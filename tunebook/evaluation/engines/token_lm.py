@@ -15,9 +15,15 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import DynamicCache, TextStreamer
 
-from tunebook.evaluation.engines.protocol import Engine, Generation, Ids
+from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, Span
 
 MIN_SHARED = 24
+
+
+def _logprob(logits: torch.Tensor, ids: Ids) -> float:
+    """Return the summed log probability of `ids` (T) by `logits` (T, vocabulary)."""
+    target = torch.tensor(ids, device=logits.device)
+    return float(logits.float().log_softmax(dim=-1).gather(1, target[:, None]).sum())
 
 
 class TokenLM(HFLM, Engine):
@@ -131,7 +137,9 @@ class TokenLM(HFLM, Engine):
         return results
 
     @torch.inference_mode()
-    def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
+    def score_spans(
+        self, contexts: list[Ids], answers: list[Ids], spans: list[list[Span]], prefix: Ids
+    ) -> list[list[float]]:
         cache, held, shared = self._shared(prefix, len(contexts))
         rows = [context[shared:] + answer for context, answer in zip(contexts, answers, strict=True)]
         ids, mask = self._left_padded(rows)
@@ -148,10 +156,9 @@ class TokenLM(HFLM, Engine):
             logits_to_keep=keep,
         ).logits
         sums = []
-        for index, answer in enumerate(answers):
-            steps = logits[index, -len(answer) - 1 : -1].float().log_softmax(dim=-1)
-            target = torch.tensor(answer, device=self.device)
-            sums.append(float(steps.gather(1, target[:, None]).sum()))
+        for index, (answer, places) in enumerate(zip(answers, spans, strict=True)):
+            row = logits[index, -len(answer) - 1 : -1]
+            sums.append([_logprob(row[start:end], answer[start:end]) for start, end in places])
         return sums
 
     @torch.inference_mode()

@@ -22,7 +22,7 @@ import httpx
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.process import die_with_parent, last_error
-from tunebook.evaluation.engines.protocol import Engine, Generation, Ids
+from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, Span
 
 COMMAND, ARGUMENTS = "TUNEBOOK_VLLM", "TUNEBOOK_VLLM_ARGS"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that --max-lora-rank takes (vllm/config/lora.py)
@@ -231,14 +231,17 @@ class ServedLM(Engine):
             results.append(Generation(ids[: ids.index(self.end)] if stopped else ids, stopped))
         return results
 
-    def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
+    def score_spans(
+        self, contexts: list[Ids], answers: list[Ids], spans: list[list[Span]], prefix: Ids
+    ) -> list[list[float]]:
         prompts = [context + answer for context, answer in zip(contexts, answers, strict=True)]
         sums = []
-        for choice, prompt, answer in zip(
-            self._complete(prompts, max_tokens=1, prompt_logprobs=0), prompts, answers, strict=True
+        for choice, prompt, answer, places in zip(
+            self._complete(prompts, max_tokens=1, prompt_logprobs=0), prompts, answers, spans, strict=True
         ):
             steps = choice["prompt_logprobs"][len(prompt) - len(answer) :]
-            sums.append(sum(step[str(token)]["logprob"] for step, token in zip(steps, answer, strict=True)))
+            each = [step[str(token)]["logprob"] for step, token in zip(steps, answer, strict=True)]
+            sums.append([sum(each[start:end]) for start, end in places])
         return sums
 
     def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:

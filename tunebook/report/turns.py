@@ -1,0 +1,61 @@
+"""Which answers of conversations the numbers of a run are about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunebook.core.files import Row
+from tunebook.data.formats.turns import count
+from tunebook.metrics.schema import TurnCounts
+from tunebook.report import names
+
+
+def scored_turns(rows: list[Row], records: list[Row]) -> TurnCounts | None:
+    """Return the counts of the turns that were scored, and at which ones answers were generated; None where
+    each row has one answer.
+
+    Args:
+        rows: those of the split.
+        records: the answers of one contender to them.
+    """
+    counts = count(rows)
+    if counts is None:
+        return None
+    whole = any("turns" in record for record in records)
+    generated = [
+        record["turn"] == len(row["messages"]) - 1 if "turn" in record else True
+        for row, record in zip(rows, records, strict=True)
+        if "answer" in record
+    ]
+    return {
+        "evaluated": "all" if whole else "last",
+        "scored": counts.turns if whole else counts.last,
+        "repeated": counts.repeated if whole else counts.last_repeated,
+        "conversations": counts.last,
+        "generated": len(generated),
+        "generated_last": sum(generated),
+    }
+
+
+def evaluated(measured: Mapping[str, Any]) -> str:
+    """Return "all" where all trained answers of conversations were scored, else "last"; numbers of the two
+    cannot be compared."""
+    turns = measured.get("turns")
+    return str(turns["evaluated"]) if turns else "last"
+
+
+def in_words(turns: TurnCounts | None) -> str:
+    """Return the counts in a sentence or two; "" where there are none."""
+    if turns is None:
+        return ""
+    scored, talks = turns["scored"], names.count(turns["conversations"], "conversation")
+    generated = names.count(turns["generated"], "answer")
+    same = f"{turns['repeated']} of them say only what other conversations say too"
+    if turns["evaluated"] == "last":
+        return f"Scored is the last answer of {talks}, not the earlier ones; {same}."
+    return (
+        f"Bits per byte are of all {scored} trained answers in {talks}; {same}. The other metrics are of "
+        f"{generated}, one a conversation, drawn by how much the reference says; "
+        f"{turns['generated_last']} at its last turn."
+    )
