@@ -14,9 +14,10 @@ from tunebook.check.labels import Labels, alike, sharing
 from tunebook.check.rows import Sample, survey
 from tunebook.check.secrets import Secrets, find, luhn, masked
 from tunebook.core.errors import InputError
+from tunebook.data import cache
 from tunebook.data.dataset import Dataset
 from tunebook.data.near_duplicates import words
-from tunebook.data.render import render, render_all
+from tunebook.data.render import render, render_all, render_whole
 
 BAD = {"id": "x", "text": "", "label": "acorn"}
 
@@ -110,6 +111,28 @@ def test_dev_that_is_cut_off_train_is_the_same_as_when_rendered(tmp_path: Path) 
     rendered = render_all(data)
     assert seen_rows == {split: [row["id"] for row in rows] for split, rows in rendered.items()}
     assert 19 <= len(seen_rows["dev"]) <= 21
+
+
+def test_rows_from_the_cache_are_those_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEBOOK_CACHE", str(tmp_path / "cache"))
+    rows = [{**row, "owner": f"o{number % 37}"} for number, row in enumerate(labelled("train", 150))]
+    source = {"files": {"train": "train.jsonl"}, "dev_share": 0.1, "test_share": 0.1}
+    data = dataset(tmp_path, {"train": [*rows, b"{"]}, group="owner", source=source, allow_drop=1)
+    seen_rows: list[Any] = []
+
+    class Remember:
+        def see(self, row: Any) -> None:
+            seen_rows.append((row.split, row.place, row.line, row.row))
+
+        def finish(self) -> None:
+            pass
+
+    told = look(data, lambda found: Remember()).as_json()
+    from_files, seen_rows = seen_rows, []
+    cache.keep(data, render_whole(data))
+    monkeypatch.setattr("tunebook.check.rows.each_row", None)
+    assert look(data, lambda found: Remember()).as_json() == told
+    assert seen_rows == from_files and len(from_files) == 150
 
 
 def test_a_group_in_two_splits_is_warned_of_once(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.support.small_data import dataset, labelled
-from tunebook.core.errors import InputError
+from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import read_jsonl
 from tunebook.data import cache
-from tunebook.data.render import render
+from tunebook.data.render import each_row, render, render_whole
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_hub_data_of_unknown_revision_is_never_a_hit(
 def test_a_bad_row_leaves_nothing_behind(config: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError):
         cache.rendered(dataset(tmp_path, {"train": [b"{"]}), config)
-    assert [*(tmp_path / "cache" / "rendered" / "trees").iterdir()] == []
+    assert [*(tmp_path / "cache").rglob("*")] == []
 
 
 def test_only_the_newest_few_are_kept(config: dict[str, Any], tmp_path: Path) -> None:
@@ -124,3 +124,28 @@ def test_only_the_newest_few_are_kept(config: dict[str, Any], tmp_path: Path) ->
         last = cache.rendered(data, {**config, "chat_template": f"template {number}"})
     home = tmp_path / "cache" / "rendered" / "trees"
     assert len([*home.iterdir()]) == cache.KEEP and last.folder.is_dir()
+
+
+def test_rows_of_one_config_are_those_of_another(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dataset(tmp_path)
+    cache.keep(data, render_whole(data))
+    monkeypatch.setattr(cache, "render_whole", None)
+    one, other = (cache.rendered(data, {**config, "chat_template": name}) for name in ("chatml", "llama3"))
+    assert one.key != other.key and not one.hit
+    assert one.path("train").read_bytes() == other.path("train").read_bytes()
+    assert cache.all_rows(data)["dev"] == read_jsonl(one.path("dev")) == render(data, "dev")
+    (data.folder / "dev.jsonl").write_text("")
+    assert cache.find(data) is None
+
+
+def test_rows_keep_their_line_and_their_group(config: dict[str, Any], tmp_path: Path) -> None:
+    bad = {"train": [*labelled("train", 40), b"{"]}
+    data = dataset(tmp_path, bad, allow_drop=1)
+    cache.keep(data, render_whole(data))
+    entry = cache.find(data)
+    assert entry
+    found = [*entry.located(data, "train")]
+    expected = [*each_row(data, "train")]
+    assert sorted(found, key=str) == sorted(expected, key=str) and isinstance(found[0].value, Problem)

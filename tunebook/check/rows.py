@@ -6,18 +6,20 @@ million rows need no more memory than their keys.
 
 from __future__ import annotations
 
+import pickle
 import random
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import IO, Protocol
 
 from tunebook.check.findings import Finding, Findings, of_problem
 from tunebook.core.errors import InputError, MachineError, Problem, TunebookError
 from tunebook.core.files import Row
 from tunebook.core.words import words
-from tunebook.data import near_duplicates
+from tunebook.data import cache, near_duplicates
 from tunebook.data.dataset import Dataset
 from tunebook.data.render import Located, cut_off, cut_rows, each_row
 from tunebook.data.sources import Split
@@ -99,8 +101,9 @@ def survey(dataset: Dataset, watchers: list[Watcher], found: Findings) -> Counte
     if dataset.group:
         watchers = [*watchers, Groups(found)]
     try:
+        rows = _Rows(dataset)
         for split in ORDER:
-            for located in _split_rows(dataset, split):
+            for located in rows.of(split):
                 if isinstance(located.value, Problem):
                     problems.append(located.value)
                     continue
@@ -124,29 +127,50 @@ def survey(dataset: Dataset, watchers: list[Watcher], found: Findings) -> Counte
     return counts
 
 
-def _split_rows(dataset: Dataset, split: Split) -> Iterator[Located]:
-    """Yield the rows of `split`; where it is cut off train, the source of train is read again for it."""
-    if split not in cut_off(dataset):
-        yield from each_row(dataset, split)
-        return
-    light: list[dict[str, Any]] = []
-    for located in each_row(dataset, "train"):
-        if not isinstance(located.value, Problem):
+class _Rows:
+    """The rows of a dataset by split: from the cache, where fork or `make data` rendered them, or from the
+    files. What is cut off train is read and cut once; it waits in a temporary file."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.shared, self.entry = dataset, cut_off(dataset), cache.find(dataset)
+        self.file: IO[bytes] = tempfile.TemporaryFile()
+        self.chosen: dict[Split, set[str]] = {}
+        self.starts: list[tuple[str, int]] = []  # id of a row, and where it begins in the file
+        self.problems: list[Located] = []
+
+    def of(self, split: Split) -> Iterator[Located]:
+        """Yield the rows of `split`, with train a problem for each row that cannot be read."""
+        if self.entry:
+            yield from self.entry.located(self.dataset, split)
+        elif split not in self.shared:
+            yield from each_row(self.dataset, split)
+        else:
+            if not self.chosen:
+                self._cut()
+            if split == "train":
+                yield from self.problems
+            for name, start in self.starts:
+                if name in self.chosen[split]:
+                    self.file.seek(start)
+                    yield pickle.load(self.file)
+
+    def _cut(self) -> None:
+        light: list[Row] = []
+        for located in each_row(self.dataset, "train"):
+            if isinstance(located.value, Problem):
+                self.problems.append(located)
+                continue
             row = located.value
+            self.starts.append((row["id"], self.file.tell()))
+            pickle.dump(located, self.file, pickle.HIGHEST_PROTOCOL)
             asked = [
                 {"role": "user", "content": near_duplicates.prompt_text(row)},
                 {"role": "assistant", "content": ""},
             ]
             kept = {"id": row["id"], "group": row["group"], "gold": {"answer": row["gold"]["answer"]}}
             light.append(kept | {"messages": asked} | ({"time": row["time"]} if "time" in row else {}))
-    chosen = {row["id"] for row in cut_rows(dataset, light)[split]}
-    del light
-    for located in each_row(dataset, "train"):
-        if isinstance(located.value, Problem):
-            if split == "train":
-                yield located
-        elif located.value["id"] in chosen:
-            yield located
+        found = cut_rows(self.dataset, light)
+        self.chosen = {split: {row["id"] for row in some} for split, some in found.items()}
 
 
 def _judge(dataset: Dataset, problems: list[Problem], found: Findings) -> None:

@@ -31,8 +31,8 @@ from tunebook.core.errors import GOOD, TunebookError
 from tunebook.core.files import read_json, write_json, write_jsonl
 from tunebook.core.paths import runs_folder, show, slug
 from tunebook.core.process import ChildError
+from tunebook.data import cache
 from tunebook.data.dataset import load_dataset_or_stand_in
-from tunebook.data.render import render_all
 from tunebook.data.sampling import enough_rows
 from tunebook.hardware import gpus, memory
 from tunebook.hardware import machine as hardware
@@ -88,7 +88,7 @@ def run_bench(
     run = Run(runs_folder() / "bench" / name)
     shutil.rmtree(run.folder, ignore_errors=True)
     with run.locked():
-        rows = enough_rows(render_all(dataset)["train"], config, steps * resolved.world)
+        rows = enough_rows(cache.all_rows(dataset)["train"], config, steps * resolved.world)
         write_jsonl(run / "data" / "train.jsonl", rows)
         (run / "config.yaml").write_text(yaml.safe_dump(place_paths(config, run), sort_keys=False))
         write_json(run / "settings.json", {"world": resolved.world, "base_model": config["base_model"]})

@@ -1,7 +1,9 @@
 """The rendering cache: rendered rows of a dataset, for the model that trains on them.
 
 In: a dataset and a config. Out: a folder with a JSONL file for each split. The key covers the data,
-dataset.yaml, template, tokenizer, revision and the rendering code; a change of any is a miss.
+dataset.yaml, template, tokenizer, revision and the rendering code; a change of any is a miss. Rows know no
+model: an entry of the same data, dataset.yaml and code gives them to any config (`find`), so that what fork
+has read, cut and compared is not read again by check, data, plan and recipe.
 TUNEBOOK_CACHE/rendered/<dataset>/ keeps the newest entries.
 """
 
@@ -11,18 +13,22 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tunebook.core.files import digest, file_sha256, write_jsonl
+from tunebook.core import words
+from tunebook.core.errors import Problem
+from tunebook.core.files import Row, digest, file_sha256, read_json, read_jsonl, write_json, write_jsonl
 from tunebook.core.paths import cache_folder
 from tunebook.data.dataset import Dataset
-from tunebook.data.render import render_all
-from tunebook.data.sources import SPLITS, Split, hub_revision, source_file
+from tunebook.data.render import Located, Rendered, accept, cut_off, render_all, render_whole
+from tunebook.data.sources import SPLITS, Split, hub_revision, place_of, source_file
 from tunebook.models.hub import cached
 
 KEEP = 5  # entries of a dataset
+CAME = "came.json"  # of each row the line and the group it came in; the rows left out
 CODE = Path(__file__).parent  # the code that renders
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "vocab*", "merges.txt")
 PROMPT_KEYS = ("chat_template", "chat_template_jinja", "chat_template_kwargs", "special_tokens", "eot_tokens")
@@ -47,9 +53,25 @@ class Entry:
     def path(self, split: Split) -> Path:
         return self.folder / f"{split}.jsonl"
 
+    def located(self, dataset: Dataset, split: Split) -> Iterator[Located]:
+        """Yield the rows of `split` as they came: with the line of their source and their own group. The rows
+        that were left out come with train."""
+        if split == "train":
+            for problem in self.problems():
+                yield Located(str(problem.file), problem.line or 0, problem)
+        place = place_of(dataset.source, dataset.folder, "train" if split in cut_off(dataset) else split)
+        came = read_json(self.folder / CAME)["rows"][split]
+        with self.path(split).open("rb") as file:
+            for text, (line, group) in zip(file, came, strict=True):
+                yield Located(place, line, json.loads(text) | {"group": group})
 
-def parts(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the contents of the key, or None if the revision of the data is unknown."""
+    def problems(self) -> list[Problem]:
+        """Return the rows that were left out, as `allow_drop` accepts."""
+        return [Problem(**problem) for problem in read_json(self.folder / CAME)["problems"]]
+
+
+def rows_parts(dataset: Dataset) -> dict[str, Any] | None:
+    """Return what rendered rows depend on, or None if the revision of the data is unknown."""
     data: dict[str, str] = {}
     for split in dataset.source.splits or dataset.source.files:
         path = source_file(dataset.source, dataset.folder, split)
@@ -60,14 +82,21 @@ def parts(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any] | None:
         if revision is None:
             return None
         data = {"hub": str(dataset.source.hub), "revision": revision}
-    code = sorted(CODE.rglob("*.py"))
+    code = [*sorted(CODE.rglob("*.py")), Path(words.__file__)]
     return {
         "data": data,
         "dataset.yaml": dataset.model_dump(mode="json", exclude={"folder"}),
-        "template": {key: config.get(key) for key in PROMPT_KEYS},
-        "tokenizer": tokenizer(config),
         "code": [file_sha256(path) for path in code],
     }
+
+
+def parts(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the contents of the key, or None if the revision of the data is unknown."""
+    made_of = rows_parts(dataset)
+    if made_of is None:
+        return None
+    template = {key: config.get(key) for key in PROMPT_KEYS}
+    return {**made_of, "template": template, "tokenizer": tokenizer(config)}
 
 
 def tokenizer(config: dict[str, Any]) -> dict[str, Any]:
@@ -83,22 +112,71 @@ def tokenizer(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def rendered(dataset: Dataset, config: dict[str, Any]) -> Entry:
-    """Return the cache entry of `dataset` under `config`; render it if there is none.
+    """Return the cache entry of `dataset` under `config`; render it if no entry has its rows.
 
     Raises:
         InputError, MachineError: as `render_all`; nothing is stored then.
     """
     made_of = parts(dataset, config)
-    home = cache_folder() / "rendered" / dataset.name
-    home.mkdir(parents=True, exist_ok=True)
     key = digest(made_of) if made_of else None
-    if key and (home / key / "complete").is_file():
-        os.utime(home / key)
-        return Entry(home / key, key, True)
+    if key and (_home(dataset) / key / "complete").is_file():
+        os.utime(_home(dataset) / key)
+        return Entry(_home(dataset) / key, key, True)
+    return _write(dataset, made_of, find(dataset) or render_whole(dataset))
+
+
+def find(dataset: Dataset) -> Entry | None:
+    """Return an entry with the rows of `dataset` under any config, None if there is none."""
+    made_of = rows_parts(dataset)
+    if made_of is None or not _home(dataset).is_dir():
+        return None
+    for folder in _home(dataset).iterdir():
+        there = read_json(folder / "complete", None) or {}
+        if (folder / CAME).is_file() and all(there.get(key) == value for key, value in made_of.items()):
+            os.utime(folder)
+            return Entry(folder, folder.name, True)
+    return None
+
+
+def keep(dataset: Dataset, whole: Rendered) -> None:
+    """Store rows that were rendered as `dataset` says, for any config."""
+    if made_of := rows_parts(dataset):
+        _write(dataset, made_of, whole)
+
+
+def all_rows(dataset: Dataset) -> dict[Split, list[Row]]:
+    """Return the rows of every split, from the cache where it has them.
+
+    Raises:
+        InputError, MachineError: as `render_all`.
+    """
+    entry = find(dataset)
+    if entry is None:
+        return render_all(dataset)
+    accept(dataset, entry.problems())
+    return {split: read_jsonl(entry.path(split)) for split in SPLITS}
+
+
+def _home(dataset: Dataset) -> Path:
+    return cache_folder() / "rendered" / dataset.name
+
+
+def _write(dataset: Dataset, made_of: dict[str, Any] | None, whole: Rendered | Entry) -> Entry:
+    """Store rendered rows, or those of another entry, in an entry of their own."""
+    home, key = _home(dataset), digest(made_of) if made_of else None
+    home.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=home))
     try:
-        for split, rows in render_all(dataset).items():
-            write_jsonl(scratch / f"{split}.jsonl", rows)
+        if isinstance(whole, Entry):
+            for name in (CAME, *(whole.path(split).name for split in SPLITS)):
+                shutil.copyfile(whole.folder / name, scratch / name)
+        else:
+            for split, rows in whole.rows.items():
+                write_jsonl(scratch / f"{split}.jsonl", rows)
+            problems = [
+                asdict(problem) | {"file": problem.file and str(problem.file)} for problem in whole.problems
+            ]
+            write_json(scratch / CAME, {"rows": whole.came, "problems": problems})
         target = home / (key or "unknown")
         (scratch / "complete").write_text(json.dumps(made_of, indent=1))
         shutil.rmtree(target, ignore_errors=True)

@@ -51,19 +51,40 @@ def render(dataset: Dataset, split: Split) -> list[Row]:
     problems: list[Problem] = []
     shared = split in cut_off(dataset)
     rows = _render(dataset, "train" if shared else split, problems)
-    _accept(dataset, problems)
+    accept(dataset, problems)
     return cut_rows(dataset, rows)[split] if shared else rows
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """The rows of each split; the line of its source and the group that each row came in, in the same order;
+    and the rows that `allow_drop` leaves out."""
+
+    rows: dict[Split, list[Row]]
+    came: dict[Split, list[tuple[int, str]]]
+    problems: list[Problem]
+
+
 def render_all(dataset: Dataset, notes: list[str] | None = None) -> dict[Split, list[Row]]:
+    """Return the rows of `render_whole`."""
+    return render_whole(dataset, notes).rows
+
+
+def render_whole(dataset: Dataset, notes: list[str] | None = None) -> Rendered:
     """Read and render every split, each source once; raises what `render` raises. `notes` takes what a person
     should know of the split."""
     problems: list[Problem] = []
     shared = cut_off(dataset)
     own = [split for split in SPLITS if split == "train" or split not in shared]
-    rows = {split: _render(dataset, split, problems) for split in own}
-    _accept(dataset, problems)
-    return rows | (cut_rows(dataset, rows["train"], notes) if shared else {})
+    lines: dict[Split, dict[str, tuple[int, str]]] = {split: {} for split in own}
+    rows = {split: _render(dataset, split, problems, lines[split]) for split in own}
+    accept(dataset, problems)
+    rows |= cut_rows(dataset, rows["train"], notes) if shared else {}
+    came = {
+        split: [lines["train" if split in shared else split][row["id"]] for row in rows[split]]
+        for split in SPLITS
+    }
+    return Rendered(rows, came, problems)
 
 
 def cut_off(dataset: Dataset) -> list[Split]:
@@ -105,15 +126,19 @@ def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
         yield Located(place, int(number), value)
 
 
-def _render(dataset: Dataset, split: Split, problems: list[Problem]) -> list[Row]:
+def _render(
+    dataset: Dataset, split: Split, problems: list[Problem], lines: dict[str, tuple[int, str]] | None = None
+) -> list[Row]:
     rows: list[Row] = []
     for located in each_row(dataset, split):
         if isinstance(located.value, Problem):
             problems.append(located.value)
         else:
             rows.append(located.value)
+            if lines is not None:
+                lines[located.value["id"]] = located.line, located.value["group"]
     if not rows:
-        _accept(dataset, problems)
+        accept(dataset, problems)
         path = source_file(dataset.source, dataset.folder, split)
         raise InputError(
             Problem("has no rows.", show(path) if path else dataset.source.hub, code="data.no_rows")
@@ -121,7 +146,7 @@ def _render(dataset: Dataset, split: Split, problems: list[Problem]) -> list[Row
     return rows
 
 
-def _accept(dataset: Dataset, problems: list[Problem]) -> None:
+def accept(dataset: Dataset, problems: list[Problem]) -> None:
     """Leave up to `allow_drop` bad rows out and say so on standard error; raise for more."""
     count = len(problems)
     if count <= dataset.allow_drop:

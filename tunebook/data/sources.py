@@ -109,6 +109,12 @@ def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[
     return name, read_rows_of(source, rows, name)
 
 
+def place_of(source: Source, folder: Path, split: Split) -> str:
+    """Return what messages call the source of `split`."""
+    path = source_file(source, folder, split)
+    return show(path) if path is not None else f"{source.hub}/{source.splits[split]}"
+
+
 def read_rows_of(
     source: Source, rows: Iterator[Numbered], place: str, answered: bool = True
 ) -> Iterator[Numbered]:

@@ -14,8 +14,8 @@ from tunebook.core.console import Console
 from tunebook.core.errors import InputError
 from tunebook.core.files import digest, write_json, write_jsonl
 from tunebook.core.paths import show, slug
+from tunebook.data import cache
 from tunebook.data.dataset import load_dataset_config
-from tunebook.data.render import render_all
 from tunebook.data.sources import SPLITS
 from tunebook.evaluation import suite
 from tunebook.hardware import overlays
@@ -84,7 +84,7 @@ def evaluate_model(
     recipe = Recipe(name, folder, config, {}, {}, {}, {}, {})
     settings = suite.load_suite(recipe, dataset.task, picked, mode, beside)
     settings.checkpoints = "last"
-    rows = render_all(dataset)
+    rows = cache.all_rows(dataset)
     made_of = [weights_hash(folder), config, {split: rows[split] for split in SPLITS}]
     resolved = Resolved(recipe, picked, overlay, 1, config, {"base_model": base}, [])
     run = pick(name, digest(made_of)[:10], new=False)

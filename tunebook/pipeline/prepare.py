@@ -14,9 +14,9 @@ from tunebook.config.resolved import Resolved
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import Row, digest, file_sha256, write_json
 from tunebook.core.paths import ROOT, show
+from tunebook.data import cache
 from tunebook.data.dataset import Dataset
 from tunebook.data.lengths import FEWEST_ROWS, fitting
-from tunebook.data.render import render_all
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Split
 from tunebook.evaluation import suite
@@ -53,7 +53,7 @@ def prepare_rows(
 ) -> dict[Split, list[Row]]:
     """Render every split and draw the rows that trial.yaml names on the trial tier, or fewer where
     `asked` says so; those of dev and test are the same for every seed of a run."""
-    rows = render_all(dataset)
+    rows = cache.all_rows(dataset)
     if resolved.tier == "trial":
         rows["train"] = _trainable(rows["train"], resolved, dataset)
     counts: dict[str, int] = dict(resolved.recipe.rows) if resolved.tier == "trial" else {}

@@ -25,11 +25,12 @@ from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError, Problem, raise_all
 from tunebook.core.paths import recipes_folder, show
 from tunebook.core.yaml_file import parse_yaml
+from tunebook.data import cache
 from tunebook.data.dataset import Dataset, datasets_folder, load_dataset_config
 from tunebook.data.formats.fields import without_fields
 from tunebook.data.lengths import TokenCounter, fitting, measure
 from tunebook.data.near_duplicates import Near, repeated
-from tunebook.data.render import MAX_SHOWN, render_all
+from tunebook.data.render import MAX_SHOWN, render_whole
 from tunebook.data.sources import Source, raw_rows
 from tunebook.models.registry import known_model
 
@@ -103,7 +104,8 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         there, copied = copies(source)
         written = dataset_text.text(options.name, there, reading, group, counted)
         notes: list[str] = []
-        split_rows = render_all(dataset, notes)
+        whole = render_whole(dataset, notes)
+        split_rows = whole.rows
         why += notes
         counts: dict[str, int] = {split: len(some) for split, some in split_rows.items()}
         words.append(", ".join(f"{count} {split}" for split, count in counts.items()))
@@ -129,6 +131,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     )
     with console.timed(None, "fork") as words:
         changed = write_folders(recipe, config, text, made, model, written, why, copied)
+        cache.keep(load_dataset_config(options.name), whole)
         words.append(f"{show(recipes_folder() / options.name)} and {show(folder)}")
     for line in [*why, *changed]:
         console.note(line)
