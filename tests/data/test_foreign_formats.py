@@ -104,6 +104,18 @@ def test_turns_as_json_text_with_roles_of_their_own() -> None:
     assert short(read(case)[0]) == TALK
 
 
+@pytest.mark.parametrize("write", [json.dumps, str])
+def test_lists_in_a_table(write: Any) -> None:
+    """JSON, and what pandas writes into a CSV file."""
+    turns = openai('U: It\'s "open"?', "A: It is\nshut.")
+    assert short(read(Foreign("", [{"messages": write(turns)}]))[0]) == [
+        'U: It\'s "open"?',
+        "A: It is\nshut.",
+    ]
+    row = {"prompt": "Since when?", "completion": "Since noon.", "history": write([["Is it?", "It is."]])}
+    assert short(read(Foreign("", [row]))[0])[:2] == ["U: Is it?", "A: It is."]
+
+
 def test_calls_of_several_turns_are_joined() -> None:
     calls = [{"from": "function_call", "value": json.dumps({"name": name, "arguments": {}})} for name in "ab"]
     answers = [{"from": "observation", "value": value} for value in "12"]
@@ -143,3 +155,12 @@ def test_transcripts_with_a_label_are_texts() -> None:
     ]
     found = _recognised(rows, "a.jsonl", None, {})
     assert (found.layout, found.task) == ("labels", "classification")
+
+
+def test_unknown_columns_show_a_row_as_it_should_be() -> None:
+    with pytest.raises(InputError) as caught:
+        _recognised([{"left": "Is it?", "right": "No."}], "a.jsonl", "chat", {})
+    assert caught.value.code == "fork.unknown_columns"
+    wanted, first = shown(str(caught.value))
+    assert first == {"left": "Is it?", "right": "No."}
+    assert not isinstance(read(Foreign("", [wanted]))[0], Problem)

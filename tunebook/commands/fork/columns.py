@@ -18,9 +18,9 @@ NAMES = {
     "messages": (
         "messages conversations conversation dialogue dialog turns chat contents utterances data log text"
     ),
-    "prompt": "prompt instruction question input query",
+    "prompt": "prompt instruction question input query problem inputs",
     "input": "input context",
-    "completion": "completion output response answer reply",
+    "completion": "completion output response answer reply solution targets",
     "system": "system system_prompt",
     "chosen": CHOSEN,
     "rejected": REJECTED,

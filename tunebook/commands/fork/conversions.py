@@ -169,6 +169,14 @@ def refuse_known(rows: list[Row], place: str) -> None:
             raise _needed(place, known.what, known.do, row, made)
 
 
+def example(rows: list[Row], task: str | None) -> str:
+    """Return words that show a row of unknown columns and what one for `task` looks like, "" for a task whose
+    rows may have any names."""
+    if task not in ("chat", "preference"):
+        return ""
+    return f" Or write each row as {_shown(MADE_OF_TURNS)}; the first one is {_shown(rows[0])}."
+
+
 def no_answers(rows: list[Row], place: str) -> InputError:
     """Return the error for prompts without answers, as for reinforcement fine-tuning."""
     what = "prompts without answers, as for reinforcement fine-tuning, which is not supported"

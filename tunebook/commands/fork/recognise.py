@@ -98,7 +98,7 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
     if not fits:
         if not candidates and not fields and task in (None, "chat"):
             _refuse_halves(rows, there, place)
-        raise _unknown(candidates, there, place, task)
+        raise _unknown(candidates, there, place, task, conversions.example(rows, task))
     if len({reading.task for reading in fits}) > 1:
         names = ", ".join(f"TASK={reading.task} ({_call(reading)})" for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
@@ -301,7 +301,9 @@ def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
     return Reading(reading.layout, "classification", reading.columns, why)
 
 
-def _unknown(candidates: list[Reading], there: list[str], place: str, task: str | None) -> InputError:
+def _unknown(
+    candidates: list[Reading], there: list[str], place: str, task: str | None, example: str
+) -> InputError:
     if candidates:
         kinds = " or ".join(sorted({reading.task for reading in candidates}))
         text = f"{place} has rows for the task {kinds} ({_call(candidates[0]) or candidates[0].layout}), "
@@ -310,5 +312,5 @@ def _unknown(candidates: list[Reading], there: list[str], place: str, task: str 
         return InputError(Problem(text, key="DATA", code="fork.other_task"))
     wanted = [s for s in LAYOUT_FIELDS if task in (None, TASK_OF[s])]
     forms = " or ".join('FIELDS="' + " ".join(f"{n}=..." for n in LAYOUT_FIELDS[s][0]) + '"' for s in wanted)
-    text = f"the columns of {place} are not recognised ({', '.join(there)}). Name them: {forms}."
+    text = f"the columns of {place} are not recognised ({', '.join(there)}). Name them: {forms}.{example}"
     return InputError(Problem(text, key="DATA", code="fork.unknown_columns"))

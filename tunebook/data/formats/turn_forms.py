@@ -16,6 +16,7 @@ In: the content of a row's field. Out: its turns, each with its place, and what 
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Collection
@@ -164,14 +165,28 @@ def transcript(value: str) -> list[dict[str, str]]:
 
 
 def from_json(value: Any, at: str) -> Any:
-    """Return the list or object in a JSON text, as tables hold them; any other value unchanged."""
+    """Return the list or object in a JSON text, as tables hold them, or as Python writes objects and lists of
+    them (pandas' `to_csv`); any other value unchanged."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(value)
         except json.JSONDecodeError as error:
+            if (read := _python(value)) is not None:
+                return read
             message = f"starts like JSON but is not valid JSON ({error.msg} at character {error.pos})."
             raise RowFault(at, message, "rows.field_not_json") from None
     return value
+
+
+def _python(value: str) -> Any:
+    """Return the object, or the list of objects or lists, that Python wrote; None for anything else, such as
+    a list of words, which may as well be a text in brackets."""
+    try:
+        read = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    nested = isinstance(read, list) and read and all(isinstance(item, (dict, list)) for item in read)
+    return read if nested or isinstance(read, dict) else None
 
 
 def turns_in(value: Any, known: Collection[str] = ROLE_OF) -> Any:
