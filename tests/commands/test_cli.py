@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from tests.support.commands import make, tunebook
+from tests.support.commands import in_process, make, tunebook
 from tunebook.commands.cli import VERBS, app, load, run
 from tunebook.commands.options import from_make, split_words, variables
 from tunebook.core.errors import InputError
@@ -29,7 +29,7 @@ SOURCE = ROOT / "datasets" / "kettlewick-intents" / "source"
 
 def refused(code: int, runs: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command that must be refused with `code`, in words, leaving nothing below `runs`."""
-    result = tunebook(*words, TUNEBOOK_RUNS=str(runs), **environment)
+    result = in_process(*words, TUNEBOOK_RUNS=str(runs), **environment)
     assert result.returncode == code, result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert result.stderr.strip()

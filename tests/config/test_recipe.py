@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import tunebook
+from tests.support.commands import in_process
 from tunebook.check.config import check_config
 from tunebook.config import recipe as recipes
 from tunebook.config.keys import check_keys
@@ -246,7 +246,7 @@ def test_a_recipe_that_names_no_dataset_is_refused(
 
 
 def test_the_list_shows_every_recipe() -> None:
-    result = tunebook("recipes")
+    result = in_process("recipes")
     assert result.returncode == 0, result.stderr
     assert all(name in result.stdout for name in recipes.names())
 

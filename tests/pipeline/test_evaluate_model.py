@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import tunebook
+from tests.support.commands import in_process
 
 
 def refused(tmp_path: Path, *words: str, code: int = 2) -> str:
-    result = tunebook("evaluate", *words, TUNEBOOK_RUNS=str(tmp_path / "runs"), HF_HUB_OFFLINE="1")
+    result = in_process("evaluate", *words, TUNEBOOK_RUNS=str(tmp_path / "runs"), HF_HUB_OFFLINE="1")
     assert result.returncode == code, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "runs").exists()

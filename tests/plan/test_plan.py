@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from benchmarks.plan_memory import CASES, COUNTED, RESULTS, name, published, tensors_gib
-from tests.support.commands import tunebook
+from tests.support.commands import in_process, tunebook
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
@@ -474,13 +474,13 @@ def test_the_command_prints_json_and_imports_no_torch() -> None:
 
 
 def test_the_command_says_what_would_fit() -> None:
-    result = tunebook("plan", "chat-full-8b", "--gpu", "A100")
+    result = in_process("plan", "chat-full-8b", "--gpu", "A100")
     assert result.returncode == 4
     assert "does not fit" in result.stdout and result.stdout.count("  ->  ") == 3
-    result = tunebook("plan", "chat-lora", "--gpu", "rtx-3090")
+    result = in_process("plan", "chat-lora", "--gpu", "rtx-3090")
     assert result.returncode == 0, result.stderr
     assert "give PRICE=" in result.stdout and "cheapest that fits" in result.stdout
-    result = tunebook("plan", "chat-lora", "--gpu", "rtx-2000")
+    result = in_process("plan", "chat-lora", "--gpu", "rtx-2000")
     assert result.returncode == 2 and result.stderr.startswith("GPU: ")
 
 

@@ -1,11 +1,14 @@
-"""The console entry and make, run as a person runs them."""
+"""The console entry and make, run as a person runs them, and the console entry inside this process."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 
+from tunebook.commands import cli
 from tunebook.core.paths import ROOT
 
 # A person's own settings must not reach the commands under test.
@@ -40,6 +43,22 @@ def _run(
 def tunebook(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `tunebook WORDS` with variables added to the environment."""
     return _run([sys.executable, "-m", "tunebook.commands.cli", *words], environment, timeout)
+
+
+def in_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `tunebook WORDS` inside this process, in the checkout, with variables added to the environment: for
+    tests where the process is not the point."""
+    out, err, before = io.StringIO(), io.StringIO(), dict(os.environ)
+    try:
+        for name in OWN & os.environ.keys():
+            del os.environ[name]
+        os.environ.update({"COLUMNS": "200", **environment})
+        with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.run(list(words))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return subprocess.CompletedProcess(list(words), code, out.getvalue(), err.getvalue())
 
 
 def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
