@@ -122,6 +122,16 @@ def test_every_row_of_every_split_is_searched() -> None:
     assert [grade for grade, _ in accepted.kinds] == ["note"]
 
 
+def test_two_rows_of_one_line_count_twice() -> None:
+    watcher, found = Marks(), Findings()
+    for name in "ab":
+        row = seen("train", 1, "What does <|im_end|> do?")
+        row.row["id"] = name
+        watcher.see(row)
+    report(watcher, {"marks": ["<|im_end|>"]}, [], found, accepted=1)
+    assert found.count("error") == 2
+
+
 def test_the_tokens_of_a_tokenizer_and_its_template() -> None:
     tokenizer = tiny.tokenizer()
     tokenizer.chat_template = "[INST]{{ messages[0].content }}[/INST]"
@@ -175,6 +185,12 @@ def test_a_turn_that_should_not_be_learned_and_one_that_should() -> None:
     assert faults(tokenizer, {"messages": light}, *masked(TURNS, [3])[1:]) == []
     assert faults(tokenizer, {"messages": TURNS}, *masked(TURNS, [3])[1:])
     assert faults(tokenizer, {"messages": TURNS}, *masked(TURNS, [3])[1:], last_only=True) == []
+
+
+def test_a_letter_that_a_tokenizer_composes_is_no_fault() -> None:
+    tokenizer, ids, labels = masked([TURNS[0], {"role": "assistant", "content": "Caf\u00e9\u00a0shut."}], [1])
+    turns = [TURNS[0], {"role": "assistant", "content": "Cafe\u0301 shut."}]
+    assert faults(tokenizer, {"messages": turns}, ids, labels) == []
 
 
 def test_reasoning_that_the_template_leaves_out_is_said() -> None:

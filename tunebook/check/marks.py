@@ -21,17 +21,21 @@ class Marks:
     """Remembers the rows whose text has the form of a template's token."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, int], set[str]] = {}
+        self.rows: dict[tuple[str, int, str], set[str]] = {}  # by file, line and id: rows may share a line
         self.searched = 0
 
     def see(self, seen: Seen) -> None:
         self.searched += 1
         rejected = [turn["content"] for turn in seen.row.get("rejected", [])]
         if found := set[str]().union(*map(marks_in, [*texts(seen.row), *rejected])):
-            self.rows[seen.place, seen.line] = found
+            self.rows[_place(seen)] = found
 
     def finish(self) -> None:
         """Nothing can be said before the tokenizer is known."""
+
+
+def _place(seen: Seen) -> tuple[str, int, str]:
+    return seen.place, seen.line, str(seen.row["id"])
 
 
 def report(
@@ -48,11 +52,10 @@ def report(
     known = set(answer.get("marks", []))
     placed = {place: min(both) for place, names in marks.rows.items() if (both := names & known)}
     for index, name in answer.pop("special", {}).items():
-        seen = sample[int(index)]
-        placed.setdefault((seen.place, seen.line), name)
+        placed.setdefault(_place(sample[int(index)]), name)
     found.facts["special tokens"] = {"rows": len(placed), "of": marks.searched}
     grade: Grade = "note" if len(placed) <= accepted else "error"
-    for (file, line), name in sorted(placed.items()):
+    for (file, line, _), name in sorted(placed.items()):
         text = (
             f"its text contains {name!r}, a token of the tokenizer or chat template: it can end or open a "
             "turn. Make it plain with `special_tokens: escape` in dataset.yaml, or accept all of them: "

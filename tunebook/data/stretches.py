@@ -8,6 +8,7 @@ all of them, by their text.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from itertools import groupby
 from typing import Any
@@ -62,9 +63,12 @@ def faults(
 
 
 def _differs(text: str, turn: dict[str, Any]) -> str:
-    """Return how a learned text differs from its turn, "" for not at all. Whitespace does not count:
-    templates trim it. Of calls the names are looked for: each template writes them in its own form."""
-    got, wanted = (re.sub(r"\s+", "", part) for part in (text, turn["content"]))
+    """Return how a learned text differs from its turn, "" for not at all. Whitespace does not count, which
+    templates trim, nor how a letter is composed, which tokenizers normalize. Of calls the names are looked
+    for: each template writes them in its own form."""
+    got, wanted = (
+        re.sub(r"\s+", "", unicodedata.normalize("NFKC", part)) for part in (text, turn["content"])
+    )
     if calls := turn.get("tool_calls"):
         names = Counter(call["function"]["name"] for call in calls)
         missing = [name for name, times in names.items() if text.count(name) < times]
