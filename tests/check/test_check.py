@@ -53,7 +53,7 @@ def axolotl(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         def __init__(self, job: dict[str, Any], offline: bool) -> None:
             super().__init__()
 
-        def answer(self, rows: Path | None) -> dict[str, Any]:
+        def answer(self, rows: Path | None, step: Any = None) -> dict[str, Any]:
             if answer["rows_failed"] == "down":
                 raise TunebookError("Axolotl could not be asked: down")
             return answer

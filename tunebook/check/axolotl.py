@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,20 @@ class Axolotl:
         self._said.close()
         self._folder.cleanup()
 
-    def answer(self, rows: Path | None = None) -> dict[str, Any]:
-        """Return the child's answer about its job, and about `rows` where the job names them later.
+    def answer(self, rows: Path | None = None, step: Callable[[], None] | None = None) -> dict[str, Any]:
+        """Return the child's answer about its job, and about `rows` where the job names them later. `step` is
+        called each second.
 
         Raises:
             TunebookError: the child broke down; the message holds its last lines.
         """
-        self._child.communicate(f"{rows}\n" if rows else "")
+        while True:
+            try:
+                self._child.communicate(f"{rows}\n" if rows else "", timeout=1 if step else None)
+                break
+            except subprocess.TimeoutExpired:
+                if step:
+                    step()
         answer = self.scratch / "answer.json"
         if self._child.returncode or not answer.is_file():
             self._said.seek(0)

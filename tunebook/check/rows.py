@@ -10,7 +10,7 @@ import pickle
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, Protocol
@@ -90,8 +90,11 @@ def frame_of(dataset: Dataset) -> near_duplicates.Frame:
         return list
 
 
-def survey(dataset: Dataset, watchers: list[Watcher], found: Findings) -> Counter[str]:
-    """Show every row of `dataset` to every watcher and return the number of good rows of each split.
+def survey(
+    dataset: Dataset, watchers: list[Watcher], found: Findings, step: Callable[[], None] | None = None
+) -> Counter[str]:
+    """Show every row of `dataset` to every watcher and return the number of good rows of each split. `step`
+    is called for each row.
 
     A bad row is an error finding, or a note where `allow_drop` takes it. Where the Hub cannot be reached,
     what needs it is marked as not checked.
@@ -111,6 +114,8 @@ def survey(dataset: Dataset, watchers: list[Watcher], found: Findings) -> Counte
                 seen = Seen(split, located.place, located.line, located.value)
                 for watcher in watchers:
                     watcher.see(seen)
+                if step:
+                    step()
             if not counts[split]:
                 folder = f"datasets/{dataset.name}"
                 text = f"{split} has no rows."

@@ -28,6 +28,7 @@ from tunebook.core.console import Console
 from tunebook.core.errors import BAD_INPUT, GOOD, InputError, TunebookError
 from tunebook.core.files import write_jsonl
 from tunebook.core.paths import show
+from tunebook.data import cache
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.hardware import overlays
 
@@ -127,7 +128,9 @@ def _rows(
             watchers.append(Labels(found, dataset))
         if dataset.look_for_secrets:
             watchers.append(Secrets(found))
-        counts = survey(dataset, watchers, found)
+        there = cache.find(dataset)
+        with console.counting("rows", sum(cache.counts(there).values()) if there else None) as step:
+            counts = survey(dataset, watchers, found, step)
         summary = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
         words.append(f"datasets/{dataset.name}: {summary if counts else 'not read'}")
     return counts["train"]
@@ -148,7 +151,8 @@ def _axolotl(
         file = Path(scratch) / "sample.jsonl"
         write_jsonl(file, [seen.row for seen in sample.rows])
         try:
-            answer = asked.child.answer(file if sample.rows else None)
+            with console.counting("seconds for Axolotl's import and checks, usually 10 to 40") as step:
+                answer = asked.child.answer(file if sample.rows else None, step)
         except TunebookError as error:
             found.skip("config and tokens by Axolotl", str(error))
             return "not checked"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -19,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from tabulate import tabulate
+
+FIRST_PAUSE, BAR_PAUSE = 4.0, 0.2  # seconds between two lines, doubled each time, and of a bar
 
 
 class Stages(Protocol):
@@ -86,7 +89,14 @@ class Console:
 
     @contextmanager
     def progress(self) -> Iterator[Bars]:
-        columns = (
+        # Without a terminal, rich would leave an empty line in place of the bar.
+        hidden = not self.rich.is_terminal
+        with Progress(*self._columns(), console=self.rich, transient=True, disable=hidden) as bar:
+            yield Bars(bar, self.rich, self.stages)
+
+    @staticmethod
+    def _columns() -> tuple[ProgressColumn, ...]:
+        return (
             TextColumn("          {task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -95,10 +105,35 @@ class Console:
             TextColumn("ETA"),
             TimeRemainingColumn(),
         )
-        # Without a terminal, rich would leave an empty line in place of the bar.
-        hidden = not self.rich.is_terminal
-        with Progress(*columns, console=self.rich, transient=True, disable=hidden) as bar:
-            yield Bars(bar, self.rich, self.stages)
+
+    @contextmanager
+    def counting(self, what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+        """Show how many of `total` are done and how long the rest takes, from the second second on: in a
+        terminal as a bar, elsewhere as a line now and then. The block calls what it is given for each one."""
+        start, done, bar = time.monotonic(), 0, None
+        next_time, pause = start + 1, FIRST_PAUSE
+
+        def step() -> None:
+            nonlocal done, next_time, pause
+            done += 1
+            now = time.monotonic()
+            if now < next_time:
+                return
+            if bar:
+                bar.update(task, completed=done, visible=True)
+                next_time = now + BAR_PAUSE
+            else:
+                left = (now - start) / done * (total - done) if total else 0
+                of = f" of {total:,}, about {_span(left)} left" if total else ""
+                self.note(f"{what}: {done:,}{of}")
+                next_time, pause = now + pause, 2 * pause
+
+        if self.rich.is_terminal and not self.rich.quiet:
+            with Progress(*self._columns(), console=self.rich, transient=True) as bar:
+                task = bar.add_task(what, total=total, measured="", visible=False)
+                yield step
+        else:
+            yield step
 
     def table(self, rows: list[dict[str, str]], title: str | None = None) -> None:
         """Print `rows`, whose keys are the head. The first column holds names and is never broken; without a
@@ -113,3 +148,8 @@ class Console:
         for row in rows:
             table.add_row(*row.values())
         self.rich.print(table)
+
+
+def _span(seconds: float) -> str:
+    """Return a time as a person says it: 40 s, 3 min."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

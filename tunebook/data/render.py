@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,14 +70,16 @@ def render_all(dataset: Dataset, notes: list[str] | None = None) -> dict[Split, 
     return render_whole(dataset, notes).rows
 
 
-def render_whole(dataset: Dataset, notes: list[str] | None = None) -> Rendered:
+def render_whole(
+    dataset: Dataset, notes: list[str] | None = None, step: Callable[[], None] | None = None
+) -> Rendered:
     """Read and render every split, each source once; raises what `render` raises. `notes` takes what a person
-    should know of the split."""
+    should know of the split; `step` is called for each row."""
     problems: list[Problem] = []
     shared = cut_off(dataset)
     own = [split for split in SPLITS if split == "train" or split not in shared]
     lines: dict[Split, dict[str, tuple[int, str]]] = {split: {} for split in own}
-    rows = {split: _render(dataset, split, problems, lines[split]) for split in own}
+    rows = {split: _render(dataset, split, problems, lines[split], step) for split in own}
     accept(dataset, problems)
     rows |= cut_rows(dataset, rows["train"], notes) if shared else {}
     came = {
@@ -127,10 +129,16 @@ def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
 
 
 def _render(
-    dataset: Dataset, split: Split, problems: list[Problem], lines: dict[str, tuple[int, str]] | None = None
+    dataset: Dataset,
+    split: Split,
+    problems: list[Problem],
+    lines: dict[str, tuple[int, str]] | None = None,
+    step: Callable[[], None] | None = None,
 ) -> list[Row]:
     rows: list[Row] = []
     for located in each_row(dataset, split):
+        if step:
+            step()
         if isinstance(located.value, Problem):
             problems.append(located.value)
         else:

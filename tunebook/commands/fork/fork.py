@@ -104,7 +104,8 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         there, copied = copies(source)
         written = dataset_text.text(options.name, there, reading, group, counted)
         notes: list[str] = []
-        whole = render_whole(dataset, notes)
+        with console.counting("rows", sum(counted.rows.values())) as step:
+            whole = render_whole(dataset, notes, step)
         split_rows = whole.rows
         why += notes
         counts: dict[str, int] = {split: len(some) for split, some in split_rows.items()}
