@@ -16,6 +16,13 @@ WORDS := $(filter-out $(OWN),$(GIVEN))
 ifneq ($(filter help setup image shell test lint lock,$(or $(MAKECMDGOALS),help)),)
 $(if $(WORDS),$(error unknown variable $(WORDS). `make $(or $(firstword $(MAKECMDGOALS)),help)` takes: $(OWN)))
 endif
+# Set-up takes minutes: before it, the list in docs/commands.md says which variables a verb takes.
+ifeq ($(wildcard $(VENV)/.tunebook-installed),)
+VERB := $(filter $(VERBS),$(firstword $(MAKECMDGOALS)))
+KNOWN := $(if $(VERB),$(shell awk '/^\#\#\# /{on = $$2 == "$(VERB)"} on' docs/commands.md | grep -o '`[A-Z_]*=' | tr -d '`=' | awk '!seen[$$0]++'))
+UNKNOWN := $(if $(KNOWN),$(filter-out HELP $(KNOWN),$(WORDS)))
+$(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). `make $(VERB)` takes: $(KNOWN)))
+endif
 # make would run a $(...) in a value where it expands it; `value` does not, and neither may the environment.
 $(if $(WORDS),$(eval unexport $(WORDS)))
 quote = '$(subst ','\'',$(1))'

@@ -89,7 +89,7 @@ def test_what_a_person_sees(
     shown = capsys.readouterr().out
     assert "rows      datasets/kettlewick-intents: 600 train" in shown
     assert "warning   config" in shown and "--set (SET=): lora_alpha: alpha / rank is 8" in shown
-    assert "not checked (offline): mask, end-of-turn token" in shown
+    assert "not checked (offline): loss mask, end-of-turn token" in shown
     assert shown.splitlines()[-1].startswith("found     0 errors, 1 warning")
 
 

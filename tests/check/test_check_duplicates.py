@@ -12,10 +12,10 @@ import pytest
 from tests.support.small_data import dataset, seen
 from tunebook.check.duplicates import SAME_WORDS, Duplicates, Where
 from tunebook.check.findings import Findings
-from tunebook.check.rows import Sample, Seen, frame_of, survey
+from tunebook.check.rows import Sample, Seen, survey, without_boilerplate
 from tunebook.core.files import read_jsonl
 from tunebook.core.paths import ROOT
-from tunebook.data.near_duplicates import Prompt, changes, frame, together, words
+from tunebook.data.near_duplicates import Prompt, boilerplate, changes, together, words
 
 ACROSS = "across splits"
 EXACT, SAME = f"exact duplicates {ACROSS}", f"{SAME_WORDS} {ACROSS}"
@@ -82,11 +82,11 @@ def test_other_labels_and_one_group_are_never_near() -> None:
     assert changes(one, one) is None
 
 
-def test_the_frame_of_texts() -> None:
+def test_the_without_boilerplate_texts() -> None:
     texts = [words(f"Name the tree: {'tall ' * n}tree {n}. In a word!") for n in range(20)]
-    assert frame(texts)(texts[2]) == ["tall", "tall", "tree", "2"]
-    assert frame(texts)(["name", "the", "tree"]) == ["name", "the", "tree"], "stands in no frame"
-    assert frame(texts[:19])(texts[2]) == texts[2], "too few to tell"
+    assert boilerplate(texts)(texts[2]) == ["tall", "tall", "tree", "2"]
+    assert boilerplate(texts)(["name", "the", "tree"]) == ["name", "the", "tree"], "has no boilerplate"
+    assert boilerplate(texts[:19])(texts[2]) == texts[2], "too few to tell"
 
 
 INTENTS = [
@@ -123,7 +123,7 @@ def test_fork_keeps_together_exactly_what_check_reports_across_splits(
             reported.add(groups[where[2]])
 
     monkeypatch.setattr(Duplicates, "_report", report)
-    watcher = Duplicates(Findings(), None, tmp_path, frame(map(words, texts)), labelled)
+    watcher = Duplicates(Findings(), None, tmp_path, boilerplate(map(words, texts)), labelled)
     for name in ("test", "train"):
         for number, row in enumerate(rows):
             if split[number] == name:
@@ -142,7 +142,7 @@ def test_check_finds_nothing_across_splits_that_fork_has_cut(form: str, tmp_path
     labels = sorted({row["label"] for row in INTENTS})
     data = dataset(tmp_path, {"train": intents_with_leaks(form)}, source=cut, labels=labels)
     found = Findings()
-    survey(data, [Duplicates(found, None, tmp_path / "none", frame_of(data), True)], found)
+    survey(data, [Duplicates(found, None, tmp_path / "none", without_boilerplate(data), True)], found)
     assert sum(found.facts["rows"].values()) > len(INTENTS)
     assert any("near-duplicates inside" in kind or "close" in kind for kind in counts(found))
     assert not any(ACROSS in kind for kind in counts(found))

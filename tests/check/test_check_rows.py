@@ -95,7 +95,7 @@ def test_a_missing_file_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
     assert codes(found) == {("error", "data.no_rows_file"): 1}
 
 
-def test_dev_that_is_cut_off_train_is_the_same_as_when_rendered(tmp_path: Path) -> None:
+def test_dev_that_is_split_from_train_is_the_same_as_when_rendered(tmp_path: Path) -> None:
     files = {"train": "train.jsonl", "test": "test.jsonl"}
     data = dataset(tmp_path, {"train": labelled("train", 200)}, source={"files": files, "dev_share": 0.1})
     seen_rows: dict[str, list[str]] = {"train": [], "dev": [], "test": []}

@@ -339,6 +339,22 @@ def test_make_refuses_a_variable_of_its_own_targets() -> None:
     assert result.returncode != 0 and "unknown variable LR" in result.stderr
 
 
+def test_before_set_up_make_refuses_an_unknown_variable_itself(tmp_path: Path) -> None:
+    """Set-up takes minutes, so a typing mistake must not wait for it."""
+    venv = f"VENV={tmp_path / 'none'}"
+    for verb, word in (("recipe", "NAEM=x"), ("env", "NAME=x"), ("fetch", "FROM=x")):
+        result = make("-n", verb, word, venv)
+        assert result.returncode == 2 and f"unknown variable {word.partition('=')[0]}." in result.stderr
+        assert "set_up.sh" not in result.stdout
+    for words in (
+        ("recipe", "NAME=x", "HELP=1"),
+        ("check", "NAME=x", "JSON=1"),
+        ("recipe", "NAME=x", "SMOKE=0"),
+    ):
+        result = make("-n", *words, venv)
+        assert result.returncode == 0 and "set_up.sh" in result.stdout, result.stderr
+
+
 def test_make_refuses_a_flag_that_is_neither_1_nor_0() -> None:
     error = refused_by_make("recipe", f"NAME={NAME}", "SMOKE=yes")
     assert error.code == "option.bad_flag" and "SMOKE is 1 or 0" in str(error)

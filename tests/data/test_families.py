@@ -13,7 +13,7 @@ from tests.support import similar_chats
 from tunebook.core.errors import InputError
 from tunebook.data.near_duplicates import LONG, Index, Prompt, changes, families, repeated
 from tunebook.data.sources import Source
-from tunebook.data.splits import cut
+from tunebook.data.splits import split_rows
 
 SOURCE = {"files": {"train": "a.jsonl"}, "dev_share": 0.1, "test_share": 0.1}
 
@@ -27,7 +27,7 @@ def rendered(count: int) -> list[dict[str, Any]]:
 
 def test_similar_chats_are_split_by_their_shares() -> None:
     rows, notes = rendered(3000), list[str]()
-    result = cut(rows, Source.model_validate(SOURCE), False, "dataset.yaml", notes)
+    result = split_rows(rows, Source.model_validate(SOURCE), False, "dataset.yaml", notes)
     for split, share in (("train", 0.8), ("dev", 0.1), ("test", 0.1)):
         assert abs(len(result[split]) / len(rows) - share) <= 0.03, split  # type: ignore[index]
     own = {row["id"]: row["customer"] for row in similar_chats.rows(3000)}
@@ -40,7 +40,7 @@ def test_similar_chats_are_split_by_their_shares() -> None:
 
 def test_strict_joins_chains_and_says_what_that_costs() -> None:
     with pytest.raises(InputError) as caught:
-        cut(rendered(600), Source.model_validate({**SOURCE, "near": "strict"}), False, "dataset.yaml")
+        split_rows(rendered(600), Source.model_validate({**SOURCE, "near": "strict"}), False, "dataset.yaml")
     assert caught.value.code in ("split.missed_share", "split.too_few_groups")
 
 
@@ -67,7 +67,7 @@ def test_one_large_group_stops_the_split() -> None:
     for row in rows[:120]:
         row["group"] = "big"
     with pytest.raises(InputError) as caught:
-        cut(
+        split_rows(
             rows,
             Source.model_validate({**SOURCE, "dev_share": 0.3, "test_share": 0.3}),
             False,

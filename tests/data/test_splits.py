@@ -14,7 +14,7 @@ from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
 from tunebook.data.near_duplicates import repeated, together
 from tunebook.data.sources import Source
-from tunebook.data.splits import cut, time_of
+from tunebook.data.splits import split_rows, time_of
 
 SOURCE = {"files": {"train": "a.jsonl"}, "dev_share": 0.1, "test_share": 0.2}
 INTENTS = [
@@ -60,7 +60,7 @@ def test_what_is_together() -> None:
 def test_no_duplicate_straddles_a_cut() -> None:
     texts = [row["text"] for row in INTENTS]
     rows = rendered(texts + texts[:300], label=[row["label"] for row in INTENTS + INTENTS[:300]])
-    found = cut(rows, Source.model_validate(SOURCE), True, "dataset.yaml")
+    found = split_rows(rows, Source.model_validate(SOURCE), True, "dataset.yaml")
     assert sorted(found) == ["dev", "test", "train"]
     assert sum(map(len, found.values())) == len(rows)
     for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
@@ -74,7 +74,7 @@ def test_no_duplicate_straddles_a_cut() -> None:
 def test_a_cut_is_the_same_every_time() -> None:
     def ids() -> list[str]:
         rows = rendered([row["text"] for row in INTENTS])
-        return [row["id"] for row in cut(rows, Source.model_validate(SOURCE), False, "x")["test"]]
+        return [row["id"] for row in split_rows(rows, Source.model_validate(SOURCE), False, "x")["test"]]
 
     assert ids() == ids()
 
@@ -83,7 +83,7 @@ def test_by_time_the_newest_groups_are_cut_off_whole() -> None:
     rows = rendered([f"text {n}" for n in range(20)], time=[float(n) for n in range(20)])
     for row, group in zip(rows, "aabbccddeeffgghhiija", strict=True):
         row["group"] = group
-    found = cut(rows, Source.model_validate({**SOURCE, "by_time": "day"}), False, "x")
+    found = split_rows(rows, Source.model_validate({**SOURCE, "by_time": "day"}), False, "x")
     assert {row["group"] for row in found["test"]} == {"a", "j"}, "a has the newest row"
     assert {row["group"] for row in found["dev"]} == {"i"}
     assert all("time" not in row for some in found.values() for row in some)
@@ -94,7 +94,7 @@ def test_too_few_groups() -> None:
     for row in rows:
         row["group"] = "one"
     with pytest.raises(InputError) as caught:
-        cut(rows, Source.model_validate(SOURCE), False, "dataset.yaml")
+        split_rows(rows, Source.model_validate(SOURCE), False, "dataset.yaml")
     (problem,) = caught.value.problems
     assert (problem.code, problem.file, problem.key) == ("split.too_few_groups", "dataset.yaml", "source")
 

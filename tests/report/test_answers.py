@@ -83,3 +83,16 @@ def test_a_gold_label_outside_the_set(run: Run) -> None:
     assert path.read_text() != text
     with pytest.raises(InputError, match=r"test\.jsonl:2: gold: is not among the labels .*'beach'"):
         compare(run)
+
+
+def test_answers_of_another_form_are_named_and_made_again(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    path = run / "eval" / "answers" / "tuned.test.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    records[2]["stopped"] = "yes"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(InputError) as error:
+        read_answers(run, NAMES, "test", LABELS)
+    (problem,) = error.value.problems
+    assert (problem.code, problem.line, problem.key) == ("run.other_version", 3, "stopped")
+    assert not run.done("evaluate")

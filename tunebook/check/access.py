@@ -176,7 +176,7 @@ def _disk(resolved: Resolved, parameters: int | None, found: Findings) -> None:
     if needed > free:
         text = f"a real run needs about {needed / 1e9:.0f} GB of disk; {free / 1e9:.0f} GB are free here."
         where = str(runs_folder())
-        do = "Run it where there is more."
+        do = "Run it on a machine with more free disk."
         found.add(Finding("warning", "disk", text, do, where, code="access.disk_too_small"))
 
 

@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tunebook.core.files import read_jsonl
 from tunebook.data import stretches, tokenize, tool_calls
 from tunebook.data.prompt import PromptEncoder
 from tunebook.hardware.capabilities import ADA, AMPERE
+from tunebook.runs.rows import read_rows
 
 LATER = "-"
 
@@ -65,7 +65,7 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     file = sys.stdin.readline().strip() if job["rows"] == LATER else job["rows"]
     if not file:
         return None
-    rows = read_jsonl(Path(file))
+    rows = read_rows(Path(file))
     rows = [rows[index] for index in tokenize.spread(len(rows), tokenize.MOST)]
     sizes, refused = tokenize.lengths(encoder, rows)
     answer: dict[str, Any] = {"lengths": sizes, "refused": refused}

@@ -107,7 +107,7 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
             add(
                 "datasets",
                 index,
-                f"no such file: {path}. `make data` makes rows of another dataset.",
+                f"no such file: {path}. Render the rows of another dataset with `make data`.",
                 code="config.no_such_rows",
             )
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.check.rows import Sample, Seen
 from tunebook.core.paths import ROOT, show
-from tunebook.data.near_duplicates import BLOCK, SHARE, Frame, Index, Prompt, normalised
+from tunebook.data.near_duplicates import BLOCK, SHARE, Index, Prompt, Stripper, normalised
+from tunebook.runs.rows import RenderedRow, Turn
 
 MAX_INDEXED = 100_000
 EVALUATION = "evaluation texts"
@@ -34,10 +35,10 @@ class Duplicates:
         found: Findings,
         sample: Sample | None = None,
         evaluation: Path = ROOT / "evals",
-        frame: Frame = list,
+        strip: Stripper = list,
         labelled: bool = False,
     ) -> None:
-        self.found, self.sample, self.frame, self.labelled = found, sample, frame, labelled
+        self.found, self.sample, self.strip, self.labelled = found, sample, strip, labelled
         self.exact: dict[bytes, Where] = {}
         self.same_words: dict[bytes, Where] = {}
         self.held: list[Seen] = []
@@ -83,7 +84,7 @@ class Duplicates:
         self.waiting = []
 
     def _asked(self, rows: list[Seen]) -> list[Prompt]:
-        words, labelled = self.frame, self.labelled
+        words, labelled = self.strip, self.labelled
         return [Prompt(words(s.words), s.answer if labelled else "", (s.split, s.row["group"])) for s in rows]
 
     def _near(self, rows: list[Seen], others: list[Seen], pairs: Iterable[tuple[int, int, int]]) -> None:
@@ -96,7 +97,7 @@ class Duplicates:
                 self._report_near(rows[one], others[other], count)
 
     def _report_near(self, seen: Seen, other: Seen, count: int) -> None:
-        length = max(len(self.frame(one.words)) for one in (seen, other))
+        length = max(len(self.strip(one.words)) for one in (seen, other))
         same_answer = other.split == EVALUATION or other.answer == seen.answer
         # One word in twelve, and the same answer: on banking77, under 1 % of the test rows.
         near = count * SHARE <= length and same_answer
@@ -116,7 +117,7 @@ class Duplicates:
             between = f"with {EVALUATION}"
         alarm = across and not kind.startswith("close")
         # To be left alone inside train unless there are many: they count twice, but leak nothing.
-        do = "Remove one side: what is tested must not be trained on." if alarm else ""
+        do = "Remove one of them: held-out data must not appear in training data." if alarm else ""
         text = f"{_short(seen.asked)} is {'near' if more else 'also'} {file}:{line}{more}."
         grade: Grade = "warning" if alarm else "note"
         self.found.add(Finding(grade, f"{kind} {between}", text, do, seen.place, seen.line, code=code))
@@ -128,9 +129,10 @@ def evaluation_texts(folder: Path) -> Iterator[Seen]:
         with path.open(encoding="utf-8") as file:
             for line, value in enumerate(map(json.loads, file), 1):
                 text = next((value[key] for key in TEXTS if key in value), "")
-                turns = [{"role": "user", "content": text}, {"role": "assistant", "content": ""}]
-                row = {"id": f"{path.stem}-{line}", "group": f"{path.stem}-{line}", "messages": turns}
-                yield Seen(EVALUATION, show(path), line, {**row, "gold": {"answer": ""}})
+                name, asked = f"{path.stem}-{line}", Turn(role="user", content=text)
+                turns = [asked, Turn(role="assistant", content="")]
+                row = RenderedRow(id=name, group=name, messages=turns, gold={"answer": ""})
+                yield Seen(EVALUATION, show(path), line, row)
 
 
 def _key(text: str) -> bytes:

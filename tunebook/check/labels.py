@@ -66,7 +66,7 @@ class Labels:
                 add(
                     "warning",
                     "labels without rows",
-                    f"{label!r} has no row in train.",
+                    f"{label!r} has no train rows.",
                     "Add some, or remove it.",
                     code="labels.without_rows",
                 )
@@ -82,7 +82,7 @@ class Labels:
                 add(
                     "note",
                     "labels not tested",
-                    f"{label!r} has no row in test, so nothing is known of it.",
+                    f"{label!r} has no test rows, so it is not evaluated.",
                     code="labels.not_tested",
                 )
         most, least = train.most_common()[0], train.most_common()[-1]

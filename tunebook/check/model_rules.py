@@ -75,7 +75,8 @@ def lengths(resolved: Resolved, add: Add) -> None:
 
 
 def evaluation_batch(resolved: Resolved, add: Add) -> None:
-    """Logits of one evaluation batch, two bytes a value and four more where the loss is taken in fp32."""
+    """Warn where the logits of one evaluation batch fill over half of the card: two bytes a value, and four
+    more for the loss in fp32."""
     config = resolved.config
     machine = resolved.overlay.machine if resolved.overlay else None
     vocabulary = _vocabulary(str(config["base_model"]))

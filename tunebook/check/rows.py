@@ -17,12 +17,12 @@ from typing import IO, Protocol
 
 from tunebook.check.findings import Finding, Findings, of_problem
 from tunebook.core.errors import InputError, MachineError, Problem, TunebookError
-from tunebook.core.files import Row
 from tunebook.core.words import words
 from tunebook.data import cache, near_duplicates
 from tunebook.data.dataset import Dataset
-from tunebook.data.render import Located, cut_off, cut_rows, each_row
+from tunebook.data.render import Located, each_row, held_out, split_from_train
 from tunebook.data.sources import Split
+from tunebook.runs.rows import Messages, RenderedRow
 
 ORDER: tuple[Split, ...] = ("dev", "test", "train")
 SAMPLE = 20_000  # rows whose tokens are looked at, and whose near-duplicates inside train are
@@ -36,7 +36,7 @@ class Seen:
     split: str
     place: str
     line: int
-    row: Row
+    row: RenderedRow
 
     @cached_property
     def asked(self) -> str:
@@ -79,11 +79,12 @@ class Sample:
         self.found.facts["token sample"] = {"rows": len(self.rows), "of": self.total}
 
 
-def frame_of(dataset: Dataset) -> near_duplicates.Frame:
-    """Return the frame of what the rows of train's own source ask, none where they cannot be read."""
+def without_boilerplate(dataset: Dataset) -> near_duplicates.Stripper:
+    """Return a function that removes the boilerplate of train's prompts, or nothing where its rows cannot be
+    read."""
     try:
         rows = (located.value for located in each_row(dataset, "train"))
-        return near_duplicates.frame(
+        return near_duplicates.boilerplate(
             words(near_duplicates.prompt_text(row)) for row in rows if not isinstance(row, Problem)
         )
     except TunebookError:  # `survey` comes upon it, too, and says so
@@ -137,7 +138,7 @@ class _Rows:
     files. What is cut off train is read and cut once; it waits in a temporary file."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self.dataset, self.shared, self.entry = dataset, cut_off(dataset), cache.find(dataset)
+        self.dataset, self.shared, self.entry = dataset, split_from_train(dataset), cache.find(dataset)
         self.file: IO[bytes] = tempfile.TemporaryFile()
         self.chosen: dict[Split, set[str]] = {}
         self.starts: list[tuple[str, int]] = []  # id of a row, and where it begins in the file
@@ -160,7 +161,7 @@ class _Rows:
                     yield pickle.load(self.file)
 
     def _cut(self) -> None:
-        light: list[Row] = []
+        light: list[RenderedRow] = []
         for located in each_row(self.dataset, "train"):
             if isinstance(located.value, Problem):
                 self.problems.append(located)
@@ -168,13 +169,20 @@ class _Rows:
             row = located.value
             self.starts.append((row["id"], self.file.tell()))
             pickle.dump(located, self.file, pickle.HIGHEST_PROTOCOL)
-            asked = [
+            asked: Messages = [
                 {"role": "user", "content": near_duplicates.prompt_text(row)},
                 {"role": "assistant", "content": ""},
             ]
-            kept = {"id": row["id"], "group": row["group"], "gold": {"answer": row["gold"]["answer"]}}
-            light.append(kept | {"messages": asked} | ({"time": row["time"]} if "time" in row else {}))
-        found = cut_rows(self.dataset, light)
+            kept: RenderedRow = {
+                "id": row["id"],
+                "group": row["group"],
+                "messages": asked,
+                "gold": {"answer": row["gold"]["answer"]},
+            }
+            if "time" in row:
+                kept["time"] = row["time"]
+            light.append(kept)
+        found = held_out(self.dataset, light)
         self.chosen = {split: {row["id"] for row in some} for split, some in found.items()}
 
 

@@ -16,7 +16,7 @@ from tunebook.check.duplicates import Duplicates
 from tunebook.check.findings import Finding, Findings, of_problem
 from tunebook.check.labels import Labels
 from tunebook.check.marks import Marks, report
-from tunebook.check.rows import Sample, Watcher, frame_of, survey
+from tunebook.check.rows import Sample, Watcher, survey, without_boilerplate
 from tunebook.check.secrets import Secrets
 from tunebook.check.training_rules import LORA_WITHOUT_REGRET
 from tunebook.check.turns import Turns
@@ -26,11 +26,11 @@ from tunebook.config.resolve import resolve
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.errors import BAD_INPUT, GOOD, InputError, TunebookError
-from tunebook.core.files import write_jsonl
 from tunebook.core.paths import show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.hardware import overlays
+from tunebook.runs.rows import write_rows
 
 H100 = overlays.Machine(gpus=1, gib=80, compute_capability=9.0)
 PACKING_STUDY = "https://arxiv.org/abs/2410.08081"
@@ -120,7 +120,7 @@ def _rows(
 ) -> int:
     """Look at every row, and return how many good ones train has."""
     with console.timed(None, "rows") as words:
-        near = Duplicates(found, sample, frame=frame_of(dataset), labelled=bool(dataset.labels))
+        near = Duplicates(found, sample, strip=without_boilerplate(dataset), labelled=bool(dataset.labels))
         watchers: list[Watcher] = [sample, near, marks]
         if dataset.task == "chat":
             watchers.append(Turns(found, dataset, recipe.eval))
@@ -145,11 +145,11 @@ def _axolotl(
     found: Findings,
     console: Console,
 ) -> str:
-    """Judge the child's answer, once it knows the rows."""
+    """Tell the child the sampled rows, turn its answer into findings, and return a line for the console."""
     machine, estimate = asked.machine, asked.place == "nowhere"
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "sample.jsonl"
-        write_jsonl(file, [seen.row for seen in sample.rows])
+        write_rows(file, [seen.row for seen in sample.rows])
         try:
             with console.counting("seconds for Axolotl's import and checks, usually 10 to 40") as step:
                 answer = asked.child.answer(file if sample.rows else None, step)
@@ -169,7 +169,10 @@ def _axolotl(
     else:
         _show_effective(resolved, answer["effective"], found, console)
     if estimate:
-        found.skip("mask, end-of-turn token, bos, system prompt by the recipe's own tokenizer", "offline")
+        found.skip(
+            "loss mask, end-of-turn token, bos token and system prompt, with the recipe's own tokenizer",
+            "offline",
+        )
         if sample.rows and not asked.about_rows:
             found.skip("lengths of rows", "offline, and the trial model is not converted yet")
     if answer["rows_failed"]:

@@ -37,8 +37,8 @@ def learning_rate(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "learning_rate",
-            f"{rate:g} is the size that LoRA takes, and every weight is tuned here.",
-            "Full tuning takes about a tenth: 1e-5 to 5e-5.",
+            f"{rate:g} is a typical learning rate for LoRA, but this recipe does full fine-tuning.",
+            "Full fine-tuning takes about a tenth: 1e-5 to 5e-5.",
             STABILITY,
             code="training.rate_of_lora",
         )
@@ -46,7 +46,7 @@ def learning_rate(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "learning_rate",
-            f"{rate:g} is the size that full tuning takes; LoRA learns little with it.",
+            f"{rate:g} is a typical learning rate for full fine-tuning; LoRA learns little with it.",
             "LoRA takes about ten times as much: 1e-4 to 5e-4.",
             LORA_WITHOUT_REGRET,
             code="training.rate_of_full_tuning",
@@ -61,7 +61,7 @@ def adapter_shape(resolved: Resolved, add: Add) -> None:
                 add(
                     "warning",
                     key,
-                    "is read only with an adapter, and none is set: every weight is tuned.",
+                    "is read only with an adapter, and none is set: this is full fine-tuning.",
                     "Add `adapter: lora`, or remove the key.",
                     code="training.adapter_key_unused",
                 )
@@ -88,7 +88,7 @@ def adapter_shape(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "lora_r",
-            f"rank {rank} is outside of what is measured to work, 4 to 256.",
+            f"rank {rank} is outside the range that is known to work, 4 to 256.",
             "Take 16 to 64.",
             LORA_WITHOUT_REGRET,
             code="training.unusual_rank",

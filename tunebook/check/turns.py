@@ -6,10 +6,10 @@ from typing import Any
 
 from tunebook.check.findings import Finding, Findings
 from tunebook.check.rows import Seen
-from tunebook.core.files import Row
 from tunebook.core.paths import show
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats.turns import count
+from tunebook.runs.rows import RenderedRow
 
 MANY = 0.5  # of the scored turns
 
@@ -19,7 +19,7 @@ class Turns:
 
     def __init__(self, found: Findings, dataset: Dataset, evaluation: dict[str, Any]) -> None:
         """`evaluation` is the recipe's eval.yaml."""
-        self.found, self.rows = found, list[Row]()
+        self.found, self.rows = found, list[RenderedRow]()
         self.file = show(dataset.folder / "dataset.yaml")
         chosen = evaluation.get("evaluate_turns")
         self.only_last = (chosen.get("real") if isinstance(chosen, dict) else chosen) == "last"

@@ -28,7 +28,7 @@ from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.environment import environment
 from tunebook.core.errors import GOOD, TunebookError
-from tunebook.core.files import read_json, write_json, write_jsonl
+from tunebook.core.files import read_json, write_json
 from tunebook.core.paths import runs_folder, show, slug
 from tunebook.core.process import ChildError
 from tunebook.data import cache
@@ -41,6 +41,7 @@ from tunebook.models import random_model, shapes
 from tunebook.pipeline import prepare
 from tunebook.pipeline.prepare import place_paths
 from tunebook.plan import hours
+from tunebook.runs.rows import write_rows
 from tunebook.runs.run import Run
 from tunebook.training.launch import WORKER, follow_all
 
@@ -89,7 +90,7 @@ def run_bench(
     shutil.rmtree(run.folder, ignore_errors=True)
     with run.locked():
         rows = enough_rows(cache.all_rows(dataset)["train"], config, steps * resolved.world)
-        write_jsonl(run / "data" / "train.jsonl", rows)
+        write_rows(run / "data" / "train.jsonl", rows)
         (run / "config.yaml").write_text(yaml.safe_dump(place_paths(config, run), sort_keys=False))
         write_json(run / "settings.json", {"world": resolved.world, "base_model": config["base_model"]})
         found: dict[str, Any] = {

@@ -57,7 +57,7 @@ VERBS = {
     "review": Verb("After training", "review", "Judge pairs of answers blind, in the browser."),
     "launch": Verb("Rented GPUs", "launch", "Start a recipe's real run on rented GPUs, with a price limit."),
     "fetch": Verb("Rented GPUs", "fetch", "Fetch a run's report, metrics, model and logs from its store."),
-    "results": Verb("Maintain", "evaluate", "Publish a run's metrics into its recipe and the cards."),
+    "results": Verb("Maintain", "evaluate", "Publish a run's metrics in its recipe's folder and the cards."),
     "env": Verb("Maintain", "env", "List the TUNEBOOK_* variables and their values."),
 }
 

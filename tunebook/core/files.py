@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def read_json(path: Path, missing: Any = None) -> Any:
         raise InputError(Problem(f"damaged ({error})", show(path), code="run.damaged_file")) from None
 
 
-def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write `rows` as JSONL to `path` in one move."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 

@@ -20,12 +20,13 @@ from typing import Any
 
 from tunebook.core import words
 from tunebook.core.errors import Problem
-from tunebook.core.files import Row, digest, file_sha256, read_json, read_jsonl, write_json, write_jsonl
+from tunebook.core.files import digest, file_sha256, read_json, write_json
 from tunebook.core.paths import cache_folder
 from tunebook.data.dataset import Dataset
-from tunebook.data.render import Located, Rendered, accept, cut_off, render_all, render_whole
+from tunebook.data.render import Located, Rendered, accept, render_all, render_whole, split_from_train
 from tunebook.data.sources import SPLITS, Split, hub_revision, place_of, source_file
 from tunebook.models.hub import cached
+from tunebook.runs.rows import RenderedRow, read_rows, write_rows
 
 KEEP = 5  # entries of a dataset
 CAME = "came.json"  # of each row the line and the group it came in; the rows left out
@@ -59,7 +60,9 @@ class Entry:
         if split == "train":
             for problem in self.problems():
                 yield Located(str(problem.file), problem.line or 0, problem)
-        place = place_of(dataset.source, dataset.folder, "train" if split in cut_off(dataset) else split)
+        place = place_of(
+            dataset.source, dataset.folder, "train" if split in split_from_train(dataset) else split
+        )
         came = read_json(self.folder / CAME)["rows"][split]
         with self.path(split).open("rb") as file:
             for text, (line, group) in zip(file, came, strict=True):
@@ -144,7 +147,7 @@ def keep(dataset: Dataset, whole: Rendered) -> None:
         _write(dataset, made_of, whole)
 
 
-def all_rows(dataset: Dataset) -> dict[Split, list[Row]]:
+def all_rows(dataset: Dataset) -> dict[Split, list[RenderedRow]]:
     """Return the rows of every split, from the cache where it has them.
 
     Raises:
@@ -154,7 +157,7 @@ def all_rows(dataset: Dataset) -> dict[Split, list[Row]]:
     if entry is None:
         return render_all(dataset)
     accept(dataset, entry.problems())
-    return {split: read_jsonl(entry.path(split)) for split in SPLITS}
+    return {split: read_rows(entry.path(split)) for split in SPLITS}
 
 
 def _home(dataset: Dataset) -> Path:
@@ -172,7 +175,7 @@ def _write(dataset: Dataset, made_of: dict[str, Any] | None, whole: Rendered | E
                 shutil.copyfile(whole.folder / name, scratch / name)
         else:
             for split, rows in whole.rows.items():
-                write_jsonl(scratch / f"{split}.jsonl", rows)
+                write_rows(scratch / f"{split}.jsonl", rows)
             problems = [
                 asdict(problem) | {"file": problem.file and str(problem.file)} for problem in whole.problems
             ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from tunebook.core.files import Row
 from tunebook.data.token_counts import count_tokens
 from tunebook.data.tool_calls import texts
 from tunebook.models import trial_model
+from tunebook.runs.rows import RenderedRow
 
 MEASURED = 2000  # rows: the longest by their letters, and as many taken evenly
 TURN, ROW = 5, 24  # tokens that a chat template adds to a turn, and to a row (a default system turn)
@@ -38,7 +38,7 @@ class TokenCounter:
         self.how = "counted with the tokenizer of SmolLM2" if self.path else ESTIMATED
         self.sizes: dict[str, int] = {}
 
-    def rows(self, rows: list[Row]) -> list[int]:
+    def rows(self, rows: list[RenderedRow]) -> list[int]:
         """Return the tokens of each row."""
         parts = [_texts(row) for row in rows]
         if self.path:
@@ -55,8 +55,8 @@ class TokenCounter:
 
 
 def fitting(
-    rows: list[Row], limits: tuple[int, ...], counter: TokenCounter | None = None
-) -> dict[int, list[Row]]:
+    rows: list[RenderedRow], limits: tuple[int, ...], counter: TokenCounter | None = None
+) -> dict[int, list[RenderedRow]]:
     """Return the rows of at most so many tokens for each of `limits`, as `counter` counts them."""
     # A token has one byte or more: most rows are short enough without counting.
     most = [ROW + sum(len(text.encode()) + TURN for text in _texts(row)) for row in rows]
@@ -68,7 +68,7 @@ def fitting(
     }
 
 
-def measure(rows: list[Row], bounds: tuple[int, ...], counter: TokenCounter | None = None) -> Lengths:
+def measure(rows: list[RenderedRow], bounds: tuple[int, ...], counter: TokenCounter | None = None) -> Lengths:
     """Measure rendered rows, of a pair the longer answer; `over` counts the rows of each length in `bounds`
     or more."""
     counter = counter or TokenCounter()
@@ -80,17 +80,17 @@ def measure(rows: list[Row], bounds: tuple[int, ...], counter: TokenCounter | No
     return Lengths(mean, max(counts), over, counter.how)
 
 
-def _longer(row: Row) -> Row:
+def _longer(row: RenderedRow) -> RenderedRow:
     """Return a preference pair with the longer of its answers as its last message, another row as it is."""
     if "rejected" not in row:
         return row
-    other = {**row, "messages": [*row["messages"][:-1], *row["rejected"]]}
+    other: RenderedRow = {**row, "messages": [*row["messages"][:-1], *row["rejected"]]}
     return max(row, other, key=_letters)
 
 
-def _letters(row: Row) -> int:
+def _letters(row: RenderedRow) -> int:
     return sum(map(len, _texts(row)))
 
 
-def _texts(row: Row) -> list[str]:
+def _texts(row: RenderedRow) -> list[str]:
     return [*texts(row), *([TOOLS_ARE] if row.get("tools") else [])]

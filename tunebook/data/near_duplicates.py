@@ -4,7 +4,7 @@ In: the prompts of rows. Out: near pairs, and families of rows that belong in on
 duplicates if they differ only in case, punctuation, spaces and Unicode form (NFKC). They are near-duplicates
 if the longer one has eight words or more and at most two words, or one in twelve of a longer prompt, are
 changed, added or removed. In scripts without blanks, each letter counts as a word. Boilerplate shared by all
-prompts (the frame) is ignored, and rows with different labels are never near: two words can change the label
+prompts is ignored, and rows with different labels are never near: two words can change the label
 ("reset my PIN", "change my address"). Paraphrases are not detected.
 
 Candidates share a band of MinHash signatures over single words (Broder 1997; datasketch), because two changes
@@ -20,10 +20,11 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from zlib import crc32
 
 from tunebook.core.words import words
+from tunebook.runs.rows import RenderedRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +38,7 @@ BLOCK = 5_000  # texts whose candidates are held at once
 PAIRS = 50_000  # candidates whose word counts are compared at once
 LONG, WIDE, NARROW = 200, 1024, 128  # words of a text that is counted in more buckets; buckets
 FIRST, MANY = 1_000, 20  # texts whose frame is taken, and how many different ones make one
-Frame = Callable[[list[str]], list[str]]
+Stripper = Callable[[list[str]], list[str]]
 Near = Literal["bounded", "off", "strict"]
 LARGEST, SMALL = 0.02, 20  # a family has at most this share of all rows, or this many
 
@@ -47,21 +48,21 @@ def normalised(own: list[str], text: str) -> str:
     return " ".join(own) or text
 
 
-def prompt_text(row: dict[str, Any]) -> str:
+def prompt_text(row: RenderedRow) -> str:
     """Return the prompt of a rendered row: its turns without the system prompt and the last answer."""
     return "\n".join(turn["content"] for turn in row["messages"][:-1] if turn["role"] != "system")
 
 
-def repeated(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> int:
+def repeated(rows: list[RenderedRow], others: list[RenderedRow]) -> int:
     """Return how many of `rows` have the same normalized prompt as one of `others`."""
     texts, there = ([prompt_text(row) for row in some] for some in (rows, others))
     known = {normalised(words(text), text) for text in there}
     return sum(normalised(words(text), text) in known for text in texts)
 
 
-def frame(texts: Iterable[list[str]]) -> Frame:
-    """Return a function that removes the frame: the words that the first thousand texts all begin and end
-    with. A text without the frame is returned unchanged."""
+def boilerplate(texts: Iterable[list[str]]) -> Stripper:
+    """Return a function that removes boilerplate: the words that the first thousand texts all begin and end
+    with. A text without them is returned unchanged."""
     some = [list(found) for found in {tuple(found) for found in islice(texts, FIRST) if found}]
     if len(some) < MANY:
         return list
@@ -77,7 +78,7 @@ def frame(texts: Iterable[list[str]]) -> Frame:
 
 
 class Prompt(NamedTuple):
-    """The prompt of a row: its words without the frame, its label ("" without labels), and its group, whose
+    """The prompt of a row: its words without boilerplate, its label ("" without labels), and its group, whose
     rows are expected to be alike and are not compared."""
 
     words: list[str]
@@ -235,7 +236,7 @@ def families(
         other = first.setdefault(normalised(own, text), number)
         if groups[other] != groups[number]:
             edges.append((0, groups[other], groups[number]))
-    distinct, without = list(first.values()), frame(split)
+    distinct, without = list(first.values()), boilerplate(split)
     asks = [Prompt(without(split[number]), labels[number], groups[number]) for number in distinct]
     edges += [
         (count, groups[distinct[one]], groups[distinct[other]]) for one, other, count in Index(asks).near()

@@ -14,9 +14,7 @@ from typing import Any
 
 from tunebook.core.errors import InputError
 from tunebook.data.tool_calls import for_template
-
-# Role and content, and `weight` (0 or 1) and `tool_calls` for turns that have them.
-Messages = list[dict[str, Any]]
+from tunebook.runs.rows import Messages
 
 
 @dataclass(frozen=True)

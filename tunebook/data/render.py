@@ -24,8 +24,9 @@ from tunebook.data.formats.place import fault
 from tunebook.data.markers import escaped
 from tunebook.data.prompt import Messages
 from tunebook.data.sources import SPLITS, Split, raw_rows, source_file
-from tunebook.data.splits import cut, time_of
+from tunebook.data.splits import split_rows, time_of
 from tunebook.data.tool_calls import calls, follows, offered, written
+from tunebook.runs.rows import RenderedRow, Turn
 
 MAX_SHOWN = 20
 LONGEST_NAME = 80
@@ -37,10 +38,10 @@ class Located:
 
     place: str
     line: int
-    value: Row | Problem
+    value: RenderedRow | Problem
 
 
-def render(dataset: Dataset, split: Split) -> list[Row]:
+def render(dataset: Dataset, split: Split) -> list[RenderedRow]:
     """Read and render every row of `split`.
 
     Raises:
@@ -49,10 +50,10 @@ def render(dataset: Dataset, split: Split) -> list[Row]:
         MachineError: the rows are on the Hub, which cannot be reached.
     """
     problems: list[Problem] = []
-    shared = split in cut_off(dataset)
+    shared = split in split_from_train(dataset)
     rows = _render(dataset, "train" if shared else split, problems)
     accept(dataset, problems)
-    return cut_rows(dataset, rows)[split] if shared else rows
+    return held_out(dataset, rows)[split] if shared else rows
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ class Rendered:
     """The rows of each split; the line of its source and the group that each row came in, in the same order;
     and the rows that `allow_drop` leaves out."""
 
-    rows: dict[Split, list[Row]]
+    rows: dict[Split, list[RenderedRow]]
     came: dict[Split, list[tuple[int, str]]]
     problems: list[Problem]
 
 
-def render_all(dataset: Dataset, notes: list[str] | None = None) -> dict[Split, list[Row]]:
+def render_all(dataset: Dataset, notes: list[str] | None = None) -> dict[Split, list[RenderedRow]]:
     """Return the rows of `render_whole`."""
     return render_whole(dataset, notes).rows
 
@@ -76,12 +77,12 @@ def render_whole(
     """Read and render every split, each source once; raises what `render` raises. `notes` takes what a person
     should know of the split; `step` is called for each row."""
     problems: list[Problem] = []
-    shared = cut_off(dataset)
+    shared = split_from_train(dataset)
     own = [split for split in SPLITS if split == "train" or split not in shared]
     lines: dict[Split, dict[str, tuple[int, str]]] = {split: {} for split in own}
     rows = {split: _render(dataset, split, problems, lines[split], step) for split in own}
     accept(dataset, problems)
-    rows |= cut_rows(dataset, rows["train"], notes) if shared else {}
+    rows |= held_out(dataset, rows["train"], notes) if shared else {}
     came = {
         split: [lines["train" if split in shared else split][row["id"]] for row in rows[split]]
         for split in SPLITS
@@ -89,17 +90,21 @@ def render_whole(
     return Rendered(rows, came, problems)
 
 
-def cut_off(dataset: Dataset) -> list[Split]:
+def split_from_train(dataset: Dataset) -> list[Split]:
     """Return the splits that share one source, [] where each has its own."""
     shares = {"dev": dataset.source.dev_share, "test": dataset.source.test_share}
     found: list[Split] = [split for split in SPLITS if shares.get(split)]
     return ["train", *found] if found else []
 
 
-def cut_rows(dataset: Dataset, rows: list[Row], notes: list[str] | None = None) -> dict[Split, list[Row]]:
-    """Cut what `source` says off the rows of train. Of a row only its id, group, time, gold answer and
-    what it asks are looked at."""
-    return cut(rows, dataset.source, bool(dataset.labels), show(dataset.folder / "dataset.yaml"), notes)
+def held_out(
+    dataset: Dataset, rows: list[RenderedRow], notes: list[str] | None = None
+) -> dict[Split, list[RenderedRow]]:
+    """Split dev and test from the rows of train, as `source` says. Of a row only its id, group, time, gold
+    answer and prompt are looked at."""
+    return split_rows(
+        rows, dataset.source, bool(dataset.labels), show(dataset.folder / "dataset.yaml"), notes
+    )
 
 
 def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
@@ -134,8 +139,8 @@ def _render(
     problems: list[Problem],
     lines: dict[str, tuple[int, str]] | None = None,
     step: Callable[[], None] | None = None,
-) -> list[Row]:
-    rows: list[Row] = []
+) -> list[RenderedRow]:
+    rows: list[RenderedRow] = []
     for located in each_row(dataset, split):
         if step:
             step()
@@ -194,7 +199,7 @@ class Renderer:
             text = f"not a Jinja template: {error.message}."
             raise InputError(Problem(text, path, key=name, code="data.bad_template")) from None
 
-    def row(self, value: Any, fallback_id: str) -> Row:
+    def row(self, value: Any, fallback_id: str) -> RenderedRow:
         if not isinstance(value, dict):
             raise RowFault("", f"expected an object (got {type(value).__name__}).", "rows.not_an_object")
         field = self.dataset.group
@@ -220,27 +225,28 @@ class Renderer:
         if self.dataset.labels and gold["answer"] not in self.dataset.labels:
             text = f"{gold['answer']!r} is not one of the labels in dataset.yaml."
             raise RowFault("answer", text, "labels.unknown")
-        return {
+        row: RenderedRow = {
             "id": name,
             "group": _short(str(group)),
             "source": self.dataset.name,
             "messages": self._plain(self._with_system(value, turns)),
             "gold": self._plain(gold),
-            **self._plain(self._rejected(value, gold["answer"])),
-            **({"tools": tools} if (tools := self.tools(value)) else {}),
         }
+        if self.dataset.rejected is not None:
+            row["rejected"] = self._plain(self._rejected(value, gold["answer"]))
+        if tools := self.tools(value):
+            row["tools"] = tools
+        return row
 
     def _plain(self, value: Any) -> Any:
         return escaped(value) if self.dataset.special_tokens == "escape" else value
 
-    def _rejected(self, value: Row, chosen: str) -> dict[str, Messages]:
-        """Return the rejected answer in Axolotl's form; {} for other tasks."""
-        if self.dataset.rejected is None:
-            return {}
+    def _rejected(self, value: Row, chosen: str) -> Messages:
+        """Return the rejected answer in Axolotl's form."""
         text = self._filled("rejected", value)
         if text == chosen:
             raise RowFault("rejected", "is identical to the chosen answer.", "rows.same_answers")
-        return {"rejected": [{"role": "assistant", "content": text}]}
+        return [{"role": "assistant", "content": text}]
 
     def _golds(self, value: Row) -> list[str] | None:
         """Return the gold answers of a question, [] if it has none; None for other tasks."""
@@ -270,7 +276,7 @@ class Renderer:
         if not isinstance(value, dict):
             raise RowFault("", f"expected an object (got {type(value).__name__}).", "rows.not_an_object")
         if self.dataset.turns is None:
-            turns = [{"role": "user", "content": self._filled("prompt", value)}]
+            turns: Messages = [{"role": "user", "content": self._filled("prompt", value)}]
         else:
             turns = self._talk(value)
             if "assistant" not in follows(turns):
@@ -316,7 +322,9 @@ class Renderer:
                 text = f"expected {roles}; turns must alternate."
                 raise RowFault(f"{field}[{index}].role", text, "rows.turn_order")
             content = turn.get("content")
-            kept = {"weight": turn["weight"]} if turn.get("weight") is not None else {}
+            kept = Turn(role=turn["role"], content="")
+            if turn.get("weight") is not None:
+                kept["weight"] = turn["weight"]
             if turn.get("tool_calls"):
                 kept["tool_calls"] = calls(turn["tool_calls"], f"{field}[{index}].tool_calls")
             if not isinstance(content, str) or not (content.strip() or "tool_calls" in kept):
@@ -324,7 +332,8 @@ class Renderer:
                 raise RowFault(f"{field}[{index}].content", text, "rows.empty_text")
             if index == 0:
                 content = self._text("prompt", {**value, "content": content})
-            result.append({"role": turn["role"], "content": content.strip(), **kept})
+            kept["content"] = content.strip()
+            result.append(kept)
         return result
 
     def _filled(self, name: str, value: Row) -> str:

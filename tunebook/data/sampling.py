@@ -11,13 +11,14 @@ from collections import Counter
 from typing import Any
 
 from tunebook.data.tool_calls import texts
+from tunebook.runs.rows import RenderedRow
 
 MIN_FOLDS = 30
 NEARLY_ALONE = 0.8  # groups per row
 CHARACTERS_A_TOKEN = 6  # above any supported tokenizer on English, so that rows never run out
 
 
-def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: bool) -> list[dict[str, Any]]:
+def sample_groups(rows: list[RenderedRow], count: int, seed: int, stratify: bool) -> list[RenderedRow]:
     """Return about `count` rows in their order: whole groups, seeded.
 
     Args:
@@ -57,7 +58,7 @@ def sample_groups(rows: list[dict[str, Any]], count: int, seed: int, stratify: b
     return [row for row in rows if row["group"] in chosen]
 
 
-def enough_rows(rows: list[dict[str, Any]], config: dict[str, Any], steps: int) -> list[dict[str, Any]]:
+def enough_rows(rows: list[RenderedRow], config: dict[str, Any], steps: int) -> list[RenderedRow]:
     """Return `rows`, repeated until they last for `steps` + 1 steps of one process."""
     batch = config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1) * (steps + 1)
     have: float = len(rows)

@@ -37,7 +37,7 @@ class Source(BaseModel):
     """`source:` of dataset.yaml: `files`, a file for each split relative to the dataset folder, or
     `hub`, a dataset on the Hub with its `config`, `revision` and `splits` (ours: the Hub's).
 
-    A split `dev` or `test` that is not there is cut off train: whole groups, about `dev_share` and
+    A missing split `dev` or `test` is split from train: whole groups, about `dev_share` and
     `test_share` of the rows, the newest by the column `by_time` or else drawn with a fixed seed
     (tunebook/data/splits.py). `where` is a Jinja expression that keeps a raw row; `reader` makes rows out of
     raw rows, whose fields the file calls as `columns` says (tunebook/data/formats). `drop` names fields of

@@ -15,13 +15,14 @@ from tunebook.core.words import words
 from tunebook.data.near_duplicates import families, normalised, prompt_text
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Source, Split
+from tunebook.runs.rows import RenderedRow
 
-CUT_SEED = 42
+SPLIT_SEED = 42
 ENOUGH, MISS = 100, 0.03  # rows from which on a split has to be this close to its share
-Rows = list[dict[str, Any]]
+Rows = list[RenderedRow]
 
 
-def cut(
+def split_rows(
     rows: Rows, source: Source, stratify: bool, place: str, notes: list[str] | None = None
 ) -> dict[Split, Rows]:
     """Return train and what is split from it, as `source` says; rows with the same prompt share a group.
@@ -71,7 +72,7 @@ def cut(
             if source.by_time:
                 chosen = _newest(rest, age, count)
             else:
-                chosen = sample_groups(rest, count, CUT_SEED, stratify)
+                chosen = sample_groups(rest, count, SPLIT_SEED, stratify)
             taken = {row["group"] for row in chosen}
             found[split] = chosen
             rest = [row for row in rest if row["group"] not in taken]
@@ -85,8 +86,8 @@ def cut(
         _check_shares(found, shares, total, groups, place)
     if source.near != "off" and (repeats := _without_repeats(found)):
         say.append(
-            f"{repeats} rows are left out of train or dev: their prompt is that of a held-out row (case and "
-            "punctuation aside)"
+            f"{repeats} rows are left out of train or dev: a held-out row has the same prompt (ignoring case "
+            "and punctuation)"
         )
     return found
 

@@ -13,6 +13,8 @@ from collections import Counter
 from itertools import groupby
 from typing import Any
 
+from tunebook.runs.rows import Messages, RenderedRow, Turn
+
 IGNORED = -100  # the label of a token that is not trained on
 
 
@@ -22,7 +24,7 @@ def learned(ids: list[int], labels: list[int]) -> list[list[int]]:
     return [[id for id, _ in run] for is_learned, run in runs if is_learned]
 
 
-def supervised(row: dict[str, Any], last_only: bool) -> list[dict[str, Any]]:
+def supervised(row: RenderedRow, last_only: bool) -> Messages:
     """Return the assistant turns of a row that should be trained on; of a preference pair, the last."""
     turns = [turn for turn in row["messages"] if turn["role"] == "assistant"]
     return turns[-1:] if last_only else [turn for turn in turns if turn.get("weight") != 0]
@@ -34,7 +36,7 @@ def special_ids(tokenizer: Any) -> set[int]:
 
 
 def faults(
-    tokenizer: Any, row: dict[str, Any], ids: list[int], labels: list[int], last_only: bool = False
+    tokenizer: Any, row: RenderedRow, ids: list[int], labels: list[int], last_only: bool = False
 ) -> list[str]:
     """Return what is wrong with the learned stretches of a row, [] for nothing: each is one supervised turn,
     all of its text, and holds no special token of the template before its end.
@@ -62,7 +64,7 @@ def faults(
     return found
 
 
-def _differs(text: str, turn: dict[str, Any]) -> str:
+def _differs(text: str, turn: Turn) -> str:
     """Return how a learned text differs from its turn, "" for not at all. Whitespace does not count, which
     templates trim, nor how a letter is composed, which tokenizers normalize. Of calls the names are looked
     for: each template writes them in its own form."""

@@ -6,7 +6,7 @@ In: `rules` of dataset.yaml and an answer. Out: for each rule that applies, whet
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
 
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
@@ -28,7 +28,7 @@ class Rule(BaseModel):
     max_words: int | None = None
 
 
-def rules_met(rules: dict[str, Rule], answer: str, gold: dict[str, Any]) -> dict[str, bool]:
+def rules_met(rules: dict[str, Rule], answer: str, gold: Mapping[str, object]) -> dict[str, bool]:
     """Return whether `answer` follows each rule that applies to it.
 
     Raises:

@@ -18,6 +18,7 @@ from tunebook.data.markers import of_template
 from tunebook.data.prompt import PromptEncoder, with_arguments
 from tunebook.data.token_counts import count_tokens
 from tunebook.data.tool_calls import texts
+from tunebook.runs.rows import RenderedRow
 
 SEED = 42
 MOST = 20_000  # rows checked at most, evenly spread
@@ -47,9 +48,7 @@ def load_tokenizer(config: dict[str, Any]) -> Any:
     return tokenizer
 
 
-def lengths(
-    encoder: PromptEncoder, rows: list[dict[str, Any]]
-) -> tuple[list[tuple[int, int]], dict[int, str]]:
+def lengths(encoder: PromptEncoder, rows: list[RenderedRow]) -> tuple[list[tuple[int, int]], dict[int, str]]:
     """Return the token count of each row and the position of its last answer, and the errors of rows that the
     template refuses (their lengths are 0)."""
     whole, prompts, refused = [], [], {}
@@ -85,7 +84,7 @@ def marks(tokenizer: Any) -> set[str]:
     return special_names(tokenizer) | of_template(str(tokenizer.chat_template or ""))
 
 
-def special_in_text(tokenizer: Any, rows: list[dict[str, Any]]) -> dict[int, str]:
+def special_in_text(tokenizer: Any, rows: list[RenderedRow]) -> dict[int, str]:
     """Return the rows, by number, whose own text holds a special token of the tokenizer, and which: it would
     end a turn or open one, though somebody only wrote about it."""
     names = special_names(tokenizer)
@@ -101,7 +100,7 @@ def special_in_text(tokenizer: Any, rows: list[dict[str, Any]]) -> dict[int, str
     return result
 
 
-def contract(encoder: PromptEncoder, row: dict[str, Any]) -> tuple[list[int], int] | str:
+def contract(encoder: PromptEncoder, row: RenderedRow) -> tuple[list[int], int] | str:
     """Return the ids of a row up to its end-of-turn token and the position of its answer, or an error of that
     or, in a conversation, of an earlier answer."""
     try:
@@ -139,7 +138,7 @@ class AxolotlMask:
         else:
             self.strategy = load(entry.type, self.tokenizer, cfg, entry)
 
-    def row(self, row: dict[str, Any]) -> tuple[list[int], list[int]]:
+    def row(self, row: RenderedRow) -> tuple[list[int], list[int]]:
         """Return input ids and labels; for a preference pair, those of the chosen answer."""
         if self.pair is None:
             made = self.strategy.tokenize_prompt(row)
@@ -187,7 +186,7 @@ def pick(sizes: list[tuple[int, int]], suspicious: dict[int, str], wanted: int) 
     return dict([*chosen.items()][:wanted])
 
 
-def suspicious(rows: list[dict[str, Any]], sizes: list[tuple[int, int]], limit: int | None) -> dict[int, str]:
+def suspicious(rows: list[RenderedRow], sizes: list[tuple[int, int]], limit: int | None) -> dict[int, str]:
     """Return rows worth a look, with the reason: too long, an answer that is truncated or repeats the prompt,
     or characters left by a wrong encoding."""
     reasons: dict[int, str] = {}

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from tunebook.core.errors import RowFault
+from tunebook.runs.rows import Call, Messages, RenderedRow, Turn
 
-Turn = dict[str, Any]
 CALLER = ("function_call", "tool_call", "tool_calls")
 ANSWERER = tuple(
     "tool function observation function_response tool_response tool_result function_result ipython".split()
@@ -21,7 +22,7 @@ ANSWERER = tuple(
 ARGUMENTS = ("arguments", "parameters")  # Llama's templates use the second
 
 
-def follows(turns: list[Turn]) -> tuple[str, ...]:
+def follows(turns: Messages) -> tuple[str, ...]:
     """Return the roles that may come after `turns`."""
     if not turns:
         return ("user",)
@@ -53,7 +54,7 @@ def offered(value: Any, at: str) -> list[dict[str, Any]]:
     return tools
 
 
-def calls(value: Any, at: str) -> list[dict[str, Any]]:
+def calls(value: Any, at: str) -> list[Call]:
     """Return the tool calls of an assistant turn: `{type: function, function: {name, arguments: JSON text}}`.
 
     Args:
@@ -63,7 +64,7 @@ def calls(value: Any, at: str) -> list[dict[str, Any]]:
         RowFault: a call has no name, or its arguments are not a JSON object.
     """
     value = _loaded(value, at)
-    result = []
+    result: list[Call] = []
     for index, call in enumerate(value if isinstance(value, list) else [value]):
         here = f"{at}[{index}]" if isinstance(value, list) else at
         function = call.get("function", call) if isinstance(call, dict) else None
@@ -72,8 +73,8 @@ def calls(value: Any, at: str) -> list[dict[str, Any]]:
         arguments = _loaded(function.get("arguments") or {}, f"{here}.arguments")
         if not isinstance(arguments, dict):
             raise RowFault(f"{here}.arguments", "expected an object or its JSON text.", "rows.bad_arguments")
-        arguments = json.dumps(arguments, ensure_ascii=False)
-        result.append({"type": "function", "function": {"name": function["name"], "arguments": arguments}})
+        text = json.dumps(arguments, ensure_ascii=False)
+        result.append({"type": "function", "function": {"name": function["name"], "arguments": text}})
     return result
 
 
@@ -87,7 +88,7 @@ def _loaded(value: Any, at: str) -> Any:
         raise RowFault(at, text, "rows.field_not_json") from None
 
 
-def for_template(messages: list[Turn]) -> list[Turn]:
+def for_template(messages: Messages) -> list[Mapping[str, Any]]:
     """Return `messages` with the arguments of calls as objects, as Axolotl passes them to a template."""
     return [
         {**turn, "tool_calls": [_with_object(call) for call in turn["tool_calls"]]}
@@ -97,8 +98,8 @@ def for_template(messages: list[Turn]) -> list[Turn]:
     ]
 
 
-def _with_object(call: dict[str, Any]) -> dict[str, Any]:
-    arguments = call["function"]["arguments"]
+def _with_object(call: Call) -> dict[str, Any]:
+    arguments: Any = call["function"]["arguments"]
     if isinstance(arguments, str):
         arguments = json.loads(arguments)
     return {**call, "function": {**call["function"], "arguments": arguments}}
@@ -113,7 +114,7 @@ def written(turn: Turn) -> str:
     return "\n".join(lines)
 
 
-def texts(row: dict[str, Any]) -> list[str]:
+def texts(row: RenderedRow) -> list[str]:
     """Return the texts of a rendered row: one for each turn, and one for its tools."""
     return [*map(written, row["messages"]), *([row["tools"]] if row.get("tools") else [])]
 
@@ -145,7 +146,7 @@ def calls_met(turn: Turn, text: str) -> float:
     return float(sorted_calls(called(written({**turn, "content": ""}))) == sorted_calls(called(text)))
 
 
-def kept(row: dict[str, Any], text: str) -> bool:
+def kept(row: RenderedRow, text: str) -> bool:
     """Return whether the rendered text of a row names each tool as often as it is offered and called."""
     names = [tool["function"]["name"] for tool in json.loads(row.get("tools") or "[]")]
     names += [call["function"]["name"] for turn in row["messages"] for call in turn.get("tool_calls") or []]

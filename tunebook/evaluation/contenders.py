@@ -7,12 +7,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from tunebook.core.files import Row
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats.turns import trained
 from tunebook.data.prompt import Messages, Pass, PromptEncoder, with_shots, with_system
 from tunebook.evaluation.jobs import Job
 from tunebook.evaluation.suite import Suite
+from tunebook.runs.rows import RenderedRow
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def promptings(dataset: Dataset) -> list[Prompting]:
     ]
 
 
-def choose_examples(rows: list[Row], dataset: Dataset, count: int, seed: int) -> list[Messages]:
+def choose_examples(rows: list[RenderedRow], dataset: Dataset, count: int, seed: int) -> list[Messages]:
     """Draw `count` few-shot examples from `rows` of train: for classification each of another label, as far
     as there are labels."""
     pool = sorted(rows, key=lambda row: row["id"])
@@ -90,13 +90,13 @@ class JobMaker:
         """`examples` are the few-shot examples."""
         self.dataset, self.suite, self.encoder, self.examples = dataset, suite, encoder, examples
 
-    def messages(self, row: Row, prompting: Prompting) -> Messages:
+    def messages(self, row: RenderedRow, prompting: Prompting) -> Messages:
         """Return the row's messages under `prompting`."""
         system = self.dataset.baseline_prompt if prompting.baseline_prompt else None
         messages = with_system(row["messages"], system)
         return with_shots(messages, self.examples) if prompting.few_shot else messages
 
-    def answer(self, contender: Contender, split: str, rows: list[Row]) -> Job:
+    def answer(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:
         """Make the job that generates an answer, or ranks the labels, for each row."""
         messages = [self.messages(row, contender.prompting) for row in rows]
         contexts = [
@@ -112,12 +112,12 @@ class JobMaker:
             choices.append([*encoded.answer, encoded.end])
         return Job(contender.name, split, "rank", ids, contexts, choices=choices)
 
-    def classify(self, contender: Contender, split: str, rows: list[Row]) -> Job:
+    def classify(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:
         """Make the job that scores all labels of each row with a classification head."""
         contexts = [self.encoder.context(row["messages"][:-1]) for row in rows]
         return Job(contender.name, split, "classify", [row["id"] for row in rows], contexts)
 
-    def score(self, contender: Contender, split: str, rows: list[Row]) -> Job:
+    def score(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:
         """Make the job that scores the reference answer of each row, or all its trained turns
         (`evaluate_turns`); a row that takes several passes has as many entries. Preference pairs are scored
         with their end-of-turn token, as they are trained: an answer that stops too early is the worse one for
@@ -131,7 +131,7 @@ class JobMaker:
         answers = [[*item.answer, *([item.end] * end)] for item in encoded]
         return Job(contender.name, split, "score", [row["id"] for row in rows], contexts, answers)
 
-    def _score_turns(self, contender: Contender, split: str, rows: list[Row]) -> Job:
+    def _score_turns(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:
         ids, passes = list[str](), list[Pass]()
         for row in rows:
             messages = self.messages(row, contender.prompting)

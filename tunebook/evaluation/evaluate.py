@@ -16,11 +16,12 @@ from tunebook.evaluation.evaluator import Evaluator, margins
 from tunebook.evaluation.latency import answer_seconds
 from tunebook.evaluation.other_models import answer_beside
 from tunebook.evaluation.side_effects import measure_side_effects, not_measured
+from tunebook.metrics.answers import Answer
 from tunebook.runs.run import Run
 
 
 def evaluate_run(run: Run, events: Path | None, here: Ranks) -> None:
-    """Evaluate a trained run; `here` is this process, of those that share the work."""
+    """Evaluate a trained run; `here` says which of the processes that share the work this is."""
     evaluate(Evaluator.of_run(run, events, here))
 
 
@@ -44,7 +45,7 @@ def evaluate(evaluator: Evaluator) -> None:
 
     if evaluator.dataset.labels:
         labels = linear_svm(evaluator.rows["train"], evaluator.rows[split])
-        records = [
+        records: list[Answer] = [
             {"id": r["id"], "group": r["group"], "gold": r["gold"]["answer"], "answer": x, "label": x}
             for r, x in zip(evaluator.rows[split], labels, strict=True)
         ]

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunebook.core.files import Row, write_jsonl
 from tunebook.core.ranks import Ranks
 from tunebook.data.formats.turns import trained
 from tunebook.data.prompt import PromptEncoder
@@ -28,14 +27,18 @@ from tunebook.evaluation.inputs import Inputs, load_inputs
 from tunebook.evaluation.jobs import ALONE, Job
 from tunebook.evaluation.records import JobRecord
 from tunebook.metrics import scoring
+from tunebook.metrics.answers import Answer, Scored, Value, write_answers, write_values
 from tunebook.metrics.labels import read_label
+from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
 
-def _entry(row: Row) -> Row:
+def _entry(row: RenderedRow) -> Answer:
     """Return what an answer's record says of its row; `turn` is the position of the turn that was asked."""
-    turn = {"turn": row["turn"]} if "turn" in row else {}
-    return {"id": row["id"], "group": row["group"], "gold": row["gold"]["answer"], **turn}
+    entry: Answer = {"id": row["id"], "group": row["group"], "gold": row["gold"]["answer"]}
+    if "turn" in row:
+        entry["turn"] = row["turn"]
+    return entry
 
 
 class Evaluator:
@@ -104,24 +107,29 @@ class Evaluator:
             times=self.models.times,
         )
 
-    def write(self, name: str, records: list[Row]) -> None:
+    def write(self, name: str, records: list[Answer]) -> None:
         """Write answers/`name`.jsonl, in the first process; all processes have the same records."""
         if self.here.first:
-            write_jsonl(self.run / "eval" / "answers" / f"{name}.jsonl", records)
+            write_answers(self.run / "eval" / "answers" / f"{name}.jsonl", records)
 
-    def answer_job(self, contender: Contender, split: str, rows: list[Row]) -> Job:
+    def write_values(self, name: str, values: Sequence[Value]) -> None:
+        """Write the values of a forgetting or style task to answers/`name`.jsonl, as `write` does."""
+        if self.here.first:
+            write_values(self.run / "eval" / "answers" / f"{name}.jsonl", values)
+
+    def answer_job(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:
         """Return the job in which `contender` answers `rows`."""
         if self.models.head and contender.model != "base":
             return self.maker.classify(contender, split, rows)
         return self.maker.answer(contender, split, rows)
 
-    def answers(self, contender: Contender, split: str, rows: list[Row]) -> list[Row]:
+    def answers(self, contender: Contender, split: str, rows: list[RenderedRow]) -> list[Answer]:
         """Let `contender` answer `rows` and return one record a row."""
         job = self.answer_job(contender, split, rows)
         results = self.records(job, contender.model)
         if job.kind == "generate":
             return self.generated(rows, results)
-        records = []
+        records: list[Answer] = []
         for row, result in zip(rows, results, strict=True):
             best = max(range(len(result["scores"])), key=result["scores"].__getitem__)
             label = self.dataset.labels[best]
@@ -132,22 +140,23 @@ class Evaluator:
         """Return generated tokens as text."""
         return str(self.models.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
-    def generated(self, rows: list[Row], results: list[JobRecord]) -> list[Row]:
+    def generated(self, rows: list[RenderedRow], results: list[JobRecord]) -> list[Answer]:
         """Return one scored record a row from generated answers."""
         return [
             {**_entry(row), **self.scored(row, self.text(result["tokens"]), result["stopped"])}
             for row, result in zip(rows, results, strict=True)
         ]
 
-    def scored(self, row: Row, text: str, stopped: bool) -> Row:
+    def scored(self, row: RenderedRow, text: str, stopped: bool) -> Scored:
         """Return the scores of a generated answer."""
-        record = {"answer": text, "stopped": stopped}
+        record: Scored = {"answer": text, "stopped": stopped}
         if self.dataset.labels:
             return {**record, "label": read_label(text, self.dataset.labels)}
         if self.dataset.task == "qa":
-            return record | scoring.squad(row["gold"]["answers"], text, self.dataset.no_answer)
+            return {**record, **scoring.squad(row["gold"]["answers"], text, self.dataset.no_answer)}
         met = rules_met(self.dataset.rules, text, row["gold"])
-        return record | {
+        return {
+            **record,
             "chrf": scoring.chrf(text, row["gold"]["answer"]),
             "rules": sum(met.values()) / len(met) if met else None,
             "rules_met": met,
@@ -155,11 +164,11 @@ class Evaluator:
             "calls": calls_met(row["messages"][-1], text) if row.get("tools") else None,
         }
 
-    def losses(self, contender: Contender, split: str, rows: list[Row]) -> list[Row]:
+    def losses(self, contender: Contender, split: str, rows: list[RenderedRow]) -> list[Answer]:
         """Score the reference answer of each row, in bits per byte, or all its trained turns together, with
         the number of bits and bytes of each; of preference pairs also by how much the answer is preferred to
         the rejected one (nats)."""
-        records = []
+        records: list[Answer] = []
         job = self.maker.score(contender, split, rows)
         chosen = self.records(job, contender.model)
         if job.spans:
@@ -168,27 +177,29 @@ class Evaluator:
             loss = scoring.bits_per_byte(result["logprob"], row["gold"]["answer"])
             records.append({"id": row["id"], "group": row["group"], "loss": loss})
         if self.inputs.pairs:
-            others = [{**row, "messages": [*row["messages"][:-1], *row["rejected"]]} for row in rows]
+            others: list[RenderedRow] = [
+                {**row, "messages": [*row["messages"][:-1], *row["rejected"]]} for row in rows
+            ]
             job = self.maker.score(contender, f"{split}-rejected", others)
             rejected = self.records(job, contender.model)
             for record, row, one, two in zip(records, rows, chosen, rejected, strict=True):
                 texts = row["gold"]["answer"], row["rejected"][0]["content"]
-                record |= scoring.margins(one["logprob"], two["logprob"], *texts)
+                record.update(scoring.margins(one["logprob"], two["logprob"], *texts))
         return records
 
-    def _turn_losses(self, rows: list[Row], job: Job, results: list[JobRecord]) -> list[Row]:
+    def _turn_losses(self, rows: list[RenderedRow], job: Job, results: list[JobRecord]) -> list[Answer]:
         by_row: dict[str, list[float]] = {row["id"]: [] for row in rows}
         for id, result in zip(job.ids, results, strict=True):
             by_row[id] += result["logprobs"]
-        records = []
+        records: list[Answer] = []
         for row in rows:
             places, logprobs = trained(row["messages"]), by_row[row["id"]]
             texts = [written(row["messages"][place]) for place in places]
             loss = scoring.bits_per_byte(sum(logprobs), "".join(texts))
-            record = {"id": row["id"], "group": row["group"], "loss": loss}
+            record: Answer = {"id": row["id"], "group": row["group"], "loss": loss}
             if len(places) > 1:
                 each = [scoring.bits_per_byte(*one) for one in zip(logprobs, texts, strict=True)]
-                record |= {"turns": places, "turn_losses": each}
+                record["turns"], record["turn_losses"] = places, each
             records.append(record)
         return records
 
@@ -197,8 +208,8 @@ class Evaluator:
         contender: Contender,
         split: str,
         reference: dict[str, float] | None = None,
-        rows: list[Row] | None = None,
-    ) -> list[Row]:
+        rows: list[RenderedRow] | None = None,
+    ) -> list[Answer]:
         """Let `contender` answer a split, write its answers file and return the records.
 
         Args:
@@ -234,17 +245,17 @@ class Evaluator:
         results = endpoint_answers(
             rows, prompts, settings, self.run / "eval" / "endpoint", self.progress(ENDPOINT)
         )
-        by_id = {row["id"]: {"id": row["id"], "group": row["group"]} for row in self.rows[split]}
+        by_id = {row["id"]: Answer(id=row["id"], group=row["group"]) for row in self.rows[split]}
         for row, result in zip(rows, results, strict=True):
             entry = by_id[row["id"]]
             entry |= _entry(row)
             if "error" in result:
                 entry["error"] = result["error"]
             else:
-                entry |= self.scored(row, result["text"], result["stopped"])
+                entry.update(self.scored(row, result["text"], result["stopped"]))
         self.write(f"{ENDPOINT}.{split}", list(by_id.values()))
 
-    def primary(self, contender: Contender, split: str, rows: list[Row]) -> float:
+    def primary(self, contender: Contender, split: str, rows: list[RenderedRow]) -> float:
         """Return the mean of the primary metric over the `rows` where it can be measured."""
         score = self.losses if self.inputs.chat else self.answers
         values = scoring.per_row(score(contender, split, rows), self.suite.primary)
@@ -268,7 +279,7 @@ class Evaluator:
         return same / total
 
 
-def margins(records: list[Row]) -> dict[str, float]:
+def margins(records: list[Answer]) -> dict[str, float]:
     """Return by how much a contender prefers the chosen answer of each row (nats), by the row's id; {} for
     data without pairs."""
     return {record["id"]: record["margin"] for record in records if "margin" in record}

@@ -23,8 +23,10 @@ from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation.jobs import Job
 from tunebook.evaluation.records import JobRecord
 from tunebook.metrics import scoring
+from tunebook.metrics.answers import Value, read_values
 from tunebook.metrics.intervals import GAP, SHARE, interval, mean_interval
 from tunebook.metrics.schema import RetentionLine
+from tunebook.runs.rows import Turn
 
 LONG_PARAGRAPH = 200  # characters; shorter lines of a raw text are headings
 MAX_NEW = 48
@@ -116,18 +118,18 @@ def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncod
                 contexts.append(tokenizer(row["context"], add_special_tokens=False)["input_ids"])
                 answers.append(tokenizer(f" {option}", add_special_tokens=False)["input_ids"])
             else:
-                question = {"role": "user", "content": row["question"]}
-                encoded_row = encoder.encode([question, {"role": "assistant", "content": option}])
+                question = Turn(role="user", content=row["question"])
+                encoded_row = encoder.encode([question, Turn(role="assistant", content=option)])
                 contexts.append(encoded_row.context)
                 answers.append(encoded_row.answer)
     return Job(model, split, "score", names, contexts, answers)
 
 
-def values(task: Task, rows: list[Row], records: list[JobRecord], tokenizer: Any) -> list[Row]:
-    """Return `{id, group, value}` for each item: bits per byte, or 1 for right and 0 for wrong."""
+def values(task: Task, rows: list[Row], records: list[JobRecord], tokenizer: Any) -> list[Value]:
+    """Return the value of each item: bits per byte, or 1 for right and 0 for wrong."""
     if task.kind == "harness":
         return [{**item, "group": item["id"]} for item in records[0]["items"]]
-    result, start = [], 0
+    result, start = list[Value](), 0
     for number, row in enumerate(rows):
         if task.kind == "text":
             value = scoring.bits_per_byte(records[number]["logprob"], row["text"])
@@ -174,7 +176,7 @@ def all_met(checks: list[dict[str, Any]], text: str) -> bool:
     return all(known[name](wanted) for name, wanted in pairs)
 
 
-def compared(name: str, task: Task, base: list[Row], tuned: list[Row]) -> RetentionLine:
+def compared(name: str, task: Task, base: list[Value], tuned: list[Value]) -> RetentionLine:
     """Compare the fine-tuned model with the base on one task.
 
     Returns:
@@ -224,7 +226,7 @@ def retained(folder: Path, tasks: dict[str, Task]) -> list[RetentionLine]:
     for name, task in tasks.items():
         files = [answers_file(folder, model, name) for model in ("base", "tuned")]
         if all(path.is_file() for path in files):
-            lines.append(compared(name, task, read_jsonl(files[0]), read_jsonl(files[1])))
+            lines.append(compared(name, task, *map(read_values, files)))
     return lines
 
 

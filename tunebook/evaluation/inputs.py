@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tunebook.core.files import Row, read_jsonl
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats.turns import asked
 from tunebook.data.prompt import Messages
 from tunebook.evaluation.contenders import choose_examples
 from tunebook.evaluation.suite import Suite
+from tunebook.runs.rows import RenderedRow, read_rows
 from tunebook.runs.run import Run
 
 
@@ -25,7 +25,7 @@ class Inputs:
     dataset: Dataset
     config: dict[str, Any]
     seed: int
-    rows: dict[str, list[Row]]
+    rows: dict[str, list[RenderedRow]]
     examples: list[Messages]
 
     @property
@@ -38,14 +38,16 @@ class Inputs:
         """Whether answers are free text, scored by the loss of a reference."""
         return self.dataset.task == "chat" or self.pairs
 
-    def sample(self, rows: list[Row], count: int | None) -> list[Row]:
+    def sample(self, rows: list[RenderedRow], count: int | None) -> list[RenderedRow]:
         """Return `count` rows drawn with the run's seed, in the order of `rows`; None: all."""
         if count is None or count >= len(rows):
             return rows
         chosen = set(random.Random(self.seed).sample([row["id"] for row in rows], count))
         return [row for row in rows if row["id"] in chosen]
 
-    def ask(self, split: str, count: int | None = None, rows: list[Row] | None = None) -> list[Row]:
+    def ask(
+        self, split: str, count: int | None = None, rows: list[RenderedRow] | None = None
+    ) -> list[RenderedRow]:
         """Return `count` rows of `split` (None: all), as `sample` draws them, or of `rows` of it, each up to
         the turn that a model is to answer: the last one, or with `evaluate_turns: all` one that is drawn by
         what it says (tunebook/data/formats/turns.py)."""
@@ -55,7 +57,7 @@ class Inputs:
         return [self._asked[split][row["id"]] for row in chosen]
 
     @cached_property
-    def _asked(self) -> dict[str, dict[str, Row]]:
+    def _asked(self) -> dict[str, dict[str, RenderedRow]]:
         # What a turn shares with others is judged by the whole split.
         return {split: {row["id"]: row for row in asked(self.rows[split])} for split in ("dev", "test")}
 
@@ -66,6 +68,6 @@ def load_inputs(run: Run) -> Inputs:
     suite = Suite.model_validate(settings["suite"])
     dataset = Dataset.model_validate({**settings["dataset"], "folder": run / "data"})
     config = run.config()
-    rows = {split: read_jsonl(run / "data" / f"{split}.jsonl") for split in ("train", "dev", "test")}
+    rows = {split: read_rows(run / "data" / f"{split}.jsonl") for split in ("train", "dev", "test")}
     examples = choose_examples(rows["train"], dataset, suite.shots, settings["seed"])
     return Inputs(run, suite, dataset, config, settings["seed"], rows, examples)

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from tunebook.core import files
-from tunebook.core.files import digest, read_json, read_jsonl
+from tunebook.core.files import digest, read_json
 from tunebook.data.formats.turns import ordinal
 from tunebook.data.prompt import Messages
 from tunebook.data.tool_calls import written
+from tunebook.metrics.answers import read_answer_file
 from tunebook.metrics.intervals import SHARE, group_sums, mean, mean_interval, permutation_p
+from tunebook.runs.rows import read_rows
 from tunebook.runs.run import Run
 
 SCORE = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
@@ -57,10 +59,11 @@ def pairs(run: Run) -> tuple[list[Pair], int]:
     choice = read_json(run / "eval" / "choice.json")
     seed, split = read_json(run / "settings.json")["seed"], choice["split"]
     folder = run / "eval" / "answers"
-    rows = {row["id"]: row for row in read_jsonl(run / "data" / f"{split}.jsonl")}
-    baseline = {record["id"]: record for record in read_jsonl(folder / f"{choice['baseline']}.{split}.jsonl")}
+    rows = {row["id"]: row for row in read_rows(run / "data" / f"{split}.jsonl")}
+    of_base = read_answer_file(folder / f"{choice['baseline']}.{split}.jsonl")
+    baseline = {record["id"]: record for record in of_base}
     found, same = [], 0
-    for record in read_jsonl(folder / f"tuned.{split}.jsonl"):
+    for record in read_answer_file(folder / f"tuned.{split}.jsonl"):
         other = baseline[record["id"]]
         if "answer" not in record or "answer" not in other:
             continue
@@ -71,10 +74,11 @@ def pairs(run: Run) -> tuple[list[Pair], int]:
         key = digest({"id": record["id"], "texts": texts})[:16]
         group = record["group"]
         messages, place = rows[record["id"]]["messages"], record.get("turn")
-        asked = [{**turn, "content": written(turn)} for turn in messages[: -1 if place is None else place]]
+        before = messages[: -1 if place is None else place]
+        asked: Messages = [{**turn, "content": written(turn)} for turn in before]
         first = random.Random(f"{seed} {key}").random() < 0.5
-        shown = (asked, record["gold"], *texts)
-        found.append(Pair(key, record["id"], group, *shown, first, ordinal(messages, place)))
+        gold, turn = record["gold"], ordinal(messages, place)
+        found.append(Pair(key, record["id"], group, asked, gold, *texts, tuned_first=first, place=turn))
     random.Random(seed).shuffle(found)
     return found, same
 

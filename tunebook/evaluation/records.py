@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import TypedDict
+
+
+class Item(TypedDict):
+    """An item of a task of the harness and its value."""
+
+    id: str
+    value: float
 
 
 class JobRecord(TypedDict, total=False):
@@ -17,4 +22,4 @@ class JobRecord(TypedDict, total=False):
     scores: list[float]
     logprob: float
     logprobs: list[float]
-    items: list[dict[str, Any]]
+    items: list[Item]

@@ -9,6 +9,7 @@ from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import Job
 from tunebook.evaluation.style import conditions, in_trained_format, other_tasks, other_values
 from tunebook.metrics import scoring
+from tunebook.metrics.answers import StyleAnswer
 from tunebook.models.methods import METHODS
 
 NO_TEXT = "a classification head writes no text"
@@ -36,7 +37,7 @@ def measure_side_effects(evaluator: Evaluator, model: str) -> None:
             job = forgetting.job(name, model, task, rows, evaluator.maker.encoder)
             records = evaluator.records(job, model)
             values = forgetting.values(task, rows, records, evaluator.models.tokenizer)
-            evaluator.write(forgetting.answers_file(Path(), model, name).stem, values)
+            evaluator.write_values(forgetting.answers_file(Path(), model, name).stem, values)
     if evaluator.suite.style and "style" not in left_out:
         _measure_style(evaluator, model)
 
@@ -52,7 +53,7 @@ def _measure_style(evaluator: Evaluator, model: str) -> None:
     ids = [task["id"] for task in tasks]
     job = Job(model, name, "generate", ids, contexts, max_new=style.max_new_tokens)
     texts = [evaluator.text(record["tokens"]) for record in evaluator.records(job, model)]
-    evaluator.write(f"{model}.{name}", other_values(tasks, texts))
+    evaluator.write_values(f"{model}.{name}", other_values(tasks, texts))
     if model == "base":
         return
     limit = min(style.max_new_tokens, suite.max_new_tokens)
@@ -61,9 +62,14 @@ def _measure_style(evaluator: Evaluator, model: str) -> None:
         contexts = [encoder.context(m, row.get("tools")) for m, row in zip(messages, rows, strict=True)]
         job = Job(model, name, "generate", [row["id"] for row in rows], contexts, max_new=limit)
         records = evaluator.generated(rows, evaluator.records(job, model))
-        for record in records:
-            if evaluator.inputs.chat:
-                record["value"] = record["chrf"] if record["rules"] is None else record["rules"]
-            else:
-                record["value"] = scoring.per_row([record], suite.primary)[0]
-        evaluator.write(f"{model}.{name}", records)
+        found: list[float | None]
+        if evaluator.inputs.chat:
+            found = [record["chrf"] if record["rules"] is None else record["rules"] for record in records]
+        else:
+            found = scoring.per_row(records, suite.primary)
+        values: list[StyleAnswer] = [
+            {**record, "value": value}
+            for record, value in zip(records, found, strict=True)
+            if value is not None  # a generated answer has one in every task
+        ]
+        evaluator.write_values(f"{model}.{name}", values)

@@ -17,10 +17,12 @@ from tunebook.core.files import Row, read_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.core.words import pieces
 from tunebook.core.yaml_file import read_yaml
-from tunebook.data.prompt import Messages, with_system
+from tunebook.data.prompt import with_system
 from tunebook.evaluation.forgetting import all_met
+from tunebook.metrics.answers import Answer, Value, read_values
 from tunebook.metrics.intervals import GAP, mean_interval
 from tunebook.metrics.schema import Openings, StyleLine, StyleSummary
+from tunebook.runs.rows import Messages, RenderedRow, Turn
 
 FOLDER = ROOT / "evals" / "style"
 COPY = 10  # consecutive words that are also in a training answer
@@ -54,7 +56,7 @@ def under_system(messages: Messages, system: str | None) -> Messages:
     return rest if system is None else with_system(rest, system)
 
 
-def conditions(rows: list[Row], dataset: str) -> dict[str, list[Messages]]:
+def conditions(rows: list[RenderedRow], dataset: str) -> dict[str, list[Messages]]:
     """Return the messages of every row under each condition; several system turns are used in turn."""
     messages = {"as_trained": [row["messages"][:-1] for row in rows]}
     for name, texts in systems(dataset).items():
@@ -67,25 +69,25 @@ def other_tasks() -> list[Row]:
     return read_jsonl(FOLDER / "other_tasks.jsonl")
 
 
-def in_trained_format(prompt: str, row: Row) -> Messages:
+def in_trained_format(prompt: str, row: RenderedRow) -> Messages:
     """Return another task in place of the dataset's own prompt, under the same system turn."""
     head = [message for message in row["messages"] if message["role"] == "system"]
-    return [*head, {"role": "user", "content": prompt}]
+    return [*head, Turn(role="user", content=prompt)]
 
 
-def other_values(tasks: list[Row], answers: list[str]) -> list[Row]:
-    """Return `{id, group, value, answer}`; the value is 1 where the answer meets all checks of the task."""
+def other_values(tasks: list[Row], answers: list[str]) -> list[Value]:
+    """Return the value of each answer: 1 where it meets all checks of the task."""
     return [
         {"id": task["id"], "group": task["id"], "value": float(all_met(task["checks"], text)), "answer": text}
         for task, text in zip(tasks, answers, strict=True)
     ]
 
 
-def _mean(values: list[Row]) -> float:
+def _mean(values: list[Value]) -> float:
     return sum(row["value"] for row in values) / len(values)
 
 
-def _line(name: str, values: list[Row], reference: list[Row], margin: float | None) -> StyleLine:
+def _line(name: str, values: list[Value], reference: list[Value], margin: float | None) -> StyleLine:
     import numpy as np  # as in tunebook/evaluation/forgetting.py
 
     drops = np.array([b["value"] - a["value"] for a, b in zip(values, reference, strict=True)])
@@ -118,7 +120,7 @@ def openings(answers: list[str]) -> Openings:
     }
 
 
-def copies(answers: list[Row], train: list[Row]) -> list[dict[str, str]]:
+def copies(answers: list[Answer], train: list[RenderedRow]) -> list[dict[str, str]]:
     """Return each answer that repeats ten words in a row of a training answer, with that row's id."""
     seen: dict[tuple[str, ...], str] = {}
     for row in train:
@@ -142,7 +144,9 @@ def values_file(folder: Path, model: str, condition: str) -> Path:
     return folder / f"{model}.style-{condition}.jsonl"
 
 
-def styled(folder: Path, style: Style, answers: list[Row], train: list[Row]) -> StyleSummary | None:
+def styled(
+    folder: Path, style: Style, answers: list[Answer], train: list[RenderedRow]
+) -> StyleSummary | None:
     """Summarize the values in `folder` (a run's eval/answers/); None where none were measured.
 
     Args:
@@ -151,11 +155,12 @@ def styled(folder: Path, style: Style, answers: list[Row], train: list[Row]) -> 
     as_trained = values_file(folder, "tuned", "as_trained")
     if not as_trained.is_file():
         return None
-    reference, lines, all_values = read_jsonl(as_trained), [], []
+    reference, lines = read_values(as_trained), list[StyleLine]()
+    all_values: list[Value] = []
     for path in sorted(folder.glob("tuned.style-*.jsonl")):
-        name, values = path.stem.removeprefix("tuned.style-"), read_jsonl(path)
+        name, values = path.stem.removeprefix("tuned.style-"), read_values(path)
         all_values += values
-        other = read_jsonl(values_file(folder, "base", name)) if name == "other_task" else reference
+        other = read_values(values_file(folder, "base", name)) if name == "other_task" else reference
         if name != "as_trained":
             lines.append(_line(name, values, other, style.margins.get(name)))
     stopped = [row["stopped"] for row in all_values if "stopped" in row]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tunebook.core.files import Row, read_json
+from tunebook.core.files import read_json
 from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.export.merge import base_changed
 from tunebook.export.parity import FILE, RUN
 from tunebook.metrics.schema import ParityLine
+from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
 NEAR_BASE = 0.1  # of the way from the base's log probabilities to the run's
@@ -26,7 +27,7 @@ def likely_causes(
     files: list[Path],
     line: ParityLine,
     logprobs: dict[str, list[float]],
-    rows: list[Row],
+    rows: list[RenderedRow],
 ) -> list[str]:
     """Return a sentence for each cause that is found; one that says that none was where none is."""
     found = [
@@ -43,7 +44,7 @@ def likely_causes(
     ]
 
 
-def _template(ours: Evaluator, theirs: Evaluator, line: ParityLine, rows: list[Row]) -> Iterator[str]:
+def _template(ours: Evaluator, theirs: Evaluator, line: ParityLine, rows: list[RenderedRow]) -> Iterator[str]:
     """A prompt that differs: by the template's text, or by how the text becomes tokens."""
     if line["prompts_equal"] == 1:
         return
@@ -67,7 +68,7 @@ def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]
         yield f"missing stop: {after:.0%} of the answers end by themselves, {before:.0%} of the run's did."
 
 
-def _effect(ours: Evaluator, logprobs: dict[str, list[float]], rows: list[Row]) -> Iterator[str]:
+def _effect(ours: Evaluator, logprobs: dict[str, list[float]], rows: list[RenderedRow]) -> Iterator[str]:
     """An adapter without effect, or at another scale: where the file stands between the base and the run."""
     job = ours.maker.score(Contender("parity_base", "base"), "parity", rows)
     base = np.array([record["logprob"] for record in ours.records(job, "base")])

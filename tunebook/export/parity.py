@@ -7,19 +7,21 @@ the records of both. The lines are kept in export/parity/ and stand in metrics.j
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tunebook.core.console import Console
 from tunebook.core.errors import TunebookError
-from tunebook.core.files import Row, read_json
+from tunebook.core.files import read_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
 from tunebook.metrics.aggregate import difference
+from tunebook.metrics.answers import Answer
 from tunebook.metrics.schema import ParityLine
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, per_row
+from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 from tunebook.training.child import follow
 
@@ -29,7 +31,7 @@ TOLERANCE = {"accuracy": 0.02, "f1": 0.02, "preference": 0.02, "loss": 0.02}
 RUN, FILE = "tuned", "file"
 
 
-def subset(rows: list[Row], seed: int) -> list[Row]:
+def subset(rows: list[RenderedRow], seed: int) -> list[RenderedRow]:
     """Return at least ROWS of `rows`, whole groups drawn with `seed`, in their order."""
     groups = sorted({row["group"] for row in rows})
     random.Random(seed).shuffle(groups)
@@ -47,7 +49,7 @@ def line_of(
     artefact: str,
     weights: str,
     metric: str,
-    records: dict[str, list[Row]],
+    records: dict[str, list[Answer]],
     logprobs: dict[str, list[float]],
     lengths: Sequence[int],
     labels: list[str],
@@ -95,7 +97,7 @@ def line_of(
     }
 
 
-def _share(records: dict[str, list[Row]], field: str) -> float | None:
+def _share(records: Mapping[str, Sequence[Mapping[str, object]]], field: str) -> float | None:
     """Return the share of rows, of those that both answered, with the same answer."""
     pairs = [
         (one[field], other[field])
@@ -105,7 +107,7 @@ def _share(records: dict[str, list[Row]], field: str) -> float | None:
     return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
 
 
-def _rate(records: list[Row]) -> float | None:
+def _rate(records: list[Answer]) -> float | None:
     values = [record["stopped"] for record in records if "stopped" in record]
     return sum(values) / len(values) if values else None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.environment import environment
-from tunebook.core.files import Row, write_json
+from tunebook.core.files import write_json
 from tunebook.core.process import die_with_parent
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.contenders import Contender
@@ -23,7 +23,9 @@ from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import Job, seconds_alone
 from tunebook.export.causes import likely_causes
 from tunebook.export.parity import FILE, RUN, line_of, path_of, subset
+from tunebook.metrics.answers import Answer
 from tunebook.models.fingerprint import weights_hash
+from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
 TIMED = 10  # rows that each answers alone, against the clock
@@ -64,8 +66,8 @@ def measure(run: Run, artefact: str, files: list[Path], events: Path | None) -> 
 
 
 def answered(
-    evaluator: Evaluator, contender: Contender, split: str, rows: list[Row]
-) -> tuple[list[Row], list[float], list[list[int]]]:
+    evaluator: Evaluator, contender: Contender, split: str, rows: list[RenderedRow]
+) -> tuple[list[Answer], list[float], list[list[int]]]:
     """Return for each row its record, the log probability of its reference answer (nats) and its prompt."""
     job = evaluator.maker.score(contender, split, rows)
     logprobs = [record["logprob"] for record in evaluator.records(job, contender.model)]
@@ -76,7 +78,7 @@ def answered(
     return records, logprobs, job.contexts
 
 
-def alone(evaluator: Evaluator, contender: Contender, split: str, rows: list[Row]) -> float:
+def alone(evaluator: Evaluator, contender: Contender, split: str, rows: list[RenderedRow]) -> float:
     """Return the median of the seconds that TIMED rows take one at a time, after one that does not count."""
     job: Job = evaluator.answer_job(contender, split, rows[: TIMED + 1])
     return round(statistics.median(seconds_alone(job, evaluator.models.open(contender.model))[1:]), 4)

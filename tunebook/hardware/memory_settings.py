@@ -11,8 +11,8 @@ SHARDINGS: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "zero3", "fsdp2", "o
 
 @dataclass(frozen=True)
 class Setting:
-    """What of a config decides memory. `tokens` is the padded length of a row; `pairs` says that a row is
-    two sequences, which a reference model reads as well."""
+    """The settings of a config that decide memory. `tokens` is the padded length of a row; `pairs` says that
+    a row is two sequences, which a reference model reads as well."""
 
     rows: int
     tokens: int

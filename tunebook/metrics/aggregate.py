@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import scipy
 
-from tunebook.core.files import Row
+from tunebook.metrics.answers import Answer
 from tunebook.metrics.intervals import (
     GAP,
     SHARE,
@@ -56,12 +56,12 @@ def calibration_error(sums: np.ndarray) -> np.ndarray:
     return np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1]
 
 
-def _numbers(records: list[Row], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _numbers(records: Sequence[Answer], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the gold labels and of the answers; -1 for an answer that names no label."""
     number = {label: index for index, label in enumerate(labels)}
     return (
         np.array([number[record["gold"]] for record in records], dtype=int),
-        np.array([number.get(record["label"], -1) for record in records], dtype=int),
+        np.array([number.get(record["label"] or "", -1) for record in records], dtype=int),
     )
 
 
@@ -71,7 +71,7 @@ def label_parts(gold: np.ndarray, answers: np.ndarray, count: int) -> np.ndarray
     return np.hstack([one[gold] * one[answers], one[gold], one[answers]])
 
 
-def _confidence(records: list[Row]) -> np.ndarray:
+def _confidence(records: Sequence[Answer]) -> np.ndarray:
     """Return the share that the chosen label gets of all labels: softmax of their log likelihoods."""
     return scipy.special.softmax(np.array([record["scores"] for record in records]), axis=1).max(axis=1)
 
@@ -81,7 +81,7 @@ def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
 
 
-def _bin_parts(records: list[Row], bins: int) -> np.ndarray:
+def _bin_parts(records: Sequence[Answer], bins: int) -> np.ndarray:
     """Return hit - confidence in the column of its bin, and 1; not measured unless labels were ranked."""
     if not records or not all("scores" in record for record in records):
         return np.full((len(records), bins + 1), np.nan)
@@ -93,7 +93,7 @@ def _bin_parts(records: list[Row], bins: int) -> np.ndarray:
     return parts
 
 
-def _parts(records: list[Row], name: str, labels: Sequence[str]) -> tuple[np.ndarray, Score]:
+def _parts(records: Sequence[Answer], name: str, labels: Sequence[str]) -> tuple[np.ndarray, Score]:
     """Return what each row adds to the sums of metric `name` (nan: not measured), and its score. Rows that
     an endpoint did not answer are not measured."""
     whole = np.array(["error" not in record for record in records], dtype=bool)
@@ -105,7 +105,7 @@ def _parts(records: list[Row], name: str, labels: Sequence[str]) -> tuple[np.nda
     return parts, score
 
 
-def _measured_parts(records: list[Row], name: str, labels: Sequence[str]) -> tuple[np.ndarray, Score]:
+def _measured_parts(records: Sequence[Answer], name: str, labels: Sequence[str]) -> tuple[np.ndarray, Score]:
     if name in ("macro_f1", "balanced_accuracy"):
         score = macro_f1 if name == "macro_f1" else balanced_accuracy
         return label_parts(*_numbers(records, labels), len(labels)), score
@@ -130,7 +130,7 @@ def _measure(parts: np.ndarray, score: Score, groups: list[str], limits: Bounds 
     }
 
 
-def measure(records: list[Row], task: str, labels: list[str]) -> dict[str, Measured]:
+def measure(records: Sequence[Answer], task: str, labels: list[str]) -> dict[str, Measured]:
     """Return every metric of one contender. Labels ranked by likelihood have no invalid answers, so
     invalid_rate and stop_rate are not measured for them, and the calibration error only for them. Rows that
     an endpoint did not answer are not measured."""
@@ -159,7 +159,7 @@ def _power_of_two(bits: float | None) -> float | None:
 
 
 def difference(
-    metric: str, a: str, b: str, answers: dict[str, list[Row]], labels: Sequence[str] = ()
+    metric: str, a: str, b: str, answers: Mapping[str, Sequence[Answer]], labels: Sequence[str] = ()
 ) -> Comparison | None:
     """Compare contender `a` with `b` on the rows where both were measured; differences are a - b.
 
@@ -203,7 +203,7 @@ def difference(
     }
 
 
-def confusion(records: list[Row], labels: list[str]) -> Confusion:
+def confusion(records: Sequence[Answer], labels: list[str]) -> Confusion:
     """Return the confusion matrix, gold labels downwards; the last column counts answers that name no
     label."""
     matrix = np.zeros((len(labels), len(labels) + 1), dtype=int)
@@ -229,7 +229,7 @@ def per_class(matrix: np.ndarray, labels: list[str]) -> list[LabelLine]:
     ]
 
 
-def _calibration(records: list[Row], bins: int = 10) -> list[Bin]:
+def _calibration(records: Sequence[Answer], bins: int = 10) -> list[Bin]:
     """Return confidence and accuracy of the rows in each bin of confidence."""
     confidence = _confidence(records)
     hits = np.array([record["label"] == record["gold"] for record in records], dtype=float)
@@ -246,7 +246,7 @@ def _calibration(records: list[Row], bins: int = 10) -> list[Bin]:
     ]
 
 
-def details(records: list[Row]) -> Details:
+def details(records: Sequence[Answer]) -> Details:
     """Return the breakdown of a contender's metrics: how its answers were made, calibration by bins of
     confidence where labels were ranked, each rule of the style guide; None for what does not apply."""
     records = [record for record in records if "error" not in record]

@@ -47,7 +47,7 @@ def _drawn(index: np.ndarray, sums: np.ndarray) -> np.ndarray:
 
 
 def _left_out(score: Score, sums: np.ndarray) -> np.ndarray:
-    """Return the score without each group."""
+    """Return the score with each group left out in turn (jackknife)."""
     return score(sums.sum(axis=0) - sums)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from tunebook.core.words import UNSPACED, words
+from tunebook.metrics.answers import Margins, Scored
 
 HIGHER_IS_BETTER = {
     "accuracy": True,
@@ -42,7 +43,7 @@ MARGINS = {"preference": "margin", "preference_per_byte": "margin_per_byte", "re
 NOT_LATIN = re.compile(r"(?=\w)[\u0370-\u1dff\u2c00-\ua71f\ua800-\ufaff\U00010000-\U0003ffff]")
 
 
-def squad(golds: list[str], text: str, no_answer: str | None) -> dict[str, Any]:
+def squad(golds: list[str], text: str, no_answer: str | None) -> Scored:
     """Return exact match and token F1 of an answer as shares, by the rules of SQuAD 2.0.
 
     The best over the gold answers counts. `no_answer`, however written, stands for the empty answer,
@@ -66,12 +67,12 @@ def _apart(text: str) -> str:
     return " ".join(words(text)) if re.search(UNSPACED, text) else text
 
 
-def per_row(records: list[dict[str, Any]], name: str) -> list[float | None]:
+def per_row(records: Sequence[Mapping[str, Any]], name: str) -> list[float | None]:
     """Return the metric `name` of each record, None where it was not measured."""
     return [None if "error" in record else _value(record, name) for record in records]
 
 
-def _value(record: dict[str, Any], name: str) -> float | None:
+def _value(record: Mapping[str, Any], name: str) -> float | None:
     if name == "accuracy":
         return float(record["label"] == record["gold"])
     if name == "invalid_rate":
@@ -94,7 +95,7 @@ def above(margin: float) -> float:
     return 0.5 if margin == 0 else float(margin > 0)
 
 
-def margins(chosen: float, rejected: float, *texts: str) -> dict[str, float]:
+def margins(chosen: float, rejected: float, *texts: str) -> Margins:
     """Return by how much the chosen answer is preferred, from both summed log probabilities in nats: of the
     whole answers, and a UTF-8 byte of each."""
     each = [value / len(text.encode()) for value, text in zip((chosen, rejected), texts, strict=True)]

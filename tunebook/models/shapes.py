@@ -64,7 +64,7 @@ class Shape(BaseModel):
 
     @property
     def embedding_parameters(self) -> int:
-        """Weights of the input embedding and, where it is another matrix, of the output layer."""
+        """Return the number of weights of the input embedding, and of an output layer of its own."""
         return self.vocab * self.hidden * (1 if self.tied else 2)
 
     @property

@@ -12,7 +12,7 @@ from tunebook.config.resolve import pick_tier
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
-from tunebook.core.files import digest, write_json, write_jsonl
+from tunebook.core.files import digest, write_json
 from tunebook.core.paths import show, slug
 from tunebook.data import cache
 from tunebook.data.dataset import load_dataset_config
@@ -24,6 +24,7 @@ from tunebook.models.locate import model_folder
 from tunebook.models.registry import model_table
 from tunebook.pipeline.prepare import evaluation_digest, write_inputs
 from tunebook.pipeline.recipe import finish, show_run
+from tunebook.runs.rows import write_rows
 from tunebook.runs.run import find, pick, point_latest
 
 
@@ -95,7 +96,7 @@ def evaluate_model(
         write_inputs(run, resolved, dataset, settings, evaluation)
         point_latest(run)
         for split in SPLITS:
-            write_jsonl(run / "data" / f"{split}.jsonl", rows[split])
+            write_rows(run / "data" / f"{split}.jsonl", rows[split])
         if not (run / "model").exists():
             (run / "model").symlink_to(folder.resolve())
         (run / "train").mkdir(exist_ok=True)

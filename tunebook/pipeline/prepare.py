@@ -12,7 +12,7 @@ import yaml
 
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import InputError, Problem
-from tunebook.core.files import Row, digest, file_sha256, write_json
+from tunebook.core.files import digest, file_sha256, write_json
 from tunebook.core.paths import ROOT, show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset
@@ -24,6 +24,7 @@ from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.engines import vllm
 from tunebook.models.methods import HEAD_PLUGIN, uses_head
 from tunebook.pipeline import manifest
+from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
 
@@ -50,7 +51,7 @@ SAMPLE_SEED = 42
 
 def prepare_rows(
     resolved: Resolved, dataset: Dataset, asked: dict[str, int] | None = None
-) -> dict[Split, list[Row]]:
+) -> dict[Split, list[RenderedRow]]:
     """Render every split and draw the rows that trial.yaml names on the trial tier, or fewer where
     `asked` says so; those of dev and test are the same for every seed of a run."""
     rows = cache.all_rows(dataset)
@@ -65,7 +66,7 @@ def prepare_rows(
     return rows
 
 
-def _trainable(rows: list[Row], resolved: Resolved, dataset: Dataset) -> list[Row]:
+def _trainable(rows: list[RenderedRow], resolved: Resolved, dataset: Dataset) -> list[RenderedRow]:
     """Return the train rows that Axolotl will not drop for their length, so that the trial's sample is drawn
     among rows that are trained on.
 

@@ -15,7 +15,7 @@ from tunebook.config.resolved import Resolved
 from tunebook.core import versions
 from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD
-from tunebook.core.files import digest, write_json, write_jsonl
+from tunebook.core.files import digest, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.data.dataset import load_dataset_or_stand_in
 from tunebook.data.sources import SPLITS
@@ -31,6 +31,7 @@ from tunebook.report.published import other_base, published
 from tunebook.report.report import write_report
 from tunebook.report.seeds import across_seeds
 from tunebook.report.verdict import compare
+from tunebook.runs.rows import write_rows
 from tunebook.runs.run import Run, find, pick, point_latest
 from tunebook.runs.session import Session
 from tunebook.training.launch import run_child
@@ -100,7 +101,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
         if not run.done("data"):
             with console.timed(run, "data") as words:
                 for split in SPLITS:
-                    write_jsonl(run / "data" / f"{split}.jsonl", rows[split])
+                    write_rows(run / "data" / f"{split}.jsonl", rows[split])
                 words.append(", ".join(f"{len(rows[split])} {split}" for split in SPLITS) + " rows")
         if not run.done("train"):
             if resolved.world > 1:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tunebook.core.files import Row, read_jsonl, write_json, write_jsonl
+from tunebook.core.files import write_json
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.sampling import enough_rows
 from tunebook.data.tokenize import lengths, load_tokenizer
 from tunebook.data.tool_calls import texts
 from tunebook.pipeline.smoke import CHUNK, ROWS, STEPS
+from tunebook.runs.rows import RenderedRow, read_rows, write_rows
 from tunebook.runs.run import Run
 
 
@@ -26,26 +27,26 @@ def choose_rows(nested: Run) -> None:
     drops = (config.get("excess_length_strategy") or "drop") == "drop"
     limit = config.get("sequence_len", 512) if drops else None
 
-    def size(rows: list[Row]) -> list[int]:
+    def size(rows: list[RenderedRow]) -> list[int]:
         return [count for count, _ in lengths(encoder, rows)[0]]
 
     batch = config.get("micro_batch_size", 1) * config.get("gradient_accumulation_steps", 1)
     data = nested.folder.parent / "data"
-    rows, tokens = longest(read_jsonl(data / "train.jsonl"), size, batch * STEPS * world, limit)
+    rows, tokens = longest(read_rows(data / "train.jsonl"), size, batch * STEPS * world, limit)
     if not rows:
         raise ValueError(f"no row of train has at most {limit} tokens (sequence_len)")
-    write_jsonl(nested / "data" / "train.jsonl", enough_rows(rows, config, STEPS * world))
-    dev = longest(read_jsonl(data / "dev.jsonl"), size, ROWS, limit)[0] or rows[:ROWS]
+    write_rows(nested / "data" / "train.jsonl", enough_rows(rows, config, STEPS * world))
+    dev = longest(read_rows(data / "dev.jsonl"), size, ROWS, limit)[0] or rows[:ROWS]
     once = {"micro_batch_size": config.get("eval_batch_size") or config.get("micro_batch_size", 1)}
     once |= {key: config[key] for key in ("sample_packing", "sequence_len") if key in config}
-    write_jsonl(nested / "data" / "dev.jsonl", enough_rows(dev, once, world))
-    write_jsonl(nested / "data" / "test.jsonl", [])
+    write_rows(nested / "data" / "dev.jsonl", enough_rows(dev, once, world))
+    write_rows(nested / "data" / "test.jsonl", [])
     write_json(nested / "longest.json", {"tokens": tokens, "asked": len(dev)})
 
 
 def longest(
-    rows: list[Row], size: Callable[[list[Row]], list[int]], count: int, limit: int | None
-) -> tuple[list[Row], int]:
+    rows: list[RenderedRow], size: Callable[[list[RenderedRow]], list[int]], count: int, limit: int | None
+) -> tuple[list[RenderedRow], int]:
     """Return the `count` longest of `rows` with at most `limit` tokens, and the tokens of the longest.
 
     Characters decide the order, so that only as many rows are tokenised as it takes.
@@ -54,7 +55,7 @@ def longest(
         size: returns the tokens of each row; 0 for one that cannot be trained on.
     """
     order = sorted(rows, key=lambda row: -sum(map(len, texts(row))))
-    chosen: list[Row] = []
+    chosen: list[RenderedRow] = []
     most = 0
     for start in range(0, len(order), CHUNK):
         chunk = order[start : start + CHUNK]

@@ -117,7 +117,8 @@ def _show_costs(one: Plan, console: Console) -> None:
         console.stage("time", f"unknown: run `make data NAME={one.recipe}`, or give SET=max_steps=...")
     console.stage("money", _money(one))
     console.stage(
-        "disk", f"{one.disk_gb:.0f} GB, {one.download_gb:.1f} of it downloaded; {one.ships_gb:.1f} GB ship"
+        "disk",
+        f"{one.disk_gb:.0f} GB, {one.download_gb:.1f} of it downloaded; the result has {one.ships_gb:.1f} GB",
     )
 
 

@@ -18,9 +18,9 @@ from pydantic import BaseModel
 from transformers import DataCollatorWithPadding
 
 from datasets import Dataset  # type: ignore[attr-defined]
-from tunebook.core import files
 from tunebook.data import dataset
 from tunebook.data.prompt import PromptEncoder
+from tunebook.runs.rows import read_rows
 
 
 class HeadArguments(BaseModel):
@@ -85,7 +85,7 @@ def encode(path: Path, encoder: PromptEncoder, cfg: Any) -> Dataset:
     """
     number = {label: index for index, label in enumerate(cfg.class_labels)}
     rows = []
-    for row in files.read_jsonl(path):
+    for row in read_rows(path):
         ids, label = encoder.context(row["messages"][:-1]), row["gold"]["answer"]
         if label not in number:
             raise ValueError(f"{path}: row {row['id']}: {label!r} is not one of class_labels.")

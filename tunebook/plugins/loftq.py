@@ -1,8 +1,8 @@
 """LoftQ for QLoRA, as an Axolotl plugin: the adapter starts from the quantization error of its base.
 
-PEFT's own `init_lora_weights: loftq` quantises a full base anew and changes its weights, so that the adapter
-belongs to another model than the published one. Here the base is the one that bitsandbytes quantised and
-stays so, as in `peft.replace_lora_weights_loftq`, which needs CUDA and leaves LoRA's scale out.
+PEFT's own `init_lora_weights: loftq` quantizes a full-precision base again and changes its weights, so that
+the adapter does not fit the published base. Here bitsandbytes has quantized the base, and it stays unchanged,
+as in `peft.replace_lora_weights_loftq`, which needs CUDA and leaves LoRA's scale out.
 """
 
 from __future__ import annotations

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, raise_all
-from tunebook.core.files import Row, read_jsonl
 from tunebook.core.paths import show
+from tunebook.metrics.answers import Answer, answer_problems
+from tunebook.runs.rows import read_rows
 from tunebook.runs.run import Run
 
 AGAIN = "The same command evaluates again; finished batches are kept."
 
 
-def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> dict[str, list[Row]]:
+def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> dict[str, list[Answer]]:
     """Return the answers of each contender, one a row of `split`, in its order.
 
     Where a file is broken, the evaluation of the run is marked as not done, so that it runs again.
@@ -25,7 +26,7 @@ def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> d
             off or about other rows, or a number that is none (nan).
     """
     data = run / "data" / f"{split}.jsonl"
-    rows = read_jsonl(data)
+    rows = read_rows(data)
     if not rows:
         text = "has no rows to compare. Give the split some."
         raise InputError(Problem(text, show(data), code="split.no_rows"))
@@ -39,10 +40,11 @@ def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> d
         ]
     )
     paths = {name: run / "eval" / "answers" / f"{name}.{split}.jsonl" for name in names}
-    answers, broken = {}, []
+    answers: dict[str, list[Answer]] = {}
+    broken: list[Problem] = []
     for name, path in paths.items():
-        answers[name], problem = _read(path, [row["id"] for row in rows])
-        broken += [problem] if problem else []
+        answers[name], problems = _read(path, [row["id"] for row in rows])
+        broken += problems
     if broken:
         run.forget("evaluate")
     raise_all(broken)
@@ -50,25 +52,26 @@ def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> d
     return answers
 
 
-def _read(path: Path, ids: list[str]) -> tuple[list[Row], Problem | None]:
+def _read(path: Path, ids: list[str]) -> tuple[list[Answer], list[Problem]]:
     if not path.is_file():
-        return [], Problem(f"is missing. {AGAIN}", show(path), code="run.no_answers")
-    records: list[Row] = []
+        return [], [Problem(f"is missing. {AGAIN}", show(path), code="run.no_answers")]
+    records: list[Answer] = []
     with path.open(encoding="utf-8", newline="\n") as file:
         for line, text in enumerate(file, 1):
             try:
                 records.append(json.loads(text))
             except json.JSONDecodeError:
-                return [], Problem(
-                    f"is cut off or not JSON. {AGAIN}", show(path), line, code="run.damaged_file"
-                )
-    if [record.get("id") for record in records] != ids:
+                text = f"is cut off or not JSON. {AGAIN}"
+                return [], [Problem(text, show(path), line, code="run.damaged_file")]
+    if problems := answer_problems(path, records, AGAIN):
+        return [], problems
+    if [record["id"] for record in records] != ids:
         text = f"has other rows than the split (got {len(records)}, expected {len(ids)}). {AGAIN}"
-        return [], Problem(text, show(path), code="run.other_rows")
-    return records, None
+        return [], [Problem(text, show(path), code="run.other_rows")]
+    return records, []
 
 
-def _no_numbers(path: Path, records: list[Row]) -> list[Problem]:
+def _no_numbers(path: Path, records: list[Answer]) -> list[Problem]:
     return [
         Problem(
             f"is not a number (got {value}). Did the training diverge? Look at the loss in "

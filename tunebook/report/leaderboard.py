@@ -14,10 +14,11 @@ from typing import Literal, TypedDict
 
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError, Problem
-from tunebook.core.files import Row, read_jsonl, write_json
+from tunebook.core.files import write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.core.templates import template_environment
 from tunebook.metrics.aggregate import difference
+from tunebook.metrics.answers import Answer, read_answer_file
 from tunebook.metrics.schema import Comparison, Measured, Metrics, Word, read_metrics
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED
 from tunebook.report import names
@@ -91,9 +92,9 @@ class Entry:
     def seconds(self) -> float:
         return sum(self.measured["seconds"].values())
 
-    def answers(self) -> list[Row]:
+    def answers(self) -> list[Answer]:
         """Return the tuned model's answers."""
-        return read_jsonl(self.run / "eval" / "answers" / f"tuned.{self.measured['split']}.jsonl")
+        return read_answer_file(self.run / "eval" / "answers" / f"tuned.{self.measured['split']}.jsonl")
 
 
 def _entry(run: Run) -> Entry:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from tunebook.core.files import Row, read_json, read_jsonl
+from tunebook.core.files import read_json
 from tunebook.core.markdown import markdown_table
 from tunebook.core.templates import template_environment
 from tunebook.data.formats.turns import ordinal
@@ -16,12 +16,14 @@ from tunebook.data.tool_calls import written
 from tunebook.evaluation.contenders import ENDPOINT
 from tunebook.evaluation.endpoint.judge import judge_summary
 from tunebook.evaluation.pairs import in_words, review_summary
+from tunebook.metrics.answers import Answer, read_answer_file
 from tunebook.metrics.schema import Comparison, Metrics, read_metrics
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED, per_row
 from tunebook.report import figures, names, parity, turns
 from tunebook.report.advice import next_steps, risks
 from tunebook.report.format import cell, in_order, number, table
 from tunebook.report.light import against, large_drops, largest_drop, traffic_light
+from tunebook.runs.rows import read_rows
 from tunebook.runs.run import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -150,14 +152,14 @@ def side_by_side(run: Run, measured: Metrics) -> dict[str, list[dict[str, str]]]
     """Return examples with their prompt, the reference and both answers: the worst regressions and the best
     gains against the baseline by the primary metric, and 20 drawn with the run's seed."""
     folder, split, primary = run / "eval" / "answers", measured["split"], measured["primary"]
-    messages = {row["id"]: row["messages"] for row in read_jsonl(run / "data" / f"{split}.jsonl")}
+    messages = {row["id"]: row["messages"] for row in read_rows(run / "data" / f"{split}.jsonl")}
 
-    def asked(record: Row) -> str:
+    def asked(record: Answer) -> str:
         before = messages[record["id"]][: record.get("turn", -1)]
         return "\n".join(f"{turn['role']}: {written(turn)}" for turn in before if turn["role"] != "system")
 
-    base = {row["id"]: row for row in read_jsonl(folder / f"{measured['baseline']}.{split}.jsonl")}
-    tuned = [row for row in read_jsonl(folder / f"tuned.{split}.jsonl") if "answer" in row]
+    base = {row["id"]: row for row in read_answer_file(folder / f"{measured['baseline']}.{split}.jsonl")}
+    tuned = [row for row in read_answer_file(folder / f"tuned.{split}.jsonl") if "answer" in row]
     sign = 1 if HIGHER_IS_BETTER[primary] else -1
     before, after = per_row([base[row["id"]] for row in tuned], primary), per_row(tuned, primary)
     gain = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tunebook.core.files import Row
 from tunebook.data.formats.turns import count
+from tunebook.metrics.answers import Answer
 from tunebook.metrics.schema import TurnCounts
 from tunebook.report import names
+from tunebook.runs.rows import RenderedRow
 
 
-def scored_turns(rows: list[Row], records: list[Row]) -> TurnCounts | None:
+def scored_turns(rows: list[RenderedRow], records: list[Answer]) -> TurnCounts | None:
     """Return the counts of the turns that were scored, and at which ones answers were generated; None where
     each row has one answer.
 

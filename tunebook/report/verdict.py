@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from tunebook.core.files import file_sha256, read_json, read_jsonl
+from tunebook.core.files import file_sha256, read_json
 from tunebook.evaluation.forgetting import retained
 from tunebook.evaluation.style import styled
 from tunebook.evaluation.suite import Suite
@@ -21,6 +21,7 @@ from tunebook.report.light import outcome, traffic_light
 from tunebook.report.parity import parity_lines
 from tunebook.report.turns import scored_turns
 from tunebook.runs.events import interruptions
+from tunebook.runs.rows import read_rows
 from tunebook.runs.run import Run
 
 # Restated by another metric (byte_perplexity by loss) or neither good nor bad when higher.
@@ -91,7 +92,7 @@ def compare(run: Run) -> str:
         if metric not in NOT_COMPARED
         if (found := difference(metric, "tuned", other, answers, labels))
     ]
-    train, rows = (read_jsonl(run / "data" / f"{name}.jsonl") for name in ("train", split))
+    train, rows = (read_rows(run / "data" / f"{name}.jsonl") for name in ("train", split))
     retention = retained(folder, suite.retention)
     style = styled(folder, suite.style, answers["tuned"], train) if suite.style else None
     gates = apply_gates(suite, contenders, retention, style)

@@ -151,7 +151,7 @@ class _Saver(threading.Thread):
                 self.session.beat()
                 self.store.save()
             except (TunebookError, OSError) as error:
-                self.session.note(f"{error} The run continues; the next state will be tried again.")
+                self.session.note(f"{error} The run continues and tries again with its next state.")
 
     def close(self) -> None:
         """Wait for the state that is being saved."""

@@ -22,6 +22,7 @@ from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.evaluation.inputs import load_inputs
+from tunebook.runs.rows import Messages
 from tunebook.runs.run import Run
 
 
@@ -47,7 +48,7 @@ class Answers:
         self.out.write(json.dumps(value) + "\n")
         self.out.flush()
 
-    def answer(self, model: str, messages: list[dict[str, Any]]) -> None:
+    def answer(self, model: str, messages: Messages) -> None:
         """Answer one request. Both models stay loaded once both were asked."""
         models = self.models.setdefault(model, Models(self.config, self.folder, Ranks()))
         encoder = PromptEncoder(models.tokenizer, self.config.get("chat_template_kwargs"))

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -39,6 +39,7 @@ from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.ranking import choices, rank_labels
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.evaluation.inputs import load_inputs
+from tunebook.runs.rows import Messages
 from tunebook.runs.run import Run
 
 IGNORED = {"user", "metadata", "store", "stream_options", "seed", "service_tier"}  # change no answer
@@ -133,7 +134,7 @@ class Server:
             raise Refused(400, "unsupported_parameter", f"this server does not do: {names}")
         try:
             tools = json.dumps(asked.tools) if asked.tools else None
-            context = self.encoder.context(asked.messages, tools)
+            context = self.encoder.context(cast(Messages, asked.messages), tools)
         except Exception as error:
             raise Refused(
                 400, "invalid_messages", f"the chat template refuses the messages: {error}"

@@ -26,6 +26,7 @@ from tunebook.data.formats.turn_forms import (
     turns_of,
 )
 from tunebook.data.tool_calls import CALLER, calls, follows
+from tunebook.runs.rows import Call, Messages, Turn
 
 TEXT_PARTS = ("text", "input_text", "output_text")  # the last two are of OpenAI's Responses API
 
@@ -34,11 +35,11 @@ class Conversation(NamedTuple):
     """The system prompt ("" without one), the turns, and the repairs that changed them."""
 
     system: str
-    turns: list[dict[str, Any]]
+    turns: Messages
     repairs: list[str]
 
 
-def conversation(value: Any, field: str, answered: bool) -> tuple[str, list[dict[str, Any]]]:
+def conversation(value: Any, field: str, answered: bool) -> tuple[str, Messages]:
     """Return the system prompt ("" without one) and the turns; see `repaired_conversation`."""
     return repaired_conversation(value, field, answered)[:2]
 
@@ -65,7 +66,7 @@ def repaired_conversation(
         raise RowFault(field, f"expected a list of turns (got {_got(value)}).", "rows.not_turns")
     placed = [(at, _turn(item, at)) for at, item in found.placed]
     placed, done = repaired(placed, repairs if answered else set(repairs) - {"drop_unanswered"})
-    system, turns = "", list[dict[str, Any]]()
+    system, turns = "", Messages()
     for index, (at, turn) in enumerate(placed):
         if turn["role"] == "system":
             if index:
@@ -87,7 +88,7 @@ def repaired_conversation(
     return Conversation(system, _weighted(turns, field) if answered else turns, done)
 
 
-def _out_of_turn(role: str, turns: list[dict[str, Any]], at: str, expected: tuple[str, ...]) -> RowFault:
+def _out_of_turn(role: str, turns: Messages, at: str, expected: tuple[str, ...]) -> RowFault:
     """Return the fault of a turn whose role cannot come after `turns`."""
     if role == "assistant" and not turns:
         message = (
@@ -116,7 +117,7 @@ def unread_fields(value: Any, field: str) -> Iterator[str]:
             yield from (key for key, item in turn.items() if key not in read and not is_empty(item))
 
 
-def _weighted(turns: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
+def _weighted(turns: Messages, field: str) -> Messages:
     """Give every assistant turn a weight if one has it, and remove the turns after the last trained one."""
     if not any("weight" in turn for turn in turns):
         return turns
@@ -131,8 +132,8 @@ def _weighted(turns: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
     return turns
 
 
-def _turn(item: Any, at: str) -> dict[str, Any]:
-    turn: dict[str, Any]
+def _turn(item: Any, at: str) -> Turn:
+    turn: Turn
     if not isinstance(item, dict):
         raise RowFault(at, f"expected a turn with a role and content (got {_got(item)}).", "rows.not_a_turn")
     role_key = next((key for key in ROLE_KEYS if key in item), None)
@@ -164,9 +165,9 @@ def _turn(item: Any, at: str) -> dict[str, Any]:
     return turn
 
 
-def _spoken(role: str, value: Any, at: str) -> dict[str, Any]:
+def _spoken(role: str, value: Any, at: str) -> Turn:
     """Return a turn from its text or its parts; calls in either become tool calls."""
-    made: list[dict[str, Any]] = []
+    made: list[Call] = []
     if role == "assistant" and isinstance(value, list):  # LLaMA-Factory's v1 has parts of the type tool_call
         for index, part in enumerate(value):
             if isinstance(part, dict) and part.get("type") == "tool_call":
@@ -179,10 +180,13 @@ def _spoken(role: str, value: Any, at: str) -> dict[str, Any]:
         content = result_in(content)
     elif role == "assistant" and not made and (found := calls_in(content)):
         content, made = found[0], calls(found[1], at)
-    return {"role": role, "content": content, **({"tool_calls": made} if made else {})}
+    turn = Turn(role=role, content=content)
+    if made:
+        turn["tool_calls"] = made
+    return turn
 
 
-def _weigh(turn: dict[str, Any], item: dict[str, Any], at: str) -> str | None:
+def _weigh(turn: Turn, item: dict[str, Any], at: str) -> str | None:
     """Copy the weight of `item` to `turn`, and return the name of its field."""
     key = next((key for key in WEIGHTS if not is_empty(item.get(key))), None)
     if key is None:

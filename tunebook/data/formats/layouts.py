@@ -37,6 +37,7 @@ from tunebook.data.formats.hermes import LISTED
 from tunebook.data.formats.place import Numbered, fault
 from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
 from tunebook.data.tool_calls import offered
+from tunebook.runs.rows import Messages
 
 Row = dict[str, Any]
 Columns = dict[str, str]
@@ -238,7 +239,7 @@ def _history_names(row: Row) -> list[str]:
     return [name for name in HISTORY if not is_empty(row.get(name))][:1]
 
 
-def _history(row: Row) -> tuple[str, list[Row]]:
+def _history(row: Row) -> tuple[str, Messages]:
     """Return the system prompt and the turns before the prompt: question-answer pairs, as in LLaMA-Factory's
     Alpaca rows, or turns with roles."""
     name = next(iter(_history_names(row)), None)
@@ -333,7 +334,7 @@ def _scores(row: Row) -> list[str]:
     return []
 
 
-def _rejected(rejected: Placed, chosen: list[Row], at: str) -> str:
+def _rejected(rejected: Placed, chosen: Messages, at: str) -> str:
     """Return the rejected answer.
 
     Raises:

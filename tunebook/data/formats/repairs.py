@@ -8,9 +8,10 @@ repaired without being named there; fork and the dataset's card count the conver
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Literal
 
 from tunebook.core.errors import RowFault
+from tunebook.runs.rows import Turn
 
 Repair = Literal["join_turns", "drop_opening", "drop_unanswered"]
 SAYS: dict[str, str] = {
@@ -18,7 +19,7 @@ SAYS: dict[str, str] = {
     "drop_opening": "the turns before the first user turn are left out",
     "drop_unanswered": "the turns after the last assistant turn are left out",
 }
-Placed = list[tuple[str, dict[str, Any]]]
+Placed = list[tuple[str, Turn]]
 
 
 def option(repair: Repair) -> str:
@@ -47,14 +48,14 @@ def repaired(placed: Placed, repairs: Collection[str]) -> tuple[Placed, list[str
 def _joined(placed: Placed) -> Placed:
     result: Placed = []
     for at, turn in placed:
-        last = result[-1][1] if result else {}
-        if turn["role"] == "tool" or last.get("role") != turn["role"]:  # several tools may answer
+        last = result[-1][1] if result else None
+        if last is None or turn["role"] == "tool" or last["role"] != turn["role"]:  # several tools may answer
             result.append((at, turn))
             continue
         if last.get("weight", 1) != turn.get("weight", 1):
             message = "has another weight than the turn before, to which it would be joined."
             raise RowFault(at, message, "rows.bad_weight")
-        joined = {**last, "content": "\n\n".join(filter(None, (last["content"], turn["content"])))}
+        joined: Turn = {**last, "content": "\n\n".join(filter(None, (last["content"], turn["content"])))}
         if calls := [*last.get("tool_calls", []), *turn.get("tool_calls", [])]:
             joined["tool_calls"] = calls
         result[-1] = (result[-1][0], joined)

@@ -12,13 +12,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from tunebook.core.words import words
 from tunebook.data.prompt import Messages
 from tunebook.data.tool_calls import written
+from tunebook.runs.rows import Gold, RenderedRow
 
-Row = dict[str, Any]
 CLAUSE = re.compile(r"[.,;:!?\n\u3002\uff0c\uff01\uff1f\u3001\uff1b\uff1a\u0964\u061f\u060c]+")
 SEED = 42
 COMMON = 0.01  # of the conversations, and at least two
@@ -34,12 +33,12 @@ def trained(messages: Messages) -> list[int]:
     return found or [len(messages) - 1]
 
 
-def up_to(row: Row, place: int) -> Row:
+def up_to(row: RenderedRow, place: int) -> RenderedRow:
     """Return `row` as if the turn at `place` were its last: what comes before it is the prompt, it is the
     gold answer. `turn` says which it is, in rows of several."""
     if sum(turn["role"] == "assistant" for turn in row["messages"]) < 2:
         return row
-    gold = {**row["gold"], "answer": written(row["messages"][place])}
+    gold: Gold = {**row["gold"], "answer": written(row["messages"][place])}
     return {**row, "messages": row["messages"][: place + 1], "gold": gold, "turn": place}
 
 
@@ -68,7 +67,7 @@ class Repeats:
     spread: Counter[str]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> Repeats:
+    def of(cls, rows: Iterable[RenderedRow]) -> Repeats:
         """Look at the trained turns of `rows`; rows of one group are one conversation."""
         clauses: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
         spread: defaultdict[str, set[str]] = defaultdict(set)
@@ -97,7 +96,7 @@ class Repeats:
             math.log2((self.conversations + 1) / max(1, self.spread[word])) for word in set(words(text))
         )
 
-    def draw(self, row: Row, seed: int = SEED) -> int:
+    def draw(self, row: RenderedRow, seed: int = SEED) -> int:
         """Return the position of the trained turn at which `row` is asked: drawn in proportion to
         `information` among the turns that are not `repeated`, among all where every one is. The seed is not
         the run's, so that all runs on the same rows are asked the same."""
@@ -110,7 +109,7 @@ class Repeats:
         return random.Random(f"{seed} {row['id']}").choices(own, weights)[0]
 
 
-def asked(rows: list[Row], seed: int = SEED) -> list[Row]:
+def asked(rows: list[RenderedRow], seed: int = SEED) -> list[RenderedRow]:
     """Return each row up to the turn at which it is asked."""
     if all(len(trained(row["messages"])) == 1 for row in rows):
         return [up_to(row, trained(row["messages"])[0]) for row in rows]
@@ -128,7 +127,7 @@ class Counts:
     last_repeated: int
 
 
-def count(rows: list[Row]) -> Counts | None:
+def count(rows: list[RenderedRow]) -> Counts | None:
     """Count the trained turns of `rows`; None where each row has one."""
     each = [[written(row["messages"][place]) for place in trained(row["messages"])] for row in rows]
     if all(len(texts) == 1 for texts in each):

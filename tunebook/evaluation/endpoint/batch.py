@@ -10,10 +10,11 @@ from typing import Any
 
 from tunebook.core import files
 from tunebook.core.errors import MachineError
-from tunebook.core.files import Record, Row, digest, write_json
+from tunebook.core.files import Record, digest, write_json
 from tunebook.core.paths import show
 from tunebook.data.prompt import Messages
 from tunebook.evaluation.endpoint.client import PREFIX, Client, RowError, Settings
+from tunebook.runs.rows import RenderedRow
 
 FAILED_IN_A_ROW, FAILED_SHARE = 5, 0.1  # after which the endpoint is given up
 Progress = Callable[[int, int], None]
@@ -100,7 +101,7 @@ def summary(records: list[Record], settings: Settings) -> dict[str, Any]:
 
 
 def endpoint_answers(
-    rows: list[Row],
+    rows: list[RenderedRow],
     messages: list[Messages],
     settings: Settings,
     folder: Path,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunebook.core.errors import TunebookError
 from tunebook.core.paths import ROOT
+from tunebook.evaluation.records import Item
 
 # Of several metrics and answer filters of a task, the first of these is the item's value.
 METRICS = ("acc_norm", "acc", "prompt_level_strict_acc", "exact_match", "bits_per_byte")
@@ -17,8 +18,8 @@ BATCH = 16
 
 def evaluate_task(
     lm: Any, name: str, limit: int | None, chat: bool, folder: Path = ROOT / "evals" / "tasks"
-) -> list[dict]:
-    """Run the harness's task `name` and return `{id, value}` for each item.
+) -> list[Item]:
+    """Run the harness's task `name` and return the value of each item.
 
     Args:
         lm: a TokenLM, which is an HFLM.
@@ -43,7 +44,7 @@ def evaluate_task(
         log_samples=True,
         bootstrap_iters=0,
     )
-    result = []
+    result: list[Item] = []
     for task, samples in sorted(results["samples"].items()):
         filters = {sample.get("filter", "none") for sample in samples}
         chosen = next((known for known in FILTERS if known in filters), min(filters))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tunebook.core.files import Row
+from tunebook.runs.rows import RenderedRow
 
 
-def linear_svm(train: list[Row], test: list[Row]) -> list[str]:
+def linear_svm(train: list[RenderedRow], test: list[RenderedRow]) -> list[str]:
     """Predict labels with TF-IDF (words 1-2, characters 2-5) and a linear SVM, scikit-learn's defaults."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline, make_union
@@ -17,7 +17,7 @@ def linear_svm(train: list[Row], test: list[Row]) -> list[str]:
     )
     model = make_pipeline(features, LinearSVC(random_state=0))
 
-    def text(row: Row) -> str:
+    def text(row: RenderedRow) -> str:
         return "\n".join(turn["content"] for turn in row["messages"] if turn["role"] == "user")
 
     model.fit([text(row) for row in train], [row["gold"]["answer"] for row in train])
