@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import tunebook
-from tunebook.check import access, run, tokens
+from tunebook.check import access, axolotl_child, run, tokens
 from tunebook.check.axolotl import Axolotl
 from tunebook.check.axolotl_child import LATER
 from tunebook.check.run import run_check
@@ -220,3 +220,17 @@ def test_the_real_thing_finds_what_was_planted(recipe: Path, tmp_path: Path) -> 
     assert found[("warning", "e-mail addresses in rows")]["first"][0]["line"] == 603
     assert answer["facts"]["lengths"]["tokenizer"] == "the recipe's own tokenizer"
     assert answer["facts"]["effective"]["lora_mlp_kernel"] == "True"
+
+
+def test_a_plugin_whose_package_is_missing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def validate(*_: Any) -> None:
+        raise ModuleNotFoundError("No module named 'swanlab'")
+
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps({"config": {}, "machine": {"gpus": 1}, "scratch": str(tmp_path)}))
+    monkeypatch.setattr(axolotl_child, "validate", validate)
+    monkeypatch.setattr("sys.argv", ["axolotl_child", str(job)])
+    assert axolotl_child.main() == 0
+    assert "swanlab" in json.loads((tmp_path / "answer.json").read_text())["refused"]

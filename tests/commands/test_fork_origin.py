@@ -46,6 +46,7 @@ def origin(folder: Path, more: str, plain: str = PLAIN) -> Path:
                 "hatchery.HatcheryPlugin",
                 "nemo_gym.NemoGymPlugin",
                 "kd.KDPlugin",
+                "llm_compressor.LLMCompressorPlugin",
             )
         ),
     ],
@@ -126,7 +127,6 @@ def test_empty_keys_of_older_examples_are_left_out(tmp_path: Path) -> None:
         ("cut_cross_entropy.CutCrossEntropyPlugin", {"cut_cross_entropy": True}),
         ("spectrum.SpectrumPlugin", {"spectrum_top_fraction": 0.5}),
         ("grokfast.GrokfastPlugin", {"grokfast_alpha": 0.9}),
-        ("llm_compressor.LLMCompressorPlugin", {"llmcompressor": {"save_compressed": True}}),
     ],
 )
 def test_axolotls_own_plugins_and_their_keys(plugin: str, keys: dict[str, object], tmp_path: Path) -> None:

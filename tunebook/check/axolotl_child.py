@@ -110,7 +110,7 @@ def main() -> int:
     if job.get("machine"):
         try:
             answer["effective"] = validate(job["config"], job["machine"])
-        except ValueError as error:
+        except (ValueError, ImportError) as error:  # a plugin may need a package that is not here
             answer["refused"] = str(error)
     if job.get("rows"):
         try:

@@ -51,6 +51,9 @@ PLUGINS = {
     "HatcheryPlugin": "sends the training to another service, where Tunebook cannot follow it. ",
     "NemoGymPlugin": "trains on answers that the model writes and an environment rates. ",
     "KDPlugin": "needs the probabilities of a teacher in each row. ",
+    "LLMCompressorPlugin": (
+        "needs the package llmcompressor, which the lock does not have. Fork the config without it instead."
+    ),
 }
 # Of `fsdp_config`, from older versions; Axolotl's schema drops them.
 DROPPED_FSDP = ("limit_all_gathers", "sharding_strategy", "forward_prefetch", "backward_prefetch")
