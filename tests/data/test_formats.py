@@ -120,7 +120,7 @@ def test_rows_of_a_json_document_have_the_line_and_the_path_they_begin_at(tmp_pa
 def test_a_document_longer_than_the_window_is_streamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tunebook.data.formats.json_stream.CHUNK", 7)
+    monkeypatch.setattr("tunebook.data.files.json_stream.CHUNK", 7)
     rows = [{"n": number, "text": "ab\u2028\n" * number} for number in range(12)]
     path = put(tmp_path, "a.json", json.dumps(rows, indent=1))
     assert [row for _, row in read_table(path)] == rows

@@ -150,7 +150,7 @@ CASES = [
     file(
         "JSON document of two splits",
         "a.json",
-        '{"train": [{"prompt": "a", "completion": "b"}],\n"test": [{"prompt": "c", "completion": "d"}]}',
+        '{"one": [{"prompt": "a", "completion": "b"}],\n"more": [{"prompt": "c", "completion": "d"}]}',
         "data.not_json_list a.json:2",
     ),
     file(
@@ -383,7 +383,7 @@ CASES = [
     Case(
         "label only in test",
         {"train.csv": CSV, "test.csv": "text,label\nwho is it,c\n"},
-        ["labels.unknown test.csv:2 answer"],
+        ["labels.not_in_train test.csv label"],
         data=".",
     ),
     Case(

@@ -11,6 +11,7 @@ from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.check.rows import Seen
 from tunebook.core.paths import show
 from tunebook.data.dataset import Dataset
+from tunebook.data.files.label_sets import folded
 
 RARE = 8  # rows in train
 IMBALANCE = 20  # the most frequent label has so many times the rows of the rarest
@@ -97,7 +98,7 @@ class Labels:
 
 def alike(labels: list[str], file: str) -> list[Finding]:
     """Return a finding for each pair of labels whose names are nearly the same."""
-    plain = {label: "".join(c for c in label.casefold() if c.isalnum()) for label in labels}
+    plain = {label: "".join(c for c in folded(label) if c.isalnum()) for label in labels}
     return [
         Finding(
             "warning",

@@ -158,7 +158,7 @@ def _plan(run: Run, data: Path, out: Path, threshold: float) -> dict[str, Any]:
 def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Question] | Problem]]:
     """Yield each row of `data` with what asks it (messages, and the tools it offers), or what is wrong."""
     renderer = Renderer(dataset)
-    for number, value in read_table(data):
+    for number, value in read_table(data, dataset.source.table):
         # One row at a time, since a reader leaves out columns that the answers' file keeps.
         for _, read in read_rows_of(dataset.source, iter([(number, value)]), show(data), answered=False):
             if isinstance(read, Problem):

@@ -20,13 +20,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import child_environment, show
+from tunebook.data.files.columnar import named_labels
+from tunebook.data.files.label_names import with_names
+from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.fields import without_fields
 from tunebook.data.formats.layouts import read_layout
 from tunebook.data.formats.place import Numbered, fault
 from tunebook.data.formats.repairs import Repair
 from tunebook.data.formats.turn_forms import rename_roles
 from tunebook.data.near_duplicates import Near
-from tunebook.data.tables import KINDS, named_labels, read_table
+from tunebook.data.tables import KINDS, read_table
 from tunebook.models.hub import hub_error
 
 Split = Literal["train", "dev", "test"]
@@ -43,7 +46,9 @@ class Source(BaseModel):
     raw rows, whose fields the file calls as `columns` says (tunebook/data/formats). `drop` names fields of
     rows or turns that are left out on purpose; `near` says which near-duplicates are split as one. `roles`
     says who the speakers of conversations are, `repair` what may be changed in their turns for them to
-    alternate (tunebook/data/formats/repairs.py).
+    alternate (tunebook/data/formats/repairs.py). `table` says how the files are read where they do not say it
+    themselves, `lists` which lists of a JSON object are a split, and `label_names` what the labels of the
+    files are called (null: their rows are left out).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -62,6 +67,9 @@ class Source(BaseModel):
     near: Near = "bounded"
     roles: dict[str, Literal["system", "user", "assistant", "tool"]] = {}
     repair: list[Repair] = []
+    table: TableOptions = AS_IT_IS
+    lists: dict[Split, list[str]] = {}
+    label_names: dict[str, str | None] = {}
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
@@ -82,6 +90,8 @@ class Source(BaseModel):
             raise ValueError("by_time has no effect without dev_share or test_share. Remove it")
         if self.columns and self.reader in (None, "oasst_best_paths", "squad"):
             raise ValueError("columns only apply to the readers labels, qa, chat, pairs and preference")
+        if self.label_names and self.reader != "labels":
+            raise ValueError("label_names only apply to the reader labels. Remove them")
         return self
 
 
@@ -101,7 +111,7 @@ def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[
             text = f"no such file. {show(folder / 'dataset.yaml')} refers to it as "
             text += f"source.{'splits' if source.hub else 'files'}.{split}. Add the file or correct the path."
             raise InputError(Problem(text, show(path), code="data.no_rows_file"))
-        name, rows = show(path), read_table(path)
+        name, rows = show(path), read_table(path, source.table, source.lists.get(split))
     else:
         name, rows = f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
     if source.where:
@@ -125,6 +135,8 @@ def read_rows_of(
         return oasst_best_paths(rows)
     if source.drop:
         rows = ((number, without_fields(row, source.drop)) for number, row in rows)
+    if source.label_names and answered:
+        rows = with_names(rows, source.columns.get("label", "label"), source.label_names, place)
     if source.roles:
         rows = ((number, rename_roles(row, dict(source.roles))) for number, row in rows)
     return read_layout(rows, source.reader, source.columns, place, answered, source.repair)

@@ -43,6 +43,7 @@ def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str
     named = [name for name in able if plain_name(name) in NAMES["label"].split()]
     candidates = named or [name for name in able if plain_name(name) not in GROUPS]
     if len(candidates) > 1:
+        refuse_indicators(rows, candidates, place)
         pairs = {tuple(row.get(name) for name in candidates) for row in rows}
         texts = [name for name in candidates if all(isinstance(row.get(name), str) for row in rows)]
         same = all(len({row.get(name) for row in rows}) == len(pairs) for name in candidates)
@@ -51,7 +52,32 @@ def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str
         names = " or ".join(f'FIELDS="label={name}"' for name in candidates)
         text = f"more than one column of {place} could be the label. Choose: {names}."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
+    if not candidates:  # one label, or hardly a row of each: said with numbers once all rows are read
+        by_name = [name for name in scalars if plain_name(name) in NAMES["label"].split()]
+        candidates = by_name if len(by_name) == 1 and by_name[0] not in taken else []
     return candidates[0] if candidates else None
+
+
+def refuse_indicators(rows: list[Row], columns: list[str], place: str) -> None:
+    """Refuse several columns of 0 and 1, each of which says whether a row has one label.
+
+    Raises:
+        InputError: it shows how to learn one of them, or a single column.
+    """
+    values = [[str(row.get(name)).lower() for name in columns] for row in rows]
+    if not all(value in ("0", "1", "0.0", "1.0", "true", "false") for some in values for value in some):
+        return
+    on = [[name for name, value in zip(columns, some, strict=True) if value[0] in "1t"] for some in values]
+    several = sum(len(some) > 1 for some in on)
+    if several:
+        does = f"{several} of {len(rows)} sampled rows have more than one"
+    else:
+        does = "no row has more than one: write one column with the name of the label"
+    text = (
+        f"the columns {', '.join(columns)} of {place} each say yes (1) or no (0) to one label, and {does}. "
+        f'One label a row is learned. To learn one of them, yes or no: FIELDS="label={columns[0]}".'
+    )
+    raise InputError(Problem(text, key="--fields (FIELDS=)", code="labels.several_columns"))
 
 
 def repeats(rows: list[Row], name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from tunebook.commands.fork.fork import ForkOptions, run_fork
+from tunebook.commands.fork.tables.facts import table_options
 from tunebook.commands.options import console, takes
 from tunebook.config.overrides import Options
 
@@ -31,7 +32,23 @@ def fork_command(
     repair: Annotated[
         str, typer.Option(help="what to change in conversations: join_turns, drop_opening, drop_unanswered")
     ] = "",
+    encoding: Annotated[
+        str, typer.Option(help="of files that are not UTF-8: cp1252, shift_jis, gb18030")
+    ] = "",
+    delimiter: Annotated[
+        str, typer.Option(help="of CSV files: comma, semicolon, tab, pipe, or a letter")
+    ] = "",
+    header: Annotated[str, typer.Option(help="the line of the column names; none: the first is a row")] = "",
+    sheet: Annotated[str, typer.Option(help="the sheet of an Excel file with several")] = "",
+    quotes: Annotated[
+        Literal["usual", "none"], typer.Option(help='none: `"` is a letter of the text in CSV files')
+    ] = "usual",
+    labels: Annotated[
+        str, typer.Option(help="a file with the names of labels; join: spellings of one label become one")
+    ] = "",
 ) -> int:
     """Make a recipe for your own data, and check it."""
     told = (task, fields, group, time, drop, near, where, roles, repair)
-    return run_fork(ForkOptions(origin, name, data, options.model, *told), console())
+    table = table_options(encoding, delimiter, header, sheet, quotes)
+    asked = ForkOptions(origin, name, data, options.model, *told, table=table, labels=labels)
+    return run_fork(asked, console())

@@ -15,8 +15,10 @@ import yaml
 from tunebook.commands.fork.answers import Answers
 from tunebook.commands.fork.files import DataFiles
 from tunebook.commands.fork.recognise import Reading
+from tunebook.commands.fork.tables.labels import LabelCounts
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import parse_yaml
+from tunebook.data.render import MAX_SHOWN
 from tunebook.data.sources import Source, Split, raw_rows
 
 SHARE, MOST = {"dev": 0.1, "test": 0.15}, {"dev": 1000, "test": 2000}  # of the rows; rows at most
@@ -36,6 +38,8 @@ class Survey:
     with_tools: int = 0
     repairs: dict[str, int] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
+    found: LabelCounts = field(default_factory=LabelCounts)
+    faults: list[Problem] = field(default_factory=list)  # the first
 
 
 def provisional(data: DataFiles, reading: Reading) -> dict[str, Any]:
@@ -57,13 +61,17 @@ def survey(source: dict[str, Any], folder: Path, data: DataFiles, reading: Readi
     for split in data.splits:
         result.rows[split] = 0
         ids = set()
-        for _, row in raw_rows(Source.model_validate(source), folder, split)[1]:
+        result.found.places[split], rows = raw_rows(Source.model_validate(source), folder, split)
+        for _, row in rows:
             if isinstance(row, Problem):
+                result.faults += [row] * (len(result.faults) < MAX_SHOWN)
                 continue
             result.rows[split] += 1
-            if reading.task == "classification" and split == "train":
+            if reading.task == "classification":
                 name = row[label] if label else row["turns"][-1]["content"]
-                result.labels[name] = result.labels.get(name, 0) + 1
+                result.found.add(split, row["text"] if label else row["turns"][0]["content"], name)
+                if split == "train":
+                    result.labels[name] = result.labels.get(name, 0) + 1
             if reading.task == "qa" and split == "train":
                 result.answers.see(row)
             result.repeated_ids += "id" in row and str(row["id"]) in ids

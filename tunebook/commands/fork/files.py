@@ -5,17 +5,24 @@ In: DATA: a file, a folder, files by split, or a dataset on the Hub. Out: `sourc
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunebook.commands.fork.recognise import Reading
+from tunebook.commands.fork.tables.gather import GATHERED, gather
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import ROOT, child_environment, show
+from tunebook.data.files.json_rows import lists_of
+from tunebook.data.files.table_options import AS_IT_IS, TableOptions
+from tunebook.data.formats.fields import is_empty
 from tunebook.data.formats.open_file import COMPRESSED, kind_of
-from tunebook.data.sources import SPLITS, Split
+from tunebook.data.sources import SPLITS, Source, Split, raw_rows
 from tunebook.data.tables import KINDS
 from tunebook.models.hub import hub_error
 
@@ -26,12 +33,19 @@ SPLIT_OF: dict[str, Split] = {
     "valid": "dev",
     "validation": "dev",
     "val": "dev",
+    "validate": "dev",
+    "development": "dev",
     "eval": "dev",
+    "evaluation": "dev",
     "test": "test",
+    "testing": "test",
 }
-
+# A word for a split in a name: train.csv, my-test2.csv, trainset.csv, x_valid_full.json.
+NAMED = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_OF, key=len, reverse=True))})(?:set|data)?(?![a-z])")
 
 MOST_COPIED = 1_000_000_000  # bytes
+TARGETS = ("label", "completion", "answers", "chosen")
+LOOKED_AT = 200  # rows
 
 
 @dataclass
@@ -41,27 +55,40 @@ class DataFiles:
     source: dict[str, Any]
     place: str
     notes: list[str] = field(default_factory=list)
+    scratch: tempfile.TemporaryDirectory[str] | None = None  # of gathered files, until they are copied
 
     @property
     def splits(self) -> dict[Split, str]:
         return self.source["splits"] if "hub" in self.source else self.source["files"]
 
 
-def find(data: str, folder: Path) -> DataFiles:
+def find(data: str, folder: Path, table: TableOptions = AS_IT_IS) -> DataFiles:
     """Return the files of `data`; paths inside the checkout are relative to the dataset's `folder`.
+
+    Args:
+        table: how the files are read, as far as a person says so.
 
     Raises:
         InputError: there is no such file, or the file of a split is not clear.
         MachineError: the data is on the Hub, which cannot be reached.
     """
     path = Path(data).expanduser()
+    lists: dict[Split, list[str]] = {}
+    scratch = None
     if path.is_file():
         files: dict[Split, Path] = {"train": path}
         notes = ["one file: dev and test are split from it"]
+        if lists := _splits_inside(path, table):
+            files = dict.fromkeys(lists, path)
+            notes = _notes_on_lists(path, lists, table)
     elif path.is_dir():
-        files, notes = _in_folder(path)
+        path = _only_folder(path)
+        scratch = tempfile.TemporaryDirectory(prefix=GATHERED)
+        gathered = gather(path, Path(scratch.name), table, split_of)
+        files, notes = gathered or _in_folder(path)
     elif "=" in data:
-        files, notes = _named(data), []
+        files, lists = _named(data)
+        notes = []
     elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data) and path.suffix[1:].lower() not in _endings():
         return _on_hub(data)
     else:
@@ -77,6 +104,8 @@ def find(data: str, folder: Path) -> DataFiles:
             full = Path(os.path.abspath(files[split]))
             inside = full.is_relative_to(ROOT)
             written[split] = os.path.relpath(full, folder) if inside else str(full)
+            if scratch and full.is_relative_to(scratch.name):
+                continue
             if not inside and full.stat().st_size > MOST_COPIED:
                 notes.append(
                     f"{full} is over {MOST_COPIED / 1e9:.0f} GB and outside the checkout, so it is read from "
@@ -86,7 +115,88 @@ def find(data: str, folder: Path) -> DataFiles:
                 notes.append(
                     f"{full} is copied into {show(folder)}/source, so that it goes wherever the recipe does"
                 )
-    return DataFiles({"files": written}, show(Path(os.path.abspath(files["train"]))), notes)
+    source: dict[str, Any] = {"files": written}
+    if lists:
+        source["lists"] = {split: lists[split] for split in SPLITS if split in lists}
+    if said := table.model_dump(exclude_defaults=True):
+        source["table"] = said
+    place = show(path if scratch and gathered else Path(os.path.abspath(files["train"])))
+    return DataFiles(source, place, notes, scratch)
+
+
+def split_of(name: str) -> Split | None:
+    """Return the split that a file's or folder's name stands for, None where it names none or several."""
+    found = {SPLIT_OF[word] for word in NAMED.findall(re.sub(r"([a-z])(?=[A-Z])", r"\1-", name).lower())}
+    return found.pop() if len(found) == 1 else None
+
+
+def _only_folder(path: Path) -> Path:
+    """Return the folder inside `path` that has everything, where a download has one around it."""
+    inside = [one for one in path.iterdir() if one.name[:1] not in "._"]
+    while len(inside) == 1 and inside[0].is_dir():
+        path = inside[0]
+        inside = [one for one in path.iterdir() if one.name[:1] not in "._"]
+    return path
+
+
+def _splits_inside(path: Path, table: TableOptions) -> dict[Split, list[str]]:
+    """Return the lists that are splits in a JSON object of lists (`{"train": [...], "test": [...]}`)."""
+    if kind_of(path) not in (".json", ".jsonl"):
+        return {}
+    names = list(lists_of(path, table))
+    exact = {SPLIT_OF[name.lower()]: [name] for name in reversed(names) if name.lower() in SPLIT_OF}
+    if "train" not in exact or len(names) < 2:
+        return {}
+    return exact
+
+
+def _notes_on_lists(path: Path, lists: dict[Split, list[str]], table: TableOptions) -> list[str]:
+    """Return which lists of a JSON object are which split, and which are not read and how they would be."""
+    counts = lists_of(path, table)
+    notes = [f"the list `{names[0]}` of {path.name} is {split}" for split, names in lists.items()]
+    read = {name for names in lists.values() for name in names}
+    more: dict[Split, list[str]] = {split: list(names) for split, names in lists.items()}
+    for name in counts:
+        if name not in read and (split := split_of(name.replace("_", "-"))):
+            more.setdefault(split, []).append(name)
+    if left := [f"`{name}` ({count} rows)" for name, count in counts.items() if name not in read]:
+        words = " ".join(f"{split}={path}#{'+'.join(names)}" for split, names in more.items())
+        notes.append(f'lists not read: {", ".join(left)}. To read them as well: DATA="{words}"')
+    return notes
+
+
+def folder_of(data: str) -> Path | None:
+    """Return the folder in which DATA lies, None for a dataset on the Hub."""
+    path = Path(data.partition(" ")[0].partition("=")[2] if "=" in data else data).expanduser()
+    path = path if path.exists() else Path(str(path).rpartition("#")[0] or ".")
+    return path if path.is_dir() else path.parent if path.is_file() else None
+
+
+def without_answers(data: DataFiles, reading: Reading, folder: Path) -> list[str]:
+    """Take files of dev and test out of `data` whose rows have no answer (a test file of Kaggle), and return
+    a note on each."""
+    column = next((reading.columns[name] for name in TARGETS if name in reading.columns), None)
+    notes: list[str] = []
+    for split in [split for split in data.splits if split != "train" and column and "files" in data.source]:
+        plain = {"files": data.source["files"], "dev_share": 0.1, "test_share": 0.1, **_kept(data.source)}
+        plain = {
+            name: value for name, value in plain.items() if name.removesuffix("_share") not in data.splits
+        }
+        place, rows = raw_rows(Source.model_validate(plain), folder, split)
+        some = [row for _, row in itertools.islice(rows, LOOKED_AT) if isinstance(row, dict)]
+        if some and all(is_empty(row.get(column)) for row in some):
+            for part in ("files", "lists"):
+                data.source.get(part, {}).pop(split, None)
+            notes.append(
+                f"{place} has no `{column}`, so it cannot be used as {split}: {split} is split from train "
+                f"instead. To answer its rows after the training: make predict RUN={folder.name}/latest "
+                f"DATA={place} OUT=answers.csv"
+            )
+    return notes
+
+
+def _kept(source: dict[str, Any]) -> dict[str, Any]:
+    return {name: source[name] for name in ("table", "lists") if name in source}
 
 
 def copies(source: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -95,9 +205,10 @@ def copies(source: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
     files, taken = dict(source.get("files", {})), dict[str, Path]()
     for split, name in files.items():
         full = Path(name)
-        if full.is_absolute() and full.stat().st_size <= MOST_COPIED:
+        gathered = full.parent.name.startswith(GATHERED)
+        if full.is_absolute() and (gathered or full.stat().st_size <= MOST_COPIED):
             target = f"source/{full.name}"
-            if target in taken:
+            if taken.get(target, full) != full:
                 target = f"source/{split}-{full.name}"
             taken[target] = full
             files[split] = target
@@ -108,9 +219,11 @@ def _endings() -> set[str]:
     return {kind[1:] for kind in (*KINDS, *COMPRESSED)} | {"txt", "xls", "pdf"}
 
 
-def _named(data: str) -> dict[Split, Path]:
-    """Read `train=a.csv dev=b.csv test=c.csv`."""
+def _named(data: str) -> tuple[dict[Split, Path], dict[Split, list[str]]]:
+    """Read `train=a.csv dev=b.csv test=c.csv`, or `train=a.json#train+more test=a.json#test` for lists of a
+    JSON object."""
     files: dict[Split, Path] = {}
+    lists: dict[Split, list[str]] = {}
     try:
         words = shlex.split(data)
     except ValueError as error:
@@ -121,10 +234,14 @@ def _named(data: str) -> dict[Split, Path]:
             text = f"expected train=, dev= or test= and a file (got {word!r})."
             raise InputError(Problem(text, key="DATA", code="option.bad_data"))
         path = Path(value).expanduser()
+        if not path.is_file() and "#" in value:
+            value, _, inside = value.rpartition("#")
+            path = Path(value).expanduser()
+            lists[SPLIT_OF[name]] = inside.split("+")
         if not path.is_file():
             raise InputError(Problem(f"{value}: no such file.", key="DATA", code="fork.no_such_file"))
         files[SPLIT_OF[name]] = path
-    return files
+    return files, lists
 
 
 def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
@@ -138,10 +255,9 @@ def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
     likely: dict[Split, list[Path]] = {}
     for path in tables:
         stem = path.name.partition(".")[0].lower()
-        words = set(re.split(r"[^a-z0-9]+", path.name.lower()))
         if stem in SPLIT_OF:
             exact.setdefault(SPLIT_OF[stem], []).append(path)
-        for split in {SPLIT_OF[word] for word in words if word in SPLIT_OF}:
+        if split := split_of(path.name.partition(".")[0]):
             likely.setdefault(split, []).append(path)
     files: dict[Split, Path] = {}
     for split in SPLITS:

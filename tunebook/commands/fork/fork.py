@@ -15,10 +15,12 @@ from typing import Any
 
 from tunebook.check.run import run_check
 from tunebook.commands.fork import dataset_text, recipe_text
-from tunebook.commands.fork.files import DataFiles, copies, find
+from tunebook.commands.fork.files import DataFiles, copies, find, folder_of, without_answers
 from tunebook.commands.fork.origin import load_origin
 from tunebook.commands.fork.recognise import Reading, group_column, recognise
 from tunebook.commands.fork.source_options import repair_key, repair_notes, rows_keys
+from tunebook.commands.fork.tables import labels
+from tunebook.commands.fork.tables.facts import encoding_notes, hidden_notes, numbered_fields
 from tunebook.commands.fork.write import write_folders
 from tunebook.config.overrides import Options
 from tunebook.core.console import Console
@@ -27,11 +29,12 @@ from tunebook.core.paths import recipes_folder, show
 from tunebook.core.yaml_file import parse_yaml
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset, datasets_folder, load_dataset_config
+from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.fields import without_fields
 from tunebook.data.lengths import TokenCounter, fitting, measure
 from tunebook.data.near_duplicates import Near, repeated
 from tunebook.data.render import MAX_SHOWN, render_whole
-from tunebook.data.sources import Source, raw_rows
+from tunebook.data.sources import Source, raw_rows, source_file
 from tunebook.models.registry import known_model
 
 SAMPLE = 2000  # rows that decide what the columns are
@@ -55,6 +58,8 @@ class ForkOptions:
     where: str = ""
     roles: str = ""
     repair: str = ""
+    table: TableOptions = AS_IT_IS
+    labels: str = ""
 
 
 def run_fork(options: ForkOptions, console: Console) -> int:
@@ -76,22 +81,42 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         raise InputError(Problem(text, key="--task (TASK=)", code="option.bad_task"))
     folder = datasets_folder() / options.name
     with console.timed(None, "data") as words:
-        data = find(options.data, folder)
+        data = find(options.data, folder, options.table)
         data.source |= rows_keys(options.where, options.roles, options.near)
         rows, faults = _sample(data, folder)
         rows = _without(options.drop, rows, data)
         try:
-            reading = _recognised(rows, data.place, task, _fields(options.fields))
+            fields = numbered_fields(_fields(options.fields), options.table)
+            reading = _recognised(rows, data.place, task, fields, options.table)
         except InputError:
             raise_all(faults)  # unreadable rows are reported first
             raise
         group, group_why = _group(options, rows, reading, data.place)
         words.append(f"{data.place}: {reading.task}")
-    why = [*from_notes, *data.notes, *reading.why, f"group: {group_why}"]
+    why = [*from_notes, *data.notes, *reading.why, f"group: {group_why}", *encoding_notes(rows, data.place)]
+    for split in data.splits if "files" in data.source else ():
+        path = source_file(Source.model_validate(dataset_text.provisional(data, reading)), folder, split)
+        why += hidden_notes(path, options.table) if path else []
+    why += without_answers(data, reading, folder)
+    column = reading.columns.get("label", reading.columns.get("completion", "label"))
     source = dataset_text.provisional(data, reading) | repair_key(options.repair, reading)
     with console.timed(None, "rows") as words:
         counted = dataset_text.survey(source, folder, data, reading)
+        if not counted.rows["train"]:
+            raise_all(counted.faults)
         source |= dataset_text.shares(counted.rows["train"], data)
+        if reading.task == "classification":
+            names, more = labels.label_names(options.labels, counted.found, column, folder_of(options.data))
+            if names:
+                if reading.layout != "labels":
+                    text = "names are for tables with a text and a label (got conversations)."
+                    raise InputError(Problem(text, key="--labels (LABELS=)", code="option.bad_labels"))
+                source["label_names"] = names
+                counted = dataset_text.survey(source, folder, data, reading)
+            if not counted.faults:
+                labels.check_kinds(counted.found, column, options.labels, data.place)
+                labels.refuse_new_labels(counted.found, column, {*data.splits})
+            why += [*more, *labels.label_notes(counted.found, options.labels, folder_of(options.data))]
         if counted.repeated_ids and reading.layout != "squad":
             _name_by_line(options, source, counted.repeated_ids, data.place)
             why.append("`id` repeats, so rows are named by their line")
@@ -105,8 +130,11 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         written = dataset_text.text(options.name, there, reading, group, counted)
         notes: list[str] = []
         with console.counting("rows", sum(counted.rows.values())) as step:
-            whole = render_whole(dataset, notes, step)
+            whole = render_whole(dataset, notes, step)  # reports bad rows first
         split_rows = whole.rows
+        if reading.task == "classification":
+            labels.check_kinds(counted.found, column, options.labels, data.place)
+            labels.check_counts(counted.found, column, source.get("test_share"), data.place)
         why += notes
         counts: dict[str, int] = {split: len(some) for split, some in split_rows.items()}
         words.append(", ".join(f"{count} {split}" for split, count in counts.items()))
@@ -172,11 +200,13 @@ def _field_names(value: Any) -> Iterator[str]:
             yield from _field_names(item)
 
 
-def _recognised(rows: list[dict[str, Any]], place: str, task: str | None, fields: dict[str, str]) -> Reading:
+def _recognised(
+    rows: list[dict[str, Any]], place: str, task: str | None, fields: dict[str, str], table: TableOptions
+) -> Reading:
     """Recognise the rows. Preference pairs count as conversations unless the task is preference."""
     if task != "preference":
-        return recognise(rows, place, task, fields)
-    reading = recognise(rows, place, "chat", fields)
+        return recognise(rows, place, task, fields, table)
+    reading = recognise(rows, place, "chat", fields, table)
     if reading.layout != "preference":
         text = (
             f"{place} has no preference pairs, but the recipe is for preference tuning. Name the columns of "

@@ -7,14 +7,15 @@ and names the option that decides (`--task`, `--fields`, `--group`).
 from __future__ import annotations
 
 import contextlib
-import re
 from dataclasses import dataclass, field
 
 from tunebook.commands.fork import conversions
 from tunebook.commands.fork.columns import GROUPS, NAMES, label_column, repeats, wordy
 from tunebook.commands.fork.dialogues import holds_turns, notes_on_turns, roles_of
-from tunebook.core import words
+from tunebook.commands.fork.tables.header import check_header, is_table
+from tunebook.commands.fork.tables.labels import refuse_lists
 from tunebook.core.errors import InputError, Problem, RowFault
+from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.conversations import conversation
 from tunebook.data.formats.fields import HISTORY, SCORES, SYSTEM, plain_name
 from tunebook.data.formats.layouts import Columns, Row
@@ -48,7 +49,6 @@ READ_BY_NAME = {
         *(name for pair in SCORES for name in pair),
     ),
 }
-MOST_NAME_WORDS = 4  # in the name of a column; a longer one is a sentence
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,22 @@ class Reading:
     why: list[str] = field(default_factory=list)
 
 
-def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) -> Reading:
+def recognise(
+    rows: list[Row], place: str, task: str | None, fields: Columns, table: TableOptions = AS_IT_IS
+) -> Reading:
     """Return how to read `rows`, a sample of a file's.
 
     Args:
         task: the task of the recipe, if known.
         fields: columns given with FIELDS=.
+        table: how the file is read, as far as the person said so.
 
     Raises:
         InputError: no reading fits, or more than one does.
     """
     there = list(dict.fromkeys(name for row in rows for name in row))
-    _check_header(rows, there, place, fields)
+    if table.header is None:
+        check_header(rows, there, place, fields, task)
     for name, column in fields.items():
         if name not in NAMES:
             text = f"unknown field {name!r}. Known: {', '.join(NAMES)}."
@@ -122,28 +126,6 @@ def recognise(rows: list[Row], place: str, task: str | None, fields: Columns) ->
     ):
         fits[0].why.append(f"columns not used in training: {', '.join(unused)}")
     return fits[0]
-
-
-def _check_header(rows: list[Row], there: list[str], place: str, fields: Columns) -> None:
-    """Refuse a table whose first line is a row and not the names of its columns: one of the names is a
-    sentence, a number, or a value that its own column repeats. A column that the person named is one.
-
-    Raises:
-        InputError: it shows the line as it stands and as it should be.
-    """
-    if not any(kind in place.lower() for kind in (".csv", ".tsv", ".xlsx")):
-        return
-    for column in set(there) - set(fields.values()):
-        name = column.strip()
-        number = re.fullmatch(r"[-+]?\d+([.,]\d+)?", name)
-        if words.count(name) > MOST_NAME_WORDS or number or name in {str(row.get(column)) for row in rows}:
-            names = ["text", "label"] if len(there) == 2 else [f"name{n + 1}" for n in range(len(there))]
-            text = (
-                f"the first line of {place} looks like a row ({', '.join(map(repr, there))[:200]}) and would "
-                f"be lost as column names. Add a line above it, such as `{','.join(names)}`; or remove a "
-                "title that stands above the names."
-            )
-            raise InputError(Problem(text, key="DATA", code="data.no_header"))
 
 
 def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | None, str]:
@@ -256,11 +238,14 @@ def _narrowed(candidates: list[Reading]) -> list[Reading]:
 
 def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> list[Reading]:
     scalars = [n for n in there if all(isinstance(r.get(n), (str, int, float, type(None))) for r in rows)]
+    refuse_lists(rows, fields.get("label"), there, place)
     label = fields.get("label") or label_column(rows, scalars, place, {*fields.values()})
     if label is None:
         return []
     texts = [name for name in scalars if name != label and wordy(rows, name)]
     named = [name for name in texts if plain_name(name) in NAMES["text"].split()]
+    if not texts:  # texts of one word
+        named = [name for name in scalars if name != label and plain_name(name) in NAMES["text"].split()]
     candidates = [fields["text"]] if "text" in fields else named or texts
     if len(candidates) > 1:
         names = " or ".join(f'FIELDS="text={name}"' for name in candidates)
@@ -313,4 +298,10 @@ def _unknown(
     wanted = [s for s in LAYOUT_FIELDS if task in (None, TASK_OF[s])]
     forms = " or ".join('FIELDS="' + " ".join(f"{n}=..." for n in LAYOUT_FIELDS[s][0]) + '"' for s in wanted)
     text = f"the columns of {place} are not recognised ({', '.join(there)}). Name them: {forms}.{example}"
+    usual = {name for names in NAMES.values() for name in names.split()}
+    if is_table(place) and not usual & {*map(plain_name, there)}:
+        text += (
+            " If the first line is a row and not their names: HEADER=none, and FIELDS= with numbers, as in "
+        )
+        text += '"text=1 label=2".'
     return InputError(Problem(text, key="DATA", code="fork.unknown_columns"))

@@ -232,7 +232,8 @@ def _kind(part: Any) -> str:
 
 def text(value: Any, at: str) -> str:
     """Return `value` as text without whitespace around it; numbers and booleans as in JSON. NaN counts as
-    empty, because table libraries write it for an empty cell.
+    empty, because table libraries write it for an empty cell, and 1.0 is 1, because they make it of a whole
+    number where another cell of the column is empty.
 
     Raises:
         RowFault: the value is missing, empty, or not text.
@@ -243,6 +244,8 @@ def text(value: Any, at: str) -> str:
         raise RowFault(at, "must not be empty.", "rows.empty_text")
     if isinstance(value, float) and math.isinf(value):
         raise RowFault(at, f"expected text or a finite number (got {value}).", "rows.not_text")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        value = int(value)
     return json.dumps(value) if isinstance(value, bool) else str(value).strip()
 
 

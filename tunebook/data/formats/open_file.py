@@ -5,11 +5,14 @@ In: a path. Out: a stream of bytes or text, decompressed as it is read.
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import contextlib
 import gzip
 import io
 import json
+import lzma
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +22,10 @@ import zstandard
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import show
+from tunebook.data.formats.encodings import SAMPLE, not_utf8
 
 CHUNK = 1 << 16
-COMPRESSED = {".gz": "gzip", ".zst": "Zstandard"}
+COMPRESSED = {".gz": "gzip", ".zst": "Zstandard", ".bz2": "bzip2", ".xz": "xz", ".zip": "ZIP"}
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it starts with
@@ -33,10 +37,38 @@ BOMS = {
 
 def kind_of(path: Path) -> str:
     """Return the suffix of the file type in lower case: `.csv` for `a.CSV` and `a.csv.gz`."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+    suffix = path.suffix.lower()
+    if suffix not in COMPRESSED:
+        return suffix
+    inner = Path(path.stem).suffix.lower()
+    if suffix == ".zip" and path.is_file():
+        with contextlib.suppress(InputError), _member(path) as (_, name):
+            return Path(name).suffix.lower()
+    return inner
+
+
+@contextlib.contextmanager
+def _member(path: Path) -> Iterator[tuple[zipfile.ZipFile, str]]:
+    """Open a ZIP archive and return it with the name of its one file.
+
+    Raises:
+        InputError: not a ZIP archive, an encrypted one, or one with several files.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            names = [name for name in names if not name.startswith("__MACOSX/")]
+            if len(names) != 1:
+                listed = ", ".join(names[:9]) or "nothing"
+                text = f"has {len(names)} files ({listed}). Unpack it and give the file or the folder."
+                raise InputError(Problem(text, show(path), code="data.several_in_zip"))
+            yield archive, names[0]
+    except zipfile.BadZipFile as error:
+        text = f"not valid ZIP data: {error}."
+        raise InputError(Problem(text, show(path), code="data.not_compressed")) from None
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in a way of its own
+        text = f"{error}. Unpack it and give the file."
+        raise InputError(Problem(text, show(path), code="data.not_compressed")) from None
 
 
 @contextlib.contextmanager
@@ -51,6 +83,15 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
         if packed == ".gz":
             with gzip.open(path) as file:
                 yield io.BufferedReader(file)
+        elif packed == ".bz2":
+            with bz2.open(path) as file:
+                yield io.BufferedReader(file)
+        elif packed == ".xz":
+            with lzma.open(path) as file:
+                yield io.BufferedReader(file)
+        elif packed == ".zip":
+            with _member(path) as (archive, name), archive.open(name) as member:
+                yield io.BufferedReader(member)  # type: ignore[arg-type]
         elif packed == ".zst":
             with path.open("rb") as raw:
                 yield io.BufferedReader(_Unpacked(raw))
@@ -60,7 +101,9 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
     except EOFError:
         text = f"the {COMPRESSED[packed]} data is truncated. Copy the file again."
         raise InputError(Problem(text, show(path), code="data.cut_off")) from None
-    except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+    except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError) as error:
+        if packed not in COMPRESSED:
+            raise
         text = f"not valid {COMPRESSED.get(packed, packed)} data: {error}."
         raise InputError(Problem(text, show(path), code="data.not_compressed")) from None
 
@@ -92,22 +135,36 @@ class _Unpacked(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def open_text(path: Path, newline: str = "\n") -> Iterator[TextIO]:
-    """Open `path` as text without its byte order mark, as UTF-8 unless the first bytes show another
-    encoding. Bytes that are not UTF-8 become lone surrogates, so that `is_broken` can find their line.
+def open_text(path: Path, newline: str = "\n", encoding: str | None = None) -> Iterator[TextIO]:
+    """Open `path` as text without its byte order mark: in the `encoding` that a person named, else as UTF-8
+    unless the first bytes show UTF-16 or UTF-32. Bytes that are not UTF-8 become lone surrogates, so that
+    `is_broken` can find their line.
 
     Raises:
-        InputError: the data cannot be decompressed, or is invalid UTF-16.
+        InputError: the data cannot be decompressed, or is invalid in its encoding.
     """
     with open_bytes(path) as raw:
-        encoding = _encoding(raw.peek(4)[:4])
-        errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+        name = encoding or _encoding(raw.peek(4)[:4])
+        errors = "surrogateescape" if name.startswith("utf-8") else "strict"
         try:
-            yield io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
+            yield io.TextIOWrapper(raw, encoding=name, errors=errors, newline=newline)
         except UnicodeDecodeError as error:
-            name = encoding.upper()
-            text = f"not {name} text: {error.reason}. Save the file as UTF-8."
+            bad = error.object[error.start : error.start + 4].hex(" ")
+            if encoding:
+                text = f"not {encoding} text: {error.reason} ({bad}). Name another encoding: ENCODING=."
+                raise InputError(Problem(text, show(path), code="data.not_in_encoding")) from None
+            text = f"not {name.upper()} text: {error.reason}. Save the file as UTF-8."
             raise InputError(Problem(text, show(path), code="data.not_utf16")) from None
+
+
+def broken_text(path: Path) -> str:
+    """Return what to say of a file with bytes that are not UTF-8: the probable encoding, and how to read
+    it."""
+    with open_bytes(path) as raw:
+        sample = raw.read(SAMPLE)
+        while sample.isascii() and b"\x1b" not in sample and (more := raw.read(SAMPLE)):
+            sample = more
+    return not_utf8(sample)
 
 
 def _encoding(start: bytes) -> str:

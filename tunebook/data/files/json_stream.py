@@ -1,7 +1,8 @@
 """Stream the objects of one JSON document.
 
-In: the text of a list of objects, or of an object that contains one (`{"data": [...]}`, as in SQuAD). Out:
-each object with its path and the line it begins on. One element is in memory at a time, decoded by `json`.
+In: the text of a list of objects, of an object that contains one (`{"data": [...]}`, as in SQuAD), of objects
+in an object, or one after another. Out: each object with its path and the line it begins on. One element is
+in memory at a time, decoded by `json`; of objects in an object, all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import Any, TextIO
 CHUNK = 1 << 20
 LONGEST_WORD = 16  # of JSON: `-Infinity`, or an escaped pair
 BLANK = re.compile(r"[ \t\r\n]*")
+ANOTHER = re.compile(r"[ \t\r\n]*,?[ \t\r\n]*\{")
 DECODER = json.JSONDecoder()
+HINTS = {  # what stands where JSON breaks off, and what to do
+    r"//|/\*|#": "a comment; JSON has none. Remove it",
+    r"'": "a single quote; texts and names stand in double quotes. Written by Python: use json.dump",
+    r"(None|True|False)\b": "a word of Python; JSON has null, true and false. Use json.dump",
+    r"[}\]]": "a comma before it is one too many. Remove it",
+    r'[\[{"\d]': "a comma is missing before it",
+}
 
 
 class JsonFault(Exception):
@@ -23,6 +32,12 @@ class JsonFault(Exception):
     def __init__(self, text: str, line: int) -> None:
         super().__init__(text)
         self.line = line
+
+
+def _hint(text: str, at: int) -> str:
+    """Return what stands at `at`, as the end of a message; "" for something unknown."""
+    found = next((say for pattern, say in HINTS.items() if re.match(pattern, text[at:].lstrip())), "")
+    return f" ({found})" if found else ""
 
 
 class _Scanner:
@@ -88,16 +103,36 @@ class _Scanner:
                 if open_string or at >= len(self.text[self.at :].rstrip()):
                     raise JsonFault("the file ends inside a value", self.line) from None
                 line = self.line + self.text.count("\n", self.at, self.at + at)
-                raise JsonFault(error.msg, line) from None
+                raise JsonFault(f"{error.msg}{_hint(self.text, self.at + at)}", line) from None
             self.advance(end)
             return value
 
+    def one_of_several(self) -> bool:
+        """Return whether another object follows the one that begins here, in what the window holds."""
+        while True:
+            try:
+                _, end = DECODER.raw_decode(self.text, self.at)
+            except (json.JSONDecodeError, RecursionError):
+                if len(self.text) - self.at < CHUNK and self.more():
+                    continue
+                return False
+            if not ANOTHER.match(self.text, end) and len(self.text) - end < LONGEST_WORD and self.more():
+                continue
+            return ANOTHER.match(self.text, end) is not None
 
-def stream(file: TextIO) -> Iterator[tuple[int, str, Any]]:
+
+def stream(
+    file: TextIO, lists: list[str] | None = None, every: bool = False
+) -> Iterator[tuple[int, str, Any]]:
     """Yield (line, path, value) of each element of the document's list; `path` is `[3]` or `data[3]`.
 
+    Args:
+        lists: the lists of the document's object to read; None for the only one that holds objects.
+        every: read every list of the object.
+
     Raises:
-        JsonFault: not JSON, or neither a list nor an object with a list of objects in it.
+        JsonFault: not JSON, or no list of rows: neither a list, nor an object with a list of objects in it,
+            nor objects in an object or one after another.
     """
     scanner = _Scanner(file)
     if scanner.peek() == "[":
@@ -105,20 +140,41 @@ def stream(file: TextIO) -> Iterator[tuple[int, str, Any]]:
         _ended(scanner)
         return
     if scanner.peek() != "{":
-        raise JsonFault("expected a list of objects", scanner.line)
+        raise JsonFault(f"expected a list of objects{_hint(scanner.text, scanner.at)}", scanner.line)
+    if not lists and not every and scanner.one_of_several():
+        index = 0
+        while scanner.peek():
+            line = scanner.line
+            yield line, f"[{index}]", scanner.value()
+            index += 1
+            if scanner.peek() == ",":
+                scanner.take(",")
+        return
     scanner.take("{")
-    list_key = ""
+    list_key, wanted = "", set(lists or ())
+    objects: list[tuple[int, str, Any]] | None = []
     while scanner.peek() != "}":
         key = str(scanner.value())
         scanner.take(":")
         line = scanner.line
         if scanner.peek() != "[":
-            scanner.value()
+            value = scanner.value()
+            if objects is not None and isinstance(value, dict):
+                objects.append((line, key, value))
         else:
+            objects = None
             for index, item in enumerate(_elements(scanner, key)):
+                if lists or every:
+                    if every or key in wanted:
+                        list_key = key
+                        yield item
+                    continue
                 if not index and isinstance(item[2], dict):
                     if list_key:
-                        text = f"contains two lists of objects, {list_key!r} and {key!r}; keep one"
+                        text = (
+                            f"contains two lists of objects, {list_key!r} and {key!r}. Name those to read by "
+                        )
+                        text += f'split: DATA="train=FILE#{list_key} test=FILE#{key}"'
                         raise JsonFault(text, line)
                     list_key = key
                 if list_key == key:
@@ -129,8 +185,16 @@ def stream(file: TextIO) -> Iterator[tuple[int, str, Any]]:
             scanner.take(",}")
     scanner.take("}")
     _ended(scanner)
-    if not list_key:
+    if not list_key and objects and not lists and _alike([value for _, _, value in objects]):
+        for line, key, value in objects:
+            yield line, key, {**({} if "id" in value else {"id": key}), **value}
+    elif not list_key and not every:
         raise JsonFault("expected a list of objects, or an object that contains one", 1)
+
+
+def _alike(values: list[dict[str, Any]]) -> bool:
+    """Return whether objects are rows: two or more, with fields in common."""
+    return len(values) > 1 and bool(set.intersection(*map(set, values)))
 
 
 def _ended(scanner: _Scanner) -> None:

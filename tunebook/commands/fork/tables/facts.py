@@ -1,0 +1,94 @@
+"""What a person says of a table file, and what the file says beside its rows.
+
+In: options of `tunebook fork`, and the files found. Out: TableOptions for dataset.yaml, and notes: hidden
+rows that are read, text that was decoded with a wrong encoding before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.files.excel import facts_of, open_sheet
+from tunebook.data.files.table_options import TableOptions
+from tunebook.data.formats.encodings import CONTROLS, LOST, repaired
+from tunebook.data.formats.open_file import kind_of
+
+Row = dict[str, Any]
+
+
+def table_options(encoding: str, delimiter: str, header: str, sheet: str, quotes: str) -> TableOptions:
+    """Return the options as dataset.yaml has them; "" for an option that was not given.
+
+    Raises:
+        InputError: a value that is not possible.
+    """
+    given: dict[str, Any] = {"encoding": encoding, "delimiter": delimiter, "header": header, "sheet": sheet}
+    given = {name: value for name, value in given.items() if value}
+    if quotes == "none":
+        given["quotes"] = False
+    if header and header != "none":
+        if not header.isdigit():
+            text = f"expected the line number of the column names, or none (got {header!r})."
+            raise InputError(Problem(text, key="--header (HEADER=)", code="option.bad_table"))
+        given["header"] = int(header)
+    try:
+        return TableOptions.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        text = f"{first['msg'].removeprefix('Value error, ')} (got {given[name]!r})."
+        raise InputError(Problem(text, key=f"--{name} ({name.upper()}=)", code="option.bad_table")) from None
+
+
+def numbered_fields(fields: dict[str, str], options: TableOptions) -> dict[str, str]:
+    """Return FIELDS with column numbers as the names that columns without a header have."""
+    if options.header != "none":
+        return fields
+    return {name: f"column_{column}" if column.isdigit() else column for name, column in fields.items()}
+
+
+def hidden_notes(path: Path, options: TableOptions) -> list[str]:
+    """Return a note on hidden rows of an Excel sheet, which are read like the others."""
+    if kind_of(path) != ".xlsx":
+        return []
+    with open_sheet(path, options) as sheet:
+        hidden = facts_of(sheet).hidden
+    if not hidden:
+        return []
+    some = ", ".join(map(str, hidden[:5])) + (", ..." if len(hidden) > 5 else "")
+    return [f"{len(hidden)} hidden rows of {path.name} are read like the others (rows {some})"]
+
+
+def encoding_notes(rows: list[Row], place: str) -> list[str]:
+    """Return notes on texts that were decoded with a wrong encoding before they came into the file."""
+    texts = [
+        value for row in rows for value in row.values() if isinstance(value, str) and not value.isascii()
+    ]
+    notes = []
+    wrong = [(text, before) for text in texts if (before := repaired(text))]
+    if wrong:
+        text, before = min(wrong, key=lambda pair: len(pair[0]))
+        notes.append(
+            f"warning: {len(wrong)} texts of {place} were decoded with a wrong encoding before, as in "
+            f"{text[:60]!r}, "
+            f"probably {before[:60]!r}: export them again as UTF-8"
+        )
+    if lost := [text for text in texts if LOST.search(text)]:
+        at = LOST.search(lost[0])
+        start = max(0, (at.start() if at else 0) - 20)
+        notes.append(
+            f"warning: {len(lost)} texts of {place} have replaced letters, as in "
+            f"{lost[0][start : start + 50]!r}: "
+            "the letters are lost. Export them again as UTF-8"
+        )
+    if odd := [text for text in texts if CONTROLS.search(text) and not repaired(text)]:
+        notes.append(
+            f"warning: {len(odd)} texts of {place} have control characters, as in {odd[0][:50]!r}: they "
+            f"were probably "
+            "written as Windows-1252 and read as Latin-1 (ENCODING=cp1252)"
+        )
+    return notes

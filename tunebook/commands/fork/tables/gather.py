@@ -1,0 +1,214 @@
+"""Folders that hold one split in many files: a folder or file per label, shards, a dataset saved by
+`datasets`.
+
+In: a folder. Out: one JSONL file per split, which fork moves into the dataset's folder, and notes that say
+what was put together. Files that are splits by their name are for tunebook/commands/fork/files.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.paths import show
+from tunebook.data.files.table_options import TableOptions
+from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
+from tunebook.data.sources import Split
+from tunebook.data.tables import KINDS, read_table
+
+GATHERED = "tunebook-gathered"  # the folder of the files made here
+TEXT_KINDS = (".txt", ".text", ".md", ".eml", "")
+SHARD = re.compile(r"(.*?)[-_.]?(\d+)[-_]of[-_](\d+)$")
+NOT_ROWS = frozenset("readme license licence changelog notice authors copying makefile".split())
+MOST_SHOWN = 20
+Rows = Iterator[dict[str, Any]]
+SplitOf = Callable[[str], Split | None]
+
+
+def gather(
+    folder: Path, scratch: Path, options: TableOptions, split_of: SplitOf
+) -> tuple[dict[Split, Path], list[str]] | None:
+    """Return the files made of `folder` and notes, None for a folder of another kind.
+
+    Args:
+        scratch: an existing folder for the files.
+        split_of: the split that a name of a file or folder stands for.
+
+    Raises:
+        InputError: a shard is missing, or a file cannot be read.
+    """
+    parts = (
+        _saved(folder, options, split_of)
+        or _shards(folder, options, split_of)
+        or _class_folders(folder, options, split_of)
+        or _class_tables(folder, options, split_of)
+    )
+    if parts is None:
+        return None
+    made: dict[Split, Path] = {}
+    notes = []
+    for split, (what, rows) in parts.items():
+        made[split] = scratch / f"{split}.jsonl"
+        lines = (json.dumps(row, ensure_ascii=False, default=_written) + "\n" for row in rows)
+        with made[split].open("w", encoding="utf-8") as file:
+            count = sum(1 for line in lines if file.write(line))
+        notes.append(f"{split}: {what}, written as {count} rows of source/{split}.jsonl")
+    return made, notes
+
+
+Parts = dict[Split, tuple[str, Rows]]
+
+
+def _written(value: Any) -> str:
+    return f"({len(value)} bytes)" if isinstance(value, bytes) else str(value)
+
+
+def _saved(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | None:
+    """Read what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
+    if (folder / "dataset_dict.json").is_file():
+        names = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        homes = {name: folder / name for name in names}
+    elif (folder / "state.json").is_file() and any(folder.glob("*.arrow")):
+        homes = {"train": folder}
+    else:
+        return None
+    return {
+        split: (f"{home.name}/*.arrow", _tables(sorted(home.glob("*.arrow")), options))
+        for name, home in homes.items()
+        if (split := split_of(name))
+    }
+
+
+def _shards(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | None:
+    """Read tables that were cut into numbered files: train-00000-of-00002.parquet."""
+    shards: dict[Split, dict[int, Path]] = defaultdict(dict)
+    parts: dict[Split, int] = {}
+    for path in sorted(folder.iterdir()):
+        match = SHARD.fullmatch(path.name.partition(".")[0])
+        if not match or kind_of(path) not in KINDS:
+            continue
+        split = split_of(match[1]) or "train"
+        shards[split][int(match[2])] = path
+        parts[split] = int(match[3])
+    for split, paths in shards.items():
+        if len(paths) < parts[split]:
+            text = (
+                f"{show(folder)}: {len(paths)} of {parts[split]} parts of {split} are here. Copy all of them."
+            )
+            raise InputError(Problem(text, key="DATA", code="data.shard_missing"))
+    return {
+        split: (f"{len(paths)} numbered files", _tables([paths[n] for n in sorted(paths)], options))
+        for split, paths in shards.items()
+    } or None
+
+
+def _class_folders(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | None:
+    """Read a folder per label with a text file per example; above them, folders may be splits."""
+    homes: dict[Split, Path] = {}
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[:1] not in "._"]
+    for path in inside:
+        split = split_of(path.name)
+        if split and _labelled(path):
+            homes[split] = path
+    if not homes and _labelled(folder) and not any(kind_of(path) in KINDS for path in folder.iterdir()):
+        homes["train"] = folder
+    return {
+        split: (
+            f"{len(_labelled(home))} folders of text files, named after their labels",
+            _texts(home, options),
+        )
+        for split, home in homes.items()
+    } or None
+
+
+def _labelled(folder: Path) -> list[Path]:
+    """Return the folders of text files in `folder`, [] where it has less than two."""
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and path.name[:1] not in "._" and next(_text_files(path), None)
+    ]
+    return found if len(found) > 1 else []
+
+
+def _text_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        named = path.name[:1] != "." and path.stem.lower() not in NOT_ROWS
+        # 20 newsgroups has numbers for names, and Enron's mails end in numbers.
+        if named and path.is_file() and (path.suffix.lower() in TEXT_KINDS or path.suffix[1:].isdigit()):
+            yield path
+
+
+def _texts(folder: Path, options: TableOptions) -> Rows:
+    problems: list[Problem] = []
+    for label in _labelled(folder):
+        for path in _text_files(label):
+            with open_text(path, encoding=options.encoding) as file:
+                content = file.read()
+            if is_broken(content):
+                problems.append(Problem(broken_text(path), show(path), code="rows.not_utf8"))
+            elif not content.strip():
+                problems.append(Problem("must not be empty.", show(path), code="rows.empty_text"))
+            else:
+                where = path.relative_to(folder).as_posix()
+                yield {"text": content.strip(), "label": label.name, "file": where}
+            if len(problems) >= MOST_SHOWN:
+                raise_all(problems)
+    raise_all(problems)
+
+
+def _class_tables(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | None:
+    """Read a file per label whose rows have none (SNIPS), flat or in a folder per label."""
+    tables = [path for path in sorted(folder.rglob("*")) if path.is_file() and kind_of(path) in KINDS]
+    depths = {len(path.relative_to(folder).parts) for path in tables}
+    if len(tables) < 2 or len(depths) != 1 or depths == {1} and any(split_of(path.stem) for path in tables):
+        return None
+    by_split: dict[Split, list[tuple[str, Path]]] = defaultdict(list)
+    for path in tables:
+        split = split_of(path.stem) if depths == {2} else "train"
+        label = path.parent.name if depths == {2} else path.name.partition(".")[0]
+        by_split[split or "train"].append((label, path))
+    for split, found in by_split.items():
+        labels = [label for label, _ in found]
+        if twice := next((label for label in labels if labels.count(label) > 1), None):
+            names = ", ".join(path.name for label, path in found if label == twice)
+            text = f"{show(folder)}: more than one file could be the {split} rows of {twice} ({names}). Keep "
+            text += "one of them in the folder."
+            raise InputError(Problem(text, key="DATA", code="fork.ambiguous_file"))
+    first = next((row for _, row in read_table(tables[0], options) if not isinstance(row, Problem)), None)
+    if depths == {1} and (not isinstance(first, dict) or {"label", "intent", "category"} & {*first}):
+        return None
+    return {
+        split: (f"{len(found)} files, named after their labels", _labelled_tables(found, options))
+        for split, found in by_split.items()
+    }
+
+
+def _labelled_tables(tables: list[tuple[str, Path]], options: TableOptions) -> Rows:
+    for label, path in tables:
+        for row in _tables([path], options):
+            pieces = row.get("data")
+            if isinstance(pieces, list) and all(isinstance(one, dict) and "text" in one for one in pieces):
+                row = {"text": "".join(str(one["text"]) for one in pieces)}  # SNIPS: a text in pieces
+            yield {**row, "label": label}
+
+
+def _tables(paths: list[Path], options: TableOptions) -> Rows:
+    problems: list[Problem] = []
+    for path in paths:
+        for _, row in read_table(path, options):
+            if isinstance(row, Problem):
+                problems.append(row)
+                if len(problems) >= MOST_SHOWN:
+                    raise_all(problems)
+            elif isinstance(row, dict):
+                yield row
+            else:
+                text = f"expected an object (got {type(row).__name__})."
+                problems.append(Problem(text, show(path), code="rows.not_an_object"))
+    raise_all(problems)

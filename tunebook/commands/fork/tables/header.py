@@ -1,0 +1,77 @@
+"""Whether the first line of a table is its column names or a row.
+
+In: a sample of rows under the names that the first line gave them. Out: nothing, or an error that shows the
+line and the options that read it as a row.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tunebook.commands.fork.columns import MOST_LABELS, repeats, wordy
+from tunebook.core import words
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.formats.layouts import Columns, Row
+from tunebook.data.tables import DELIMITED
+
+MOST_NAME_WORDS = 4  # in the name of a column; a longer one is a sentence
+NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+
+
+FIELDS_OF = {  # in the usual order of columns
+    "qa": ("question", "context", "answers"),
+    "chat": ("prompt", "completion"),
+    "preference": ("prompt", "chosen", "rejected"),
+}
+
+
+def is_table(place: str) -> bool:
+    """Return whether the first line of a file holds the names of its columns."""
+    return any(kind in place.lower() for kind in (*DELIMITED, ".xlsx"))
+
+
+def check_header(rows: list[Row], there: list[str], place: str, fields: Columns, task: str | None) -> None:
+    """Refuse a table whose first line is a row and not the names of its columns: one of the names is a
+    sentence, a number, or a value that its own column repeats. A column that the person named is one.
+
+    Raises:
+        InputError: it shows the line as it stands and as it should be, and the options that read it as a row.
+    """
+    if not is_table(place):
+        return
+    for column in set(there) - set(fields.values()):
+        name = column.strip()
+        repeated = name in {str(row.get(column)) for row in rows}
+        if words.count(name) > MOST_NAME_WORDS or NUMBER.fullmatch(name) or repeated:
+            usual = FIELDS_OF.get(task or "", ())
+            guess = dict(enumerate(usual)) if len(usual) == len(there) else {}
+            guess = guess if usual else _guess(rows, there)
+            names = [guess.get(n, f"name{n + 1}") for n in range(len(there))]
+            fields_guess = " ".join(f"{name}={n + 1}" for n, name in sorted(guess.items()))
+            text = (
+                f"the first line of {place} looks like a row ({', '.join(map(repr, there))[:200]}) and would "
+                f"be lost as column names. If it is one: HEADER=none"
+                + (f' FIELDS="{fields_guess}"' if guess else "")
+                + f", or put a line such as `{','.join(names)}` above it. If it holds the names: HEADER=1. "
+                "If it is a title: HEADER= and the line of the names."
+            )
+            raise InputError(Problem(text, key="DATA", code="data.no_header"))
+
+
+def _guess(rows: list[Row], there: list[str]) -> dict[int, str]:
+    """Return what the columns probably are, by their number: the one that repeats few values is the label,
+    the longest other one the text; {} where that is not clear."""
+    whole = [*rows, {name: name for name in there}]  # the first line is a row, too
+    able = [n for n, name in enumerate(there) if repeats(whole, name) and len(rows) > 1]
+    texts = [n for n, name in enumerate(there) if n not in able and wordy(whole, name)]
+    if len(there) == 2 and len(texts) == 2:
+        return {}
+    if not able or not texts or len({row[there[able[0]]] for row in rows}) > MOST_LABELS:
+        return {0: "text", 1: "label"} if len(there) == 2 and not texts else {}
+
+    def length(n: int) -> int:
+        values: list[Any] = [row.get(there[n]) or "" for row in rows]
+        return sum(len(str(value)) for value in values)
+
+    return {max(texts, key=length): "text", able[0]: "label"}

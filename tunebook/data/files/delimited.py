@@ -1,0 +1,191 @@
+"""CSV and its relatives: comma, semicolon, tab, pipe or a delimiter that a person names.
+
+In: a text file. Out: (line, row) pairs of its records, with a Problem in place of a row that cannot be read.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.paths import show
+from tunebook.data.files.table_head import LOOKED_AT, column_names, is_total, refuse_title, totals_fault
+from tunebook.data.files.table_options import NAME_OF, TableOptions
+from tunebook.data.formats.encodings import JAPANESE_7_BIT
+from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
+from tunebook.data.formats.place import Numbered, fault
+
+CSV_CELL = 1 << 30  # characters; Python's own limit of 131,072 would refuse long texts
+USUAL = ",;\t|"
+
+
+def read_delimited(path: Path, options: TableOptions) -> Iterator[Numbered]:
+    """Yield (line, row) of each record below the column names.
+
+    Raises:
+        InputError: an empty file, a title above the names, a delimiter that is not clear, or broken quotes.
+    """
+    csv.field_size_limit(CSV_CELL)
+    place = show(path)
+    with open_text(path, newline="", encoding=options.encoding) as file:
+        skipped, head = _start(file, options, place)
+        lines = list(itertools.islice(file, LOOKED_AT))
+        delimiter, hint = _delimiter([head, *lines], options, path)
+        if hint:  # `sep=;`, as Excel writes it
+            skipped, head, lines = skipped + 1, lines[0], lines[1:]
+        records = _Records(itertools.chain([head, *lines], file), skipped, delimiter, options.quotes, place)
+        first = next(records)[1]
+        if options.header == "none":
+            columns = [f"column_{number}" for number in range(1, len(first) + 1)]
+            waiting: Iterable[tuple[int, list[str]]] = itertools.chain([(skipped + 1, first)], records)
+        else:
+            if options.header is None:
+                _refuse_title([head, *lines], skipped, delimiter, options.quotes, place)
+            broken = broken_text(path) if any(map(is_broken, first)) else ""
+            columns = column_names(first, place, skipped + 1, broken)
+            waiting = records
+        yield from _rows(waiting, columns, delimiter, path)
+
+
+def _start(file: TextIO, options: TableOptions, place: str) -> tuple[int, str]:
+    """Return how many lines stand above the first one that counts, and that line."""
+    wanted = options.header if isinstance(options.header, int) else 1
+    skipped = 0
+    for skipped, line in enumerate(file):
+        if skipped + 1 >= wanted and line.strip():
+            return skipped, line
+    text = "empty file. The first line must contain the column names."
+    if wanted > 1:
+        text = f"has no line {wanted} (got HEADER={wanted})."
+    raise InputError(Problem(text, place, code="data.no_header"))
+
+
+def _delimiter(lines: list[str], options: TableOptions, path: Path) -> tuple[str, bool]:
+    """Return the delimiter, and whether the first line does nothing but name it.
+
+    Raises:
+        InputError: two delimiters divide all lines equally well.
+    """
+    first = lines[0].rstrip("\r\n").lower()
+    if first.startswith("sep=") and len(first) == 5 and len(lines) > 1:
+        return options.delimiter or lines[0][4], True
+    if options.delimiter:
+        return options.delimiter, False
+    if kind_of(path) == ".tsv" and "\t" in lines[0]:
+        return "\t", False
+    able: dict[str, tuple[float, int]] = {}
+    for letter in USUAL:
+        widths = _widths(lines, letter, options.quotes)
+        usual, times = Counter(widths).most_common(1)[0] if widths else (0, 0)
+        if usual > 1:
+            able[letter] = (times / len(widths), usual)
+    full = [letter for letter, (share, _) in able.items() if share == 1]
+    if len(full) > 1 and len(set(map(lines[0].count, full))) == 1:
+        names = " or ".join(f"DELIMITER={NAME_OF[letter]}" for letter in full)
+        text = f"can be divided in more than one way. Choose: {names}."
+        raise InputError(Problem(text, show(path), 1, code="data.ambiguous_delimiter"))
+    # The one that divides most lines alike, then the one that the line of names has most of.
+    best = max(able, key=lambda letter: (round(able[letter][0], 1), lines[0].count(letter)), default="")
+    return best or max(USUAL, key=lines[0].count), False
+
+
+def _widths(lines: list[str], delimiter: str, quotes: bool) -> list[int]:
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE)
+    try:
+        return [len(cells) for cells in reader if cells]
+    except csv.Error:
+        return []
+
+
+def _refuse_title(lines: list[str], skipped: int, delimiter: str, quotes: bool, place: str) -> None:
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE)
+    found, begins = list[tuple[int, Any]](), 1
+    for cells in reader:
+        if cells:
+            found.append((skipped + begins, cells))
+        begins = reader.line_num + 1
+    refuse_title(found, place)
+
+
+class _Records:
+    """The records of a file with the line that each begins on."""
+
+    def __init__(self, lines: Iterable[str], skipped: int, delimiter: str, quotes: bool, place: str) -> None:
+        self.reader = csv.reader(
+            lines,
+            strict=True,
+            delimiter=delimiter,
+            quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        )
+        self.skipped, self.begins, self.place = skipped, 1, place
+
+    def __iter__(self) -> _Records:
+        return self
+
+    def __next__(self) -> tuple[int, list[str]]:
+        line = self.skipped + self.begins
+        try:
+            cells = next(self.reader)
+        except csv.Error as error:
+            text = f"not valid CSV: {error}. If quotes are letters of the text here: QUOTES=none."
+            raise InputError(Problem(text, self.place, line, code="data.not_csv")) from None
+        self.begins = self.reader.line_num + 1
+        return line, cells
+
+
+def _rows(
+    records: Iterable[tuple[int, list[str]]], columns: list[str], delimiter: str, path: Path
+) -> Iterator[Numbered]:
+    """Yield the records as rows. The last one is held back until it is known that none follows it."""
+    place, broken = show(path), ""
+    held: tuple[int, list[str]] | None = None
+    seen = 0
+    for line, cells in itertools.chain(records, [(0, list[str]())]):
+        if line and not cells:
+            continue
+        if held:
+            seen += 1
+            at, ready = held
+            if any(is_broken(cell) or JAPANESE_7_BIT.search(cell) for cell in ready):
+                broken = broken or broken_text(path)
+                yield at, fault(broken, place, at, None, "rows.not_utf8")
+            elif not line and seen > 1 and is_total(ready):
+                yield at, fault(totals_fault(ready), place, at, None, "rows.totals")
+            elif len(ready) != len(columns):
+                yield at, fault(_uneven(ready, columns, delimiter), place, at, None, "rows.column_count")
+            elif swallowed(ready, delimiter):
+                text = "one cell holds several lines with delimiters of their own: a quote in it was never "
+                text += "closed. Close it, or QUOTES=none if quotes are letters of the text here."
+                yield at, fault(text, place, at, None, "rows.open_quote")
+            else:
+                yield at, dict(zip(columns, ready, strict=True))
+        held = (line, cells) if line else None
+
+
+def swallowed(cells: list[str], delimiter: str) -> bool:
+    """Return whether a cell has whole rows in it. Commas in lines of a text are usual; tabs and pipes are
+    not."""
+    if delimiter not in "\t|" or len(cells) < 2:
+        return False
+    return any("\n" in cell and delimiter in cell for cell in cells)
+
+
+def _uneven(cells: list[str], columns: list[str], delimiter: str) -> str:
+    """Return what to say of a row with too few or too many cells: as it stands, and as it should be."""
+    text = (
+        f"expected {len(columns)} columns (got {len(cells)}). Quote fields that contain {delimiter!r} or a "
+    )
+    text += "line break."
+    extra = len(cells) - len(columns)
+    if extra > 0 and len(columns) > 1:
+        joined = [delimiter.join(cells[at : at + extra + 1]) for at in range(len(columns))]
+        at = max(range(len(joined)), key=lambda place: len(joined[place]))
+        should = [*cells[:at], '"' + joined[at].replace('"', '""') + '"', *cells[at + extra + 1 :]]
+        text += f" It is {delimiter.join(cells)[:80]}; it should be, for example, "
+        text += f"{delimiter.join(should)[:90]}"
+    return text

@@ -1,0 +1,168 @@
+"""The rows of a JSON document or of JSON Lines, whatever the file is called.
+
+In: a .json or .jsonl file. Out: (line, row) pairs. Read are: an object a line; a list of objects; an object
+with one list of objects (`{"data": [...]}`); objects one after another; an object of objects (`{"id":
+{...}}`, the key becomes `id`); and rows that are lists of cells, which become `column_1`, `column_2`, ... or
+have the names of their first list.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.paths import show
+from tunebook.data.files.json_stream import JsonFault, stream
+from tunebook.data.files.table_head import column_names
+from tunebook.data.files.table_options import TableOptions
+from tunebook.data.formats.encodings import JAPANESE_7_BIT
+from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
+from tunebook.data.formats.place import Numbered, Spot, fault
+
+LOOKED_AT = 1 << 20  # characters of a line that decide whether it is a row
+
+
+def read_json(path: Path, options: TableOptions, lists: list[str] | None = None) -> Iterator[Numbered]:
+    """Yield (line, row); `lists` names lists of the document's object to read, in this order.
+
+    Raises:
+        InputError: not JSON, or more than one list that could hold the rows.
+    """
+    lines = not lists and _is_jsonl(path, options)
+    yield from _with_names(_lines(path, options) if lines else _document(path, options, lists), options, path)
+
+
+def _is_jsonl(path: Path, options: TableOptions) -> bool:
+    """Return whether a file has a JSON value per line, as the first two lines with something in them show."""
+    with open_text(path, encoding=options.encoding) as file:
+        some = (line for line in iter(lambda: file.readline(LOOKED_AT), "") if line.strip())
+        first, second = next(some, ""), next(some, "")
+    by_name = kind_of(path) != ".json"
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        opens = first.strip() in ("[", "{") or (first.lstrip()[:1] == "[" and second.strip() != "")
+        return by_name and not opens
+    if second:
+        return by_name or isinstance(value, dict) or (_is_cells(value) and second.lstrip()[:1] == "[")
+    inside = value if isinstance(value, list) else [None]
+    return by_name and not (inside and all(isinstance(item, (dict, list)) for item in inside))
+
+
+def _lines(path: Path, options: TableOptions) -> Iterator[Numbered]:
+    place, broken = show(path), ""
+    with open_text(path, encoding=options.encoding) as file:
+        for number, text in enumerate(file, 1):
+            try:
+                if is_broken(text) or JAPANESE_7_BIT.search(text):
+                    broken = broken or broken_text(path)
+                    yield number, fault(broken, place, number, None, "rows.not_utf8")
+                elif text.strip():
+                    value = json.loads(text.rstrip())
+                    if "\\u" in text:
+                        json.dumps(value, ensure_ascii=False).encode()  # fails on an unpaired surrogate
+                    yield number, value
+            except RecursionError:
+                yield number, fault("nested too deeply.", place, number, None, "rows.nested_too_deeply")
+            except UnicodeEncodeError:
+                text = "contains an unpaired surrogate (invalid Unicode)."
+                yield number, fault(text, place, number, None, "rows.bad_surrogate")
+            except json.JSONDecodeError as error:
+                text = (
+                    f"invalid JSON at column {error.colno}: {error.msg}. Each line must be one JSON object."
+                )
+                yield number, fault(text, place, number, None, "rows.not_json")
+
+
+def _document(path: Path, options: TableOptions, lists: list[str] | None) -> Iterator[Numbered]:
+    place, broken = show(path), ""
+    try:
+        with open_text(path, encoding=options.encoding) as file:
+            for line, where, value in stream(file, lists):
+                spot = Spot.of(line, where)
+                try:
+                    json.dumps(value, ensure_ascii=False).encode()
+                    yield spot, value
+                except UnicodeEncodeError:
+                    if is_broken(json.dumps(value, ensure_ascii=False)):
+                        broken = broken or broken_text(path)
+                        yield spot, fault(broken, place, spot, None, "rows.not_utf8")
+                        continue
+                    text = "contains an unpaired surrogate (invalid Unicode)."
+                    yield spot, fault(text, place, spot, None, "rows.bad_surrogate")
+    except JsonFault as error:
+        text = f"not a JSON list of rows: {error}."
+        yield error.line, fault(text, place, error.line, None, "data.not_json_list")
+    except RecursionError:
+        raise InputError(Problem("nested too deeply.", place, code="rows.nested_too_deeply")) from None
+
+
+def _with_names(rows: Iterator[Numbered], options: TableOptions, path: Path) -> Iterator[Numbered]:
+    """Give names to the cells of rows that are lists of texts and numbers: those of the first list where it
+    has nothing but usual names (or `header: 1` says so), else numbers."""
+    first = next(rows, None)
+    if first is None:
+        return
+    number, cells = first
+    if not _is_cells(cells):
+        yield from itertools.chain([first], rows)
+        return
+    named = options.header != "none" and (isinstance(options.header, int) or all(map(_is_name, cells)))
+    columns = column_names(cells, show(path), int(number)) if named else []
+    for at, row in rows if named else itertools.chain([first], rows):
+        if isinstance(row, list) and _is_cells(row):
+            names = columns or [f"column_{n}" for n in range(1, len(cells) + 1)]
+            if len(row) != len(names):
+                text = f"expected {len(names)} values (got {len(row)})."
+                yield at, fault(text, show(path), at, None, "rows.column_count")
+            else:
+                yield at, dict(zip(names, row, strict=True))
+        else:
+            yield at, row
+
+
+def _is_cells(row: Any) -> bool:
+    return isinstance(row, list) and len(row) > 1 and not any(isinstance(cell, (dict, list)) for cell in row)
+
+
+def _is_name(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.strip().lower() in USUAL_NAMES
+
+
+# The line of names of a table is told from a row by these, the usual ones.
+USUAL_NAMES = frozenset(
+    """id text body message utterance sentence content review tweet label labels category class intent topic
+    sentiment target question context answer answers prompt completion instruction input output response
+    chosen rejected""".split()
+)
+
+
+def lists_of(path: Path, options: TableOptions) -> dict[str, int]:
+    """Return the lists of rows in the object of a JSON document and how many each has; {} for a file of
+    another shape."""
+    if kind_of(path) not in (".json", ".jsonl") or _is_jsonl(path, options):
+        return {}
+    with open_text(path, encoding=options.encoding) as file:
+        if _first_letter(file) != "{":
+            return {}
+    found: dict[str, int] = {}
+    with open_text(path, encoding=options.encoding) as file:
+        try:
+            for _, where, value in stream(file, every=True):
+                if isinstance(value, (dict, list)):
+                    name = where.rpartition("[")[0]
+                    found[name] = found.get(name, 0) + 1
+        except (JsonFault, RecursionError):
+            return {}
+    return found
+
+
+def _first_letter(file: TextIO) -> str:
+    while letter := file.read(1):
+        if not letter.isspace():
+            return letter
+    return ""

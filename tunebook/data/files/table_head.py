@@ -1,0 +1,87 @@
+"""The line of column names of a table, and lines that are no rows: titles above it, totals below.
+
+In: the first lines of a CSV file or sheet as lists of cells. Out: the column names, or an error that shows
+which line they are probably in and the option that says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.formats.open_file import is_broken
+
+Cells = Sequence[Any]
+LOOKED_AT = 50  # lines from which the shape of a table is taken
+TOTALS = frozenset(
+    "total totals sum grand_total subtotal gesamt summe insgesamt total_general suma totale somma totaal "
+    "\u5408\u8ba1 \u603b\u8ba1 \u5408\u8a08 \u7e3d\u8a08 \ud569\uacc4 \u0438\u0442\u043e\u0433\u043e".split()
+)
+
+
+def filled(cells: Cells) -> int:
+    """Return how many cells are not empty."""
+    return sum(cell not in (None, "") for cell in cells)
+
+
+def column_names(cells: Cells, place: str, line: int, broken: str = "") -> list[str]:
+    """Return the column names of a header; a column without a name gets its number.
+
+    Raises:
+        InputError: two columns have the same name, or one has bytes that are not in the file's encoding,
+            which `broken` explains.
+    """
+    names = [
+        str(cell).strip() if cell not in (None, "") else f"column_{index}"
+        for index, cell in enumerate(cells, 1)
+    ]
+    for name in names:
+        if names.count(name) > 1:
+            text = f"two columns are named {name!r}. Rename one."
+            raise InputError(Problem(text, place, line, code="data.repeated_column"))
+        if is_broken(name):
+            raise InputError(Problem(broken, place, line, code="rows.not_utf8"))
+    return names
+
+
+def refuse_title(lines: Sequence[tuple[int, Cells]], place: str) -> None:
+    """Refuse a title above the column names: a first line with one cell where the lines below have more.
+
+    Raises:
+        InputError: it names the line that the column names are probably in.
+    """
+    if len(lines) < 2:
+        return
+    number, first = lines[0]
+    widths = Counter(filled(cells) for _, cells in lines[1:])
+    usual = max(widths, key=lambda width: (widths[width], width))
+    if filled(first) > 1 or usual < 2 or sum(n for width, n in widths.items() if width > 1) * 2 <= len(lines):
+        return
+    found = next(((at, cells) for at, cells in lines[1:] if filled(cells) >= usual), None)
+    if found:
+        at, cells = found
+        shown = ", ".join(str(cell) for cell in cells if cell not in (None, ""))[:100]
+        title = next(str(cell) for cell in first if cell not in (None, ""))[:60]
+        text = (
+            f"{title!r} is a title, not a line of column names. They are probably in line {at} ({shown}): "
+            f"HEADER={at}. If the file has no column names: remove what is above the rows, and HEADER=none."
+        )
+        raise InputError(Problem(text, place, number, code="data.title_above"))
+
+
+def is_total(cells: Cells) -> bool:
+    """Return whether the last row of a table is its totals: a word for it, then numbers or nothing."""
+    words = [str(cell).strip() for cell in cells if cell not in (None, "")]
+    if not words or len(cells) < 2:
+        return False
+    name = re.sub(r"\W+", "_", words[0].lower()).strip("_")
+    return name in TOTALS and all(re.fullmatch(r"[-+]?[\d.,\s]+%?", word) for word in words[1:])
+
+
+def totals_fault(cells: Cells) -> str:
+    """Return what to say of a row of totals."""
+    shown = ", ".join(str(cell) for cell in cells if cell not in (None, ""))[:80]
+    return f"looks like a row of totals ({shown}), not an example. Remove it from the file."
