@@ -203,7 +203,7 @@ def test_labels_of_the_same_tokens() -> None:
     found = sharing({"a b": [1, 2], "b a": [2, 1], "a b c": [1, 2, 3], "d": [4]}, "dataset.yaml")
     assert [finding.text.partition(":")[0] for finding in found] == [
         "'a b' and 'b a' consist of the same tokens",
-        "'a b' and 'a b c' begin alike to the end of the shorter one",
+        "'a b' and 'a b c' begin with the same tokens, up to the end of the shorter one",
     ]
 
 

@@ -121,7 +121,7 @@ def sharing(tokens: dict[str, list[int]], file: str) -> list[Finding]:
         if sorted(x) == sorted(y):
             summary = "consist of the same tokens"
         elif x == y[: len(x)] or y == x[: len(y)]:
-            summary = "begin alike to the end of the shorter one"
+            summary = "begin with the same tokens, up to the end of the shorter one"
         else:
             continue
         text = f"{a!r} and {b!r} {summary}: only the end-of-turn token or the order distinguishes them."

@@ -157,7 +157,7 @@ def _cut(
             _at(seen, stops, kind, text, found, code="tokens.over_sequence_len")
         elif strategy == "truncate" and start >= limit - 1:
             kind = "rows that lose their whole answer"
-            text = f"{how}: it begins at token {start}."
+            text = f"{how}: the answer begins at token {start}, so all of it is cut off."
             _at(seen, stops, kind, text, found, code="tokens.answer_lost")
         elif strategy == "truncate":
             kind = "rows whose answer is cut"

@@ -79,7 +79,7 @@ def _place(resolved: Resolved, key: str, text: str) -> Problem:
 
 
 def _own_keys(config: dict[str, Any]) -> dict[str, str]:
-    """Return what is wrong with the plugin's keys: their values, or that they are another method's."""
+    """Return the plugin's keys that have a bad value or belong to another method, each with what is wrong."""
     found, given = {}, {key: config[key] for key in AdapterArguments.model_fields if key in config}
     try:
         AdapterArguments.model_validate(given)

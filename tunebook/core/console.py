@@ -25,7 +25,7 @@ FIRST_PAUSE, BAR_PAUSE = 4.0, 0.2  # seconds between two lines, doubled each tim
 
 
 class Stages(Protocol):
-    """What records the stages of a run: `tunebook.runs.run.Run`, which this package may not import."""
+    """Records the stages of a run; `tunebook.runs.run.Run` does, which this package may not import."""
 
     def stage(self, name: str) -> AbstractContextManager[None]: ...
 

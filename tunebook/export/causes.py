@@ -58,7 +58,7 @@ def _template(ours: Evaluator, theirs: Evaluator, line: ParityLine, rows: list[R
 
 
 def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]:
-    """An end-of-turn token that the file does not stop at."""
+    """Yield whether the file does not stop at the run's end-of-turn token."""
     before, after = line["stop_rate_run"], line["stop_rate"]
     tokens = [one.models.tokenizer.eos_token_id for one in (ours, theirs)]
     if tokens[0] != tokens[1]:

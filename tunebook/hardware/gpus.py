@@ -40,7 +40,7 @@ class Price(BaseModel):
 
 
 class Gpu(BaseModel):
-    """One kind of card. `tflops` is dense and in 16 bits, `gbs` the memory bandwidth in GB/s."""
+    """One GPU model. `tflops` is its dense speed in 16 bits, `gbs` its memory bandwidth in GB/s."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str

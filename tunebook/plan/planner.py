@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def peak(self) -> float:
-        """GiB of one card, the larger of training and evaluation."""
+        """Return the GiB needed on one GPU: the larger of training and evaluation."""
         return max(sum(self.vram.values()), sum(self.evaluation_vram.values()))
 
     @property

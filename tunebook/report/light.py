@@ -101,7 +101,7 @@ def _by_numbers(measured: Metrics, answers_read: bool) -> Light:
     if drops:
         said = names.task(drops[0]["task"])
         text = f"Better than the best prompt, but it lost much of an ability that has no gate: {said}."
-        return Light("amber", text, "Only where it does nothing else: see what was forgotten.")
+        return Light("amber", text, "Only for this one task: see what it forgot at others.")
     if measured["primary"] == "loss" and not answers_read:
         return Light(
             "green", "Better than the best prompt in form.", "Not before people have read its answers."

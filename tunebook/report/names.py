@@ -105,10 +105,10 @@ TASKS = {
 TERMS = {  # of the report that are no metric
     "base": "The model as it was before fine-tuning.",
     "prompt": "The text that a model is given. The plain prompt is the one that training used.",
-    "examples in the prompt": "Few-shot prompting: solved training examples stand before the question.",
+    "examples in the prompt": "Few-shot prompting: training examples with answers come before the question.",
     "instructions": "A written description of the task in the prompt (the data set's baseline_prompt).",
     "labels ranked": "The model does not write its answer; the likeliest of the given labels is taken.",
-    "best prompt of the base": "The prompt of the base that did best on the dev split; the one to beat.",
+    "best prompt of the base": "The prompt of the base that did best on the dev split: the one to beat.",
     "linear SVM": "A classical text classifier that trains in a second on any computer and costs nothing.",
     "dev, test": "Held-out examples. Choices are made on dev; test is used only for the numbers here.",
     "group": "Examples that belong together, such as those of one customer. They are never split, and "

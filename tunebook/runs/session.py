@@ -28,7 +28,7 @@ EVERY = 60.0  # seconds between states of the store, so that progress can be fol
 
 
 class Session:
-    """Used as a context around the work on `run`, whose lock is held."""
+    """A context manager around the work on `run`, whose lock is held."""
 
     def __init__(self, run: Run, url: str | None, note: Callable[[str], None]) -> None:
         self.run, self.note = run, note
