@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.commands.test_fork import PAIRS, fork, home
 from tunebook.commands.fork.origin import load_origin
 from tunebook.commands.fork.recipe_text import _plugin_keys
 from tunebook.config.keys import schema
 from tunebook.core.errors import InputError
 
+__all__ = ["home"]
 PLAIN = """# From elsewhere.
 base_model: Qwen/Qwen3-0.6B
 datasets:
@@ -133,6 +135,7 @@ def test_axolotls_own_plugins_and_their_keys(plugin: str, keys: dict[str, object
     more = yaml.safe_dump({"plugins": [f"axolotl.integrations.{plugin}"], **keys})
     found = load_origin(str(origin(tmp_path, more)))
     assert {key: found.config[key] for key in keys} == keys
+    assert any("swanlab" in note for note in found.notes) == ("swanlab" in plugin)
     with pytest.raises(InputError) as caught:
         load_origin(str(origin(tmp_path, yaml.safe_dump(keys))))
     assert {problem.code for problem in caught.value.problems} == {"config.unknown_key"}
@@ -154,3 +157,11 @@ def test_every_plugin_that_axolotl_ships_is_known() -> None:
     homes = {path.parent.name for path in folder.glob("*/args.py")}
     known = {name.split(".")[2] for name in schema()["plugins"] if name.startswith("axolotl.")}
     assert homes <= known
+
+
+def test_a_fork_of_a_config_with_swanlab_trains_without_it_on_the_trial_tier(home: Path) -> None:
+    more = "plugins:\n  - axolotl.integrations.swanlab.SwanLabPlugin\nuse_swanlab: true\nswanlab_project: x\n"
+    more += "lora_r: 16\nlora_alpha: 32\nlora_target_linear: true\nmicro_batch_size: 2\nlearning_rate: 1e-4\n"
+    recipe = fork(home, PAIRS, str(origin(home, more)), lines=40, task="chat")
+    assert (recipe.trial["use_swanlab"], recipe.trial["swanlab_project"]) == (False, None)
+    assert recipe.config["use_swanlab"] is True

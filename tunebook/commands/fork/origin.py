@@ -55,6 +55,13 @@ PLUGINS = {
         "needs the package llmcompressor, which the lock does not have. Fork the config without it instead."
     ),
 }
+# Packages of Axolotl's plugins that the lock does not have.
+NEEDS = {
+    "SwanLabPlugin": "swanlab",
+    "DenseMixerPlugin": "densemixer",
+    "ExpertParallelPlugin": "deep_ep",
+    "CutCrossEntropyPlugin": "cut-cross-entropy (Axolotl's fork of it)",
+}
 # Of `fsdp_config`, from older versions; Axolotl's schema drops them.
 DROPPED_FSDP = ("limit_all_gathers", "sharding_strategy", "forward_prefetch", "backward_prefetch")
 
@@ -92,6 +99,13 @@ def load_origin(origin: str) -> Origin:
         for where, line in lines.items()
     }
     raise_all(check_keys(config, lines, show(path)))
+    plugins = [str(plugin).rpartition(".")[2] for plugin in _list(config.get("plugins"))]
+    more += [
+        f"plugins: {name} needs the package {NEEDS[name]}, which requirements.lock does not have; install it "
+        "where the recipe trains"
+        for name in plugins
+        if name in NEEDS
+    ]
     return Origin(None, config, text, [*notes, *more])
 
 

@@ -41,6 +41,7 @@ NOT_ON_TRIAL = (
     "special_tokens tokens model_type tokenizer_type deepspeed fsdp fsdp_config fsdp_version load_in_8bit "
     "revision_of_model tokenizer_config chat_template_jinja"
 ).split()
+SWANLAB = "axolotl.integrations.swanlab.SwanLabPlugin"
 # Axolotl's plugins that do not run on a CPU, or need a package that is not in the lock.
 INTEGRATIONS = tuple(
     f"axolotl.integrations.{name}."
@@ -219,6 +220,8 @@ def trial_text(
         keys["excess_length_strategy"] = "drop"
         notes.append(f"trial tier: {too_long} rows of more than {bound} tokens are dropped from training")
     keys |= {key: None for key in [*NOT_ON_TRIAL, *_plugin_keys(config)] if config.get(key) is not None}
+    if SWANLAB in (config.get("plugins") or []):
+        keys["use_swanlab"] = False  # its default is true
     lines = [
         "# The trial tier: the same path on a small real model and a sample of the same rows, without a GPU.",
         f"# Rows have {lengths.mean:.0f} tokens on average, {lengths.longest} at most ({lengths.how}).",
