@@ -224,4 +224,4 @@ class Groups:
             )
 
     def finish(self) -> None:
-        """Nothing is left to say."""
+        """Add nothing: everything was said row by row."""

@@ -127,7 +127,7 @@ def run_bench(
 
 
 def _short(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config that trains only: no looks at dev, no checkpoints."""
+    """Return a config that trains only: no evaluation on dev, no checkpoints."""
     kept = {key: value for key, value in config.items() if key not in DROPPED}
     plugins = [name for name in config.get("plugins", []) if name != DEV_METRIC] + [MEASURE_PLUGIN]
     return kept | {"save_strategy": "no", "val_set_size": 0, "plugins": plugins}

@@ -114,7 +114,7 @@ def page(reading: Reading) -> Any:
 
 
 async def _from_here_only(request: Any, call_next: Any) -> Any:
-    """Serve Gradio's page without what it would fetch from elsewhere (an HTTP middleware)."""
+    """Serve Gradio's page without its requests to other servers (an HTTP middleware)."""
     from starlette.responses import HTMLResponse
 
     response = await call_next(request)

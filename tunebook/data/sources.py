@@ -120,7 +120,7 @@ def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[
 
 
 def place_of(source: Source, folder: Path, split: Split) -> str:
-    """Return what messages call the source of `split`."""
+    """Return the name of the source of `split`, for messages."""
     path = source_file(source, folder, split)
     return show(path) if path is not None else f"{source.hub}/{source.splits[split]}"
 

@@ -1,4 +1,4 @@
-"""Plans over cards and settings: which overlay a run takes, and which changes make it fit."""
+"""Plans for each GPU and setting: which overlay a run takes, and which changes make it fit."""
 
 from __future__ import annotations
 
