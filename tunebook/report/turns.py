@@ -52,7 +52,7 @@ def in_words(turns: TurnCounts | None) -> str:
         return ""
     scored, talks = turns["scored"], names.count(turns["conversations"], "conversation")
     generated = names.count(turns["generated"], "answer")
-    same = f"{turns['repeated']} of them say only what other conversations say too"
+    same = f"{turns['repeated'] or 'none'} of them only repeat what other conversations say"
     if turns["evaluated"] == "last":
         return f"Scored is the last answer of {talks}, not the earlier ones; {same}."
     return (
