@@ -80,4 +80,4 @@ def test_a_token_is_named_and_never_printed(
     access.check_access(real("classify-lora", "wandb_project=x"), dataset(tmp_path), found)
     assert "HF_TOKEN" in found.facts["tokens set"]
     assert "hf_secret" not in str(found.as_json())
-    assert [finding.code for finding in found.kinds[("note", "access")].shown] == ["access.no_wandb_key"]
+    assert [finding.code for finding in found.kinds[("note", "access")].shown] == ["tracker.no_login"]

@@ -127,6 +127,14 @@ def test_shipped_recipes_have_nothing_to_be_said_of_them(name: str) -> None:
     assert [str(finding) for finding in findings(name, None, "")] == []
 
 
+@pytest.mark.parametrize("name", recipes.names())
+def test_no_shipped_trial_is_stopped(name: str) -> None:
+    """There the files of the base are on this machine, and its names are compared."""
+    recipe = recipes.load_recipe(name)
+    if recipe.trial:
+        check_config(resolve(recipe, Options("trial", "cpu")))
+
+
 def test_only_errors_stop_a_run() -> None:
     warned = resolve(recipes.load_recipe(FULL), Options("real", set="learning_rate=2e-4"), False)
     check_config(warned)

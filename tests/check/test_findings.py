@@ -19,6 +19,7 @@ from tests.check.test_check import axolotl, checked, recipe  # noqa: F401 (fixtu
 from tests.check.test_check_config import CASES
 from tests.check.test_check_config import findings as findings_of_config
 from tests.check.test_check_duplicates import SENTENCES, watch
+from tests.check.test_check_promises import provoked
 from tests.check.test_check_tokens import ANSWER, MASKED, judged
 from tests.config.test_resolve import RECIPE, make  # noqa: F401 (make is a fixture)
 from tests.support.dialogues import dialogues
@@ -38,7 +39,7 @@ from tunebook.core.paths import ROOT
 
 DOCS: Any = importlib.import_module("scripts.write_error_docs")
 CODES = {fault.code for fault in DOCS.faults() if fault.file.startswith("tunebook/check/")}
-FAMILIES = "access config duplicates labels model rows secrets tokens training turns".split()
+FAMILIES = "access base config duplicates labels model rows secrets template tokens training turns".split()
 
 
 def shown(found: Findings) -> list[Finding]:
@@ -93,14 +94,21 @@ def test_model(tmp_path: Path) -> None:
 def test_training(
     recipe: Path,  # noqa: F811
     axolotl: dict[str, Any],  # noqa: F811
+    make: Any,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tunebook.check.run.TINY_SET", 601)
     found = of_the_verb(capsys, "max_steps=20 sample_packing=true")
+    found += provoked(make, tmp_path)
     monkeypatch.delenv("TUNEBOOK_RECIPES")
     hold("training", of_the_cases() + found, tmp_path)
+
+
+@pytest.mark.parametrize("family", ["base", "template"])
+def test_promises(family: str, make: Any, tmp_path: Path) -> None:  # noqa: F811
+    hold(family, provoked(make, tmp_path), tmp_path)
 
 
 def test_tokens(
@@ -197,6 +205,7 @@ def test_access(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setattr(access, "reach_hub", lambda *_: None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
     monkeypatch.setattr(access.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
     monkeypatch.setattr(huggingface_hub, "model_info", lambda *_, **__: gated)
     found = Findings()

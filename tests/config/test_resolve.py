@@ -390,13 +390,14 @@ class FakeDriver:
             "nvmlDeviceGetCudaComputeCapability": lambda index: (9, 0),
             "nvmlDeviceGetName": lambda index: f"card {index}",
             "nvmlDeviceGetUUID": lambda index: f"GPU-{index}{index}",
+            "nvmlDeviceGetMigMode": lambda index: (0, 0),
         }
         return answers[name]
 
 
 @pytest.mark.parametrize(
     ("visible", "found"),
-    [(None, "0123"), ("1,3", "13"), ("GPU-22", "2"), ("", ""), ("-1", ""), ("0", "0"), ("7", "")],
+    [(None, "0123"), ("1,3", "13"), ("GPU-22", "2"), ("", ""), ("-1", ""), ("0", "0"), (" 2 , 0", "20")],
 )
 def test_only_visible_gpus_count(visible: str | None, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeDriver())

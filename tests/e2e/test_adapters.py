@@ -83,9 +83,9 @@ SHORT += " warmup_ratio=0 bf16=false micro_batch_size=4 gradient_accumulation_st
 SHORT += " learning_rate=0.02 dataset_num_proc=1"
 
 
-def prepare(folder: Path, base: Path, case: str) -> Run:
+def prepare(folder: Path, base: Path, case: str, cases: dict[str, tuple[str, str, int]] = CASES) -> Run:
     """Make the run folder of four steps of four rows."""
-    name, words, _ = CASES[case]
+    name, words, _ = cases[case]
     recipe = recipes.load_recipe(name)
     dataset = load_dataset_config(str(load_dataset_config(recipe.dataset).stand_in))
     layers = "peft_layers_to_transform=null" if "peft_layers_to_transform" in recipe.trial else ""

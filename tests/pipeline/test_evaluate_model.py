@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import in_process
+from tunebook.core.errors import MachineError
+from tunebook.models import trial_model
+from tunebook.pipeline import evaluate_model
 
 
 def refused(tmp_path: Path, *words: str, code: int = 2) -> str:
@@ -37,7 +40,7 @@ def test_a_model_that_is_not_there(tmp_path: Path, folder: Path) -> None:
     words = ["--task", "kettlewick-intents", "--base", str(folder)]
     assert "neither a folder nor a Hub id" in refused(tmp_path, "--model", str(tmp_path / "none"), *words)
     assert "holds neither adapter_config.json" in refused(tmp_path, "--model", str(tmp_path), *words)
-    assert "the Hub cannot be reached" in refused(tmp_path, "--model", "owner/name", *words, code=4)
+    assert "not in the local cache" in refused(tmp_path, "--model", "owner/name", *words, code=4)
 
 
 def test_the_base_and_the_dataset_have_to_be_known(tmp_path: Path, folder: Path) -> None:
@@ -45,3 +48,16 @@ def test_the_base_and_the_dataset_have_to_be_known(tmp_path: Path, folder: Path)
     assert "no such dataset" in refused(
         tmp_path, "--model", str(folder), "--task", "nothing", "--base", "x/y"
     )
+
+
+def test_the_trial_base_by_its_name_needs_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object) -> None:
+        raise MachineError("no Hub", code="hub.unreachable")
+
+    monkeypatch.setattr(evaluate_model, "reach_hub", nobody)
+    monkeypatch.setattr(trial_model, "ensure", lambda: tmp_path)
+    assert evaluate_model._base_folder(trial_model.NAME, trial=True) == str(tmp_path)
+    for name, trial in ((trial_model.NAME, False), ("Qwen/Qwen3-0.6B", True)):
+        with pytest.raises(MachineError) as caught:  # at once, and not where the model is loaded
+            evaluate_model._base_folder(name, trial)
+        assert caught.value.code == "hub.unreachable"

@@ -11,7 +11,15 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from tunebook.runs.checkpoints import UNPLANNED, bring_back, fault, set_broken_aside, set_unplanned_aside
+from tunebook.runs.checkpoints import (
+    UNPLANNED,
+    bring_back,
+    fault,
+    set_broken_aside,
+    set_unplanned_aside,
+    ship,
+)
+from tunebook.runs.run import Run
 
 ZIPS = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin")
 WEIGHTS = "adapter_model.safetensors"
@@ -206,3 +214,19 @@ def test_the_checkpoint_of_a_stop_gives_way_to_the_next_one(tmp_path: Path) -> N
     assert set_broken_aside(tmp_path)[1] == 7
     bring_back(tmp_path)
     assert set_broken_aside(tmp_path) == ([], 7)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("F32", "float32"), ("BF16", "bfloat16")])
+def test_config_json_names_the_precision_of_the_weights(kind: str, dtype: str, tmp_path: Path) -> None:
+    """Others load a model in the precision that its config.json names."""
+    run, source = Run(tmp_path / "run"), tmp_path / "run" / "train"
+    source.mkdir(parents=True)
+    header = json.dumps({"w": {"dtype": kind, "shape": [0], "data_offsets": [0, 0]}}).encode()
+    (source / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    for written in ({"torch_dtype": "float16"}, {"dtype": "float16"}, {}):
+        (source / "config.json").write_text(json.dumps({"model_type": "llama", **written}))
+        ship(source, run)
+        assert json.loads((run / "model" / "config.json").read_text()) == {
+            "model_type": "llama",
+            "dtype": dtype,
+        }

@@ -103,6 +103,41 @@ def test_a_training_has_the_notice_time_to_save(tmp_path: Path, monkeypatch: pyt
     assert saved == [True]
 
 
+def test_ctrl_c_lets_a_training_save_and_says_how_to_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(StoppedError) as caught:
+        start(tmp_path, STOPPABLE)
+    assert (caught.value.exit_code, caught.value.code) == (130, "run.interrupted")
+    assert "step 1 is saved" in str(caught.value) and "same command" in str(caught.value)
+    assert "once more" in capsys.readouterr().out
+
+
+def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    for seconds in (2, 2.5):
+        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, STOPPABLE.replace("time.sleep(1)", "time.sleep(300)"))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_outside_of_a_training_ends_it_at_once(tmp_path: Path) -> None:
+    threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, "import time\ntime.sleep(300)")
+
+
+def test_where_ctrl_c_is_ignored_it_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        assert start(tmp_path, "import time\ntime.sleep(3)\nprint('done')") == "done\n"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_the_hours_that_are_allowed_end_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = kept(tmp_path)
     monkeypatch.setenv("TUNEBOOK_MAX_HOURS", str(2 / 3600))

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tunebook.check.findings import Finding, Findings, Grade
+from tunebook.check.findings import Finding, Findings, Grade, of_problem
 from tunebook.check.training_rules import AXOLOTL_KEEPS
 from tunebook.config.resolved import Resolved
 from tunebook.core.environment import environment
@@ -17,6 +17,7 @@ from tunebook.core.paths import runs_folder
 from tunebook.data.dataset import Dataset
 from tunebook.models.hub import cached, reach_hub
 from tunebook.models.registry import model_table
+from tunebook.training import trackers
 
 ADAPTER_SHARE = 100  # an adapter has at most one weight for so many of its base
 TOKENS = ("HF_TOKEN", "WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "COMET_API_KEY")
@@ -181,7 +182,8 @@ def _disk(resolved: Resolved, parameters: int | None, found: Findings) -> None:
 
 
 def _tokens(config: dict[str, Any], found: Findings) -> None:
+    for problem in trackers.problems(config):
+        found.add(of_problem(problem, "access", "note"))
+    for text in trackers.unheard(config):
+        found.add(Finding("note", "access", text, code="access.tracker_not_used"))
     found.facts["tokens set"] = [name for name in TOKENS if os.environ.get(name)]
-    if (config.get("use_wandb") or config.get("wandb_project")) and not os.environ.get("WANDB_API_KEY"):
-        text = "asks for Weights & Biases, and WANDB_API_KEY is not set here."
-        found.add(Finding("note", "access", text, key="wandb_project", code="access.no_wandb_key"))

@@ -19,6 +19,7 @@ from typing import Any
 from tunebook.data import stretches, tokenize, tool_calls
 from tunebook.data.prompt import PromptEncoder
 from tunebook.hardware.capabilities import ADA, AMPERE
+from tunebook.models.templates import ChatTemplate, traits
 from tunebook.runs.rows import read_rows
 
 LATER = "-"
@@ -69,6 +70,10 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     rows = [rows[index] for index in tokenize.spread(len(rows), tokenize.MOST)]
     sizes, refused = tokenize.lengths(encoder, rows)
     answer: dict[str, Any] = {"lengths": sizes, "refused": refused}
+    names = {key: value for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
+    names |= config.get("chat_template_kwargs") or {}
+    if isinstance(tokenizer.chat_template, str):
+        answer["traits"] = traits(ChatTemplate(tokenizer.chat_template, names), tokenizer.eos_token)
     answer["special"] = tokenize.special_in_text(tokenizer, rows)
     answer["marks"] = sorted(tokenize.marks(tokenizer))
     answer |= {"eos": tokenizer.eos_token, "bos": tokenizer.bos_token, "bos_id": tokenizer.bos_token_id}

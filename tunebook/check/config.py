@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tunebook.check import model_rules, training_rules
+from tunebook.check import model_rules, promises, training_rules
 from tunebook.check.findings import Add, Finding, Grade, of_problem
 from tunebook.config import method_limits
 from tunebook.config.resolved import Resolved
@@ -35,7 +35,7 @@ def config_findings(resolved: Resolved) -> list[Finding]:
     if machine:
         for key, text in capabilities.too_much(resolved.config, machine.compute_capability).items():
             add("error", key, f"on {resolved.hardware}: {text}", code="config.unsupported_by_gpu")
-    for rule in (*training_rules.RULES, *model_rules.RULES):
+    for rule in (*training_rules.RULES, *model_rules.RULES, *promises.RULES):
         rule(resolved, add)
     return found
 

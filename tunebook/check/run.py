@@ -16,6 +16,8 @@ from tunebook.check.duplicates import Duplicates
 from tunebook.check.findings import Finding, Findings, of_problem
 from tunebook.check.labels import Labels
 from tunebook.check.marks import Marks, report
+from tunebook.check.promises import chat_template
+from tunebook.check.promises.schedule import after_counting
 from tunebook.check.rows import Sample, Watcher, survey, without_boilerplate
 from tunebook.check.secrets import Secrets
 from tunebook.check.training_rules import LORA_WITHOUT_REGRET
@@ -178,6 +180,10 @@ def _axolotl(
     if answer["rows_failed"]:
         text = f"the rows cannot be tokenized: {answer['rows_failed']}"
         found.add(Finding("error", "tokens", text, code="tokens.not_tokenized"))
+    if answer["rows"] and asked.place == "hub":  # here, the config's own rules have seen its template
+        placed: list[Finding] = []
+        chat_template.say(answer["rows"].get("traits", {}), resolved, adder(resolved, placed))
+        found.extend(placed)
     report(marks, answer["rows"], sample.rows, found, dataset.allow_special_tokens)
     summary = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate)
     if dataset.labels and answer["rows"] and not estimate:
@@ -211,6 +217,8 @@ def _steps(resolved: Resolved, rows: int, found: Findings) -> None:
             LORA_WITHOUT_REGRET,
             code="training.few_steps",
         )
+    if count is not None:
+        after_counting(config, count, add)
     if config.get("sample_packing") and rows < TINY_SET:
         add(
             "warning",

@@ -125,37 +125,6 @@ def small_steps(resolved: Resolved, add: Add) -> None:
         )
 
 
-def stopping(resolved: Resolved, add: Add) -> None:
-    config = resolved.config
-    numeric = [isinstance(config.get(key), int | float) for key in ("eval_steps", "save_steps")]
-    if config.get("early_stopping_patience") and not all(numeric):
-        add(
-            "error",
-            "early_stopping_patience",
-            "needs eval_steps and save_steps as numbers; evals_per_epoch does not do.",
-            "Set both to the same number of steps.",
-            VALIDATION,
-            code="training.early_stopping_steps",
-        )
-    elif config.get("load_best_model_at_end") and not all(numeric):
-        add(
-            "warning",
-            "load_best_model_at_end",
-            "is ignored unless eval_steps and save_steps are numbers: the last model is kept.",
-            "Set both to the same number of steps.",
-            AXOLOTL + "src/axolotl/core/builders/causal.py",
-            code="training.best_model_ignored",
-        )
-    if config.get("save_only_model") and config.get("auto_resume_from_checkpoints"):
-        add(
-            "warning",
-            "save_only_model",
-            "leaves no optimizer state, so that nothing can be resumed.",
-            "Remove it, or auto_resume_from_checkpoints.",
-            code="training.cannot_resume",
-        )
-
-
 def checkpoints(resolved: Resolved, add: Add) -> None:
     """Of those that are deleted before the evaluation none can be the best."""
     config = resolved.config
@@ -217,4 +186,4 @@ def accumulation(resolved: Resolved, add: Add) -> None:
         )
 
 
-RULES = (learning_rate, adapter_shape, small_steps, stopping, checkpoints, batch, accumulation)
+RULES = (learning_rate, adapter_shape, small_steps, checkpoints, batch, accumulation)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import locale
 import os
 import sys
 import traceback
@@ -21,6 +22,7 @@ from typer.utils import get_params_from_function
 
 from tunebook.commands import options
 from tunebook.core.errors import BAD_INPUT, INTERRUPTED, UNEXPECTED, TunebookError
+from tunebook.core.system_errors import of_system
 
 
 class Verb(NamedTuple):
@@ -148,24 +150,37 @@ def run(words: list[str]) -> int:
             words = [verb, *options.from_make(verb, load(verb), given)] if verb in VERBS else [verb]
         return app(words, prog_name="tunebook", standalone_mode=False) or 0
     except TunebookError as error:
-        if os.environ.get("DEBUG") == "1":
-            traceback.print_exc()
-        print(error, file=sys.stderr)
-        if error.codes:
-            codes = " ".join(f"[{code}]" for code in error.codes)
-            # Without a terminal, or with NO_COLOR, rich writes plain text.
-            Rich(stderr=True, highlight=False, soft_wrap=True).print(
-                f"{codes} see docs/errors.md", style="dim", markup=False
-            )
-        return error.exit_code
+        return _say(error)
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; the same command resumes from the last saved state", file=sys.stderr)
         return INTERRUPTED
+    except OSError as error:
+        if os.environ.get("DEBUG") != "1" and (refused := of_system(error)):
+            return _say(refused)
+        return _unexpected(error)
     except Exception as error:
         return _unexpected(error)
 
 
+def _say(error: TunebookError) -> int:
+    """Print an error meant for the person, and return its exit code."""
+    if os.environ.get("DEBUG") == "1":
+        traceback.print_exc()
+    print(error, file=sys.stderr)
+    if error.codes:
+        codes = " ".join(f"[{code}]" for code in error.codes)
+        # Without a terminal, or with NO_COLOR, rich writes plain text.
+        Rich(stderr=True, highlight=False, soft_wrap=True).print(
+            f"{codes} see docs/errors.md", style="dim", markup=False
+        )
+    return error.exit_code
+
+
 def main() -> None:
+    if locale.getencoding().lower() not in ("utf-8", "utf8") and not sys.flags.utf8_mode:
+        # Our files are UTF-8, whatever the shell's are.
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, "-m", "tunebook.commands.cli", *sys.argv[1:]])
     sys.exit(run(sys.argv[1:]))
 
 

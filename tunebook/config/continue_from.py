@@ -18,6 +18,11 @@ from tunebook.runs.run import MERGED, find
 
 # Key of Axolotl's config: key of PEFT's adapter_config.json, which governs a loaded adapter.
 SHAPE = {"lora_r": "r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout"}
+SHAPE |= {"peft_use_dora": "use_dora", "peft_use_rslora": "use_rslora"}
+TABLES = {
+    "lora_modules_to_save": "modules_to_save",
+    "peft_trainable_token_indices": "trainable_token_indices",
+}
 SHAPE |= {"num_virtual_tokens": "num_virtual_tokens", "bottleneck_size": "size"}
 
 
@@ -51,7 +56,9 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
     pairs = {"base_model": (config.get("base_model"), before["base_model"])}
     if not merge:
         pairs["adapter"] = (_method(config), _method(before))
-        pairs |= {key: (config.get(key), adapter.get(saved)) for key, saved in SHAPE.items()}
+        # PEFT saves a head by itself, as a module of its own.
+        shape = SHAPE if head.uses_head(config) else SHAPE | TABLES
+        pairs |= {key: (config.get(key), adapter.get(saved)) for key, saved in shape.items()}
     raise_all(
         [
             Problem(

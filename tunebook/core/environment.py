@@ -11,10 +11,23 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tunebook.core.errors import Problem, raise_all
+from tunebook.core.errors import InputError, Problem, raise_all
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "TUNEBOOK_"
+
+
+def home() -> Path:
+    """Return the home of the person.
+
+    Raises:
+        InputError: there is none, as for a container's user without a name (code option.no_home).
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        text = "HOME is not set and this user has no home. Set TUNEBOOK_CACHE to a folder for downloads."
+        raise InputError(Problem(text, key="TUNEBOOK_CACHE", code="option.no_home")) from None
 
 
 class Environment(BaseSettings):
@@ -25,7 +38,7 @@ class Environment(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
     cache: Path = Field(
-        default_factory=lambda: Path.home() / ".cache" / "tunebook",
+        default_factory=lambda: home() / ".cache" / "tunebook",
         description="the only folder outside the checkout that Tunebook writes to",
     )
     recipes: Path = Field(default=ROOT / "recipes", description="folder of the recipes")

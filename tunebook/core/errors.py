@@ -67,6 +67,12 @@ class StoppedError(TunebookError):
     exit_code = STOPPED
 
 
+class InterruptedByHandError(StoppedError):
+    """Stopped by Ctrl-C after a training saved its state; rerun the same command to resume (exit 130)."""
+
+    exit_code = INTERRUPTED
+
+
 def raise_all(problems: list[Problem]) -> None:
     """Raise one InputError that shows every problem, a line each; do nothing for an empty list."""
     if problems:

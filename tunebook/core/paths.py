@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tunebook.core.environment import ROOT as ROOT  # every package takes it from here
 from tunebook.core.environment import environment
+from tunebook.core.launchers import without_launchers
 
 
 def show(path: Path) -> str:
@@ -35,10 +36,11 @@ def cache_folder() -> Path:
     return environment().cache.absolute()
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
     """Return the environment of training and evaluation processes.
 
-    Library caches go below `cache_folder()`, and nothing is reported anywhere unless the environment says so.
+    Library caches go below `cache_folder()`. Nothing is reported to Weights & Biases unless the config asks
+    for it (`tracked`) or the environment says how (WANDB_MODE). What launchers left behind is left out.
     """
     cache = cache_folder()
     defaults = {
@@ -48,12 +50,17 @@ def child_environment() -> dict[str, str]:
         "MPLCONFIGDIR": str(cache / "matplotlib"),
         "AXOLOTL_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",
-        "WANDB_MODE": "disabled",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONFAULTHANDLER": "1",  # Python stacks of a crash or a hang go to the log (core/stacks.py)
+        "PYTHONUTF8": "1",
+        # Libraries ask for them; a container's user has neither a home nor a name.
+        "HOME": str(cache),
+        "USER": str(os.getuid()),
     }
-    variables = dict(os.environ)
+    if not tracked:
+        defaults["WANDB_MODE"] = "disabled"
+    variables = without_launchers(dict(os.environ), nodes)
     if variables.pop("PYTHONDONTWRITEBYTECODE", None):
         # Clean folders are wanted; but to compile all that Axolotl imports takes a child ten seconds.
         defaults["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")

@@ -70,6 +70,7 @@ def evaluate(evaluator: Evaluator) -> None:
         "checkpoints": checkpoints,
         "beside": beside,
         "not_measured": not_measured(evaluator),
+        "precision": evaluator.models.precision,
     }
     if evaluator.here.first:
         write_json(evaluator.run / "eval" / "choice.json", choice)

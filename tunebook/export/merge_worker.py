@@ -13,6 +13,7 @@ from typing import Any
 from tunebook.core.files import write_json
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.contenders import TUNED, Contender
+from tunebook.evaluation.engines import tables
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.evaluation.evaluator import Evaluator
@@ -44,7 +45,8 @@ class MergedModels(Models):
         base = self._load(self.config["base_model"], revision=revision, **options)
         if options:
             base = base.dequantize().to(self.dtype)
-        return PeftModel.from_pretrained(base, str(self._folders["tuned"])).merge_and_unload()
+        tables.resize(base, tables.saved_rows(self._folders["tuned"]))
+        return tables.merge(PeftModel.from_pretrained(base, str(self._folders["tuned"])))
 
 
 def merge(run: Run, target: Path) -> None:

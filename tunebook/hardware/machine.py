@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from functools import cache
@@ -10,35 +11,68 @@ from typing import Any
 
 import psutil
 
+from tunebook.core import visible
+
 
 @cache
 def gpus() -> list[dict[str, Any]]:
     """Return name and memory (GiB) of each NVIDIA GPU that the driver shows and CUDA_VISIBLE_DEVICES
-    leaves visible; [] without one."""
+    leaves visible, in its order; [] without one.
+
+    Raises:
+        MachineError: a GPU is there and its driver does not answer, or CUDA_VISIBLE_DEVICES names none of
+            this machine's.
+    """
     import pynvml
 
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-
+    if visible.words() == []:
+        return []  # hidden on purpose: the driver is not asked
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        cards, slices = [], []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            cards.append(_card(pynvml, handle, handle))
+            slices += [_card(pynvml, part, handle) for part in _slices(pynvml, handle)]
+    except pynvml.NVMLError as error:
+        if broken := visible.broken_driver(error):
+            raise broken from None
+        cards, slices = [], []
+    if visible.words() and not cards:
+        return []  # the variable is left over from another machine
+    if slices and visible.words() is None:
+        return [slices[0].facts()]  # CUDA then shows the first slice only
+    return [card.facts() for card in visible.chosen(cards, slices)]
+
+
+def _card(pynvml: Any, handle: Any, whole: Any) -> visible.Card:
+    """Return the card of an NVML handle; `whole` is the GPU that it is a slice of."""
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(whole)
+    memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
+    return visible.Card(str(name), str(uuid), round(memory / 2**30, 1), major + minor / 10)
+
+
+def _slices(pynvml: Any, handle: Any) -> list[Any]:
+    """Return the MIG slices of a GPU."""
+    try:
+        if not pynvml.nvmlDeviceGetMigMode(handle)[0]:
+            return []
+        most = pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)
+    except (pynvml.NVMLError, AttributeError):  # a card, or a driver, that knows no MIG
         return []
-    cards = []
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        names = (str(index), pynvml.nvmlDeviceGetUUID(handle))
-        if visible is not None and not any(name in names for name in visible.split(",")):
-            continue
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
-        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-        cards.append(
-            {
-                "name": pynvml.nvmlDeviceGetName(handle),
-                "gib": round(int(memory) / 2**30, 1),
-                "compute_capability": major + minor / 10,
-            }
-        )
-    return cards
+    found = []
+    for index in range(most):
+        with contextlib.suppress(pynvml.NVMLError):  # numbers without a slice
+            found.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+    return found
+
+
+def why_no_gpu() -> str:
+    """Return why `gpus` is empty, for a sentence: hidden, or not there."""
+    if visible.words() == []:
+        return f"{visible.VARIABLE}={os.environ[visible.VARIABLE]!r} hides every GPU"
+    return "no GPU found"
 
 
 def _cpu_name() -> str:

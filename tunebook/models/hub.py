@@ -8,6 +8,9 @@ from pathlib import Path
 from tunebook.core.errors import MachineError, Problem
 from tunebook.core.paths import child_environment
 
+PROXIES = ("HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY")
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
 
 def cached(base: str, file: str, revision: str | None) -> Path | None:
     """Return `file` of the model `base` in the Hub's local cache, if it is there."""
@@ -30,6 +33,25 @@ def reach_hub(base: str, revision: str | None) -> None:
         raise hub_error("base_model", repr(base), error) from None
 
 
+def use_cache_only(base: str, revision: str | None) -> bool:
+    """Return whether the Hub's client must not ask the network for `base`: it is a folder, or in the cache
+    and the Hub cannot be reached, where the client would end with an error of its own."""
+    from huggingface_hub import model_info
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if Path(base).is_dir():
+        return True
+    if not cached(base, "config.json", revision):
+        return False
+    try:
+        model_info(base, revision=revision, timeout=5)
+    except HfHubHTTPError:
+        return False
+    except Exception:  # the Hub client lets many connection errors through
+        return True
+    return False
+
+
 def hub_error(key: str, what: str, error: Exception, instead: str = "use a local folder") -> MachineError:
     """Return the error for a person whose model or dataset could not be read from the Hub.
 
@@ -40,11 +62,69 @@ def hub_error(key: str, what: str, error: Exception, instead: str = "use a local
     """
     from huggingface_hub.errors import HfHubHTTPError
 
-    if isinstance(error, HfHubHTTPError):
+    token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
-        text = f"the Hub answered {status} for {what}. Check the name; set HF_TOKEN if it is gated."
+        do = "Check the name; set HF_TOKEN if it is gated."
+        if token and status in (401, 403):
+            do = "HF_TOKEN is set: check that it is valid and has access to this repository, and the name."
+        text = f"{_place()} answered {status} for {what}. {do}"
         return MachineError(Problem(text, key=key, code="hub.refused"))
-    text = f"{what} is not in the local cache and the Hub cannot be reached ({type(error).__name__}). "
+    why = _reason(error)
+    if why:
+        return MachineError(Problem(f"{what} is not in the local cache. {why}", key=key, code="hub.settings"))
+    text = f"{what} is not in the local cache and {_place()} cannot be reached ({type(error).__name__}). "
     return MachineError(
         Problem(f"{text}Connect this machine, or {instead}.", key=key, code="hub.unreachable")
     )
+
+
+def _place() -> str:
+    """Return the Hub's name, with its address where the environment says another one."""
+    endpoint = os.environ.get("HF_ENDPOINT")
+    return f"the Hub at HF_ENDPOINT={endpoint}" if endpoint else "the Hub"
+
+
+def _reason(error: BaseException) -> str | None:
+    """Return which setting of the environment keeps the Hub from being asked, and what to do, if any."""
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain:
+        chain.append(at)
+        at = at.__cause__ or at.__context__
+    said = " ".join(f"{type(one).__name__} {one}" for one in chain)
+    proxy = next((n for name in PROXIES for n in (name, name.lower()) if os.environ.get(n)), None)
+    shown = f"{proxy}={hide_password(os.environ[proxy])}" if proxy else ""
+    offline = next((n for n in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if is_on(os.environ.get(n))), None)
+    if offline and "OfflineModeIsEnabled" in said:
+        return f"{offline}={os.environ[offline]} keeps the Hub from being asked. Unset it."
+    if "socksio" in said or "SOCKS" in said:
+        return (
+            f"The proxy {shown} is a SOCKS proxy, for which the package socksio is missing. Install it: "
+            ".venv/bin/uv pip install socksio; or name an http proxy, or unset it."
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in said or "certificate" in said.lower():
+        file = next((n for n in CERTIFICATES if os.environ.get(n)), None)
+        named = f"{file}={os.environ[file]}" if file else "SSL_CERT_FILE is not set"
+        return f"Its certificate is not trusted ({named}). Set SSL_CERT_FILE to your network's certificates."
+    missing = next((n for n in CERTIFICATES if os.environ.get(n) and not Path(os.environ[n]).exists()), None)
+    if missing and any(isinstance(one, OSError) for one in chain):
+        return f"{missing}={os.environ[missing]} is no file. Correct or unset it."
+    if "header value" in said.lower():
+        return "HF_TOKEN holds a character that no token has, as a line end. Set it again."
+    if proxy and ("proxy" in said.lower() or "InvalidURL" in said or "UnsupportedProtocol" in said):
+        return f"The proxy {shown} does not work ({type(error).__name__}). Correct or unset it."
+    if os.environ.get("HF_ENDPOINT") and ("UnsupportedProtocol" in said or "InvalidURL" in said):
+        return f"HF_ENDPOINT={os.environ['HF_ENDPOINT']} is no address such as https://host. Correct it."
+    return None
+
+
+def is_on(value: str | None) -> bool:
+    """Return whether a switch is on, as the Hub's client reads it."""
+    return (value or "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def hide_password(address: str) -> str:
+    """Return an address without what is written before its host."""
+    before, at, host = address.rpartition("@")
+    return f"{before.partition('://')[0]}://...@{host}" if at else address

@@ -19,7 +19,9 @@ from tunebook.data.dataset import load_dataset_config
 from tunebook.data.sources import SPLITS
 from tunebook.evaluation import suite
 from tunebook.hardware import overlays
+from tunebook.models import trial_model
 from tunebook.models.fingerprint import weights_hash
+from tunebook.models.hub import reach_hub
 from tunebook.models.locate import model_folder
 from tunebook.models.registry import model_table
 from tunebook.pipeline.prepare import evaluation_digest, write_inputs
@@ -72,7 +74,7 @@ def evaluate_model(
     picked = pick_tier(Options(tier=tier))
     overlay = overlays.overlay(overlays.guess())
     config: dict[str, Any] = {
-        "base_model": str(model_folder(base, "BASE")) if Path(base).is_dir() else base,
+        "base_model": _base_folder(base, picked == "trial" or overlay.name == "cpu"),
         **model_table().get(base, {}).get("axolotl", {}),
         **{key: overlay.keys[key] for key in ("bf16", "attn_implementation") if key in overlay.keys},
         "datasets": [{"path": f"datasets/{task}/rows/train.jsonl"}],
@@ -105,3 +107,18 @@ def evaluate_model(
             run.mark(stage, "done")
         finish(run, console)
     return show_run(run, console)
+
+
+def _base_folder(base: str, trial: bool) -> str:
+    """Return the folder of the base model, or its id where it is on the Hub or in the Hub's cache; of the
+    trial tier's base (`trial`) the copy that this machine makes without the Hub.
+
+    Raises:
+        MachineError: the Hub is needed and cannot be reached.
+    """
+    if Path(base).is_dir():
+        return str(model_folder(base, "BASE"))
+    if trial and base == trial_model.NAME:
+        return str(trial_model.ensure())
+    reach_hub(base, None)
+    return base

@@ -12,7 +12,7 @@ from tunebook.config.overrides import Options, parse_rows
 from tunebook.config.recipe import load_recipe
 from tunebook.config.resolve import pick_tier, resolve
 from tunebook.config.resolved import Resolved
-from tunebook.core import versions
+from tunebook.core import launchers, versions
 from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD
 from tunebook.core.files import digest, write_json
@@ -34,6 +34,7 @@ from tunebook.report.verdict import compare
 from tunebook.runs.rows import write_rows
 from tunebook.runs.run import Run, find, pick, point_latest
 from tunebook.runs.session import Session
+from tunebook.training import trackers
 from tunebook.training.launch import run_child
 from tunebook.training.preflight import check_collectives
 
@@ -73,6 +74,10 @@ def execute(name: str, options: Options, console: Console) -> Run:
     if options.from_run is not None and resolved.config.get("rl"):
         merge.ensure(find(options.from_run), console)
     check_machine(resolved)
+    for text in trackers.unheard(resolved.config):
+        console.note(text)
+    for name in launchers.ignored():
+        console.note(f"{name} is set; a run takes its settings from the recipe only, so it is ignored")
     rows = prepare_rows(resolved, dataset, asked)
     identity = {**resolved.identity, "tier": resolved.tier, "lock": versions.lock_hash(), "rows": rows}
     identity["more_rows"] = more_rows(resolved.config)
@@ -140,7 +145,7 @@ def _on(resolved: Resolved) -> str:
     if gpus:
         return f"{resolved.world} x {gpus[0]['name']}"
     precision = "bf16" if resolved.config.get("bf16") else "fp32"
-    return f"no GPU found: {Path(resolved.config['base_model']).name} in {precision} on the CPU"
+    return f"{machine.why_no_gpu()}: {Path(resolved.config['base_model']).name} in {precision} on the CPU"
 
 
 def _train_and_evaluate(run: Run, console: Console, session: Session | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 
 from tunebook.core.files import read_json
 from tunebook.core.markdown import markdown_table
+from tunebook.core.paths import show
 from tunebook.core.templates import template_environment
 from tunebook.data.formats.turns import ordinal
 from tunebook.data.tool_calls import written
@@ -23,6 +24,8 @@ from tunebook.report import figures, names, parity, turns
 from tunebook.report.advice import next_steps, risks
 from tunebook.report.format import cell, in_order, number, table
 from tunebook.report.light import against, large_drops, largest_drop, traffic_light
+from tunebook.report.loading import loading
+from tunebook.runs.records import Choice
 from tunebook.runs.rows import read_rows
 from tunebook.runs.run import Run
 
@@ -194,6 +197,18 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} [... {len(text) - LONGEST} more characters]"
 
 
+def _loading(run: Run, measured: Metrics, choice: Choice, labels: int) -> dict[str, str | None]:
+    """Return the precision of the evaluation and how the model is loaded in it; older runs say neither."""
+    precision, config = choice.get("precision"), run / "config.yaml"
+    if not precision or not config.is_file():
+        return {"precision": None, "loading": None}
+    folder = show(run / "model")
+    return {
+        "precision": precision,
+        "loading": loading(run.config(), measured["model"], precision, labels, folder),
+    }
+
+
 def write_report(run: Run) -> Path:
     """Write report.html, report.md and the model card, and return the path of the first.
 
@@ -235,6 +250,7 @@ def write_report(run: Run) -> Path:
         "next_steps": next_steps(measured, history),
         "watched": _watched(measured, history),
         "config": config.read_text(encoding="utf-8") if config.is_file() else "",
+        **_loading(run, measured, choice, len(settings["dataset"]["labels"])),
         "review": review,
         "judged": judged,
         "asked": usage,

@@ -148,5 +148,27 @@ def ship(source: Path, run: Run) -> None:
         for path in source.glob(pattern):
             if path.name != ENCODER and not (adapter and path.match("model*.safetensors*")):
                 shutil.copy2(path, model / path.name)
+    if not adapter:
+        _say_dtype(model)
     shutil.rmtree(run / "model", ignore_errors=True)
     model.rename(run / "model")
+
+
+# Names of safetensors' header and of config.json.
+DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+def _say_dtype(model: Path) -> None:
+    """Let config.json name the precision of the weights: others load a model in the one it names."""
+    path, kinds = model / "config.json", set()
+    for weights in model.glob("model*.safetensors"):
+        with weights.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        kinds |= {item["dtype"] for name, item in header.items() if name != "__metadata__"}
+    named = {DTYPES[kind] for kind in kinds if kind in DTYPES}
+    if not path.is_file() or len(named) != 1:
+        return  # mixed weights: as the trainer left it
+    config, (dtype,) = json.loads(path.read_text(encoding="utf-8")), named
+    if config.pop("torch_dtype", dtype) != dtype or config.get("dtype") != dtype:
+        config["dtype"] = dtype
+        path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -78,6 +78,7 @@ class Choice(TypedDict):
     checkpoints: NotRequired[dict[str, Any] | None]
     beside: NotRequired[dict[str, Any]]
     not_measured: NotRequired[dict[str, str]]
+    precision: NotRequired[str | None]
 
 
 class SessionEntry(TypedDict):

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tunebook.core import visible
 from tunebook.core.console import Console
 from tunebook.core.environment import environment
-from tunebook.core.errors import MachineError, StoppedError
+from tunebook.core.errors import InterruptedByHandError, MachineError, StoppedError
 from tunebook.core.paths import ROOT, child_environment
 from tunebook.core.process import ChildError, begin_child, describe, last_error
 from tunebook.core.stacks import dump_stacks
@@ -31,17 +32,21 @@ def follow(
     world: int = 1,
     offline: bool = True,
     session: Session | None = None,
+    tracked: bool = False,
 ) -> None:
     """Run `python -m module` with `words` and show the progress it appends to `events`; its output goes
     to `log`. With `world` above 1, torchrun starts that many processes, one a GPU. `offline` keeps
-    the Hub's client from asking the network. `session` hears of checkpoints and holds the limits.
+    the Hub's client from asking the network. `session` hears of checkpoints and holds the limits. `tracked`:
+    the config asks for Weights & Biases.
 
-    After SIGTERM a training that is under way saves a checkpoint and stops; anything else is stopped at once.
+    After SIGTERM or Ctrl-C a training that is under way saves a checkpoint and stops; anything else is
+    stopped at once, and so is a training by a second Ctrl-C.
     A child that is silent for longer than the session allows leaves its Python stacks in `log`.
 
     Raises:
         ChildError: it failed, or was silent for too long.
-        StoppedError: SIGTERM arrived; what was saved is kept.
+        StoppedError: SIGTERM arrived; what was saved is kept. After Ctrl-C it is an InterruptedByHandError.
+        KeyboardInterrupt: Ctrl-C where nothing is trained, or a second time.
         MachineError: the time limit of the session is reached; what was saved is kept.
     """
     command = [sys.executable]
@@ -49,11 +54,13 @@ def follow(
     if world > 1:
         command = [*_torchrun(here.nodes, here.head), f"--nproc-per-node={world // here.nodes}"]
     command += ["-m", module, *words]
-    variables = child_environment() | {"TUNEBOOK_EVENTS": str(events), "PYTHONUNBUFFERED": "1"}
+    variables = child_environment(tracked, here.nodes)
+    variables |= {"TUNEBOOK_EVENTS": str(events), "PYTHONUNBUFFERED": "1"}
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
     # A single process that sees more than one card falls back to DataParallel.
-    seen = variables.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(world // here.nodes)))
-    variables["CUDA_VISIBLE_DEVICES"] = ",".join(seen.split(",")[: world // here.nodes])
+    seen = visible.words()
+    seen = [str(index) for index in range(world // here.nodes)] if seen is None else seen
+    variables["CUDA_VISIBLE_DEVICES"] = ",".join(seen[: world // here.nodes])
     variables.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the driver numbers them
     if offline:
         variables.setdefault("HF_HUB_OFFLINE", "1")
@@ -74,7 +81,11 @@ def follow(
             preexec_fn=begin_child,
             start_new_session=True,  # a signal to the whole group is the parent's to pass on
         )
-    with _Watch(child, stop, log, session) as watch, console.progress() as bars, events.open() as file:
+    with (
+        _Watch(child, stop, log, session, console) as watch,
+        console.progress() as bars,
+        events.open() as file,
+    ):
         file.seek(position)
         while True:
             ended = child.poll() is not None
@@ -90,6 +101,13 @@ def follow(
     if child.returncode and watch.stopping is not None:
         if watch.spent and session:
             raise MachineError(session.limit_message(), code="run.time_limit")
+        if watch.by_hand:
+            kept = (
+                f"a checkpoint of step {watch.step} is saved" if watch.step else "no checkpoint is saved yet"
+            )
+            raise InterruptedByHandError(
+                f"Interrupted; {kept}. Rerun the same command to resume.", code="run.interrupted"
+            )
         raise StoppedError(
             "Stopped. Rerun the same command to resume from the last saved state.", code="run.stopped"
         )
@@ -113,30 +131,42 @@ def _torchrun(nodes: int, head: str | None) -> list[str]:
 
 
 class _Watch:
-    """Stops the child on SIGTERM, at the session's limit, after a long silence, and when the block is left
-    early. A training is stopped by the file `stop`, which it looks for after each step."""
+    """Stops the child on SIGTERM, on Ctrl-C, at the session's limit, after a long silence, and when the block
+    is left early. A training is stopped by the file `stop`, which it looks for after each step."""
 
     def __init__(
-        self, child: subprocess.Popen[bytes], stop: Path, log: Path, session: Session | None
+        self,
+        child: subprocess.Popen[bytes],
+        stop: Path,
+        log: Path,
+        session: Session | None,
+        console: Console,
     ) -> None:
         self.child, self.stop, self.log, self.session = child, stop, log, session
+        self.console = console
         self.notice = session.notice if session else 0.0
         self.quiet = session.quiet if session else None
         self.stopping: float | None = None
-        self.training = self.spent = self.hung = False
+        self.training = self.spent = self.hung = self.by_hand = self.told = False
+        self.step: int | None = None  # of the newest checkpoint
         self.size, self.heard = 0, time.monotonic()
 
     def saw(self, event: dict[str, Any]) -> None:
         self.training = event["stage"] == "train"
         self.heard = time.monotonic()
-        if "saved" in event and self.session:
-            self.session.saved()
+        if "saved" in event:
+            self.step = event["saved"]
+            if self.session:
+                self.session.saved()
 
     def look(self) -> None:
         """Do what is due now."""
         now, size = time.monotonic(), self.log.stat().st_size
         if size != self.size:
             self.size, self.heard = size, now
+        if self.by_hand and not self.told:
+            self.told = True
+            self.console.note("Ctrl-C: a checkpoint is saved after this step; once more ends it at once")
         if self.stopping is None and self.session and self.session.spent():
             self.spent = True
             self.request_stop()
@@ -153,12 +183,23 @@ class _Watch:
             self.stop.parent.mkdir(exist_ok=True)
             self.stop.touch()
 
+    def interrupt(self, *_: Any) -> None:
+        """Handle Ctrl-C: no machine goes away then, so that a long step may end before the state is saved."""
+        if not self.training or self.by_hand:
+            raise KeyboardInterrupt
+        self.by_hand, self.notice = True, float("inf")
+        self.request_stop()
+
     def __enter__(self) -> _Watch:
         self.before = signal.signal(signal.SIGTERM, self.request_stop)
+        self.before_hand = signal.getsignal(signal.SIGINT)
+        if self.before_hand is signal.default_int_handler:  # in the background it is ignored
+            signal.signal(signal.SIGINT, self.interrupt)
         return self
 
     def __exit__(self, *exception: Any) -> None:
         signal.signal(signal.SIGTERM, self.before)
+        signal.signal(signal.SIGINT, self.before_hand)
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()

@@ -12,9 +12,11 @@ from tunebook.core.errors import TunebookError
 from tunebook.core.files import read_json, write_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
+from tunebook.models import hub
 from tunebook.runs.checkpoints import RESUMED, bring_back, numbered, set_broken_aside, ship
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
+from tunebook.training import trackers
 from tunebook.training.child import follow
 
 # A name, not an import: the worker belongs to a later stage and imports this package.
@@ -76,7 +78,8 @@ def follow_all(
     Raises:
         ChildError, StoppedError, MachineError: as `follow`.
     """
-    offline = Path(run.placement()["base_model"]).is_dir()
+    config = run.config()
+    offline = hub.use_cache_only(str(run.placement()["base_model"]), config.get("revision_of_model"))
     for module, flags, processes in modules:
         follow(
             module,
@@ -87,6 +90,7 @@ def follow_all(
             processes,
             offline=offline,
             session=session,
+            tracked=trackers.wandb(config),
         )
 
 

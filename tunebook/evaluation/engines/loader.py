@@ -10,7 +10,7 @@ from typing import Any
 import tunebook.plugins.bottleneck  # noqa: F401 (makes the method known to PEFT)
 from tunebook.core.paths import cache_folder
 from tunebook.core.ranks import Ranks
-from tunebook.evaluation.engines import vllm
+from tunebook.evaluation.engines import tables, vllm
 from tunebook.evaluation.engines.classifier import HeadLM
 from tunebook.evaluation.engines.protocol import Engine, ModelSource
 from tunebook.evaluation.engines.token_lm import TokenLM
@@ -64,6 +64,10 @@ class Models(ModelSource):
     def quantised(self) -> bool:
         """Whether the adapter was trained on a base of 4 or 8 bits: it is evaluated on the same."""
         return bool(self.config.get("load_in_4bit") or self.config.get("load_in_8bit"))
+
+    @property
+    def precision(self) -> str | None:
+        return str(self.dtype).removeprefix("torch.")
 
     @property
     def times(self) -> int:
@@ -122,7 +126,11 @@ class Models(ModelSource):
             self.close()
             if name == "base":
                 base, revision = self.config["base_model"], self.config.get("revision_of_model", "main")
-                self._open[name] = TokenLM(self._load(base, revision=revision), self.tokenizer)
+                net = self._load(base, revision=revision)
+                # Prompts are encoded by the fine-tuned model's tokenizer, which may have new tokens.
+                if len(self.tokenizer) > net.get_input_embeddings().num_embeddings:
+                    tables.resize(net, len(self.tokenizer))
+                self._open[name] = TokenLM(net, self.tokenizer)
             else:
                 model, virtual = self._tuned(self._folders[name], merge=name != "unmerged" and self.merged)
                 self._open[name] = (
@@ -171,8 +179,9 @@ class Models(ModelSource):
         base = self._load(
             self.config["base_model"], revision=self.config.get("revision_of_model", "main"), **options
         )
+        tables.resize(base, tables.saved_rows(folder))
         model = PeftModel.from_pretrained(base, str(folder))
         virtual = virtual_cache(model)
         if virtual is not None:
             return model.get_base_model(), virtual
-        return (model.merge_and_unload() if merge else model), None
+        return (tables.merge(model) if merge else model), None

@@ -76,6 +76,11 @@ class ModelSource(abc.ABC):
         return False
 
     @property
+    def precision(self) -> str | None:
+        """The floating-point type of the models, as "bfloat16"; None where it is not known."""
+        return None
+
+    @property
     def times(self) -> int:
         """How many times as large as transformers' own a batch is."""
         return 1

@@ -16,6 +16,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import DynamicCache, TextStreamer
 
 from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, Span
+from tunebook.evaluation.engines.tables import left_untied
 
 MIN_SHARED = 24
 
@@ -31,9 +32,14 @@ class TokenLM(HFLM, Engine):
 
     def __init__(self, model: Any, tokenizer: Any, virtual: DynamicCache | None = None) -> None:
         """`virtual` holds trained virtual tokens (plugins/virtual_tokens.py), put before every prompt."""
-        super().__init__(
-            pretrained=model, tokenizer=tokenizer, batch_size=1, device=str(model.device), backend="causal"
-        )
+        with left_untied(model):
+            super().__init__(
+                pretrained=model,
+                tokenizer=tokenizer,
+                batch_size=1,
+                device=str(model.device),
+                backend="causal",
+            )
         self.net = model.eval()
         self.end = tokenizer.eos_token_id
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end

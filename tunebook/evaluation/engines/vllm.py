@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from tunebook.core import visible
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.process import die_with_parent, last_error
@@ -72,6 +73,11 @@ def refusal(config: dict[str, Any]) -> str | None:
         return "DoRA"
     if config.get("lora_modules_to_save"):
         return "modules that are saved whole beside an adapter"
+    targets = config.get("lora_target_modules") or []
+    if any(name in targets for name in ("embed_tokens", "lm_head")):
+        return "LoRA on the embedding or the output layer"
+    if config.get("peft_trainable_token_indices") or (adapter and config.get("tokens")):
+        return "tokens that are trained beside an adapter"
     if config.get("load_in_4bit") or config.get("load_in_8bit"):
         return "a base of 4 or 8 bits"
     return None
@@ -105,8 +111,8 @@ def _environment() -> dict[str, str]:
 
 def _card(number: int) -> str:
     """Return the name of GPU `number` of those that this process may use."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible.split(",")[number] if visible else str(number)
+    names = visible.words()
+    return names[number] if names else str(number)
 
 
 class Server:

@@ -1,0 +1,127 @@
+"""Adapters that train more than LoRA's own weights: loaded, merged and evaluated, the model stays the one
+that was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tests.support import tiny
+from tunebook.core.ranks import Ranks
+from tunebook.evaluation.engines.loader import Models
+from tunebook.evaluation.engines.tables import saved_rows
+from tunebook.evaluation.engines.token_lm import TokenLM
+
+torch.set_num_threads(1)
+LINEAR = ["q_proj", "v_proj"]
+BOTH = ["embed_tokens", "lm_head"]
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "head saved": {"modules_to_save": ["lm_head"]},
+    "embedding saved": {"modules_to_save": ["embed_tokens"]},
+    "both saved": {"modules_to_save": BOTH},
+    "both saved, tied": {"modules_to_save": BOTH, "ensure_weight_tying": True},
+    "norm saved": {"modules_to_save": ["norm"]},
+    "LoRA on the head": {"target_modules": [*LINEAR, "lm_head"]},
+    "LoRA on the embedding": {"target_modules": [*LINEAR, "embed_tokens"]},
+    "LoRA on both": {"target_modules": [*LINEAR, *BOTH]},
+    "LoRA on the embedding, tied": {
+        "target_modules": [*LINEAR, "embed_tokens"],
+        "ensure_weight_tying": True,
+    },
+    "DoRA on the head": {"target_modules": [*LINEAR, "lm_head"], "use_dora": True},
+    "single tokens": {"trainable_token_indices": [5, 6]},
+    "single tokens of either": {"trainable_token_indices": {"embed_tokens": [5, 6], "lm_head": [7]}},
+}
+NEW = 4  # tokens that the base does not have
+LONGER: dict[str, dict[str, Any]] = {
+    "new tokens, plain LoRA": {},
+    "new tokens, both saved": {"modules_to_save": BOTH},
+    "new tokens, LoRA on both": {"target_modules": [*LINEAR, *BOTH]},
+    "new tokens, only they trained": {"trainable_token_indices": [49152, 49153, 49154, 49155]},
+}
+CONTEXT, ANSWER = [5, 6, 7, 8, 9, 20, 33], [6, 5, 41]
+
+
+def train(base: Path, folder: Path, shape: dict[str, Any], new: int) -> torch.Tensor:
+    """Train an adapter for two steps and save it as Axolotl does; return the trained model's logits."""
+    torch.manual_seed(1)
+    net = AutoModelForCausalLM.from_pretrained(base)
+    tokenizer = tiny.tokenizer()
+    if new:
+        tokenizer.add_tokens([f"<new-{index}>" for index in range(new)])
+        net.resize_token_embeddings(len(tokenizer))
+    whole = {"target_modules": LINEAR, "r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"} | shape
+    model = peft.get_peft_model(net, peft.LoraConfig(**whole))
+    ids = torch.tensor([[*CONTEXT, *ANSWER, *([49152, 49155] if new else [])]])
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in trained:
+        weight.data += torch.randn_like(weight) * 0.05
+    optimizer = torch.optim.SGD(trained, lr=0.5)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with torch.inference_mode():
+        return model.eval()(input_ids=ids).logits[0]
+
+
+def logprob(logits: torch.Tensor) -> float:
+    steps = logits[len(CONTEXT) - 1 :].log_softmax(-1)
+    return sum(float(steps[place, token]) for place, token in enumerate(ANSWER))
+
+
+UNTIED = ("both saved", "LoRA on both", "single tokens of either", "new tokens, both saved")
+
+
+@pytest.mark.parametrize(
+    ("case", "tied"), [*((case, True) for case in [*CASES, *LONGER]), *((case, False) for case in UNTIED)]
+)
+def test_the_evaluated_model_is_the_trained_one(tmp_path: Path, case: str, tied: bool) -> None:
+    base, folder, new = tmp_path / "base", tmp_path / "adapter", NEW if case in LONGER else 0
+    tiny.model(tie_word_embeddings=tied).save_pretrained(base)
+    truth = train(base, folder, (CASES | LONGER)[case], new)
+    assert saved_rows(folder) in ((49156,) if new else (49152, None))
+
+    plain = AutoModelForCausalLM.from_pretrained(base)
+    if new:
+        plain.resize_token_embeddings(49152 + new, mean_resizing=False)
+    shipped = peft.PeftModel.from_pretrained(plain, str(folder)).eval()
+    ids = torch.tensor([[*CONTEXT, *ANSWER, *([49152, 49155] if new else [])]])
+    with torch.inference_mode():
+        assert torch.allclose(shipped(input_ids=ids).logits[0], truth, atol=1e-5), "plain PEFT loads it"
+
+    models = Models({"base_model": str(base), "adapter": "lora", "lora_r": 4}, folder, Ranks())
+    for name in ("unmerged", "tuned"):
+        lm = models.open(name)
+        assert isinstance(lm, TokenLM)
+        with torch.inference_mode():
+            logits = lm.net(input_ids=ids).logits[0]
+        assert torch.allclose(logits, truth, atol=1e-3), name
+        assert lm.score([CONTEXT], [ANSWER], [])[0] == pytest.approx(logprob(truth), abs=1e-3)
+    lm.net.save_pretrained(tmp_path / "merged")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32).eval()
+    with torch.inference_mode():
+        assert torch.allclose(again(input_ids=ids).logits[0], truth, atol=1e-3), "the merged folder"
+    if new:
+        before = models.open("base")
+        assert isinstance(before, TokenLM)
+        assert before.generate([[*CONTEXT, 49155]], [], 2), "the base answers prompts with new tokens"
+
+
+def test_the_harness_ties_nothing(tmp_path: Path) -> None:
+    """Also while it trains (tunebook.plugins.DevMetric), where a step would go on from other weights."""
+    net = tiny.model(tie_word_embeddings=True)
+    model = peft.get_peft_model(net, peft.LoraConfig(target_modules=LINEAR, modules_to_save=BOTH))
+    before = {name: id(weight) for name, weight in model.named_parameters(remove_duplicate=False)}
+    lm = TokenLM(model, tiny.tokenizer())
+    after = {name: id(weight) for name, weight in model.named_parameters(remove_duplicate=False)}
+    assert before == after
+    assert "tie_weights" not in vars(lm.net)

@@ -1,0 +1,252 @@
+"""Names and numbers of a config that the base model must have: layers, modules, tokens, positions.
+
+What is not on this machine is not checked here; Axolotl's own start finds it out.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tunebook.check.findings import Add
+from tunebook.check.training_rules import AXOLOTL
+from tunebook.config.resolved import Resolved
+from tunebook.core.errors import InputError
+from tunebook.models import base_files, methods, shapes
+from tunebook.models.base_files import BaseFiles
+from tunebook.models.methods import LORA
+
+PEFT_TARGETS = "https://huggingface.co/docs/peft/developer_guides/lora"
+FREEZE = AXOLOTL + "src/axolotl/utils/freeze.py"
+TABLES = ("embed_tokens", "lm_head")
+TARGETS = ("lora_target_modules", "lora_modules_to_save", "ia3_target_modules", "bottleneck_target_modules")
+
+
+def layers(resolved: Resolved, add: Add) -> None:
+    config, count = resolved.config, _layers(resolved)
+    chosen = config.get("peft_layers_to_transform")
+    if chosen is not None and count is not None:
+        wrong = sorted(n for n in chosen if not 0 <= n < count)
+        if wrong:
+            text = f"the base has {count} layers, 0 to {count - 1} (got {', '.join(map(str, wrong))})."
+            add(
+                "error",
+                "peft_layers_to_transform",
+                text,
+                "Name some of those.",
+                PEFT_TARGETS,
+                code="base.no_such_layer",
+            )
+    if chosen == []:
+        add(
+            "error",
+            "peft_layers_to_transform",
+            "names no layer.",
+            "Remove it to adapt all.",
+            PEFT_TARGETS,
+            code="base.no_layers",
+        )
+    if chosen and config.get("lora_target_modules") and isinstance(config["lora_target_modules"], str):
+        text = "PEFT refuses it where lora_target_modules is a regular expression."
+        add(
+            "error",
+            "peft_layers_to_transform",
+            text,
+            "Say the layers in the expression.",
+            PEFT_TARGETS,
+            code="base.layers_of_expression",
+        )
+
+
+def modules(resolved: Resolved, add: Add) -> None:
+    config, files = resolved.config, files_of(resolved)
+    names = files.modules if files else None
+    # transformers gives the weights of experts other names than their files have.
+    if not names or not files or any(files.text.get(key) for key in shapes.EXPERTS):
+        return
+    if methods.uses_head(config):
+        names = names - {"lm_head"} | {"score"}
+    ends = sorted({name.rpartition(".")[2] for name in names})
+    there = f"The base has {', '.join(ends)}."
+    if config.get("adapter") in LORA or config.get("adapter") in ("ia3", "bottleneck"):
+        for key in TARGETS:
+            for wanted in _missing(config.get(key), names, whole=key == "lora_modules_to_save"):
+                text = f"no layer of {Path(str(config['base_model'])).name} is called {wanted!r}."
+                add("error", key, text, there, PEFT_TARGETS, code="base.no_such_module")
+        for key in ("lora_rank_pattern", "lora_alpha_pattern"):
+            for pattern in config.get(key) or {}:
+                if not _found(rf"(.*\.)?({pattern})", names):
+                    text = f"{pattern!r} matches no module of the base, so it has no effect."
+                    add("error", key, text, there, PEFT_TARGETS, code="base.pattern_unused")
+        parameters = config.get("lora_target_parameters") or []
+        for wanted in [parameters] if isinstance(parameters, str) else parameters:
+            if not any(name == wanted or name.endswith(f".{wanted}") for name in files.weights or ()):
+                add(
+                    "error",
+                    "lora_target_parameters",
+                    f"no parameter is called {wanted!r}.",
+                    there,
+                    code="base.no_such_parameter",
+                )
+    patterns = config.get("unfrozen_parameters") or []
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        plain = re.sub(r"\[[0-9]*(:[0-9]*)?\]$", "", str(pattern))
+        # As Axolotl reads it: a point is a point, and the beginning of a name is enough.
+        if not _found(re.sub(r"\.(?!\+)", r"\\.", plain), files.weights or frozenset(), whole=False):
+            example = sorted(files.weights or ())[0]
+            text = f"{pattern!r} matches no parameter of the base, so nothing of it is trained."
+            add(
+                "error",
+                "unfrozen_parameters",
+                text,
+                f"A name is, for example, {example}.",
+                FREEZE,
+                code="base.no_such_weight",
+            )
+    if patterns and config.get("adapter"):
+        text = f"is not read with adapter: {config['adapter']}, which freezes the base."
+        add(
+            "error", "unfrozen_parameters", text, "Remove one of them.", FREEZE, code="base.frozen_by_adapter"
+        )
+
+
+def _missing(wanted: Any, names: frozenset[str], whole: bool) -> list[str]:
+    """Return the wanted modules that PEFT would not find: a list names ends of paths, a text is a regular
+    expression over whole paths. `whole` modules are saved, so that one may hold others and be a norm;
+    adapted are linear layers and embeddings."""
+    if not wanted or wanted == "all-linear":
+        return []
+    if whole:
+        there = {".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)}
+    else:
+        there = {name for name in names if "norm" not in name.rpartition(".")[2]}
+    if isinstance(wanted, str):
+        return [] if _found(wanted, frozenset(there)) else [wanted]
+    return [each for each in wanted if not any(n == each or n.endswith(f".{each}") for n in there)]
+
+
+def _found(pattern: str, names: frozenset[str], whole: bool = True) -> bool:
+    try:
+        compiled = re.compile(pattern)
+    except re.error:
+        return False
+    return any((compiled.fullmatch if whole else compiled.match)(name) for name in names)
+
+
+def tokens(resolved: Resolved, add: Add) -> None:
+    """New tokens need trained rows; tokens that are only named must be there."""
+    config, files = resolved.config, files_of(resolved)
+    known = files.tokens if files else None
+    special = {k: v for k, v in (config.get("special_tokens") or {}).items() if v}
+    named: dict[str, list[str]] = {"tokens": list(config.get("tokens") or []), "special_tokens": []}
+    for value in special.values():
+        named["special_tokens"] += value if isinstance(value, list) else [value]
+    saved = config.get("lora_modules_to_save") or []
+    trains_them = not config.get("adapter") or all(name in saved for name in TABLES)
+    for key, words in named.items():
+        new = [word for word in words if known is not None and word not in known]
+        unknown = new if known is not None else (words if key == "tokens" else [])
+        if unknown and not trains_them:
+            text = f"the base has no token {', '.join(map(repr, unknown))}, and nothing would train it."
+            do = "Add lora_modules_to_save: [embed_tokens, lm_head], or name a token that the base has."
+            add("error", key, text, do, code="base.untrained_token")
+        elif new:
+            text = f"the base does not know {', '.join(map(repr, new))}: where rows hold it, the baseline is "
+            text += "prompted with a token without meaning."
+            add("warning", key, text, "Write it in plain words if you can.", code="base.new_token")
+    for word in config.get("eot_tokens") or []:
+        if known is not None and word not in known and word not in named["tokens"]:
+            add(
+                "error",
+                "eot_tokens",
+                f"the base has no token {word!r}.",
+                "Name one that ends a turn.",
+                code="base.unknown_turn_end",
+            )
+    size = _vocabulary(resolved)
+    for number in _indices(config.get("peft_trainable_token_indices")):
+        if size is not None and not 0 <= number < size + len(named["tokens"]):
+            text = f"the base has the tokens 0 to {size - 1} (got {number})."
+            add(
+                "error",
+                "peft_trainable_token_indices",
+                text,
+                "Name ids of its tokenizer.",
+                PEFT_TARGETS,
+                code="base.no_such_token",
+            )
+
+
+def lengths(resolved: Resolved, add: Add) -> None:
+    config, files = resolved.config, files_of(resolved)
+    limit, most = config.get("sequence_len"), files.positions if files else None
+    if files and limit and most and limit > most:
+        text = f"{limit} is more than the {most} positions of the base (max_position_embeddings)."
+        add(
+            "error",
+            "sequence_len",
+            text,
+            f"Take at most {most}, or a base made for longer texts.",
+            code="base.too_long",
+        )
+    window = files.text.get("sliding_window") if files else None
+    if window and files and files.text.get("use_sliding_window") is not False and limit and limit > window:
+        text = (
+            f"layers with a sliding window see the last {window} tokens only, ranked labels see all of them."
+        )
+        add(
+            "warning",
+            "sequence_len",
+            text,
+            f"Keep rows with labels below {window} tokens.",
+            code="base.sliding_window",
+        )
+
+
+def ends(resolved: Resolved, add: Add) -> None:
+    """The ids of special tokens in config.json must be rows of its own table."""
+    files = files_of(resolved)
+    if not files:
+        return
+    size = files.text.get("vocab_size")
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = files.text.get(key)
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int) and size and not 0 <= number < size and number != -1:
+                text = f"config.json of the base says {key} {number}, and it has {size} tokens."
+                add("error", "base_model", text, "Correct the base's config.json.", code="base.bad_token_id")
+
+
+def _indices(value: Any) -> list[int]:
+    lists = value.values() if isinstance(value, dict) else [value or []]
+    return [number for one in lists for number in one]
+
+
+def files_of(resolved: Resolved) -> BaseFiles | None:
+    """Return what the files of the config's base say."""
+    config = resolved.config
+    return base_files.read(str(config["base_model"]), config.get("revision_of_model"))
+
+
+def _layers(resolved: Resolved) -> int | None:
+    files = files_of(resolved)
+    if files and files.layers:
+        return files.layers
+    try:
+        return shapes.find(str(resolved.config["base_model"])).layers
+    except InputError:
+        return None
+
+
+def _vocabulary(resolved: Resolved) -> int | None:
+    files = files_of(resolved)
+    if files and files.text.get("vocab_size"):
+        return int(files.text["vocab_size"])
+    try:
+        return shapes.find(str(resolved.config["base_model"])).vocab
+    except InputError:
+        return None
+
+
+RULES = (layers, modules, tokens, lengths, ends)

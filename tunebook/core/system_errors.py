@@ -1,0 +1,42 @@
+"""Errors of the operating system that a person can mend: a full disk, a folder that cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from pathlib import Path
+
+from tunebook.core.errors import MachineError, Problem, TunebookError
+from tunebook.core.paths import cache_folder, runs_folder
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def of_system(error: OSError) -> MachineError | None:
+    """Return the error that says which folder is full or cannot be written and how to name another one; None
+    where it is neither."""
+    if error.errno not in FULL + CLOSED:
+        return None
+    path = str(error.filename) if error.filename is not None else None
+    do = _instead(path)
+    if error.errno in FULL:
+        text = f"no space is left on the disk. Free some{do}."
+        return MachineError(Problem(text, path, code="machine.no_space"))
+    text = f"{(error.strerror or 'not allowed').lower()}. Make it writable for this user{do}."
+    return MachineError(Problem(text, path, code="machine.not_writable"))
+
+
+def _instead(path: str | None) -> str:
+    """Return the variable that names another folder than the one that holds `path`."""
+    if path is None:
+        return ""
+    try:
+        folders = {"TUNEBOOK_RUNS": runs_folder(), "TUNEBOOK_CACHE": cache_folder()}
+    except TunebookError:
+        folders = {}
+    for name, folder in folders.items():
+        # A parent that cannot be written keeps the folder from being made.
+        if Path(path).is_relative_to(folder) or folder.is_relative_to(Path(path)):
+            return f", or set {name} to another folder"
+    return ", or set TMPDIR to another folder" if path.startswith(tempfile.gettempdir()) else ""

@@ -1,0 +1,130 @@
+"""What the files of a base model say without loading it: names of its weights, its tokens, its positions.
+
+Read from a local folder or the Hub's cache; nothing is downloaded. What is not there is None.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tunebook.models.hub import cached
+
+INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+FILES = ("config.json", INDEX, SINGLE, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+@dataclass(frozen=True)
+class BaseFiles:
+    """`config` is config.json; `weights` the names of all parameters, `tokens` each token with its id, both
+    None where their file is not on this machine."""
+
+    config: dict[str, Any]
+    weights: frozenset[str] | None
+    tokens: dict[str, int] | None
+    has_template: bool | None
+
+    @property
+    def modules(self) -> frozenset[str] | None:
+        """Paths of the modules that hold weights, and `lm_head`, which a tied base has without a weight of
+        its own."""
+        if self.weights is None:
+            return None
+        return frozenset({name.rpartition(".")[0] for name in self.weights} | {"lm_head"})
+
+    @property
+    def text(self) -> dict[str, Any]:
+        """The part of config.json that is about text."""
+        return self.config.get("text_config") or self.config
+
+    @property
+    def layers(self) -> int | None:
+        return self.text.get("num_hidden_layers")
+
+    @property
+    def positions(self) -> int | None:
+        """How many positions the base was made for, with the scaling that its config.json asks for."""
+        most = self.text.get("max_position_embeddings")
+        rope = self.text.get("rope_scaling") or self.text.get("rope_parameters") or {}
+        original, factor = rope.get("original_max_position_embeddings"), rope.get("factor")
+        if most and original and factor:
+            return max(int(most), int(original * factor))
+        return most
+
+
+def read(base: str, revision: str | None = None) -> BaseFiles | None:
+    """Return what the files of `base` say, None where not even its config.json is on this machine or one of
+    them cannot be read."""
+
+    return _read(base, tuple((name, _find(base, name, revision)) for name in FILES), _stamp(base))
+
+
+def text_of(base: str, name: str, revision: str | None = None) -> str | None:
+    """Return the text of a file of `base`; None where it is not on this machine."""
+    path = _find(base, name, revision)
+    return path.read_text(encoding="utf-8") if path else None
+
+
+def _find(base: str, name: str, revision: str | None) -> Path | None:
+    if Path(base).is_dir():
+        path = Path(base) / name
+        return path if path.is_file() else None
+    return cached(base, name, revision)
+
+
+def _stamp(base: str) -> tuple[int, ...]:
+    """Return what changes where somebody changes a file of a local base."""
+    files = sorted(Path(base).glob("*.json*")) if Path(base).is_dir() else []
+    return tuple(path.stat().st_mtime_ns for path in files)
+
+
+@lru_cache(maxsize=4)
+def _read(base: str, found: tuple[tuple[str, Path | None], ...], stamp: tuple[int, ...]) -> BaseFiles | None:
+    places = dict(found)
+
+    def find(name: str) -> Path | None:
+        return places[name]
+
+    def text(name: str) -> Any:
+        path = find(name)
+        return json.loads(path.read_text(encoding="utf-8")) if path else None
+
+    try:
+        config = text("config.json")
+        if not isinstance(config, dict):
+            return None
+        index, single = text(INDEX), find(SINGLE)
+        weights = None
+        if index:
+            weights = frozenset(index["weight_map"])
+        elif single:
+            weights = _names(single)
+        tokenizer, settings = text("tokenizer.json"), text("tokenizer_config.json")
+        template = None
+        if settings is not None:
+            template = bool(settings.get("chat_template")) or find("chat_template.jinja") is not None
+        return BaseFiles(config, weights, _tokens(tokenizer), template)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, struct.error):
+        return None  # whoever loads the base says what is wrong with it
+
+
+def _names(path: Path) -> frozenset[str]:
+    """Return the names in the header of a safetensors file (8 bytes little-endian length, then JSON)."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return frozenset(header) - {"__metadata__"}
+
+
+def _tokens(tokenizer: dict[str, Any] | None) -> dict[str, int] | None:
+    if tokenizer is None:
+        return None
+    vocabulary = (tokenizer.get("model") or {}).get("vocab")
+    if not isinstance(vocabulary, dict):
+        return None  # a Unigram model lists pairs; its names have their own escapes
+    added = {item["content"]: item["id"] for item in tokenizer.get("added_tokens") or []}
+    return {**vocabulary, **added}

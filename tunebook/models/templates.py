@@ -1,0 +1,180 @@
+"""A chat template, rendered as transformers renders it, to find out what it does with a conversation.
+
+The same sandboxed Jinja as `apply_chat_template`, without importing transformers, and with a date of our own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+Messages = list[dict[str, str]]
+# A template is a program: it can fail as one, and the sandbox refuses what is large or unsafe.
+FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+DAYS = (datetime(2024, 2, 3, 4, 5), datetime(2031, 11, 12, 17, 18))
+SYSTEM, USER, ANSWER, THOUGHT = "SysTem7Q", "UsEr8Q", "AnsWer9Q", "ThouGht6Q"
+MORE_USER, MORE_ANSWER = "UsEr5Q", "AnsWer4Q"
+
+
+class _Generation(Extension):
+    """`{% generation %}`, by which transformers marks what the assistant writes; it prints its content."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Any) -> nodes.Node | list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class ChatTemplate:
+    """Template `text`; `names` are what else it may read: the tokens by name, and chat_template_kwargs."""
+
+    def __init__(self, text: str, names: dict[str, Any]) -> None:
+        """
+        Raises:
+            TemplateError: it is no Jinja.
+        """
+        self._now = DAYS[0]
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        )
+        environment.filters["tojson"] = _tojson
+        environment.globals["raise_exception"] = _refuse
+        environment.globals["strftime_now"] = lambda pattern: self._now.strftime(pattern)
+        self._template, self._names = environment.from_string(text), names
+
+    def render(self, messages: Messages, opened: bool = False, day: datetime = DAYS[0]) -> str:
+        """Return the text of `messages` on `day`; `opened`: with the generation prompt of an assistant turn.
+
+        Raises:
+            TemplateError: the template refuses them.
+        """
+        self._now = day
+        return self._template.render(
+            messages=messages, tools=None, documents=None, add_generation_prompt=opened, **self._names
+        )
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **more: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **more)
+
+
+def _refuse(text: str) -> None:
+    raise TemplateError(text)
+
+
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+PLAIN = [turn("user", USER), turn("assistant", ANSWER)]
+WITH_SYSTEM = [turn("system", SYSTEM), *PLAIN]
+LONGER = [*PLAIN, turn("user", MORE_USER), turn("assistant", MORE_ANSWER)]
+
+
+def traits(template: ChatTemplate, end: str | None) -> dict[str, str]:
+    """Return what is wrong or unusual about a template, by name: an explanation each.
+
+    `broken`, `depends_on_day` and `drops_text` hide the others. `end` is the
+    token at which generation stops; None where it is not known.
+    """
+    try:
+        plain = template.render(PLAIN)
+        prompt = template.render(PLAIN[:1], opened=True)
+    except FAULTS as error:
+        return {"broken": f"{type(error).__name__}: {error}"}
+    found = {}
+    if plain != template.render(PLAIN, day=DAYS[1]) or prompt != template.render(PLAIN[:1], True, DAYS[1]):
+        found["depends_on_day"] = "it writes the date into every prompt"
+    elif plain != template.render(PLAIN):
+        found["depends_on_day"] = "it renders differently each time"
+    lost = [name for name, text in (("question", USER), ("answer", ANSWER)) if text not in plain]
+    if lost:
+        found["drops_text"] = f"the {' and the '.join(lost)} of a conversation is not in the text"
+    if found:
+        return found  # the others compare texts
+    if not plain.startswith(prompt):
+        found["prompt_differs"] = f"asked, it ends in {prompt[-40:]!r}; trained, the answer follows on "
+        found["prompt_differs"] += repr(plain[: plain.index(ANSWER)][-40:])
+    elif end and end not in plain[plain.index(ANSWER) :]:
+        found["no_turn_end"] = f"{end!r} does not follow an answer"
+    found |= _systems(template, plain)
+    found |= _longer(template, plain)
+    return found
+
+
+def _systems(template: ChatTemplate, plain: str) -> dict[str, str]:
+    """How system turns are taken, and whether the template has words of its own where there is none."""
+    before = plain.partition(USER)[0]
+    found = {}
+    try:
+        text = template.render(WITH_SYSTEM)
+    except FAULTS as error:
+        found["no_system"] = str(error)
+    else:
+        if SYSTEM not in text:
+            found["no_system"] = "it leaves a system turn out"
+    if len(_words(before)) > 3:
+        found["default_system"] = " ".join(before.split())[:100]
+    return found
+
+
+def _longer(template: ChatTemplate, plain: str) -> dict[str, str]:
+    found = {}
+    thinking = [PLAIN[0], turn("assistant", f"<think>\n{THOUGHT}\n</think>\n\n{ANSWER}")]
+    try:
+        if THOUGHT not in template.render(thinking):
+            found["strips_thoughts"] = "what stands between <think> and </think> is left out of an answer"
+    except FAULTS:
+        pass
+    try:
+        longer = template.render(LONGER)
+    except FAULTS as error:
+        found["one_turn_only"] = str(error)
+        return found
+    if not longer.startswith(plain.partition(ANSWER)[0] + ANSWER):
+        found["rewrites_turns"] = "an earlier answer is written in another way once a later turn follows"
+    return found
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of running text, without special tokens and names of roles."""
+    for opened, closed in (("<", ">"), ("[", "]")):
+        while opened in text and closed in text.partition(opened)[2]:
+            before, _, rest = text.partition(opened)
+            text = before + " " + rest.partition(closed)[2]
+    return [
+        word for word in text.split() if word.isascii() and word.strip(".,:;!?'").isalpha() and len(word) > 2
+    ]
+
+
+def find_text(
+    config: dict[str, Any], files: Callable[[str], str | None]
+) -> tuple[str, dict[str, Any]] | None:
+    """Return the template's text that a config uses, and the tokens by name; None where it is not on this
+    machine. `files` returns a file of the base, or None."""
+    settings_text = files("tokenizer_config.json")
+    settings = json.loads(settings_text) if settings_text else {}
+    tokens = {
+        key: value["content"] if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if key.endswith("_token") and isinstance(value, str | dict)
+    }
+    tokens |= {
+        key: value for key, value in (config.get("special_tokens") or {}).items() if isinstance(value, str)
+    }
+    own, name = config.get("chat_template_jinja"), str(config.get("chat_template") or "tokenizer_default")
+    if own:
+        return str(own), tokens
+    if not name.startswith("tokenizer_default"):
+        return None  # one of Axolotl's
+    inline: Any = files("chat_template.jinja") or settings.get("chat_template")
+    if isinstance(inline, list):  # several, by name
+        inline = next((item["template"] for item in inline if item.get("name") == "default"), None)
+    return (inline, tokens) if isinstance(inline, str) else None
