@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunebook.core.environment import ROOT as ROOT  # every package takes it from here
 from tunebook.core.environment import environment
-from tunebook.core.launchers import without_launchers
+from tunebook.core.ranks import without_launchers
 
 
 def show(path: Path) -> str:

@@ -12,7 +12,7 @@ from tunebook.config.overrides import Options, parse_rows
 from tunebook.config.recipe import load_recipe
 from tunebook.config.resolve import pick_tier, resolve
 from tunebook.config.resolved import Resolved
-from tunebook.core import launchers, versions
+from tunebook.core import ranks, versions
 from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD
 from tunebook.core.files import digest, write_json
@@ -76,7 +76,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
     check_machine(resolved)
     for text in trackers.unheard(resolved.config):
         console.note(text)
-    for name in launchers.ignored():
+    for name in ranks.ignored():
         console.note(f"{name} is set; a run takes its settings from the recipe only, so it is ignored")
     rows = prepare_rows(resolved, dataset, asked)
     identity = {**resolved.identity, "tier": resolved.tier, "lock": versions.lock_hash(), "rows": rows}

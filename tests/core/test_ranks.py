@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tunebook.core.launchers import ignored, without_launchers
 from tunebook.core.paths import child_environment
+from tunebook.core.ranks import ignored, without_launchers
 
 LEFT = """RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK MASTER_ADDR MASTER_PORT
 ROLE_RANK TORCHELASTIC_RUN_ID OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK PMI_RANK
