@@ -234,3 +234,16 @@ def test_a_plugin_whose_package_is_missing_is_refused(
     monkeypatch.setattr("sys.argv", ["axolotl_child", str(job)])
     assert axolotl_child.main() == 0
     assert "swanlab" in json.loads((tmp_path / "answer.json").read_text())["refused"]
+
+
+def test_what_waits_for_the_child_is_called_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = tmp_path / "child"
+    child.write_text('#!/bin/sh\nsleep 1.5; read rows; echo "\\"$rows\\"" > "${3%job.json}answer.json"\n')
+    child.chmod(0o755)
+    monkeypatch.setattr("tunebook.check.axolotl.sys.executable", str(child))
+    steps: list[int] = []
+    with Axolotl({}) as axolotl:
+        assert axolotl.answer(Path("rows.jsonl"), lambda: steps.append(1)) == "rows.jsonl"
+    assert steps

@@ -50,11 +50,13 @@ class Axolotl:
         Raises:
             TunebookError: the child broke down; the message holds its last lines.
         """
+        words: str | None = f"{rows}\n" if rows else ""
         while True:
             try:
-                self._child.communicate(f"{rows}\n" if rows else "", timeout=1 if step else None)
+                self._child.communicate(words, timeout=1 if step else None)
                 break
             except subprocess.TimeoutExpired:
+                words = None  # they have been sent
                 if step:
                     step()
         answer = self.scratch / "answer.json"
