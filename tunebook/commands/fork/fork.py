@@ -201,7 +201,11 @@ def _field_names(value: Any) -> Iterator[str]:
 
 
 def _recognised(
-    rows: list[dict[str, Any]], place: str, task: str | None, fields: dict[str, str], table: TableOptions
+    rows: list[dict[str, Any]],
+    place: str,
+    task: str | None,
+    fields: dict[str, str],
+    table: TableOptions = AS_IT_IS,
 ) -> Reading:
     """Recognise the rows. Preference pairs count as conversations unless the task is preference."""
     if task != "preference":
