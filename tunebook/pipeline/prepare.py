@@ -66,6 +66,20 @@ def prepare_rows(
     return rows
 
 
+def fewer_drawn(rows: dict[Split, list[RenderedRow]], resolved: Resolved, asked: dict[str, int]) -> list[str]:
+    """Return what to say of splits of the trial tier that have fewer rows than trial.yaml or `asked`
+    names."""
+    if resolved.tier != "trial":
+        return []
+    wanted = {split: min(count, asked.get(split, count)) for split, count in resolved.recipe.rows.items()}
+    return [
+        f"{len(some)} {split} rows are drawn and not {wanted[split]}: a draw keeps whole groups and the "
+        "shares of the labels, and train only has rows that fit sequence_len"
+        for split, some in rows.items()
+        if len(some) < wanted.get(split, 0)
+    ]
+
+
 def _trainable(rows: list[RenderedRow], resolved: Resolved, dataset: Dataset) -> list[RenderedRow]:
     """Return the train rows that Axolotl will not drop for their length, so that the trial's sample is drawn
     among rows that are trained on.

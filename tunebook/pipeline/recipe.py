@@ -25,7 +25,14 @@ from tunebook.hardware import machine
 from tunebook.metrics.schema import read_metrics
 from tunebook.models import trial_model
 from tunebook.pipeline import prepare, smoke
-from tunebook.pipeline.prepare import SAMPLE_SEED, evaluation_digest, more_rows, prepare_rows, write_inputs
+from tunebook.pipeline.prepare import (
+    SAMPLE_SEED,
+    evaluation_digest,
+    fewer_drawn,
+    more_rows,
+    prepare_rows,
+    write_inputs,
+)
 from tunebook.report.format import show_verdict
 from tunebook.report.published import other_base, published
 from tunebook.report.report import write_report
@@ -103,6 +110,8 @@ def execute(name: str, options: Options, console: Console) -> Run:
         summary = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
         run.mark("check", "done", time.monotonic() - start)
         console.stage("check", summary, time.monotonic() - start)
+        for line in fewer_drawn(rows, resolved, asked or {}):
+            console.note(line)
         if not run.done("data"):
             with console.timed(run, "data") as words:
                 for split in SPLITS:
