@@ -82,8 +82,8 @@ def measure(name: str) -> dict[str, object]:
     print(text[-3000:])
     stages: dict[str, float] = {}
     for match in re.finditer(r"(?m)^(\w+) +.* ([\d.]+) s$", text):  # fork and check both have rows
-        name = match[1] + (" of check" if match[1] in stages else "")
-        stages[name] = float(match[2])
+        stage = match[1] + (" of check" if match[1] in stages else "")
+        stages[stage] = float(match[2])
     return {
         "case": name,
         "date": time.strftime("%Y-%m-%d"),
