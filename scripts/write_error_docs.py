@@ -18,7 +18,7 @@ EXITS = {"InputError": "2", "MachineError": "4", "StoppedError": "75", "Tunebook
 PLACES = {**dict.fromkeys(EXITS, 1), "Problem": 4, "RowFault": 2, "Finding": 8}
 PASSED_ON = {"fault": 4, "validation_problems": 3}
 # Where the message stands, when it is not the first argument. `add` and `_at` add a finding.
-MESSAGES = {"RowFault": 1, "Finding": 2, "add": 2, "_at": 3, "_report": 1}
+MESSAGES = {"RowFault": 1, "Finding": 2, "add": 2, "_say": 2, "_at": 3, "_row": 3, "_report": 1}
 SHOWN = 160
 HEAD = """# Error codes
 

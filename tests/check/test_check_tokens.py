@@ -23,13 +23,11 @@ MASKED = {
 ANSWER = {"refused": {}, "eos": "<end>", "bos": "<bos>", "bos_id": 1}
 
 
-def judged(
-    config: dict[str, Any], sizes: list[list[int]], estimate: bool = False, **changes: Any
-) -> Findings:
+def judged(sizes: list[list[int]], estimate: bool = False, **changes: Any) -> Findings:
     found = Findings()
     sample = [seen("train", line, "x") for line in range(1, len(sizes) + 1)]
     answer = {**ANSWER, "lengths": sizes, "masked": [{**MASKED, **changes}]}
-    judge(answer, config, sample, found, estimate)
+    judge(answer, sample, found, estimate)
     return found
 
 
@@ -58,44 +56,15 @@ def grades_and_codes(found: Findings) -> list[tuple[str, str]]:
     ],
 )
 def test_the_mask_of_a_row(changes: dict[str, Any], code: str | None) -> None:
-    found = judged({"sequence_len": 8}, [[6, 4]], **changes)
+    found = judged([[6, 4]], **changes)
     assert grades_and_codes(found)[:1] == ([("error", code)] if code else [])
     assert {grade for grade, _ in found.kinds} <= {"error"}
-
-
-@pytest.mark.parametrize(
-    ("strategy", "size", "start", "grade", "code"),
-    [
-        ("raise", 10, 4, None, None),
-        ("raise", 11, 4, "error", "tokens.over_sequence_len"),
-        ("drop", 11, 4, "warning", "tokens.over_sequence_len"),
-        (None, 11, 4, "warning", "tokens.over_sequence_len"),
-        ("truncate", 11, 4, "warning", "tokens.answer_cut"),
-        ("truncate", 14, 12, "error", "tokens.answer_lost"),
-    ],
-)
-def test_a_row_that_is_too_long(
-    strategy: str | None, size: int, start: int, grade: str | None, code: str | None
-) -> None:
-    config = {"sequence_len": 10, "excess_length_strategy": strategy}
-    found = judged(config, [[6, 4], [size, start]])
-    assert grades_and_codes(found) == ([(grade, code)] if code else [])
-    if code:
-        (finding,) = next(iter(found.kinds.values())).shown
-        assert finding.line == 2 and f"{size} tokens, sequence_len is 10" in finding.text
-
-
-def test_an_estimate_is_called_one_and_stops_nothing() -> None:
-    found = judged({"sequence_len": 10, "excess_length_strategy": "raise"}, [[11, 4]], estimate=True)
-    assert grades_and_codes(found) == [("warning", "tokens.over_sequence_len")]
-    assert "an estimate" in found.facts["lengths"]["tokenizer"]
-    assert "about 11 tokens" in found.kinds[("warning", "rows over sequence_len")].shown[0].text
 
 
 def test_a_row_that_the_template_refuses() -> None:
     found = Findings()
     answer = {**ANSWER, "refused": {"0": "roles must alternate"}, "lengths": [[0, 0]], "masked": []}
-    judge(answer, {"sequence_len": 8}, [seen("train", 3, "x")], found, False)
+    judge(answer, [seen("train", 3, "x")], found, False)
     assert grades_and_codes(found) == [("error", "tokens.refused_by_template")]
     (finding,) = next(iter(found.kinds.values())).shown
     assert (finding.line, finding.text) == (3, "roles must alternate")
@@ -142,6 +111,6 @@ def test_special_tokens_are_an_error_unless_accepted_by_number(accepted: int, gr
         "masked": [],
         "special": {"0": "<|im_end|>", "2": "<|im_end|>"},
     }
-    judge(answer, {"sequence_len": 64}, sample, found, False, accepted)
+    judge(answer, sample, found, False, accepted)
     assert grades_and_codes(found) == [(grade, "tokens.special_in_text")] * 2
     assert [finding.line for kind in found.kinds.values() for finding in kind.shown] == [1, 3]

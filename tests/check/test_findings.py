@@ -19,8 +19,12 @@ from tests.check.test_check import axolotl, checked, recipe  # noqa: F401 (fixtu
 from tests.check.test_check_config import CASES
 from tests.check.test_check_config import findings as findings_of_config
 from tests.check.test_check_duplicates import SENTENCES, watch
+from tests.check.test_check_lengths import FILL
+from tests.check.test_check_lengths import judged as judge_lengths
 from tests.check.test_check_promises import provoked
 from tests.check.test_check_tokens import ANSWER, MASKED, judged
+from tests.check.test_split_sizes import judge_windows
+from tests.check.test_split_sizes import judged as judge_sizes
 from tests.config.test_resolve import RECIPE, make  # noqa: F401 (make is a fixture)
 from tests.support.dialogues import dialogues
 from tests.support.small_data import dataset, labelled, seen
@@ -39,7 +43,9 @@ from tunebook.core.paths import ROOT
 
 DOCS: Any = importlib.import_module("scripts.write_error_docs")
 CODES = {fault.code for fault in DOCS.faults() if fault.file.startswith("tunebook/check/")}
-FAMILIES = "access base config duplicates labels model rows secrets template tokens training turns".split()
+FAMILIES = (
+    "access base config duplicates labels model rows secrets split template tokens training turns windows"
+).split()
 
 
 def shown(found: Findings) -> list[Finding]:
@@ -103,6 +109,8 @@ def test_training(
     found = of_the_verb(capsys, "max_steps=20 sample_packing=true")
     found += provoked(make, tmp_path)
     monkeypatch.delenv("TUNEBOOK_RECIPES")
+    packs = "sequence_len=1024 sample_packing=true micro_batch_size=4 group_by_length=false"
+    found += shown(judge_lengths([[500, 4]] * 400, [[100, 50]] * 12, set=packs))
     hold("training", of_the_cases() + found, tmp_path)
 
 
@@ -116,6 +124,7 @@ def test_tokens(
     axolotl: dict[str, Any],  # noqa: F811
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     axolotl["rows_failed"] = "ValueError: no such token"
     found = of_the_verb(capsys)
@@ -130,12 +139,14 @@ def test_tokens(
         {"tools_kept": False},
     ]
     for change in changes:
-        found += shown(judged({"sequence_len": 8}, [[6, 4]], **change))
+        found += shown(judged([[6, 4]], **change))
+    monkeypatch.delenv("TUNEBOOK_RECIPES")
     for strategy, start in (("raise", 4), ("truncate", 4), ("truncate", 12)):
-        found += shown(judged({"sequence_len": 10, "excess_length_strategy": strategy}, [[14, start]]))
+        long = f"sequence_len=10 excess_length_strategy={strategy}"
+        found += shown(judge_lengths([*FILL, [14, start]], set=long))
     refused = {**ANSWER, "refused": {"0": "roles must alternate"}, "special": {"0": "<|im_end|>"}}
     collected = Findings()
-    judge({**refused, "lengths": [[6, 4]], "masked": []}, {}, [seen("train", 3, "x")], collected, False)
+    judge({**refused, "lengths": [[6, 4]], "masked": []}, [seen("train", 3, "x")], collected, False)
     hold("tokens", found + shown(collected), tmp_path)
 
 
@@ -150,7 +161,18 @@ def test_rows(tmp_path: Path) -> None:
     survey(dataset(tmp_path, rows, group="owner", allow_drop=1), [], found)
     ours = [finding for finding in shown(found) if finding.code != "rows.not_json"]
     assert len(shown(found)) == len(ours) + 1, "a fault that is accepted keeps its own code"
+    drops = "sequence_len=10 excess_length_strategy=drop"
+    ours += shown(judge_lengths([[6, 4]] * 29 + [[11, 4]], [[11, 4]], [[8180, 8170]], drops, positions=8192))
     hold("rows", ours, tmp_path)
+
+
+def test_splits(tmp_path: Path) -> None:
+    found = [one for test, dev in ((5, 40), (20, 5), (300, 40)) for one in judge_sizes(test, test, dev=dev)]
+    hold("split", found, tmp_path)
+
+
+def test_windows(tmp_path: Path) -> None:
+    hold("windows", judge_windows(train=8, test=9), tmp_path)
 
 
 def test_labels(tmp_path: Path) -> None:

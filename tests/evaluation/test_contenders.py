@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from tunebook.core.files import Row
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.render import render
-from tunebook.evaluation.contenders import PLAIN, Prompting, choose_examples, promptings, untuned
+from tunebook.evaluation.contenders import PLAIN, Prompting, choose_examples, promptings, that_fit, untuned
 from tunebook.evaluation.engines.linear_svm import linear_svm
 
 
@@ -103,3 +104,27 @@ def test_linear_svm_beats_majority(
     right = sum(a == b for a, b in zip(linear_svm(train, dev), gold, strict=True))
     assert right / len(gold) > 0.5
     assert right > 3 * max(Counter(gold).values())
+
+
+class Words:
+    """An encoder whose tokens are words."""
+
+    def text(self, messages: Any, tools: str | None = None, opened: bool = False) -> str:
+        return " ".join(turn["content"] for turn in messages)
+
+    def context(self, messages: Any, tools: str | None = None) -> list[int]:
+        return [0] * len(self.text(messages).split())
+
+    def tokenizer(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": [0] * len(text.split())}
+
+
+@pytest.mark.parametrize(
+    ("room", "fit"), [(None, 3), (1000, 3), (53, 3), (52, 2), (41, 1), (31, 1), (30, 0), (5, 0)]
+)
+def test_as_many_examples_are_shown_as_fit_before_the_longest_prompt(room: int | None, fit: int) -> None:
+    def turns(words: int) -> list[dict[str, str]]:
+        return [{"role": "user", "content": "w " * words}, {"role": "assistant", "content": "x"}]
+
+    examples, rows = [turns(10), turns(10), turns(10)], [{"messages": turns(n)} for n in (3, 20, 7)]
+    assert that_fit(examples, rows, Words(), room) == examples[:fit]  # type: ignore[arg-type]

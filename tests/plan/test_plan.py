@@ -14,7 +14,11 @@ import pytest
 import yaml
 
 from benchmarks.plan_memory import CASES, COUNTED, RESULTS, name, published, tensors_gib
+from tests.support import small_data
 from tests.support.commands import in_process, tunebook
+from tunebook.check import rows as check_rows
+from tunebook.check.findings import Findings
+from tunebook.check.rows import Counted
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
@@ -61,6 +65,7 @@ def test_shapes_are_of_the_shelf_only() -> None:
 def config_json(folder: Path, **changes: Any) -> str:
     config = {"model_type": "qwen3", "num_hidden_layers": 36, "hidden_size": 4096, "intermediate_size": 12288}
     config |= {"num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936}
+    config |= {"max_position_embeddings": 40960}
     config = {key: value for key, value in {**config, **changes}.items() if value is not None}
     (folder / "config.json").write_text(json.dumps(config))
     return str(folder)
@@ -362,7 +367,29 @@ def test_rows_that_nobody_counted_are_taken_as_long_as_they_may_be(
     monkeypatch.setattr(plan_rows, "_sizes", dict)
     found = plan_rows.known_rows(dataset.load_dataset_config("kettlewick-chat"), 640)
     assert (found.train, found.mean, found.batch) == (None, None, 640)
-    assert "`make data`" in found.source
+    assert "`make check`" in found.source
+
+
+def test_rows_that_a_check_read_are_known_until_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEBOOK_CACHE", str(tmp_path / "cache"))
+    rows = {split: small_data.labelled(split, 30) for split in SPLITS}
+    rows["train"] += [{"id": "long", "text": "tree " * 500, "label": "acorn"}]
+    data = small_data.dataset(tmp_path, rows)
+    monkeypatch.setattr(plan_rows, "ROOT", tmp_path)
+    assert plan_rows.known_rows(data, 512).train is None
+    check_rows.survey(data, [Counted(data)], Findings())
+    found = plan_rows.known_rows(data, 512)
+    assert (found.train, found.dev, found.test) == (31, 30, 30)
+    assert found.longest and found.longest > 800 and "last check" in found.source
+    longer = data.model_copy(update={"system": "Name the tree, in one word."})
+    assert plan_rows.known_rows(longer, 512).train is None, "dataset.yaml has changed"
+    with (data.folder / "train.jsonl").open("a") as file:
+        file.write(json.dumps({"id": "more", "text": "a tree more", "label": "beech"}) + "\n")
+    assert plan_rows.known_rows(data, 512).train is None, "a file has changed"
+    (tmp_path / "cache" / "sizes" / "trees.json").write_text("{")
+    assert plan_rows.known_rows(data, 512).train is None, "damaged"
 
 
 # GPUs and prices

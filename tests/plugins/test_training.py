@@ -13,7 +13,10 @@ import yaml
 
 from tests.support import tiny
 from tests.support.lazy import lazy
+from tunebook.core.files import read_json
 from tunebook.core.paths import ROOT, child_environment
+from tunebook.runs.checkpoints import ROWS
+from tunebook.training.launch import trained_rows
 
 torch, peft, bitsandbytes = lazy("torch"), lazy("peft"), lazy("bitsandbytes")
 training = lazy("tunebook.plugins.training")
@@ -106,3 +109,16 @@ print("found", sorted({str(weight.dtype) for weight in model.parameters()}))
     command = [sys.executable, "-c", script, str(tmp_path / "config.yaml")]
     result = subprocess.run(command, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
     assert "found ['torch.float32']" in result.stdout, result.stdout[-500:] + result.stderr[-2000:]
+
+
+def test_the_rows_that_axolotl_left_are_counted(tmp_path: Path) -> None:
+    trainer = SimpleNamespace(is_world_process_zero=lambda: True, train_dataset=[1, 2, 3])
+    cfg = SimpleNamespace(output_dir=str(tmp_path / "train"), adapter="lora")
+    training.Progress().add_callbacks_post_trainer(cfg, trainer)
+    counted = read_json(tmp_path / "train" / ROWS)
+    assert trained_rows(counted, 2.0) == trained_rows(counted, None) == 3
+    assert trained_rows(counted, 0.34) == 1, "STEPS= ended within the first epoch"
+    assert trained_rows(None, 1.0) is None
+    trainer.train_dataset = iter([])  # streamed: nobody knows
+    training.Progress().add_callbacks_post_trainer(cfg, trainer)
+    assert read_json(tmp_path / "train" / ROWS) == counted

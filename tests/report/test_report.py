@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.support.helpers import CONTENDERS, IMAGE, SCRIPT
-from tunebook.core.files import read_json, write_json
+from tunebook.core.files import read_json, read_jsonl, write_json, write_jsonl
 from tunebook.report import names
 from tunebook.report.report import write_report
+from tunebook.report.verdict import compare
 from tunebook.runs.run import Run
 
 LOADS = ("src", "srcset", "href", "data", "action", "poster", "background", "formaction")
@@ -77,7 +78,13 @@ def expected_table(found: dict[str, Any]) -> list[list[str]]:
         if any(name in one and one[name]["value"] is not None for one in every)
     ]
     first = ["tuned", found["baseline"]]
-    rows = [["metric", "answers", *(f"{names.metric(m)}, {names.direction(m)}" for m in metrics)]]
+
+    def head(metric: str) -> str:
+        counts = {one[metric]["n"] for one in every if metric in one and one[metric]["value"] is not None}
+        of = "" if counts == {found["rows"]} else f" ({counts.pop()} of {found['rows']} examples)"
+        return f"{names.metric(metric)}, {names.direction(metric)}{of}"
+
+    rows = [["metric", "answers", *map(head, metrics)]]
     for name in [*first, *(name for name in found["contenders"] if name not in first)]:
         mark = names.contender(name, found["baseline"], shots=1)
         made = found["details"][name]["made"]
@@ -219,3 +226,41 @@ def test_a_run_on_top_of_another_says_so(handmade: Callable[..., Run]) -> None:
     write_report(run)
     for name in ("report.html", "report.md"):
         assert "and the adapter of an earlier run (0123456789)" in (run / name).read_text()
+
+
+def test_says_of_how_many_examples_a_metric_is(handmade: Callable[..., Run]) -> None:
+    run = handmade("chat")
+    write_report(run)
+    for name in ("report.html", "report.md"):
+        text = (run / name).read_text()
+        assert f"{names.metric('chrf')}, {names.direction('chrf')} (10 of 20 examples)" in text
+        assert f"{names.metric('loss')}, {names.direction('loss')} (" not in text
+
+
+def test_says_how_many_rows_were_trained_on(handmade: Callable[..., Run]) -> None:
+    run = handmade("chat")
+    write_report(run)
+    assert "trained on 2 examples" in (run / "report.md").read_text()
+    history = run / "train" / "history.json"
+    write_json(history, read_json(history) | {"train_rows": 1})
+    compare(run)
+    write_report(run)
+    measured = read_json(run / "metrics.json")
+    assert (measured["train_rows"], measured["given_rows"]) == (1, 2)
+    for name in ("report.html", "report.md"):
+        assert "trained on 1 of 2 examples" in (run / name).read_text()
+
+
+def test_says_what_windows_of_passages_mean_for_the_score(handmade: Callable[..., Run]) -> None:
+    run = handmade("qa")
+    settings = run / "settings.json"
+    saved = read_json(settings)
+    write_json(settings, saved | {"dataset": saved["dataset"] | {"source": {"window": 300}}})
+    rows = read_jsonl(run / "data" / "test.jsonl")
+    for number, row in enumerate(rows):
+        row["gold"]["answers"] = ["Question"] if number % 2 else ["absent"]
+    write_jsonl(run / "data" / "test.jsonl", rows)
+    write_report(run)
+    for name in ("report.html", "report.md"):
+        text = (run / name).read_text()
+        assert "without looking at the answer: 10 of 20 hold one" in text

@@ -21,7 +21,7 @@ KEYS = set(
     "schema recipe tier seed split rows groups primary model dataset hardware trained_tokens steps "
     "contenders dev baseline comparisons retention token_agreement_unmerged_merged gates verdict "
     "changed_weights sentence seconds peak_memory_gib peak_memory_by_stage_gib style checkpoints "
-    "interruptions latency light train_rows rows_sha256 details confusion per_class turns".split()
+    "interruptions latency light train_rows given_rows rows_sha256 details confusion per_class turns".split()
 )
 
 

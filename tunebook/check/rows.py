@@ -11,7 +11,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Protocol
 
@@ -20,12 +20,15 @@ from tunebook.core.errors import InputError, MachineError, Problem, TunebookErro
 from tunebook.core.words import words
 from tunebook.data import cache, near_duplicates
 from tunebook.data.dataset import Dataset
-from tunebook.data.render import Located, each_row, held_out, split_from_train
+from tunebook.data.lengths import Counting
+from tunebook.data.render import Located, each_row, held_out, of_split, split_from_train
 from tunebook.data.sources import Split
+from tunebook.data.tool_calls import texts
 from tunebook.runs.rows import Messages, RenderedRow
 
 ORDER: tuple[Split, ...] = ("dev", "test", "train")
 SAMPLE = 20_000  # rows whose tokens are looked at, and whose near-duplicates inside train are
+HELD_OUT = 5_000  # rows of dev and test whose tokens are looked at
 SEED = 42
 
 
@@ -60,14 +63,17 @@ class Watcher(Protocol):
 
 
 class Sample:
-    """Keeps a seeded random sample of train (reservoir sampling, Vitter 1985, algorithm R), in any order."""
+    """Keeps a seeded random sample of train (reservoir sampling, Vitter 1985, algorithm R), in any order, and
+    of dev and test the rows with the most letters (`held_out`)."""
 
     def __init__(self, found: Findings, size: int = SAMPLE) -> None:
         self.found, self.size, self.random, self.total = found, size, random.Random(SEED), 0
         self.rows: list[Seen] = []
+        self.held_out: list[Seen] = []
 
     def see(self, seen: Seen) -> None:
         if seen.split != "train":
+            self.held_out.append(seen)
             return
         self.total += 1
         if len(self.rows) < self.size:
@@ -77,6 +83,21 @@ class Sample:
 
     def finish(self) -> None:
         self.found.facts["token sample"] = {"rows": len(self.rows), "of": self.total}
+        letters = {id(seen): sum(map(len, texts(seen.row))) for seen in self.held_out}
+        self.held_out = sorted(self.held_out, key=lambda seen: -letters[id(seen)])[:HELD_OUT]
+
+
+class Counted:
+    """Keeps what `tunebook plan` wants to know of the rows (tunebook/data/lengths.py)."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.counting = dataset, Counting()
+
+    def see(self, seen: Seen) -> None:
+        self.counting.add(seen.split, seen.row)
+
+    def finish(self) -> None:
+        self.counting.write(self.dataset)
 
 
 def without_boilerplate(dataset: Dataset) -> near_duplicates.Stripper:
@@ -158,7 +179,8 @@ class _Rows:
             for name, start in self.starts:
                 if name in self.chosen[split]:
                     self.file.seek(start)
-                    yield pickle.load(self.file)
+                    located = pickle.load(self.file)
+                    yield replace(located, value=of_split(located.value, split))
 
     def _cut(self) -> None:
         light: list[RenderedRow] = []

@@ -18,8 +18,10 @@ from tunebook.check.labels import Labels
 from tunebook.check.marks import Marks, report
 from tunebook.check.promises import chat_template
 from tunebook.check.promises.schedule import after_counting
-from tunebook.check.rows import Sample, Watcher, survey, without_boilerplate
+from tunebook.check.rows import Counted, Sample, Watcher, survey, without_boilerplate
 from tunebook.check.secrets import Secrets
+from tunebook.check.sizes import lengths
+from tunebook.check.sizes.splits import SplitSizes, Windows
 from tunebook.check.training_rules import LORA_WITHOUT_REGRET
 from tunebook.check.turns import Turns
 from tunebook.config.overrides import Options
@@ -32,6 +34,7 @@ from tunebook.core.paths import show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.hardware import overlays
+from tunebook.models import shapes
 from tunebook.runs.rows import write_rows
 
 H100 = overlays.Machine(gpus=1, gib=80, compute_capability=9.0)
@@ -123,7 +126,11 @@ def _rows(
     """Look at every row, and return how many good ones train has."""
     with console.timed(None, "rows") as words:
         near = Duplicates(found, sample, strip=without_boilerplate(dataset), labelled=bool(dataset.labels))
-        watchers: list[Watcher] = [sample, near, marks]
+        watchers: list[Watcher] = [sample, near, marks, Counted(dataset)]
+        place = show(dataset.folder / "dataset.yaml")
+        watchers.append(SplitSizes(found, dataset.task, place))
+        if dataset.source.window:
+            watchers.append(Windows(found, dataset.source.window, place))
         if dataset.task == "chat":
             watchers.append(Turns(found, dataset, recipe.eval))
         if dataset.labels:
@@ -151,7 +158,8 @@ def _axolotl(
     machine, estimate = asked.machine, asked.place == "nowhere"
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "sample.jsonl"
-        write_rows(file, [seen.row for seen in sample.rows])
+        looked_at = [*sample.rows, *sample.held_out]
+        write_rows(file, [seen.row for seen in looked_at])
         try:
             with console.counting("seconds for Axolotl's import and checks, usually 10 to 40") as step:
                 answer = asked.child.answer(file if sample.rows else None, step)
@@ -176,7 +184,7 @@ def _axolotl(
             "offline",
         )
         if sample.rows and not asked.about_rows:
-            found.skip("lengths of rows", "offline, and the trial model is not converted yet")
+            found.skip("exact lengths of rows", "offline, and the trial model is not converted yet")
     if answer["rows_failed"]:
         text = f"the rows cannot be tokenized: {answer['rows_failed']}"
         found.add(Finding("error", "tokens", text, code="tokens.not_tokenized"))
@@ -184,13 +192,29 @@ def _axolotl(
         placed: list[Finding] = []
         chat_template.say(answer["rows"].get("traits", {}), resolved, adder(resolved, placed))
         found.extend(placed)
-    report(marks, answer["rows"], sample.rows, found, dataset.allow_special_tokens)
-    summary = tokens.judge(answer["rows"], resolved.config, sample.rows, found, estimate)
+    report(marks, answer["rows"], looked_at, found, dataset.allow_special_tokens)
+    summary = tokens.judge(answer["rows"], looked_at, found, estimate)
+    if sample.rows and not answer["rows_failed"]:
+        counted = {**answer["rows"], "estimate": estimate} if answer["rows"] else None
+        _lengths(resolved, dataset, sample, counted, found)
     if dataset.labels and answer["rows"] and not estimate:
         found.extend(labels.sharing(answer["rows"]["labels"], show(dataset.folder / "dataset.yaml")))
     cards = f"{machine.gpus} x {machine.gib} GB, compute capability {machine.compute_capability}"
     taken = "refused" if answer["refused"] else "accepted"
     return f"{taken} by its own validation, as on {cards}; tokens a row: {summary}"
+
+
+def _lengths(
+    resolved: Resolved, dataset: Dataset, sample: Sample, answer: dict[str, Any] | None, found: Findings
+) -> None:
+    """Judge lengths by the child's answer, whose tokenizer is the recipe's own unless it says otherwise, or
+    by bytes where it has none."""
+    rows = [*sample.rows, *sample.held_out]
+    sizes = answer["lengths"] if answer else [lengths.by_bytes(seen.row) for seen in rows]
+    estimate = answer is None or bool(answer.get("estimate"))
+    measured = lengths.measured(rows, sizes, estimate)
+    judged = lengths.Lengths(resolved, measured, sample.total, found, estimate, dataset.task == "qa")
+    judged.judge(shapes.positions(resolved.config), lengths.most_generated(resolved.recipe, dataset.task))
 
 
 def _show_effective(resolved: Resolved, effective: dict[str, Any], found: Findings, console: Console) -> None:

@@ -73,18 +73,19 @@ def stand_in(config: dict[str, Any]) -> dict[str, Any]:
 
 def judge(
     answer: dict[str, Any] | None,
-    config: dict[str, Any],
     sample: list[Seen],
     found: Findings,
     estimate: bool,
     accepted: int = 0,
 ) -> str:
-    """Add what the child's answer says about the sampled rows, and return a line about their lengths. Up to
-    `accepted` rows may hold special tokens in their text."""
+    """Add what the child's answer says about the sampled rows, and return a line about the lengths of those
+    of train (what they mean is for tunebook/check/sizes/lengths.py). Up to `accepted` rows may hold special
+    tokens in their text."""
     if answer is None:
         return "not looked at"
     by = "the trial model's tokenizer, an estimate" if estimate else "the recipe's own tokenizer"
-    sizes = [size for size, _ in answer["lengths"]]
+    pairs = zip(sample, answer["lengths"], strict=True)
+    sizes = [size for seen, (size, _) in pairs if seen.split == "train"] or [0]
     found.facts["lengths"] = {"tokenizer": by, **summary(sizes)}
     for index, text in answer["refused"].items():
         _at(
@@ -111,7 +112,6 @@ def judge(
             found,
             code="tokens.special_in_text",
         )
-    _cut(answer["lengths"], config, sample, found, estimate)
     compared = ""
     if not estimate:
         for masked in answer["masked"]:
@@ -138,35 +138,6 @@ def summary(sizes: list[int]) -> dict[str, Any]:
         "rows": len(sizes),
         "histogram": bars,
     }
-
-
-def _cut(
-    sizes: list[list[int]], config: dict[str, Any], sample: list[Seen], found: Findings, estimate: bool
-) -> None:
-    limit = config.get("sequence_len") or 512
-    strategy = str(config.get("excess_length_strategy") or "drop")
-    about = "about " if estimate else ""
-    for seen, (size, start) in zip(sample, sizes, strict=True):
-        if size <= limit:
-            continue
-        how = f"{about}{size} tokens, sequence_len is {limit}"
-        stops: Grade = "warning" if estimate else "error"
-        if strategy == "raise":
-            kind = "rows over sequence_len"
-            text = f"{how}: training stops there (raise)."
-            _at(seen, stops, kind, text, found, code="tokens.over_sequence_len")
-        elif strategy == "truncate" and start >= limit - 1:
-            kind = "rows that lose their whole answer"
-            text = f"{how}: the answer begins at token {start}, so all of it is cut off."
-            _at(seen, stops, kind, text, found, code="tokens.answer_lost")
-        elif strategy == "truncate":
-            kind = "rows whose answer is cut"
-            text = f"{how}: the end is never learned."
-            _at(seen, "warning", kind, text, found, code="tokens.answer_cut")
-        else:
-            kind = "rows over sequence_len"
-            text = f"{how}: Axolotl leaves the row out (drop)."
-            _at(seen, "warning", kind, text, found, code="tokens.over_sequence_len")
 
 
 def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Findings) -> None:

@@ -20,6 +20,7 @@ from tunebook.core.errors import InputError, Problem, RowFault, raise_all
 from tunebook.core.files import Row
 from tunebook.core.paths import show
 from tunebook.data.dataset import Dataset
+from tunebook.data.formats import windows
 from tunebook.data.formats.place import fault
 from tunebook.data.markers import escaped
 from tunebook.data.prompt import Messages
@@ -102,14 +103,27 @@ def held_out(
 ) -> dict[Split, list[RenderedRow]]:
     """Split dev and test from the rows of train, as `source` says. Of a row only its id, group, time, gold
     answer and prompt are looked at."""
-    return split_rows(
+    found = split_rows(
         rows, dataset.source, bool(dataset.labels), show(dataset.folder / "dataset.yaml"), notes
     )
+    return {split: [of_split(row, split) for row in some] for split, some in found.items()}
+
+
+def of_split(row: RenderedRow, split: Split) -> RenderedRow:
+    """Return a row of train's source as a row of the split that it is cut into: with its own window of the
+    passage (tunebook/data/formats/windows.py)."""
+    if "held_out" not in row:
+        return row
+    made = row.copy()
+    messages = made.pop("held_out")
+    if split != "train":
+        made["messages"] = messages
+    return made
 
 
 def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
     """Yield every row of a split's own source, one at a time; a problem in place of each bad one."""
-    renderer = Renderer(dataset)
+    renderer = Renderer(dataset, split)
     place, raw = raw_rows(dataset.source, dataset.folder, split)
     by_time = dataset.source.by_time if split == "train" else None
     seen: dict[str, int] = {}
@@ -177,10 +191,11 @@ def accept(dataset: Dataset, problems: list[Problem]) -> None:
 
 
 class Renderer:
-    """Renders one source row with the templates of dataset.yaml."""
+    """Renders source rows of one split with the templates of dataset.yaml."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, split: Split = "test") -> None:
+        self.dataset, self.split = dataset, split
+        self.undecided = split in split_from_train(dataset)
         environment = SandboxedEnvironment(
             undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
         )
@@ -214,7 +229,7 @@ class Renderer:
                 "rows.no_group",
             )
         golds = self._golds(value)
-        turns = self._turns(value, golds)
+        turns = self._turns(self._windowed(value, golds), golds)
         gold: dict[str, Any] = {"answer": written(turns[-1])}
         if golds is not None:
             gold["answers"] = golds
@@ -236,10 +251,18 @@ class Renderer:
             row["rejected"] = self._plain(self._rejected(value, gold["answer"]))
         if tools := self.tools(value):
             row["tools"] = tools
+        if (size := self.dataset.source.window) and self.undecided:
+            turns = self._turns(windows.cut(value, size), golds)
+            row["held_out"] = self._plain(self._with_system(value, turns))
         return row
 
     def _plain(self, value: Any) -> Any:
         return escaped(value) if self.dataset.special_tokens == "escape" else value
+
+    def _windowed(self, value: Row, golds: list[str] | None) -> Row:
+        """Return a source row with its passage cut: in train to a window with the answer."""
+        size = self.dataset.source.window
+        return windows.cut(value, size, golds if self.split == "train" else None) if size else value
 
     def _rejected(self, value: Row, chosen: str) -> Messages:
         """Return the rejected answer in Axolotl's form."""
@@ -276,6 +299,7 @@ class Renderer:
         if not isinstance(value, dict):
             raise RowFault("", f"expected an object (got {type(value).__name__}).", "rows.not_an_object")
         if self.dataset.turns is None:
+            value = self._windowed(value, None)
             turns: Messages = [{"role": "user", "content": self._filled("prompt", value)}]
         else:
             turns = self._talk(value)

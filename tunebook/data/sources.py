@@ -48,7 +48,8 @@ class Source(BaseModel):
     says who the speakers of conversations are, `repair` what may be changed in their turns for them to
     alternate (tunebook/data/formats/repairs.py). `table` says how the files are read where they do not say it
     themselves, `lists` which lists of a JSON object are a split, and `label_names` what the labels of the
-    files are called (null: their rows are left out).
+    files are called (null: their rows are left out). `window` cuts the passages of questions to so many words
+    (tunebook/data/formats/windows.py).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,6 +71,7 @@ class Source(BaseModel):
     table: TableOptions = AS_IT_IS
     lists: dict[Split, list[str]] = {}
     label_names: dict[str, str | None] = {}
+    window: int | None = Field(default=None, ge=20)
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
@@ -92,6 +94,8 @@ class Source(BaseModel):
             raise ValueError("columns only apply to the readers labels, qa, chat, pairs and preference")
         if self.label_names and self.reader != "labels":
             raise ValueError("label_names only apply to the reader labels. Remove them")
+        if self.window and self.reader not in ("qa", "squad"):
+            raise ValueError("window only applies to the readers qa and squad, whose rows have a passage")
         return self
 
 

@@ -79,8 +79,9 @@ def split_rows(
     found["train"] = rest
     if not all(found.values()):
         names = ", ".join(split for split in SPLITS if split in found)
-        text = f"cannot split {total} rows in {len(set(groups))} groups into {names} without breaking up a "
-        text += "group. Add rows, or provide the splits as files."
+        among = len(set(groups))
+        text = f"cannot split {total} rows in {among} group{'s' * (among != 1)} into {names} without "
+        text += "breaking up a group. Add rows, or provide the splits as files."
         raise InputError(Problem(text, place, key="source", code="split.too_few_groups"))
     if total >= ENOUGH:
         _check_shares(found, shares, total, groups, place)
@@ -104,7 +105,7 @@ def _check_shares(
     if missed:
         name, size = Counter(groups).most_common(1)[0]
         text = (
-            f"{' and '.join(missed)}: the {len(set(groups))} groups stay whole, and the largest, "
+            f"{' and '.join(missed)}: groups stay whole, of {len(set(groups))} the largest, "
             f"{name!r:.60}, has {size} of {total} rows. Choose another --group (GROUP=column or none), "
             "--near off (NEAR=off), which lets near-duplicates part, or name files for the splits."
         )

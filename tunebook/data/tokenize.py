@@ -21,7 +21,7 @@ from tunebook.data.tool_calls import texts
 from tunebook.runs.rows import RenderedRow
 
 SEED = 42
-MOST = 20_000  # rows checked at most, evenly spread
+MOST = 25_000  # rows checked at most, evenly spread
 IGNORED = -100  # the label of a token that is not trained on
 # The keys that a row's mask depends on; the rest of a config may need a GPU.
 MASK_KEYS = frozenset(
@@ -49,13 +49,15 @@ def load_tokenizer(config: dict[str, Any]) -> Any:
 
 
 def lengths(encoder: PromptEncoder, rows: list[RenderedRow]) -> tuple[list[tuple[int, int]], dict[int, str]]:
-    """Return the token count of each row and the position of its last answer, and the errors of rows that the
-    template refuses (their lengths are 0)."""
+    """Return the token count of each row (of a preference pair with its longer answer) and the position of
+    its last answer, and the errors of rows that the template refuses (their lengths are 0)."""
     whole, prompts, refused = [], [], {}
     for index, row in enumerate(rows):
         messages, tools = row["messages"], row.get("tools")
         try:
             full = encoder.text(messages, tools)
+            if row.get("rejected"):
+                full = max(full, encoder.text([*messages[:-1], *row["rejected"]], tools), key=len)
             start = encoder.text(messages[:-1], tools, opened=True)
         except TemplateError as error:
             refused[index] = str(error)

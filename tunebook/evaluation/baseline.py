@@ -13,7 +13,11 @@ def choose_baseline(evaluator: Evaluator, name: str = "base") -> tuple[Contender
     """Try every prompting of the base model, called `name`, on `dev_rows` of dev; return the best contender
     by the primary metric, the first of equals, and the value of each."""
     rows = evaluator.inputs.sample(evaluator.rows["dev"], evaluator.suite.dev_rows)
-    candidates = {(one := untuned(each, name)).name: one for each in promptings(evaluator.dataset)}
+    candidates = {
+        (one := untuned(each, name)).name: one
+        for each in promptings(evaluator.dataset)
+        if evaluator.maker.examples or not each.few_shot
+    }
     tried = {one.name: evaluator.primary(one, "choice", rows) for one in candidates.values()}
     pick: Callable[..., str] = max if HIGHER_IS_BETTER[evaluator.suite.primary] else min
     return candidates[pick(tried, key=tried.__getitem__)], tried

@@ -31,6 +31,7 @@ class Prompting:
 
 
 PLAIN = Prompting()
+LONGEST = 20  # prompts with the most letters, of which the longest in tokens is one
 ENDPOINT = "endpoint"
 
 
@@ -79,6 +80,25 @@ def choose_examples(rows: list[RenderedRow], dataset: Dataset, count: int, seed:
             seen[row["gold"]["answer"]] += 1
         pool = [row for _, row in sorted(zip(turn, pool, strict=True), key=lambda pair: pair[0])]
     return [row["messages"] for row in pool[:count]]
+
+
+def that_fit(
+    examples: list[Messages], rows: list[RenderedRow], encoder: PromptEncoder, room: int | None
+) -> list[Messages]:
+    """Return as many of the first few-shot examples as fit, with the longest prompt of `rows`, into `room`
+    tokens; all of them where `room` is None."""
+    if room is None or not examples:
+        return examples
+    letters = sorted(rows, key=lambda row: sum(len(turn["content"]) for turn in row["messages"]))
+    longest = [len(encoder.context(row["messages"][:-1], row.get("tools"))) for row in letters[-LONGEST:]]
+    left = room - max(longest, default=0)
+    result = []
+    for example in examples:
+        left -= len(encoder.tokenizer(encoder.text(example), add_special_tokens=False)["input_ids"])
+        if left < 0:
+            break
+        result.append(example)
+    return result
 
 
 class JobMaker:

@@ -18,7 +18,7 @@ from tunebook.data.prompt import PromptEncoder
 from tunebook.data.style_rules import rules_met
 from tunebook.data.tool_calls import calls_met, written
 from tunebook.evaluation import jobs
-from tunebook.evaluation.contenders import ENDPOINT, TUNED, Contender, JobMaker, Prompting
+from tunebook.evaluation.contenders import ENDPOINT, TUNED, Contender, JobMaker, Prompting, that_fit
 from tunebook.evaluation.endpoint.batch import endpoint_answers
 from tunebook.evaluation.endpoint.client import Settings
 from tunebook.evaluation.engines.loader import Models
@@ -29,6 +29,7 @@ from tunebook.evaluation.records import JobRecord
 from tunebook.metrics import scoring
 from tunebook.metrics.answers import Answer, Scored, Value, write_answers, write_values
 from tunebook.metrics.labels import read_label
+from tunebook.models.shapes import positions
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
@@ -61,7 +62,11 @@ class Evaluator:
         self.inputs, self.models, self.events, self.here = inputs, models, events, here
         self.run, self.suite, self.dataset, self.rows = inputs.run, inputs.suite, inputs.dataset, inputs.rows
         encoder = PromptEncoder(models.tokenizer, template_kwargs)
-        self.maker = JobMaker(self.dataset, self.suite, encoder, inputs.examples)
+        held_out = self.rows["dev"] + self.rows["test"]
+        most = positions(models.config)
+        room = most - self.suite.max_new_tokens if most else None
+        examples = that_fit(inputs.examples, held_out, encoder, room)
+        self.maker = JobMaker(self.dataset, self.suite, encoder, examples)
 
     @classmethod
     def of_run(

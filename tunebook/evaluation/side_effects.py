@@ -12,20 +12,22 @@ from tunebook.metrics import scoring
 from tunebook.metrics.answers import StyleAnswer
 from tunebook.models.methods import METHODS
 
+TOO_LONG = "not one example fits before the longest prompt, within the positions of the base model"
 NO_TEXT = "a classification head writes no text"
 VIRTUAL = "the harness's own methods do not support virtual tokens"
 
 
 def not_measured(evaluator: Evaluator) -> dict[str, str]:
-    """Return why each task of the suite that cannot be measured is left out."""
+    """Return why each task of the suite, and few-shot prompting, that cannot be measured is left out."""
     tasks = evaluator.suite.retention
+    few_shot = {} if evaluator.maker.examples or not evaluator.inputs.examples else {"few_shot": TOO_LONG}
     if evaluator.models.head:
-        return dict.fromkeys([*tasks, *(["style"] if evaluator.suite.style else [])], NO_TEXT)
+        return dict.fromkeys([*tasks, *(["style"] if evaluator.suite.style else [])], NO_TEXT) | few_shot
     method = METHODS.get(str(evaluator.inputs.config.get("adapter")))
     virtual = {
         n: VIRTUAL for n, task in tasks.items() if method and method.virtual and task.kind == "harness"
     }
-    return {**forgetting.missing(tasks), **virtual}
+    return {**forgetting.missing(tasks), **virtual, **few_shot}
 
 
 def measure_side_effects(evaluator: Evaluator, model: str) -> None:

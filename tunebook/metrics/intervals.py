@@ -17,6 +17,7 @@ RESAMPLES, PERMUTATIONS = 2000, 9999
 FEW_GROUPS = 40
 FEWEST = 6  # groups; with n of them a permutation of signs has no p below 2/2^n
 LEVEL, POWER = 0.05, 0.8
+ALIKE = 0.3  # intraclass correlation of rows of one group that is assumed before there are answers
 CELLS = 4_000_000  # numbers held at once while resampling: 32 MB
 Bounds = tuple[float, float]
 SHARE, GAP = (0.0, 1.0), (-1.0, 1.0)  # between which a share, and the difference of two, must lie
@@ -208,3 +209,19 @@ def detectable(score: Score, sums: np.ndarray) -> float | None:
     error = _error(_left_out(score, sums))
     factor = scipy.stats.t.ppf([1 - LEVEL / 2, POWER], len(sums) - 1).sum()
     return float(factor * error) if error > 1e-12 else None
+
+
+def expected_detectable(rows: int, groups: int, spread: float) -> float | None:
+    """Return what `detectable` will be about, before there are answers; None below 6 groups.
+
+    Args:
+        spread: standard deviation of the difference of two models' scores of a row.
+
+    Rows of one group say less than as many groups: they count as rows / (1 + (rows / groups - 1) * ALIKE)
+    independent ones, the design effect of Kish 1965, "Survey Sampling", section 5.4.
+    """
+    if groups < FEWEST:
+        return None
+    units = rows / (1 + (rows / groups - 1) * ALIKE)
+    factor = scipy.stats.t.ppf([1 - LEVEL / 2, POWER], groups - 1).sum()
+    return float(factor * spread / np.sqrt(units))

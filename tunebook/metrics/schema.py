@@ -237,6 +237,7 @@ class Metrics(TypedDict):
     groups: int
     rows_sha256: str
     train_rows: int
+    given_rows: NotRequired[int]
     primary: str
     model: str
     dataset: str

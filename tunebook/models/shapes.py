@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.errors import InputError, Problem
+from tunebook.models.hub import cached
 
 # Model types whose config.json says all that is needed, and where they normalise query and key.
 KNOWN: dict[str, Literal["none", "head", "whole"]] = {
@@ -37,6 +38,7 @@ class Shape(BaseModel):
     kv_heads: int
     head_dim: int
     vocab: int
+    positions: int | None = None
     tied: bool
     qk_norm: Literal["none", "head", "whole"]
 
@@ -80,6 +82,19 @@ class Shape(BaseModel):
     def adapter_parameters(self, rank: int, layers: int | None = None) -> int:
         """Return the weights of a LoRA adapter on all linear layers of `layers` (default: all) layers."""
         return (self.layers if layers is None else layers) * sum(rank * (i + o) for i, o in self.linears)
+
+
+def positions(config: dict[str, Any]) -> int | None:
+    """Return how many tokens a prompt and its answer may have together on the base model of an Axolotl
+    config, its `overrides_of_model_config` included; None where its config.json is not on this machine."""
+    base = str(config["base_model"])
+    override = (config.get("overrides_of_model_config") or {}).get("max_position_embeddings")
+    if override or base in _shelf():
+        return override or _shelf()[base].positions
+    path = Path(base) / "config.json"
+    here = path if path.is_file() else cached(base, "config.json", config.get("revision_of_model"))
+    found = json.loads(here.read_text()).get("max_position_embeddings") if here else None
+    return found if isinstance(found, int) else None
 
 
 @cache
@@ -137,6 +152,7 @@ def from_config(config: dict[str, Any], file: str) -> Shape:
             kv_heads=config.get("num_key_value_heads") or heads,
             head_dim=config.get("head_dim") or config["hidden_size"] // heads,
             vocab=config["vocab_size"],
+            positions=config.get("max_position_embeddings"),
             tied=bool(config.get("tie_word_embeddings", False)),
             qk_norm=KNOWN[kind],
         )

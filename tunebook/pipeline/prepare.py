@@ -16,13 +16,14 @@ from tunebook.core.files import digest, file_sha256, write_json
 from tunebook.core.paths import ROOT, show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset
-from tunebook.data.lengths import FEWEST_ROWS, fitting
+from tunebook.data.lengths import FEWEST_ROWS, ROW, TRIAL_LENGTHS, fitting
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Split
 from tunebook.evaluation import suite
 from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.engines import vllm
 from tunebook.models.methods import HEAD_PLUGIN, uses_head
+from tunebook.models.shapes import positions
 from tunebook.pipeline import manifest
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
@@ -50,19 +51,28 @@ SAMPLE_SEED = 42
 
 
 def prepare_rows(
-    resolved: Resolved, dataset: Dataset, asked: dict[str, int] | None = None
+    resolved: Resolved, dataset: Dataset, asked: dict[str, int] | None = None, notes: list[str] | None = None
 ) -> dict[Split, list[RenderedRow]]:
     """Render every split and draw the rows that trial.yaml names on the trial tier, or fewer where
-    `asked` says so; those of dev and test are the same for every seed of a run."""
+    `asked` says so; those of dev and test are the same for every seed of a run. `notes` takes what a person
+    should know of them.
+
+    Raises:
+        InputError: hardly any row would be trained on, or none of dev or test fits the trial's base.
+    """
     rows = cache.all_rows(dataset)
-    if resolved.tier == "trial":
-        rows["train"] = _trainable(rows["train"], resolved, dataset)
-    counts: dict[str, int] = dict(resolved.recipe.rows) if resolved.tier == "trial" else {}
+    trial = resolved.tier == "trial"
+    rows["train"] = _trainable(rows["train"], resolved, dataset)
+    counts: dict[str, int] = dict(resolved.recipe.rows) if trial else {}
     seed = resolved.config.get("seed", 42)
     for split in SPLITS:
+        if trial and split != "train":
+            rows[split] = _on_positions(rows[split], split, resolved, dataset, [] if notes is None else notes)
         count = min(counts.get(split, len(rows[split])), (asked or {}).get(split, len(rows[split])))
         drawn_by = seed if split == "train" else SAMPLE_SEED
         rows[split] = sample_groups(rows[split], count, drawn_by, stratify=bool(dataset.labels))
+    if trial and resolved.config.get("excess_length_strategy") == "raise":
+        _refuse_long(rows["train"] + rows["dev"], resolved, dataset)
     return rows
 
 
@@ -80,27 +90,70 @@ def fewer_drawn(rows: dict[Split, list[RenderedRow]], resolved: Resolved, asked:
     ]
 
 
+def _refuse_long(rows: list[RenderedRow], resolved: Resolved, dataset: Dataset) -> None:
+    """Raise InputError where Axolotl would raise for rows that are too long, after its imports and set-up."""
+    limit = int(resolved.config.get("sequence_len") or 512)
+    over = len(rows) - len(fitting(rows, (limit + ROW,))[limit + ROW])  # surely longer, whatever the template
+    if over:
+        text = (
+            f"{over} of the {len(rows)} train and dev rows of {dataset.name} have more than {limit} tokens "
+            "(sequence_len), and `raise` ends the training at the first of them. --set (SET=): a longer "
+            "sequence_len, or excess_length_strategy=drop."
+        )
+        where = resolved.recipe.file
+        raise InputError(Problem(text, where, key="excess_length_strategy", code="rows.over_sequence_len"))
+
+
 def _trainable(rows: list[RenderedRow], resolved: Resolved, dataset: Dataset) -> list[RenderedRow]:
-    """Return the train rows that Axolotl will not drop for their length, so that the trial's sample is drawn
-    among rows that are trained on.
+    """Return the train rows that a run may draw from: on the trial tier those that Axolotl will not drop for
+    their length, so that its sample is of rows that are trained on.
 
     Raises:
         InputError: hardly any is left.
     """
     limit = int(resolved.config.get("sequence_len") or 512)
-    if (resolved.config.get("excess_length_strategy") or "drop") != "drop":
+    drops = (resolved.config.get("excess_length_strategy") or "drop") == "drop"
+    # The real tier's own tokenizer is asked by `make check`, and by Axolotl.
+    result = fitting(rows, (limit,))[limit] if drops and resolved.tier == "trial" else rows
+    if len(result) >= FEWEST_ROWS:
+        return result
+    file = resolved.recipe.file
+    if len(result) == len(rows):
+        text = (
+            f"{dataset.name} has {len(rows)} train rows; fewer than {FEWEST_ROWS} train nothing that could "
+        )
+        text += "be measured. Add rows."
+        raise InputError(Problem(text, file, key="datasets", code="rows.too_few_to_train"))
+    text = f"only {len(result)} of the {len(rows)} train rows of {dataset.name} have at most {limit} tokens "
+    text += "(sequence_len), and longer ones are dropped. "
+    longer = [size for size in TRIAL_LENGTHS if len(fitting(rows, (size,))[size]) >= FEWEST_ROWS]
+    ways = [f"--set (SET=): sequence_len={longer[0]}"] if longer else []
+    if dataset.answers:
+        ways.append("`window: 300` under `source:` in dataset.yaml cuts the passages (docs/fork.md)")
+    text += "; ".join(ways or ["Shorten the rows"]) + "."
+    raise InputError(Problem(text, file, key="sequence_len", code="rows.too_few_to_train"))
+
+
+def _on_positions(
+    rows: list[RenderedRow], split: Split, resolved: Resolved, dataset: Dataset, notes: list[str]
+) -> list[RenderedRow]:
+    """Return the dev or test rows of a trial that its base model has positions for.
+
+    Raises:
+        InputError: there are none.
+    """
+    most = positions(resolved.config)
+    if most is None:
         return rows
-    result = fitting(rows, (limit,))[limit]
-    if len(result) < min(len(rows), FEWEST_ROWS):
-        raise InputError(
-            Problem(
-                f"only {len(result)} of the {len(rows)} train rows of {dataset.name} have at most {limit} "
-                "tokens (sequence_len), and longer ones are dropped. Raise it with --set (SET=): "
-                f"sequence_len={min(8192, 4 * limit)}, or shorten the rows.",
-                resolved.recipe.file,
-                key="sequence_len",
-                code="rows.too_few_to_train",
-            )
+    result = fitting(rows, (most,))[most]
+    if not result:
+        text = f"each of the {len(rows)} {split} rows of {dataset.name} has more than {most} tokens, the "
+        text += "positions of the trial's base model. Cut the passages or conversations."
+        raise InputError(Problem(text, resolved.recipe.file, key=split, code="rows.over_positions"))
+    if len(result) < len(rows):
+        notes.append(
+            f"trial tier: {len(rows) - len(result)} of {len(rows)} {split} rows are not drawn from, because "
+            f"they have more than the {most} tokens of its base model"
         )
     return result
 

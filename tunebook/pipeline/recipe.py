@@ -85,7 +85,8 @@ def execute(name: str, options: Options, console: Console) -> Run:
         console.note(text)
     for name in ranks.ignored():
         console.note(f"{name} is set; a run takes its settings from the recipe only, so it is ignored")
-    rows = prepare_rows(resolved, dataset, asked)
+    notes: list[str] = []
+    rows = prepare_rows(resolved, dataset, asked, notes)
     identity = {**resolved.identity, "tier": resolved.tier, "lock": versions.lock_hash(), "rows": rows}
     identity["more_rows"] = more_rows(resolved.config)
     run = pick(name, digest(identity)[:10], options.new)
@@ -117,6 +118,8 @@ def execute(name: str, options: Options, console: Console) -> Run:
                 for split in SPLITS:
                     write_rows(run / "data" / f"{split}.jsonl", rows[split])
                 words.append(", ".join(f"{len(rows[split])} {split}" for split in SPLITS) + " rows")
+            for note in notes:
+                console.note(note)
         if not run.done("train"):
             if resolved.world > 1:
                 check_collectives(run, resolved.world, console, session)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -13,14 +12,12 @@ import yaml
 
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import Dataset
+from tunebook.data.lengths import Counting, Size, read_sizes
 from tunebook.data.sources import SPLITS
-from tunebook.data.tool_calls import texts, written
-from tunebook.evaluation.jobs import BATCH
 
 # English text in the vocabularies of the shelf: about four characters a token; three for a bound from
 # above. A turn costs its role and its two markers.
 CHARACTERS, FEWEST_CHARACTERS, TURN = 4.0, 3.0, 5
-SAMPLED = 5000  # rows whose length is looked at
 
 
 @dataclass(frozen=True)
@@ -45,16 +42,19 @@ class Rows:
 
 
 def known_rows(dataset: Dataset, sequence_len: int) -> Rows:
-    """Return what is known of a dataset's rows: those that `make data` rendered, else counts and lengths of
-    tunebook/plan/sizes.yaml, else no counts and every row `sequence_len` long."""
+    """Return what is known of a dataset's rows: those that `make data` rendered, else what `make check` or
+    a fork counted, else counts and lengths of tunebook/plan/sizes.yaml, else no counts and every row
+    `sequence_len` long."""
     folder = ROOT / "datasets" / dataset.name / "rows"
     if all((folder / f"{split}.jsonl").is_file() for split in SPLITS):
         return _rendered(folder)
+    if counted := read_sizes(dataset):
+        return _counted(counted.rows, counted.sample, counted.longest, "as the last check read them")
     size = _sizes().get(dataset.name)
     if size:
         return _from_size(size)
     half = sequence_len // 2
-    source = f"not rendered here (`make data`): every row taken as {sequence_len} tokens, half of it answer"
+    source = f"not read here yet (`make check`): every row taken as {sequence_len} tokens, half of it answer"
     return Rows(None, None, None, (), None, sequence_len, half, half, half, source)
 
 
@@ -67,35 +67,29 @@ def _tokens(characters: float, turns: float = 0, a_token: float = CHARACTERS) ->
     return round(characters / a_token + TURN * turns)
 
 
-def _measure(line: bytes) -> tuple[int, int, int]:
-    """Return characters of a rendered row, its turns, and characters of its answer."""
-    row = json.loads(line)
-    return sum(map(len, texts(row))), len(row["messages"]), len(written(row["messages"][-1]))
-
-
 def _rendered(folder: Path) -> Rows:
-    counts = {}
+    found = Counting()
     for split in SPLITS:
         with (folder / f"{split}.jsonl").open("rb") as file:
-            counts[split] = sum(1 for _ in file)
-    step = max(1, counts["train"] // SAMPLED)
-    with (folder / "train.jsonl").open("rb") as file:
-        sample = [_measure(line) for number, line in enumerate(file) if number % step == 0]
-    with (folder / "train.jsonl").open("rb") as file:
-        top = [_measure(line) for line in heapq.nlargest(BATCH["generate"], file, key=len)]
-    lengths = sorted(_tokens(row, turns) for row, turns, _ in sample)
-    answer = _tokens(sum(answer for *_, answer in sample) / len(sample))
+            for line in file:
+                found.add(split, json.loads(line))
+    return _counted(found.rows, found.sample, found.longest, "as rendered")
+
+
+def _counted(counts: dict[str, int], sample: list[Size], longest: list[Size], basis: str) -> Rows:
+    lengths = sorted(_tokens(size.characters, size.turns) for size in sample)
+    answer = _tokens(sum(size.answer for size in sample) / len(sample))
     return Rows(
         counts["train"],
         counts["dev"],
         counts["test"],
         lengths=tuple(lengths),
-        longest=max(_tokens(row, turns, FEWEST_CHARACTERS) for row, turns, _ in top),
-        batch=round(sum(_tokens(row, turns) for row, turns, _ in top) / len(top)),
+        longest=max(_tokens(size.characters, size.turns, FEWEST_CHARACTERS) for size in longest),
+        batch=round(sum(_tokens(size.characters, size.turns) for size in longest) / len(longest)),
         answer=answer,
-        longest_answer=_tokens(max(answer for *_, answer in sample + top)),
+        longest_answer=_tokens(max(size.answer for size in sample + longest)),
         prompt=sum(lengths) // len(lengths) - answer,
-        source=f"as rendered, {CHARACTERS:.0f} characters a token ({FEWEST_CHARACTERS:.0f} for the longest)",
+        source=f"{basis}, {CHARACTERS:.0f} characters a token ({FEWEST_CHARACTERS:.0f} for the longest)",
     )
 
 

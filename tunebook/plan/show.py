@@ -114,7 +114,10 @@ def _show_costs(one: Plan, console: Console) -> None:
         work = f"{one.steps} steps, {one.tokens:.3g} tokens, {one.flops:.3g} FLOPs"
         console.stage("time", f"{work}; hours: {hours}")
     else:
-        console.stage("time", f"unknown: run `make data NAME={one.recipe}`, or give SET=max_steps=...")
+        console.stage(
+            "time",
+            f"unknown: run `make check NAME={one.recipe}`, which reads the rows, or give SET=max_steps=...",
+        )
     console.stage("money", _money(one))
     console.stage(
         "disk",

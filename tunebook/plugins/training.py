@@ -19,7 +19,7 @@ from tunebook.core.environment import environment
 from tunebook.core.errors import STOPPED
 from tunebook.data.prompt import with_arguments
 from tunebook.plugins.meter import Meter
-from tunebook.runs.checkpoints import ASIDE, UNPLANNED, set_unplanned_aside
+from tunebook.runs.checkpoints import ASIDE, ROWS, UNPLANNED, set_unplanned_aside
 
 CHANGED_AFTER = 10
 SAMPLED = 4096  # weights of each tensor
@@ -150,8 +150,8 @@ class Float32Weights(SeededInit):
 
 class Progress(BasePlugin):
     """Append a JSON line for each training step to the file named by TUNEBOOK_EVENTS, save and stop once
-    the file named by TUNEBOOK_STOP is there, stop a training that has diverged, and for full
-    fine-tuning write the share of weights that have changed after ten steps.
+    the file named by TUNEBOOK_STOP is there, stop a training that has diverged, count the rows that are
+    trained on, and for full fine-tuning write the share of weights that have changed after ten steps.
 
     A resumed training keeps the precision of its adapter: transformers does not pass
     `peft_autocast_adapter_dtype` to PEFT, which would turn bf16 into fp32 as it loads the checkpoint."""
@@ -162,6 +162,11 @@ class Progress(BasePlugin):
             model.load_adapter = functools.partial(model.load_adapter, autocast_adapter_dtype=cast)
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
+        if trainer.is_world_process_zero() and hasattr(trainer.train_dataset, "__len__"):
+            # After Axolotl has left out what is too long or has nothing to learn.
+            rows = {"train_rows": len(trainer.train_dataset)}
+            Path(cfg.output_dir).mkdir(parents=True, exist_ok=True)
+            (Path(cfg.output_dir) / ROWS).write_text(json.dumps(rows))
         here = environment()
         callbacks: list[TrainerCallback] = [_ProgressCallback(here.events)] if here.events else []
         callbacks.append(StopWhenDiverged())

@@ -55,13 +55,24 @@ def table(measured: Metrics, whole: bool, shots: int | None = None) -> list[dict
         measures = {title: contenders[name].get(metric) for name, title in columns.items()}
         if all(cell(metric, measure) == "-" for measure in measures.values()):
             continue
-        head = f"{names.metric(metric)}, {names.direction(metric)}"
+        head = f"{names.metric(metric)}, {names.direction(metric)}{_of(measures, measured['rows'])}"
         shown = {
             title: cell(metric, measure) if whole else number(metric, measure and measure["value"])
             for title, measure in measures.items()
         }
         rows.append({"metric": head, **shown})
     return rows
+
+
+def _of(measures: Mapping[str, Any], rows: int) -> str:
+    """Return of how many examples a metric is, where not of all: answers are generated for a sample of them
+    in chat, and some metrics are of the questions with an answer only."""
+    counts = sorted(
+        {measure["n"] for measure in measures.values() if measure and measure["value"] is not None}
+    )
+    if counts in ([], [rows]):
+        return ""
+    return f" ({' or '.join(map(str, counts))} of {names.count(rows, 'example')})"
 
 
 def _short(title: str) -> str:

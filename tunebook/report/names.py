@@ -5,7 +5,8 @@ The keys in metrics.json and in file names stay as they are; only what is shown 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 from tunebook.evaluation.contenders import ENDPOINT
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED
@@ -183,6 +184,14 @@ def gate(name: str) -> str:
             rest = name.removeprefix(prefix)
             return words + (task(rest) if prefix == "retention_" else rest.replace("_", " "))
     return metric(name)
+
+
+def trained_on(measured: Mapping[str, Any], noun: str = "example") -> str:
+    """Return how many examples were trained on, and of how many where not on all."""
+    rows, given = measured["train_rows"], measured.get("given_rows")
+    if given is None or rows >= given:
+        return count(rows, noun)
+    return f"{rows} of {count(given, noun)} (the others were too long, or training ended before them)"
 
 
 def count(number: int, noun: str) -> str:

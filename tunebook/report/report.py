@@ -13,6 +13,7 @@ from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import show
 from tunebook.core.templates import template_environment
 from tunebook.data.formats.turns import ordinal
+from tunebook.data.formats.windows import held
 from tunebook.data.tool_calls import written
 from tunebook.evaluation.contenders import ENDPOINT
 from tunebook.evaluation.endpoint.judge import judge_summary
@@ -136,6 +137,18 @@ def _forgotten(measured: Metrics) -> tuple[str, str]:
     return text, color
 
 
+def _windows(run: Run, split: str) -> str:
+    """Return what the score is about where passages are cut to windows, "" where they are not."""
+    words = (run.settings()["dataset"].get("source") or {}).get("window")
+    if not words:
+        return ""
+    found, of = held(read_rows(run / "data" / f"{split}.jsonl"))
+    return (
+        f"Passages are cut to {words} words. Those of {split} are picked by the words of the question, "
+        f"without looking at the answer: {found} of {of} hold one, and the score counts the others, too."
+    )
+
+
 def _difference(found: Comparison, baseline: str, shots: int | None) -> dict[str, str]:
     """Return a comparison as a row of report.md."""
     metric = found["metric"]
@@ -223,7 +236,7 @@ def write_report(run: Run) -> Path:
         usage[ENDPOINT] = read_json(run / "eval" / ENDPOINT / "summary.json")
     if judged:
         usage["judge"] = judged["asked"]
-    shots, baseline = settings["suite"]["shots"], measured["baseline"]
+    shots, baseline = choice.get("shots_used", settings["suite"]["shots"]), measured["baseline"]
     address = f"{run.folder.resolve().parent.name}/{run.folder.resolve().name}"
     config = run / "config.yaml"
     main = against(measured, baseline)
@@ -244,6 +257,7 @@ def write_report(run: Run) -> Path:
         "differences": markdown_table([_difference(found, baseline, shots) for found in comparisons]),
         "title": lambda name: names.contender(name, baseline, shots),
         "choice": choice,
+        "windows": _windows(run, measured["split"]),
         "manifest": read_json(run / "manifest.json"),
         "dataset": settings["dataset"],
         "answers": side_by_side(run, measured),

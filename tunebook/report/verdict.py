@@ -128,7 +128,8 @@ def compare(run: Run) -> str:
         "style": style,
         "checkpoints": choice.get("checkpoints"),
         "turns": scored_turns(rows, answers["tuned"]) if task == "chat" else None,
-        "train_rows": len(train),
+        "train_rows": len(train) if history.get("train_rows") is None else history["train_rows"],
+        "given_rows": len(train),
         "latency": choice.get("latency"),
         "token_agreement_unmerged_merged": choice["token_agreement_unmerged_merged"],
         "gates": gates,
@@ -143,7 +144,7 @@ def compare(run: Run) -> str:
     exports = parity_lines(run)
     if exports:
         measured["exports"] = exports
-    measured["sentence"] = sentence(measured, main, suite.shots)
+    measured["sentence"] = sentence(measured, main, choice.get("shots_used", suite.shots))
     measured["light"] = traffic_light(measured).color
     write_metrics(run / "metrics.json", measured)
     return f"{len(comparisons)} comparisons, {len(gates)} gates"

@@ -17,6 +17,7 @@ NEEDED = ("trainer_state.json", "training_args.bin", "scheduler.pt")
 # The optimizer's states: of one process or DDP, of FSDP in one file or in shards, of DeepSpeed.
 OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*/*", "global_step*/*")
 RESUMED = "resumed.json"  # the steps of the checkpoints from which training was resumed
+ROWS = "rows.json"  # in the training folder: how many rows Axolotl left to train on
 
 
 def fault(checkpoint: Path) -> str | None:

@@ -59,6 +59,7 @@ class History(TypedDict):
     steps: int | None
     trained_tokens: int | None
     padded_tokens: NotRequired[int | None]
+    train_rows: NotRequired[int | None]
     changed: NotRequired[dict[str, Any] | None]
     log: list[dict[str, Any]]
 
@@ -72,6 +73,7 @@ class Choice(TypedDict):
     tried_on_dev: dict[str, float]
     dev_rows: int
     shots: list[list[dict[str, Any]]]
+    shots_used: NotRequired[int]
     baseline_prompt: str | None
     token_agreement_unmerged_merged: float | None
     latency: NotRequired[dict[str, Any] | None]

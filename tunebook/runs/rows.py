@@ -49,7 +49,8 @@ class Gold(TypedDict):
 class RenderedRow(TypedDict):
     """A rendered row. Rows with one `group` stay in one split; `tools` is JSON text, because the columns of a
     table cannot hold objects with different fields; `time` is there only until a split is made by it. In
-    memory, a row that ends at an earlier turn of its conversation has the position of that `turn`."""
+    memory, a row that ends at an earlier turn of its conversation has the position of that `turn`, and one
+    whose split is not decided yet has `held_out`, its messages in dev or test."""
 
     id: str
     group: str
@@ -60,6 +61,7 @@ class RenderedRow(TypedDict):
     tools: NotRequired[str]
     time: NotRequired[float]
     turn: NotRequired[int]
+    held_out: NotRequired[Messages]
 
 
 _FORM = TypeAdapter(list[RenderedRow])

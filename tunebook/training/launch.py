@@ -13,7 +13,7 @@ from tunebook.core.files import read_json, write_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
 from tunebook.models import hub
-from tunebook.runs.checkpoints import RESUMED, bring_back, numbered, set_broken_aside, ship
+from tunebook.runs.checkpoints import RESUMED, ROWS, bring_back, numbered, set_broken_aside, ship
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
 from tunebook.training import trackers
@@ -109,10 +109,19 @@ def finish_training(run: Run) -> None:
             "steps": state.get("global_step"),
             "trained_tokens": count_tokens(log, "tokens/trainable", resumed),
             "padded_tokens": count_tokens(log, "tokens/total", resumed),
+            "train_rows": trained_rows(read_json(run / "train" / ROWS), state.get("epoch")),
             "changed": read_json(run / "train" / "changed.json"),
             "log": log,
         },
     )
+
+
+def trained_rows(left: dict[str, int] | None, epochs: float | None) -> int | None:
+    """Return how many rows were trained on: of those that Axolotl left, the share that was reached where
+    training stopped before the first epoch was over; None where they were not counted."""
+    if not left:
+        return None
+    return round(left["train_rows"] * min(1.0, 1.0 if epochs is None else epochs))
 
 
 def count_tokens(log: list[dict[str, Any]], key: str, resumed: list[int]) -> int | None:

@@ -46,9 +46,11 @@ def fork_command(
     labels: Annotated[
         str, typer.Option(help="a file with the names of labels; join: spellings of one label become one")
     ] = "",
+    window: Annotated[str, typer.Option(help="words: cut the long passages of questions: 300")] = "",
+    length: Annotated[str, typer.Option(help="tokens: sequence_len; longer rows are dropped")] = "",
 ) -> int:
     """Make a recipe for your own data, and check it."""
     told = (task, fields, group, time, drop, near, where, roles, repair)
     table = table_options(encoding, delimiter, header, sheet, quotes)
-    asked = ForkOptions(origin, name, data, options.model, *told, table=table, labels=labels)
+    asked = ForkOptions(origin, name, data, options.model, *told, table, labels, window, length)
     return run_fork(asked, console())

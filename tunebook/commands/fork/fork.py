@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.check.run import run_check
-from tunebook.commands.fork import dataset_text, recipe_text
+from tunebook.commands.fork import dataset_text, long_rows, recipe_text
 from tunebook.commands.fork.files import DataFiles, copies, find, folder_of, without_answers
 from tunebook.commands.fork.origin import load_origin
 from tunebook.commands.fork.recognise import Reading, group_column, recognise
@@ -31,13 +31,14 @@ from tunebook.data import cache
 from tunebook.data.dataset import Dataset, datasets_folder, load_dataset_config
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.fields import without_fields
-from tunebook.data.lengths import TokenCounter, fitting, measure
+from tunebook.data.lengths import TokenCounter
 from tunebook.data.near_duplicates import Near, repeated
 from tunebook.data.render import MAX_SHOWN, render_whole
 from tunebook.data.sources import Source, raw_rows, source_file
 from tunebook.models.registry import known_model
 
 SAMPLE = 2000  # rows that decide what the columns are
+TRIAL_ROWS = {"train": 300, "dev": 60, "test": 150}  # of the trial tier, where the recipe has none
 TASKS = ("classification", "qa", "chat", "preference")
 
 
@@ -60,6 +61,17 @@ class ForkOptions:
     repair: str = ""
     table: TableOptions = AS_IT_IS
     labels: str = ""
+    window: str = ""
+    length: str = ""
+
+    @property
+    def command(self) -> str:
+        """The fork as it is typed, without options about lengths."""
+        given = {"FROM": self.origin, "NAME": self.name, "DATA": self.data, "MODEL": self.model or ""}
+        given |= {"TASK": self.task, "FIELDS": self.fields, "GROUP": self.group, "TIME": self.time}
+        given |= {"DROP": self.drop, "NEAR": self.near if self.near != "bounded" else ""}
+        given |= {"WHERE": self.where, "ROLES": self.roles, "REPAIR": self.repair, "LABELS": self.labels}
+        return "make fork " + " ".join(f"{key}={shlex.quote(value)}" for key, value in given.items() if value)
 
 
 def run_fork(options: ForkOptions, console: Console) -> int:
@@ -70,6 +82,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         MachineError: the data is on the Hub, which cannot be reached.
     """
     _check_arguments(options)
+    length = long_rows.check_length(options.length)
     recipe, config, text, from_notes = load_origin(options.origin)
     model = known_model(options.model) if options.model else None
     if not (model or config.get("base_model")):
@@ -100,6 +113,8 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     why += without_answers(data, reading, folder)
     column = reading.columns.get("label", reading.columns.get("completion", "label"))
     source = dataset_text.provisional(data, reading) | repair_key(options.repair, reading)
+    if window := long_rows.check_window(options.window, reading.layout):
+        source["window"] = window
     with console.timed(None, "rows") as words:
         counted = dataset_text.survey(source, folder, data, reading)
         if not counted.rows["train"]:
@@ -143,8 +158,14 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             f"{same} test examples duplicate training examples (ignoring case and punctuation); the original "
             "split of the files is kept"
         )
-    every = [row for some in split_rows.values() for row in some]
-    counter, limits = TokenCounter(), recipe_text.TRIAL_LENGTHS
+    if window:
+        why += long_rows.window_notes(split_rows, window)
+    trial_rows = (recipe.rows if recipe else None) or TRIAL_ROWS
+    with_base = {**config, **({"base_model": model} if model else {})}
+    counter = TokenCounter()
+    lengths, fits, left_out = long_rows.counted(split_rows, length, counter)
+    found = long_rows.look(split_rows, lengths.longest, bool(dataset.answers and not window), counter)
+    ways = long_rows.decide(found, length, fits, with_base, trial_rows, options.command)
     made = recipe_text.Made(
         options.name,
         options.origin,
@@ -153,16 +174,18 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         counted.weighted > 0,
         counted.with_tools > 0,
         counts,
-        measure(every, limits, counter),
+        lengths,
         data.place,
         recipe is None,
-        {limit: len(fit) for limit, fit in fitting(split_rows["train"], limits, counter).items()},
+        fits,
+        length,
+        left_out,
     )
     with console.timed(None, "fork") as words:
         changed = write_folders(recipe, config, text, made, model, written, why, copied)
         cache.keep(load_dataset_config(options.name), whole)
         words.append(f"{show(recipes_folder() / options.name)} and {show(folder)}")
-    for line in [*why, *changed]:
+    for line in [*why, *changed, *ways]:
         console.note(line)
 
     code = run_check(options.name, Options(), console)

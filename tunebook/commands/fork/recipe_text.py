@@ -17,13 +17,11 @@ from tunebook.config.overrides import merge
 from tunebook.config.recipe import Recipe, method
 from tunebook.config.resolve import TOKEN_MEAN
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.lengths import FEWEST_ROWS, Lengths
+from tunebook.data.lengths import FEWEST_ROWS, STEP, TRIAL_LENGTHS, Lengths
 from tunebook.models.registry import model_table
 from tunebook.models.trial_model import NAME as TRIAL_BASE
 
-STEP = 64  # lengths are multiples of it
-LONGEST_REAL, LONGEST_TRIAL = 8192, 1024
-TRIAL_LENGTHS = (1024, 2048, 4096, 8192)
+LONGEST_TRIAL = 1024
 # Limits of the trial tier as measured on a CPU (recipes/*/trial.yaml): tokens in a micro batch, tokens scored
 # at once, tokens trained in all, and ranked labels (rows times labels) of a test split.
 MICRO_TOKENS, EVAL_TOKENS, TRAINED_TOKENS, RANKED = 1280, 2560, 160_000, 4200
@@ -64,6 +62,8 @@ class Made:
     data: str
     foreign: bool  # the origin is a plain Axolotl config
     fitting: Mapping[int, int] = field(default_factory=dict)  # sequence length -> train rows that fit
+    length: int | None = None  # LENGTH=: the sequence length that was asked for
+    left_out: Mapping[str, int] = field(default_factory=dict)  # rows of train and dev that are longer
 
 
 def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None) -> tuple[str, list[str]]:
@@ -96,13 +96,19 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
     if added := [plugin for plugin in reasons if plugin not in plugins]:
         changes["plugins"] = entry("plugins", [*plugins, *added])
         notes += [f"{plugin} is added: {reasons[plugin]}" for plugin in added]
-    needed = min(LONGEST_REAL, _up(made.lengths.longest))
-    if needed > (config.get("sequence_len") or 0):
-        notes.append(f"sequence_len is {needed}: the longest row has about {made.lengths.longest} tokens")
-        changes["sequence_len"] = f"sequence_len: {needed}"
-    if too_long := made.lengths.over[LONGEST_REAL]:
+    needed = made.length or _up(made.lengths.longest)
+    if made.length or needed > (config.get("sequence_len") or 0):
+        why = " (LENGTH=)" if made.length else ""
         notes.append(
-            f"{too_long} rows have more than {LONGEST_REAL} tokens, the longest sequence_len set here"
+            f"sequence_len is {needed}{why}: the longest row has about {made.lengths.longest} tokens"
+        )
+        changes["sequence_len"] = f"sequence_len: {needed}"
+    if any(made.left_out.values()):
+        changes["excess_length_strategy"] = "excess_length_strategy: drop   # longer rows are left out"
+        notes.append(
+            f"rows of more than {needed} tokens are dropped from training: {made.left_out['train']} of "
+            f"{made.counts['train']} train rows, and {made.left_out['dev']} of {made.counts['dev']} dev rows "
+            "from the loss on dev; all of dev and test are evaluated"
         )
     if model:
         table = model_table().get(model, {})
@@ -163,13 +169,13 @@ def _trial_length(made: Made) -> int:
     """
     if made.lengths.longest <= LONGEST_TRIAL:
         return _up(made.lengths.longest)
-    enough = min(FEWEST_ROWS, made.counts["train"])
     for length, count in sorted(made.fitting.items()):
-        if count >= enough:
+        if count >= FEWEST_ROWS and length in TRIAL_LENGTHS:
             return min(length, _up(made.lengths.longest))
+    most = TRIAL_LENGTHS[-1]
     text = (
-        f"only {made.fitting[LONGEST_REAL]} of {made.counts['train']} train rows have at most {LONGEST_REAL} "
-        "tokens, and longer ones are dropped: there is hardly anything to train on. Cut the passages or "
+        f"only {made.fitting[most]} of {made.counts['train']} train rows have at most {most} tokens, and "
+        "longer ones are dropped: there is hardly anything to train on. Cut the passages or "
         "conversations to the part that matters."
     )
     raise InputError(Problem(text, key="DATA", code="rows.too_few_to_train"))

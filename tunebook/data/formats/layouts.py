@@ -17,6 +17,7 @@ of the file. A column mapped to a name that no layout has (`ignored: id`) is lef
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
@@ -100,10 +101,12 @@ def _labels(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
 
 
 def _qa(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
-    made = {name: _text(row, name, columns) for name in ("question", "context")}
+    made: Row = {name: _text(row, name, columns) for name in ("question", "context")}
     if answered:
         column = columns.get("answers", "answers")
-        made["answers"] = _answers(_value(row, "answers", columns), column)  # type: ignore[assignment]
+        made["answers"] = _answers(_value(row, "answers", columns), column)
+        if (start := _start(row.get(column))) is not None:
+            made["answer_start"] = start
     refuse_unread(row, {*columns.values(), *made, "answers"})
     yield {**_others(row, columns), **made}
 
@@ -124,6 +127,14 @@ def _answers(value: Any, at: str) -> list[str]:
     ]
 
 
+def _start(value: Any) -> int | None:
+    """Return where SQuAD's first answer stands in the passage, as the file says; None if it does not."""
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        first = value["answer_start"][0] if isinstance(value, dict) else value[0]["answer_start"]
+        return first if isinstance(first, int) else None
+    return None
+
+
 def _squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     """Yield a row for each question of a SQuAD 1.1 or 2.0 article."""
     title = text(article.get("title"), "title") if article.get("title") else None
@@ -132,12 +143,13 @@ def _squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row]:
         context = text(paragraph.get("context"), f"{at}.context")
         for q, item in enumerate(_list(paragraph, "qas", f"{at}.")):
             here = f"{at}.qas[{q}]"
-            made = {"title": title or context, "context": context}
+            made: Row = {"title": title or context, "context": context}
             made["question"] = text(item.get("question"), f"{here}.question")
             if item.get("id") not in (None, ""):
                 made["id"] = str(item["id"])
             if answered:
                 made["answers"] = _golds(item, context, here)
+                made["answer_start"] = _start(item["answers"])
             yield made
 
 

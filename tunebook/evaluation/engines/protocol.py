@@ -56,6 +56,8 @@ class ModelSource(abc.ABC):
     adapter beside the base's weights) and the kept checkpoints."""
 
     tokenizer: Any
+    config: dict[str, Any]
+    """Axolotl's, of which `base_model` names the base."""
 
     @property
     @abc.abstractmethod

@@ -1,0 +1,263 @@
+"""Rows that are longer than a fork's usual sequence length: what can be done about them, and what it costs.
+
+In: rendered rows and the options of the fork. Out: choices with numbers and the command to type, or an error
+that lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.words import pieces
+from tunebook.data.formats.windows import held
+from tunebook.data.lengths import (
+    COUNTED,
+    FEWEST_ROWS,
+    STEP,
+    TRIAL_LENGTHS,
+    Lengths,
+    TokenCounter,
+    about,
+    fitting,
+    measure,
+)
+from tunebook.data.sources import SPLITS, Split
+from tunebook.data.tool_calls import texts
+from tunebook.hardware import memory
+from tunebook.hardware.gpus import gpu
+from tunebook.hardware.memory_settings import setting
+from tunebook.models import shapes
+from tunebook.models.trial_model import NAME as TRIAL_BASE
+from tunebook.plan import hours
+from tunebook.plan.rows import Rows
+from tunebook.runs.rows import RenderedRow
+
+LONGEST = TRIAL_LENGTHS[-1]  # tokens; longer rows need a choice
+WINDOW = 300  # words that are offered
+CARD, FILLED = "h100", 0.9
+# Tokens a second of the trial tier in training and in reading prompts, measured at about 200 tokens a row on
+# two AVX2 cores without bf16.
+TRIAL_TRAINS, TRIAL_READS, MEASURED_AT = 137.0, 850.0, 200
+TRIAL_TOKENS = 160_000  # trained in all
+PROMPTINGS, CONTENDERS = 4, 3  # on dev, on test
+
+
+@dataclass(frozen=True)
+class Long:
+    """The lengths of a fork's rows: about how many tokens each has, the longest as it was counted, rows of
+    each split, and tokens a word."""
+
+    train: list[int]
+    held_out: list[int]
+    longest: int
+    counts: dict[str, int]
+    tokens_a_word: float
+    passages: bool
+
+    def over(self, limit: int) -> int:
+        """Return about how many train rows are longer than `limit`."""
+        return sum(size > limit for size in self.train)
+
+
+def look(rows: dict[Split, list[RenderedRow]], longest: int, passages: bool, counter: TokenCounter) -> Long:
+    """Measure the rows of each split.
+
+    Args:
+        longest: tokens of the longest row.
+        passages: the rows are questions on passages that may be cut.
+    """
+    some = rows["train"][:: max(1, -(-len(rows["train"]) // COUNTED))]
+    train = about(rows["train"], counter)
+    words = sum(len(pieces(text)) for row in some for text in texts(row))
+    tokens = sum(train[:: max(1, -(-len(train) // COUNTED))])
+    counts = {str(split): len(of) for split, of in rows.items()}
+    held_out = about(rows["dev"], counter) + about(rows["test"], counter)
+    return Long(train, held_out, longest, counts, tokens / max(1, words), passages)
+
+
+def counted(
+    rows: dict[Split, list[RenderedRow]], length: int | None, counter: TokenCounter
+) -> tuple[Lengths, dict[int, int], dict[str, int]]:
+    """Return the lengths of all rows, how many train rows fit each sequence length of the trial tier (and
+    `length`), and how many of train and dev are longer than `length`."""
+    limits = (*TRIAL_LENGTHS, *([length] if length else []))
+    fits = {limit: len(some) for limit, some in fitting(rows["train"], limits, counter).items()}
+    left_out = {}
+    if length:
+        dev = len(fitting(rows["dev"], (length,), counter)[length])
+        left_out = {"train": len(rows["train"]) - fits[length], "dev": len(rows["dev"]) - dev}
+    every = [row for some in rows.values() for row in some]
+    return measure(every, TRIAL_LENGTHS, counter), fits, left_out
+
+
+def window_notes(rows: dict[Split, list[RenderedRow]], words: int) -> list[str]:
+    """Say how many windows hold an answer: those of train by construction, of dev and test as picked."""
+    notes = [
+        f"passages are cut to {words} words (source.window): in train around the answer, in dev and test by "
+        "the words of the question, without looking at the answer"
+    ]
+    for split in SPLITS:
+        found, of = held(rows[split])
+        notes.append(f"{found} of {of} windows of {split} hold an answer; the others count as they are")
+    return notes
+
+
+def decide(
+    found: Long,
+    length: int | None,
+    fits: dict[int, int],
+    config: dict[str, Any],
+    trial_rows: dict[str, int],
+    command: str,
+) -> list[str]:
+    """Return what else could be done about long rows, where the fork goes on without asking.
+
+    Args:
+        found: what `look` found.
+        length: LENGTH=.
+        fits: train rows that fit each sequence length, `length` among them.
+        config, trial_rows, command: as `choices` takes them.
+
+    Raises:
+        InputError: hardly any row to train on, or rows of more than 8,192 tokens and no LENGTH=.
+    """
+    train = found.counts["train"]
+    if train < FEWEST_ROWS:
+        text = f"{train} train rows; fewer than {FEWEST_ROWS} train nothing that could be measured. Add rows."
+        raise InputError(Problem(text, key="DATA", code="rows.too_few_to_train"))
+    if length:
+        if fits[length] >= FEWEST_ROWS:
+            return []
+        text = f"only {fits[length]} of {train} train rows have at most {length} tokens. Choose:"
+        listed = "\n  - ".join([text, *choices(found, config, trial_rows, command)])
+        raise InputError(Problem(listed, key="--length (LENGTH=)", code="rows.too_few_to_train"))
+    if found.longest <= TRIAL_LENGTHS[0]:
+        return []
+    lines = choices(found, config, trial_rows, command)
+    if found.longest > LONGEST:
+        raise stop(found, lines)
+    return [f"long rows ({found.longest} tokens at most) cost time; instead: {line}" for line in lines]
+
+
+def choices(found: Long, config: dict[str, Any], trial_rows: dict[str, int], command: str) -> list[str]:
+    """Return a line for each thing that can be done, with its cost and what to type.
+
+    Args:
+        config: the recipe's, with the base model of the fork.
+        trial_rows: rows of each split on the trial tier.
+        command: the fork as it was typed, to which an option is added.
+    """
+    lines = []
+    if found.passages:
+        cut = [min(size, round((WINDOW + 40) * found.tokens_a_word)) for size in found.train]
+        lines.append(
+            f"windows of {WINDOW} words around the answer, {max(cut)} tokens a row: "
+            f"{_cost(cut, found.counts, config, trial_rows)}. Type: {command} WINDOW={WINDOW}"
+        )
+    longest = -(-round(found.longest * 1.05) // STEP) * STEP
+    for length in sorted({*TRIAL_LENGTHS[1:], longest}):
+        kept = [size for size in found.train if size <= length]
+        over = found.over(length)
+        if found.counts["train"] - over < FEWEST_ROWS or (length > longest and length != longest):
+            continue
+        out = f"leaves out {over} of {found.counts['train']} train rows" if over else "leaves no row out"
+        counts = {**found.counts, "train": found.counts["train"] - over}
+        lines.append(
+            f"sequence_len {length} {out}: {_cost(kept, counts, config, trial_rows)}. "
+            f"Type: {command} LENGTH={length}"
+        )
+    return lines
+
+
+def stop(found: Long, lines: list[str]) -> InputError:
+    """Return the error for rows that nobody has decided about."""
+    over, held = found.over(LONGEST), sum(size > LONGEST for size in found.held_out)
+    text = (
+        f"about {over} of {found.counts['train']} train rows and {held} of {len(found.held_out)} dev and "
+        f"test rows have more than {LONGEST} tokens, the longest {found.longest}. Choose:"
+    )
+    if not lines:
+        lines = ["shorten the conversations or system prompts: hardly any row fits"]
+    return InputError(
+        Problem("\n  - ".join([text, *lines]), key="DATA", code="fork.long_rows"),
+    )
+
+
+def check_window(window: str, layout: str) -> int | None:
+    """Return the words of WINDOW=, None where it is not given.
+
+    Raises:
+        InputError: not a number of words, or the rows have no passage.
+    """
+    if not window:
+        return None
+    if layout not in ("qa", "squad"):
+        text = f"cuts the passages of questions; these rows ({layout}) have none. Leave it out."
+        raise InputError(Problem(text, key="--window (WINDOW=)", code="option.no_passages"))
+    return _number(window, "--window (WINDOW=)", 20, "words, such as 300")
+
+
+def check_length(length: str) -> int | None:
+    """Return the tokens of LENGTH=, None where it is not given.
+
+    Raises:
+        InputError: not a number of tokens.
+    """
+    return _number(length, "--length (LENGTH=)", STEP, "tokens, such as 4096") if length else None
+
+
+def _number(text: str, key: str, least: int, what: str) -> int:
+    if not text.isdecimal() or int(text) < least:
+        message = f"expected a number of {what}, {least} or more (got {text!r})."
+        raise InputError(Problem(message, key=key, code="option.bad_length"))
+    return int(text)
+
+
+def _cost(
+    sizes: Sequence[int], counts: dict[str, int], config: dict[str, Any], trial_rows: dict[str, int]
+) -> str:
+    trial = f"trial about {_trial_minutes(sizes, counts, trial_rows):.0f} minutes"
+    return f"{trial}, real {_real(sizes, counts, config)}"
+
+
+def _trial_minutes(sizes: Sequence[int], counts: dict[str, int], rows: dict[str, int]) -> float:
+    """Return the minutes of a trial on `sizes`, slower as attention grows with the length."""
+    fit = [size for size in sizes if size <= LONGEST] or [LONGEST]
+    size, shape = mean(fit), shapes.find(TRIAL_BASE)
+    s = setting({"adapter": "lora", "attn_implementation": "eager"})
+    slower = hours.step_flops(shape, s, size) / hours.step_flops(shape, s, MEASURED_AT)
+    trained = min(TRIAL_TOKENS, min(rows["train"], counts["train"]) * size)
+    dev, test = (min(rows[split], counts[split]) for split in ("dev", "test"))
+    read = (dev * PROMPTINGS + test * CONTENDERS) * size
+    return (trained / TRIAL_TRAINS + read / TRIAL_READS) * max(1.0, slower) / 60
+
+
+def _real(sizes: Sequence[int], counts: dict[str, int], config: dict[str, Any]) -> str:
+    """Return memory and time of the training on one H100."""
+    try:
+        shape = shapes.find(str(config["base_model"]))
+    except InputError:
+        return f"not known (the shape of {config['base_model']} is not)"
+    card, longest = gpu(CARD), max(sizes)
+    batch = (config.get("micro_batch_size") or 1) * (config.get("gradient_accumulation_steps") or 1)
+    settings = []
+    for micro in (size for size in range(batch, 0, -1) if batch % size == 0):
+        made = {**config, "sequence_len": longest, "micro_batch_size": micro}
+        made["gradient_accumulation_steps"] = batch // micro
+        settings.append((made, setting(made, longest)))
+    fits = [(made, s) for made, s in settings if memory.total(shape, s, "one card", 1) <= FILLED * card.gib]
+    made, s = fits[0] if fits else settings[-1]
+    rows = Rows(
+        counts["train"], counts["dev"], counts["test"], tuple(sizes), longest, longest, 0, 0, longest, "fork"
+    )
+    todo = hours.work(made, rows, 1)
+    assert todo  # rows are known
+    time = hours.train_seconds(shape, s, todo, card, 1)
+    gib = memory.total(shape, s, "one card", 1)
+    room = "" if fits else ", which is too much"
+    low, high = max(1, round(time.low / 60)), max(1, round(time.high / 60))
+    return f"{low} to {high} minutes of training and {gib:.0f} GiB on one {card.name}{room}"
