@@ -363,7 +363,7 @@ class Renderer:
     def _filled(self, name: str, value: Row) -> str:
         text = self._text(name, value)
         if not text:
-            text = "renders to an empty string."
+            text = "renders to an empty string. Fill its field, or remove the row."
             raise RowFault(name, text, "rows.empty_render")
         return text
 
