@@ -8,7 +8,7 @@ export TUNEBOOK_CACHE
 export UV_CACHE_DIR ?= $(TUNEBOOK_CACHE)/uv
 export PIP_CACHE_DIR ?= $(TUNEBOOK_CACHE)/pip
 
-VERBS := recipe recipes sweep verify bench check plan data fork evaluate compare chat merge export serve predict review launch fetch results env
+VERBS := recipe recipes sweep verify bench check plan data fork evaluate compare chat merge export serve publish predict review launch fetch results env
 # Only what is typed after `make` counts: NAME, HOST and GROUP in the environment are somebody else's.
 OWN := PYTHON VENV TUNEBOOK_CACHE UV_CACHE_DIR PIP_CACHE_DIR ARGS CPU IN
 GIVEN := $(filter-out MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
@@ -67,6 +67,7 @@ chat: setup ## talk to the fine-tuned model and its base: RUN=
 merge: setup ## full weights from the adapter, measured again: RUN=
 export: setup ## for vLLM, llama.cpp, Ollama: RUN= TO=gguf QUANT=q8_0
 serve: setup ## an OpenAI-compatible endpoint: RUN= [ENGINE= PORT=]
+publish: setup ## put it on the Hub; a dry run without SEND=1: RUN= REPO= [WHAT=]
 predict: setup ## answer new rows: RUN= DATA=new.csv OUT=answers.csv
 review: setup ## judge answers blind in the browser: RUN=
 ##@ Rented GPUs

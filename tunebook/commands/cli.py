@@ -55,6 +55,7 @@ VERBS = {
         "After training", "after.export", "Write a run's model for vLLM, llama.cpp or Ollama, measured."
     ),
     "serve": Verb("After training", "after.serve", "Serve a run's model by an OpenAI-compatible endpoint."),
+    "publish": Verb("After training", "after.publish", "Publish a run's model on the Hugging Face Hub."),
     "predict": Verb("After training", "predict", "Answer the rows of a file with a run's fine-tuned model."),
     "review": Verb("After training", "review", "Judge pairs of answers blind, in the browser."),
     "launch": Verb("Rented GPUs", "launch", "Start a recipe's real run on rented GPUs, with a price limit."),

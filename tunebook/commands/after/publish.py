@@ -1,0 +1,48 @@
+"""`tunebook publish`: a run's model on the Hub, with a card filled from the run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from tunebook.commands.after.export import trained
+from tunebook.commands.options import RunName
+from tunebook.commands.options import console as command_console
+from tunebook.core.errors import GOOD
+from tunebook.core.files import write_text
+from tunebook.core.paths import show
+from tunebook.export import hub
+
+
+def publish_command(
+    run: RunName,
+    repo: Annotated[str, typer.Option(help="owner/name on the Hub")],
+    what: Annotated[
+        Literal["adapter", "merged", "gguf"], typer.Option(help="gguf sends all files of export/gguf")
+    ] = "adapter",
+    licence: Annotated[str | None, typer.Option(help="of the model; default: that of the base")] = None,
+    public: Annotated[bool, typer.Option("--public", help="a new repository is private without it")] = False,
+    send: Annotated[bool, typer.Option("--send", help="really send it; without it, only a list")] = False,
+) -> int:
+    """Publish a run's model on the Hugging Face Hub.
+
+    Shows every file and its size; SEND=1 sends them.
+    """
+    console, found = command_console(), trained(run)
+    upload = hub.prepare(found, what, repo, licence)
+    path = found / "export" / f"card-{what}.md"
+    path.parent.mkdir(exist_ok=True)
+    write_text(path, upload.card)
+    rows = [{"file": name, "MB": f"{one.stat().st_size / 1e6:,.1f}"} for name, one in upload.files.items()]
+    rows.append({"file": "README.md", "MB": f"{len(upload.card.encode()) / 1e6:,.1f}"})
+    console.table(rows, f"{'sending' if send else 'would be sent'} to {repo}")
+    console.note(f"{upload.bytes / 1e6:,.1f} MB in all; the card: {show(path)}")
+    if not send:
+        console.note(
+            "nothing was sent. SEND=1 (--send) sends it" + ("" if public else ", to a private repository")
+        )
+        return GOOD
+    address = hub.send(upload, private=not public)
+    console.stage("publish", address)
+    return GOOD

@@ -1,0 +1,245 @@
+"""Publishing on the Hub: which files go, what keeps them back, the card, and the upload.
+
+Only safetensors, GGUF, tokenizer and config files go; a file of any other kind stops the upload. The card's
+metadata has the Hub's own form of evaluation results (huggingface_hub.ModelCardData).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunebook.check import secrets
+from tunebook.check.access import licence_findings
+from tunebook.core.errors import InputError, MachineError, Problem
+from tunebook.core.files import read_json
+from tunebook.core.markdown import markdown_table
+from tunebook.core.paths import show
+from tunebook.core.templates import template_environment
+from tunebook.metrics.schema import Metrics, ParityLine, read_metrics
+from tunebook.models.registry import model_table
+from tunebook.report import names, parity
+from tunebook.report.advice import risks
+from tunebook.runs.run import MERGED, Run
+
+# Names that belong to a model and hold no code. README.md is the card, written here.
+CONFIGS = re.compile(
+    r"(config|generation_config|adapter_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens"
+    r"|vocab|model\.safetensors\.index|preprocessor_config)\.json|chat_template\.jinja|merges\.txt|tokenizer\.model"
+)
+WEIGHTS = re.compile(r".*\.(safetensors|gguf)")
+OWN = ("README.md", "tunebook.json")  # in a model folder, and not sent as they are
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib")
+REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+TASKS = {"classification": "text-classification", "qa": "question-answering"}
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What would be sent: the files by their name in the repository, and the card."""
+
+    repo: str
+    files: dict[str, Path]
+    card: str
+
+    @property
+    def bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.files.values()) + len(self.card.encode())
+
+
+def folder_of(run: Run, what: str) -> Path:
+    """Return the folder that WHAT= names.
+
+    Raises:
+        InputError: it was not made yet.
+    """
+    folder, make = {
+        "adapter": (run / "model", f"make recipe NAME={run.settings()['recipe']}"),
+        "merged": (run / MERGED, "make merge RUN=..."),
+        "gguf": (run / "export" / "gguf", "make export RUN=... TO=gguf"),
+    }[what]
+    if what == "merged" and not run.config().get("adapter"):
+        return run / "model"
+    if not folder.is_dir():
+        raise InputError(f"WHAT: {show(folder)} is not there yet: {make}", code="export.not_made")
+    return folder
+
+
+def staged(folder: Path) -> dict[str, Path]:
+    """Return the files of `folder` that go, by name.
+
+    Raises:
+        InputError: one that must not go: a pickle, rows, code, or anything unknown.
+    """
+    files, problems = {}, []
+    for path in sorted(folder.iterdir()):
+        name = path.name
+        if name in OWN or (folder.name == "gguf" and path.suffix in (".json", ".partial")):
+            continue
+        if path.suffix in PICKLES:
+            text = "is a pickle, which runs code where it is loaded. Save safetensors instead."
+            problems.append(Problem(text, show(path), code="export.pickle"))
+        elif path.is_file() and (WEIGHTS.fullmatch(name) or CONFIGS.fullmatch(name)):
+            files[name] = path
+        else:
+            text = "is no file of a model: rows, logs and code are not published. Move it away."
+            problems.append(Problem(text, show(path), code="export.foreign_file"))
+    if not problems and not any(WEIGHTS.fullmatch(name) for name in files):
+        problems.append(Problem("holds no weights.", show(folder), code="export.no_weights"))
+    for path in files.values():
+        if path.suffix in (".json", ".jinja", ".txt"):
+            found = [one for one in secrets.find(path.read_text(encoding="utf-8")) if one.kind == "API keys"]
+            if found:
+                text = f"holds what looks like a key: {secrets.masked(found[0].text)}."
+                problems.append(Problem(text, show(path), code="export.secret"))
+    if problems:
+        raise InputError("\n".join(map(str, problems)), problems=problems)
+    return files
+
+
+def licence_of(run: Run, given: str | None) -> str:
+    """Return the licence of the model: LICENCE=, else that of the base where nothing speaks against it.
+
+    Raises:
+        InputError: base or data have no known licence, or one that forbids or limits it.
+    """
+    model = read_metrics(run / "metrics.json")["model"]
+    base, data = model_table().get(model, {}).get("licence"), run.settings()["dataset"]["licence"]
+    if given:
+        return given.lower()
+    if base is None:
+        raise InputError(
+            f"the licence of {model} is not known here. Read it, and say under which licence the fine-tuned "
+            "model may be published: LICENCE=apache-2.0",
+            code="export.licence_needed",
+        )
+    found = licence_findings(base, data, show(run / "settings.json"))
+    against = "\n".join(f"- {one.text}" for one in found if one.grade in ("error", "warning"))
+    if against:
+        raise InputError(
+            f"the licences keep it back:\n{against}\nIf you may publish it, say under which one: LICENCE=...",
+            code="export.licence_conflict",
+        )
+    return str(base).lower()
+
+
+def card(run: Run, what: str, repo: str, licence: str) -> str:
+    """Return the model card: the run's own, limits, parity, how to use it, and the Hub's metadata."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    measured, settings = read_metrics(run / "metrics.json"), run.settings()
+    dataset = settings["dataset"]
+    lines = [line for line in measured.get("exports", []) if belongs(line, what)]
+    text = (run / "model_card.md").read_text(encoding="utf-8")
+    body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip()
+    body = re.sub(r"\nMade by `.*", "", body).strip()  # a command line may name somebody's folders
+    turns = [{"role": "system", "content": dataset["system"]}] if dataset.get("system") else []
+    config = read_json(folder_of(run, what) / "config.json", {})
+    values = {
+        "body": body,
+        "m": measured,
+        "risks": risks(measured, False, ""),
+        "lines": lines,
+        "parity": markdown_table(parity.rows(lines)) if lines else "",
+        "what": what,
+        "repo": repo,
+        "dtype": config.get("dtype") or ("bfloat16" if run.config().get("bf16") else "float32"),
+        "messages": json.dumps([*turns, {"role": "user", "content": "..."}], ensure_ascii=False),
+        "most": settings["suite"]["max_new_tokens"],
+        "names": names,
+    }
+    environment = template_environment(Path(__file__).parent / "templates", escape=False)
+    written = environment.get_template("hub_card.md.jinja").render(values)
+    hub = (dataset.get("source") or {}).get("hub")
+    data = ModelCardData(
+        base_model=measured["model"],
+        library_name={"adapter": "peft", "merged": "transformers", "gguf": "gguf"}[what],
+        license=licence,
+        pipeline_tag="text-generation",
+        tags=["axolotl", "tunebook", measured["recipe"]],
+        datasets=[hub] if hub else None,
+        model_name=repo.partition("/")[2],
+        eval_results=results(measured, dataset["task"], hub, EvalResult),
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n{written}"
+
+
+def belongs(line: ParityLine, what: str) -> bool:
+    """Whether a measured file is among those that WHAT= names."""
+    return line["artefact"] == what or line["artefact"].startswith(f"{what}-")
+
+
+def results(measured: Metrics, task: str, hub: str | None, kind: Any) -> list[Any]:
+    """Return the primary metric of the fine-tuned model in the Hub's form."""
+    value = measured["contenders"]["tuned"][measured["primary"]]
+    interval = "" if value["low"] is None else f" (95 % interval {value['low']:.4f} to {value['high']:.4f})"
+    return [
+        kind(
+            task_type=TASKS.get(task, "text-generation"),
+            dataset_type=hub or measured["dataset"],
+            dataset_name=measured["dataset"],
+            dataset_split=measured["split"],
+            metric_type=measured["primary"],
+            metric_name=f"{names.metric(measured['primary'])}{interval}",
+            metric_value=value["value"],
+        )
+    ]
+
+
+def prepare(run: Run, what: str, repo: str, licence: str | None) -> Upload:
+    """Return what would be sent.
+
+    Raises:
+        InputError: a bad name, something that must not be sent, or licences that keep it back.
+    """
+    if not REPO.fullmatch(repo):
+        raise InputError(f"REPO: expected owner/name (got {repo!r}).", code="export.bad_repo")
+    files = staged(folder_of(run, what))
+    return Upload(repo, files, card(run, what, repo, licence_of(run, licence)))
+
+
+def send(upload: Upload, private: bool) -> str:
+    """Create the repository where it is missing and send everything in one commit; returns its address.
+
+    The Hub keeps what arrived of an interrupted upload, by hash: the same call sends the rest. Nobody sees
+    anything before the commit.
+
+    Raises:
+        InputError: no token, or one that may not write there.
+        MachineError: the Hub cannot be reached, or refused.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi()
+    operations = [CommitOperationAdd(name, str(path)) for name, path in upload.files.items()]
+    operations.append(CommitOperationAdd("README.md", upload.card.encode()))
+    try:
+        api.create_repo(upload.repo, private=private, exist_ok=True)
+        found = api.create_commit(
+            upload.repo, operations, commit_message="Model, card and evaluation, by Tunebook"
+        )
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            raise InputError(
+                f"REPO: the Hub answered {status} for {upload.repo}: HF_TOKEN must be a token that may write it.",
+                code="hub.no_right_to_write",
+            ) from None
+        text = (
+            "somebody else wrote at the same time; run it again." if status in (409, 412) else "run it again."
+        )
+        raise MachineError(
+            f"REPO: the Hub answered {status} for {upload.repo}: {text} What arrived is kept.",
+            code="hub.upload_failed",
+        ) from None
+    except (OSError, RuntimeError) as error:
+        raise MachineError(
+            f"REPO: the upload to {upload.repo} broke off ({type(error).__name__}). Run it again: what "
+            "arrived is kept.",
+            code="hub.upload_failed",
+        ) from None
+    return str(found.commit_url)
