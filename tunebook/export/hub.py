@@ -226,7 +226,7 @@ def send(upload: Upload, private: bool) -> str:
         status = error.response.status_code
         if status in (401, 403):
             raise InputError(
-                f"REPO: the Hub answered {status} for {upload.repo}: HF_TOKEN must be a token that may write it.",
+                f"REPO: the Hub answered {status} for {upload.repo}. HF_TOKEN must be allowed to write.",
                 code="hub.no_right_to_write",
             ) from None
         text = (
