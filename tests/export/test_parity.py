@@ -29,9 +29,9 @@ def records(right: list[bool]) -> list[dict[str, Any]]:
 
 def line(run: list[bool], file: list[bool], gaps: list[float] | None = None) -> Any:
     count = len(run)
-    logprobs = {RUN: [-1.0] * count, FILE: [-1.0 - gap for gap in gaps or [0.0] * count]}
+    losses = {RUN: [1.0] * count, FILE: [1.0 + gap for gap in gaps or [0.0] * count]}
     both = {RUN: records(run), FILE: records(file)}
-    return line_of("gguf-q8_0", "hash", "accuracy", both, logprobs, [2] * count, ["a", "b"], 1.0)
+    return line_of("gguf-q8_0", "hash", "accuracy", both, losses, ["a", "b"], 1.0)
 
 
 def test_subset_keeps_groups_whole_and_is_drawn_by_the_seed() -> None:
@@ -63,5 +63,15 @@ def test_a_file_that_is_better_passes() -> None:
     assert line([False] * 50 + [True] * 50, [True] * 100)["passed"]
 
 
-def test_the_log_probability_gap_is_by_token() -> None:
-    assert line([True] * 20, [True] * 20, [0.0] * 19 + [-3.0])["largest_logprob_gap"] == pytest.approx(1.5)
+def test_the_largest_gap_has_no_sign() -> None:
+    assert line([True] * 20, [True] * 20, [0.1] * 19 + [-3.0])["largest_gap"] == pytest.approx(3.0)
+
+
+def test_a_file_that_does_not_stop_fails_whatever_it_scores() -> None:
+    run, file = records([True] * 50), records([True] * 50)
+    for record in file[:10]:
+        record["stopped"] = False
+    found = line_of(
+        "merged", "h", "accuracy", {RUN: run, FILE: file}, {RUN: [1.0] * 50, FILE: [1.0] * 50}, ["a", "b"], 1
+    )
+    assert found["difference"] == 0 and not found["passed"]

@@ -17,7 +17,7 @@ from tunebook.metrics.schema import ParityLine
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
-NEAR_BASE = 0.1  # of the way from the base's log probabilities to the run's
+NEAR_BASE = 0.1  # of the way from the base's losses to the run's
 
 
 def likely_causes(
@@ -26,7 +26,7 @@ def likely_causes(
     theirs: Evaluator,
     files: list[Path],
     line: ParityLine,
-    logprobs: dict[str, list[float]],
+    losses: dict[str, list[float]],
     rows: list[RenderedRow],
 ) -> list[str]:
     """Return a sentence for each cause that is found; one that says that none was where none is."""
@@ -34,7 +34,7 @@ def likely_causes(
         *_template(ours, theirs, line, rows),
         *_stop(ours, theirs, line),
         *_weights(run, files),
-        *_effect(ours, logprobs, rows),
+        *_effect(ours, losses, rows),
     ]
     if base_changed(run):
         found.append("base changed: its weights are not those that the run was trained on.")
@@ -58,7 +58,7 @@ def _template(ours: Evaluator, theirs: Evaluator, line: ParityLine, rows: list[R
 
 
 def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]:
-    """Yield whether the file does not stop at the run's end-of-turn token."""
+    """An end-of-turn token that the file does not stop at."""
     before, after = line["stop_rate_run"], line["stop_rate"]
     tokens = [one.models.tokenizer.eos_token_id for one in (ours, theirs)]
     if tokens[0] != tokens[1]:
@@ -68,20 +68,21 @@ def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]
         yield f"missing stop: {after:.0%} of the answers end by themselves, {before:.0%} of the run's did."
 
 
-def _effect(ours: Evaluator, logprobs: dict[str, list[float]], rows: list[RenderedRow]) -> Iterator[str]:
+def _effect(ours: Evaluator, losses: dict[str, list[float]], rows: list[RenderedRow]) -> Iterator[str]:
     """An adapter without effect, or at another scale: where the file stands between the base and the run."""
-    job = ours.maker.score(Contender("parity_base", "base"), "parity", rows)
-    base = np.array([record["logprob"] for record in ours.records(job, "base")])
-    way = np.array(logprobs[RUN]) - base
+    split = "test" if ours.suite.mode != "quick" else "dev"
+    records = ours.losses(Contender("parity_base", "base"), split, rows)
+    base = np.array([record["loss"] for record in records])
+    way = np.array(losses[RUN]) - base
     if not (way @ way):
         return
-    share = float((np.array(logprobs[FILE]) - base) @ way / (way @ way))
+    share = float((np.array(losses[FILE]) - base) @ way / (way @ way))
     if abs(share) < NEAR_BASE:
         yield "adapter without effect: the reference answers are as likely as under the base model."
     elif not 0.8 < share < 1.25:
         yield (
-            f"wrong scale: the file goes {share:.2f} times as far from the base as the run does, in the log "
-            "probability of the reference answers."
+            f"wrong scale: in the loss of the reference answers, the file goes {share:.2f} times as far from "
+            "the base as the run does."
         )
 
 

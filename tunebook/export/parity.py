@@ -7,7 +7,6 @@ the records of both. The lines are kept in export/parity/ and stand in metrics.j
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from tunebook.training.child import follow
 ROWS = 100  # at least, where the split has as many
 # The most that a metric may be worse, on the side of its interval that is kindest to the file.
 TOLERANCE = {"accuracy": 0.02, "f1": 0.02, "preference": 0.02, "loss": 0.02}
+STOPS_LESS = 0.1  # share of answers; a file that stops so much less often is worse, whatever it scores
 RUN, FILE = "tuned", "file"
 
 
@@ -50,8 +50,7 @@ def line_of(
     weights: str,
     metric: str,
     records: dict[str, list[Answer]],
-    logprobs: dict[str, list[float]],
-    lengths: Sequence[int],
+    losses: dict[str, list[float]],
     labels: list[str],
     prompts_equal: float,
 ) -> ParityLine:
@@ -60,8 +59,7 @@ def line_of(
     Args:
         weights: the hash of the run's model.
         records: by RUN and FILE, one a row in the same order.
-        logprobs: by RUN and FILE, of the reference answer of each row (nats).
-        lengths: tokens of each reference answer.
+        losses: by RUN and FILE, of the reference answer of each row (bits per byte).
         prompts_equal: share of the rows whose prompt has the same tokens.
     """
     found = difference(metric, FILE, RUN, records, labels)
@@ -70,7 +68,9 @@ def line_of(
     # The drop that the interval cannot rule out at its kindest end; without an interval, the drop seen.
     kind = found["high"] if sign > 0 else found["low"]
     least = -sign * (found["difference"] if kind is None else kind)
-    gaps = np.abs(np.array(logprobs[FILE]) - np.array(logprobs[RUN])) / np.maximum(1, np.array(lengths))
+    gaps = np.abs(np.array(losses[FILE]) - np.array(losses[RUN]))
+    stops = {name: _rate(records[name]) for name in (RUN, FILE)}
+    stops_less = (stops[RUN] or 0.0) - (stops[FILE] or 0.0) > STOPS_LESS
     values = {name: [v for v in per_row(records[name], metric) if v is not None] for name in (RUN, FILE)}
     return {
         "artefact": artefact,
@@ -84,11 +84,11 @@ def line_of(
         "low": found["low"],
         "high": found["high"],
         "tolerance": TOLERANCE[metric],
-        "passed": bool(least <= TOLERANCE[metric]),
-        "same_answers": _share(records, "answer"),
-        "stop_rate_run": _rate(records[RUN]),
-        "stop_rate": _rate(records[FILE]),
-        "largest_logprob_gap": float(gaps.max()),
+        "passed": bool(least <= TOLERANCE[metric]) and not stops_less,
+        "same_answers": _same_answers(records),
+        "stop_rate_run": stops[RUN],
+        "stop_rate": stops[FILE],
+        "largest_gap": float(gaps.max()),
         "prompts_equal": prompts_equal,
         "bytes": 0,
         "seconds_run": None,
@@ -97,12 +97,12 @@ def line_of(
     }
 
 
-def _share(records: Mapping[str, Sequence[Mapping[str, object]]], field: str) -> float | None:
+def _same_answers(records: dict[str, list[Answer]]) -> float | None:
     """Return the share of rows, of those that both answered, with the same answer."""
     pairs = [
-        (one[field], other[field])
+        (one["answer"], other["answer"])
         for one, other in zip(records[RUN], records[FILE], strict=True)
-        if field in one and field in other
+        if "answer" in one and "answer" in other
     ]
     return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
 

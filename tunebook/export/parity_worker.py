@@ -9,7 +9,7 @@ import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from tunebook.core.environment import environment
 from tunebook.core.files import write_json
@@ -20,7 +20,7 @@ from tunebook.evaluation.engines.llama_cpp import GgufModels
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.protocol import ModelSource
 from tunebook.evaluation.evaluator import Evaluator
-from tunebook.evaluation.jobs import Job, seconds_alone
+from tunebook.evaluation.jobs import seconds_alone
 from tunebook.export.causes import likely_causes
 from tunebook.export.parity import FILE, RUN, line_of, path_of, subset
 from tunebook.metrics.answers import Answer
@@ -37,51 +37,55 @@ def measure(run: Run, artefact: str, files: list[Path], events: Path | None) -> 
     split = "test" if ours.suite.mode != "quick" else "dev"
     rows = subset(ours.rows[split], ours.inputs.seed)
     # The run's own answers: the same jobs for every artefact, so that they are computed once.
-    records, logprobs, contexts, seconds = {}, {}, {}, {}
     contender = Contender("parity", "tuned")
-    records[RUN], logprobs[RUN], contexts[RUN] = answered(ours, contender, split, rows)
-    seconds[RUN] = alone(ours, contender, split, rows)
+    before = answered(ours, contender, split, rows)
+    positions = longest(ours, before.prompts)
     ours.models.close()
-    theirs = ours.for_models(source_of(run, ours, files, longest(ours, contexts[RUN])), template_of(run))
-    contender = replace(contender, name=f"parity_{artefact}")
-    records[FILE], logprobs[FILE], contexts[FILE] = answered(theirs, contender, split, rows)
-    seconds[FILE] = alone(theirs, contender, split, rows)
-    encoded = [ours.maker.encoder.encode(row["messages"], row.get("tools")) for row in rows]
-    same = [a == b for a, b in zip(contexts[RUN], contexts[FILE], strict=True)]
+    theirs = ours.for_models(
+        source_of(ours, files, positions), ours.inputs.config.get("chat_template_kwargs")
+    )
+    after = answered(theirs, replace(contender, name=f"parity_{artefact}"), split, rows)
+    same = [a == b for a, b in zip(before.prompts, after.prompts, strict=True)]
+    losses = {RUN: before.losses, FILE: after.losses}
     line = line_of(
         artefact,
         weights_hash(run / "model"),
         ours.suite.primary,
-        records,
-        logprobs,
-        [len(one.answer) for one in encoded],
+        {RUN: before.records, FILE: after.records},
+        losses,
         ours.dataset.labels,
         sum(same) / len(same),
     )
     line["bytes"] = sum(size(path) for path in files)
-    line["seconds_run"], line["seconds"] = seconds[RUN], seconds[FILE]
+    line["seconds_run"], line["seconds"] = before.seconds, after.seconds
     if not line["passed"]:
-        line["causes"] = likely_causes(run, ours, theirs, files, line, logprobs, rows)
+        theirs.models.close()
+        line["causes"] = likely_causes(run, ours, theirs, files, line, losses, rows)
     write_json(path_of(run, artefact), dict(line))
 
 
-def answered(
-    evaluator: Evaluator, contender: Contender, split: str, rows: list[RenderedRow]
-) -> tuple[list[Answer], list[float], list[list[int]]]:
-    """Return for each row its record, the log probability of its reference answer (nats) and its prompt."""
-    job = evaluator.maker.score(contender, split, rows)
-    logprobs = [record["logprob"] for record in evaluator.records(job, contender.model)]
-    records = evaluator.answers(contender, split, rows)
+class Answered(NamedTuple):
+    """What a model made of the rows: a record and the loss of the reference answer (bits per byte) for each,
+    the prompts that were answered, and the median of the seconds that TIMED of them take alone."""
+
+    records: list[Answer]
+    losses: list[float]
+    prompts: list[list[int]]
+    seconds: float
+
+
+def answered(evaluator: Evaluator, contender: Contender, split: str, rows: list[RenderedRow]) -> Answered:
+    """Let a model answer and score `rows`."""
+    asked = evaluator.inputs.ask(split, None, rows)
+    losses = evaluator.losses(contender, split, rows)
+    records = evaluator.answers(contender, split, asked)
     if evaluator.inputs.chat:
-        losses = evaluator.losses(contender, split, rows)
         records = [{**loss, **record} for loss, record in zip(losses, records, strict=True)]
-    return records, logprobs, job.contexts
-
-
-def alone(evaluator: Evaluator, contender: Contender, split: str, rows: list[RenderedRow]) -> float:
-    """Return the median of the seconds that TIMED rows take one at a time, after one that does not count."""
-    job: Job = evaluator.answer_job(contender, split, rows[: TIMED + 1])
-    return round(statistics.median(seconds_alone(job, evaluator.models.open(contender.model))[1:]), 4)
+    prompts = evaluator.maker.answer(contender, split, asked).contexts
+    timed = evaluator.maker.answer(contender, split, asked[: TIMED + 1])
+    seconds = seconds_alone(timed, evaluator.models.open(contender.model))[1:]
+    median = round(statistics.median(seconds), 4) if seconds else 0.0
+    return Answered(records, [loss["loss"] for loss in losses], prompts, median)
 
 
 def longest(evaluator: Evaluator, contexts: list[list[int]]) -> int:
@@ -90,7 +94,7 @@ def longest(evaluator: Evaluator, contexts: list[list[int]]) -> int:
     return max(map(len, contexts)) + max(evaluator.suite.max_new_tokens, answers) + 64
 
 
-def source_of(run: Run, ours: Evaluator, files: list[Path], positions: int) -> ModelSource:
+def source_of(ours: Evaluator, files: list[Path], positions: int) -> ModelSource:
     """Return what opens the artefact: a folder of full weights, a GGUF file, or a base and its adapter."""
     if files[0].suffix == ".gguf":
         return GgufModels(files[0], ours.models.tokenizer, positions, *files[1:])
@@ -98,10 +102,6 @@ def source_of(run: Run, ours: Evaluator, files: list[Path], positions: int) -> M
         key: value for key, value in ours.inputs.config.items() if key in ("bf16", "attn_implementation")
     }
     return Models({**config, "base_model": str(files[0])}, files[0], Ranks())
-
-
-def template_of(run: Run) -> dict[str, Any] | None:
-    return run.config().get("chat_template_kwargs")
 
 
 def size(path: Path) -> int:

@@ -199,7 +199,7 @@ class Latency(TypedDict):
 class ParityLine(TypedDict):
     """The score of a file that is handed out, measured again beside its run's own on the same rows: `run`
     and `value` of the run's primary metric, their difference with its 95 % interval; the largest difference
-    in log probability of a reference answer (nats per token); seconds an answer alone; likely `causes`."""
+    in the loss of a reference answer (bits per byte); seconds an answer alone; likely `causes`."""
 
     artefact: str
     weights: str
@@ -216,7 +216,7 @@ class ParityLine(TypedDict):
     same_answers: float | None
     stop_rate_run: float | None
     stop_rate: float | None
-    largest_logprob_gap: float
+    largest_gap: float
     prompts_equal: float
     bytes: int
     seconds_run: float | None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, ModelSource
+from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, ModelSource, Span
 from tunebook.models import llama_cpp
 
 BATCH = 512  # tokens computed at once
@@ -165,13 +165,16 @@ class LlamaLM(Engine):
             answers.append(Generation(ids, stopped))
         return answers
 
-    def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
+    def score_spans(
+        self, contexts: list[Ids], answers: list[Ids], spans: list[list[Span]], prefix: Ids
+    ) -> list[list[float]]:
         sums = []
-        for context, answer in zip(contexts, answers, strict=True):
+        for context, answer, places in zip(contexts, answers, spans, strict=True):
             logits = self._feed([*context, *answer[:-1]], len(answer)).astype(np.float64)
             top = logits.max(axis=1)
             total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-            sums.append(float((logits[np.arange(len(answer)), answer] - total).sum()))
+            each = logits[np.arange(len(answer)), answer] - total
+            sums.append([float(each[start:end].sum()) for start, end in places])
         return sums
 
     def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
