@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from tests.support import tiny
+from tests.support.lazy import lazy
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
 from tunebook.core.files import file_sha256, read_json, write_json, write_jsonl
 from tunebook.data.dataset import load_dataset_config
 from tunebook.data.prompt import PromptEncoder
 from tunebook.export import merge
-from tunebook.export.merge_worker import merge as write_merged
 from tunebook.export.parity import path_of
-from tunebook.export.parity_worker import measure
 from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.run import Run
 
+torch, worker = lazy("torch"), lazy("tunebook.export.merge_worker")
+parity_worker = lazy("tunebook.export.parity_worker")
 ANSWER = "Yes, of course."
 
 
@@ -56,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     start = tiny.model(pad_token_id=0)  # padding has no embedding, and could not be learned as the end
     start.save_pretrained(base)
     run.folder.mkdir()
-    rows = {"train": chat_rows("train", 8), "dev": chat_rows("dev", 4), "test": chat_rows("test", 12)}
+    rows = {"train": chat_rows("train", 8), "dev": chat_rows("dev", 4), "test": chat_rows("test", 40)}
     for split, lines in rows.items():
         write_jsonl(run / "data" / f"{split}.jsonl", lines)
     config = {"base_model": str(base), "adapter": "lora", "lora_r": 16, "bf16": False, "sequence_len": 128}
@@ -91,13 +91,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     model.save_pretrained(run / "model")
     tokenizer.save_pretrained(run / "model")
     run.mark("train", "done")
-    write_merged(run, run / "merged")
+    worker.merge(run, run / "merged")
     return run
 
 
 def line_of(run: Run, artefact: str, files: list[Path]) -> Any:
     path_of(run, artefact).parent.mkdir(parents=True, exist_ok=True)
-    measure(run, artefact, files, None)
+    parity_worker.measure(run, artefact, files, None)
     return read_json(path_of(run, artefact))
 
 
@@ -136,7 +136,7 @@ def test_an_adapter_without_effect(made: Run, tmp_path: Path) -> None:
 
 def test_a_wrong_scale(made: Run, tmp_path: Path) -> None:
     folder = planted(made, tmp_path)
-    moved(made, folder, 0.4)
+    moved(made, folder, 0.2)
     line = line_of(made, "scale", [folder])
     assert not line["passed"] and any(cause.startswith("wrong scale") for cause in line["causes"])
 
@@ -190,7 +190,7 @@ def test_a_merge_that_was_killed_is_made_again(
     (run / "merged").rename(run / "merged.partial")
     (run / "merged.partial" / "model.safetensors").write_bytes(b"half")
     monkeypatch.setattr(
-        merge, "write_folder", lambda _, words, target, log: write_merged(Run(Path(words[0])), target)
+        merge, "write_folder", lambda _, words, target, log: worker.merge(Run(Path(words[0])), target)
     )
     assert file_sha256(merge.ensure(run, Console()) / "model.safetensors") == whole
 

@@ -100,7 +100,10 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if name in hub.repos:
                 self.answer({"error": "exists", "url": url}, 409)
                 return
-            hub.repos[name], hub.private[name] = {}, bool(asked.get("private"))
+            hub.repos[name], hub.private[name] = (
+                {},
+                asked.get("visibility") == "private" or bool(asked.get("private")),
+            )
             self.answer({"url": url, "name": name})
 
         def wanted(self, one: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ def likely_causes(
         *_stop(ours, theirs, line),
         *_weights(run, files),
         *_effect(ours, losses, rows),
+        *_scale(ours, files),
     ]
     if base_changed(run):
         found.append("base changed: its weights are not those that the run was trained on.")
@@ -42,6 +44,16 @@ def likely_causes(
         "none of the usual causes: prompts, stop token, tied weights and the adapter's effect are as in the "
         "run. A stronger quantisation loses quality by itself; try QUANT=q8_0."
     ]
+
+
+def template_cause(ours: Evaluator, theirs: Evaluator, error: str) -> str:
+    """Return why the file's own template cannot make a prompt with its answer."""
+    names = [one.models.tokenizer.eos_token for one in (ours, theirs)]
+    if names[0] != names[1]:
+        return (
+            f"missing stop: the run's answers end with {names[0]!r}, the file stops at {names[1]!r}. {error}"
+        )
+    return f"wrong template: {error}"
 
 
 def _template(ours: Evaluator, theirs: Evaluator, line: ParityLine, rows: list[RenderedRow]) -> Iterator[str]:
@@ -69,7 +81,7 @@ def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]
 
 
 def _effect(ours: Evaluator, losses: dict[str, list[float]], rows: list[RenderedRow]) -> Iterator[str]:
-    """An adapter without effect, or at another scale: where the file stands between the base and the run."""
+    """An adapter without effect: where the file stands between the base and the run."""
     split = "test" if ours.suite.mode != "quick" else "dev"
     records = ours.losses(Contender("parity_base", "base"), split, rows)
     base = np.array([record["loss"] for record in records])
@@ -79,11 +91,35 @@ def _effect(ours: Evaluator, losses: dict[str, list[float]], rows: list[Rendered
     share = float((np.array(losses[FILE]) - base) @ way / (way @ way))
     if abs(share) < NEAR_BASE:
         yield "adapter without effect: the reference answers are as likely as under the base model."
-    elif not 0.8 < share < 1.25:
-        yield (
-            f"wrong scale: in the loss of the reference answers, the file goes {share:.2f} times as far from "
-            "the base as the run does."
-        )
+
+
+def _scale(ours: Evaluator, files: list[Path]) -> Iterator[str]:
+    """Weights that stand further from the base, or nearer to it, than the run's: by the weight that moved
+    most, in a folder of full weights."""
+    base = Path(ours.inputs.config["base_model"])
+    if not files[0].is_dir() or not base.is_dir():
+        return
+    from safetensors.torch import load_file
+
+    def weights(folder: Path) -> dict[str, Any]:
+        return {
+            name: value for path in folder.glob("*.safetensors") for name, value in load_file(path).items()
+        }
+
+    before, file = weights(base), weights(files[0])
+    tuned = ours.models.open("tuned", engine=False).net.state_dict()  # type: ignore[attr-defined]
+    moved = {
+        name: (tuned[name].float().cpu() - before[name].float())
+        for name in before.keys() & file.keys() & tuned.keys()
+        if tuned[name].shape == before[name].shape == file[name].shape
+    }
+    if not moved:
+        return
+    name = max(moved, key=lambda one: float(moved[one].norm()))
+    way = moved[name].flatten()
+    share = float((file[name].float() - before[name].float()).flatten() @ way / (way @ way))
+    if abs(share) >= NEAR_BASE and not 0.9 < share < 1.1:
+        yield f"wrong scale: {name} stands {share:.2f} times as far from the base as in the run."
 
 
 def _weights(run: Run, files: list[Path]) -> Iterator[str]:

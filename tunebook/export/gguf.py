@@ -14,6 +14,7 @@ from tunebook.models import llama_cpp
 from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.run import Run
 
+CONVERTER = (sys.executable, "-m", "tunebook.export.convert_gguf")
 PLAIN = ("f32", "f16", "bf16", "q8_0")  # that the converter writes by itself
 # Types of llama-quantize (tools/quantize/quantize.cpp) that need no importance matrix.
 QUANTISED = tuple("q2_k q3_k_s q3_k_m q3_k_l q4_0 q4_1 q4_k_s q4_k_m q5_0 q5_1 q5_k_s q5_k_m q6_k".split())
@@ -51,8 +52,8 @@ def convert(run: Run, weights: Path, quant: str) -> Path:
         TunebookError: llama.cpp's program failed; the message holds its last line.
     """
     if quant in PLAIN:
-        script = llama_cpp.tool("convert_hf_to_gguf.py")
-        words = [sys.executable, str(script), str(weights), "--outtype", quant, "--outfile"]
+        words = [*CONVERTER, str(llama_cpp.folder()), "convert_hf_to_gguf.py", str(weights)]
+        words += ["--outtype", quant, "--outfile"]
         return _made(run, weights, quant, words)
     precision = read_json(weights / "config.json").get("dtype")
     whole = convert(run, weights, "f32" if precision == "float32" else "bf16")
@@ -98,7 +99,7 @@ def _run(words: list[str], run: Run) -> None:
             log.seek(start)
             lines = log.read().decode("utf-8", "replace").strip().splitlines() or [""]
         raise TunebookError(
-            f"{Path(words[1] if words[0] == sys.executable else words[0]).name} failed: {lines[-1]}\n"
+            f"{Path(words[4] if words[:3] == [*CONVERTER] else words[0]).name} failed: {lines[-1]}\n"
             f"The log: {show(run.log)}",
             code="export.conversion_failed",
         )

@@ -97,6 +97,35 @@ def line_of(
     }
 
 
+def refused_line(
+    artefact: str, weights: str, metric: str, rows: int, groups: int, run: float, why: str
+) -> ParityLine:
+    """Return the line of a file whose own chat template cannot render a prompt with its answer."""
+    return {
+        "artefact": artefact,
+        "weights": weights,
+        "metric": metric,
+        "rows": rows,
+        "groups": groups,
+        "run": run,
+        "value": None,
+        "difference": None,
+        "low": None,
+        "high": None,
+        "tolerance": TOLERANCE[metric],
+        "passed": False,
+        "same_answers": None,
+        "stop_rate_run": None,
+        "stop_rate": None,
+        "largest_gap": None,
+        "prompts_equal": 0.0,
+        "bytes": 0,
+        "seconds_run": None,
+        "seconds": None,
+        "causes": [why],
+    }
+
+
 def _same_answers(records: dict[str, list[Answer]]) -> float | None:
     """Return the share of rows, of those that both answered, with the same answer."""
     pairs = [

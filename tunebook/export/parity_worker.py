@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunebook.core.environment import environment
+from tunebook.core.errors import InputError
 from tunebook.core.files import write_json
 from tunebook.core.process import die_with_parent
 from tunebook.core.ranks import Ranks
@@ -21,9 +22,10 @@ from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.protocol import ModelSource
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import seconds_alone
-from tunebook.export.causes import likely_causes
-from tunebook.export.parity import FILE, RUN, line_of, path_of, subset
+from tunebook.export.causes import likely_causes, template_cause
+from tunebook.export.parity import FILE, RUN, line_of, path_of, refused_line, subset
 from tunebook.metrics.answers import Answer
+from tunebook.metrics.scoring import per_row
 from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
@@ -44,21 +46,24 @@ def measure(run: Run, artefact: str, files: list[Path], events: Path | None) -> 
     theirs = ours.for_models(
         source_of(ours, files, positions), ours.inputs.config.get("chat_template_kwargs")
     )
-    after = answered(theirs, replace(contender, name=f"parity_{artefact}"), split, rows)
-    same = [a == b for a, b in zip(before.prompts, after.prompts, strict=True)]
-    losses = {RUN: before.losses, FILE: after.losses}
-    line = line_of(
-        artefact,
-        weights_hash(run / "model"),
-        ours.suite.primary,
-        {RUN: before.records, FILE: after.records},
-        losses,
-        ours.dataset.labels,
-        sum(same) / len(same),
-    )
+    weights, metric = weights_hash(run / "model"), ours.suite.primary
+    losses: dict[str, list[float]] = {RUN: before.losses}
+    try:
+        after = answered(theirs, replace(contender, name=f"parity_{artefact}"), split, rows)
+    except InputError as error:
+        why = template_cause(ours, theirs, str(error))
+        groups = len({row["group"] for row in rows})
+        values = [value for value in per_row(before.records, metric) if value is not None]
+        line = refused_line(artefact, weights, metric, len(rows), groups, statistics.fmean(values), why)
+    else:
+        same = [a == b for a, b in zip(before.prompts, after.prompts, strict=True)]
+        losses[FILE] = after.losses
+        records = {RUN: before.records, FILE: after.records}
+        labels = ours.dataset.labels
+        line = line_of(artefact, weights, metric, records, losses, labels, sum(same) / len(same))
+        line["seconds_run"], line["seconds"] = before.seconds, after.seconds
     line["bytes"] = sum(size(path) for path in files)
-    line["seconds_run"], line["seconds"] = before.seconds, after.seconds
-    if not line["passed"]:
+    if not line["passed"] and not line["causes"]:
         theirs.models.close()
         line["causes"] = likely_causes(run, ours, theirs, files, line, losses, rows)
     write_json(path_of(run, artefact), dict(line))

@@ -199,7 +199,8 @@ class Latency(TypedDict):
 class ParityLine(TypedDict):
     """The score of a file that is handed out, measured again beside its run's own on the same rows: `run`
     and `value` of the run's primary metric, their difference with its 95 % interval; the largest difference
-    in the loss of a reference answer (bits per byte); seconds an answer alone; likely `causes`."""
+    in the loss of a reference answer (bits per byte); seconds an answer alone; likely `causes`. `value` is
+    None where the file cannot render a prompt with its answer."""
 
     artefact: str
     weights: str
@@ -207,8 +208,8 @@ class ParityLine(TypedDict):
     rows: int
     groups: int
     run: float
-    value: float
-    difference: float
+    value: float | None
+    difference: float | None
     low: float | None
     high: float | None
     tolerance: float
@@ -216,7 +217,7 @@ class ParityLine(TypedDict):
     same_answers: float | None
     stop_rate_run: float | None
     stop_rate: float | None
-    largest_gap: float
+    largest_gap: float | None
     prompts_equal: float
     bytes: int
     seconds_run: float | None

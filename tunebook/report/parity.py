@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
 from tunebook.core.console import Console
 from tunebook.core.files import read_json
 from tunebook.metrics.schema import ParityLine
@@ -10,12 +14,22 @@ from tunebook.report import names
 from tunebook.report.format import number
 from tunebook.runs.run import Run
 
+LINE = TypeAdapter(ParityLine)
+
 
 def parity_lines(run: Run) -> list[ParityLine]:
     """Return what was measured of files made of the run's present weights, by name."""
     paths = sorted((run / "export" / "parity").glob("*.json"))
-    found: list[ParityLine] = [read_json(path) for path in paths]
+    found = [line for path in paths if (line := _line(path))]
     return [line for line in found if line["weights"] == weights_hash(run / "model")] if found else []
+
+
+def _line(path: Path) -> ParityLine | None:
+    """Return the line in `path`, None for one of another version: its file has to be measured again."""
+    try:
+        return LINE.validate_python(read_json(path))
+    except ValidationError:
+        return None
 
 
 def sentence(line: ParityLine) -> str:
@@ -48,6 +62,8 @@ def rows(lines: list[ParityLine]) -> list[dict[str, str]]:
 
 def interval(line: ParityLine) -> str:
     """Return the difference with its 95 % interval, in points or in the unit of the metric."""
+    if line["difference"] is None:
+        return "-"
     seen, low, high = (names.signed(line["metric"], line[key]) for key in ("difference", "low", "high"))
     return f"{seen} ({low} to {high})" if low else seen
 
