@@ -64,7 +64,7 @@ def compare_command(
 
 
 def results_command(run: Run = None) -> int:
-    """Publish a run's metrics into its recipe and the cards.
+    """Publish a run's metrics in its recipe's folder and the cards.
 
     Fills the README's tables, too.
     """

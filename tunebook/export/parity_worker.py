@@ -102,7 +102,7 @@ def longest(evaluator: Evaluator, contexts: list[list[int]]) -> int:
 def source_of(ours: Evaluator, files: list[Path], positions: int) -> ModelSource:
     """Return what opens the artefact: a folder of full weights, a GGUF file, or a base and its adapter."""
     if files[0].suffix == ".gguf":
-        return GgufModels(files[0], ours.models.tokenizer, positions, *files[1:])
+        return GgufModels(files[0], ours.inputs.config, ours.models.tokenizer, positions, *files[1:])
     config = {
         key: value for key, value in ours.inputs.config.items() if key in ("bf16", "attn_implementation")
     }

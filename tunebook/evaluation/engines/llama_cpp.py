@@ -184,8 +184,17 @@ class LlamaLM(Engine):
 class GgufModels(ModelSource):
     """One GGUF file, opened under the name `tuned`."""
 
-    def __init__(self, path: Path, hugging_face: Any, positions: int, adapter: Path | None = None) -> None:
-        """`hugging_face` is the tokenizer of the run, for what a template is given besides the messages."""
+    def __init__(
+        self,
+        path: Path,
+        config: dict[str, Any],
+        hugging_face: Any,
+        positions: int,
+        adapter: Path | None = None,
+    ) -> None:
+        """`config` is that of the run the file was made of, `hugging_face` its tokenizer, for what a template
+        is given besides the messages."""
+        self.config = config
         self._file, self._positions = GgufFile(path, adapter), positions
         self.tokenizer = GgufTokenizer(self._file, hugging_face)
         self._facts = {
