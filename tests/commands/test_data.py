@@ -13,7 +13,10 @@ import pytest
 
 from tests.support.commands import tunebook
 from tests.support.small_data import dataset
-from tunebook.commands.data import LEARNED, as_html, coloured, facts, visible
+from tunebook.commands.data import LEARNED, as_html, coloured, facts, render_rows, visible
+from tunebook.config.overrides import Options
+from tunebook.core.console import Console
+from tunebook.core.errors import MachineError
 from tunebook.core.paths import ROOT
 from tunebook.data.tokenize import pick, spread, suspicious
 from tunebook.models import trial_model
@@ -132,3 +135,28 @@ def test_the_parent_asks_no_training_stack() -> None:
     code = "import sys, tunebook.commands.data, tunebook.data.tokenize; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout.strip() == "False", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "rows"),
+    [
+        (0, None, "kettlewick-intents"),
+        (1, None, "banking77"),
+        (0, "real", "banking77"),
+        (1, "trial", "kettlewick-intents"),
+    ],
+)
+def test_the_tier_is_picked_as_for_a_run(
+    gpus: int, asked: Any, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    def rendered(made: Any, config: Any) -> None:
+        taken.append(made.name)
+        raise MachineError("stop here", code="hub.unreachable")
+
+    monkeypatch.setattr("tunebook.config.resolve.machine.gpus", lambda: [object()] * gpus)
+    monkeypatch.setattr("tunebook.commands.data.cache.rendered", rendered)
+    with pytest.raises(MachineError):
+        render_rows("classify-lora", Options(tier=asked), 0, Console(quiet=True))
+    assert taken == [rows]

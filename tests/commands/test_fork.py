@@ -15,7 +15,7 @@ from tests.data.test_prompt import hold_contract
 from tests.support import axolotl_rows, tiny
 from tunebook.check import config as check_config
 from tunebook.commands.fork.fork import ForkOptions, run_fork
-from tunebook.commands.fork.yaml_text import change, spans
+from tunebook.commands.fork.output.yaml_text import change, spans
 from tunebook.commands.predict import asked as asked_rows
 from tunebook.config import recipe as recipes
 from tunebook.config.keys import check_keys
@@ -304,7 +304,8 @@ def test_axolotl_learns_calls_and_not_what_tools_answer(home: Path) -> None:
 
 def test_the_trial_template_without_tools_is_the_bases_own() -> None:
     own, other = tiny.tokenizer(), tiny.tokenizer()
-    other.chat_template = (ROOT / "tunebook" / "commands" / "fork" / "chatml_tools.jinja").read_text()
+    template = ROOT / "tunebook" / "commands" / "fork" / "output" / "chatml_tools.jinja"
+    other.chat_template = template.read_text()
     for messages in (TALKS[0]["messages"], [{"role": "system", "content": "Hm."}, *TALKS[1]["messages"]]):
         for opened in (False, True):
             texts = [PromptEncoder(one).text(messages, opened=opened) for one in (own, other)]
@@ -461,7 +462,7 @@ def test_a_fork_that_fails_in_the_middle_leaves_nothing(home: Path, monkeypatch:
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("tunebook.commands.fork.write.os.rename", full)
+    monkeypatch.setattr("tunebook.commands.fork.output.write.os.rename", full)
     with pytest.raises(OSError, match="no space"):
         run_fork(ForkOptions("classify-lora", "mine", str(put(home, "a.jsonl", LABELS))), Console())
     after = {kind: sorted(path.name for path in (home / kind).iterdir()) for kind in before}

@@ -145,20 +145,24 @@ def test_turn_faults_say_where(fault: str) -> None:
     assert faults(load_dataset_config("kettlewick-chat"), CHAT, line) == [(True, 2, code, key)]
 
 
-def test_shows_twenty_problems_and_their_count() -> None:
+def test_of_each_kind_the_first_three_are_shown_and_all_are_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEBOOK_CACHE", str(tmp_path))
     dataset = load_dataset_config("kettlewick-intents")
-    path = put(dataset, *[b"{"] * 20)
-    with pytest.raises(InputError) as error:
+    path = put(dataset, *[b"{"] * 57, INTENT, {**INTENT, "id": "q9", "text": ""})
+    with pytest.raises(InputError) as caught:
         render(dataset, "train")
-    assert [line.split(": ")[0] for line in str(error.value).splitlines()] == [
-        f"{path}:{number}" for number in range(1, 21)
+    found = [(one.code, one.file and one.line, one.key) for one in caught.value.problems]
+    assert found == [
+        *[("rows.not_json", line, None) for line in (1, 2, 3)],
+        ("rows.more_faults", None, None),
+        ("rows.empty_render", 59, "prompt"),
     ]
-    put(dataset, *[b"{"] * 57, INTENT)
-    with pytest.raises(InputError) as error:
-        render(dataset, "train")
-    shown = str(error.value).splitlines()
-    assert len(shown) == 21
-    assert "57 problems" in shown[-1]
+    assert f"{path}:59 (id q9): prompt" in str(caught.value)
+    rows = read_jsonl(tmp_path / "bad-rows" / "kettlewick-intents.jsonl")
+    assert [row["line"] for row in rows] == [*range(1, 58), 59]
+    assert (rows[-1]["id"], rows[-1]["code"]) == ("q9", "rows.empty_render")
 
 
 def test_missing_or_empty_file_is_explained(sources: Path) -> None:

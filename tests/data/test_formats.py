@@ -78,7 +78,7 @@ def relative(text: str) -> str:
 
 def place(problem: Problem) -> str:
     """Return `code file:line key`, as tests/support/fault_cases.py writes it."""
-    where = f"{problem.file}:{problem.line}" if problem.line else str(problem.file or "-")
+    where = f"{problem.file}:{int(problem.line)}" if problem.line else str(problem.file or "-")
     return relative(" ".join(part for part in (problem.code, where, problem.key) if part))
 
 

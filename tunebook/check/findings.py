@@ -11,7 +11,7 @@ from tunebook.core.errors import Problem
 Grade = Literal["error", "warning", "note"]
 GRADES: tuple[Grade, ...] = ("error", "warning", "note")
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
-SHOWN = 20
+SHOWN, PRINTED, IN_JSON = 1000, 3, 20  # findings of a kind: kept, on the screen (of each code), in JSON
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,15 @@ class Kind:
     count: int = 0
     shown: list[Finding] = field(default_factory=list)
 
+    def first(self) -> list[Finding]:
+        """Return the first three findings of each code."""
+        codes = dict.fromkeys(finding.code for finding in self.shown)
+        of_code = ([one for one in self.shown if one.code == code][:PRINTED] for code in codes)
+        return [finding for some in of_code for finding in some]
+
 
 class Findings:
-    """Everything one check found. Of each kind the first 20 are kept and all are counted."""
+    """Everything one check found. Of each kind the first 1,000 are kept and all are counted."""
 
     def __init__(self) -> None:
         self.kinds: dict[tuple[Grade, str], Kind] = {}
@@ -94,17 +100,34 @@ class Findings:
             for (other, name), kind in self.kinds.items():
                 if other != grade:
                     continue
-                more = f", the first {SHOWN} shown" if kind.count > SHOWN else ""
+                first = kind.first()
+                more = f", the first {len(first)} shown" if kind.count > len(first) else ""
                 count = f" ({kind.count}{more})" if kind.count > 1 else ""
                 console.rich.print(f"[{COLOURS[grade]}]{grade:<9}[/] {name}{count}")
-                for finding in kind.shown:
+                for finding in first:
                     console.note(str(finding))
         for what, why in self.not_checked.items():
             console.rich.print(f"not checked ({why}): {what}", markup=False)
+        see = ", see above" if self.not_checked else ""
+        console.stage("found", self.counts() + see)
+
+    def counts(self) -> str:
+        """Return how many errors, warnings and notes there are, and how much was not checked."""
         counts = ", ".join(f"{self.count(g)} {g}{'' if self.count(g) == 1 else 's'}" for g in GRADES)
-        if self.not_checked:
-            counts += f"; {len(self.not_checked)} things not checked, see above"
-        console.stage("found", counts)
+        return counts + (f"; {len(self.not_checked)} things not checked" if self.not_checked else "")
+
+    def shortened(self) -> bool:
+        """Return whether `show` leaves findings out."""
+        return any(len(kind.first()) < kind.count for kind in self.kinds.values())
+
+    def listed(self) -> str:
+        """Return every finding that was kept, as text."""
+        lines = []
+        kinds = sorted(self.kinds.items(), key=lambda item: GRADES.index(item[0][0]))
+        for (grade, name), kind in kinds:
+            lines += [f"{grade}: {name} ({kind.count})", *(f"  {finding}" for finding in kind.shown)]
+        lines += [f"not checked ({why}): {what}" for what, why in self.not_checked.items()]
+        return "\n".join([*lines, self.counts(), ""])
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints: counts, kinds with their first findings, facts, what was left out."""
@@ -116,7 +139,7 @@ class Findings:
                     "grade": grade,
                     "kind": name,
                     "count": kind.count,
-                    "first": [asdict(finding) for finding in kind.shown],
+                    "first": [asdict(finding) for finding in kind.shown[:IN_JSON]],
                 }
                 for (grade, name), kind in self.kinds.items()
             ],

@@ -20,6 +20,7 @@ from tunebook.core.errors import InputError, MachineError, Problem, TunebookErro
 from tunebook.core.words import words
 from tunebook.data import cache, near_duplicates
 from tunebook.data.dataset import Dataset
+from tunebook.data.formats.bad_rows import is_fatal
 from tunebook.data.lengths import Counting
 from tunebook.data.render import Located, each_row, held_out, of_split, split_from_train
 from tunebook.data.sources import Split
@@ -209,7 +210,8 @@ class _Rows:
 
 
 def _judge(dataset: Dataset, problems: list[Problem], found: Findings) -> None:
-    if problems and len(problems) <= dataset.allow_drop:
+    fatal = any(is_fatal(problem) for problem in problems)
+    if problems and len(problems) <= dataset.allow_drop and not fatal:
         text = f"{len(problems)} bad rows are left out, as allow_drop: {dataset.allow_drop} accepts."
         file = f"datasets/{dataset.name}/dataset.yaml"
         found.add(Finding("note", "rows left out", text, file=file, code="rows.left_out"))

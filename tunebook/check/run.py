@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,10 +29,13 @@ from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.config.resolve import resolve
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
-from tunebook.core.errors import BAD_INPUT, GOOD, InputError, TunebookError
-from tunebook.core.paths import show
+from tunebook.core.errors import BAD_INPUT, GOOD, InputError, MachineError, TunebookError
+from tunebook.core.files import write_text
+from tunebook.core.paths import cache_folder, show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset, load_dataset_config
+from tunebook.data.field_use.find import uses
+from tunebook.data.field_use.show import field_lines
 from tunebook.hardware import overlays
 from tunebook.models import shapes
 from tunebook.runs.rows import write_rows
@@ -43,8 +46,11 @@ FEW_STEPS = 50
 TINY_SET = 500  # rows below which packing leaves a handful of sequences
 
 
-def run_check(name: str, options: Options, console: Console, as_json: bool = False) -> int:
+def run_check(
+    name: str, options: Options, console: Console, as_json: bool = False, found: Findings | None = None
+) -> int:
     """Check the real run of recipe `name`, whatever machine this is; with `as_json`, print nothing but JSON.
+    `found`, if given, takes what is found.
 
     Returns:
         0, or 2 where an error was found; warnings and notes leave it at 0.
@@ -54,7 +60,7 @@ def run_check(name: str, options: Options, console: Console, as_json: bool = Fal
     """
     console.rich.quiet |= as_json
     recipe = load_recipe(name)
-    found = Findings()
+    found = Findings() if found is None else found
     resolved = _config(recipe, options, found, console)
     dataset = _dataset(recipe, found)
     sample = Sample(found)
@@ -63,6 +69,8 @@ def run_check(name: str, options: Options, console: Console, as_json: bool = Fal
         if asked:
             stack.enter_context(asked.child)
         marks = Marks()
+        if dataset:
+            _fields(dataset, found, console)
         rows = _rows(recipe, dataset, sample, marks, found, console) if dataset else 0
         if resolved and dataset and asked:
             with console.timed(None, "axolotl") as words:
@@ -71,6 +79,10 @@ def run_check(name: str, options: Options, console: Console, as_json: bool = Fal
             with console.timed(None, "access") as words:
                 words.append(access.check_access(resolved, dataset, found))
     found.show(console)
+    if found.shortened() and not console.rich.quiet:
+        path = cache_folder() / "check" / f"{name}.txt"
+        write_text(path, found.listed())
+        console.stage("details", show(path))
     code = BAD_INPUT if found.count("error") else GOOD
     if as_json:
         print(json.dumps({"recipe": name, "tier": "real", "exit_code": code, **found.as_json()}, indent=1))
@@ -87,6 +99,23 @@ def _config(recipe: Recipe, options: Options, found: Findings, console: Console)
     except InputError as error:
         _say(error, "config", found)
     return None
+
+
+def _fields(dataset: Dataset, found: Findings, console: Console) -> None:
+    """Say first what becomes of every field of the rows; a fork has found that out already."""
+    if "fields" in found.facts:
+        return
+    source = dataset.source
+    try:
+        fields = uses(dataset, source.splits or source.files)
+    except InputError:
+        return  # the rows say so, too
+    except MachineError as error:
+        found.skip("what becomes of every field", f"offline: {error}")
+        return
+    found.facts["fields"] = [asdict(use) for use in fields]
+    for line in field_lines(fields):
+        console.rich.print(line, markup=False)
 
 
 def _dataset(recipe: Recipe, found: Findings) -> Dataset | None:

@@ -19,7 +19,7 @@ from tunebook.commands.options import Name, takes
 from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import load_recipe
-from tunebook.config.resolve import resolve
+from tunebook.config.resolve import pick_tier, resolve
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, MachineError, TunebookError
 from tunebook.core.files import digest
@@ -41,7 +41,7 @@ def render_rows(name: str, options: Options, shown: int, console: Console) -> in
         InputError, MachineError: a row is at fault, or the data cannot be had; nothing is written then.
     """
     recipe = load_recipe(name)
-    tier = options.tier or "real"
+    tier = pick_tier(options)
     resolved = resolve(recipe, replace(options, tier=tier), for_this_machine=False)
     dataset = load_dataset_or_stand_in(recipe.dataset, tier == "trial")
     entry = cache.rendered(dataset, resolved.config)
@@ -52,7 +52,8 @@ def render_rows(name: str, options: Options, shown: int, console: Console) -> in
         os.replace(folder / f"{split}.partial", folder / f"{split}.jsonl")
     counts = cache.counts(entry)
     summary = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
-    console.stage("data", f"{summary} rows in {show(folder)}; {entry.summary}")
+    other = "" if options.tier else f" ({'no ' if tier == 'trial' else ''}GPU here; TIER= chooses)"
+    console.stage("data", f"{summary} rows in {show(folder)}, tier {tier}{other}; {entry.summary}")
     if shown:
         page = show_rows(resolved.config, dataset, entry, shown, console)
         console.stage("shown", show(page))

@@ -23,6 +23,7 @@ class Problem:
     code: str = ""
 
     def __str__(self) -> str:
+        # A line may be a `Spot`, which also says the row's id (tunebook/data/formats/place.py).
         where = ":".join(str(part) for part in (self.file, self.line) if part is not None)
         return ": ".join(part for part in (where, self.key, self.text) if part)
 
@@ -80,8 +81,9 @@ def raise_all(problems: list[Problem]) -> None:
 
 
 class RowFault(Exception):
-    """One thing wrong in a row, at `field`; who reads the file adds where the row stands."""
+    """One thing wrong in a row, at `field`; who reads the file adds where the row stands. `row` is the id of
+    a row that is one of several in what the file calls a row."""
 
-    def __init__(self, field: str, text: str, code: str = "") -> None:
+    def __init__(self, field: str, text: str, code: str = "", row: str = "") -> None:
         super().__init__(text)
-        self.field, self.code = field, code
+        self.field, self.code, self.row = field, code, row

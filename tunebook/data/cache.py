@@ -23,6 +23,7 @@ from tunebook.core.errors import Problem
 from tunebook.core.files import digest, file_sha256, read_json, write_json
 from tunebook.core.paths import cache_folder
 from tunebook.data.dataset import Dataset
+from tunebook.data.formats.place import Spot
 from tunebook.data.render import Located, Rendered, accept, render_all, render_whole, split_from_train
 from tunebook.data.sources import SPLITS, Split, hub_revision, place_of, source_file
 from tunebook.models.hub import cached
@@ -65,12 +66,13 @@ class Entry:
         )
         came = read_json(self.folder / CAME)["rows"][split]
         with self.path(split).open("rb") as file:
-            for text, (line, group) in zip(file, came, strict=True):
-                yield Located(place, line, json.loads(text) | {"group": group})
+            for text, (spot, group) in zip(file, came, strict=True):
+                yield Located(place, Spot(spot[0]).say(*spot[1:]), json.loads(text) | {"group": group})
 
     def problems(self) -> list[Problem]:
         """Return the rows that were left out, as `allow_drop` accepts."""
-        return [Problem(**problem) for problem in read_json(self.folder / CAME)["problems"]]
+        found = read_json(self.folder / CAME)["problems"]
+        return [Problem(**one | {"line": Spot(one["line"][0]).say(*one["line"][1:])}) for one in found]
 
 
 def rows_parts(dataset: Dataset) -> dict[str, Any] | None:
@@ -156,7 +158,7 @@ def all_rows(dataset: Dataset) -> dict[Split, list[RenderedRow]]:
     entry = find(dataset)
     if entry is None:
         return render_all(dataset)
-    accept(dataset, entry.problems())
+    accept(dataset, entry.problems(), 0)
     return {split: read_rows(entry.path(split)) for split in SPLITS}
 
 
@@ -177,9 +179,15 @@ def _write(dataset: Dataset, made_of: dict[str, Any] | None, whole: Rendered | E
             for split, rows in whole.rows.items():
                 write_rows(scratch / f"{split}.jsonl", rows)
             problems = [
-                asdict(problem) | {"file": problem.file and str(problem.file)} for problem in whole.problems
+                asdict(problem)
+                | {"file": problem.file and str(problem.file), "line": Spot.of(problem.line or 0).parts()}
+                for problem in whole.problems
             ]
-            write_json(scratch / CAME, {"rows": whole.came, "problems": problems})
+            came = {
+                split: [(Spot.of(line).parts(), group) for line, group in some]
+                for split, some in whole.came.items()
+            }
+            write_json(scratch / CAME, {"rows": came, "problems": problems})
         target = home / (key or "unknown")
         (scratch / "complete").write_text(json.dumps(made_of, indent=1))
         shutil.rmtree(target, ignore_errors=True)

@@ -11,17 +11,20 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
-from tunebook.core.errors import InputError, Problem, RowFault, raise_all
+from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.core.files import Row
 from tunebook.core.paths import show
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats import windows
-from tunebook.data.formats.place import fault
+from tunebook.data.formats.bad_rows import bad_rows, is_fatal
+from tunebook.data.formats.leaves import refuse_ignored
+from tunebook.data.formats.place import Spot, fault, id_of
 from tunebook.data.markers import escaped
 from tunebook.data.prompt import Messages
 from tunebook.data.sources import SPLITS, Split, raw_rows, source_file
@@ -29,7 +32,6 @@ from tunebook.data.splits import split_rows, time_of
 from tunebook.data.tool_calls import calls, follows, offered, written
 from tunebook.runs.rows import RenderedRow, Turn
 
-MAX_SHOWN = 20
 LONGEST_NAME = 80
 
 
@@ -46,14 +48,14 @@ def render(dataset: Dataset, split: Split) -> list[RenderedRow]:
     """Read and render every row of `split`.
 
     Raises:
-        InputError: a missing file; or more problems than `allow_drop` takes, the first 20
-            (`file:line: field: text`) and their count.
+        InputError: a missing file; or more problems than `allow_drop` takes, the first three of each kind
+            (`file:line: field: text`) and their counts.
         MachineError: the rows are on the Hub, which cannot be reached.
     """
     problems: list[Problem] = []
     shared = split in split_from_train(dataset)
     rows = _render(dataset, "train" if shared else split, problems)
-    accept(dataset, problems)
+    accept(dataset, problems, len(rows))
     return held_out(dataset, rows)[split] if shared else rows
 
 
@@ -73,16 +75,20 @@ def render_all(dataset: Dataset, notes: list[str] | None = None) -> dict[Split, 
 
 
 def render_whole(
-    dataset: Dataset, notes: list[str] | None = None, step: Callable[[], None] | None = None
+    dataset: Dataset,
+    notes: list[str] | None = None,
+    step: Callable[[], None] | None = None,
+    left_out: list[Problem] | None = None,
 ) -> Rendered:
     """Read and render every split, each source once; raises what `render` raises. `notes` takes what a person
-    should know of the split; `step` is called for each row."""
+    should know of the split, `left_out` the bad rows that `allow_drop` accepts; `step` is called for each
+    row."""
     problems: list[Problem] = []
     shared = split_from_train(dataset)
     own = [split for split in SPLITS if split == "train" or split not in shared]
     lines: dict[Split, dict[str, tuple[int, str]]] = {split: {} for split in own}
     rows = {split: _render(dataset, split, problems, lines[split], step) for split in own}
-    accept(dataset, problems)
+    accept(dataset, problems, sum(map(len, rows.values())), left_out)
     rows |= held_out(dataset, rows["train"], notes) if shared else {}
     came = {
         split: [lines["train" if split in shared else split][row["id"]] for row in rows[split]]
@@ -129,22 +135,27 @@ def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
     seen: dict[str, int] = {}
     for number, value in raw:
         if not isinstance(value, Problem):
-            fallback = f"{split}-{number}"
+            fallback = f"{split}-{int(number)}"
             if fallback in seen:  # several rows of a JSON document may begin on one line
                 fallback += f".{len(seen)}"
             try:
+                if dataset.source.reader is None and isinstance(value, dict):
+                    refuse_ignored(value, partial(renderer.row, fallback_id=fallback), top=True)
                 row = renderer.row(value, fallback)
                 if by_time:
                     row["time"] = time_of(value, by_time)
             except RowFault as error:
-                value = fault(str(error), place, number, error.field, error.code)
+                value = fault(str(error), place, number, error.field, error.code, id_of(value))
             else:
                 value = row
                 if row["id"] in seen:
                     text = f"repeats the id of line {seen[row['id']]}."
-                    value = fault(text, place, number, "id", "rows.repeated_id")
+                    value = fault(text, place, number, "id", "rows.repeated_id", row["id"])
                 seen.setdefault(row["id"], int(number))
-        yield Located(place, int(number), value)
+        own = (
+            value["id"] if not isinstance(value, Problem) and not value["id"].startswith(f"{split}-") else ""
+        )
+        yield Located(place, Spot.of(number, row=own), value)
 
 
 def _render(
@@ -165,7 +176,7 @@ def _render(
             if lines is not None:
                 lines[located.value["id"]] = located.line, located.value["group"]
     if not rows:
-        accept(dataset, problems)
+        accept(dataset, problems, 0)
         path = source_file(dataset.source, dataset.folder, split)
         raise InputError(
             Problem("has no rows.", show(path) if path else dataset.source.hub, code="data.no_rows")
@@ -173,21 +184,25 @@ def _render(
     return rows
 
 
-def accept(dataset: Dataset, problems: list[Problem]) -> None:
-    """Leave up to `allow_drop` bad rows out and say so on standard error; raise for more."""
+def accept(
+    dataset: Dataset, problems: list[Problem], good: int, left_out: list[Problem] | None = None
+) -> None:
+    """Leave up to `allow_drop` bad rows out, in `left_out` or said on standard error; raise for more.
+
+    Args:
+        good: how many rows can be read.
+    """
     count = len(problems)
-    if count <= dataset.allow_drop:
-        if problems:
-            print(
-                f"datasets/{dataset.name}: {count} bad rows left out (allow_drop: {dataset.allow_drop}); "
-                f"the first: {problems[0]}",
-                file=sys.stderr,
-            )
-        return
-    if count > MAX_SHOWN:
-        more = Problem(f"... {count} problems in all.", problems[0].file, code="rows.more_faults")
-        problems = [*problems[:MAX_SHOWN], more]
-    raise_all(problems)
+    if count > dataset.allow_drop or any(is_fatal(problem) for problem in problems):
+        raise bad_rows(problems, dataset.name, good, dataset.allow_drop)
+    if left_out is not None:
+        left_out += problems
+    elif problems:
+        print(
+            f"datasets/{dataset.name}: {count} bad rows left out (allow_drop: {dataset.allow_drop}); "
+            f"the first: {problems[0]}",
+            file=sys.stderr,
+        )
 
 
 class Renderer:

@@ -18,14 +18,15 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunebook.core.environment import environment
-from tunebook.core.errors import InputError, Problem
+from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.core.paths import child_environment, show
 from tunebook.data.files.columnar import named_labels
 from tunebook.data.files.label_names import with_names
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
-from tunebook.data.formats.fields import without_fields
 from tunebook.data.formats.layouts import read_layout
-from tunebook.data.formats.place import Numbered, fault
+from tunebook.data.formats.leaves import refuse_ignored, without_fields
+from tunebook.data.formats.open_file import kind_of
+from tunebook.data.formats.place import Numbered, fault, id_of, in_rows
 from tunebook.data.formats.repairs import Repair
 from tunebook.data.formats.turn_forms import rename_roles
 from tunebook.data.near_duplicates import Near
@@ -33,6 +34,9 @@ from tunebook.data.tables import KINDS, read_table
 from tunebook.models.hub import hub_error
 
 Split = Literal["train", "dev", "test"]
+OTHER_ROWS = "set TUNEBOOK_SOURCES=folder, or TIER=trial for the dataset's stand-in"
+OASST_FIELDS = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank")
+ROW_KINDS = (".parquet", ".arrow", ".feather", ".xlsx")  # files that have rows instead of lines
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 
@@ -109,18 +113,29 @@ def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[
         InputError: a missing file, an invalid `where`, or a dataset that is not on the Hub.
         MachineError: the Hub cannot be reached.
     """
+    name, rows = untouched_rows(source, folder, split)
+    return name, kept_and_read(source, folder, rows, name)
+
+
+def untouched_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[Numbered]]:
+    """Return the name of the file or Hub split of `split`, and its rows as they are there; raises what
+    `raw_rows` raises."""
     path = source_file(source, folder, split)
     if path is not None:
         if not path.is_file():
             text = f"no such file. {show(folder / 'dataset.yaml')} refers to it as "
             text += f"source.{'splits' if source.hub else 'files'}.{split}. Add the file or correct the path."
             raise InputError(Problem(text, show(path), code="data.no_rows_file"))
-        name, rows = show(path), read_table(path, source.table, source.lists.get(split))
-    else:
-        name, rows = f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
+        rows = read_table(path, source.table, source.lists.get(split))
+        return show(path), in_rows(rows) if kind_of(path) in ROW_KINDS else rows
+    return f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
+
+
+def kept_and_read(source: Source, folder: Path, rows: Iterator[Numbered], name: str) -> Iterator[Numbered]:
+    """Return the rows that `where` keeps, as the reader makes them."""
     if source.where:
         rows = _kept(rows, source.where, show(folder / "dataset.yaml"), name)
-    return name, read_rows_of(source, rows, name)
+    return read_rows_of(source, rows, name)
 
 
 def place_of(source: Source, folder: Path, split: Split) -> str:
@@ -133,12 +148,12 @@ def read_rows_of(
     source: Source, rows: Iterator[Numbered], place: str, answered: bool = True
 ) -> Iterator[Numbered]:
     """Return raw rows as the source's reader reads them; `answered` is False for rows without an answer."""
+    if source.drop:
+        rows = ((number, without_fields(row, source.drop)) for number, row in rows)
     if source.reader is None or (source.reader == "oasst_best_paths" and not answered):
         return rows
     if source.reader == "oasst_best_paths":
-        return oasst_best_paths(rows)
-    if source.drop:
-        rows = ((number, without_fields(row, source.drop)) for number, row in rows)
+        return oasst_best_paths(rows, place)
     if source.label_names and answered:
         rows = with_names(rows, source.columns.get("label", "label"), source.label_names, place)
     if source.roles:
@@ -170,10 +185,10 @@ def _hub_rows(source: Source, split: str) -> Iterator[Numbered]:
         text = f"{source.hub!r}, split {split!r}: {error}"
         raise InputError(Problem(text, key="source.hub", code="data.not_on_hub")) from None
     except (OSError, RuntimeError) as error:  # raised by the Hub client without a network
-        raise hub_error("source.hub", repr(source.hub), error, "set TUNEBOOK_SOURCES=folder") from None
+        raise hub_error("source.hub", repr(source.hub), error, OTHER_ROWS) from None
     features = getattr(table, "features", None) or {}
     labels = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
-    return enumerate((named_labels(row, labels) for row in table), 1)
+    return in_rows(enumerate((named_labels(row, labels) for row in table), 1))
 
 
 def hub_revision(source: Source) -> str | None:
@@ -216,7 +231,7 @@ def _each_kept(rows: Iterator[Numbered], keep: Any, place: str) -> Iterator[Numb
             yield number, fault(text, place, number, "source.where", "rows.where_fails")
 
 
-def oasst_best_paths(rows: Iterator[Numbered]) -> Iterator[Numbered]:
+def oasst_best_paths(rows: Iterator[Numbered], place: str = "") -> Iterator[Numbered]:
     """Turn the flat messages of OpenAssistant (oasst1, oasst2) into one conversation per tree.
 
     A path follows the reply with the lowest rank from the root (Köpf et al. 2023, arXiv 2304.07327: rank 0 is
@@ -227,6 +242,8 @@ def oasst_best_paths(rows: Iterator[Numbered]) -> Iterator[Numbered]:
     for number, row in rows:
         if not isinstance(row, dict):
             yield number, row
+        elif problem := _message_fault(number, row, place):
+            yield number, problem
         elif not row.get("deleted") and row.get("review_result") is not False:
             replies[row["parent_id"]].append((number, row))
     for number, root in replies.get(None, []):
@@ -240,6 +257,21 @@ def oasst_best_paths(rows: Iterator[Numbered]) -> Iterator[Numbered]:
             turns = [{"role": role[row["role"]], "content": row["text"]} for row in path]
             tree = root["message_tree_id"]
             yield number, {"id": path[-1]["message_id"], "tree": tree, "system": "", "turns": turns}
+
+
+def _message_fault(number: int, row: dict[str, Any], place: str) -> Problem | None:
+    """Return what is wrong with a message of a tree: a field that is missing, or one that is not read."""
+    for name in OASST_FIELDS:
+        if name not in row:
+            return fault("missing.", place, number, name, "rows.missing_field", id_of(row))
+    if row["role"] not in ("prompter", "assistant"):
+        text = f"expected prompter or assistant (got {row['role']!r})."
+        return fault(text, place, number, "role", "rows.unknown_role", id_of(row))
+    try:
+        refuse_ignored(row, lambda one: [one.get(name) for name in OASST_FIELDS], top=True)
+    except RowFault as error:
+        return fault(str(error), place, number, error.field, error.code, id_of(row))
+    return None
 
 
 def _rank(row: dict[str, Any]) -> float:

@@ -1,11 +1,14 @@
-"""What columns are called, and which of them look like labels or like text."""
+"""What columns are called, the layouts they make, and which of them look like labels or like text."""
 
 from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
 
 from tunebook.core import words
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.fields import CHOSEN, REJECTED, plain_name
-from tunebook.data.formats.layouts import Row
+from tunebook.data.formats.layouts import Columns, Row
 
 MOST_LABELS, LONGEST_LABEL = 500, 60
 # Usual column names of each field, the most likely first. `context` and `input` are part of the prompt.
@@ -25,12 +28,42 @@ NAMES = {
     "chosen": CHOSEN,
     "rejected": REJECTED,
 }
+TASK_OF = {
+    "labels": "classification",
+    "qa": "qa",
+    "squad": "qa",
+    "chat": "chat",
+    "pairs": "chat",
+    "preference": "chat",
+    "oasst_best_paths": "chat",
+}
+LAYOUT_FIELDS = {  # required, optional
+    "labels": (("text", "label"), ()),
+    "preference": (("chosen", "rejected"), ("prompt", "input")),
+    "qa": (("question", "context", "answers"), ()),
+    "pairs": (("prompt", "completion"), ("input", "system")),
+    "chat": (("messages",), ()),
+}
 GROUPS = frozenset(
     """group group_id customer customer_id client client_id user user_id member member_id account account_id
     patient patient_id author author_id conversation conversation_id dialogue_id dialog_id thread thread_id
     session session_id ticket ticket_id case case_id tree tree_id message_tree_id title article article_id
     document document_id doc_id passage passage_id""".split()
 )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows are read: `columns` as in dataset.yaml, `why` as reasons for the person."""
+
+    layout: str
+    task: str
+    columns: Columns
+    why: list[str] = field(default_factory=list)
+
+
+def call(reading: Reading) -> str:
+    return " ".join(f"{name}={column}" for name, column in reading.columns.items())
 
 
 def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str]) -> str | None:
@@ -89,5 +122,8 @@ def repeats(rows: list[Row], name: str) -> bool:
 
 
 def wordy(rows: list[Row], name: str) -> bool:
+    """Return whether a column has texts: two words or more on average, and not times or numbers."""
     values = [str(row[name]) for row in rows if row.get(name)]
+    if all(re.fullmatch(r"[\d\s.,:/+TZ-]+", value) for value in values):
+        return False
     return bool(values) and sum(map(words.count, values)) / len(values) >= 2

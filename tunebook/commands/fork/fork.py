@@ -8,32 +8,39 @@ from __future__ import annotations
 import random
 import re
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
+from tunebook.check.findings import Findings
 from tunebook.check.run import run_check
-from tunebook.commands.fork import dataset_text, long_rows, recipe_text
+from tunebook.commands.fork import long_rows
+from tunebook.commands.fork.columns import NAMES
+from tunebook.commands.fork.drops import with_all_drops, without
 from tunebook.commands.fork.files import DataFiles, copies, find, folder_of, without_answers
 from tunebook.commands.fork.origin import load_origin
+from tunebook.commands.fork.output import dataset_text, earlier, recipe_text, screen
+from tunebook.commands.fork.output.screen import Told, with_own_files
+from tunebook.commands.fork.output.write import LEFT_OUT, write_folders
 from tunebook.commands.fork.recognise import Reading, group_column, recognise
 from tunebook.commands.fork.source_options import repair_key, repair_notes, rows_keys
 from tunebook.commands.fork.tables import labels
 from tunebook.commands.fork.tables.facts import encoding_notes, hidden_notes, numbered_fields
-from tunebook.commands.fork.write import write_folders
 from tunebook.config.overrides import Options
 from tunebook.core.console import Console
-from tunebook.core.errors import GOOD, InputError, Problem, raise_all
+from tunebook.core.errors import GOOD, InputError, Problem
+from tunebook.core.files import write_text
 from tunebook.core.paths import recipes_folder, show
 from tunebook.core.yaml_file import parse_yaml
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset, datasets_folder, load_dataset_config
+from tunebook.data.field_use.find import uses
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
-from tunebook.data.formats.fields import without_fields
+from tunebook.data.formats.bad_rows import bad_rows
 from tunebook.data.lengths import TokenCounter
 from tunebook.data.near_duplicates import Near, repeated
-from tunebook.data.render import MAX_SHOWN, render_whole
+from tunebook.data.render import render_whole
 from tunebook.data.sources import Source, raw_rows, source_file
 from tunebook.models.registry import known_model
 
@@ -59,6 +66,7 @@ class ForkOptions:
     where: str = ""
     roles: str = ""
     repair: str = ""
+    drop_bad: int = 0
     table: TableOptions = AS_IT_IS
     labels: str = ""
     window: str = ""
@@ -92,17 +100,22 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     if task not in (None, *TASKS):
         text = f"expected one of {', '.join(TASKS)} (got {options.task!r})."
         raise InputError(Problem(text, key="--task (TASK=)", code="option.bad_task"))
+    named = _fields(options.fields)
     folder = datasets_folder() / options.name
-    with console.timed(None, "data") as words:
+    steps = Console(quiet=True)  # what was done is told at the end, on one screen
+    with console.rich.status("reading the rows"), steps.timed(None, "data") as words:
         data = find(options.data, folder, options.table)
         data.source |= rows_keys(options.where, options.roles, options.near)
         rows, faults = _sample(data, folder)
-        rows = _without(options.drop, rows, data)
+        rows = without(options.drop, rows, data)
         try:
-            fields = numbered_fields(_fields(options.fields), options.table)
-            reading = _recognised(rows, data.place, task, fields, options.table)
+            named = numbered_fields(named, options.table)
+            reading = _recognised(rows, data.place, task, named, options.table)
         except InputError:
-            raise_all(faults)  # unreadable rows are reported first
+            if faults:
+                raise bad_rows(
+                    faults, options.name, len(rows)
+                ) from None  # unreadable rows are reported first
             raise
         group, group_why = _group(options, rows, reading, data.place)
         words.append(f"{data.place}: {reading.task}")
@@ -115,10 +128,10 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     source = dataset_text.provisional(data, reading) | repair_key(options.repair, reading)
     if window := long_rows.check_window(options.window, reading.layout):
         source["window"] = window
-    with console.timed(None, "rows") as words:
+    with steps.timed(None, "rows") as words:
         counted = dataset_text.survey(source, folder, data, reading)
         if not counted.rows["train"]:
-            raise_all(counted.faults)
+            raise bad_rows(counted.faults, options.name, 0)
         source |= dataset_text.shares(counted.rows["train"], data)
         if reading.task == "classification":
             names, more = labels.label_names(options.labels, counted.found, column, folder_of(options.data))
@@ -139,18 +152,23 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             source["by_time"] = options.time
             why.append(f"the newest rows by `{options.time}` become dev and test")
         why += [*_notes(counted, reading), *repair_notes(counted.repairs, source.get("repair", []))]
-        written = dataset_text.text(options.name, source, reading, group, counted)
+        written = dataset_text.text(options.name, source, reading, group, counted, options.drop_bad)
         dataset = Dataset.model_validate({**parse_yaml(written, "dataset.yaml")[0], "folder": folder})
         there, copied = copies(source)
-        written = dataset_text.text(options.name, there, reading, group, counted)
+        written = dataset_text.text(options.name, there, reading, group, counted, options.drop_bad)
         notes: list[str] = []
-        with console.counting("rows", sum(counted.rows.values())) as step:
-            whole = render_whole(dataset, notes, step)  # reports bad rows first
+        bad: list[Problem] = []
+        try:
+            with console.counting("rows", sum(counted.rows.values())) as step:
+                whole = render_whole(dataset, notes, step, bad)
+        except InputError as error:
+            raise with_all_drops(error, dataset) from None
         split_rows = whole.rows
         if reading.task == "classification":
             labels.check_kinds(counted.found, column, options.labels, data.place)
             labels.check_counts(counted.found, column, source.get("test_share"), data.place)
         why += notes
+        fields = uses(dataset, data.splits)
         counts: dict[str, int] = {split: len(some) for split, some in split_rows.items()}
         words.append(", ".join(f"{count} {split}" for split, count in counts.items()))
     if "test" in data.splits and (same := repeated(split_rows["test"], split_rows["train"])):
@@ -181,46 +199,41 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         length,
         left_out,
     )
-    with console.timed(None, "fork") as words:
-        changed = write_folders(recipe, config, text, made, model, written, why, copied)
-        cache.keep(load_dataset_config(options.name), whole)
-        words.append(f"{show(recipes_folder() / options.name)} and {show(folder)}")
-    for line in [*why, *changed, *ways]:
-        console.note(line)
-
-    code = run_check(options.name, Options(), console)
-    if code == GOOD:
-        console.stage("next", f"make recipe NAME={options.name}")
+    if bad:
+        why.append(f"left out: {len(bad)} bad rows; {LEFT_OUT} names each")
+    command = as_recorded(options)
+    changed = write_folders(recipe, config, text, made, model, written, why, copied, bad, command)
+    cache.keep(load_dataset_config(options.name), whole)
+    with console.rich.status("checking rows, tokens and config (Axolotl's import takes a while)"):
+        found = Findings()
+        found.facts["fields"] = [asdict(use) for use in fields]
+        code = run_check(options.name, Options(), steps, False, found)
+    asks_group = group is None and not options.group
+    told = Told(
+        read=f"{data.place}: {reading.task}, {screen.as_read(reading.layout, reading.columns)}",
+        made=f"{show(recipes_folder() / options.name)}, {show(folder)}",
+        counts=counts,
+        own=frozenset(data.splits),
+        grouped=f"by {group}" if group else "not grouped",
+        groups=len({row["group"] for row in every}),
+        labels=counted.labels,
+        fields=fields,
+        decide=[*ways, *screen.decisions(fields, notes, options.name, asks_group)],
+        details=[*why, *changed],
+        report=show(folder / earlier.REPORT),
+        left_out=len(bad),
+        found=with_own_files(found, folder, copied),
+    )
+    write_text(folder / earlier.REPORT, screen.report(told))
+    for line in screen.lines(told, f"make recipe NAME={options.name}", code == GOOD):
+        console.rich.print(line, markup=False)
     return code
 
 
-def _without(drop: str, rows: list[dict[str, Any]], data: DataFiles) -> list[dict[str, Any]]:
-    """Return `rows` without the fields of `--drop`, which dataset.yaml then names.
-
-    Raises:
-        InputError: no row or turn has such a field.
-    """
-    names = drop.replace(",", " ").split()
-    there = set(_field_names(rows))
-    for name in names:
-        if name not in there:
-            names_there = ", ".join(sorted(there))
-            text = f"no row or turn of {data.place} has a field {name!r}. There are: {names_there}."
-            raise InputError(Problem(text, key="--drop (DROP=)", code="option.unknown_field"))
-    if names:
-        data.source["drop"] = names
-    return [without_fields(row, names) for row in rows]
-
-
-def _field_names(value: Any) -> Iterator[str]:
-    """Yield the name of each field of rows and of objects inside them."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from _field_names(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _field_names(item)
+def as_recorded(options: ForkOptions) -> dict[str, Any]:
+    """Return the options as JSON can hold them."""
+    values = {name.name: getattr(options, name.name) for name in fields_of(options)}
+    return values | {"table": options.table.model_dump(mode="json")}
 
 
 def _recognised(
@@ -251,10 +264,8 @@ def _check_arguments(options: ForkOptions) -> None:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", options.name):
         text = f"expected lower-case letters, digits and single hyphens (got {options.name!r})."
         raise InputError(Problem(text, key="NAME", code="option.bad_name"))
-    for folder in (recipes_folder() / options.name, datasets_folder() / options.name):
-        if folder.exists():
-            text = f"{show(folder)} already exists. Choose another name, or remove it."
-            raise InputError(Problem(text, key="NAME", code="fork.name_taken"))
+    folders = [recipes_folder() / options.name, datasets_folder() / options.name]
+    earlier.check_free(folders, as_recorded(options))
 
 
 def _sample(data: DataFiles, folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
@@ -266,14 +277,15 @@ def _sample(data: DataFiles, folder: Path) -> tuple[list[dict[str, Any]], list[P
     faults: list[Problem] = []
     for index, (_, row) in enumerate(rows):
         if isinstance(row, Problem):
-            faults += [row] * (len(faults) < MAX_SHOWN)
+            faults.append(row)
         elif isinstance(row, dict):
             if len(good) < SAMPLE:
                 good.append(row)
             elif (at := drawn.randrange(index)) < SAMPLE:
                 good[at] = row
     if not good:
-        raise_all(faults)
+        if faults:
+            raise bad_rows(faults, folder.name, 0)
         text = f"{data.place}: has no rows with named fields."
         raise InputError(Problem(text, key="DATA", code="data.no_rows"))
     return good, faults
@@ -289,6 +301,9 @@ def _fields(text: str) -> dict[str, str]:
         ) from None
     pairs = [(name, column) for name, _, column in (word.partition("=") for word in words)]
     for name, column in pairs:
+        if name and name not in NAMES:
+            message = f"unknown field {name!r}. Known: {', '.join(NAMES)}."
+            raise InputError(Problem(message, key="--fields (FIELDS=)", code="option.unknown_field"))
         if not name or not column:
             message = f'expected name=column, as in "text=body label=topic" (got {text!r}).'
             raise InputError(Problem(message, key="--fields (FIELDS=)", code="option.bad_fields"))

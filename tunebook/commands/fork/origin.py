@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunebook.commands.fork.yaml_text import change, entry
+from tunebook.commands.fork.output.yaml_text import change, entry
 from tunebook.config.keys import check_keys, schema
 from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.core.errors import InputError, Problem, raise_all

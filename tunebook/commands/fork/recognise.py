@@ -7,13 +7,23 @@ and names the option that decides (`--task`, `--fields`, `--group`).
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 
 from tunebook.commands.fork import conversions
-from tunebook.commands.fork.columns import GROUPS, NAMES, label_column, repeats, wordy
+from tunebook.commands.fork.columns import (
+    GROUPS,
+    LAYOUT_FIELDS,
+    NAMES,
+    TASK_OF,
+    Reading,
+    call,
+    label_column,
+    repeats,
+    wordy,
+)
 from tunebook.commands.fork.dialogues import holds_turns, notes_on_turns, roles_of
-from tunebook.commands.fork.tables.header import check_header, is_table
+from tunebook.commands.fork.tables.header import check_header
 from tunebook.commands.fork.tables.labels import refuse_lists
+from tunebook.commands.fork.unknown import unknown
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.conversations import conversation
@@ -21,22 +31,6 @@ from tunebook.data.formats.fields import HISTORY, SCORES, SYSTEM, plain_name
 from tunebook.data.formats.layouts import Columns, Row
 from tunebook.data.formats.turn_forms import BEST_PATH
 
-TASK_OF = {
-    "labels": "classification",
-    "qa": "qa",
-    "squad": "qa",
-    "chat": "chat",
-    "pairs": "chat",
-    "preference": "chat",
-    "oasst_best_paths": "chat",
-}
-LAYOUT_FIELDS = {  # required, optional
-    "labels": (("text", "label"), ()),
-    "preference": (("chosen", "rejected"), ("prompt", "input")),
-    "qa": (("question", "context", "answers"), ()),
-    "pairs": (("prompt", "completion"), ("input", "system")),
-    "chat": (("messages",), ()),
-}
 # Read under these names only, without a place in `columns`.
 READ_BY_NAME = {
     "chat": (*SYSTEM, "tools", "functions"),
@@ -49,16 +43,6 @@ READ_BY_NAME = {
         *(name for pair in SCORES for name in pair),
     ),
 }
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How the rows are read: `columns` as in dataset.yaml, `why` as reasons for the person."""
-
-    layout: str
-    task: str
-    columns: Columns
-    why: list[str] = field(default_factory=list)
 
 
 def recognise(
@@ -77,10 +61,7 @@ def recognise(
     there = list(dict.fromkeys(name for row in rows for name in row))
     if table.header is None:
         check_header(rows, there, place, fields, task)
-    for name, column in fields.items():
-        if name not in NAMES:
-            text = f"unknown field {name!r}. Known: {', '.join(NAMES)}."
-            raise InputError(Problem(text, key="--fields (FIELDS=)", code="option.unknown_field"))
+    for column in fields.values():
         if column not in there:
             text = f"{place} has no column {column!r}. It has: {', '.join(there)}."
             raise InputError(Problem(text, key="--fields (FIELDS=)", code="option.unknown_column"))
@@ -102,13 +83,13 @@ def recognise(
     if not fits:
         if not candidates and not fields and task in (None, "chat"):
             _refuse_halves(rows, there, place)
-        raise _unknown(candidates, there, place, task, conversions.example(rows, task))
+        raise unknown(candidates, rows, there, place, task, fields, conversions.example(rows, task))
     if len({reading.task for reading in fits}) > 1:
-        names = ", ".join(f"TASK={reading.task} ({_call(reading)})" for reading in fits)
+        names = ", ".join(f"TASK={reading.task} ({call(reading)})" for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
         raise InputError(Problem(text, key="--task (TASK=)", code="fork.ambiguous_task"))
     if len(fits) > 1:
-        names = " or ".join(f'FIELDS="{_call(reading)}"' for reading in fits)
+        names = " or ".join(f'FIELDS="{call(reading)}"' for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
     if fits[0].layout == "chat" and not any(
@@ -159,10 +140,6 @@ def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | N
     if reading.layout == "qa":
         return "context", "the passage: its questions share facts"
     return None, "no column groups the rows: all rows are independent"
-
-
-def _call(reading: Reading) -> str:
-    return " ".join(f"{name}={column}" for name, column in reading.columns.items())
 
 
 def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str | None:
@@ -284,24 +261,3 @@ def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
         f"{len(set(map(str, answers)))} different answers in {len(rows)} rows: they are labels",
     ]
     return Reading(reading.layout, "classification", reading.columns, why)
-
-
-def _unknown(
-    candidates: list[Reading], there: list[str], place: str, task: str | None, example: str
-) -> InputError:
-    if candidates:
-        kinds = " or ".join(sorted({reading.task for reading in candidates}))
-        text = f"{place} has rows for the task {kinds} ({_call(candidates[0]) or candidates[0].layout}), "
-        text += f"but the recipe is for {task}. Fork a recipe for {kinds}, "
-        text += f"set TASK={candidates[0].task}, or name the columns with FIELDS=."
-        return InputError(Problem(text, key="DATA", code="fork.other_task"))
-    wanted = [s for s in LAYOUT_FIELDS if task in (None, TASK_OF[s])]
-    forms = " or ".join('FIELDS="' + " ".join(f"{n}=..." for n in LAYOUT_FIELDS[s][0]) + '"' for s in wanted)
-    text = f"the columns of {place} are not recognised ({', '.join(there)}). Name them: {forms}.{example}"
-    usual = {name for names in NAMES.values() for name in names.split()}
-    if is_table(place) and not usual & {*map(plain_name, there)}:
-        text += (
-            " If the first line is a row and not their names: HEADER=none, and FIELDS= with numbers, as in "
-        )
-        text += '"text=1 label=2".'
-    return InputError(Problem(text, key="DATA", code="fork.unknown_columns"))

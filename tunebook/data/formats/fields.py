@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from tunebook.core.errors import RowFault
@@ -143,6 +144,12 @@ def plain_name(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
+@lru_cache(10_000)
+def meaning_of(name: Any) -> Meaning | None:
+    """Return the meaning of a field by its name, None for one that does not matter."""
+    return MEANING_OF.get(plain_name(name)) if isinstance(name, str) else None
+
+
 def is_empty(value: Any) -> bool:
     """Return whether a value is empty: null, NaN, whitespace, an empty list or object."""
     if isinstance(value, float) and math.isnan(value):
@@ -178,20 +185,18 @@ def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
         RowFault: there is such a field; names the option that leaves it out.
     """
     for name, value in row.items():
-        meaning = MEANING_OF.get(plain_name(name)) if isinstance(name, str) else None
+        meaning = meaning_of(name)
         if meaning is None or name in read or is_empty(value) or meaning.neutral(value):
             continue
-        told = meaning.instead.format(name=name, where=kept_where(name, value))
-        instead = f"{told}, or leave" if meaning.instead else "Leave"
-        message = (
-            f"{meaning.says}, but would be ignored in training. {instead} it out: --drop {name} "
-            f"(DROP={name}), or `source.drop` in dataset.yaml."
-        )
-        raise RowFault(f"{at}{name}", message, "rows.meaning_not_read")
+        raise unread(meaning, f"{at}{name}", name, value)
 
 
-def without_fields(row: Any, names: Collection[str]) -> Any:
-    """Return `row` without the fields called `names`, at the top and inside its turns."""
-    if isinstance(row, dict):
-        return {key: without_fields(value, names) for key, value in row.items() if key not in names}
-    return [without_fields(item, names) for item in row] if isinstance(row, list) else row
+def unread(meaning: Meaning, at: str, drop: str, value: Any) -> RowFault:
+    """Return the fault of a field at the place `at` whose `value` is not read; `drop` is what DROP= names."""
+    told = meaning.instead.format(name=drop, where=kept_where(drop, value))
+    instead = f"{told}, or leave" if meaning.instead else "Leave"
+    message = (
+        f"{meaning.says}, but would be ignored in training. {instead} it out: --drop {drop} "
+        f"(DROP={drop}), or `source.drop` in dataset.yaml."
+    )
+    return RowFault(at, message, "rows.meaning_not_read")

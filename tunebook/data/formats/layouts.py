@@ -35,7 +35,8 @@ from tunebook.data.formats.fields import (
     refuse_unread,
 )
 from tunebook.data.formats.hermes import LISTED
-from tunebook.data.formats.place import Numbered, fault
+from tunebook.data.formats.leaves import refuse_ignored
+from tunebook.data.formats.place import Numbered, fault, id_of
 from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
 from tunebook.data.tool_calls import offered
 from tunebook.runs.rows import Messages
@@ -43,6 +44,8 @@ from tunebook.runs.rows import Messages
 Row = dict[str, Any]
 Columns = dict[str, str]
 Placed = list[tuple[str, Any]]  # turns and where they stand in the row
+GIVEN = ("system", "turns", "tools", "rejected", "text", "label", "question", "context", "answers", "title")
+Layout = Callable[[Row, Columns, bool], Iterator[Row | RowFault]]
 
 
 def read_layout(
@@ -72,10 +75,24 @@ def read_layout(
             yield number, fault(message, place, number, None, "rows.not_an_object")
             continue
         try:
+            if answered:
+                refuse_ignored(row, lambda one: _outcome(read, one, columns), top=layout == "squad")
             for made in read(row, columns, answered):
-                yield number, made
+                yield number, made if isinstance(made, dict) else _problem(made, place, number, row)
         except RowFault as error:
-            yield number, fault(str(error), place, number, error.field, error.code)
+            yield number, _problem(error, place, number, row)
+
+
+def _outcome(read: Layout, row: Row, columns: Columns) -> list[Row | str]:
+    """Return what a layout makes of a row, without the columns that it only passes on."""
+    return [
+        {name: made.get(name) for name in GIVEN} if isinstance(made, dict) else made.field + str(made)
+        for made in read(row, columns, True)
+    ]
+
+
+def _problem(error: RowFault, place: str, number: int, row: Row) -> Problem:
+    return fault(str(error), place, number, error.field, error.code, error.row or id_of(row))
 
 
 def _value(row: Row, name: str, columns: Columns) -> Any:
@@ -135,8 +152,8 @@ def _start(value: Any) -> int | None:
     return None
 
 
-def _squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row]:
-    """Yield a row for each question of a SQuAD 1.1 or 2.0 article."""
+def _squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row | RowFault]:
+    """Yield a row for each question of a SQuAD 1.1 or 2.0 article, or its fault."""
     title = text(article.get("title"), "title") if article.get("title") else None
     for p, paragraph in enumerate(_list(article, "paragraphs", "")):
         at = f"paragraphs[{p}]"
@@ -144,12 +161,17 @@ def _squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row]:
         for q, item in enumerate(_list(paragraph, "qas", f"{at}.")):
             here = f"{at}.qas[{q}]"
             made: Row = {"title": title or context, "context": context}
-            made["question"] = text(item.get("question"), f"{here}.question")
+            try:
+                made["question"] = text(item.get("question"), f"{here}.question")
+                if answered:
+                    made["answers"] = _golds(item, context, here)
+                    made["answer_start"] = _start(item["answers"])
+            except RowFault as error:
+                error.row = id_of(item)
+                yield error  # the other questions of the article can be read
+                continue
             if item.get("id") not in (None, ""):
                 made["id"] = str(item["id"])
-            if answered:
-                made["answers"] = _golds(item, context, here)
-                made["answer_start"] = _start(item["answers"])
             yield made
 
 
@@ -380,7 +402,7 @@ def _with_answer(answer: Any, prompt: Placed, at: str) -> Placed:
     return [(at, turn) for turn in turns]
 
 
-LAYOUTS: dict[str, Callable[[Row, Columns, bool], Iterator[Row]]] = {
+LAYOUTS: dict[str, Layout] = {
     "labels": _labels,
     "qa": _qa,
     "squad": _squad,

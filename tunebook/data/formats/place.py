@@ -1,32 +1,78 @@
-"""The place of a row: its line in a text file, its row in a table, its path in a JSON document.
+"""The place of a row: its line in a text file, its row in a table, its path in a JSON document, its id.
 
-In: the numbers that readers count. Out: Problems that name file, line and field.
+In: the numbers that readers count. Out: Problems that name file, line (or row), id and field.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from tunebook.core.errors import Problem
 
 # The line (Parquet and Excel: the row), from 1, and the row or its Problem.
 Numbered = tuple[int, Any]
+ID_NAMES = """id _id uuid guid qid question_id example_id row_id conversation_id message_id""".split()
+LONGEST_ID = 60
 
 
 class Spot(int):
-    """A line number that also carries the path of a row in a JSON document, where rows may share a line."""
+    """A line number that also carries what else says where a row stands, and shows it as text: `3 (id q7)`.
+
+    `path` is its path in a JSON document, where rows may share a line; `row` its own id; `unit` is `row`
+    where files have rows instead of lines.
+    """
 
     path: str = ""
+    row: str = ""
+    unit: str = ""
 
     @classmethod
-    def of(cls, line: int, path: str) -> Spot:
+    def of(cls, line: int, path: str = "", row: str = "", unit: str = "") -> Spot:
+        """Return `line`, a Spot or a plain number, with what is given here added."""
         spot = cls(line)
-        spot.path = path
+        spot.path = path or getattr(line, "path", "")
+        spot.row = row or getattr(line, "row", "")
+        spot.unit = unit or getattr(line, "unit", "")
         return spot
 
+    def parts(self) -> list[Any]:
+        """Return what JSON can hold of it: the number, path, id and unit."""
+        return [int(self), self.path, self.row, self.unit]
 
-def fault(text: str, place: str, number: int, field: str | None, code: str) -> Problem:
-    """Return the Problem of the row at `number`, at the row's `field`."""
+    def say(self, path: str, row: str, unit: str) -> Spot:
+        """Return the place that `parts` were of."""
+        return Spot.of(self, path, row, unit)
+
+    def __str__(self) -> str:
+        more = ", ".join(filter(None, (self.path, self.row and f"id {self.row}")))
+        number = " ".join(filter(None, (self.unit, int.__repr__(self))))
+        return f"{number} ({more})" if more else number
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+
+def id_of(row: Any) -> str:
+    """Return the id that a raw row gives itself, "" for none."""
+    for name in ID_NAMES if isinstance(row, dict) else ():
+        value = row.get(name)
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
+            return repr(str(value).strip()[:LONGEST_ID])[1:-1]
+    return ""
+
+
+def in_rows(rows: Iterator[Numbered]) -> Iterator[Numbered]:
+    """Number the rows of a table by row instead of line."""
+    for number, row in rows:
+        spot = Spot.of(number, unit="row")
+        yield spot, replace(row, line=spot) if isinstance(row, Problem) and row.line else row
+
+
+def fault(text: str, place: str, number: int, field: str | None, code: str, row: str = "") -> Problem:
+    """Return the Problem of the row at `number`, at the row's `field`; `row` is its id."""
     path = getattr(number, "path", "")
     separator = "." if path and field and not field.startswith("[") else ""
-    return Problem(text, place, int(number), f"{path}{separator}{field or ''}" or None, code)
+    spot = Spot.of(int(number), row=row or getattr(number, "row", ""), unit=getattr(number, "unit", ""))
+    return Problem(text, place, spot, f"{path}{separator}{field or ''}" or None, code)

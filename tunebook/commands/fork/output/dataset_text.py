@@ -18,7 +18,6 @@ from tunebook.commands.fork.recognise import Reading
 from tunebook.commands.fork.tables.labels import LabelCounts
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import parse_yaml
-from tunebook.data.render import MAX_SHOWN
 from tunebook.data.sources import Source, Split, raw_rows
 
 SHARE, MOST = {"dev": 0.1, "test": 0.15}, {"dev": 1000, "test": 2000}  # of the rows; rows at most
@@ -39,7 +38,7 @@ class Survey:
     repairs: dict[str, int] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
     found: LabelCounts = field(default_factory=LabelCounts)
-    faults: list[Problem] = field(default_factory=list)  # the first
+    faults: list[Problem] = field(default_factory=list)
 
 
 def provisional(data: DataFiles, reading: Reading) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def survey(source: dict[str, Any], folder: Path, data: DataFiles, reading: Readi
         result.found.places[split], rows = raw_rows(Source.model_validate(source), folder, split)
         for _, row in rows:
             if isinstance(row, Problem):
-                result.faults += [row] * (len(result.faults) < MAX_SHOWN)
+                result.faults.append(row)
                 continue
             result.rows[split] += 1
             if reading.task == "classification":
@@ -85,7 +84,14 @@ def survey(source: dict[str, Any], folder: Path, data: DataFiles, reading: Readi
     return result
 
 
-def text(name: str, source: dict[str, Any], reading: Reading, group: str | None, counted: Survey) -> str:
+def text(
+    name: str,
+    source: dict[str, Any],
+    reading: Reading,
+    group: str | None,
+    counted: Survey,
+    drop_bad: int = 0,
+) -> str:
     """Return the text of dataset.yaml."""
     task = reading.task
     lines = [
@@ -96,6 +102,8 @@ def text(name: str, source: dict[str, Any], reading: Reading, group: str | None,
         "source:",
         *("  " + line for line in _dump(source).splitlines()),
     ]
+    if drop_bad:
+        lines += [f"allow_drop: {drop_bad}          # bad rows that are left out; more are an error"]
     if group:
         lines += [
             "# Rows of one group stay in one split, and statistics count groups.",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tunebook.commands.fork import dataset_text, recipe_text
+from tunebook.commands.fork.output import dataset_text, earlier, recipe_text
 from tunebook.config.recipe import Recipe, load_recipe, method
+from tunebook.core.errors import Problem
 from tunebook.core.paths import recipes_folder
 from tunebook.data.dataset import datasets_folder
+from tunebook.data.formats.bad_rows import as_row
 
+LEFT_OUT = "left-out.jsonl"  # in the dataset's folder: bad rows that DROP_BAD= accepts
 RECIPE_OF = {"classification": "classify", "qa": "qa", "chat": "chat"}
 
 
@@ -27,9 +31,14 @@ def write_folders(
     dataset: str,
     why: list[str],
     copied: dict[str, Path],
+    left_out: list[Problem],
+    command: Mapping[str, Any],
 ) -> list[str]:
     """Write both folders in one move each, with the files `copied` into the dataset's; return what had to
-    change in the recipe."""
+    change in the recipe.
+
+    A kill leaves scraps and at most one whole folder, which the same command removes (earlier.py).
+    """
     new_text, changed = recipe_text.recipe_text(text, config, made, model)
     pairs = made.task == "preference"
     closest = "chat-dpo" if pairs else f"{RECIPE_OF[made.task]}-{_closest_method(config)}"
@@ -52,19 +61,29 @@ def write_folders(
     }
     if recipe and (recipe.folder / "eval.yaml").is_file():
         files[recipes_folder()]["eval.yaml"] = (recipe.folder / "eval.yaml").read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory(dir=datasets_folder(), prefix=".fork-") as one:
-        with tempfile.TemporaryDirectory(dir=recipes_folder(), prefix=".fork-") as two:
-            for scratch, contents in zip((one, two), files.values(), strict=True):
-                folder = Path(scratch) / made.name
-                folder.mkdir()
-                for name, content in contents.items():
-                    (folder / name).write_text(content, encoding="utf-8")
-            for name, file in copied.items():
-                target = Path(one) / made.name / name
-                target.parent.mkdir(exist_ok=True)
-                shutil.copyfile(file, target)
-            for scratch, home in zip((one, two), files, strict=True):
-                os.rename(Path(scratch) / made.name, home / made.name)
+    if left_out:
+        lines = (json.dumps(as_row(problem), ensure_ascii=False) for problem in left_out)
+        files[datasets_folder()][LEFT_OUT] = "".join(f"{line}\n" for line in lines)
+    scraps = []
+    try:
+        for home, contents in files.items():
+            earlier.clear(home)
+            scraps.append(earlier.scrap(home))
+            for name, content in contents.items():
+                (scraps[-1] / name).write_text(content, encoding="utf-8")
+        for name, file in copied.items():
+            target = scraps[0] / name
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
+        for scrap in scraps:
+            earlier.record(scrap, command)
+        for scrap, home in zip(scraps, files, strict=True):
+            if (home / made.name).exists():  # unchanged since the same command wrote it
+                shutil.rmtree(home / made.name)
+            os.rename(scrap, home / made.name)
+    finally:
+        for scrap in scraps:
+            shutil.rmtree(scrap, ignore_errors=True)
     return changed
 
 

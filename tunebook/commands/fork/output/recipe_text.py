@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.check.training_rules import averages_micro_batches
-from tunebook.commands.fork.yaml_text import change, entry, head
+from tunebook.commands.fork.output.yaml_text import change, entry, head
 from tunebook.config.keys import schema
 from tunebook.config.overrides import merge
 from tunebook.config.recipe import Recipe, method

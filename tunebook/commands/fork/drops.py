@@ -1,0 +1,74 @@
+"""DROP=: the fields that a person leaves out on purpose, and all those that a row would be refused for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from tunebook.commands.fork.files import DataFiles
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.dataset import Dataset
+from tunebook.data.formats.leaves import held_json, leaves, without_fields
+from tunebook.data.render import each_row
+
+NOT_READ, LOOKED_AT, MOST = "rows.meaning_not_read", 200, 20  # rows looked at, fields named at most
+
+
+def without(drop: str, rows: list[dict[str, Any]], data: DataFiles) -> list[dict[str, Any]]:
+    """Return `rows` without the fields of `--drop`, which dataset.yaml then names.
+
+    Raises:
+        InputError: no row or turn has such a field.
+    """
+    names = drop.replace(",", " ").split()
+    there = set(_field_names(rows))
+    paths = {leaf.path.replace("[]", "") for row in rows for leaf in leaves(row)}
+    for name in names:
+        if name not in there and not any(path == name or path.startswith(f"{name}.") for path in paths):
+            names_there = ", ".join(sorted(there))
+            text = f"no row or turn of {data.place} has a field {name!r}. There are: {names_there}."
+            raise InputError(Problem(text, key="--drop (DROP=)", code="option.unknown_field"))
+    if names:
+        data.source["drop"] = names
+    return [without_fields(row, names) for row in rows]
+
+
+def _field_names(value: Any) -> Iterator[str]:
+    """Yield the name of each field of rows and of objects inside them."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _field_names(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _field_names(item)
+    elif (held := held_json(value)) is not None:
+        yield from _field_names(held)
+
+
+def with_all_drops(error: InputError, dataset: Dataset) -> InputError:
+    """Return `error` with the one option for all fields that are refused, where there is more than one: a row
+    is refused for its first."""
+    if NOT_READ not in error.codes:
+        return error
+    names = list(dataset.source.drop)
+    had = len(names)
+    for _ in range(MOST):
+        source = dataset.source.model_copy(update={"drop": names})
+        left = dataset.model_copy(update={"source": source})
+        rows = itertools.islice(each_row(left, "train"), LOOKED_AT)
+        found = [row.value for row in rows if isinstance(row.value, Problem) and row.value.code == NOT_READ]
+        new = [name for name in dict.fromkeys(map(_name, found)) if name and name not in names]
+        if not new:
+            break
+        names += new
+    if len(names) < had + 2:
+        return error
+    every = " ".join(names)
+    text = f'{error}\nTo leave all of them out: --drop "{every}" (DROP="{every}").'
+    return InputError(text, problems=error.problems)
+
+
+def _name(problem: Problem) -> str:
+    return (problem.key or "").rpartition(".")[2]

@@ -1,0 +1,188 @@
+"""What a fork prints: at most 25 lines of 80 columns, and the whole story in a file beside the rows.
+
+In: what was made and found. Out: the lines, and the text of `fork.txt`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from tunebook.check.findings import GRADES, Finding, Findings
+from tunebook.core.paths import show
+from tunebook.data.field_use.show import TITLES, Fate, Use, field_lines
+from tunebook.data.sources import SPLITS
+
+WIDTH, MOST_LINES, NAME = 80, 25, 10  # columns, lines, columns of a line's name
+DECISIONS = 3  # on the screen
+
+
+class Rooms(NamedTuple):
+    """How much of each part is on the screen: fields of each list, kinds of findings, lines of one text."""
+
+    fields: dict[Fate, int]
+    kinds: int
+    of_line: int
+    of_decision: int
+
+
+ROOMS = (  # the first that fits
+    Rooms({"learned": 6, "used": 4, "not learned": 6}, 4, 2, 3),
+    Rooms({"learned": 3, "used": 2, "not learned": 4}, 3, 2, 2),
+    Rooms({"learned": 2, "used": 1, "not learned": 3}, 2, 1, 1),
+)
+
+
+@dataclass
+class Told:
+    """What there is to say of one fork. `decide` is what a person has to decide, the most urgent first."""
+
+    read: str
+    made: str
+    counts: Mapping[str, int]
+    own: frozenset[str]  # splits that come as files
+    grouped: str
+    groups: int
+    labels: Mapping[str, int]
+    fields: list[Use]
+    decide: list[str]
+    details: list[str]
+    report: str  # the path of fork.txt
+    left_out: int = 0
+    found: Findings = field(default_factory=Findings)
+
+
+def lines(told: Told, following: str, good: bool) -> list[str]:
+    """Return the lines of the last screen. `following` is the command to go on with, which stands there only
+    where the check is good."""
+    for rooms in ROOMS:
+        result = _head(told, rooms)
+        end = [*_check(told, rooms.kinds), *_said("details", told.report, 1)]
+        stopped = "correct the errors, then run the same command"
+        end += _said("next", following, 1) if good else _said("stopped", stopped)
+        room = MOST_LINES - len(result) - len(end)
+        decisions: list[str] = []
+        shown = 0
+        for number, text in enumerate(told.decide[:DECISIONS], 1):
+            more = _said("" if decisions else "decide", f"{number}. {text}", rooms.of_decision)
+            if len(decisions) + len(more) <= room:
+                decisions += more
+                shown += 1
+        if room >= 0 and shown == min(DECISIONS, len(told.decide)):
+            break
+    return [*result, *decisions, *end]
+
+
+def _head(told: Told, rooms: Rooms) -> list[str]:
+    result = [*_said("read", told.read, rooms.of_line), *_said("made", told.made, rooms.of_line)]
+    result += _said("rows", _rows(told))
+    if told.left_out:
+        rows = f"{told.left_out} bad row{'s' * (told.left_out > 1)}"
+        result += _said("left out", f"{rows} (DROP_BAD=): see left-out.jsonl")
+    if told.labels:
+        result += _said("labels", _labels(told.labels), 1)
+    return [*result, *field_lines(told.fields, rooms.fields)]
+
+
+def _check(told: Told, most: int) -> list[str]:
+    kinds = [(*key, kind) for key, kind in told.found.kinds.items()]
+    kinds.sort(key=lambda kind: GRADES.index(kind[0]))
+    more = f", {len(kinds)} kinds" if len(kinds) > most else ""
+    result = _said("check", f"{told.found.counts()}{more}", 1)
+    for grade, name, kind in kinds[:most]:
+        first = "".join(_short(one) for one in kind.shown[:1])
+        result.append(_cut(f"{'':{NAME}}{grade}: {name} ({kind.count}) {first}"))
+    return result
+
+
+def report(told: Told) -> str:
+    """Return the text of fork.txt: everything, in full."""
+    rows = "\n".join(f"{fate}: {use}" for fate in TITLES for use in told.fields if use.fate == fate)
+    decide = "\n".join(f"- {text}" for text in told.decide) or "nothing"
+    details = "\n".join(f"- {text}" for text in told.details)
+    labels = "\n".join(f"- {label}: {count} rows" for label, count in told.labels.items())
+    return (
+        f"{told.read}\nmade {told.made}\nrows: {_rows(told)}\n\n"
+        f"How the rows were read, and what was changed\n\n{details}\n\n"
+        f"What happens to every field (values that are not empty, the first different ones)\n\n{rows}\n\n"
+        + (f"Labels\n\n{labels}\n\n" if labels else "")
+        + f"To decide\n\n{decide}\n\n"
+        f"What the check found\n\n{told.found.listed()}"
+    )
+
+
+def _short(finding: Finding) -> str:
+    """Return a finding with the name of its file only."""
+    return str(replace(finding, file=Path(finding.file).name if finding.file else None))
+
+
+def _rows(told: Told) -> str:
+    total = sum(told.counts.values())
+    parts = []
+    for split in SPLITS:
+        file = ", own file" if split in told.own and split != "train" else ""
+        parts.append(f"{told.counts[split]:,} {split} ({told.counts[split] / total:.0%}{file})")
+    return f"{', '.join(parts)}; {told.grouped}, {told.groups:,} groups"
+
+
+def _labels(labels: Mapping[str, int]) -> str:
+    common = Counter(labels).most_common()
+    names = ", ".join(f"{name!r:.30} {count}" for name, count in common[:3])
+    last = f" ... {common[-1][0]!r:.30} {common[-1][1]}" if len(common) > 3 else ""
+    return f"{len(labels)}: {names}{last}"
+
+
+def _said(name: str, text: str, most: int = 2) -> list[str]:
+    """Return `text` behind `name`, on at most `most` lines."""
+    wrapped = textwrap.wrap(text, WIDTH - NAME, break_on_hyphens=False) or [""]
+    if len(wrapped) > most:
+        wrapped = [*wrapped[: most - 1], f"{wrapped[most - 1][: WIDTH - NAME - 4]} ..."]
+    return [f"{name if not number else '':{NAME}}{line}" for number, line in enumerate(wrapped)]
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+
+
+def as_read(layout: str, columns: Mapping[str, str]) -> str:
+    """Return the layout of the rows and which column is which field."""
+    named = " ".join(f"{name}={column}" for name, column in columns.items())
+    return f"layout {layout}{f' ({named})' if named else ''}"
+
+
+def decisions(fields: list[Use], notes: list[str], name: str, asks_group: bool) -> list[str]:
+    """Return what a person has to decide, the most urgent first."""
+    decide = []
+    if idle := [
+        use.path for use in fields if use.fate == "not learned" and not use.dropped and not use.partly
+    ]:
+        fields_are = "1 field is" if len(idle) == 1 else f"{len(idle)} fields are"
+        decide.append(
+            f"{fields_are} not learned: leave it so, name the column with FIELDS=, or write it into the texts"
+        )
+    decide += notes
+    if idle and asks_group:
+        decide.append(
+            "rows count as independent: GROUP=column if rows of one customer or text belong together"
+        )
+    return [*decide, f"licence: unknown in datasets/{name}/dataset.yaml: whose rows are these?"]
+
+
+def with_own_files(found: Findings, folder: Path, copied: Mapping[str, Path]) -> Findings:
+    """Return `found` with the person's own files in place of their copies in `folder`."""
+    for name, own in copied.items():
+        copy = show(folder / name)
+        for kind in found.kinds.values():
+            kind.shown = [
+                replace(
+                    one,
+                    file=show(own) if one.file == copy else one.file,
+                    text=one.text.replace(copy, show(own)),
+                )
+                for one in kind.shown
+            ]
+    return found

@@ -1,0 +1,78 @@
+"""Why rows are not recognised, and what to type: each cause has its own words."""
+
+from __future__ import annotations
+
+from tunebook.commands.fork.columns import LAYOUT_FIELDS, NAMES, TASK_OF, Reading, call, wordy
+from tunebook.commands.fork.tables.header import is_table
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.formats.fields import is_empty, plain_name
+from tunebook.data.formats.layouts import Columns, Row
+
+
+def unknown(
+    candidates: list[Reading],
+    rows: list[Row],
+    there: list[str],
+    place: str,
+    task: str | None,
+    fields: Columns,
+    example: str = "",
+) -> InputError:
+    """Return why the rows are not recognised, and what to type: each cause has its own words.
+
+    `example` is a row as it should be.
+    """
+    names = f"{', '.join(there)}"
+    key, code = "DATA", "fork.unknown_columns"
+    if candidates:
+        kinds = " or ".join(sorted({reading.task for reading in candidates}))
+        text = f"{place} has rows for the task {kinds} ({call(candidates[0]) or candidates[0].layout}), "
+        text += f"but the recipe is for {task}. Fork a recipe for {kinds}, "
+        text += f"set TASK={candidates[0].task}, or name the columns with FIELDS=."
+        return InputError(Problem(text, key="DATA", code="fork.other_task"))
+    if fields:
+        text = f"no layout has the fields {', '.join(fields)} alone{f' for {task}' if task else ''}. "
+        more = [form for form in _forms(task) if set(fields) < set(form)]
+        if more:
+            text += f"Name the rest, too: {_written(more, fields)}."
+        else:
+            text += f"There are: {_written(_forms(task), {})}."
+        return InputError(Problem(text, key="--fields (FIELDS=)", code="fork.fields_of_no_layout"))
+    label = next((name for name in there if plain_name(name) in NAMES["label"].split()), None)
+    values = {str(row.get(label)) for row in rows if not is_empty(row.get(label))} if label else set()
+    if label and task in (None, "classification"):
+        key, code = label, "fork.no_labels"
+        if len(values) < 2:
+            text = f"every row of {place} has the same label ({next(iter(values), 'none')!r:.60}): there is "
+            text += "nothing to tell apart. Add rows of another label."
+        elif len(values) * 2 > len(rows):
+            text = f"{len(values)} different values in {len(rows)} rows of {place}: a label has to repeat. "
+            text += f'Add rows, or say that it is one all the same: FIELDS="text=... label={label}".'
+        else:
+            text = f"{place} has labels and no column of texts ({names}): none has two words or more. "
+            text += f'Name it: FIELDS="text=... label={label}".'
+        return InputError(Problem(text, key=key, code=code))
+    if not any(wordy(rows, name) for name in there) and not any(
+        isinstance(row.get(name), (list, dict)) for row in rows for name in there
+    ):
+        text = f"{place} has no column of texts ({names}): none has two words or more. "
+        text += f"If one is meant, name it: {_written(_forms(task), {})}."
+        return InputError(Problem(text, key=key, code="fork.no_texts"))
+    text = f"the columns of {place} are not recognised ({names}). Name them: {_written(_forms(task), {})}."
+    usual = {name for names in NAMES.values() for name in names.split()}
+    if is_table(place) and not usual & {*map(plain_name, there)}:
+        text += (
+            " If the first line is a row and not their names: HEADER=none, and FIELDS= with numbers, as in "
+            '"text=1 label=2".'
+        )
+    return InputError(Problem(text + example, key=key, code=code))
+
+
+def _forms(task: str | None) -> list[tuple[str, ...]]:
+    return [LAYOUT_FIELDS[layout][0] for layout in LAYOUT_FIELDS if task in (None, TASK_OF[layout])]
+
+
+def _written(forms: list[tuple[str, ...]], fields: Columns) -> str:
+    """Return FIELDS= for each of `forms`, with the columns that the person gave."""
+    said = [" ".join(f"{name}={fields.get(name, '...')}" for name in form) for form in forms]
+    return " or ".join(f'FIELDS="{one}"' for one in said)

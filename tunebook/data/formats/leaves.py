@@ -1,0 +1,168 @@
+"""The values inside a raw row, each with its path, and copies of a row with one of them changed.
+
+In: a row as a reader makes it; tables hold lists and objects as JSON texts, which are looked into. Out: paths
+such as `messages[].content`, where `[]` stands for any place of a list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple
+
+from tunebook.core.errors import RowFault
+from tunebook.data.formats.fields import ROLE_KEYS, WEIGHTS, is_empty, meaning_of, unread
+
+AS_JSON = "as JSON"  # a step of `Leaf.at` into the object or list that a JSON text holds
+GONE = object()
+IN_TOOLS = {"tools", "functions", "tool_calls", "function_call", "arguments", "parameters"}
+Step = str | int | tuple[str]  # a key, a place of a list, or (AS_JSON,)
+
+
+class Leaf(NamedTuple):
+    """A value of a row that is not empty: its path, the steps that lead to it, and itself."""
+
+    path: str
+    at: tuple[Step, ...]
+    value: Any
+
+
+def leaves(value: Any, whole: Collection[str] = ()) -> list[Leaf]:
+    """Return each text, number and boolean inside `value`; a path in `whole` is not looked into."""
+    found: list[Leaf] = []
+
+    def walk(value: Any, path: str, at: tuple[Step, ...]) -> None:
+        if isinstance(value, dict) and path not in whole:
+            for key, item in value.items():
+                walk(item, f"{path}.{key}" if path else str(key), (*at, key))
+        elif isinstance(value, list) and path not in whole:
+            for index, item in enumerate(value):
+                walk(item, f"{path}[]", (*at, index))
+        elif (held := held_json(value)) is not None and path not in whole:
+            walk(held, path, (*at, (AS_JSON,)))
+        elif not is_empty(value):
+            found.append(Leaf(path, at, value))
+
+    walk(value, "", ())
+    return found
+
+
+def objects(value: Any, path: str = "", at: tuple[Step, ...] = ()) -> Iterator[Leaf]:
+    """Yield each object inside `value`, the outer one first."""
+    if isinstance(value, dict):
+        yield Leaf(path, at, value)
+        for key, item in value.items():
+            yield from objects(item, f"{path}.{key}" if path else str(key), (*at, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from objects(item, f"{path}[]", (*at, index))
+    elif (held := held_json(value)) is not None:
+        yield from objects(held, path, (*at, (AS_JSON,)))
+
+
+def held_json(value: Any) -> Any:
+    """Return the object or the list of objects that a JSON text holds, None for any other value."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        held = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    objects = held if isinstance(held, list) else [held]
+    return held if objects and all(isinstance(item, dict) for item in objects) else None
+
+
+def changed(value: Any, at: tuple[Step, ...], new: Any) -> Any:
+    """Return a copy of `value` with `new` at the steps `at`; without that key where `new` is GONE."""
+    if not at:
+        return new
+    step, rest = at[0], at[1:]
+    if isinstance(step, tuple):
+        return json.dumps(changed(json.loads(value), rest, new), ensure_ascii=False)
+    copy = value.copy()
+    if new is GONE and not rest:
+        del copy[step]
+    else:
+        copy[step] = changed(value.get(step) if isinstance(value, dict) else value[step], rest, new)
+    return copy
+
+
+def place(at: tuple[Step, ...]) -> str:
+    """Return the exact place of a value, as messages name it: `messages[3].content`."""
+    text = ""
+    for step in at:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif isinstance(step, str):
+            text += f".{step}" if text else step
+    return text
+
+
+def without_fields(value: Any, names: Collection[str], path: str = "") -> Any:
+    """Return `value` without the fields in `names`: a bare name is left out of the row and of the objects
+    inside it, but not of tools and what they are called with; a dotted one (`meta.score`) at that path only.
+    """
+    if isinstance(value, dict):
+        result = {}
+        for key, item in value.items():
+            here = f"{path}.{key}" if path else str(key)
+            if here in names or (key in names and not IN_TOOLS.intersection(path.split("."))):
+                continue
+            result[key] = without_fields(item, names, here)
+        return result
+    if isinstance(value, list):
+        return [without_fields(item, names, path) for item in value]
+    held = held_json(value)
+    if held is None:
+        return value
+    first = held[0] if isinstance(held, list) else held
+    if not (any(key in first for key in ROLE_KEYS) or any(name.startswith(f"{path}.") for name in names)):
+        return value  # a text that is JSON itself, such as an answer
+    return json.dumps(without_fields(held, names, path), ensure_ascii=False)
+
+
+def refuse_ignored(row: dict[str, Any], read: Callable[[dict[str, Any]], Any], top: bool) -> None:
+    """Refuse a field that changes what a row means (fields.py) and that nothing reads: the row without it
+    gives the same.
+
+    Args:
+        read: what becomes of a row; it raises RowFault for one that cannot be read.
+        top: look at the fields of the row itself, too, which most layouts do by themselves.
+
+    Raises:
+        RowFault: there is such a field, at any depth; names the option that leaves it out.
+    """
+    try:
+        if not _has_meant(row, top):
+            return
+    except RecursionError:
+        raise RowFault("", "nested too deeply.", "rows.nested_too_deeply") from None
+    base: Any = GONE
+    for _, at, item in objects(row):
+        for key, value in item.items() if at or top else ():
+            meaning = meaning_of(key)
+            if meaning is None or is_empty(value) or meaning.neutral(value):
+                continue
+            if not top and key in WEIGHTS and any(name in item for name in ROLE_KEYS):
+                continue  # of a turn: read or refused by conversations.py
+            base = read(row) if base is GONE else base
+            try:
+                same = read(changed(row, (*at, key), GONE)) == base
+            except RowFault:
+                continue
+            if same:
+                steps = [step for step in (*at, key) if isinstance(step, str)]
+                raise unread(meaning, place((*at, key)), ".".join(steps), value)
+
+
+def _has_meant(value: Any, here: bool = True) -> bool:
+    """Return whether an object inside `value`, or `value` itself where `here`, has a field with a meaning."""
+    if isinstance(value, dict):
+        return any(
+            (here and meaning_of(key) is not None)
+            or (isinstance(item, (dict, list, str)) and _has_meant(item))
+            for key, item in value.items()
+        )
+    if isinstance(value, list):
+        return any(_has_meant(item) for item in value)
+    return (held := held_json(value)) is not None and _has_meant(held)
