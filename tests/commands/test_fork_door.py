@@ -36,7 +36,7 @@ def test_bad_rows_up_to_n_are_left_out_and_named(home: Path, capsys: pytest.Capt
     assert fork(home, rows, drop_bad=5) == 0
     dataset = load_dataset_config("mine")
     assert dataset.allow_drop == 5
-    assert sum(map(len, render_all(dataset, left_out=[]).values())) == len(PAIRS)
+    assert sum(map(len, render_all(dataset).values())) == len(PAIRS)
     named = read_jsonl(home / "datasets" / "mine" / write.LEFT_OUT)
     places = [(row["line"], row["id"], row["field"], row["code"]) for row in named]
     assert places[0] == (21, "s0", "completion", "rows.empty_text")

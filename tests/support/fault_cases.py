@@ -406,20 +406,6 @@ CASES = [
     file("no column of texts", "a.csv", "one,two\nx,y\nz,w\n", "fork.no_texts - DATA"),
     file("no column known", "a.csv", "one,two\nx y,1\nz w,2\n", "fork.unknown_columns - DATA"),
     file(
-        "one label",
-        "a.csv",
-        "text,label\nthe tap drips,a\nit hums,a\n",
-        "fork.no_labels - label",
-        task="classification",
-    ),
-    file(
-        "labels that do not repeat",
-        "a.csv",
-        "text,label\nthe tap drips,a\nit hums,b\n",
-        "fork.no_labels - label",
-        task="classification",
-    ),
-    file(
         "a field that makes no layout",
         "a.csv",
         "one,two\nx y,1\nz w,2\n",

@@ -17,7 +17,7 @@ from tunebook.check.findings import Findings
 from tunebook.check.run import run_check
 from tunebook.commands.fork import long_rows
 from tunebook.commands.fork.columns import NAMES
-from tunebook.commands.fork.drops import with_all_drops, without
+from tunebook.commands.fork.drops import NOT_READ, with_all_drops, without
 from tunebook.commands.fork.files import DataFiles, copies, find, folder_of, without_answers
 from tunebook.commands.fork.origin import load_origin
 from tunebook.commands.fork.output import dataset_text, earlier, recipe_text, screen
@@ -130,7 +130,8 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         source["window"] = window
     with steps.timed(None, "rows") as words:
         counted = dataset_text.survey(source, folder, data, reading)
-        if not counted.rows["train"]:
+        unread = any(problem.code == NOT_READ for problem in counted.faults)  # told with all of DROP= below
+        if not counted.rows["train"] and not unread:
             raise bad_rows(counted.faults, options.name, 0)
         source |= dataset_text.shares(counted.rows["train"], data)
         if reading.task == "classification":

@@ -113,6 +113,8 @@ class _Finder:
                 self.whole.add(path)
 
     def _fate(self, unit: Rows, leaf: Leaf, base: tuple[str, str]) -> str:
+        if leaf.path in self.whole:
+            return "learned"
         fate: Fate = "not learned"
         for value in _others(leaf.value):
             outcome = self._outcome(changed(unit, leaf.at, value))

@@ -61,7 +61,7 @@ def lines(told: Told, following: str, good: bool) -> list[str]:
     where the check is good."""
     for rooms in ROOMS:
         result = _head(told, rooms)
-        end = [*_check(told, rooms.kinds), *_said("details", told.report, 1)]
+        end = [*_check(told, rooms.kinds), *_said("details", _tail(told.report), 1)]
         stopped = "correct the errors, then run the same command"
         end += _said("next", following, 1) if good else _said("stopped", stopped)
         room = MOST_LINES - len(result) - len(end)
@@ -113,6 +113,12 @@ def report(told: Told) -> str:
         + f"To decide\n\n{decide}\n\n"
         f"What the check found\n\n{told.found.listed()}"
     )
+
+
+def _tail(path: str) -> str:
+    """Return the end of a path that is too long for a line."""
+    room = WIDTH - NAME
+    return path if len(path) <= room else f"...{path[3 - room :]}"
 
 
 def _short(finding: Finding) -> str:
