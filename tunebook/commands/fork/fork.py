@@ -216,7 +216,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         counts=counts,
         own=frozenset(data.splits),
         grouped=f"by {group}" if group else "not grouped",
-        groups=len({row["group"] for row in every}),
+        groups=len({row["group"] for some in split_rows.values() for row in some}),
         labels=counted.labels,
         fields=fields,
         decide=[*ways, *screen.decisions(fields, notes, options.name, asks_group)],
