@@ -206,9 +206,9 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     changed = write_folders(recipe, config, text, made, model, written, why, copied, bad, command)
     cache.keep(load_dataset_config(options.name), whole)
     with console.rich.status("checking rows, tokens and config (Axolotl's import takes a while)"):
-        found = Findings()
-        found.facts["fields"] = [asdict(use) for use in fields]
-        code = run_check(options.name, Options(), steps, False, found)
+        checked = Findings()
+        checked.facts["fields"] = [asdict(use) for use in fields]
+        code = run_check(options.name, Options(), steps, False, checked)
     asks_group = group is None and not options.group
     told = Told(
         read=f"{data.place}: {reading.task}, {screen.as_read(reading.layout, reading.columns)}",
@@ -223,7 +223,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         details=[*why, *changed],
         report=show(folder / earlier.REPORT),
         left_out=len(bad),
-        found=with_own_files(found, folder, copied),
+        found=with_own_files(checked, folder, copied),
     )
     write_text(folder / earlier.REPORT, screen.report(told))
     for line in screen.lines(told, f"make recipe NAME={options.name}", code == GOOD):
