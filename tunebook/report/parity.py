@@ -35,7 +35,7 @@ def _line(path: Path) -> ParityLine | None:
 def sentence(line: ParityLine) -> str:
     """Return one file's score beside the run's, for the first screen of the report."""
     metric, examples = line["metric"], names.count(line["rows"], "example")
-    word = "as good as the run" if line["passed"] else "WORSE than the run"
+    word = "no drop shown" if line["passed"] else "WORSE than the run"
     return (
         f"{line['artefact']} scores {number(metric, line['value'])} on {examples}, the run "
         f"{number(metric, line['run'])} on the same: {word} (difference {interval(line)})."
@@ -54,7 +54,7 @@ def rows(lines: list[ParityLine]) -> list[dict[str, str]]:
             "stops": share(line["stop_rate"]),
             "MB": f"{line['bytes'] / 1e6:,.0f}",
             "s/answer": "-" if line["seconds"] is None else f"{line['seconds']:.2f}",
-            "result": "as the run" if line["passed"] else "worse",
+            "result": "no drop shown" if line["passed"] else "worse",
         }
         for line in lines
     ]
