@@ -373,6 +373,7 @@ def test_another_base_brings_its_keys(home: Path) -> None:
     assert recipe.config["base_model"] == "microsoft/Phi-4-mini-instruct"
     assert "chat_template_kwargs" not in recipe.config
     assert recipe.config["special_tokens"] == {"eos_token": "<|end|>"}
+    assert recipe.trial["special_tokens"] is None, "SmolLM2 has no such token"
     assert recipe.config["lora_qkv_kernel"] is False
     with pytest.raises(InputError, match="MODEL: 'Phi-5' is neither"):
         run_fork(ForkOptions("classify-lora", "next", str(home / "a.jsonl"), model="Phi-5"), Console())
@@ -517,7 +518,7 @@ def test_changing_yaml_as_text() -> None:
 
 
 def test_rows_longer_than_the_trial_tier_takes(home: Path) -> None:
-    rows = [{**row, "completion": " ".join(f"word{n}" for n in range(3000))} for row in PAIRS[:2]] + PAIRS[2:]
+    rows = [{**row, "completion": " ".join(f"word{n}" for n in range(1500))} for row in PAIRS[:2]] + PAIRS[2:]
     recipe = fork(home, rows, "chat-lora")
     assert recipe.trial["sequence_len"] == 1024
     assert recipe.trial["excess_length_strategy"] == "drop"

@@ -220,8 +220,12 @@ def _number(text: str, key: str, least: int, what: str) -> int:
 def _cost(
     sizes: Sequence[int], counts: dict[str, int], config: dict[str, Any], trial_rows: dict[str, int]
 ) -> str:
-    trial = f"trial about {_trial_minutes(sizes, counts, trial_rows):.0f} minutes"
-    return f"{trial}, real {_real(sizes, counts, config)}"
+    minutes = max(1, round(_trial_minutes(sizes, counts, trial_rows)))
+    return f"trial about {_minutes(minutes, minutes)}, real {_real(sizes, counts, config)}"
+
+
+def _minutes(low: int, high: int) -> str:
+    return f"{low} minute{'s' * (low > 1)}" if low == high else f"{low} to {high} minutes"
 
 
 def _trial_minutes(sizes: Sequence[int], counts: dict[str, int], rows: dict[str, int]) -> float:
@@ -260,4 +264,4 @@ def _real(sizes: Sequence[int], counts: dict[str, int], config: dict[str, Any]) 
     gib = memory.total(shape, s, "one card", 1)
     room = "" if fits else ", which is too much"
     low, high = max(1, round(time.low / 60)), max(1, round(time.high / 60))
-    return f"{low} to {high} minutes of training and {gib:.0f} GiB on one {card.name}{room}"
+    return f"{_minutes(low, high)} of training and {gib:.0f} GiB on one {card.name}{room}"

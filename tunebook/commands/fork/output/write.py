@@ -45,7 +45,8 @@ def write_folders(
     base = recipe or load_recipe(closest)
     if not base.rows or not base.trial:
         base = load_recipe(closest)
-    trial, more = recipe_text.trial_text(base.trial, base.rows, config, made)
+    # Of the recipe as it is written: MODEL= brings keys that the trial tier's base has no use for.
+    trial, more = recipe_text.trial_text(base.trial, base.rows, yaml.safe_load(new_text), made)
     changed += more
     trial_rows = yaml.safe_load(trial)["rows"]
     files = {
