@@ -140,7 +140,13 @@ def decide(
     lines = choices(found, config, trial_rows, command)
     if found.longest > LONGEST:
         raise stop(found, lines)
-    return [f"long rows ({found.longest} tokens at most) cost time; instead: {line}" for line in lines]
+    return [f"long rows ({found.longest} tokens at most) cost time; {_by_option(line)}" for line in lines]
+
+
+def _by_option(line: str) -> str:
+    """Return one of `choices` with its option first, without the whole command, which a screen cuts off."""
+    body, _, command = line.partition(". Type: ")
+    return f"with {command.split()[-1]} instead: {body}" if command else f"or: {body}"
 
 
 def choices(found: Long, config: dict[str, Any], trial_rows: dict[str, int], command: str) -> list[str]:
