@@ -62,7 +62,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fork(
     home: Path, files: Files, data: str = "", origin: str = "classify-lora", **options: str
 ) -> list[str]:
-    """Write `files` and fork the first of them (or `data`, where `{}` is their folder); return the notes."""
+    """Write `files` and fork the first of them (or `data`, where `{}` is their folder); return the lines of
+    fork.txt."""
     folder = home / "given"
     for name, content in files.items():
         path = folder / name
@@ -73,13 +74,12 @@ def fork(
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
     names = ("encoding", "delimiter", "header", "sheet", "quotes")
     table = table_options(*(options.pop(name, "") for name in names))
-    console, notes = Console(quiet=True), list[str]()
-    console.note = lambda line: notes.append(str(line))  # type: ignore[method-assign]
     given = (data or f"{{}}/{next(iter(files))}").format(*[folder] * 3)
     options = {name: value.format(folder) for name, value in options.items()}
     asked = ForkOptions(origin, "mine", given, table=table, **options)  # type: ignore[arg-type]
-    assert run_fork(asked, console) == 0
-    return notes
+    assert run_fork(asked, Console(quiet=True)) == 0
+    text = (home / "datasets" / "mine" / "fork.txt").read_text(encoding="utf-8")
+    return [line.removeprefix("- ") for line in text.splitlines()]
 
 
 def made() -> tuple[Dataset, list[tuple[str, str]]]:

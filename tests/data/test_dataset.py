@@ -150,7 +150,7 @@ def test_of_each_kind_the_first_three_are_shown_and_all_are_in_a_file(
 ) -> None:
     monkeypatch.setenv("TUNEBOOK_CACHE", str(tmp_path))
     dataset = load_dataset_config("kettlewick-intents")
-    path = put(dataset, *[b"{"] * 57, INTENT, {**INTENT, "id": "q9", "text": ""})
+    path = put(dataset, *[b"no JSON"] * 57, INTENT, {**INTENT, "id": "q9", "text": ""})
     with pytest.raises(InputError) as caught:
         render(dataset, "train")
     found = [(one.code, one.file and one.line, one.key) for one in caught.value.problems]

@@ -242,7 +242,9 @@ def evaluation(run: Run, task: str) -> evaluator.Evaluator:
     for row in rows:
         row["gold"]["answers"] = [row["gold"]["answer"]]
     inputs = Inputs(run, suite, dataset, {}, 42, {"test": rows, "dev": rows}, [])
-    models: Any = SimpleNamespace(tokenizer=None, head=False, config={"base_model": "none"})
+    models: Any = SimpleNamespace(
+        tokenizer=None, head=False, config={"base_model": "none"}, precision="float32"
+    )
     return evaluator.Evaluator(inputs, models, run / "events.jsonl")
 
 

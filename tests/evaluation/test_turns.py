@@ -52,6 +52,7 @@ def evaluator(
     models: Any = SimpleNamespace(
         tokenizer=tokenizer,
         head=False,
+        config={"base_model": "none"},
         times=1,
         open=lambda name, engine_=True: engine,
         fingerprint=lambda name: {"name": name},

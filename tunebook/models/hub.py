@@ -17,7 +17,10 @@ def cached(base: str, file: str, revision: str | None) -> Path | None:
     os.environ.setdefault("HF_HOME", child_environment()["HF_HOME"])
     from huggingface_hub import try_to_load_from_cache
 
-    path = try_to_load_from_cache(base, file, revision=revision)
+    try:
+        path = try_to_load_from_cache(base, file, revision=revision)
+    except ValueError:  # no id of the Hub: whoever loads the base says so
+        return None
     return Path(path) if isinstance(path, str) else None
 
 
