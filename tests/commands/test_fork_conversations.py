@@ -49,14 +49,14 @@ def test_roles_and_repairs(home: Path) -> None:
 
 
 def test_rows_that_where_leaves_out(home: Path) -> None:
-    rows = [{**row, "label": bool(n % 3)} for n, row in enumerate(PAIRS)]
+    rows = [{**row, "label": bool(n % 8)} for n, row in enumerate(PAIRS)]
     with pytest.raises(InputError) as caught:
         run_fork(ForkOptions("chat-lora", "mine", str(put(home, "a.jsonl", rows))), Console())
     assert caught.value.problems[0].key == "label"
     assert caught.value.code == "rows.meaning_not_read"
     assert 'WHERE="label"' in str(caught.value)
     fork(home, rows, "chat-lora", where="label")
-    assert sum(map(len, render_all(load_dataset_config("mine")).values())) == 32
+    assert sum(map(len, render_all(load_dataset_config("mine")).values())) == 42
 
 
 def test_messages_of_openassistant(home: Path) -> None:
