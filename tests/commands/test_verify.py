@@ -144,6 +144,14 @@ def test_other_test_rows_are_no_comparison(publish: Callable[..., None]) -> None
         verify.verify("chat-lora", TRIAL, Console())
 
 
+def test_results_judged_by_other_answers_are_no_comparison(publish: Callable[..., None]) -> None:
+    counts = {"scored": 9, "repeated": 0, "conversations": 3, "generated": 3, "generated_last": 1}
+    publish(42, turns={"evaluated": "all", **counts})
+    with pytest.raises(InputError) as caught:
+        verify.verify("chat-lora", TRIAL, Console())
+    assert caught.value.code == "report.other_rows" and "answers judged: all" in str(caught.value)
+
+
 def test_of_several_published_those_of_the_same_rows_count(publish: Callable[..., None], fresh: Run) -> None:
     publish(1, 0.5, rows_sha256="of other rows")
     publish(42)

@@ -33,6 +33,7 @@ from tunebook.metrics.scoring import UNBOUNDED
 from tunebook.pipeline.recipe import execute, show_run
 from tunebook.report.format import number
 from tunebook.report.published import Published, other_base, published
+from tunebook.report.turns import evaluated
 
 Same = Literal["split", "primary", "model", "dataset", "rows_sha256"]
 SAME: tuple[Same, ...] = ("split", "primary", "model", "dataset", "rows_sha256")
@@ -97,10 +98,16 @@ def on_same_rows(folder: Path, items: list[Published], measured: Metrics) -> lis
     Raises:
         InputError: none; says what differs.
     """
-    found = [item for item in items if all(item[key] == measured[key] for key in SAME)]
+    found = [
+        item
+        for item in items
+        if all(item[key] == measured[key] for key in SAME) and evaluated(item) == evaluated(measured)
+    ]
     if not found:
         last = items[-1]
         differ = [f"{key} {last[key]}, here {measured[key]}" for key in SAME if last[key] != measured[key]]
+        if evaluated(last) != evaluated(measured):
+            differ.append(f"answers judged: {evaluated(last)}, here {evaluated(measured)}")
         raise InputError(
             f"{show(folder)}: published before the recipe or its data changed ({'; '.join(differ)}). "
             "Publish it again with `make results RUN=`.",
