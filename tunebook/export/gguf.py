@@ -29,9 +29,10 @@ def parse_quant(text: str) -> list[str]:
     """
     names = list(dict.fromkeys(name.lower() for name in text.replace(",", " ").split()))
     for name in names:
-        if name not in (*PLAIN, *QUANTISED):
+        known = (*PLAIN, *QUANTISED, ADAPTER)
+        if name not in known:
             raise InputError(
-                f"--quant (QUANT=): no such type {name!r}. There are {', '.join((*PLAIN, *QUANTISED))}.",
+                f"--quant (QUANT=): no such type {name!r}. There are {', '.join(known)}.",
                 code="option.unknown_quant",
             )
     return names
@@ -51,32 +52,53 @@ def convert(run: Run, weights: Path, quant: str) -> Path:
     Raises:
         TunebookError: llama.cpp's program failed; the message holds its last line.
     """
-    if quant in PLAIN:
-        words = [*CONVERTER, str(llama_cpp.folder()), "convert_hf_to_gguf.py", str(weights)]
-        words += ["--outtype", quant, "--outfile"]
-        return _made(run, weights, quant, words)
-    precision = read_json(weights / "config.json").get("dtype")
-    whole = convert(run, weights, "f32" if precision == "float32" else "bf16")
-    return _made(run, weights, quant, [str(llama_cpp.tool("llama-quantize")), str(whole)], quant.upper())
-
-
-def convert_adapter(run: Run) -> Path:
-    """Write the LoRA of `run` as a GGUF adapter for its unchanged base (`llama-server --lora`)."""
-    script = llama_cpp.tool("convert_lora_to_gguf.py")
-    words = [
-        sys.executable,
-        str(script),
-        str(run / "model"),
-        "--base",
-        run.config()["base_model"],
-        "--outfile",
-    ]
-    return _made(run, run / "model", ADAPTER, words)
-
-
-def _made(run: Run, weights: Path, quant: str, words: list[str], *after: str) -> Path:
-    """Run `words FILE after` for the file of type `quant`, unless it is there and was made of `weights`."""
     target = path_of(run, quant)
+    if quant in PLAIN:
+        return _made(run, weights, target, _converter(weights, quant))
+    whole = convert(run, weights, _precision(weights))
+    return _made(run, weights, target, [str(llama_cpp.tool("llama-quantize")), str(whole)], quant.upper())
+
+
+def convert_adapter(run: Run) -> list[Path]:
+    """Write the LoRA of `run` as a GGUF adapter (`llama-server --lora`), and its unchanged base beside it in
+    export/base; returns base and adapter.
+
+    Raises:
+        InputError: not a LoRA on an unquantised base in a folder.
+    """
+    config = run.config()
+    base = Path(config["base_model"])
+    if config.get("adapter") != "lora" or config.get("peft_use_dora") or config.get("lora_modules_to_save"):
+        raise InputError(
+            "--quant lora (QUANT=lora): only plain LoRA has a GGUF adapter; export full weights instead.",
+            code="export.no_gguf_adapter",
+        )
+    if not base.is_dir():
+        raise InputError(
+            f"--quant lora (QUANT=lora): {base} is not a folder here. Export full weights instead.",
+            code="export.no_gguf_adapter",
+        )
+    precision = _precision(base)
+    whole = run / "export" / "base" / f"{base.name}-{precision}.gguf"
+    script = llama_cpp.tool("convert_lora_to_gguf.py")
+    words = [sys.executable, str(script), str(run / "model"), "--base", str(base), "--outtype", precision]
+    return [
+        _made(run, base, whole, _converter(base, precision)),
+        _made(run, run / "model", path_of(run, ADAPTER), [*words, "--outfile"]),
+    ]
+
+
+def _precision(weights: Path) -> str:
+    return "f32" if read_json(weights / "config.json").get("dtype") == "float32" else "bf16"
+
+
+def _converter(weights: Path, quant: str) -> list[str]:
+    words = [*CONVERTER, str(llama_cpp.folder()), "convert_hf_to_gguf.py", str(weights)]
+    return [*words, "--outtype", quant, "--outfile"]
+
+
+def _made(run: Run, weights: Path, target: Path, words: list[str], *after: str) -> Path:
+    """Run `words FILE after` for the file `target`, unless it is there and was made of `weights`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     source, made_of = target.with_suffix(".json"), {"weights": weights_hash(weights)}
     if target.is_file() and read_json(source, {}) == made_of:

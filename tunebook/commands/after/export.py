@@ -97,10 +97,12 @@ def export_command(
     lines = []
     for name in quants:
         with console.timed(None, "export") as words:
-            path = gguf.convert(found, folder, name)
-            words.append(f"{show(path)}, {path.stat().st_size / 1e6:,.0f} MB")
+            paths = (
+                gguf.convert_adapter(found) if name == gguf.ADAPTER else [gguf.convert(found, folder, name)]
+            )
+            words.append(f"{show(paths[-1])}, {paths[-1].stat().st_size / 1e6:,.0f} MB")
         if measure:
-            lines.append(measure_parity(found, f"gguf-{name}", [path], console))
+            lines.append(measure_parity(found, f"gguf-{name}", paths, console))
     if to == "ollama":
         path = ollama.write(found, folder, gguf.path_of(found, quants[0]))
         console.stage("export", f"{show(path)}")

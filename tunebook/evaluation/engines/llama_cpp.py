@@ -121,7 +121,8 @@ class LlamaLM(Engine):
         if not self.context:
             raise MemoryError(f"llama.cpp: no memory for a context of {positions} tokens.")
         if file.adapter:
-            adapters, scales = (ctypes.c_void_p * 1)(file.adapter), (ctypes.c_float * 1)(1.0)
+            adapters = (self.lib.llama_adapter_lora_p_ctypes * 1)(file.adapter)
+            scales = (ctypes.c_float * 1)(1.0)
             self.lib.llama_set_adapters_lora(self.context, adapters, 1, scales)
         self._held: Ids = []
 
