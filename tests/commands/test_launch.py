@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.commands import tunebook
-from tunebook.commands.launch import On, Order, choose, commands, job, launch, render
+from tests.support.commands import in_process, tunebook
+from tunebook.commands.launch import On, Order, choose, commands, job, launch, render, rows
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.core.console import Console
@@ -179,6 +180,18 @@ def test_several_machines_start_through_srun(tmp_path: Path) -> None:
         ("kubernetes", OPTIONS, {"image": None}, "launch.needs_image"),
         ("ssh", OPTIONS, {"host": None}, "launch.bad_host"),
         ("ssh", OPTIONS, {"host": "me@x; rm -rf /"}, "launch.bad_host"),
+        ("ssh", OPTIONS, {"host": "-oProxyCommand=x"}, "launch.bad_host"),
+        ("ssh", OPTIONS, {"host": "me@-x"}, "launch.bad_host"),
+        ("ssh", OPTIONS, {"host": "me@192.0.2.1:22"}, "launch.bad_host"),
+        ("ssh", Options(tier="real"), {}, "launch.needs_store"),
+        ("ssh", Options(tier="real", store="/mnt/x"), {}, "launch.needs_store"),
+        ("skypilot", Options(tier="real", store="s3://b c/x"), {}, "launch.needs_store"),
+        ("slurm", Options(tier="real", store="s3://key:word@b/x"), {}, "launch.bad_store"),
+        ("ssh", Options(tier="real", store="s3://b/x\nreboot"), {}, "launch.bad_store"),
+        ("kubernetes", OPTIONS, {"image": "x\ncommand: [y]"}, "launch.bad_image"),
+        ("skypilot", OPTIONS, {"keep": True}, "launch.cannot_keep"),
+        ("slurm", OPTIONS, {"keep": True}, "launch.cannot_keep"),
+        ("kubernetes", OPTIONS, {"keep": True}, "launch.cannot_keep"),
         ("slurm", OPTIONS, {"max_cost": 0.1}, "launch.too_expensive"),
         (
             "slurm",
@@ -306,22 +319,242 @@ def test_the_batch_script_saves_and_queues_again(signal_number: int, run: str, t
     assert record.read_text().splitlines() == ["started", *saved, "scontrol requeue 7"]
 
 
-@pytest.mark.parametrize("codes", ["75 75 0", "75 3", "4"])
-def test_a_rented_machine_goes_on_after_75_and_always_ends(codes: str, tmp_path: Path) -> None:
-    run = stand_in(tmp_path, "run", RUN)
+def rented(
+    tmp_path: Path, codes: str, *, run: str = RUN, changes: tuple[tuple[str, str], ...] = (), **order: object
+) -> tuple[int, list[str], str]:
+    """Run the rented machine's script with stand-ins; return its exit code, what was started, its output."""
+    made = stand_in(tmp_path, "run", run)
     stand_in(tmp_path, "docker", "#!/bin/sh\nexit 1\n")
-    stand_in(tmp_path, "make", '#!/bin/sh\nmkdir -p .venv/bin && cp "$RUN" .venv/bin/tunebook\n')
-    stand_in(tmp_path, "sleep", '#!/bin/sh\n[ "$1" -lt 60 ] && exec /bin/sleep "$1"\n')  # not to the limit
+    if not (tmp_path / "bin" / "make").exists():
+        stand_in(tmp_path, "make", '#!/bin/sh\nmkdir -p .venv/bin && cp "$RUN" .venv/bin/tunebook\n')
     for name in ("shutdown", "sudo", "runpodctl"):
         stand_in(tmp_path, name, f'#!/bin/sh\necho "{name} $*" >>"$RECORD"\n')
     (tmp_path / "codes").write_text("\n".join(codes.split()) + "\n")
-    (tmp_path / "machine.sh").write_text(generated("chat-lora", "ssh", tmp_path)["machine.sh"])
+    text = generated("chat-lora", "ssh", tmp_path, **order)["machine.sh"]
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    (tmp_path / "machine.sh").write_text(text)
+    for name in ("recipes/chat-lora/recipe.yaml", "datasets/oasst2/dataset.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if not (tmp_path / name).exists():
+            shutil.copy(ROOT / name, tmp_path / name)
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "RUNPOD_POD_ID": "pod9"}
-    environment |= {"RECORD": str(tmp_path / "record"), "CODES": str(tmp_path / "codes"), "RUN": str(run)}
-    done = subprocess.run(["bash", "machine.sh"], cwd=tmp_path, env=environment, timeout=30)
-    assert done.returncode == int(codes.split()[-1])
-    said = (tmp_path / "record").read_text().splitlines()
-    assert said == ["started"] * len(codes.split()) + ["runpodctl stop pod pod9"]
+    environment |= {"RECORD": str(tmp_path / "record"), "CODES": str(tmp_path / "codes"), "RUN": str(made)}
+    command = ["bash", "machine.sh"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, timeout=30, capture_output=True, text=True)
+    record = tmp_path / "record"
+    return done.returncode, record.read_text().splitlines() if record.exists() else [], done.stdout
+
+
+SWITCHED_OFF = "runpodctl stop pod pod9"
+# What a run leaves: its last state is noted after everything else, or something was written after it.
+SAVES = 'mkdir -p runs/chat-lora/1 && ln -sfn 1 runs/chat-lora/latest && touch -d "now + 1 second" '
+UPLOADED = f"#!/bin/sh\n{SAVES}runs/chat-lora/1/store.json\n" + RUN.partition("\n")[2]
+BEHIND = UPLOADED.replace("\ntrap", '\ntouch -d "now + 2 seconds" runs/chat-lora/1/log.txt\ntrap', 1)
+
+
+@pytest.mark.parametrize("codes", ["75 75 0", "75 3"])
+def test_a_rented_machine_goes_on_after_75_and_ends_with_its_run(codes: str, tmp_path: Path) -> None:
+    code, said, _ = rented(tmp_path, codes)
+    assert code == int(codes.split()[-1])
+    assert said == ["started"] * len(codes.split()) + [SWITCHED_OFF]
+
+
+@pytest.mark.parametrize(
+    ("run", "off"), [(UPLOADED, True), (BEHIND, False), (RUN, False)], ids=["uploaded", "behind", "nothing"]
+)
+def test_a_failed_run_ends_the_machine_only_with_its_results_in_the_store(
+    run: str, off: bool, tmp_path: Path
+) -> None:
+    code, said, output = rented(tmp_path, "4", run=run)
+    assert (code, SWITCHED_OFF in said) == (4, off)
+    assert ("stays on" in output) is not off
+    assert off or "an hour" in output
+
+
+def test_the_state_of_an_earlier_run_on_the_machine_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "runs/chat-lora/1").mkdir(parents=True)
+    (tmp_path / "runs/chat-lora/latest").symlink_to("1")
+    (tmp_path / "runs/chat-lora/1/store.json").write_text("{}")
+    os.utime(tmp_path / "runs/chat-lora/1/store.json", (1, 1))
+    assert SWITCHED_OFF not in rented(tmp_path, "2")[1]
+
+
+def test_at_the_limit_the_run_saves_and_the_machine_ends(tmp_path: Path) -> None:
+    recipe, asked = recipes.load_recipe("chat-lora"), order("ssh")
+    seconds = job(recipe, OPTIONS, asked, choose(recipe, OPTIONS, asked), tmp_path)["seconds"]
+    limit = ((f"left=$(({seconds} - SECONDS))", "left=$((2 - SECONDS))"),)
+    code, said, _ = rented(tmp_path, "", run=UPLOADED, changes=limit)
+    assert code == 124 and said == ["started", "saved", SWITCHED_OFF]
+
+
+@pytest.mark.parametrize("broken", ["make", "rows"])
+def test_a_machine_whose_set_up_failed_stays_on_and_says_so(broken: str, tmp_path: Path) -> None:
+    if broken == "make":
+        stand_in(tmp_path, "make", "#!/bin/sh\nexit 2\n")
+    else:
+        (tmp_path / "datasets/oasst2").mkdir(parents=True)
+        (tmp_path / "datasets/oasst2/dataset.yaml").write_text("name: another\n")
+    code, said, output = rented(tmp_path, "0")
+    assert (code, said) == (1, [])
+    assert "set-up failed" in output and "stays on" in output and " about $" in output
+
+
+def test_keep_never_switches_off(tmp_path: Path) -> None:
+    code, said, output = rented(tmp_path, "0", keep=True)
+    assert (code, said) == (0, ["started"]) and "stays on: KEEP=1" in output
+    assert "shutdown" not in (tmp_path / "machine.sh").read_text()
+
+
+@pytest.mark.parametrize("on", ONS)
+def test_the_end_of_the_machine_is_said_first(on: On, tmp_path: Path) -> None:
+    words = ["launch", "chat-lora", "--on", on, "--gpu", "h100", "--dry", "--store", "s3://b/x"]
+    words += {"ssh": ["--host", "me@192.0.2.1"], "kubernetes": ["--image", "x/y:1"]}.get(on, [])
+    result = in_process(*words, TUNEBOOK_RUNS=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    first = [(line.split() or [""])[0] for line in result.stdout.splitlines()]
+    assert first.index("end") < first.index("price") < first.index("rows") < first.index("file")
+    assert ("spot machine" in result.stdout) == (on == "skypilot")
+
+
+# Rows of one's own
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout in a folder of its own, with a recipe and a dataset of three files."""
+    root = tmp_path / "clone"
+    shutil.copytree(ROOT / "recipes" / "chat-lora", root / "recipes" / "own")
+    recipe = root / "recipes" / "own" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("datasets/oasst2/", "datasets/own/"))
+    shutil.copytree(ROOT / "datasets" / "kettlewick-chat" / "source", root / "datasets" / "own" / "source")
+    text = (ROOT / "datasets" / "kettlewick-chat" / "dataset.yaml").read_text()
+    (root / "datasets" / "own" / "dataset.yaml").write_text(
+        text.replace("name: kettlewick-chat", "name: own")
+    )
+    monkeypatch.setattr(rows, "ROOT", root)
+    monkeypatch.setenv("TUNEBOOK_RECIPES", str(root / "recipes"))
+    monkeypatch.setenv("TUNEBOOK_DATASETS", str(root / "datasets"))
+    monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
+    return root
+
+
+def source_line(own: Path, text: str) -> int:
+    """Set the file of train in dataset.yaml, and return its line."""
+    path = own / "datasets" / "own" / "dataset.yaml"
+    lines = path.read_text().splitlines()
+    at = next(index for index, line in enumerate(lines) if line.strip().startswith("files: {train:"))
+    lines[at] = f"  files: {{train: {text}, dev: source/dev.jsonl, test: source/test.jsonl}}"
+    path.write_text("\n".join(lines) + "\n")
+    return at + 1
+
+
+@pytest.mark.parametrize("on", ["skypilot", "kubernetes", "ssh"])
+@pytest.mark.parametrize("case", ["absolute", "above", "missing", "link", "folder", "left out", "large"])
+def test_rows_that_the_machine_would_not_have_are_refused(
+    on: On, case: str, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, home = tmp_path / "elsewhere" / "my rows.jsonl", own / "datasets" / "own" / "source"
+    elsewhere.parent.mkdir()
+    shutil.copy(home / "train.jsonl", elsewhere)
+    if case == "link":
+        (home / "linked.jsonl").symlink_to(elsewhere)
+    if case == "left out":
+        (own / "runs").mkdir()
+        shutil.copy(elsewhere, own / "runs" / "rows.jsonl")
+    if case == "large":
+        monkeypatch.setattr(rows, "LARGE", 10)
+    place = {
+        "above": "../../../elsewhere/my rows.jsonl",
+        "missing": "source/nothing.jsonl",
+        "link": "source/linked.jsonl",
+        "folder": str(elsewhere.parent),
+        "left out": "../../runs/rows.jsonl",
+    }.get(case, str(elsewhere))
+    line = source_line(own, f"'{place}'")
+    with pytest.raises(InputError) as caught:
+        rows.needed(recipes.load_recipe("own"), on)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.key) == ("launch.rows_outside", "source.files.train")
+    assert str(problem.file).endswith("datasets/own/dataset.yaml") and problem.line == line
+    assert Path(place).name in str(problem)
+    assert case == "missing" or "datasets/own/source" in str(problem)
+    assert (case != "large") or rows.file_sha256(elsewhere)[:12] in str(problem)
+
+
+def test_every_bad_file_is_named_at_once(own: Path) -> None:
+    for name in ("dev", "test"):
+        (own / "datasets" / "own" / "source" / f"{name}.jsonl").unlink()
+    with pytest.raises(InputError) as caught:
+        rows.needed(recipes.load_recipe("own"), "ssh")
+    assert [problem.key for problem in caught.value.problems] == ["source.files.dev", "source.files.test"]
+
+
+def test_slurm_reads_rows_in_place(own: Path, tmp_path: Path) -> None:
+    shutil.copy(own / "datasets" / "own" / "source" / "train.jsonl", tmp_path / "far.jsonl")
+    source_line(own, str(tmp_path / "far.jsonl"))
+    found = rows.hashed(rows.needed(recipes.load_recipe("own"), "slurm"))
+    assert found[0].name == str(tmp_path / "far.jsonl")
+
+
+def test_what_git_ignores_travels_but_not_with_skypilot(own: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", str(own)], check=True)
+    (own / ".gitignore").write_text("train.jsonl\n")
+    recipe = recipes.load_recipe("own")
+    assert len(rows.needed(recipe, "ssh")) == len(rows.needed(recipe, "kubernetes")) == 5
+    with pytest.raises(InputError) as caught:
+        rows.needed(recipe, "skypilot")
+    assert [(one.code, one.key) for one in caught.value.problems] == [
+        ("launch.rows_outside", "source.files.train")
+    ]
+
+
+def test_a_recipe_or_a_model_outside_the_checkout_is_refused(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(InputError) as caught:
+        rows.refuse_model_outside(str(tmp_path / "model"), "ssh")
+    assert caught.value.code == "launch.model_outside"
+    rows.refuse_model_outside(str(tmp_path / "model"), "slurm")
+    rows.refuse_model_outside("Qwen/Qwen3-1.7B", "ssh")
+    monkeypatch.setattr(rows, "ROOT", own / "datasets")
+    with pytest.raises(InputError) as caught:
+        rows.needed(recipes.load_recipe("own"), "ssh")
+    assert [str(one.file) for one in caught.value.problems] == [str(own / "recipes" / "own" / "recipe.yaml")]
+
+
+def test_each_row_file_is_listed_with_size_and_hash(own: Path) -> None:
+    recipe = recipes.load_recipe("own")
+    told = rows.describe(recipe, rows.hashed(rows.needed(recipe, "ssh")), "ssh")
+    for split, line in zip(("train", "dev", "test"), told, strict=False):
+        path = own / "datasets" / "own" / "source" / f"{split}.jsonl"
+        assert path.name in line and rows.size(path.stat().st_size) in line
+        assert f"SHA-256 {rows.file_sha256(path)[:12]}" in line
+    assert told[3].startswith("3 files, ") and len(told) == 4
+
+
+def test_every_target_compares_the_files_before_training(tmp_path: Path) -> None:
+    sums = subprocess.run(
+        ["sha256sum", "recipes/chat-lora/recipe.yaml", "datasets/oasst2/dataset.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    task = yaml.safe_load(generated("chat-lora", "skypilot", tmp_path)["task.yaml"])
+    pod = yaml.safe_load(generated("chat-lora", "kubernetes", tmp_path)["job.yaml"])["spec"]["template"]
+    (first,) = pod["spec"]["initContainers"]
+    scripts = [
+        ["bash", "-c", task["setup"].replace("make setup", "")],
+        [*first["command"], *first["args"]],
+    ]
+    for words in scripts:
+        assert all(line in "\n".join(words) for line in sums)
+        assert subprocess.run(words, cwd=ROOT, capture_output=True).returncode == 0
+        assert subprocess.run(words, cwd=tmp_path, capture_output=True).returncode == 1
+    assert all(line in generated("chat-lora", "slurm", tmp_path)["job.sbatch"] for line in sums)
 
 
 def test_a_launch_without_its_command_says_what_is_missing(

@@ -1,7 +1,8 @@
 """`tunebook launch`: a recipe on rented GPUs, as files that can be read and commands that can be typed.
 
 The files are rendered from launch/<on>/*.j2 with the figures of the recipe's plan: GPU, count, disk, hours.
-Nothing is rented before check and plan have passed; with DRY=1 no network is used.
+Nothing is rented before check and plan have passed, and before it was said what happens to the machine at the
+end and which row files travel; with DRY=1 no network is used.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tunebook.check.run import run_check
+from tunebook.commands.launch import rows
+from tunebook.commands.launch.order import On as On
+from tunebook.commands.launch.order import Order as Order
+from tunebook.commands.launch.order import refuse_incomplete, refuse_plan
 from tunebook.commands.options import Count, Name, Price, takes
 from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
@@ -34,7 +39,6 @@ from tunebook.plan.changes import planned
 from tunebook.plan.hours import machines
 from tunebook.plan.planner import Plan
 
-On = Literal["skypilot", "slurm", "kubernetes", "ssh"]
 SKYPILOT = {
     "t4": "T4",
     "rtx-3090": "RTX3090",
@@ -57,21 +61,9 @@ NOTICE = {"skypilot": 100, "slurm": 300, "kubernetes": 300, "ssh": 120}  # secon
 QUIET = 1800  # seconds without progress or output after which a run counts as hung
 # Time limit: hours of the plan's upper end times MARGIN, and MORE for what it leaves out.
 MARGIN, MORE = 1.5, 0.5
+# In a pod's first container; its words are lines of sha256sum.
+COMPARE = "printf '%s\\n' \"$@\" | sha256sum --check --quiet --strict"
 NEEDED = {"skypilot": ["sky"], "slurm": ["sbatch"], "kubernetes": ["kubectl"], "ssh": ["rsync", "ssh"]}
-
-
-@dataclass(frozen=True)
-class Order:
-    """What the command line says about the rental, in addition to the run's own options."""
-
-    on: On
-    gpu: str | None = None
-    count: int | None = None
-    price: float | None = None
-    max_cost: float | None = None
-    image: str | None = None
-    host: str | None = None
-    dry: bool = False
 
 
 def launch(name: str, options: Options, order: Order, console: Console) -> int:
@@ -82,11 +74,16 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
         MachineError: no GPU is large enough, or a command is missing or fails.
     """
     recipe = load_recipe(name)
+    refuse_incomplete(options, order)
+    rows.needed(recipe, order.on)
     plan = choose(recipe, options, order)
     folder = runs_folder() / "launch" / f"{name}-{order.on}"
     values = job(recipe, options, order, plan, folder)
     files = render(order.on, values)
+    console.stage("end", values["end"])
     console.stage("price", values["price"])
+    for line in rows.describe(recipe, values["files"], order.on):
+        console.stage("rows", line)
     if not order.dry:
         missing = [word for word in NEEDED[order.on] if not shutil.which(word)]
         if missing:
@@ -151,8 +148,11 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
     Raises:
         InputError: see `launch`.
     """
-    _complete(options, order, plan)
+    refuse_incomplete(options, order)
+    refuse_plan(order, plan)
     assert plan.hours
+    rows.refuse_model_outside(plan.base_model, order.on)
+    files = rows.hashed(rows.needed(recipe, order.on))
     rate = plan.price.usd * plan.count if plan.price else None
     hours = plan.hours.high * MARGIN + MORE
     if order.max_cost is not None:
@@ -186,7 +186,12 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
     minutes = math.ceil(seconds / 60)
     return {
         "title": f"{recipe.name}: {plan.base_model} on {plan.count} x {plan.gpu_name}",
-        "price": _price(plan, rate, hours),
+        "price": _price(order.on, plan, rate, hours),
+        "end": _end(order, options.store, rate, hours),
+        "keep": order.keep,
+        "hourly": _hourly(rate).replace("$", r"\$"),  # within double quotes of a script
+        "files": files,
+        "sums": [f"{one.sha256}  {one.name}" for one in files],
         "name": f"tunebook-{recipe.name}",
         "recipe": recipe.name,
         "gpu": plan.gpu,
@@ -205,49 +210,14 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
         "passed_on": SECRETS + STORE_KEYS,
         "words": shlex.join(words),
         "arguments": json.dumps(["tunebook", *words]),
+        "compare": json.dumps([COMPARE, "rows", *(f"{one.sha256}  {one.name}" for one in files)]),
         "tunebook": shlex.quote(str(ROOT / ".venv" / "bin" / "tunebook")),
         "image": order.image,
         "host": shlex.quote(order.host or ""),
+        "store": shlex.quote(str(store or "")),
         "root": shlex.quote(str(ROOT)),
         "folder": shlex.quote(str(folder)),
     }
-
-
-def _complete(options: Options, order: Order, plan: Plan) -> None:
-    """Raise InputError with what is missing from an order."""
-    store = str(options.store)
-    if plan.hours is None:
-        raise InputError(
-            f"the number of rows of {plan.recipe} is not known here, so neither are the hours. Run "
-            f"`make data NAME={plan.recipe}` first.",
-            code="launch.unknown_hours",
-        )
-    if order.on == "skypilot" and not re.match(r"(s3|gs)://[\w.-]+", store):
-        raise InputError(
-            "--store (STORE=): a spot machine keeps nothing. Give s3://bucket/... or gs://bucket/...",
-            code="launch.needs_store",
-        )
-    if order.on == "kubernetes" and "://" not in store:
-        raise InputError(
-            "--store (STORE=): a pod keeps nothing. Give s3://..., gs://... or az://...",
-            code="launch.needs_store",
-        )
-    if order.on == "kubernetes" and not order.image:
-        raise InputError(
-            "--image (IMAGE=) is missing: the image in a registry that the cluster can read (`make image`).",
-            code="launch.needs_image",
-        )
-    if order.on == "ssh" and not re.fullmatch(r"[\w.@:-]+", order.host or ""):
-        got = f" (got {order.host!r})" if order.host else ""
-        raise InputError(
-            f"--host (HOST=): name the machine as ssh takes it, user@address{got}.", code="launch.bad_host"
-        )
-    if machines(plan.count) > 1 and order.on != "slurm":
-        raise InputError(
-            f"--count (COUNT=): {plan.count} GPUs are several machines, which only --on slurm (ON=) starts "
-            "together.",
-            code="launch.several_machines",
-        )
 
 
 def _words(name: str, options: Options, plan: Plan, store: str | None) -> list[str]:
@@ -269,12 +239,49 @@ def _words(name: str, options: Options, plan: Plan, store: str | None) -> list[s
     return words
 
 
-def _price(plan: Plan, rate: float | None, hours: float) -> str:
+def _price(on: On, plan: Plan, rate: float | None, hours: float) -> str:
     if rate is None or not plan.price or not plan.dollars:
         return f"price not known (set PRICE=); stops after {hours:.2f} hours"
+    given = plan.price.read is None
+    which = "as PRICE= gives it" if given else f"on demand ({plan.price.provider})"
+    if on == "skypilot" and not given:
+        which += (
+            "; the job takes a spot machine, which costs less: that price is not known here, so the limit "
+            "counts the one on demand"
+        )
     return (
-        f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f} at ${rate:.2f} an hour on demand "
-        f"({plan.price.provider}); stops after {hours:.2f} hours, ${hours * rate:.2f}"
+        f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f} at ${rate:.2f} an hour {which}; stops after "
+        f"{hours:.2f} hours, ${hours * rate:.2f}"
+    )
+
+
+def _hourly(rate: float | None) -> str:
+    return "what an hour of it costs (PRICE= is not set)" if rate is None else f"about ${rate:.2f} an hour"
+
+
+def _end(order: Order, store: str | None, rate: float | None, hours: float) -> str:
+    """Return what happens to the machine when the job has ended."""
+    if order.on == "skypilot":
+        return (
+            "SkyPilot terminates the machine when the job has ended, also when set-up fails, and nothing on "
+            f"it is kept; results and checkpoints are in {store}, the output in `sky jobs logs`"
+        )
+    if order.on == "slurm":
+        return (
+            f"the nodes go back to Slurm; the results stay in {show(runs_folder())} on the shared file system"
+        )
+    if order.on == "kubernetes":
+        return (
+            f"the pod ends with the job and is removed a day later; results and checkpoints are in {store}. "
+            "Whether its node is switched off then is decided by the cluster"
+        )
+    if order.keep:
+        return f"{order.host} stays on (KEEP=1) and goes on costing {_hourly(rate)} until you end it"
+    return (
+        f"{order.host} is switched off (on RunPod: the pod is stopped) once the run has ended, at the latest "
+        f"after {hours:.2f} hours, and its results are in {store}. It stays on where set-up fails or the "
+        f"results are not there, and then goes on costing {_hourly(rate)} until you end it. KEEP=1 keeps it "
+        "in any case"
     )
 
 
@@ -335,8 +342,9 @@ def launch_command(
     max_cost: Annotated[float | None, typer.Option(min=0, help="dollars after which the job stops")] = None,
     image: Annotated[str | None, typer.Option(help="kubernetes: the image as pushed")] = None,
     host: Annotated[str | None, typer.Option(help="ssh: user@address")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="ssh: leave the machine on at the end")] = False,
     dry: Annotated[bool, typer.Option("--dry", help="print everything, start nothing")] = False,
 ) -> int:
     """Start a recipe's real run on rented GPUs, with a price limit."""
-    order = Order(on, gpu, count, price, max_cost, image, host, dry)
+    order = Order(on, gpu, count, price, max_cost, image, host, dry, keep)
     return launch(name, replace(options, tier="real"), order, command_console())
