@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,8 @@ def test_axolotl_and_trl_train_the_same_rows_from_random_weights(tmp_path: Path)
     assert result.returncode == 0, result.stdout + result.stderr
 
     [made] = [path for path in (cache / "random").iterdir() if path.is_dir()]
-    assert shapes.find(str(made)) == shapes.find(str(shape))
+    sizes = [replace(shapes.find(str(one)), positions=None) for one in (made, shape)]
+    assert sizes[0] == sizes[1]
     assert AutoTokenizer.from_pretrained(made).eos_token == "<|im_end|>"
     [path] = results.glob("chat-lora-test-random-*.json")
     found = json.loads(path.read_text())

@@ -265,7 +265,7 @@ def test_the_evaluation_takes_it(case: str, trained: dict[str, Run]) -> None:
         log = read_json(run / "train" / "history.json")["log"]
         assert right in [entry["eval_accuracy"] for entry in log if "eval_accuracy" in entry]
         contexts = [evaluation.maker.encoder.context(evaluation.rows["dev"][0]["messages"][:-1])]
-        (answer,) = predict_worker._answers(contexts, evaluation.models, 8, evaluation.dataset)
+        (answer,) = predict_worker._labels(contexts, [], evaluation.models, labels, 0.0)
         assert answer["predicted_label"] == records[0]["label"]
         assert answer["predicted_score"] == pytest.approx(math.exp(max(records[0]["scores"])), abs=1e-5)
     else:

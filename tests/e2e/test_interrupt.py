@@ -39,7 +39,13 @@ def test_ctrl_c_by_make_saves_and_the_same_command_resumes(base: Path, tmp_path:
 
     with log.open("w") as file:
         process = subprocess.Popen(
-            command, env=runner.env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=runner.env,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A shell that starts pytest in the background leaves Ctrl-C ignored, for children too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         for _ in range(3000):
             if trained() >= 3:

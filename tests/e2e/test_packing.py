@@ -12,7 +12,6 @@ from tests.commands.test_fork import TOOL_TALKS
 from tests.data.test_formats import put
 from tests.support import tiny
 from tests.support.commands import TRAIN_ONLY, tunebook
-from tunebook.check import run as check
 from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
@@ -71,7 +70,6 @@ def test_a_packed_recipe_with_tools_runs_to_its_verdict(
     (tmp_path / "recipes" / "chat-lora").symlink_to(ROOT / "recipes" / "chat-lora")
     (tmp_path / "datasets" / "kettlewick-chat").symlink_to(ROOT / "datasets" / "kettlewick-chat")
     (tmp_path / "datasets" / "oasst2").symlink_to(ROOT / "datasets" / "oasst2")
-    monkeypatch.setattr(check, "run_check", lambda *_: 0)
     data = put(tmp_path, "talks.jsonl", TOOL_TALKS)
     assert run_fork(ForkOptions("chat-lora", "tides", str(data)), Console()) == 0
 

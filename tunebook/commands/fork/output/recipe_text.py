@@ -110,6 +110,14 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
             f"{made.counts['train']} train rows, and {made.left_out['dev']} of {made.counts['dev']} dev rows "
             "from the loss on dev; all of dev and test are evaluated"
         )
+    if config.get("sample_packing") and config.get("eval_sample_packing") is not False:
+        batch = int(config.get("micro_batch_size") or 1) * int(config.get("gradient_accumulation_steps") or 1)
+        length = max(needed, config.get("sequence_len") or 0)
+        if made.counts["dev"] * made.lengths.mean < batch * length:
+            changes["eval_sample_packing"] = (
+                "eval_sample_packing: false   # packed, the dev rows would not fill a batch: Axolotl stops"
+            )
+            notes.append("eval_sample_packing is false: packed, the dev rows would not fill a batch")
     if model:
         table = model_table().get(model, {})
         new = merge({"base_model": model}, table.get("axolotl", {}))
