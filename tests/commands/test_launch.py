@@ -508,6 +508,8 @@ def test_what_git_ignores_travels_but_not_with_skypilot(own: Path) -> None:
     assert [(one.code, one.key) for one in caught.value.problems] == [
         ("launch.rows_outside", "source.files.train")
     ]
+    subprocess.run(["git", "-C", str(own), "add", "--force", "datasets"], check=True)
+    assert len(rows.needed(recipe, "skypilot")) == 5, "what git tracks is uploaded"
 
 
 def test_a_recipe_or_a_model_outside_the_checkout_is_refused(

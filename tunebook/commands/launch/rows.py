@@ -189,8 +189,11 @@ def _stays_here(path: Path, on: On) -> str | None:
 
 
 def _ignored(path: Path) -> bool:
-    """Return whether .gitignore leaves out `path` of the checkout, as SkyPilot then does."""
-    words = ["git", "check-ignore", "--no-index", "--quiet", "--", str(path)]
+    """Return whether git ignores `path` of the checkout and does not track it: what SkyPilot leaves out
+    (sky/data/storage_utils.py, get_excluded_files), unless a .skyignore says otherwise."""
+    if (ROOT / ".skyignore").is_file():
+        return False  # its patterns are SkyPilot's own; what it leaves out is found before set-up, by its hash
+    words = ["git", "check-ignore", "--quiet", "--", str(path)]
     try:
         return subprocess.run(words, cwd=ROOT, capture_output=True).returncode == 0
     except FileNotFoundError:  # no git here
