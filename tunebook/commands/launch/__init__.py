@@ -22,7 +22,7 @@ import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tunebook.check.run import run_check
-from tunebook.commands.launch import rows
+from tunebook.commands.launch import costs, rows
 from tunebook.commands.launch.order import On as On
 from tunebook.commands.launch.order import Order as Order
 from tunebook.commands.launch.order import refuse_incomplete, refuse_plan
@@ -186,10 +186,10 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
     minutes = math.ceil(seconds / 60)
     return {
         "title": f"{recipe.name}: {plan.base_model} on {plan.count} x {plan.gpu_name}",
-        "price": _price(order.on, plan, rate, hours),
-        "end": _end(order, options.store, rate, hours),
+        "price": costs.price(order.on, plan, rate, hours),
+        "end": costs.end(order, options.store, rate, hours),
         "keep": order.keep,
-        "hourly": _hourly(rate).replace("$", r"\$"),  # within double quotes of a script
+        "hourly": costs.hourly(rate).replace("$", r"\$"),  # within double quotes of a script
         "files": files,
         "sums": [f"{one.sha256}  {one.name}" for one in files],
         "name": f"tunebook-{recipe.name}",
@@ -237,52 +237,6 @@ def _words(name: str, options: Options, plan: Plan, store: str | None) -> list[s
     if options.smoke is not None:
         words.append("--smoke" if options.smoke else "--no-smoke")
     return words
-
-
-def _price(on: On, plan: Plan, rate: float | None, hours: float) -> str:
-    if rate is None or not plan.price or not plan.dollars:
-        return f"price not known (set PRICE=); stops after {hours:.2f} hours"
-    given = plan.price.read is None
-    which = "as PRICE= gives it" if given else f"on demand ({plan.price.provider})"
-    if on == "skypilot" and not given:
-        which += (
-            "; the job takes a spot machine, which costs less: that price is not known here, so the limit "
-            "counts the one on demand"
-        )
-    return (
-        f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f} at ${rate:.2f} an hour {which}; stops after "
-        f"{hours:.2f} hours, ${hours * rate:.2f}"
-    )
-
-
-def _hourly(rate: float | None) -> str:
-    return "what an hour of it costs (PRICE= is not set)" if rate is None else f"about ${rate:.2f} an hour"
-
-
-def _end(order: Order, store: str | None, rate: float | None, hours: float) -> str:
-    """Return what happens to the machine when the job has ended."""
-    if order.on == "skypilot":
-        return (
-            "SkyPilot terminates the machine when the job has ended, also when set-up fails, and nothing on "
-            f"it is kept; results and checkpoints are in {store}, the output in `sky jobs logs`"
-        )
-    if order.on == "slurm":
-        return (
-            f"the nodes go back to Slurm; the results stay in {show(runs_folder())} on the shared file system"
-        )
-    if order.on == "kubernetes":
-        return (
-            f"the pod ends with the job and is removed a day later; results and checkpoints are in {store}. "
-            "Whether its node is switched off then is decided by the cluster"
-        )
-    if order.keep:
-        return f"{order.host} stays on (KEEP=1) and goes on costing {_hourly(rate)} until you end it"
-    return (
-        f"{order.host} is switched off (on RunPod: the pod is stopped) once the run has ended, at the latest "
-        f"after {hours:.2f} hours, and its results are in {store}. It stays on where set-up fails or the "
-        f"results are not there, and then goes on costing {_hourly(rate)} until you end it. KEEP=1 keeps it "
-        "in any case"
-    )
 
 
 def render(on: On, values: dict[str, Any]) -> dict[str, str]:

@@ -192,7 +192,7 @@ def _ignored(path: Path) -> bool:
     """Return whether git ignores `path` of the checkout and does not track it: what SkyPilot leaves out
     (sky/data/storage_utils.py, get_excluded_files), unless a .skyignore says otherwise."""
     if (ROOT / ".skyignore").is_file():
-        return False  # its patterns are SkyPilot's own; what it leaves out is found before set-up, by its hash
+        return False  # its patterns are SkyPilot's own; sha256sum finds before set-up what it left out
     words = ["git", "check-ignore", "--quiet", "--", str(path)]
     try:
         return subprocess.run(words, cwd=ROOT, capture_output=True).returncode == 0

@@ -1,0 +1,55 @@
+"""What a launch says before anything is rented: the price, and what happens to the machine at the end."""
+
+from __future__ import annotations
+
+from tunebook.commands.launch.order import On, Order
+from tunebook.core.paths import runs_folder, show
+from tunebook.plan.planner import Plan
+
+
+def price(on: On, plan: Plan, rate: float | None, hours: float) -> str:
+    """Return the price of a plan at `rate` dollars an hour, whose price it is, and the limit."""
+    if rate is None or not plan.price or not plan.dollars:
+        return f"price not known (set PRICE=); stops after {hours:.2f} hours"
+    given = plan.price.provider == "PRICE="
+    which = "as PRICE= gives it" if given else f"on demand ({plan.price.provider})"
+    if on == "skypilot" and not given:
+        which += (
+            "; the job takes a spot machine, which costs less: that price is not known here, so the limit "
+            "counts the one on demand"
+        )
+    return (
+        f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f} at ${rate:.2f} an hour {which}; stops after "
+        f"{hours:.2f} hours, ${hours * rate:.2f}"
+    )
+
+
+def hourly(rate: float | None) -> str:
+    """Return what an hour costs, for the middle of a sentence."""
+    return "what an hour of it costs (PRICE= is not set)" if rate is None else f"about ${rate:.2f} an hour"
+
+
+def end(order: Order, store: str | None, rate: float | None, hours: float) -> str:
+    """Return what happens to the machine when the job has ended."""
+    if order.on == "skypilot":
+        return (
+            "SkyPilot terminates the machine when the job has ended, also when set-up fails, and nothing on "
+            f"it is kept; results and checkpoints are in {store}, the output in `sky jobs logs`"
+        )
+    if order.on == "slurm":
+        return (
+            f"the nodes go back to Slurm; the results stay in {show(runs_folder())} on the shared file system"
+        )
+    if order.on == "kubernetes":
+        return (
+            f"the pod ends with the job and is removed a day later; results and checkpoints are in {store}. "
+            "Whether its node is switched off then is decided by the cluster"
+        )
+    if order.keep:
+        return f"{order.host} stays on (KEEP=1) and goes on costing {hourly(rate)} until you end it"
+    return (
+        f"{order.host} is switched off (on RunPod: the pod is stopped) once the run has ended, at the latest "
+        f"after {hours:.2f} hours, and its results are in {store}. It stays on where set-up fails or the "
+        f"results are not there, and then goes on costing {hourly(rate)} until you end it. KEEP=1 keeps it "
+        "in any case"
+    )
