@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_adapters import LORA, LORA_R, WIDTH, prepare, probe
+from tests.support.lazy import lazy
 from tests.support.trainings import train
-from tunebook.evaluation.evaluate import evaluate
-from tunebook.evaluation.evaluator import Evaluator
 from tunebook.runs.run import Run
 
+evaluation, evaluators = lazy("tunebook.evaluation.evaluate"), lazy("tunebook.evaluation.evaluator")
 pytestmark = pytest.mark.slow
 WORDS = 49152
 BOTH = "lora_modules_to_save=[embed_tokens,lm_head]"
@@ -62,9 +62,9 @@ def test_what_ships_and_what_is_evaluated_is_what_was_trained(
     assert torch.allclose(
         logits(PeftModel.from_pretrained(plain, run / "model")), expected, rtol=1e-5, atol=1e-5
     )
-    evaluator = Evaluator.of_run(run)
+    evaluator = evaluators.Evaluator.of_run(run)
     for name in ("unmerged", "tuned"):
         assert torch.allclose(logits(evaluator.models.open(name).net), expected, atol=1e-3), name
     evaluator.suite.dev_rows = 2
-    evaluate(evaluator)
+    evaluation.evaluate(evaluator)
     assert (run / "eval" / "choice.json").is_file()
