@@ -6,18 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import peft
 import pytest
-import torch
-from transformers import AutoModelForCausalLM
 
 from tests.support import tiny
+from tests.support.lazy import lazy
 from tunebook.core.ranks import Ranks
-from tunebook.evaluation.engines.loader import Models
-from tunebook.evaluation.engines.tables import saved_rows
-from tunebook.evaluation.engines.token_lm import TokenLM
 
-torch.set_num_threads(1)
+peft, torch, transformers = lazy("peft"), lazy("torch"), lazy("transformers")
+loader, token_lm = lazy("tunebook.evaluation.engines.loader"), lazy("tunebook.evaluation.engines.token_lm")
+tables = lazy("tunebook.evaluation.engines.tables")
 LINEAR = ["q_proj", "v_proj"]
 BOTH = ["embed_tokens", "lm_head"]
 CASES: dict[str, dict[str, Any]] = {
@@ -50,8 +47,9 @@ CONTEXT, ANSWER = [5, 6, 7, 8, 9, 20, 33], [6, 5, 41]
 
 def train(base: Path, folder: Path, shape: dict[str, Any], new: int) -> torch.Tensor:
     """Train an adapter for two steps and save it as Axolotl does; return the trained model's logits."""
+    torch.set_num_threads(1)
     torch.manual_seed(1)
-    net = AutoModelForCausalLM.from_pretrained(base)
+    net = transformers.AutoModelForCausalLM.from_pretrained(base)
     tokenizer = tiny.tokenizer()
     if new:
         tokenizer.add_tokens([f"<new-{index}>" for index in range(new)])
@@ -88,9 +86,9 @@ def test_the_evaluated_model_is_the_trained_one(tmp_path: Path, case: str, tied:
     base, folder, new = tmp_path / "base", tmp_path / "adapter", NEW if case in LONGER else 0
     tiny.model(tie_word_embeddings=tied).save_pretrained(base)
     truth = train(base, folder, (CASES | LONGER)[case], new)
-    assert saved_rows(folder) in ((49156,) if new else (49152, None))
+    assert tables.saved_rows(folder) in ((49156,) if new else (49152, None))
 
-    plain = AutoModelForCausalLM.from_pretrained(base)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(base)
     if new:
         plain.resize_token_embeddings(49152 + new, mean_resizing=False)
     shipped = peft.PeftModel.from_pretrained(plain, str(folder)).eval()
@@ -98,21 +96,21 @@ def test_the_evaluated_model_is_the_trained_one(tmp_path: Path, case: str, tied:
     with torch.inference_mode():
         assert torch.allclose(shipped(input_ids=ids).logits[0], truth, atol=1e-5), "plain PEFT loads it"
 
-    models = Models({"base_model": str(base), "adapter": "lora", "lora_r": 4}, folder, Ranks())
+    models = loader.Models({"base_model": str(base), "adapter": "lora", "lora_r": 4}, folder, Ranks())
     for name in ("unmerged", "tuned"):
         lm = models.open(name)
-        assert isinstance(lm, TokenLM)
+        assert isinstance(lm, token_lm.TokenLM)
         with torch.inference_mode():
             logits = lm.net(input_ids=ids).logits[0]
         assert torch.allclose(logits, truth, atol=1e-3), name
         assert lm.score([CONTEXT], [ANSWER], [])[0] == pytest.approx(logprob(truth), abs=1e-3)
     lm.net.save_pretrained(tmp_path / "merged")
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32).eval()
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32).eval()
     with torch.inference_mode():
         assert torch.allclose(again(input_ids=ids).logits[0], truth, atol=1e-3), "the merged folder"
     if new:
         before = models.open("base")
-        assert isinstance(before, TokenLM)
+        assert isinstance(before, token_lm.TokenLM)
         assert before.generate([[*CONTEXT, 49155]], [], 2), "the base answers prompts with new tokens"
 
 
@@ -121,7 +119,7 @@ def test_the_harness_ties_nothing(tmp_path: Path) -> None:
     net = tiny.model(tie_word_embeddings=True)
     model = peft.get_peft_model(net, peft.LoraConfig(target_modules=LINEAR, modules_to_save=BOTH))
     before = {name: id(weight) for name, weight in model.named_parameters(remove_duplicate=False)}
-    lm = TokenLM(model, tiny.tokenizer())
+    lm = token_lm.TokenLM(model, tiny.tokenizer())
     after = {name: id(weight) for name, weight in model.named_parameters(remove_duplicate=False)}
     assert before == after
     assert "tie_weights" not in vars(lm.net)

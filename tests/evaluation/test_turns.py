@@ -11,16 +11,17 @@ import pytest
 
 from tests.support import tiny
 from tests.support.dialogues import TOPICS, dialogues, talk
+from tests.support.lazy import lazy
 from tunebook.core.files import read_jsonl
 from tunebook.data.dataset import Dataset
 from tunebook.evaluation.contenders import Contender, Prompting
 from tunebook.evaluation.engines.protocol import Generation
-from tunebook.evaluation.engines.token_lm import TokenLM
-from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.inputs import Inputs
 from tunebook.evaluation.suite import Suite
 from tunebook.metrics.aggregate import difference, measure
 from tunebook.runs.run import Run
+
+token_lm, evaluators = lazy("tunebook.evaluation.engines.token_lm"), lazy("tunebook.evaluation.evaluator")
 
 SHOT = talk("shot", "Where is it?", "On Crake Fell.", "Thanks.", "Have a great day.")["messages"]
 PROMPTINGS = [
@@ -29,13 +30,11 @@ PROMPTINGS = [
 
 
 @pytest.fixture(scope="module")
-def lm() -> TokenLM:
-    return TokenLM(tiny.model(), tiny.tokenizer())
+def lm() -> Any:
+    return token_lm.TokenLM(tiny.model(), tiny.tokenizer())
 
 
-def evaluator(
-    folder: Path, rows: list[dict[str, Any]], engine: Any, tokenizer: Any, **changes: Any
-) -> Evaluator:
+def evaluator(folder: Path, rows: list[dict[str, Any]], engine: Any, tokenizer: Any, **changes: Any) -> Any:
     """Return what lets `engine` answer `rows`; `changes` are of the suite."""
     suite = {"primary": "loss", "shots": 1, "max_new_tokens": 4, "dev_rows": 4, "generate_rows": None}
     suite |= {"agreement_rows": 0, "evaluate_turns": "all", **changes}
@@ -57,7 +56,7 @@ def evaluator(
         open=lambda name, engine_=True: engine,
         fingerprint=lambda name: {"name": name},
     )
-    return Evaluator(inputs, models)
+    return evaluators.Evaluator(inputs, models)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +70,7 @@ def contender(prompting: Prompting) -> Contender:
 
 @pytest.mark.parametrize("prompting", PROMPTINGS, ids=lambda prompting: prompting.name())
 def test_the_loss_is_of_every_trained_answer_weighted_by_its_bytes(
-    prompting: Prompting, lm: TokenLM, tmp_path: Path
+    prompting: Prompting, lm: Any, tmp_path: Path
 ) -> None:
     rows = [*dialogues()[:2], talk("w", "a?", {"content": "Not learned.", "weight": 0}, "b?", "Learned.")]
     made = evaluator(tmp_path, rows, lm, lm.tokenizer)
@@ -90,7 +89,7 @@ def test_the_loss_is_of_every_trained_answer_weighted_by_its_bytes(
         assert record.get("turns", [3]) == [len(row["messages"]) + place for place in places]
 
 
-def test_answers_are_to_the_same_drawn_turns_of_every_contender(lm: TokenLM, tmp_path: Path) -> None:
+def test_answers_are_to_the_same_drawn_turns_of_every_contender(lm: Any, tmp_path: Path) -> None:
     class Echo:
         """Notes what it is asked; says one token and stops."""
 
@@ -120,7 +119,7 @@ def test_answers_are_to_the_same_drawn_turns_of_every_contender(lm: TokenLM, tmp
         assert all(("Crake Fell" in text) == prompting.few_shot for text in decoded)
 
 
-def test_the_old_way_is_an_option(tmp_path: Path, lm: TokenLM) -> None:
+def test_the_old_way_is_an_option(tmp_path: Path, lm: Any) -> None:
     rows = dialogues(greeting=True)
     made = evaluator(tmp_path, rows, lm, lm.tokenizer, evaluate_turns="last")
     records = made.evaluate(contender(PROMPTINGS[0]), "test")
@@ -130,7 +129,7 @@ def test_the_old_way_is_an_option(tmp_path: Path, lm: TokenLM) -> None:
 
 @pytest.mark.parametrize("prompting", PROMPTINGS, ids=lambda prompting: prompting.name())
 def test_rows_of_one_answer_get_the_same_numbers_either_way(
-    prompting: Prompting, lm: TokenLM, tmp_path: Path
+    prompting: Prompting, lm: Any, tmp_path: Path
 ) -> None:
     rows = [talk(f"t{n}", f"I ask about {topic}.", answer) for n, (topic, answer) in enumerate(TOPICS)]
     found = [
@@ -143,7 +142,7 @@ def test_rows_of_one_answer_get_the_same_numbers_either_way(
     assert measure(found[0], "chat", []) == measure(found[1], "chat", [])
 
 
-def test_a_conversation_is_one_in_intervals_and_tests(lm: TokenLM, tmp_path: Path) -> None:
+def test_a_conversation_is_one_in_intervals_and_tests(lm: Any, tmp_path: Path) -> None:
     rows = dialogues(greeting=True)
     made = evaluator(tmp_path, rows, lm, lm.tokenizer)
     answers = {one.name: made.evaluate(one, "test") for one in map(contender, PROMPTINGS[:2])}

@@ -6,28 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import Trainer, TrainingArguments
 
+from tests.support.lazy import lazy
 from tunebook.runs.checkpoints import numbered
 
-
-class Line(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(1))
-
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"loss": (self.weight * x).square().mean()}
+torch, transformers = lazy("torch"), lazy("transformers")
 
 
-class Given(Trainer):
-    """A trainer whose loss on dev is given for each step."""
+def trainer_of(losses: list[float], arguments: Any) -> Any:
+    """Return transformers' own trainer of a line, whose loss on dev is given for each step."""
 
-    losses: list[float]
+    class Line(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        return {"eval_loss": self.losses[self.state.global_step - 1]}
+        def forward(self, x: Any) -> dict[str, Any]:
+            return {"loss": (self.weight * x).square().mean()}
+
+    class Given(transformers.Trainer):
+        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+            return {"eval_loss": losses[self.state.global_step - 1]}
+
+    rows: Any = [{"x": torch.ones(1)}] * 8
+    return Given(Line(), arguments, train_dataset=rows, eval_dataset=rows)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ class Given(Trainer):
 def test_the_best_so_far_is_not_deleted(
     metric: str | None, losses: list[float], kept: list[int], tmp_path: Path
 ) -> None:
-    arguments = TrainingArguments(
+    arguments = transformers.TrainingArguments(
         output_dir=str(tmp_path),
         max_steps=5,
         per_device_train_batch_size=1,
@@ -55,8 +57,5 @@ def test_the_best_so_far_is_not_deleted(
         use_cpu=True,
         disable_tqdm=True,
     )
-    rows: Any = [{"x": torch.ones(1)}] * 8
-    trainer = Given(Line(), arguments, train_dataset=rows, eval_dataset=rows)
-    trainer.losses = losses
-    trainer.train()
+    trainer_of(losses, arguments).train()
     assert [step for step, _ in numbered(tmp_path)] == kept
