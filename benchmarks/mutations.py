@@ -253,7 +253,7 @@ def judge(made: Made, path: Path, name: str) -> tuple[str, str]:
         text = str(error)
         good = bool(error.code) and any(word in text for word in STEP)
         return ("refused" if good else "wrong"), f"{error.code} {text[:200]}"
-    except Exception as error:  # any other error is a wrong, and the sweep goes on
+    except Exception as error:  # any other error counts as wrong; the sweep continues
         return "wrong", f"{type(error).__name__}: {error}"
     rows = [row for some in render_all(load_dataset_config(name)).values() for row in some]
     found = [(row["messages"][-2]["content"], row["messages"][-1]["content"]) for row in rows]

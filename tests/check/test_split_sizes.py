@@ -60,7 +60,7 @@ def test_it_is_about_what_an_evaluation_finds(rows: int, groups: int) -> None:
 
 
 def judge_windows(train: int, test: int) -> list[Finding]:
-    """Return what is found where so many of ten windows of train and of test hold their answer."""
+    """Return the findings where this many of ten windows of train and of test hold their answer."""
     found = Findings()
     watcher = Windows(found, 100, "dataset.yaml")
     for split, holding in (("test", test), ("train", train)):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.commands.test_predict import finished
 from tests.support import tiny
-from tunebook.commands.after import serve
+from tunebook.commands.after import export, serve
 from tunebook.core.errors import InputError, MachineError
 
 ASK = {"model": "mine", "messages": [{"role": "user", "content": "Where is my clock?"}]}
@@ -162,3 +162,36 @@ def test_a_port_in_use_is_named() -> None:
         with pytest.raises(MachineError) as caught:
             serve.free_port("127.0.0.1", taken.getsockname()[1])
     assert caught.value.code == "serve.port_in_use"
+
+
+@pytest.mark.parametrize(
+    ("text", "engine", "code"),
+    [
+        ("q8_0", "transformers", "option.quant_needs_gguf"),
+        ("q8_0,q4_k_m", "llamacpp", "option.quant_of_weights"),
+        ("lora", "llamacpp", "option.quant_of_weights"),
+        (",", "llamacpp", "option.unknown_quant"),
+    ],
+)
+def test_a_type_that_would_not_be_served_is_refused(text: str, engine: str, code: str) -> None:
+    with pytest.raises(InputError) as caught:
+        serve.one_quant(text, engine)
+    assert caught.value.code == code
+    assert serve.one_quant(None, "transformers") == serve.one_quant("Q8_0", "llamacpp") == "q8_0"
+
+
+@pytest.mark.parametrize(
+    ("to", "quant", "code"),
+    [
+        ("safetensors", "q8_0", "option.quant_needs_gguf"),
+        ("ollama", "lora", "option.quant_of_weights"),
+        ("gguf", "q9", "option.unknown_quant"),
+    ],
+)
+def test_a_type_that_export_would_not_write_is_refused(
+    to: Any, quant: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "trained", lambda _: finished(tmp_path, tmp_path))
+    with pytest.raises(InputError) as caught:
+        export.export_command("mine", to, quant)
+    assert caught.value.code == code

@@ -29,7 +29,7 @@ from tunebook.data.sources import read_rows_of
 from tunebook.data.tables import read_table
 from tunebook.evaluation import jobs
 from tunebook.models.fingerprint import weights_hash
-from tunebook.runs.run import Run, find
+from tunebook.runs.run import Run, find_trained
 from tunebook.training.child import follow
 
 Question = tuple[Messages, str | None]
@@ -47,9 +47,7 @@ def predict(run_text: str, data: Path, out: Path, console: Console, threshold: f
         InputError: the run has no model, a row has no prompt, or `out` already exists.
         TunebookError: the child failed; what it wrote is kept.
     """
-    run = find(run_text)
-    if not run.done("train"):
-        raise InputError(f"RUN: {show(run.folder)} has not finished training.", code="run.not_trained")
+    run = find_trained(run_text)
     if out.suffix not in OUT_KINDS:
         raise InputError(f"OUT: {out}: must end in {' or '.join(OUT_KINDS)}.", code="predict.bad_suffix")
     if out.exists():

@@ -34,7 +34,7 @@ from tunebook.core.ranks import ranks
 from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.protocol import common_prefix
-from tunebook.evaluation.engines.ranking import choices, rank_labels
+from tunebook.evaluation.engines.ranking import label_choices, rank_labels
 from tunebook.evaluation.jobs import Job
 from tunebook.evaluation.suite import Suite
 from tunebook.runs.run import Run
@@ -63,7 +63,7 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
             contexts = [encoder.context(*question) for _, question in block]
             if dataset.labels:
                 # A label is the same tokens after every prompt.
-                answers = answers or ([] if models.head else choices(dataset, encoder, block[0][1][0]))
+                answers = answers or ([] if models.head else label_choices(dataset, encoder, block[0][1][0]))
                 found = _labels(contexts, answers, models, dataset.labels, state["threshold"])
             else:
                 found = _answers(contexts, models, suite.max_new_tokens)

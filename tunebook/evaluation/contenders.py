@@ -10,6 +10,7 @@ from typing import Literal
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats.turns import trained
 from tunebook.data.prompt import Messages, Pass, PromptEncoder, with_shots, with_system
+from tunebook.evaluation.engines.ranking import label_choices
 from tunebook.evaluation.jobs import Job
 from tunebook.evaluation.suite import Suite
 from tunebook.runs.rows import RenderedRow
@@ -126,10 +127,7 @@ class JobMaker:
         ids = [row["id"] for row in rows]
         if contender.prompting.method == "generate":
             return Job(contender.name, split, "generate", ids, contexts, max_new=self.suite.max_new_tokens)
-        choices = []
-        for label in self.dataset.labels:
-            encoded = self.encoder.encode([*messages[0][:-1], {"role": "assistant", "content": label}])
-            choices.append([*encoded.answer, encoded.end])
+        choices = label_choices(self.dataset, self.encoder, messages[0][:-1])
         return Job(contender.name, split, "rank", ids, contexts, choices=choices)
 
     def classify(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:

@@ -13,7 +13,7 @@ from tunebook.core.files import read_json
 from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.export.merge import base_changed
-from tunebook.export.parity import FILE, RUN
+from tunebook.export.parity import FILE, RUN, STOPS_LESS
 from tunebook.metrics.schema import ParityLine
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
@@ -76,7 +76,7 @@ def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]
     if tokens[0] != tokens[1]:
         names = [one.models.tokenizer.eos_token for one in (ours, theirs)]
         yield f"missing stop: the run's answers end with {names[0]!r}, the file stops at {names[1]!r}."
-    elif before is not None and after is not None and before - after > 0.1:
+    elif before is not None and after is not None and before - after > STOPS_LESS:
         yield f"missing stop: {after:.0%} of the answers end by themselves, {before:.0%} of the run's did."
 
 

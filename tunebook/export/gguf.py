@@ -27,7 +27,7 @@ def parse_quant(text: str) -> list[str]:
     Raises:
         InputError: an unknown one.
     """
-    names = list(dict.fromkeys(name.lower() for name in text.replace(",", " ").split()))
+    names = list(dict.fromkeys(name.lower() for name in text.replace(",", " ").split())) or [""]
     for name in names:
         known = (*PLAIN, *QUANTISED, ADAPTER)
         if name not in known:

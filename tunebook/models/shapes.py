@@ -84,6 +84,9 @@ class Shape(BaseModel):
         return (self.layers if layers is None else layers) * sum(rank * (i + o) for i, o in self.linears)
 
 
+USUAL_POSITIONS = 32768  # where a base does not say how many it has
+
+
 def positions(config: dict[str, Any]) -> int | None:
     """Return how many tokens a prompt and its answer may have together on the base model of an Axolotl
     config, its `overrides_of_model_config` included; None where its config.json is not on this machine."""

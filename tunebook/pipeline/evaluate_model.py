@@ -13,7 +13,7 @@ from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
 from tunebook.core.files import digest, write_json
-from tunebook.core.paths import show, slug
+from tunebook.core.paths import slug
 from tunebook.data import cache
 from tunebook.data.dataset import load_dataset_config
 from tunebook.data.sources import SPLITS
@@ -27,7 +27,7 @@ from tunebook.models.registry import model_table
 from tunebook.pipeline.prepare import evaluation_digest, write_inputs
 from tunebook.pipeline.recipe import finish, show_run
 from tunebook.runs.rows import write_rows
-from tunebook.runs.run import find, pick, point_latest
+from tunebook.runs.run import find_trained, pick, point_latest
 
 
 def evaluate_run(name: str, console: Console) -> int:
@@ -37,9 +37,7 @@ def evaluate_run(name: str, console: Console) -> int:
     Raises:
         InputError: no such run, or one that has not finished training.
     """
-    run = find(name)
-    if not run.done("train"):
-        raise InputError(f"RUN: {show(run.folder)} has not finished training.", code="run.not_trained")
+    run = find_trained(name)
     with run.locked():
         run.forget("evaluate", "compare", "report")
         finish(run, console)

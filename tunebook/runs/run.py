@@ -166,6 +166,18 @@ def find(text: str) -> Run:
     )
 
 
+def find_trained(text: str) -> Run:
+    """Return the run that RUN names.
+
+    Raises:
+        InputError: no such run, or one that has not finished training.
+    """
+    run = find(text)
+    if not run.done("train"):
+        raise InputError(f"RUN: {show(run.folder)} has not finished training.", code="run.not_trained")
+    return run
+
+
 def point_latest(run: Run) -> None:
     """Make runs/<recipe>/latest a link to `run`."""
     link = run.folder.parent / "latest"

@@ -20,7 +20,7 @@ from tunebook.commands.options import RunName
 from tunebook.core.errors import GOOD, InputError, Problem, TunebookError
 from tunebook.core.paths import ROOT, child_environment, show
 from tunebook.core.process import begin_child
-from tunebook.runs.run import Run, find
+from tunebook.runs.run import Run, find_trained
 
 HELP = """/base, /tuned, /both   who answers
 /system TEXT           another system turn (nothing: none), and a new conversation
@@ -236,9 +236,7 @@ def chat_command(
 
     /help lists the commands.
     """
-    found = find(run)
-    if not found.done("train"):
-        raise InputError(f"RUN: {show(found.folder)} has not finished training.", code="run.not_trained")
+    found = find_trained(run)
     if bool(prompts) != bool(out):
         raise InputError("--prompts and --out (PROMPTS= OUT=) go together.", code="option.prompts_and_out")
     if out and out.exists():

@@ -22,6 +22,7 @@ from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.evaluation.inputs import load_inputs
+from tunebook.models.shapes import USUAL_POSITIONS, positions
 from tunebook.runs.rows import Messages
 from tunebook.runs.run import Run
 
@@ -53,7 +54,7 @@ class Answers:
         models = self.models.setdefault(model, Models(self.config, self.folder, Ranks()))
         encoder = PromptEncoder(models.tokenizer, self.config.get("chat_template_kwargs"))
         context = encoder.context(messages)
-        most = positions(models) - len(context)
+        most = (positions(self.config) or USUAL_POSITIONS) - len(context)
         if most < 1:
             self.write(error=f"the conversation has {len(context)} tokens, more than the model's positions.")
             return
@@ -71,12 +72,6 @@ class Answers:
         scores = sorted(zip(engine.classify([context])[0], self.labels, strict=True), reverse=True)[:3]
         self.write(text=", ".join(f"{label} ({math.exp(score):.1%})" for score, label in scores))
         self.write(stopped=True)
-
-
-def positions(models: Models) -> int:
-    """Return the positions of the model that a tokenizer's limit stands for, or a usual number."""
-    limit = models.tokenizer.model_max_length
-    return int(limit) if limit < 10**9 else 32768
 
 
 def main(run: Run) -> None:

@@ -22,6 +22,7 @@ from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs.run import Run, find
 
+DEFAULT_QUANT = "q8_0"
 Measure = Annotated[
     bool, typer.Option("--measure/--no-measure", help="answer the same rows again and compare (default)")
 ]
@@ -66,12 +67,15 @@ def trained(run_text: str) -> Run:
     return run
 
 
+def as_weights(run: Run, measure: bool, console: Console) -> int:
+    """Merge a run and measure the full weights; returns the exit code."""
+    folder = merged(run, console)
+    return finish(run, [measure_parity(run, "merged", [folder], console)] if measure else [], console)
+
+
 def merge_command(run: RunName, measure: Measure = True) -> int:
     """Merge a run's adapter into its base, and measure it again."""
-    console, found = command_console(), trained(run)
-    folder = merged(found, console)
-    lines = [measure_parity(found, "merged", [folder], console)] if measure else []
-    return finish(found, lines, console)
+    return as_weights(trained(run), measure, command_console())
 
 
 def export_command(
@@ -80,7 +84,9 @@ def export_command(
         Literal["safetensors", "gguf", "ollama"],
         typer.Option(help="full weights for transformers, vLLM and SGLang; llama.cpp; Ollama"),
     ],
-    quant: Annotated[str, typer.Option(help="types of GGUF files: q8_0,q4_k_m,lora")] = "q8_0",
+    quant: Annotated[
+        str | None, typer.Option(help="types of GGUF files, as q8_0,q4_k_m,lora; default: q8_0")
+    ] = None,
     measure: Measure = True,
 ) -> int:
     """Write a run's model for vLLM, llama.cpp or Ollama, measured.
@@ -89,10 +95,19 @@ def export_command(
     """
     console, found = command_console(), trained(run)
     if to == "safetensors":
-        folder = merged(found, console)
-        return finish(found, [measure_parity(found, "merged", [folder], console)] if measure else [], console)
-    quants = gguf.parse_quant(quant)
-    folder = merged(found, console)
+        if quant:
+            raise InputError(
+                "--quant (QUANT=) is for GGUF files: TO=gguf or TO=ollama.", code="option.quant_needs_gguf"
+            )
+        return as_weights(found, measure, console)
+    quants = gguf.parse_quant(quant or DEFAULT_QUANT)
+    whole = [name for name in quants if name != gguf.ADAPTER]
+    if to == "ollama" and not whole:
+        raise InputError(
+            "--quant (QUANT=): Ollama takes a file of full weights: add one, as q8_0.",
+            code="option.quant_of_weights",
+        )
+    folder = merged(found, console) if whole else found / "model"
     llama_cpp.ensure(console)
     lines = []
     for name in quants:
@@ -104,7 +119,7 @@ def export_command(
         if measure:
             lines.append(measure_parity(found, f"gguf-{name}", paths, console))
     if to == "ollama":
-        path = ollama.write(found, folder, gguf.path_of(found, quants[0]))
+        path = ollama.write(found, folder, gguf.path_of(found, whole[0]))
         console.stage("export", f"{show(path)}")
         console.note(f"ollama create {found.settings()['recipe']} -f {show(path)}")
     return finish(found, lines, console)

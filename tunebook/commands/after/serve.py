@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from tunebook.commands.after.export import DEFAULT_QUANT
 from tunebook.commands.options import RunName
 from tunebook.commands.options import console as command_console
 from tunebook.core.console import Console
@@ -23,7 +24,7 @@ from tunebook.evaluation.engines import vllm
 from tunebook.export import gguf, merge
 from tunebook.models import llama_cpp
 from tunebook.models.methods import uses_head
-from tunebook.runs.run import Run, find
+from tunebook.runs.run import Run, find_trained
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 START = 900.0  # seconds until the server must answer
@@ -73,6 +74,23 @@ def command_line(run: Run, engine: str, host: str, port: int, quant: str, consol
     return [*words, *place, *secret]
 
 
+def one_quant(text: str | None, engine: str) -> str:
+    """Return the type of the GGUF file to serve.
+
+    Raises:
+        InputError: QUANT= with another engine, several types, an adapter, or an unknown type.
+    """
+    if text and engine != "llamacpp":
+        raise InputError("--quant (QUANT=) is for ENGINE=llamacpp.", code="option.quant_needs_gguf")
+    quants = gguf.parse_quant(text or DEFAULT_QUANT)
+    if len(quants) != 1 or quants[0] == gguf.ADAPTER:
+        raise InputError(
+            f"--quant (QUANT=): one type of full weights is served, as q8_0 (got {text!r}).",
+            code="option.quant_of_weights",
+        )
+    return quants[0]
+
+
 def free_port(host: str, port: int) -> int:
     """Return `port`, or a free one for 0.
 
@@ -118,24 +136,24 @@ def serve_command(
     ] = "transformers",
     host: Annotated[str, typer.Option(help="another address needs a key: TUNEBOOK_SERVE_KEY")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 8000,
-    quant: Annotated[str, typer.Option(help="type of the GGUF file of llamacpp")] = "q8_0",
+    quant: Annotated[
+        str | None, typer.Option(help="type of the GGUF file of llamacpp; default: q8_0")
+    ] = None,
 ) -> int:
     """Serve a run's model by an OpenAI-compatible endpoint.
 
     Ctrl-C ends it. A model with labels also has POST /v1/classify (transformers).
     """
-    console, found = command_console(), find(run)
-    if not found.done("train"):
-        raise InputError(f"RUN: {show(found.folder)} has not finished training.", code="run.not_trained")
+    console, found = command_console(), find_trained(run)
     if host not in LOCAL and not environment().serve_key:
         raise InputError(
             f"--host (HOST=): {host} can be reached from elsewhere: set TUNEBOOK_SERVE_KEY to a key that "
             "clients must send.",
             code="serve.key_needed",
         )
-    quants = gguf.parse_quant(quant)
+    kind = one_quant(quant, engine)
     port = free_port(host, port)
-    command = command_line(found, engine, host, port, quants[0], console)
+    command = command_line(found, engine, host, port, kind, console)
     variables = child_environment()
     if Path(found.placement()["base_model"]).is_dir():
         variables.setdefault("HF_HUB_OFFLINE", "1")

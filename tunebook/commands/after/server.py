@@ -36,9 +36,10 @@ from tunebook.data.dataset import Dataset
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.render import Renderer
 from tunebook.evaluation.engines.loader import Models
-from tunebook.evaluation.engines.ranking import choices, rank_labels
+from tunebook.evaluation.engines.ranking import label_choices, rank_labels
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.evaluation.inputs import load_inputs
+from tunebook.models.shapes import USUAL_POSITIONS, positions
 from tunebook.runs.rows import Messages
 from tunebook.runs.run import Run
 
@@ -114,8 +115,7 @@ class Server:
         self.models = Models(inputs.config, run / "model", Ranks())
         self.encoder = PromptEncoder(self.models.tokenizer, inputs.config.get("chat_template_kwargs"))
         self.engine = self.models.open("tuned", engine=False)
-        limit = self.models.tokenizer.model_max_length
-        self.positions = int(limit) if limit < 10**9 else 32768
+        self.positions = positions(inputs.config) or USUAL_POSITIONS
         self.usual, self.started, self.busy = inputs.suite.max_new_tokens, int(time.time()), asyncio.Lock()
 
     def admit(self, request: Request) -> None:
@@ -207,7 +207,7 @@ class Server:
         except RowFault as error:
             raise Refused(400, "bad_row", f"{error.field}: {error}") from None
         contexts = [self.encoder.context(one) for one in turns]
-        answers = [] if self.models.head else choices(self.dataset, self.encoder, turns[0])
+        answers = [] if self.models.head else label_choices(self.dataset, self.encoder, turns[0])
         ranked = rank_labels(self.engine, self.models.head, contexts, self.dataset.labels, answers)
         return [asdict(one) for one in ranked]
 

@@ -20,7 +20,7 @@ class Ranked:
     second_probability: float
 
 
-def choices(dataset: Dataset, encoder: PromptEncoder, turns: Messages) -> list[Ids]:
+def label_choices(dataset: Dataset, encoder: PromptEncoder, turns: Messages) -> list[Ids]:
     """Return the ids of each label as an answer to `turns`, with the end-of-turn token."""
     encoded = [encoder.encode([*turns, {"role": "assistant", "content": label}]) for label in dataset.labels]
     return [[*one.answer, one.end] for one in encoded]
@@ -33,7 +33,7 @@ def rank_labels(
 
     Args:
         head: the engine is a classification head, which scores the labels itself.
-        answers: the ids of each label as an answer (`choices`); unused for a head.
+        answers: the ids of each label as an answer (`label_choices`); unused for a head.
     """
     if head:
         scores = engine.classify(contexts)
