@@ -60,7 +60,7 @@ def describe(name: str) -> str:
 
 
 def describe_conversations(rows: list[Row]) -> str:
-    """Return the measured block of datasets/general: kinds, lengths in words and in the trial model's tokens."""
+    """Return the measured block of datasets/general: kinds, lengths in words and the trial model's tokens."""
     from statistics import mean, median
 
     from tokenizers import Tokenizer
@@ -84,9 +84,9 @@ def describe_conversations(rows: list[Row]) -> str:
     turns = Counter(sum(turn["role"] == "user" for turn in row["messages"]) for row in rows)
     systems = sum(row["messages"][0]["role"] == "system" for row in rows)
     lines += ["", f"With more than one question: {len(rows) - turns[1]}; with a system message: {systems}."]
-    kinds = Counter(row["kind"] for row in rows)
+    kinds = Counter(row["kind"] for row in sorted(rows, key=lambda row: str(row["kind"])))
     lines += ["", "| kind | conversations |", "|---|---|"]
-    lines += [f"| {kind} | {count} |" for kind, count in sorted(kinds.items(), key=lambda one: (-one[1], one[0]))]
+    lines += [f"| {kind} | {count} |" for kind, count in kinds.most_common()]
     return "\n".join(lines)
 
 

@@ -62,9 +62,7 @@ def held_out() -> list[Path]:
     """Our own evaluation texts: all of evals/, dev and test of every dataset here."""
     evals = [path for name in ("retention", "style", "judge") for path in (ROOT / "evals" / name).iterdir()]
     return evals + [
-        path
-        for split in ("dev", "test")
-        for path in (ROOT / "datasets").glob(f"*/source/{split}.jsonl")
+        path for split in ("dev", "test") for path in (ROOT / "datasets").glob(f"*/source/{split}.jsonl")
     ]
 
 
@@ -99,7 +97,9 @@ def test_nothing_is_shared_with_our_evaluation_texts() -> None:
     assert shared(ROWS, held_out(), OWN) == []
 
 
-@pytest.mark.parametrize("planted", ["Name a fruit that is yellow!", "The rain had stopped by the time Marta woke."])
+@pytest.mark.parametrize(
+    "planted", ["Name a fruit that is yellow!", "The rain had stopped by the time he woke."]
+)
 def test_what_is_shared_is_found(planted: str) -> None:
     """A short prompt, and the first six words and more of a passage."""
     row = {"id": "planted", "messages": [{"role": "user", "content": planted}]}
@@ -138,9 +138,9 @@ def test_no_two_conversations_are_near_duplicates() -> None:
 
 
 def test_no_frame_and_no_opening_repeats() -> None:
-    frames = Counter(run for row in ROWS for role in ("user", "assistant") for run in runs_of(said(row, role), 6))
-    assert frames.most_common(1)[0][1] <= 3
     for role in ("user", "assistant"):
+        frames = Counter(run for row in ROWS for run in runs_of(said(row, role), 6))
+        assert frames.most_common(1)[0][1] <= 3, role
         openings = Counter(" ".join(words(said(row, role))[:3]) for row in ROWS)
         assert openings.most_common(1)[0][1] <= len(ROWS) * 0.02, role
 
