@@ -36,6 +36,21 @@ def test_a_gate_may_be_a_multiple_of_the_plain_base_only() -> None:
     assert [(one.code, one.key) for one in caught.value.problems] == [("eval.bad_suite", "gates.loss.times")]
 
 
+@pytest.mark.parametrize("task", ["chat", "classification", "preference", "qa"])
+def test_how_much_worse_an_exported_file_may_be_is_a_setting_of_the_task(task: str) -> None:
+    for tier, worse in (("trial", 0.01), ("real", 0.05)):
+        recipe = replace(RECIPE, eval={"export_tolerance": {"trial": 0.01, "real": 0.05}})
+        assert suite.load_suite(recipe, task, tier, "default").export_tolerance == worse
+    assert suite.load_suite(replace(RECIPE, eval={}), task, "trial", "default").export_tolerance == 0.02
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 2, float("nan"), "much"])
+def test_a_tolerance_that_is_no_share_is_refused(value: object) -> None:
+    with pytest.raises(InputError) as caught:
+        suite.load_suite(replace(RECIPE, eval={"export_tolerance": value}), "qa", "trial", "default")
+    assert [(one.code, one.key) for one in caught.value.problems] == [("eval.bad_suite", "export_tolerance")]
+
+
 def model(folder: Path, *, template: bool = True) -> str:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")

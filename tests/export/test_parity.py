@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunebook.export.parity import FILE, RUN, line_of, subset
+from tunebook.export.parity import FILE, RUN, blank_line, line_of, subset
 
 
 def rows(groups: int, size: int = 1) -> list[dict[str, Any]]:
@@ -27,11 +27,14 @@ def records(right: list[bool]) -> list[dict[str, Any]]:
     ]
 
 
-def line(run: list[bool], file: list[bool], gaps: list[float] | None = None) -> Any:
-    count = len(run)
-    losses = {RUN: [1.0] * count, FILE: [1.0 + gap for gap in gaps or [0.0] * count]}
-    both = {RUN: records(run), FILE: records(file)}
-    return line_of("gguf-q8_0", "hash", "accuracy", both, losses, ["a", "b"], 1.0)
+def compared(run: list[Any], file: list[Any], gaps: list[float] | None = None, tolerance: float = 0.02) -> Any:
+    losses = {RUN: [1.0] * len(run), FILE: [1.0 + gap for gap in gaps or [0.0] * len(run)]}
+    blank = blank_line("gguf-q8_0", "hash", "accuracy", tolerance, run)
+    return line_of(blank, {RUN: run, FILE: file}, losses, ["a", "b"], 1.0)
+
+
+def line(run: list[bool], file: list[bool], **options: Any) -> Any:
+    return compared(records(run), records(file), **options)
 
 
 def test_subset_keeps_groups_whole_and_is_drawn_by_the_seed() -> None:
@@ -55,6 +58,19 @@ def test_a_drop_beyond_the_tolerance_fails() -> None:
     assert found["high"] < -0.02
 
 
+def test_the_tolerance_decides_which_drop_fails() -> None:
+    right, wrong = [True] * 100, [True] * 60 + [False] * 40
+    assert [line(right, wrong, tolerance=share)["passed"] for share in (0.02, 0.29, 0.9)] == [
+        *(False, False, True)
+    ]
+
+
+def test_a_file_without_an_answer_has_the_run_beside_it() -> None:
+    found = blank_line("merged", "hash", "accuracy", 0.02, records([True] * 3 + [False]))
+    assert (found["run"], found["rows"], found["groups"], found["stop_rate_run"]) == (0.75, 4, 4, 1.0)
+    assert found["value"] is None and not found["passed"]
+
+
 def test_a_drop_that_the_rows_cannot_show_passes() -> None:
     assert line([True] * 100, [True] * 99 + [False])["passed"]
 
@@ -64,14 +80,12 @@ def test_a_file_that_is_better_passes() -> None:
 
 
 def test_the_largest_gap_has_no_sign() -> None:
-    assert line([True] * 20, [True] * 20, [0.1] * 19 + [-3.0])["largest_gap"] == pytest.approx(3.0)
+    assert line([True] * 20, [True] * 20, gaps=[0.1] * 19 + [-3.0])["largest_gap"] == pytest.approx(3.0)
 
 
 def test_a_file_that_does_not_stop_fails_whatever_it_scores() -> None:
     run, file = records([True] * 50), records([True] * 50)
     for record in file[:10]:
         record["stopped"] = False
-    found = line_of(
-        "merged", "h", "accuracy", {RUN: run, FILE: file}, {RUN: [1.0] * 50, FILE: [1.0] * 50}, ["a", "b"], 1
-    )
+    found = compared(run, file)
     assert found["difference"] == 0 and not found["passed"]

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from tunebook.core.paths import ROOT, child_environment
@@ -44,31 +45,45 @@ def describe(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}{hint}"
 
 
-def write_folder(module: str, words: list[str], target: Path, log: Path | None = None) -> None:
+def write_folder(
+    module: str,
+    words: list[str],
+    target: Path,
+    log: Path | None = None,
+    heard: Callable[[str], None] = lambda line: None,
+) -> None:
     """Let `python -m module WORDS FOLDER` write a folder, and move it to `target` once it is whole, in place
-    of what is there. Its output goes to `log`. Callers hold a lock, so that one process does it at a time.
+    of what is there. Its output goes to `log`, and each line of it to `heard`. Callers hold a lock, so that
+    one process does it at a time.
 
     Raises:
         ChildError: it failed; `target` is as before.
     """
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    result = subprocess.run(
-        [sys.executable, "-m", module, *words, str(partial)],
-        cwd=ROOT,
-        env=child_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        preexec_fn=begin_child,
-    )
-    if log:
-        with log.open("a", encoding="utf-8") as file:
-            file.write(result.stdout + result.stderr)
-    if result.returncode:
-        lines = result.stderr.strip().splitlines()
-        explained = lines and result.returncode > 0
-        raise ChildError(lines[-1] if explained else f"it {describe(result.returncode)}")
+    last = ""
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", module, *words, str(partial)],
+            cwd=ROOT,
+            env=child_environment() | {"PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            preexec_fn=begin_child,
+        ) as child,
+        open(log or os.devnull, "a", encoding="utf-8") as file,
+    ):
+        assert child.stdout
+        for line in child.stdout:
+            file.write(line)
+            file.flush()
+            heard(line)
+            last = line.strip() or last
+    if child.returncode:
+        raise ChildError(last if last and child.returncode > 0 else f"it {describe(child.returncode)}")
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
 

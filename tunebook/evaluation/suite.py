@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunebook.config.overrides import Tier, merge
 from tunebook.config.recipe import Recipe
@@ -34,7 +34,9 @@ class Gate(BaseModel):
 class Suite(BaseModel):
     """Settings for one tier: every per-tier value is already picked. `checkpoints` says which one ships:
     the best on dev by the primary metric, or the last; `evaluate_turns` whether a conversation is judged by
-    all its trained assistant turns or by the last one; `beside` names other models to evaluate as well."""
+    all its trained assistant turns or by the last one; `beside` names other models to evaluate as well;
+    `export_tolerance` is how much worse than the run an exported file may be, in the unit of the primary
+    metric (0.02: two points of accuracy, 0.02 bits per byte)."""
 
     model_config = ConfigDict(extra="forbid")
     primary: Literal["accuracy", "f1", "loss", "preference"]
@@ -44,6 +46,7 @@ class Suite(BaseModel):
     generate_rows: int | None
     agreement_rows: int
     latency_rows: int = 0
+    export_tolerance: float = Field(default=0.02, gt=0, lt=1)
     checkpoints: Literal["best", "last"] = "best"
     evaluate_turns: Literal["all", "last"] = "last"
     retention: dict[str, Task] = {}

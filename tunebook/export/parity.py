@@ -25,8 +25,6 @@ from tunebook.runs.run import Run
 from tunebook.training.child import follow
 
 ROWS = 100  # at least, where the split has as many
-# The most that a metric may be worse, on the side of its interval that is kindest to the file.
-TOLERANCE = {"accuracy": 0.02, "f1": 0.02, "preference": 0.02, "loss": 0.02}
 STOPS_LESS = 0.1  # share of answers; a file that stops so much less often is worse, whatever it scores
 RUN, FILE = "tuned", "file"
 
@@ -45,10 +43,39 @@ def subset(rows: list[RenderedRow], seed: int) -> list[RenderedRow]:
     return [row for row in rows if row["group"] in chosen]
 
 
+def blank_line(
+    artefact: str, weights: str, metric: str, tolerance: float, records: list[Answer]
+) -> ParityLine:
+    """Return the line of a file that was not measured, or whose chat template cannot render a prompt with its
+    answer, beside the run's own answers `records`. `weights` is the hash of the run's model."""
+    measured = [(record, value) for record in records if (value := per_row([record], metric)[0]) is not None]
+    return {
+        "artefact": artefact,
+        "weights": weights,
+        "metric": metric,
+        "rows": len(measured),
+        "groups": len({record["group"] for record, _ in measured}),
+        "run": float(np.mean([value for _, value in measured])),
+        "value": None,
+        "difference": None,
+        "low": None,
+        "high": None,
+        "tolerance": tolerance,
+        "passed": False,
+        "same_answers": None,
+        "stop_rate_run": _rate(records),
+        "stop_rate": None,
+        "largest_gap": None,
+        "prompts_equal": 0.0,
+        "bytes": 0,
+        "seconds_run": None,
+        "seconds": None,
+        "causes": [],
+    }
+
+
 def line_of(
-    artefact: str,
-    weights: str,
-    metric: str,
+    blank: ParityLine,
     records: dict[str, list[Answer]],
     losses: dict[str, list[float]],
     labels: list[str],
@@ -57,72 +84,31 @@ def line_of(
     """Compare the answers of a file with those of its run.
 
     Args:
-        weights: the hash of the run's model.
+        blank: what `blank_line` made of the run's answers.
         records: by RUN and FILE, one a row in the same order.
         losses: by RUN and FILE, of the reference answer of each row (bits per byte).
         prompts_equal: share of the rows whose prompt has the same tokens.
     """
+    metric = blank["metric"]
     found = difference(metric, FILE, RUN, records, labels)
     assert found is not None
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
     # The drop that the interval cannot rule out at its kindest end; without an interval, the drop seen.
-    kind = found["high"] if sign > 0 else found["low"]
+    sign, kind = (1, found["high"]) if HIGHER_IS_BETTER[metric] else (-1, found["low"])
     least = -sign * (found["difference"] if kind is None else kind)
     gaps = np.abs(np.array(losses[FILE]) - np.array(losses[RUN]))
-    stops = {name: _rate(records[name]) for name in (RUN, FILE)}
-    stops_less = (stops[RUN] or 0.0) - (stops[FILE] or 0.0) > STOPS_LESS
-    values = {name: [v for v in per_row(records[name], metric) if v is not None] for name in (RUN, FILE)}
+    stops = _rate(records[FILE])
+    stops_less = (blank["stop_rate_run"] or 0.0) - (stops or 0.0) > STOPS_LESS
     return {
-        "artefact": artefact,
-        "weights": weights,
-        "metric": metric,
-        "rows": found["n"],
-        "groups": found["groups"],
-        "run": float(np.mean(values[RUN])),
-        "value": float(np.mean(values[FILE])),
+        **blank,
+        "value": blank["run"] + found["difference"],
         "difference": found["difference"],
         "low": found["low"],
         "high": found["high"],
-        "tolerance": TOLERANCE[metric],
-        "passed": bool(least <= TOLERANCE[metric]) and not stops_less,
+        "passed": bool(least <= blank["tolerance"]) and not stops_less,
         "same_answers": _same_answers(records),
-        "stop_rate_run": stops[RUN],
-        "stop_rate": stops[FILE],
+        "stop_rate": stops,
         "largest_gap": float(gaps.max()),
         "prompts_equal": prompts_equal,
-        "bytes": 0,
-        "seconds_run": None,
-        "seconds": None,
-        "causes": [],
-    }
-
-
-def refused_line(
-    artefact: str, weights: str, metric: str, rows: int, groups: int, run: float, why: str
-) -> ParityLine:
-    """Return the line of a file whose own chat template cannot render a prompt with its answer."""
-    return {
-        "artefact": artefact,
-        "weights": weights,
-        "metric": metric,
-        "rows": rows,
-        "groups": groups,
-        "run": run,
-        "value": None,
-        "difference": None,
-        "low": None,
-        "high": None,
-        "tolerance": TOLERANCE[metric],
-        "passed": False,
-        "same_answers": None,
-        "stop_rate_run": None,
-        "stop_rate": None,
-        "largest_gap": None,
-        "prompts_equal": 0.0,
-        "bytes": 0,
-        "seconds_run": None,
-        "seconds": None,
-        "causes": [why],
     }
 
 

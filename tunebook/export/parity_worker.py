@@ -23,9 +23,8 @@ from tunebook.evaluation.engines.protocol import ModelSource
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import seconds_alone
 from tunebook.export.causes import likely_causes, template_cause
-from tunebook.export.parity import FILE, RUN, line_of, path_of, refused_line, subset
+from tunebook.export.parity import FILE, RUN, blank_line, line_of, path_of, subset
 from tunebook.metrics.answers import Answer
-from tunebook.metrics.scoring import per_row
 from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
@@ -46,21 +45,20 @@ def measure(run: Run, artefact: str, files: list[Path], events: Path | None) -> 
     theirs = ours.for_models(
         source_of(ours, files, positions), ours.inputs.config.get("chat_template_kwargs")
     )
-    weights, metric = weights_hash(run / "model"), ours.suite.primary
+    suite = ours.suite
+    line = blank_line(
+        artefact, weights_hash(run / "model"), suite.primary, suite.export_tolerance, before.records
+    )
     losses: dict[str, list[float]] = {RUN: before.losses}
     try:
         after = answered(theirs, replace(contender, name=f"parity_{artefact}"), split, rows)
     except InputError as error:
-        why = template_cause(ours, theirs, str(error))
-        groups = len({row["group"] for row in rows})
-        values = [value for value in per_row(before.records, metric) if value is not None]
-        line = refused_line(artefact, weights, metric, len(rows), groups, statistics.fmean(values), why)
+        line["causes"] = [template_cause(ours, theirs, str(error))]
     else:
         same = [a == b for a, b in zip(before.prompts, after.prompts, strict=True)]
         losses[FILE] = after.losses
         records = {RUN: before.records, FILE: after.records}
-        labels = ours.dataset.labels
-        line = line_of(artefact, weights, metric, records, losses, labels, sum(same) / len(same))
+        line = line_of(line, records, losses, ours.dataset.labels, sum(same) / len(same))
         line["seconds_run"], line["seconds"] = before.seconds, after.seconds
     line["bytes"] = sum(size(path) for path in files)
     if not line["passed"] and not line["causes"]:

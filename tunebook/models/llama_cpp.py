@@ -9,24 +9,29 @@ environment: the converter runs with the torch and transformers that are there a
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from filelock import FileLock
 
 from tunebook.core.console import Console
 from tunebook.core.errors import MachineError, Problem
+from tunebook.core.files import file_sha256
 from tunebook.core.paths import cache_folder, show
-from tunebook.core.process import ChildError, write_folder
+from tunebook.core.process import ChildError, describe, write_folder
 
 VERSION = "0.3.36"
 SOURCE = (f"llama-cpp-python=={VERSION}", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e")
 # What the bindings import besides numpy and jinja2.
 WITH = ("diskcache==5.6.3", "5e31b2d5fbad117cc363ebaf6b689474db18a1f6438bc82358b024abd4c2ca19")
+VENDORED = "vendor/llama.cpp"  # in the source distribution
 TOOLS = ("llama-server", "llama-quantize")
 CONVERTER = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion", "gguf-py", "LICENSE")
 NEED_BYTES = 1_500_000_000
@@ -77,7 +82,10 @@ def ensure(console: Console) -> Path:
         log = target.with_name(f"{target.name}.log")
         console.note(f"building llama.cpp once, about ten minutes on two cores; its log: {show(log)}")
         try:
-            write_folder("tunebook.models.llama_cpp", [], target, log)
+            with ExitStack() as stack:
+                bar = console.counting("percent of llama.cpp built", 100)
+                heard = Percent(lambda: stack.enter_context(bar))
+                write_folder("tunebook.models.llama_cpp", [], target, log, heard)
         except ChildError as error:
             raise MachineError(
                 f"llama.cpp could not be built: {error}\nThe log: {show(log)}", code="machine.build_failed"
@@ -85,22 +93,59 @@ def ensure(console: Console) -> Path:
     return target
 
 
+class Percent:
+    """Calls what `begin` returns for each percent that cmake's lines ("[ 12%] Building ...") say is done.
+    The first of them begins: what was done before, and the download, would spoil the time left."""
+
+    def __init__(self, begin: Callable[[], Callable[[], None]]) -> None:
+        self.begin, self.done = begin, 0
+        self.step: Callable[[], None] | None = None
+
+    def __call__(self, line: str) -> None:
+        found = re.match(r"\[ *(\d+)%\]", line)
+        if not found:
+            return
+        self.step = self.step or self.begin()
+        for _ in range(self.done, int(found[1])):
+            self.step()
+            self.done += 1
+
+
 def build(target: Path) -> None:
-    """Build llama.cpp into `target`. Output of the tools goes to standard output."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as text:
-        scratch = Path(text)
+    """Build llama.cpp into `target`. An interrupted build resumes; one that failed begins anew, since what a
+    crash of the machine left half-written would fail it again. Output of the tools goes to standard output.
+    """
+    scratch = target.with_name(f"llama.cpp-{VERSION}.build")
+    scratch.mkdir(exist_ok=True)
+    with (scratch / "lock").open("w") as lock:
+        # Compilers inherit it, so that those of a killed command end before this one starts its own.
+        os.set_inheritable(lock.fileno(), True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            made, unpacked = compiled(scratch)
+        except SystemExit:
+            shutil.rmtree(scratch)
+            raise
+    shutil.copytree(made / "bin", target / "bin", symlinks=True)
+    shutil.copytree(unpacked / "llama_cpp", target / "python" / "llama_cpp")
+    pip(scratch, WITH, ["install", "--target", str(target / "python")])
+    for name in CONVERTER:
+        source = unpacked / VENDORED / name
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, target / name)
+    shutil.rmtree(scratch)
+
+
+def compiled(scratch: Path) -> tuple[Path, Path]:
+    """Download and compile in `scratch`; returns the folder of the build and that of the source."""
+    archive = scratch / f"llama_cpp_python-{VERSION}.tar.gz"
+    if not archive.is_file() or file_sha256(archive) != SOURCE[1]:
         pip(scratch, SOURCE, ["download", "--no-binary", ":all:", "--dest", str(scratch)])
-        shutil.unpack_archive(next(scratch.glob("*.tar.gz")), scratch, filter="data")
-        unpacked = next(scratch.glob("llama_cpp_python-*/"))
-        vendored, made = unpacked / "vendor" / "llama.cpp", scratch / "build"
-        run(["cmake", "-S", str(vendored), "-B", str(made), *OPTIONS])
-        run(["cmake", "--build", str(made), "--parallel", str(os.cpu_count() or 1), "--target", *TOOLS])
-        shutil.copytree(made / "bin", target / "bin", symlinks=True)
-        shutil.copytree(unpacked / "llama_cpp", target / "python" / "llama_cpp")
-        pip(scratch, WITH, ["install", "--target", str(target / "python")])
-        for name in CONVERTER:
-            source = vendored / name
-            (shutil.copytree if source.is_dir() else shutil.copy2)(source, target / name)
+    # Files keep the times of the archive, so that what is compiled already stays so.
+    shutil.unpack_archive(archive, scratch, filter="data")
+    unpacked, made = next(scratch.glob("llama_cpp_python-*/")), scratch / "build"
+    run(["cmake", "-S", str(unpacked / VENDORED), "-B", str(made), *OPTIONS])
+    run(["cmake", "--build", str(made), "--parallel", str(os.cpu_count() or 1), "--target", *TOOLS])
+    return made, unpacked
 
 
 def pip(scratch: Path, package: tuple[str, str], words: list[str]) -> None:
@@ -111,12 +156,14 @@ def pip(scratch: Path, package: tuple[str, str], words: list[str]) -> None:
 
 
 def run(command: list[str]) -> None:
-    """Run a command of the build; SystemExit with its last lines where it fails."""
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    """Run a command of the build; SystemExit with its last line where it fails."""
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, close_fds=False
+    )
     if ended.returncode:
         sys.stderr.write(ended.stderr)
-        lines = ended.stderr.strip().splitlines() or [""]
-        raise SystemExit(f"{' '.join(command[:2])} failed: {lines[-1]}")
+        lines = ended.stderr.strip().splitlines() or [describe(ended.returncode)]
+        raise SystemExit(f"{' '.join(command[:3])}: {lines[-1]}")
 
 
 if __name__ == "__main__":
