@@ -27,7 +27,9 @@ def records(right: list[bool]) -> list[dict[str, Any]]:
     ]
 
 
-def compared(run: list[Any], file: list[Any], gaps: list[float] | None = None, tolerance: float = 0.02) -> Any:
+def compared(
+    run: list[Any], file: list[Any], gaps: list[float] | None = None, tolerance: float = 0.02
+) -> Any:
     losses = {RUN: [1.0] * len(run), FILE: [1.0 + gap for gap in gaps or [0.0] * len(run)]}
     blank = blank_line("gguf-q8_0", "hash", "accuracy", tolerance, run)
     return line_of(blank, {RUN: run, FILE: file}, losses, ["a", "b"], 1.0)

@@ -196,6 +196,7 @@ class Latency(TypedDict):
     p90: float
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))
 class ParityLine(TypedDict):
     """The score of a file that is handed out, measured again beside its run's own on the same rows: `run`
     and `value` of the run's primary metric, their difference with its 95 % interval; the largest difference
@@ -264,6 +265,7 @@ class Metrics(TypedDict):
     verdict: Word
     light: NotRequired[Literal["green", "amber", "red"]]
     exports: NotRequired[list[ParityLine]]
+    exports_to_measure_again: NotRequired[list[str]]
     sentence: str
     seconds: dict[str, float]
     peak_memory_gib: float | None

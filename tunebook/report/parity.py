@@ -17,19 +17,30 @@ from tunebook.runs.run import Run
 LINE = TypeAdapter(ParityLine)
 
 
-def parity_lines(run: Run) -> list[ParityLine]:
-    """Return what was measured of files made of the run's present weights, by name."""
+def parity_lines(run: Run) -> tuple[list[ParityLine], list[str]]:
+    """Return what was measured of files made of the run, by name, and the names of those that have to be
+    measured again: of other weights than the run has now, or by another version of Tunebook."""
     paths = sorted((run / "export" / "parity").glob("*.json"))
-    found = [line for path in paths if (line := _line(path))]
-    return [line for line in found if line["weights"] == weights_hash(run / "model")] if found else []
+    found = {path.stem: _line(path) for path in paths}
+    weights = weights_hash(run / "model") if found else ""
+    lines = [line for line in found.values() if line and line["weights"] == weights]
+    return lines, sorted(found.keys() - {line["artefact"] for line in lines})
 
 
 def _line(path: Path) -> ParityLine | None:
-    """Return the line in `path`, None for one of another version: its file has to be measured again."""
+    """Return the line in `path`, None for one of another version."""
     try:
         return LINE.validate_python(read_json(path))
     except ValidationError:
         return None
+
+
+def again(name: str) -> str:
+    """Return what to do about a file whose line does not count any more."""
+    return (
+        f"{name} was measured by another version of Tunebook, or before the run's weights changed, and does "
+        "not count: make merge or make export measures it again."
+    )
 
 
 def sentence(line: ParityLine) -> str:

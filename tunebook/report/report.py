@@ -269,7 +269,10 @@ def write_report(run: Run) -> Path:
         "judged": judged,
         "asked": usage,
         "names": names,
-        "exports": [parity.sentence(line) for line in measured.get("exports", [])],
+        "exports": [
+            *map(parity.sentence, measured.get("exports", [])),
+            *map(parity.again, measured.get("exports_to_measure_again", [])),
+        ],
         "parity": markdown_table(parity.rows(measured["exports"])) if "exports" in measured else "",
         "parity_rows": parity.rows(measured.get("exports", [])),
     }

@@ -18,7 +18,7 @@ from tunebook.report import names
 from tunebook.report.answers import read_answers
 from tunebook.report.format import number
 from tunebook.report.light import outcome, traffic_light
-from tunebook.report.parity import parity_lines
+from tunebook.report.parity import again, parity_lines
 from tunebook.report.turns import scored_turns
 from tunebook.runs.events import interruptions
 from tunebook.runs.rows import read_rows
@@ -141,13 +141,15 @@ def compare(run: Run) -> str:
         "interruptions": interruptions(run),
     }
     measured = cast(Metrics, values)
-    exports = parity_lines(run)
+    exports, old = parity_lines(run)
     if exports:
         measured["exports"] = exports
+    if old:
+        measured["exports_to_measure_again"] = old
     measured["sentence"] = sentence(measured, main, choice.get("shots_used", suite.shots))
     measured["light"] = traffic_light(measured).color
     write_metrics(run / "metrics.json", measured)
-    return f"{len(comparisons)} comparisons, {len(gates)} gates"
+    return f"{len(comparisons)} comparisons, {len(gates)} gates" + "".join(f"; {again(name)}" for name in old)
 
 
 def _significance(comparison: Comparison) -> str:

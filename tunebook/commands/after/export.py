@@ -17,7 +17,7 @@ from tunebook.export import gguf, merge, ollama
 from tunebook.export.parity import measure_parity
 from tunebook.metrics.schema import ParityLine
 from tunebook.models import llama_cpp
-from tunebook.report.parity import show_lines
+from tunebook.report.parity import again, parity_lines, show_lines
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs.run import Run, find
@@ -49,6 +49,8 @@ def finish(run: Run, lines: list[ParityLine], console: Console) -> int:
             compare(run)
             write_report(run)
         show_lines(lines, console)
+        for name in parity_lines(run)[1]:
+            console.note(again(name))
     return GOOD if all(line["passed"] for line in lines) else GATE_FAILED
 
 
