@@ -31,7 +31,9 @@ WAYS = ("original", "dequantised")
 def refusal(config: dict[str, Any]) -> str | None:
     """Return why the model of a run with this config cannot become full weights, None if it can."""
     if uses_head(config):
-        return "a classification head scores labels; programs that load full weights expect one that writes."
+        return (
+            "a classification head scores labels; programs that load full weights expect a model that writes."
+        )
     return merge_refusal(str(config.get("adapter") or ""))
 
 
@@ -53,7 +55,11 @@ def ensure(run: Run, console: Console) -> Path:
     config = run.config()
     why = refusal(config)
     if why:
-        raise InputError(f"RUN: {show(run.folder)} cannot be merged: {why}", code="export.cannot_merge")
+        raise InputError(
+            f"RUN: {show(run.folder)} cannot be merged: {why} make serve, make chat and make predict use the "
+            "run as it is.",
+            code="export.cannot_merge",
+        )
     base = Path(config["base_model"])
     if base_changed(run):
         raise InputError(

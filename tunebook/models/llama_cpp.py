@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from tunebook.core.console import Console
 from tunebook.core.errors import MachineError, Problem
@@ -66,7 +66,13 @@ def ensure(console: Console) -> Path:
     """
     target = folder()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
+    lock = FileLock(f"{target}.lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        console.note(f"another command is building llama.cpp in {show(target.parent)}; waiting for it")
+        held = lock.acquire()
+    with held:
         if target.is_dir():
             return target
         missing = [name for name in ("cmake", "g++") if not shutil.which(name)]
