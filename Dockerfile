@@ -46,7 +46,7 @@ RUN --mount=type=cache,target=/tmp/uv,uid=1000,gid=1000,mode=0777 \
 
 # The trial tier's base model, converted once.
 COPY --chown=1000:1000 tunebook/core/ tunebook/core/
-COPY --chown=1000:1000 tunebook/models/__init__.py tunebook/models/trial_model.py tunebook/models/
+COPY --chown=1000:1000 tunebook/models/__init__.py tunebook/models/lanes.py tunebook/models/trial_model.py tunebook/models/
 RUN --mount=type=cache,target=/tmp/uv,uid=1000,gid=1000,mode=0777 \
     UV_CACHE_DIR=/tmp/uv UV_LINK_MODE=copy python -c "from tunebook.models.trial_model import ensure; ensure()" \
     && chmod -R a+rwX /opt/tunebook

@@ -64,6 +64,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session.config.stash[TORCH_WHILE_COLLECTING] = "torch" in sys.modules
 
 
+@pytest.fixture(params=["0.19.0", "0.21.0"])
+def lane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each lane of the lock, as if it were installed (tunebook/models/lanes.py)."""
+    monkeypatch.setattr("tunebook.models.lanes.axolotl", lambda: request.param)
+    return request.param
+
+
 @pytest.fixture
 def torch_while_collecting(pytestconfig: pytest.Config) -> bool:
     """Whether a test file imported torch when it was collected, which every worker would pay for."""

@@ -3,6 +3,9 @@
 Axolotl drops unknown keys without a word, and importing it takes half a minute; so the keys are
 listed once here, and `tunebook check` reads the list. A test runs this with --check.
 
+The file has what all versions share under `common`, and beside it what only one has or has
+otherwise. Each run renews the installed version's part: run it once in the environment of each lane.
+
     .venv/bin/python scripts/list_axolotl_keys.py [--check]
 """
 
@@ -10,26 +13,33 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import types
 import typing
 from enum import Enum
-from pathlib import Path
 
-TARGET = Path(__file__).resolve().parent.parent / "tunebook" / "config" / "axolotl_keys.json"
-# Axolotl's own plugins, by the class of their arguments. What trains something else than answers (diffusion,
-# nemo_gym, hatchery, kd) is listed as well, so that its keys are known; fork refuses it.
+from tunebook.config.keys import LIST, KeyList, of_version
+
+# Axolotl's own plugins, by the class of their arguments, None where they have none; a version has not all of
+# them. What trains something else than answers (diffusion, nemo_gym, hatchery, kd) is listed as well, so that
+# its keys are known; fork refuses it.
 INTEGRATIONS = {
     "liger.LigerPlugin": "LigerArgs",
+    "context_parallel.ContextParallelPlugin": "ContextParallelArgs",
+    "coreweave.CoreWeavePlugin": "CoreWeaveArgs",
     "cut_cross_entropy.CutCrossEntropyPlugin": "CutCrossEntropyArgs",
     "densemixer.DenseMixerPlugin": "DenseMixerArgs",
     "diffusion.DiffusionPlugin": "DiffusionArgs",
+    "diffusion_decision.DiffusionDecisionPlugin": "DiffusionDecisionArgs",
     "expert_parallel.ExpertParallelPlugin": "ExpertParallelArgs",
+    "fla_sm120_shim.FlaSm120ShimPlugin": None,
     "grokfast.GrokfastPlugin": "GrokfastArgs",
     "hatchery.HatcheryPlugin": "HatcheryArgs",
     "kd.KDPlugin": "KDArgs",
     "kernels.KernelsPlugin": "KernelsArgs",
     "lm_eval.LMEvalPlugin": "LMEvalArgs",
+    "mixlora.MixLoraPlugin": None,
     "mora.MoraPlugin": "MoraArgs",
     "nemo_gym.NemoGymPlugin": "NemoGymArgs",
     "spectrum.SpectrumPlugin": "SpectrumArgs",
@@ -42,14 +52,20 @@ BY_HAND = {
         {"llmcompressor": ["mapping"]},
     )
 }
-PLUGIN_ARGUMENTS = {
-    **{
-        f"axolotl.integrations.{plugin}": f"axolotl.integrations.{plugin.partition('.')[0]}.args.{arguments}"
-        for plugin, arguments in INTEGRATIONS.items()
-    },
+OWN = {
     "tunebook.plugins.Adapters": "tunebook.config.adapter_keys.AdapterArguments",
     "tunebook.plugins.ClassificationHead": "tunebook.plugins.classification_head.HeadArguments",
 }
+
+
+def plugin_arguments() -> dict[str, str | None]:
+    """Return the class of arguments of each plugin that the installed Axolotl has, None for no arguments."""
+    found = dict[str, str | None]()
+    for plugin, arguments in INTEGRATIONS.items():
+        folder = f"axolotl.integrations.{plugin.partition('.')[0]}"
+        if importlib.util.find_spec(folder):
+            found[f"axolotl.integrations.{plugin}"] = arguments and f"{folder}.args.{arguments}"
+    return {**found, **OWN}
 
 
 def describe(annotation: object, models: dict[str, dict]) -> list[str]:
@@ -93,8 +109,8 @@ def add_model(model: type, models: dict[str, dict]) -> None:
             keys[key] = kinds
 
 
-def build() -> dict:
-    """Import Axolotl (slow) and return the whole list."""
+def build() -> KeyList:
+    """Import Axolotl (slow) and return the whole list of the installed version."""
     from pydoc import locate
 
     from axolotl.utils.schemas.config import AxolotlInputConfig
@@ -102,31 +118,67 @@ def build() -> dict:
     models: dict[str, dict] = {}
     add_model(AxolotlInputConfig, models)
     plugins = {}
-    for plugin, arguments in PLUGIN_ARGUMENTS.items():
+    for plugin, arguments in plugin_arguments().items():
+        if arguments is None:
+            plugins[plugin] = "NoArguments"
+            models["NoArguments"] = {}
+            continue
         model = locate(arguments)
         add_model(model, models)  # type: ignore[arg-type]
         plugins[plugin] = model.__name__  # type: ignore[union-attr]
     for plugin, (name, keys) in BY_HAND.items():
         models[name], plugins[plugin] = keys, name
     return {
-        "axolotl": importlib.metadata.version("axolotl"),
         "root": AxolotlInputConfig.__name__,
         "plugins": plugins,
         "models": {name: dict(sorted(keys.items())) for name, keys in sorted(models.items())},
     }
 
 
+def join(lists: dict[str, KeyList]) -> dict:
+    """Return the content of the file for the lists of all versions, by version."""
+    first, *others = lists.values()
+
+    def shared(name: str, key: str, kinds: list[str]) -> bool:
+        return all(other["models"].get(name, {}).get(key) == kinds for other in others)
+
+    common = {
+        name: {key: kinds for key, kinds in keys.items() if shared(name, key, kinds)}
+        for name, keys in first["models"].items()
+        if all(name in other["models"] for other in others)
+    }
+    plugins = {
+        plugin: model
+        for plugin, model in first["plugins"].items()
+        if all(other["plugins"].get(plugin) == model for other in others)
+    }
+    made: dict = {"root": first["root"], "common": {"plugins": plugins, "models": common}}
+    for version, known in sorted(lists.items()):
+        rest = {
+            name: {key: kinds for key, kinds in keys.items() if key not in common.get(name, {})}
+            for name, keys in known["models"].items()
+        }
+        made[version] = {
+            "plugins": {plugin: model for plugin, model in known["plugins"].items() if plugin not in plugins},
+            "models": {name: keys for name, keys in rest.items() if keys or name not in common},
+        }
+    return made
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit 1 if the file is out of date")
     options = parser.parse_args(argv)
-    text = json.dumps(build(), indent=1) + "\n"
+    content = json.loads(LIST.read_text())
+    lists = {version: of_version(content, version) for version in content if version[0].isdigit()}
+    lists[importlib.metadata.version("axolotl")] = build()
+    text = json.dumps(join(lists), indent=1) + "\n"
     if options.check:
-        current = TARGET.read_text() == text
-        print("up to date" if current else f"{TARGET} is out of date: run this without --check")
+        current = LIST.read_text() == text
+        print("up to date" if current else f"{LIST} is out of date: run this without --check")
         return 0 if current else 1
-    TARGET.write_text(text)
-    print(f"wrote {TARGET}")
+    LIST.write_text(text)
+    print(f"wrote {LIST}")
     return 0
 
 

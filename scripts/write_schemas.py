@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tunebook.config.keys import schema as axolotl_keys
+from tunebook.config.keys import versions
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import Dataset
 from tunebook.evaluation.suite import Suite
@@ -44,28 +44,40 @@ def value(kinds: list[str]) -> dict[str, Any]:
     return {"anyOf": [kind(name) for name in dict.fromkeys([*kinds, "null"])]}
 
 
-def mapping(keys: dict[str, list[str]]) -> dict[str, Any]:
-    properties = {key: value(kinds) for key, kinds in keys.items()}
+def mapping(by_version: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
+    """Return the schema of a model that takes the keys of all versions, and says which has one alone."""
+    properties: dict[str, Any] = {}
+    for key in sorted({key for keys in by_version.values() for key in keys}):
+        having = {version: keys[key] for version, keys in by_version.items() if key in keys}
+        properties[key] = value([kind for kinds in having.values() for kind in kinds])
+        if len(having) < len(versions()):
+            properties[key]["description"] = f"only in Axolotl {', '.join(having)}"
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def recipe() -> dict[str, Any]:
-    """Return the schema of recipe.yaml: Axolotl's keys and those of the plugins it knows."""
-    known = axolotl_keys()
-    keys = dict(known["models"][known["root"]])
-    for model in known["plugins"].values():
-        keys |= known["models"][model]
-    whole = mapping(keys)
-    plugins = [*known["plugins"], *(f"tunebook.plugins.{name}" for name in OWN_PLUGINS)]
+    """Return the schema of recipe.yaml: the keys of Axolotl and its plugins, of all versions; check refuses
+    those that the installed one lacks."""
+    known = versions()
+    newest = list(known.values())[-1]
+    names = {name for one in known.values() for name in one["plugins"]}
+    roots = {newest["root"], *(model for one in known.values() for model in one["plugins"].values())}
+    whole = mapping(
+        {
+            version: {key: kinds for root in roots for key, kinds in one["models"].get(root, {}).items()}
+            for version, one in known.items()
+        }
+    )
+    plugins = [*sorted(names), *(f"tunebook.plugins.{name}" for name in OWN_PLUGINS)]
     whole["properties"]["plugins"] = {
         "type": ["array", "null"],
         "items": {"anyOf": [{"enum": plugins}, {"type": "string"}]},
     }
-    roots = {known["root"], *known["plugins"].values()}
-    nested = {name: mapping(keys) for name, keys in known["models"].items() if name not in roots}
+    inner = sorted({name for one in known.values() for name in one["models"]} - roots)
+    nested = {name: mapping({v: one["models"].get(name, {}) for v, one in known.items()}) for name in inner}
     return {
         "$schema": DRAFT,
-        "title": f"recipe.yaml: a config of Axolotl {known['axolotl']}",
+        "title": f"recipe.yaml: a config of Axolotl {' or '.join(known)}",
         **whole,
         "$defs": nested,
     }

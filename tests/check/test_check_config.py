@@ -86,14 +86,6 @@ CASES = [
     ),
     (LORA, None, "micro_batch_size=64", "note", "micro_batch_size", "training.large_batch_for_lora"),
     (LORA, None, "max_steps=100", "note", "max_steps", "training.max_steps_wins"),
-    (
-        PACKED,
-        None,
-        "plugins=null",
-        "warning",
-        "gradient_accumulation_steps",
-        "training.mean_of_micro_batches",
-    ),
     ("classify-head", "24gb", "micro_batch_size=2", "", "gradient_accumulation_steps", ""),
     ("chat-dpo", None, "", "", "gradient_accumulation_steps", ""),
     (LORA, None, "val_set_size=0.1", "error", "val_set_size", "config.random_dev_split"),
@@ -120,6 +112,15 @@ def test_a_rule_fires_with_its_grade(
         return
     assert [(finding.grade, finding.code) for finding in found] == [(grade, code)]
     assert found[0].file
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_a_mean_of_means_is_a_warning_where_the_lane_takes_it(lane: str, gpus: int) -> None:
+    """Axolotl 0.21 counts the tokens of all micro batches itself, but not those of other GPUs."""
+    options = Options("real", set="plugins=null", gpus=gpus)
+    found = config_findings(resolve(recipes.load_recipe(PACKED), options, for_this_machine=False))
+    codes = {finding.code for finding in found}
+    assert ("training.mean_of_micro_batches" in codes) == (lane == "0.19.0" or gpus == 2)
 
 
 @pytest.mark.parametrize("name", recipes.names())

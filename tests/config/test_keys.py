@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tunebook.config.keys import check_keys
+from tunebook.config.keys import LIST, KeyList, check_keys, versions
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import ROOT
 from tunebook.core.yaml_file import read_yaml
@@ -220,6 +222,63 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path.write_bytes("base_model: caf\u00e9\n".encode("latin-1"))
     with pytest.raises(InputError, match="UTF-8"):
         read_yaml(path)
+
+
+def config_with(known: KeyList, model: str, key: str) -> tuple[dict[str, Any], str]:
+    """Return a config that sets `key` of `model` to nothing, and where in it the key is."""
+    if model == known["root"]:
+        return {key: None}, key
+    plugins = [plugin for plugin, arguments in known["plugins"].items() if arguments == model]
+    if plugins:
+        return {"plugins": plugins, key: None}, key
+    for outer, keys in known["models"].items():
+        for name, kinds in keys.items():
+            if f"model:{model}" in kinds or f"list:model:{model}" in kinds:
+                config, place = config_with(known, outer, name)
+                inner = {key: None}
+                within = config
+                for part in place.replace("]", "").replace("[", ".").split(".")[:-1]:
+                    within = within[int(part)] if isinstance(within, list) else within[part]
+                within[name] = inner if f"model:{model}" in kinds else [inner]
+                return config, f"{place}.{key}" if f"model:{model}" in kinds else f"{place}[0].{key}"
+    raise AssertionError(f"{model} is at no place of a config")
+
+
+OWN = [
+    (version, model, key)
+    for version, part in json.loads(LIST.read_text()).items()
+    if version[0].isdigit()
+    for model, keys in part["models"].items()
+    for key in keys
+]
+
+
+@pytest.mark.parametrize(("version", "model", "key"), OWN)
+def test_a_key_that_one_lane_has_alone_is_refused_on_the_other(
+    version: str, model: str, key: str, lane: str
+) -> None:
+    """Its Axolotl would drop it in silence. Walks all differences of the two lists."""
+    config, place = config_with(versions()[version], model, key)
+    found = check_keys(config, {}, "recipe.yaml")
+    if version == lane:
+        assert found == []
+        return
+    last = found[-1]  # of the key, or of one above it that is the other lane's as well
+    assert place.startswith(str(last.key))
+    known = versions()[lane]["models"].values()
+    if last.key != place or not any(key in keys for keys in known):  # as that of a plugin, say
+        assert last.code == "config.other_lane" and version in last.text and lane in last.text
+
+
+@pytest.mark.parametrize("plugin", ["axolotl.integrations.mixlora.MixLoraPlugin"])
+def test_a_plugin_that_one_lane_has_alone_is_refused_on_the_other(plugin: str, lane: str) -> None:
+    codes = [problem.code for problem in check_keys({"plugins": [plugin]}, {}, "recipe.yaml")]
+    assert codes == ([] if lane == "0.21.0" else ["config.other_lane"])
+
+
+def test_a_typo_of_the_other_lanes_key_is_an_unknown_key(lane: str) -> None:
+    (problem,) = check_keys({"eval_on_strat": False}, {}, "recipe.yaml")
+    assert problem.code == "config.unknown_key"
 
 
 @pytest.mark.slow

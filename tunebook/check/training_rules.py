@@ -12,7 +12,7 @@ from typing import Any
 from tunebook.check.findings import Add
 from tunebook.config.resolve import TOKEN_MEAN
 from tunebook.config.resolved import Resolved
-from tunebook.models import methods
+from tunebook.models import lanes, methods
 from tunebook.models.registry import model_table
 
 AXOLOTL = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/"
@@ -174,12 +174,12 @@ def averages_micro_batches(config: dict[str, Any]) -> bool:
 
 def accumulation(resolved: Resolved, add: Add) -> None:
     config = resolved.config
-    spread = (config.get("gradient_accumulation_steps") or 1) > 1 or resolved.world > 1
-    if spread and averages_micro_batches(config):
+    accumulates = (config.get("gradient_accumulation_steps") or 1) > 1 and not lanes.counts_tokens()
+    if (accumulates or resolved.world > 1) and averages_micro_batches(config):
         add(
             "warning",
             "gradient_accumulation_steps" if "gradient_accumulation_steps" in config else "micro_batch_size",
-            "Axolotl 0.19 averages the losses of micro batches: tokens of short rows count for more.",
+            "Axolotl averages the losses of micro batches or GPUs: tokens of short rows count for more.",
             f"Add the plugin {TOKEN_MEAN}.",
             "https://github.com/axolotl-ai-cloud/axolotl/pull/3982",
             code="training.mean_of_micro_batches",

@@ -10,26 +10,50 @@ from typing import Any, TypedDict
 
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import Lines, Path_, dotted, line_of
+from tunebook.models import lanes
 from tunebook.models.methods import RENAMED_PLUGINS
 
 NAMES = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
 
 
-class KeyList(TypedDict):
-    """axolotl_keys.json: the version it is of; the model of each plugin, of the top level (`root`), and the
-    kinds of value that each key of each model takes."""
+Place = tuple[str, int | None, str]  # file, line, key
+LIST = Path(__file__).parent / "axolotl_keys.json"
 
-    axolotl: str
+
+class KeyList(TypedDict):
+    """The keys of one version of Axolotl: the model of each plugin, of the top level (`root`), and the kinds
+    of value that each key of each model takes."""
+
     root: str
     plugins: dict[str, str]
     models: dict[str, dict[str, list[str]]]
 
 
 @cache
+def versions() -> dict[str, KeyList]:
+    """Return the committed lists made by scripts/list_axolotl_keys.py, by version, oldest first."""
+    content = json.loads(LIST.read_text())
+    return {name: of_version(content, name) for name in content if name[0].isdigit()}
+
+
+def of_version(content: dict[str, Any], version: str) -> KeyList:
+    """Return one version's list of axolotl_keys.json: what all have in common, and its own part."""
+    common, own = content["common"], content[version]
+    names = [*common["models"], *(name for name in own["models"] if name not in common["models"])]
+    return {
+        "root": content["root"],
+        "plugins": {**common["plugins"], **own["plugins"]},
+        "models": {
+            name: dict(sorted({**common["models"].get(name, {}), **own["models"].get(name, {})}.items()))
+            for name in sorted(names)
+        },
+    }
+
+
 def schema() -> KeyList:
-    """Return the committed list made by scripts/list_axolotl_keys.py."""
-    made: KeyList = json.loads((Path(__file__).parent / "axolotl_keys.json").read_text())
-    return made
+    """Return the list of the installed Axolotl; of the newest listed where that is not listed."""
+    known = versions()
+    return known.get(lanes.axolotl(), list(known.values())[-1])
 
 
 def check_keys(config: dict[str, Any], lines: Lines, file: str) -> list[Problem]:
@@ -50,16 +74,13 @@ def check_keys(config: dict[str, Any], lines: Lines, file: str) -> list[Problem]
                 Problem(text, file, line_of(lines, where), dotted(where), "config.renamed_plugin")
             )
         elif not plugin.startswith("tunebook."):
-            problems.append(
-                Problem(
-                    f"unknown plugin (got {plugin!r}). Known: {', '.join(known['plugins'])}. Add its "
-                    "arguments to scripts/list_axolotl_keys.py and run that script.",
-                    file,
-                    line_of(lines, ("plugins", index)),
-                    dotted(("plugins", index)),
-                    "config.unknown_plugin",
-                )
-            )
+            where = ("plugins", index)
+            place = (file, line_of(lines, where), dotted(where))
+            homes = [version for version, other in versions().items() if plugin in other["plugins"]]
+            text = f"unknown plugin (got {plugin!r}). Known: {', '.join(known['plugins'])}. Add its "
+            text += "arguments to scripts/list_axolotl_keys.py and run that script."
+            unknown = Problem(text, *place, code="config.unknown_plugin")
+            problems.append(_of_other(homes[0], place) if homes else unknown)
     return problems + _check_mapping(config, allowed, (), lines, file)
 
 
@@ -70,32 +91,41 @@ def _check_mapping(
     for key, item in value.items():
         here = (*path, key)
         if key not in allowed:
-            problems.append(
-                Problem(
-                    _unknown(str(key), allowed, path),
-                    file,
-                    line_of(lines, here),
-                    dotted(here),
-                    "config.unknown_key",
-                )
-            )
+            problems.append(_unknown(str(key), allowed, path, (file, line_of(lines, here), dotted(here))))
         else:
             problems += _check_value(item, allowed[key], here, lines, file)
     return problems
 
 
-def _unknown(key: str, allowed: dict[str, list[str]], path: Path_) -> str:
+def _of_other(version: str, place: Place) -> Problem:
+    text = (
+        f"Axolotl {lanes.axolotl()}, which is installed, does not have this; {version} does, with "
+        f"{lanes.python_of(version)} (docs/lanes.md)."
+    )
+    return Problem(text, *place, code="config.other_lane")
+
+
+def _has(known: KeyList, key: str, path: Path_) -> bool:
+    models = known["models"] if path else [known["root"], *known["plugins"].values()]
+    return any(key in known["models"][model] for model in models)
+
+
+def _unknown(key: str, allowed: dict[str, list[str]], path: Path_, place: Place) -> Problem:
     homes = sorted(name for name, keys in schema()["models"].items() if key in keys)
+    close = difflib.get_close_matches(key, allowed, n=2, cutoff=0.7)
     if homes:
         where = "the top level" if schema()["root"] in homes else f"an entry of {', '.join(homes)}"
         plugins = [name for name, model in schema()["plugins"].items() if model in homes]
+        text = f"not a key at this level; it belongs to {where}."
         if plugins and not path:
-            return f"belongs to a plugin. Add {plugins[0]} to plugins, or remove the key."
-        return f"not a key at this level; it belongs to {where}."
-    close = difflib.get_close_matches(key, allowed, n=2, cutoff=0.7)
-    if close:
-        return f"unknown key. Did you mean {' or '.join(close)}?"
-    return f"unknown to Axolotl {schema()['axolotl']}, which would ignore it. Remove it."
+            text = f"belongs to a plugin. Add {plugins[0]} to plugins, or remove the key."
+    elif others := [version for version, known in versions().items() if _has(known, key, path)]:
+        return _of_other(others[0], place)
+    elif close:
+        text = f"unknown key. Did you mean {' or '.join(close)}?"
+    else:
+        text = f"unknown to Axolotl {lanes.axolotl()}, which would ignore it. Remove it."
+    return Problem(text, *place, code="config.unknown_key")
 
 
 def _check_value(item: Any, kinds: list[str], path: Path_, lines: Lines, file: str) -> list[Problem]:

@@ -34,7 +34,7 @@ NO_KERNELS_FOR_HEAD = (
 )
 PAIRS_PLUGIN = "tunebook.plugins.PreferencePrompts"
 NO_ADAPTER_BEFORE_PAIRS = (
-    "Axolotl 0.19 does not load it for preference tuning and would start from the base. Use FROM_RUN=, "
+    "Axolotl does not load it for preference tuning and would start from the base. Use FROM_RUN=, "
     "which merges the adapter first (docs/preference.md)."
 )
 PLAIN_PROMPTS = (

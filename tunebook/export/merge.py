@@ -4,7 +4,7 @@ For a base of 16 or 32 bits the merged model is the one that the run's own evalu
 precision. An adapter trained on a 4-bit base has two such models: merged into the original weights, or into
 what the 4 bits stand for, which is what it was trained on; both are measured on dev and the better is kept.
 
-Preference tuning starts from the same folder: Axolotl 0.19 does not read `lora_model_dir` for it, and trl
+Preference tuning starts from the same folder: Axolotl does not read `lora_model_dir` for it, and trl
 refuses a model that already has an adapter.
 """
 

