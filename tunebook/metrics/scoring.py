@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
+import string
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunebook.core.words import UNSPACED, words
@@ -47,19 +48,26 @@ def squad(golds: list[str], text: str, no_answer: str | None) -> Scored:
     """Return exact match and token F1 of an answer as shares, by the rules of SQuAD 2.0.
 
     The best over the gold answers counts. `no_answer`, however written, stands for the empty answer,
-    the only right one where `golds` is empty. Rajpurkar et al. 2018, arXiv 1806.03822; computed by
-    transformers' port of the official evaluate-v2.0.py. In scripts without blanks between words, each letter
-    is a token, as in MLQA's evaluation (Lewis et al. 2020, arXiv 1910.07475).
+    the only right one where `golds` is empty. Rajpurkar et al. 2018, arXiv 1806.03822, computed as in their
+    evaluate-v2.0.py. In scripts without blanks between words, each letter is a token, as in MLQA's evaluation
+    (Lewis et al. 2020, arXiv 1910.07475).
     """
-    from transformers.data.metrics import squad_metrics  # untyped
-
-    normalize_answer: Callable[[str], str] = squad_metrics.normalize_answer
-    raw_scores: Callable[..., tuple[dict[str, float], ...]] = squad_metrics.get_raw_scores
-    if no_answer is not None and normalize_answer(text) == normalize_answer(no_answer):
+    if no_answer is not None and _squad_words(text) == _squad_words(no_answer):
         text = ""
-    question = SimpleNamespace(qas_id="", answers=[{"text": _apart(gold)} for gold in golds])
-    exact, f1 = raw_scores([question], {"": _apart(text)})
-    return {"golds": golds, "em": float(exact[""]), "f1": float(f1[""])}
+    said = _squad_words(_apart(text))
+    rights = [right for gold in golds if (right := _squad_words(_apart(gold)))] or [[]]
+    shared = [sum((Counter(said) & Counter(right)).values()) for right in rights]
+    f1 = [
+        2 * same / (len(said) + len(right)) if said and right else float(said == right)
+        for same, right in zip(shared, rights, strict=True)
+    ]
+    return {"golds": golds, "em": float(said in rights), "f1": max(f1)}
+
+
+def _squad_words(text: str) -> list[str]:
+    """Return the words that SQuAD compares: small letters, without ASCII punctuation and articles."""
+    plain = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return re.sub(r"\b(a|an|the)\b", " ", plain).split()
 
 
 def _apart(text: str) -> str:
