@@ -14,7 +14,7 @@ import pytest
 from tests.commands.test_data import ROW, dataset
 from tests.support.helpers import make_run
 from tunebook.commands.data import as_html
-from tunebook.commands.review import Reading, start
+from tunebook.commands.review import Reading, served
 from tunebook.core import files
 from tunebook.core.paths import ROOT
 from tunebook.report.report import write_report
@@ -28,11 +28,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
-def test_pages_in_a_browser(
-    handmade: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_in_a_browser(handmade: Callable[..., Run], tmp_path: Path) -> None:
     """Playwright runs in an environment of its own, made by uv: nothing else here needs it."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     pages = []
     for task in ("classification", "qa", "chat", "preference"):
         run = make_run(tmp_path / task, task)
@@ -42,17 +39,12 @@ def test_pages_in_a_browser(
     pages[-1].write_text(as_html(dataset(tmp_path), "a tokenizer", [ROW], [[0]], 64))
     read = handmade("chat", groups=6)
     reading = Reading(read)
-    blocks, address = start(reading)
-    asked = {"chromium": CHROMIUM, "folder": str(tmp_path), "review": address}
-    asked["pages"] = [path.as_uri() for path in pages]
+    asked = {"chromium": CHROMIUM, "folder": str(tmp_path), "pages": [path.as_uri() for path in pages]}
     uv = str(Path(sys.executable).parent / "uv")
     command = [uv, "run", "--no-project", "--quiet", "--python", sys.executable, "--with", PLAYWRIGHT]
-    try:
-        ended = subprocess.run(
-            [*command, "python", str(PROBE)], input=json.dumps(asked), capture_output=True, text=True
-        )
-    finally:
-        blocks.close(verbose=False)
+    with served(reading) as address:
+        text = json.dumps({**asked, "review": address})
+        ended = subprocess.run([*command, "python", str(PROBE)], input=text, capture_output=True, text=True)
     if ended.returncode == 2:  # uv's own, not Python's
         pytest.skip(f"{PLAYWRIGHT} cannot be installed here: {ended.stderr.strip()[-200:]}")
     assert ended.returncode == 0, ended.stderr[-3000:]
@@ -66,6 +58,7 @@ def test_pages_in_a_browser(
     assert all(f"{n} of {len(reading.pairs)} pairs are read" in text for n, text in enumerate(texts))
     assert len(texts) == 3
     assert found["review"]["errors"] == [] and found["review"]["wide"] <= 390
+    assert found["review"]["foreign"] == "nothing", "another page's form does not vote"
     assert [vote["choice"] for vote in files.read_records(read / "review" / "votes.jsonl")] == [
         "first",
         "second",

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from httpx import Client
 
 from tests.support.helpers import IMAGE, SCRIPT, make_run
 from tunebook.commands import review
-from tunebook.commands.review import CHOICES, Reading, start
+from tunebook.commands.review import CHOICES, LONGEST, Reading, served
 from tunebook.core import files
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
@@ -36,20 +37,20 @@ def test_the_page_shows_both_answers_and_not_whose_they_are(run: Run) -> None:
     reading = Reading(run)
     sides = set()
     while pair := reading.unread():
-        key, html = reading.shown(pair)
-        assert key == pair.key
+        html = reading.shown(pair)
+        assert f'name="pair" value="{pair.key}"' in html
         assert html.index(f">{pair.texts[0]}<") < html.index(f">{pair.texts[1]}<")
         assert "0 of 5" in html or f"{reading.read()} of 5 pairs are read" in html
         named = html.replace(pair.tuned, "").replace(pair.baseline, "")
         assert "tuned" not in named and "base" not in named
         sides.add(pair.tuned_first)
-        reading.vote(key, "tie")
+        reading.vote(pair.key, "tie")
     assert sides == {True, False}
 
 
 def test_what_models_and_members_write_is_escaped(tmp_path: Path) -> None:
     reading = Reading(make_run(tmp_path / "run", "classification"))
-    html = "".join(reading.shown(pair)[1] for pair in reading.pairs)
+    html = "".join(reading.shown(pair) for pair in reading.pairs)
     assert SCRIPT not in html and IMAGE not in html
     assert "&lt;script&gt;" in html and "&lt;img" in html
 
@@ -96,8 +97,7 @@ def test_back_to_the_pair_before_and_another_vote(run: Run) -> None:
     for pair in reading.pairs:
         reading.vote(pair.key, "second")
     assert reading.unread() is None
-    assert reading.shown(None)[0] == ""
-    assert "All 5 pairs are read" in reading.shown(None)[1]
+    assert "All 5 pairs are read" in reading.shown(None)
     assert reading.before("") == reading.pairs[-1]
 
 
@@ -105,11 +105,6 @@ def test_a_vote_on_nothing_is_none(run: Run) -> None:
     reading = Reading(run)
     assert reading.vote("", "first") == reading.pairs[0]
     assert reading.read() == 0
-
-
-def test_every_choice_has_a_key_of_the_keyboard() -> None:
-    for choice, letter, _ in CHOICES:
-        assert f'"{letter}": "{choice}"' in review.KEYS
 
 
 def test_the_result_is_written_and_in_the_report(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,34 +140,61 @@ def test_a_run_whose_answers_are_all_the_same(run: Run) -> None:
         review.review(str(run.folder), Console())
 
 
-def test_the_served_page_votes_and_tells_nobody_whose_answer_is_whose(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-    for name, value in (("HTTP_PROXY", "http://127.0.0.1:9"), ("NO_PROXY", ""), ("no_proxy", "")):
-        monkeypatch.setenv(name, value)  # a network's proxy, which has nothing to do with this machine
-    import httpx
-    from gradio_client import Client
-
+def test_the_served_page_votes_and_tells_nobody_whose_answer_is_whose(run: Run) -> None:
     reading = Reading(run)
-    blocks, address = start(reading)
-    try:
-        html = httpx.get(address).text
-        assert "keydown" in html, "the keys of the keyboard"
-        assert not [tag for tag in re.findall(r"<(?:script|link)[^>]*>", html) if "https://" in tag]
-        assert "tuned" not in html and "base_generate" not in html
-        client = Client(address, verbose=False, download_files=str(tmp_path))
-        choices = [choice for choice, _, _ in CHOICES]
-        key, shown = client.predict(reading.pairs[0].key, fn_index=choices.index("second"))
-        assert key == reading.pairs[1].key
-        assert "1 of 5 pairs are read" in shown
-        key, shown = client.predict(key, fn_index=choices.index("tie"))
-        assert [vote["choice"] for vote in files.read_records(run / "review" / "votes.jsonl")] == [
-            "second",
-            "tie",
-        ]
-        client.predict(fn_index=len(CHOICES) + 1)
-        assert reading.finished.is_set()
-    finally:
-        blocks.close(verbose=False)
+    with served(reading) as address, Client(follow_redirects=True, trust_env=False) as client:
+        html = client.get(address).text
+        assert not re.findall(r"https?://", html), "nothing is fetched from elsewhere"
+        named = html.replace(reading.pairs[0].tuned, "").replace(reading.pairs[0].baseline, "")
+        assert "tuned" not in named and "base_generate" not in named
+        for _, letter, _ in CHOICES:
+            assert f'data-key="{letter}"' in html
+        place = address.partition("?")[0]
+        assert "keydown" in client.get(f"{place}keys.js").text
+        html = client.post(place, data={"pair": reading.pairs[0].key, "act": "second"}).text
+        assert f'value="{reading.pairs[1].key}"' in html and "1 of 5 pairs are read" in html
+        client.post(place, data={"pair": reading.pairs[1].key, "act": "tie"})
+        votes = files.read_records(run / "review" / "votes.jsonl")
+        assert [vote["choice"] for vote in votes] == ["second", "tie"]
+        html = client.post(place, data={"pair": reading.pairs[2].key, "act": "back"}).text
+        assert f'value="{reading.pairs[1].key}"' in html
+        assert client.post(place, data={"act": "whatever"}).status_code == 400
+        assert client.post(place, data={"act": "x" * LONGEST}).status_code == 413
+        assert "Finished" in client.post(place, data={"act": "finish"}).text and reading.finished.is_set()
+
+
+def test_nobody_else_reads_votes_or_ends_it(run: Run) -> None:
+    """A rebound name, another page of the browser, another user of the machine."""
+    reading = Reading(run)
+    vote = {"pair": reading.pairs[0].key, "act": "first"}
+    with served(reading) as address, Client(trust_env=False) as client:
+        place, _, token = address.partition("?token=")
+        host = place.removeprefix("http://").rstrip("/")
+        assert client.get(place).status_code == 401
+        assert client.get(f"{place}?token={token}", headers={"Host": "evil.example:7860"}).status_code == 421
+        assert client.get(f"{place}?token=x{token[1:]}").status_code in (303 if token[0] == "x" else 401,)
+        assert client.post(place, data=vote).status_code == 401
+        opened = client.get(address)
+        assert (opened.status_code, opened.headers["location"]) == (303, "/")
+        assert "HttpOnly" in opened.headers["set-cookie"] and "SameSite" in opened.headers["set-cookie"]
+        for name in ("evil.example", "evil.example:7860", "127.0.0.1.evil.example", "localhost:x", ""):
+            for method in ("GET", "POST"):
+                answer = client.request(method, place, headers={"Host": name})
+                assert answer.status_code in (400, 421), name
+        for more in (
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Origin": f"https://{host}"},
+            {"Origin": "http://127.0.0.1:1"},
+            {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+            {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
+        ):
+            assert client.post(place, data=vote, headers=more).status_code == 403, more
+            assert "access-control-allow-origin" not in client.get(place, headers=more).headers
+        assert not reading.finished.is_set() and reading.read() == 0
+        own = {"Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+        assert client.post(place, data=vote, headers=own).status_code == 200 and reading.read() == 1
+        followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}  # a link in a web terminal
+        assert client.get(place, headers=followed).status_code == 200
+        shown = client.get(place).headers
+        assert "frame-ancestors 'none'" in shown["content-security-policy"]

@@ -6,38 +6,42 @@ is preferred is counted in tunebook/evaluation/pairs.py and enters the report.
 
 from __future__ import annotations
 
-import os
-import re
+import socket
 import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qs
 
+import uvicorn
 from jinja2 import Environment, PackageLoader, select_autoescape
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from tunebook.commands.options import RunName
 from tunebook.commands.options import console as command_console
+from tunebook.commands.own_page import OwnPage
 from tunebook.core import files
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError
 from tunebook.core.files import write_json
-from tunebook.core.paths import cache_folder, show
+from tunebook.core.paths import show
 from tunebook.evaluation.pairs import Pair, in_words, pairs, review_summary, votes
 from tunebook.report.report import write_report
 from tunebook.runs.run import Run, find
 
 # What a reader may say: the choice, its key on the keyboard, its button.
 CHOICES = (("first", "1", "A is better"), ("tie", "0", "No difference"), ("second", "2", "B is better"))
-KEYS = """<script>
-document.addEventListener("keydown", (event) => {
+KEYS = """document.addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-  const name = { "1": "first", "0": "tie", "2": "second", "Backspace": "back" }[event.key];
-  if (name) { event.preventDefault(); document.querySelector(`button#${name}`)?.click(); }
+  const button = document.querySelector(`button[data-key="${CSS.escape(event.key)}"]`);
+  if (button) { event.preventDefault(); button.click(); }
 });
-document.addEventListener("click", (event) => event.target.closest("button") && scrollTo(0, 0));
-</script>"""
-# What Gradio's page fetches from hosts on the internet: fonts, and a script for pages inside others.
-ELSEWHERE = re.compile(r'<(?:link|script)\s[^>]*"https://[^>]*>(?:\s*</script>)?')
-Shown = tuple[str, str]
+"""
+PORT = 7860  # where it is free; the same one each time can be kept open by `ssh -L`
+LONGEST = 4096  # bytes of a form
 
 
 class Reading:
@@ -51,7 +55,7 @@ class Reading:
             loader=PackageLoader("tunebook.commands", "templates"),
             autoescape=select_autoescape(["html.jinja"]),
             trim_blocks=True,
-        ).get_template("review_pair.html.jinja")
+        ).get_template("review.html.jinja")
 
     def read(self) -> int:
         """Return how many pairs have a vote."""
@@ -79,49 +83,52 @@ class Reading:
         place = keys.index(key) if key in keys else len(keys)
         return self.pairs[max(0, place - 1)]
 
-    def shown(self, pair: Pair | None) -> Shown:
-        """Return the key of `pair` and the page's text for it; None: everything is read."""
-        html = self._template.render(pair=pair, read=self.read(), total=len(self.pairs), same=self.same)
-        return (pair.key if pair else ""), html
+    def shown(self, pair: Pair | None) -> str:
+        """Return the page for `pair`; None: everything is read."""
+        counts = {"read": self.read(), "total": len(self.pairs), "same": self.same}
+        finished = self.finished.is_set()
+        return self._template.render(pair=pair, choices=CHOICES, finished=finished, **counts)
 
-    def finish(self) -> Shown:
-        """End the reading and return the last page."""
-        self.finished.set()
-        html = self._template.render(finished=True, read=self.read(), total=len(self.pairs), same=self.same)
-        return "", html
+    def act(self, key: str, act: str) -> Pair | None:
+        """Do what a button of the page says while the pair `key` is on the screen; return the next one.
 
-
-def page(reading: Reading) -> Any:
-    """Return the page as Gradio Blocks."""
-    import gradio as gr
-
-    with gr.Blocks(title="Tunebook: which answer is better", analytics_enabled=False) as blocks:
-        # The pair on the screen travels with each click, see Reading.vote.
-        key = gr.Textbox(visible=False)
-        card = gr.HTML(elem_id="card")
-        with gr.Row():
-            for choice, letter, text in CHOICES:
-                button = gr.Button(f"{text} ({letter})", elem_id=choice, variant="primary")
-                button.click(
-                    lambda now, choice=choice: reading.shown(reading.vote(now, choice)), key, [key, card]
-                )
-        with gr.Row():
-            back = gr.Button("The pair before (Backspace)", elem_id="back", size="sm")
-            back.click(lambda now: reading.shown(reading.before(now)), key, [key, card])
-            gr.Button("Finish", elem_id="finish", size="sm").click(reading.finish, None, [key, card])
-        blocks.load(lambda: reading.shown(reading.unread()), None, [key, card])
-    return blocks
+        Raises:
+            ValueError: there is no such button.
+        """
+        if act == "finish":
+            self.finished.set()
+            return None
+        if act == "back":
+            return self.before(key)
+        if act not in {choice for choice, _, _ in CHOICES}:
+            raise ValueError(act)
+        return self.vote(key, act)
 
 
-async def _from_here_only(request: Any, call_next: Any) -> Any:
-    """Serve Gradio's page without its requests to other servers (an HTTP middleware)."""
-    from starlette.responses import HTMLResponse
+def page(reading: Reading) -> OwnPage:
+    """Return the page as an ASGI application; every button posts one form."""
 
-    response = await call_next(request)
-    if not response.headers.get("content-type", "").startswith("text/html"):
-        return response
-    body = b"".join([part async for part in response.body_iterator])
-    return HTMLResponse(ELSEWHERE.sub("", body.decode()), response.status_code)
+    async def show_next(_: Request) -> Response:
+        return HTMLResponse(reading.shown(reading.unread()))
+
+    async def act(request: Request) -> Response:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST:
+                return PlainTextResponse("too long\n", 413)
+        form = parse_qs(body.decode("utf-8", "replace"))
+        try:
+            pair = reading.act(form.get("pair", [""])[0], form.get("act", [""])[0])
+        except ValueError:
+            return PlainTextResponse("no such button\n", 400)
+        return HTMLResponse(reading.shown(pair))
+
+    async def keys(_: Request) -> Response:
+        return Response(KEYS, media_type="text/javascript")
+
+    routes = [Route("/", show_next), Route("/", act, methods=["POST"]), Route("/keys.js", keys)]
+    return OwnPage(Starlette(routes=routes))
 
 
 def review(name: str, console: Console) -> int:
@@ -144,9 +151,6 @@ def review(name: str, console: Console) -> int:
             f"RUN: {show(run.folder)}: both models gave the same answer to every row.",
             code="run.same_answers",
         )
-    # Gradio's temporary files and everything it would report home stay out of the way.
-    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(cache_folder() / "gradio"))
     with run.locked():
         _serve(reading, console)
         counted = review_summary(run)
@@ -159,43 +163,38 @@ def review(name: str, console: Console) -> int:
     return GOOD
 
 
-def start(reading: Reading) -> tuple[Any, str]:
-    """Serve the page from a thread; return what can be closed, and the page's address."""
-    import gradio as gr
-    from starlette.middleware import Middleware
-    from starlette.middleware.base import BaseHTTPMiddleware
-
-    # Gradio asks its own page whether it is there, which a network's proxy could not reach.
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
-    blocks = page(reading)
-    _, address, _ = blocks.launch(
-        server_name="127.0.0.1",
-        prevent_thread_lock=True,
-        quiet=True,
-        share=False,
-        footer_links=[],
-        head=KEYS,
-        # Fonts of the system: the theme's own would be fetched from elsewhere.
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        app_kwargs={"middleware": [Middleware(BaseHTTPMiddleware, dispatch=_from_here_only)]},
-    )
-    return blocks, address
+@contextmanager
+def served(reading: Reading) -> Iterator[str]:
+    """Serve the page from a thread while the context is open; yields its address with its secret."""
+    own = page(reading)
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", PORT))
+        except OSError:
+            one.bind(("127.0.0.1", 0))
+        one.listen()
+        server = uvicorn.Server(uvicorn.Config(own, log_level="error", access_log=False))
+        thread = threading.Thread(target=server.run, args=([one],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{one.getsockname()[1]}/?token={own.token}"
+        finally:
+            server.should_exit = True
+            thread.join(5)
 
 
 def _serve(reading: Reading, console: Console) -> None:
-    blocks, address = start(reading)
-    console.stage("review", f"{address} ({reading.read()} of {len(reading.pairs)} pairs are read)")
-    console.note(
-        "1: A is better, 2: B is better, 0: no difference. Finish, or Ctrl-C here, ends the reading."
-    )
-    try:
-        reading.finished.wait()
-        time.sleep(1)  # the last page has still to arrive
-    except KeyboardInterrupt:
-        pass
-    finally:
-        blocks.close(verbose=False)
+    with served(reading) as address:
+        console.stage("review", f"{address} ({reading.read()} of {len(reading.pairs)} pairs are read)")
+        console.note(
+            "1: A is better, 2: B is better, 0: no difference. Finish, or Ctrl-C here, ends the reading."
+        )
+        try:
+            reading.finished.wait()
+            time.sleep(1)  # the last page has still to arrive
+        except KeyboardInterrupt:
+            pass
 
 
 def review_command(run: RunName) -> int:
