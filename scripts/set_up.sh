@@ -32,21 +32,30 @@ fi
 if [ ! -x "$venv/bin/uv" ]; then
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >"$log" 2>&1 || stop "$venv has neither uv nor pip. Install uv into it."
     echo "set-up: installing uv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$(sed -n 's/^uv==//p' requirements.lock)" >"$log" 2>&1 || stop "uv cannot be installed; is a package index reachable? $(grep -m 1 -i error "$log")"
+    awk '/^[a-z0-9]/ { on = /^uv==/ } on' requirements.lock >"$scratch/uv.txt"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$scratch/uv.txt" >"$log" 2>&1 || stop "uv cannot be installed; is a package index reachable? $(grep -m 1 -i error "$log")"
 fi
 backend=${UV_TORCH_BACKEND-auto} # empty: torch comes from where everything else does
 unset UV_TORCH_BACKEND          # uv would read it too, also where it is empty
 if [ -n "${PIP_FIND_LINKS:-}" ]; then
-    set -- --find-links "$PIP_FIND_LINKS"
+    set -- --find-links "$PIP_FIND_LINKS" --no-verify-hashes
 elif [ -n "$backend" ]; then
-    set -- --torch-backend="$backend"
+    set -- --torch-backend="$backend" --no-verify-hashes
 else
     set --
 fi
 echo "set-up: installing the packages of requirements.lock into $venv (3 to 6 GB, minutes)"
-# The lock is used as constraints: as requirements, its CUDA lines would pull gigabytes on a CPU machine.
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --constraint requirements.lock "$@" --editable '.[dev]' >"$log" 2>&1 || {
-    cat "$log" >&2
-    stop "the packages could not be installed (above: uv's words). Check the package index and the disk, then try again."
+# All but torch and its CUDA libraries: exactly the lock, each file by its hash.
+awk '/^[a-z0-9]/ { on = !(/^(torch|cuda-|nvidia-)/) || /^torch[a-z]|^nvidia-ml-py/ } on' requirements.lock >"$scratch/lock.txt"
+install() {
+    "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
+        stop "the packages could not be installed (above: uv's words). Check the package index and the disk, then try again."
+    }
 }
+install --no-deps --require-hashes --requirement "$scratch/lock.txt"
+# torch: by the lock's versions. PyTorch's index has a build for each CUDA version and for the CPU, whose hashes
+# PyPI does not know; from PyPI the lock's hashes hold.
+install --constraint requirements.lock "$@" "torch==$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' requirements.lock)"
+install --no-deps --editable .
 touch "$venv/.tunebook-installed"
