@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunebook.core.paths import child_environment
-from tunebook.core.ranks import ignored, without_launchers
+from tunebook.core.ranks import ignored, threads, without_launchers
 
 LEFT = """RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK MASTER_ADDR MASTER_PORT
 ROLE_RANK TORCHELASTIC_RUN_ID OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK PMI_RANK
@@ -61,3 +61,14 @@ def test_weights_and_biases_is_off_unless_it_is_asked_for(monkeypatch: pytest.Mo
     assert "WANDB_MODE" not in child_environment(tracked=True)
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert child_environment(tracked=True)["WANDB_MODE"] == "offline"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("1", True), ("1,4", True), ("64", True), ("4", False), ("", False), ("0", False), ("many", False)],
+)
+def test_threads_that_torch_will_use_are_named_where_they_are_not_the_cores(
+    value: str, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert bool(threads(4)) is said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ def test_the_second_time_is_a_hit_with_the_same_rows(config: dict[str, Any], tmp
     assert second.key == first.key
     assert read_jsonl(second.path("dev")) == render(data, "dev")
     assert cache.counts(second) == {"train": 30, "dev": 30, "test": 30}
+
+
+def test_who_shares_the_cache_may_read_an_entry(config: dict[str, Any], tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        entry = cache.rendered(dataset(tmp_path), config)
+    finally:
+        os.umask(before)
+    assert entry.folder.stat().st_mode & 0o777 == 0o750
 
 
 def change_data(data: Any, config: dict[str, Any], folder: Path) -> Any:

@@ -87,3 +87,12 @@ def without_launchers(variables: dict[str, str], nodes: int = 1) -> dict[str, st
 def ignored() -> list[str]:
     """Return the variables of the environment that were meant to change a training, and do not here."""
     return sorted(name for name, value in os.environ.items() if value and CHANGING.fullmatch(name))
+
+
+def threads(cores: int) -> str | None:
+    """Say where OMP_NUM_THREADS, which torch heeds, gives a CPU other threads than it has cores."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    count = value.partition(",")[0].strip()
+    if not count.isdecimal() or int(count) in (0, cores):
+        return None
+    return f"OMP_NUM_THREADS={value} holds: training and evaluation run {int(count)} threads on {cores} cores"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -169,8 +168,9 @@ def _home(dataset: Dataset) -> Path:
 def _write(dataset: Dataset, made_of: dict[str, Any] | None, whole: Rendered | Entry) -> Entry:
     """Store rendered rows, or those of another entry, in an entry of their own."""
     home, key = _home(dataset), digest(made_of) if made_of else None
-    home.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=home))
+    scratch = home / f"{os.getpid()}.partial"  # not of tempfile, which hides it from all who share the cache
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
     try:
         if isinstance(whole, Entry):
             for name in (CAME, *(whole.path(split).name for split in SPLITS)):

@@ -121,7 +121,7 @@ def _systems(template: ChatTemplate, plain: str) -> dict[str, str]:
         if SYSTEM not in text:
             found["no_system"] = "it leaves a system turn out"
     if len(_words(before)) > 3:
-        found["default_system"] = " ".join(before.split())[:100]
+        found["default_system"] = repr(" ".join(before.split())[:100])
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
         "seed": resolved.config.get("seed"),
         "hardware_overlay": resolved.hardware,
         "hardware": machine.facts(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
         "changed_from_recipe": resolved.changed,
         "data": _data(dataset),
     }

@@ -18,7 +18,7 @@ from tunebook.core.errors import GATE_FAILED, GOOD
 from tunebook.core.files import digest, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.data.dataset import load_dataset_or_stand_in
-from tunebook.data.sources import SPLITS
+from tunebook.data.sources import SPLITS, Split
 from tunebook.evaluation import suite
 from tunebook.export import merge
 from tunebook.hardware import machine
@@ -33,12 +33,13 @@ from tunebook.pipeline.prepare import (
     prepare_rows,
     write_inputs,
 )
+from tunebook.plan import trial
 from tunebook.report.format import show_verdict
 from tunebook.report.published import other_base, published
 from tunebook.report.report import write_report
 from tunebook.report.seeds import across_seeds
 from tunebook.report.verdict import compare
-from tunebook.runs.rows import write_rows
+from tunebook.runs.rows import RenderedRow, write_rows
 from tunebook.runs.run import Run, find, pick, point_latest
 from tunebook.runs.session import Session
 from tunebook.training import trackers
@@ -85,6 +86,8 @@ def execute(name: str, options: Options, console: Console) -> Run:
         console.note(text)
     for name in ranks.ignored():
         console.note(f"{name} is set; a run takes its settings from the recipe only, so it is ignored")
+    if not machine.gpus() and (few := ranks.threads(machine.facts()["cores"])):
+        console.note(few)
     notes: list[str] = []
     rows = prepare_rows(resolved, dataset, asked, notes)
     identity = {**resolved.identity, "tier": resolved.tier, "rows": rows}
@@ -107,8 +110,8 @@ def execute(name: str, options: Options, console: Console) -> Run:
         write_inputs(run, resolved, dataset, settings, evaluation)
         session.begin()
         console.stages = STAGES
-        if not run.done("train") and (minutes := _published_minutes(resolved, options)):
-            console.note(f"about {minutes:.0f} minutes, as published from {machine.kind(machine.facts())}")
+        if not run.done("train") and (expected := _expected(resolved, options, rows)):
+            console.note(expected)
         summary = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
         run.mark("check", "done", time.monotonic() - start)
         console.stage("check", summary, time.monotonic() - start)
@@ -130,18 +133,23 @@ def execute(name: str, options: Options, console: Console) -> Run:
     return run
 
 
-def _published_minutes(resolved: Resolved, options: Options) -> float | None:
-    """Return how long the newest published run of this recipe took on this kind of machine, None where none
-    is comparable; the answer differs with the processor and with EVAL=."""
-    if options.set or options.model or options.steps or options.rows:
-        return None
+def _expected(resolved: Resolved, options: Options, rows: dict[Split, list[RenderedRow]]) -> str | None:
+    """Say how long the run will take: as the newest published run of this recipe on this kind of machine
+    took, otherwise, without a GPU, by the tokens of its rows. None on a GPU: `tunebook plan` says it there.
+    """
     here = (resolved.tier, machine.kind(machine.facts()))
+    changed = options.set or options.model or options.steps or options.rows
     times = {
         item["run"]["started"]: sum(item["seconds"].values()) / 60
-        for item in published(resolved.recipe.folder / "results")
+        for item in ([] if changed else published(resolved.recipe.folder / "results"))
         if (item["tier"], machine.kind(item["hardware"])) == here and not other_base(item)
     }
-    return times[max(times)] if times else None
+    if times:
+        return f"about {times[max(times)]:.0f} minutes, as published from {here[1]}"
+    minutes = None if machine.gpus() else trial.run_minutes(rows, resolved.config)
+    if minutes is None:
+        return None
+    return f"about {max(2, round(minutes))} minutes if nothing else runs here, by the tokens of the rows"
 
 
 def finish(run: Run, console: Console, session: Session | None = None) -> None:

@@ -2,15 +2,75 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from jinja2 import TemplateError
 
-from tunebook.check.findings import Add
+from tunebook.check.findings import Add, Grade
 from tunebook.config.resolved import Resolved
 from tunebook.models import base_files
 from tunebook.models.templates import ChatTemplate, find_text, traits
 
 HELP = "https://huggingface.co/docs/transformers/main/en/chat_templating_writing"
 OWN = "Put a corrected template into chat_template_jinja, with chat_template: jinja."
+
+
+class Said(NamedTuple):
+    """What is said of a trait of the template, with its value in place of the first `...`."""
+
+    text: str
+    code: str
+    grade: Grade = "error"
+    do: str = OWN
+
+
+TRAITS = {  # by their names in tunebook/models/templates.py
+    "broken": Said("the chat template fails on a plain conversation: ....", code="template.broken"),
+    "depends_on_day": Said(
+        "the chat template depends on the day: ..., so that training and a later evaluation differ.",
+        code="template.depends_on_day",
+        do=f"Pin it: chat_template_kwargs: {{date_string: ...}} where the template reads that. {OWN}",
+    ),
+    "drops_text": Said("the chat template loses text: ....", code="template.drops_text"),
+    "prompt_differs": Said(
+        "the chat template renders a prompt for training in another way than for an answer: ....",
+        code="template.prompt_differs",
+    ),
+    "no_turn_end": Said(
+        "the chat template does not end turns: ....",
+        code="template.no_turn_end",
+        do=f"Name the token that does as special_tokens.eos_token. {OWN}",
+    ),
+    "no_system": Said(
+        "the chat template takes no system turn (...): rows and prompts with one fail or lose it.",
+        code="template.no_system",
+        grade="warning",
+        do="Put instructions into the user turn, or correct the template.",
+    ),
+    "one_turn_only": Said(
+        "the chat template refuses a second turn (...): few-shot prompts are not possible.",
+        code="template.one_turn_only",
+        grade="warning",
+    ),
+    "default_system": Said(
+        "the chat template adds a system prompt of its own where a row has none: ....",
+        code="template.default_system",
+        grade="note",
+        do="Training and evaluation both have it.",
+    ),
+    "strips_thoughts": Said(
+        "the chat template strips thoughts: .... They are not trained.",
+        code="template.strips_thoughts",
+        grade="note",
+        do="Rows without <think> lose nothing.",
+    ),
+    "rewrites_turns": Said(
+        "the chat template rewrites turns: ....",
+        code="template.rewrites_turns",
+        grade="note",
+        do="The last answer of a row is as it is asked.",
+    ),
+}
 
 
 def template_rules(resolved: Resolved, add: Add) -> None:
@@ -34,61 +94,11 @@ def template_rules(resolved: Resolved, add: Add) -> None:
 
 def say(found: dict[str, str], resolved: Resolved, add: Add) -> None:
     """Add what `traits` has found about the template of a config."""
-    config = resolved.config
-    key = "chat_template_jinja" if config.get("chat_template_jinja") else "chat_template"
-    if key not in config:
-        key = "base_model"
-    if why := found.get("broken"):
-        add(
-            "error",
-            key,
-            f"the chat template fails on a plain conversation: {why}.",
-            OWN,
-            HELP,
-            code="template.broken",
-        )
-    if why := found.get("depends_on_day"):
-        do = "Pin it: chat_template_kwargs: {date_string: ...} where the template reads that. " + OWN
-        text = f"the chat template depends on the day: {why}, so that training and a later evaluation differ."
-        add("error", key, text, do, HELP, code="template.depends_on_day")
-    if why := found.get("drops_text"):
-        add("error", key, f"the chat template loses text: {why}.", OWN, HELP, code="template.drops_text")
-    if why := found.get("prompt_differs"):
-        text = f"the chat template renders a prompt for training in another way than for an answer: {why}."
-        add("error", key, text, OWN, HELP, code="template.prompt_differs")
-    if why := found.get("no_turn_end"):
-        do = "Name the token that does as special_tokens.eos_token. " + OWN
-        add(
-            "error",
-            key,
-            f"the chat template does not end turns: {why}.",
-            do,
-            HELP,
-            code="template.no_turn_end",
-        )
-    if why := found.get("no_system"):
-        text = f"the chat template takes no system turn ({why}): rows and prompts with one fail or lose it."
-        do = "Put instructions into the user turn, or correct the template."
-        add("warning", key, text, do, HELP, code="template.no_system")
-    if why := found.get("one_turn_only"):
-        text = f"the chat template refuses a second turn ({why}): few-shot prompts are not possible."
-        add("warning", key, text, OWN, HELP, code="template.one_turn_only")
-    if why := found.get("default_system"):
-        text = f"the chat template adds a system prompt of its own where a row has none: {why!r}."
-        add("note", key, text, "Training and evaluation both have it.", HELP, code="template.default_system")
-    if why := found.get("strips_thoughts"):
-        text = f"the chat template strips thoughts: {why}. They are not trained."
-        add("note", key, text, "Rows without <think> lose nothing.", HELP, code="template.strips_thoughts")
-    if why := found.get("rewrites_turns"):
-        text = f"the chat template rewrites turns: {why}."
-        add(
-            "note",
-            key,
-            text,
-            "The last answer of a row is as it is asked.",
-            HELP,
-            code="template.rewrites_turns",
-        )
+    keys = ("chat_template_jinja", "chat_template", "base_model")
+    key = next(key for key in keys if resolved.config.get(key))
+    for trait, said in TRAITS.items():
+        if why := found.get(trait):
+            add(said.grade, key, said.text.replace("...", why, 1), said.do, HELP, code=said.code)
 
 
 RULES = (template_rules,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tunebook.check.findings import Add
 from tunebook.check.training_rules import AXOLOTL
@@ -24,39 +24,19 @@ TARGETS = ("lora_target_modules", "lora_modules_to_save", "ia3_target_modules", 
 
 
 def layers(resolved: Resolved, add: Add) -> None:
-    config, count = resolved.config, _layers(resolved)
-    chosen = config.get("peft_layers_to_transform")
-    if chosen is not None and count is not None:
-        wrong = sorted(n for n in chosen if not 0 <= n < count)
-        if wrong:
-            text = f"the base has {count} layers, 0 to {count - 1} (got {', '.join(map(str, wrong))})."
-            add(
-                "error",
-                "peft_layers_to_transform",
-                text,
-                "Name some of those.",
-                PEFT_TARGETS,
-                code="base.no_such_layer",
-            )
+    config, count = resolved.config, _size(resolved, "layers")
+    key, chosen = "peft_layers_to_transform", config.get("peft_layers_to_transform")
+    wrong = sorted(n for n in chosen or [] if count is not None and not 0 <= n < count)
+    if wrong:
+        text = f"the base has {count} layers, 0 to {(count or 0) - 1} (got {', '.join(map(str, wrong))})."
+        add("error", key, text, "Name some of those.", PEFT_TARGETS, code="base.no_such_layer")
     if chosen == []:
-        add(
-            "error",
-            "peft_layers_to_transform",
-            "names no layer.",
-            "Remove it to adapt all.",
-            PEFT_TARGETS,
-            code="base.no_layers",
-        )
-    if chosen and config.get("lora_target_modules") and isinstance(config["lora_target_modules"], str):
+        do = "Remove it to adapt all."
+        add("error", key, "names no layer.", do, PEFT_TARGETS, code="base.no_layers")
+    if chosen and isinstance(config.get("lora_target_modules"), str):
         text = "PEFT refuses it where lora_target_modules is a regular expression."
-        add(
-            "error",
-            "peft_layers_to_transform",
-            text,
-            "Say the layers in the expression.",
-            PEFT_TARGETS,
-            code="base.layers_of_expression",
-        )
+        do = "Say the layers in the expression."
+        add("error", key, text, do, PEFT_TARGETS, code="base.layers_of_expression")
 
 
 def modules(resolved: Resolved, add: Add) -> None:
@@ -82,33 +62,19 @@ def modules(resolved: Resolved, add: Add) -> None:
         parameters = config.get("lora_target_parameters") or []
         for wanted in [parameters] if isinstance(parameters, str) else parameters:
             if not any(name == wanted or name.endswith(f".{wanted}") for name in files.weights or ()):
-                add(
-                    "error",
-                    "lora_target_parameters",
-                    f"no parameter is called {wanted!r}.",
-                    there,
-                    code="base.no_such_parameter",
-                )
-    patterns = config.get("unfrozen_parameters") or []
+                text = f"no parameter is called {wanted!r}."
+                add("error", "lora_target_parameters", text, there, code="base.no_such_parameter")
+    key, patterns = "unfrozen_parameters", config.get("unfrozen_parameters") or []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         plain = re.sub(r"\[[0-9]*(:[0-9]*)?\]$", "", str(pattern))
         # As Axolotl reads it: a point is a point, and the beginning of a name is enough.
         if not _found(re.sub(r"\.(?!\+)", r"\\.", plain), files.weights or frozenset(), whole=False):
-            example = sorted(files.weights or ())[0]
             text = f"{pattern!r} matches no parameter of the base, so nothing of it is trained."
-            add(
-                "error",
-                "unfrozen_parameters",
-                text,
-                f"A name is, for example, {example}.",
-                FREEZE,
-                code="base.no_such_weight",
-            )
+            do = f"A name is, for example, {sorted(files.weights or ())[0]}."
+            add("error", key, text, do, FREEZE, code="base.no_such_weight")
     if patterns and config.get("adapter"):
         text = f"is not read with adapter: {config['adapter']}, which freezes the base."
-        add(
-            "error", "unfrozen_parameters", text, "Remove one of them.", FREEZE, code="base.frozen_by_adapter"
-        )
+        add("error", key, text, "Remove one of them.", FREEZE, code="base.frozen_by_adapter")
 
 
 def _missing(wanted: Any, names: frozenset[str], whole: bool) -> list[str]:
@@ -157,25 +123,13 @@ def tokens(resolved: Resolved, add: Add) -> None:
             add("warning", key, text, "Write it in plain words if you can.", code="base.new_token")
     for word in config.get("eot_tokens") or []:
         if known is not None and word not in known and word not in named["tokens"]:
-            add(
-                "error",
-                "eot_tokens",
-                f"the base has no token {word!r}.",
-                "Name one that ends a turn.",
-                code="base.unknown_turn_end",
-            )
-    size = _vocabulary(resolved)
-    for number in _indices(config.get("peft_trainable_token_indices")):
+            text = f"the base has no token {word!r}."
+            add("error", "eot_tokens", text, "Name one that ends a turn.", code="base.unknown_turn_end")
+    size, key = _size(resolved, "vocab"), "peft_trainable_token_indices"
+    for number in _indices(config.get(key)):
         if size is not None and not 0 <= number < size + len(named["tokens"]):
             text = f"the base has the tokens 0 to {size - 1} (got {number})."
-            add(
-                "error",
-                "peft_trainable_token_indices",
-                text,
-                "Name ids of its tokenizer.",
-                PEFT_TARGETS,
-                code="base.no_such_token",
-            )
+            add("error", key, text, "Name ids of its tokenizer.", PEFT_TARGETS, code="base.no_such_token")
 
 
 def lengths(resolved: Resolved, add: Add) -> None:
@@ -229,22 +183,14 @@ def files_of(resolved: Resolved) -> BaseFiles | None:
     return base_files.read(str(config["base_model"]), config.get("revision_of_model"))
 
 
-def _layers(resolved: Resolved) -> int | None:
-    files = files_of(resolved)
-    if files and files.layers:
-        return files.layers
+def _size(resolved: Resolved, what: Literal["layers", "vocab"]) -> int | None:
+    """Return how many layers or tokens the config's base has: by its own files, or by its known shape."""
+    if files := files_of(resolved):
+        found = files.layers if what == "layers" else files.text.get("vocab_size")
+        if found:
+            return int(found)
     try:
-        return shapes.find(str(resolved.config["base_model"])).layers
-    except InputError:
-        return None
-
-
-def _vocabulary(resolved: Resolved) -> int | None:
-    files = files_of(resolved)
-    if files and files.text.get("vocab_size"):
-        return int(files.text["vocab_size"])
-    try:
-        return shapes.find(str(resolved.config["base_model"])).vocab
+        return int(getattr(shapes.find(str(resolved.config["base_model"])), what))
     except InputError:
         return None
 

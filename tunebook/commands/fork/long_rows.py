@@ -30,20 +30,16 @@ from tunebook.data.tool_calls import texts
 from tunebook.hardware import memory
 from tunebook.hardware.gpus import gpu
 from tunebook.hardware.memory_settings import setting
-from tunebook.models import shapes
-from tunebook.models.trial_model import NAME as TRIAL_BASE
-from tunebook.plan import hours
+from tunebook.hardware.overlays import cpu_has_fast_bf16
+from tunebook.models import shapes, trial_model
+from tunebook.plan import hours, trial
 from tunebook.plan.rows import Rows
 from tunebook.runs.rows import RenderedRow
 
 LONGEST = TRIAL_LENGTHS[-1]  # tokens; longer rows need a choice
 WINDOW = 300  # words that are offered
 CARD, FILLED = "h100", 0.9
-# Tokens a second of the trial tier in training and in reading prompts, measured at about 200 tokens a row on
-# two AVX2 cores without bf16.
-TRIAL_TRAINS, TRIAL_READS, MEASURED_AT = 137.0, 850.0, 200
 TRIAL_TOKENS = 160_000  # trained in all
-PROMPTINGS, CONTENDERS = 4, 3  # on dev, on test
 
 
 @dataclass(frozen=True)
@@ -235,15 +231,15 @@ def _minutes(low: int, high: int) -> str:
 
 
 def _trial_minutes(sizes: Sequence[int], counts: dict[str, int], rows: dict[str, int]) -> float:
-    """Return the minutes of a trial on `sizes`, slower as attention grows with the length."""
-    fit = [size for size in sizes if size <= LONGEST] or [LONGEST]
-    size, shape = mean(fit), shapes.find(TRIAL_BASE)
-    s = setting({"adapter": "lora", "attn_implementation": "eager"})
-    slower = hours.step_flops(shape, s, size) / hours.step_flops(shape, s, MEASURED_AT)
-    trained = min(TRIAL_TOKENS, min(rows["train"], counts["train"]) * size)
+    """Return the minutes of a trial on `sizes`; without bf16 where this CPU was not measured yet."""
+    size = mean([size for size in sizes if size <= LONGEST] or [LONGEST])
     dev, test = (min(rows[split], counts[split]) for split in ("dev", "test"))
-    read = (dev * PROMPTINGS + test * CONTENDERS) * size
-    return (trained / TRIAL_TRAINS + read / TRIAL_READS) * max(1.0, slower) / 60
+    read = (dev * trial.PROMPTINGS + test * trial.CONTENDERS) * size
+    trained = min(TRIAL_TOKENS, min(rows["train"], counts["train"]) * size)
+    measured = (trial_model.folder() / "tunebook.json").is_file()
+    config = {"base_model": trial_model.NAME, "adapter": "lora", "attn_implementation": "eager"}
+    config["bf16"] = measured and cpu_has_fast_bf16()
+    return trial.minutes(trained, read, size, config)
 
 
 def _real(sizes: Sequence[int], counts: dict[str, int], config: dict[str, Any]) -> str:
