@@ -15,7 +15,8 @@ from tunebook.check.findings import Findings
 from tunebook.check.rows import Sample, Seen, survey, without_boilerplate
 from tunebook.core.files import read_jsonl
 from tunebook.core.paths import ROOT
-from tunebook.data.near_duplicates import Prompt, boilerplate, changes, together, words
+from tunebook.data.near_duplicates import Prompt, boilerplate, changes, words
+from tunebook.data.splits import families
 
 ACROSS = "across splits"
 EXACT, SAME = f"exact duplicates {ACROSS}", f"{SAME_WORDS} {ACROSS}"
@@ -113,7 +114,7 @@ def test_fork_keeps_together_exactly_what_check_reports_across_splits(
     rows = intents_with_leaks(form)
     texts, draw = [row["text"] for row in rows], random.Random(6)
     labels = [row["label"] if labelled else "" for row in rows]
-    groups = together(texts, [row["id"] for row in rows], labels)
+    groups = families(texts, [row["id"] for row in rows], labels).groups
     split = [draw.choice(("test", "train")) for _ in rows]
     reported = set()
 

@@ -128,6 +128,12 @@ def test_a_packed_dev_split_that_fills_no_micro_batch_is_an_error() -> None:
     assert codes(judged([[500, 4]] * 400, [[100, 50]] * 12, set=flash)) == []
 
 
+def test_rows_of_which_an_estimate_may_be_too_long_pack_as_well() -> None:
+    packs = "sequence_len=1024 sample_packing=true micro_batch_size=4 group_by_length=false"
+    found = judged([[1000, 4]] * 40, [[1000, 4]] * 40, set=packs, estimate=True)
+    assert "training.packs_too_few" not in [code for _, code in codes(found)]
+
+
 def test_prompts_beyond_the_positions_of_the_base_are_an_error() -> None:
     found = judged(FILL, FILL, [[6, 4]] * 9 + [[8180, 8170]], positions=8192)
     (finding,) = found.kinds[("error", "rows over the base model's positions")].shown

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,19 @@ def test_the_screen_of_a_large_noisy_file_has_25_lines(good: bool) -> None:
     assert any(line.startswith("decide") for line in lines)
     whole = screen.report(told)
     assert all(use.path in whole for use in fields) and whole.count("something long about row 399") >= 18
+
+
+def test_an_error_is_on_the_screen_with_what_to_do() -> None:
+    found = noisy()
+    text = (
+        "test has 120 rows in 5 groups. " + "With fewer than 6 groups no difference is told from chance. " * 3
+    )
+    found.add(Finding("error", "size", text, "Take another GROUP=.", "d.yaml", code="split.shows_nothing"))
+    told = screen.Told(
+        "x", "y", {"train": 9, "dev": 9, "test": 9}, frozenset(), "by title", 9, {}, [], [], [], "f"
+    )
+    lines = screen.lines(replace(told, found=found), "make recipe NAME=mine", False)
+    assert "Take another GROUP=." in " ".join(line.strip() for line in lines) and len(lines) <= 25
 
 
 def test_after_a_failed_check_there_is_no_next(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tunebook.core.errors import InputError
 from tunebook.core.files import write_jsonl
 from tunebook.data.dataset import load_dataset_config
 from tunebook.data.formats.windows import held
+from tunebook.metrics.intervals import FEWEST
 from tunebook.pipeline.prepare import prepare_rows
 
 QUESTIONS = {"questions": 60, "passages": 20}  # fewer than 100 rows, so that shares may be missed
@@ -152,6 +154,52 @@ def test_long_rows_below_8192_go_on_and_say_what_they_cost(
 ) -> None:
     fork(passages(home, 15_000))
     shown = " ".join(capsys.readouterr().out.split())
-    assert "cost time; with WINDOW=300 instead: windows of 300 words" in shown
+    assert "cost time: trial about" in shown and "WINDOW=300 instead: windows of 300 words" in shown
+    details = (home / "datasets" / "mine" / "fork.txt").read_text()
+    assert "LENGTH=2048 instead" in details and "LENGTH=8192" not in details  # which would change nothing
     trial = yaml.safe_load((home / "recipes" / "mine" / "trial.yaml").read_text())
     assert 2048 < trial["sequence_len"] <= 4096
+
+
+def test_a_small_set_is_not_packed_into_a_few_steps(home: Path) -> None:
+    rows = [{"prompt": f"Say the number {n} aloud", "completion": f"{n} is said"} for n in range(1000)]
+    for name, count, packed in (("few", 200, False), ("many", 1000, True)):
+        data = home / f"{name}.jsonl"
+        write_jsonl(data, rows[:count])
+        assert run_fork(ForkOptions("chat-lora", name, str(data), near="off"), Console()) == 0
+        config = load_recipe(name).config
+        assert config["sample_packing"] is packed and config["pad_to_sequence_len"] is packed
+
+
+def test_of_few_groups_test_gets_enough_to_show_a_difference(home: Path) -> None:
+    data = str(long_passages.write(home / "long.json", questions=640, passages=32, characters=2_000))
+    fork(data)
+    source = load_dataset_config("mine").source
+    assert source.test_share == 0.25
+    rows = prepare_rows(
+        resolve(load_recipe("mine"), Options("real", "80gb"), for_this_machine=False),
+        load_dataset_config("mine"),
+    )
+    assert len({row["group"] for row in rows["test"]}) >= FEWEST
+
+
+def test_columns_for_an_honest_split_are_offered_first(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"text": f"The light of room {n} is out again, see to it", "label": "ab"[n % 2]}
+        | {
+            "tenant": f"t{n % 60}",
+            "created": f"2026-03-{n % 28 + 1:02} 10:00",
+            "mood": ["good", "bad"][n % 2],
+        }
+        for n in range(240)
+    ]
+    write_jsonl(home / "rows.jsonl", rows)
+    options = ForkOptions("classify-lora", "mine", str(home / "rows.jsonl"), near="off")
+    assert run_fork(options, Console()) == 0
+    text = (home / "datasets" / "mine" / "fork.txt").read_text().partition("To decide")[2]
+    first = text.strip().splitlines()[0]
+    assert "GROUP=tenant" in first and "TIME=created" in first and "mood" not in first
+    assert run_fork(replace(options, time="created"), Console()) == 0
+    assert "rows count as independent" not in (home / "datasets" / "mine" / "fork.txt").read_text()

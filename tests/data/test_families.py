@@ -11,9 +11,10 @@ import pytest
 
 from tests.support import similar_chats
 from tunebook.core.errors import InputError
-from tunebook.data.near_duplicates import LONG, Index, Prompt, changes, families, repeated
+from tunebook.data import near_duplicates
+from tunebook.data.near_duplicates import LONG, Index, Prompt, changes, repeated
 from tunebook.data.sources import Source
-from tunebook.data.splits import split_rows
+from tunebook.data.splits import families, split_rows
 
 SOURCE = {"files": {"train": "a.jsonl"}, "dev_share": 0.1, "test_share": 0.1}
 
@@ -108,3 +109,10 @@ def test_pairs_that_are_not_compared_word_by_word_are_never_near(length: int) ->
     assert sum(near) > 100
     assert not any(found and not kept for found, kept in zip(near, able, strict=True))
     assert sum(able) < 3 * sum(near)
+
+
+def test_a_text_that_was_compared_before_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [Prompt(f"the {n} lamps of the quay are lit before six".split(), "", n) for n in range(40)]
+    first = sorted(Index(texts).near())
+    monkeypatch.setattr(near_duplicates, "_no_words", None)  # which every new signature starts from
+    assert sorted(Index(texts).near()) == first and first

@@ -12,9 +12,9 @@ from tunebook.core.errors import InputError, RowFault
 from tunebook.core.files import read_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
-from tunebook.data.near_duplicates import repeated, together
+from tunebook.data.near_duplicates import repeated
 from tunebook.data.sources import Source
-from tunebook.data.splits import split_rows, time_of
+from tunebook.data.splits import families, split_rows, time_of
 
 SOURCE = {"files": {"train": "a.jsonl"}, "dev_share": 0.1, "test_share": 0.2}
 INTENTS = [
@@ -36,7 +36,7 @@ def rendered(texts: list[str], **columns: list[Any]) -> list[dict[str, Any]]:
 
 
 def alone(texts: list[str]) -> list[str]:
-    return together(texts, [str(index) for index in range(len(texts))], [""] * len(texts))
+    return families(texts, [str(index) for index in range(len(texts))], [""] * len(texts)).groups
 
 
 def test_what_is_together() -> None:
@@ -50,11 +50,13 @@ def test_what_is_together() -> None:
         "The tap drips.",
     ]
     assert alone(texts) == ["0", "0", "0", "3", "4", "3"]
-    assert together(texts, list("abcdea"), [""] * 6) == ["a", "a", "a", "a", "e", "a"], "groups are merged"
+    assert families(texts, list("abcdea"), [""] * 6).groups == ["a", "a", "a", "a", "e", "a"], (
+        "groups are merged"
+    )
     labels = ["x", "x", "y", "", "", ""]
-    assert together(texts, list("abcdef"), labels)[2] == "c", "another label, another text"
-    assert together(["!", "?", "!"], list("abc"), [""] * 3) == ["a", "b", "a"], "texts without words"
-    assert together([], [], []) == []
+    assert families(texts, list("abcdef"), labels).groups[2] == "c", "another label, another text"
+    assert families(["!", "?", "!"], list("abc"), [""] * 3).groups == ["a", "b", "a"], "texts without words"
+    assert families([], [], []).groups == []
 
 
 def test_no_duplicate_straddles_a_cut() -> None:

@@ -1,6 +1,6 @@
 """Duplicate and near-duplicate prompts: one definition for `tunebook fork` and `tunebook check`.
 
-In: the prompts of rows. Out: near pairs, and families of rows that belong in one split. Two prompts are
+In: the prompts of rows. Out: pairs that are near. Two prompts are
 duplicates if they differ only in case, punctuation, spaces and Unicode form (NFKC). They are near-duplicates
 if the longer one has eight words or more and at most two words, or one in twelve of a longer prompt, are
 changed, added or removed. In scripts without blanks, each letter counts as a word. Boilerplate shared by all
@@ -15,10 +15,8 @@ in eight words leave hardly any longer shingle intact; each pair is verified by 
 from __future__ import annotations
 
 import os
-import sys
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from zlib import crc32
@@ -28,19 +26,20 @@ from tunebook.runs.rows import RenderedRow
 
 if TYPE_CHECKING:
     import numpy as np
+    from datasketch import MinHash
 
 SHORTEST = 8  # words; below, two changed words make another text
 ALLOWED, SHARE = 2, 12  # words that may differ: two, or one in twelve
 BANDS, ROWS = 32, 4  # texts that share 6 of 10 words meet in a band with 99 %, 1 of 5 with 5 %
 MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)  # a band as one number
 CROWD = 50  # texts with one band that a text is compared with, the first
+KEPT = 200_000  # signatures that are kept for the next comparison, 256 bytes each
 BLOCK = 5_000  # texts whose candidates are held at once
 PAIRS = 50_000  # candidates whose word counts are compared at once
 LONG, WIDE, NARROW = 200, 1024, 128  # words of a text that is counted in more buckets; buckets
 FIRST, MANY = 1_000, 20  # texts whose frame is taken, and how many different ones make one
 Stripper = Callable[[list[str]], list[str]]
 Near = Literal["bounded", "off", "strict"]
-LARGEST, SMALL = 0.02, 20  # a family has at most this share of all rows, or this many
 
 
 def normalised(own: list[str], text: str) -> str:
@@ -186,114 +185,36 @@ class _Bags:
         return able
 
 
+_SIGNATURES: dict[int, np.ndarray] = {}  # by the hash of a text's words
+
+
+@cache
+def _no_words() -> MinHash:
+    from datasketch import MinHash
+
+    return MinHash(num_perm=BANDS * ROWS, hashfunc=crc32)
+
+
+def _signature(own: frozenset[str]) -> np.ndarray:
+    """Return a number for each band of a text (BANDS,), kept: fork compares rows, and then check does."""
+    import numpy as np
+
+    found = _SIGNATURES.get(hash(own))
+    if found is None:
+        made = _no_words().copy()
+        made.update_batch([word.encode() for word in own])
+        found = made.hashvalues.reshape(BANDS, ROWS) @ np.array(MIX, dtype="u8")
+        if len(_SIGNATURES) < KEPT:
+            _SIGNATURES[hash(own)] = found
+    return found
+
+
 def _bands(texts: Sequence[Prompt]) -> tuple[list[int], np.ndarray]:
     """Return the numbers of the texts that are long enough, and a number for each band (BANDS, texts)."""
     import numpy as np
-    from datasketch import MinHash
 
     numbers = [number for number, text in enumerate(texts) if len(text.words) >= SHORTEST - ALLOWED]
-    tokens = ([word.encode() for word in set(texts[number].words)] for number in numbers)
-    bands, mix = np.empty((BANDS, len(numbers)), dtype="u8"), np.array(MIX, dtype="u8")
-    for column, made in enumerate(MinHash.generator(tokens, num_perm=BANDS * ROWS, hashfunc=crc32)):
-        bands[:, column] = made.hashvalues.reshape(BANDS, ROWS) @ mix
+    bands = np.empty((BANDS, len(numbers)), dtype="u8")
+    for column, number in enumerate(numbers):
+        bands[:, column] = _signature(frozenset(texts[number].words))
     return numbers, bands
-
-
-@dataclass(frozen=True)
-class Families:
-    """Rows that are split as one. `groups` names the group of each row; `families` of near texts were found
-    across the groups that the rows came in, with `rows` rows; `apart` pairs of near texts stay in different
-    groups, because a family is bounded."""
-
-    groups: list[str]
-    families: int = 0
-    rows: int = 0
-    apart: int = 0
-    largest: int = 0  # rows that a family may have
-
-
-def families(
-    texts: Sequence[str], groups: Sequence[str], labels: Sequence[str], near: Near = "bounded"
-) -> Families:
-    """Return which rows are split as one: those of a group, its duplicates and its near-duplicates.
-
-    A chain through many small changes is no family: texts join the one text that most others are near to,
-    and only up to `LARGEST` of all rows, or a set of similar chats would end in one split. Duplicates join
-    first. `strict` joins whatever is near, through chains as well; `off` joins nothing.
-
-    Args:
-        groups: the groups that the texts are in already; a family is called like its first.
-        labels: the label of each text, "" where there are none.
-    """
-    if not texts:
-        return Families([])
-    if near == "off":
-        return Families(list(groups))
-    split = [[sys.intern(word) for word in words(text)] for text in texts]  # a word is kept once
-    first: dict[str, int] = {}  # normalized text -> the first row of it
-    edges: list[tuple[int, str, str]] = []  # words that differ, and the groups of two rows
-    for number, (own, text) in enumerate(zip(split, texts, strict=True)):
-        other = first.setdefault(normalised(own, text), number)
-        if groups[other] != groups[number]:
-            edges.append((0, groups[other], groups[number]))
-    distinct, without = list(first.values()), boilerplate(split)
-    asks = [Prompt(without(split[number]), labels[number], groups[number]) for number in distinct]
-    edges += [
-        (count, groups[distinct[one]], groups[distinct[other]]) for one, other, count in Index(asks).near()
-    ]
-    sizes = Counter(groups)
-    largest = len(texts) if near == "strict" else max(SMALL, int(LARGEST * len(texts)))
-    family = _chains(edges) if near == "strict" else _stars(edges, sizes, largest)
-    order = {group: place for place, group in reversed(list(enumerate(groups)))}
-    named: dict[str, str] = {}
-    for group in sorted(sizes, key=order.__getitem__):
-        named.setdefault(family.get(group, group), group)
-    result = [named[family.get(group, group)] for group in groups]
-    joined = {result[order[group]] for group in family if result[order[group]] != group}
-    return Families(
-        result,
-        len(joined),
-        sum(group in joined for group in result),
-        sum(family.get(one, one) != family.get(other, other) for _, one, other in edges),
-        largest,
-    )
-
-
-def _chains(edges: list[tuple[int, str, str]]) -> dict[str, str]:
-    """Return a family for each group that an edge names: all that edges connect."""
-    family: dict[str, str] = {}
-
-    def root(group: str) -> str:
-        while family.setdefault(group, group) != group:
-            family[group] = family[family[group]]
-            group = family[group]
-        return group
-
-    for _, one, other in edges:
-        family[root(other)] = root(one)
-    return {group: root(group) for group in family}
-
-
-def _stars(edges: list[tuple[int, str, str]], sizes: Counter[str], largest: int) -> dict[str, str]:
-    """Return a family for each group that an edge names: a center with groups of which each has an edge to
-    it, the nearest first, up to `largest` rows (star clustering, Aslam et al. 2004)."""
-    distance: dict[str, dict[str, int]] = {}
-    for count, one, other in edges:
-        for a, b in ((one, other), (other, one)):
-            around = distance.setdefault(a, {})
-            around[b] = min(count, around.get(b, count))
-    family: dict[str, str] = {}
-    for center in sorted(distance, key=lambda group: -len(distance[group])):
-        if center in family:
-            continue
-        family[center], held = center, sizes[center]
-        for group in sorted(distance[center], key=distance[center].__getitem__):
-            if group not in family and held + sizes[group] <= largest:
-                family[group] = center
-                held += sizes[group]
-    return family
-
-
-def together(texts: Sequence[str], groups: Sequence[str], labels: Sequence[str]) -> list[str]:
-    """Return for each text the group that it is split with, as `families` finds it."""
-    return families(texts, groups, labels).groups

@@ -6,20 +6,119 @@ one split, and the split is stratified by label or follows time.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.core.words import words
-from tunebook.data.near_duplicates import families, normalised, prompt_text
+from tunebook.data.near_duplicates import Index, Near, Prompt, boilerplate, normalised, prompt_text
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import SPLITS, Source, Split
 from tunebook.runs.rows import RenderedRow
 
 SPLIT_SEED = 42
 ENOUGH, MISS = 100, 0.03  # rows from which on a split has to be this close to its share
+LARGEST, SMALL = 0.02, 20  # a family has at most this share of all rows, or this many
 Rows = list[RenderedRow]
+
+
+@dataclass(frozen=True)
+class Families:
+    """Rows that are split as one. `groups` names the group of each row; `families` of near texts were found
+    across the groups that the rows came in, with `rows` rows; `apart` pairs of near texts stay in different
+    groups, because a family is bounded."""
+
+    groups: list[str]
+    families: int = 0
+    rows: int = 0
+    apart: int = 0
+    largest: int = 0  # rows that a family may have
+
+
+def families(
+    texts: Sequence[str], groups: Sequence[str], labels: Sequence[str], near: Near = "bounded"
+) -> Families:
+    """Return which rows are split as one: those of a group, its duplicates and its near-duplicates.
+
+    A chain through many small changes is no family: texts join the one text that most others are near to,
+    and only up to `LARGEST` of all rows, or a set of similar chats would end in one split. Duplicates join
+    first. `strict` joins whatever is near, through chains as well; `off` joins nothing.
+
+    Args:
+        groups: the groups that the texts are in already; a family is called like its first.
+        labels: the label of each text, "" where there are none.
+    """
+    if not texts:
+        return Families([])
+    if near == "off":
+        return Families(list(groups))
+    split = [[sys.intern(word) for word in words(text)] for text in texts]  # a word is kept once
+    first: dict[str, int] = {}  # normalized text -> the first row of it
+    edges: list[tuple[int, str, str]] = []  # words that differ, and the groups of two rows
+    for number, (own, text) in enumerate(zip(split, texts, strict=True)):
+        other = first.setdefault(normalised(own, text), number)
+        if groups[other] != groups[number]:
+            edges.append((0, groups[other], groups[number]))
+    distinct, without = list(first.values()), boilerplate(split)
+    asks = [Prompt(without(split[number]), labels[number], groups[number]) for number in distinct]
+    edges += [
+        (count, groups[distinct[one]], groups[distinct[other]]) for one, other, count in Index(asks).near()
+    ]
+    sizes = Counter(groups)
+    largest = len(texts) if near == "strict" else max(SMALL, int(LARGEST * len(texts)))
+    family = _chains(edges) if near == "strict" else _stars(edges, sizes, largest)
+    order = {group: place for place, group in reversed(list(enumerate(groups)))}
+    named: dict[str, str] = {}
+    for group in sorted(sizes, key=order.__getitem__):
+        named.setdefault(family.get(group, group), group)
+    result = [named[family.get(group, group)] for group in groups]
+    joined = {result[order[group]] for group in family if result[order[group]] != group}
+    return Families(
+        result,
+        len(joined),
+        sum(group in joined for group in result),
+        sum(family.get(one, one) != family.get(other, other) for _, one, other in edges),
+        largest,
+    )
+
+
+def _chains(edges: list[tuple[int, str, str]]) -> dict[str, str]:
+    """Return a family for each group that an edge names: all that edges connect."""
+    family: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while family.setdefault(group, group) != group:
+            family[group] = family[family[group]]
+            group = family[group]
+        return group
+
+    for _, one, other in edges:
+        family[root(other)] = root(one)
+    return {group: root(group) for group in family}
+
+
+def _stars(edges: list[tuple[int, str, str]], sizes: Counter[str], largest: int) -> dict[str, str]:
+    """Return a family for each group that an edge names: a center with groups of which each has an edge to
+    it, the nearest first, up to `largest` rows (star clustering, Aslam et al. 2004)."""
+    distance: dict[str, dict[str, int]] = {}
+    for count, one, other in edges:
+        for a, b in ((one, other), (other, one)):
+            around = distance.setdefault(a, {})
+            around[b] = min(count, around.get(b, count))
+    family: dict[str, str] = {}
+    for center in sorted(distance, key=lambda group: -len(distance[group])):
+        if center in family:
+            continue
+        family[center], held = center, sizes[center]
+        for group in sorted(distance[center], key=distance[center].__getitem__):
+            if group not in family and held + sizes[group] <= largest:
+                family[group] = center
+                held += sizes[group]
+    return family
 
 
 def split_rows(

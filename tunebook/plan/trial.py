@@ -56,7 +56,7 @@ def run_minutes(rows: dict[Split, list[RenderedRow]], config: dict[str, Any]) ->
         source="drawn",
     )
     todo = work(config, known, 1)
-    read = PROMPTINGS * sum(sizes["dev"]) + CONTENDERS * sum(sizes["test"])
+    read = float(PROMPTINGS * sum(sizes["dev"]) + CONTENDERS * sum(sizes["test"]))
     if todo is None:
         return None
     if todo.pairs:

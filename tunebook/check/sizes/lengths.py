@@ -206,8 +206,9 @@ class Lengths:
         for split in ("dev", "train"):
             if split == "dev" and config.get("eval_sample_packing") is False:
                 continue
-            sizes = [round(row.size * (SLACK if self.estimate else 1)) for row in self.splits[split]]
-            bins = packed(sizes, self.limit)
+            slack = SLACK if self.estimate else 1  # the more tokens, the more sequences: no error if in doubt
+            fit = [row.size for row in self.splits[split] if row.surely <= self.limit]
+            bins = packed([min(self.limit, round(size * slack)) for size in fit], self.limit)
             if self.splits[split] and bins < batch and not (split == "train" and self.total > bins):
                 key = "eval_sample_packing" if split == "dev" else "sample_packing"
                 self._say(

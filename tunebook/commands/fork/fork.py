@@ -23,7 +23,7 @@ from tunebook.commands.fork.origin import load_origin
 from tunebook.commands.fork.output import dataset_text, earlier, recipe_text, screen
 from tunebook.commands.fork.output.screen import Told, with_own_files
 from tunebook.commands.fork.output.write import LEFT_OUT, write_folders
-from tunebook.commands.fork.recognise import Reading, group_column, recognise
+from tunebook.commands.fork.recognise import Reading, group_column, other_splits, recognise
 from tunebook.commands.fork.source_options import repair_key, repair_notes, rows_keys
 from tunebook.commands.fork.tables import labels
 from tunebook.commands.fork.tables.facts import encoding_notes, hidden_notes, numbered_fields
@@ -129,11 +129,13 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     if window := long_rows.check_window(options.window, reading.layout):
         source["window"] = window
     with steps.timed(None, "rows") as words:
-        counted = dataset_text.survey(source, folder, data, reading)
+        counted = dataset_text.survey(source, folder, data, reading, group)
         unread = any(problem.code == NOT_READ for problem in counted.faults)  # told with all of DROP= below
         if not counted.rows["train"] and not unread:
             raise bad_rows(counted.faults, options.name, 0)
-        source |= dataset_text.shares(counted.rows["train"], data)
+        source |= dataset_text.shares(counted, data)
+        if source.get("test_share", 0) > dataset_text.SHARE["test"]:
+            why.append(f"test has more rows than usual, since {len(counted.groups)} groups are few")
         if reading.task == "classification":
             names, more = labels.label_names(options.labels, counted.found, column, folder_of(options.data))
             if names:
@@ -141,7 +143,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
                     text = "names are for tables with a text and a label (got conversations)."
                     raise InputError(Problem(text, key="--labels (LABELS=)", code="option.bad_labels"))
                 source["label_names"] = names
-                counted = dataset_text.survey(source, folder, data, reading)
+                counted = dataset_text.survey(source, folder, data, reading, group)
             if not counted.faults:
                 labels.check_kinds(counted.found, column, options.labels, data.place)
                 labels.refuse_new_labels(counted.found, column, {*data.splits})
@@ -209,7 +211,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         checked = Findings()
         checked.facts["fields"] = [asdict(use) for use in fields]
         code = run_check(options.name, Options(), steps, False, checked)
-    asks_group = group is None and not options.group
+    decided = group or options.group or options.time or "test" in data.splits
     told = Told(
         read=f"{data.place}: {reading.task}, {screen.as_read(reading.layout, reading.columns)}",
         made=f"{show(recipes_folder() / options.name)}, {show(folder)}",
@@ -219,7 +221,10 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         groups=len({row["group"] for some in split_rows.values() for row in some}),
         labels=counted.labels,
         fields=fields,
-        decide=[*ways, *screen.decisions(fields, notes, options.name, asks_group)],
+        decide=[
+            *ways,
+            *screen.decisions(fields, notes, options.name, [] if decided else other_splits(rows, reading)),
+        ],
         details=[*why, *changed],
         report=show(folder / earlier.REPORT),
         left_out=len(bad),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.words import pieces
@@ -67,7 +67,7 @@ def look(rows: dict[Split, list[RenderedRow]], longest: int, passages: bool, cou
         passages: the rows are questions on passages that may be cut.
     """
     some = rows["train"][:: max(1, -(-len(rows["train"]) // COUNTED))]
-    train = about(rows["train"], counter)
+    train = [min(longest, size) for size in about(rows["train"], counter)]  # by their letters
     words = sum(len(pieces(text)) for row in some for text in texts(row))
     tokens = sum(train[:: max(1, -(-len(train) // COUNTED))])
     counts = {str(split): len(of) for split, of in rows.items()}
@@ -116,7 +116,8 @@ def decide(
         found: what `look` found.
         length: LENGTH=.
         fits: train rows that fit each sequence length, `length` among them.
-        config, trial_rows, command: as `choices` takes them.
+        config, trial_rows: as `choices` takes them.
+        command: the fork as it was typed, to which an option is added.
 
     Raises:
         InputError: hardly any row to train on, or rows of more than 8,192 tokens and no LENGTH=.
@@ -129,64 +130,68 @@ def decide(
         if fits[length] >= FEWEST_ROWS:
             return []
         text = f"only {fits[length]} of {train} train rows have at most {length} tokens. Choose:"
-        listed = "\n  - ".join([text, *choices(found, config, trial_rows, command)])
+        listed = _listed(text, choices(found, config, trial_rows), command)
         raise InputError(Problem(listed, key="--length (LENGTH=)", code="rows.too_few_to_train"))
     if found.longest <= TRIAL_LENGTHS[0]:
         return []
-    lines = choices(found, config, trial_rows, command)
+    ways = choices(found, config, trial_rows)
     if found.longest > LONGEST:
-        raise stop(found, lines)
-    return [f"long rows ({found.longest} tokens at most) cost time; {_by_option(line)}" for line in lines]
+        raise stop(found, ways, command)
+    now = _cost(found.train, found.counts, config, trial_rows)
+    return [
+        f"long rows ({found.longest} tokens at most) cost time: {now}",
+        *(f"{way.option} instead: {way.text}" for way in ways if way.leaves_out != 0),
+    ]
 
 
-def _by_option(line: str) -> str:
-    """Return one of `choices` with its option first, without the whole command, which a screen cuts off."""
-    body, _, command = line.partition(". Type: ")
-    return f"with {command.split()[-1]} instead: {body}" if command else f"or: {body}"
+class Choice(NamedTuple):
+    """What can be done about long rows: the option to add to the fork, what it does and costs, and how many
+    train rows it leaves out, None where it cuts them."""
+
+    option: str
+    text: str
+    leaves_out: int | None
 
 
-def choices(found: Long, config: dict[str, Any], trial_rows: dict[str, int], command: str) -> list[str]:
-    """Return a line for each thing that can be done, with its cost and what to type.
+def choices(found: Long, config: dict[str, Any], trial_rows: dict[str, int]) -> list[Choice]:
+    """Return the choices, up to the first sequence length that leaves no row out.
 
     Args:
         config: the recipe's, with the base model of the fork.
         trial_rows: rows of each split on the trial tier.
-        command: the fork as it was typed, to which an option is added.
     """
-    lines = []
+    ways, train = [], found.counts["train"]
     if found.passages:
         cut = [min(size, round((WINDOW + 40) * found.tokens_a_word)) for size in found.train]
-        lines.append(
-            f"windows of {WINDOW} words around the answer, {max(cut)} tokens a row: "
-            f"{_cost(cut, found.counts, config, trial_rows)}. Type: {command} WINDOW={WINDOW}"
-        )
-    longest = -(-round(found.longest * 1.05) // STEP) * STEP
-    for length in sorted({*TRIAL_LENGTHS[1:], longest}):
-        kept = [size for size in found.train if size <= length]
+        cost = _cost(cut, found.counts, config, trial_rows)
+        text = f"windows of {WINDOW} words around the answer, {max(cut)} tokens a row: {cost}"
+        ways.append(Choice(f"WINDOW={WINDOW}", text, None))
+    for length in sorted({*TRIAL_LENGTHS[1:], -(-round(found.longest * 1.05) // STEP) * STEP}):
         over = found.over(length)
-        if found.counts["train"] - over < FEWEST_ROWS or (length > longest and length != longest):
-            continue
-        out = f"leaves out {over} of {found.counts['train']} train rows" if over else "leaves no row out"
-        counts = {**found.counts, "train": found.counts["train"] - over}
-        lines.append(
-            f"sequence_len {length} {out}: {_cost(kept, counts, config, trial_rows)}. "
-            f"Type: {command} LENGTH={length}"
-        )
-    return lines
+        if train - over >= FEWEST_ROWS:
+            kept = [size for size in found.train if size <= length]
+            cost = _cost(kept, {**found.counts, "train": train - over}, config, trial_rows)
+            out = f"leaves out {over} of {train} train rows" if over else "leaves no row out"
+            ways.append(Choice(f"LENGTH={length}", f"sequence_len {length} {out}: {cost}", over))
+        if not over:
+            break
+    return ways
 
 
-def stop(found: Long, lines: list[str]) -> InputError:
-    """Return the error for rows that nobody has decided about."""
+def stop(found: Long, ways: list[Choice], command: str) -> InputError:
+    """Return the error for rows that nobody has decided about. `command` is the fork as it was typed."""
     over, held = found.over(LONGEST), sum(size > LONGEST for size in found.held_out)
     text = (
         f"about {over} of {found.counts['train']} train rows and {held} of {len(found.held_out)} dev and "
         f"test rows have more than {LONGEST} tokens, the longest {found.longest}. Choose:"
     )
-    if not lines:
-        lines = ["shorten the conversations or system prompts: hardly any row fits"]
-    return InputError(
-        Problem("\n  - ".join([text, *lines]), key="DATA", code="fork.long_rows"),
-    )
+    return InputError(Problem(_listed(text, ways, command), key="DATA", code="fork.long_rows"))
+
+
+def _listed(text: str, ways: list[Choice], command: str) -> str:
+    lines = [f"{way.text}. Type: {command} {way.option}" for way in ways]
+    none = "shorten the conversations or system prompts: hardly any row fits"
+    return "\n  - ".join([text, *(lines or [none])])
 
 
 def check_window(window: str, layout: str) -> int | None:
@@ -237,7 +242,11 @@ def _trial_minutes(sizes: Sequence[int], counts: dict[str, int], rows: dict[str,
     read = (dev * trial.PROMPTINGS + test * trial.CONTENDERS) * size
     trained = min(TRIAL_TOKENS, min(rows["train"], counts["train"]) * size)
     measured = (trial_model.folder() / "tunebook.json").is_file()
-    config = {"base_model": trial_model.NAME, "adapter": "lora", "attn_implementation": "eager"}
+    config: dict[str, Any] = {
+        "base_model": trial_model.NAME,
+        "adapter": "lora",
+        "attn_implementation": "eager",
+    }
     config["bf16"] = measured and cpu_has_fast_bf16()
     return trial.minutes(trained, read, size, config)
 

@@ -7,6 +7,7 @@ and names the option that decides (`--task`, `--fields`, `--group`).
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from tunebook.commands.fork import conversions
 from tunebook.commands.fork.columns import (
@@ -30,7 +31,9 @@ from tunebook.data.formats.conversations import conversation
 from tunebook.data.formats.fields import HISTORY, SCORES, SYSTEM, plain_name
 from tunebook.data.formats.layouts import Columns, Row
 from tunebook.data.formats.turn_forms import BEST_PATH
+from tunebook.data.splits import time_of
 
+MANY_GROUPS, ROWS_A_GROUP = 24, 2  # values of a column that may be a group, and rows of each on average
 # Read under these names only, without a place in `columns`.
 READ_BY_NAME = {
     "chat": (*SYSTEM, "tools", "functions"),
@@ -140,6 +143,31 @@ def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | N
     if reading.layout == "qa":
         return "context", "the passage: its questions share facts"
     return None, "no column groups the rows: all rows are independent"
+
+
+def other_splits(rows: list[Row], reading: Reading) -> list[str]:
+    """Return what to type for splits by a column that nobody named: its values repeat, or are times."""
+    found = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        if name in reading.columns.values() or not all(isinstance(value, (str, int)) for value in values):
+            continue
+        distinct = len(set(values))
+        if all(_is_time(value, name) for value in values) and distinct > 1:
+            found.append(f"TIME={name}: the newest rows become dev and test, as they do in use")
+        elif MANY_GROUPS <= distinct <= len(values) / ROWS_A_GROUP:
+            found.append(
+                f"GROUP={name}: rows with one of its values ({values[0]!r:.20}, ...) stay in one split"
+            )
+    return found
+
+
+def _is_time(value: Any, name: str) -> bool:
+    """Whether a value is a date or time as text; numbers could be anything."""
+    try:
+        return isinstance(value, str) and not value.isdecimal() and time_of({name: value}, name) > 0
+    except RowFault:
+        return False
 
 
 def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str | None:

@@ -19,8 +19,11 @@ from tunebook.commands.fork.tables.labels import LabelCounts
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import parse_yaml
 from tunebook.data.sources import Source, Split, raw_rows
+from tunebook.metrics.intervals import FEWEST
 
 SHARE, MOST = {"dev": 0.1, "test": 0.15}, {"dev": 1000, "test": 2000}  # of the rows; rows at most
+# Few large groups: test gets more of them, to have some over the fewest that can show a difference.
+TEST_GROUPS, MOST_OF_GROUPS = FEWEST + 2, 0.25
 WIDTH = 100
 NO_ANSWER = "unanswerable"
 
@@ -30,6 +33,7 @@ class Survey:
     """Counts over all rows. Faulty rows are skipped here and reported when the rows are rendered."""
 
     rows: dict[Split, int] = field(default_factory=dict)
+    groups: set[str] = field(default_factory=set)
     labels: dict[str, int] = field(default_factory=dict)
     repeated_ids: int = 0
     unanswered: int = 0
@@ -53,7 +57,9 @@ def provisional(data: DataFiles, reading: Reading) -> dict[str, Any]:
     return source
 
 
-def survey(source: dict[str, Any], folder: Path, data: DataFiles, reading: Reading) -> Survey:
+def survey(
+    source: dict[str, Any], folder: Path, data: DataFiles, reading: Reading, group: str | None
+) -> Survey:
     """Read every row once and count."""
     result = Survey()
     label = "label" if reading.layout == "labels" else None
@@ -66,6 +72,8 @@ def survey(source: dict[str, Any], folder: Path, data: DataFiles, reading: Readi
                 result.faults.append(row)
                 continue
             result.rows[split] += 1
+            if group and split == "train":
+                result.groups.add(str(row.get(group)))
             if reading.task == "classification":
                 name = row[label] if label else row["turns"][-1]["content"]
                 result.found.add(split, row["text"] if label else row["turns"][0]["content"], name)
@@ -151,13 +159,13 @@ def _dump(value: dict[str, Any], flow: bool = False) -> str:
     return plain if parse_yaml(plain, "dataset.yaml")[0] == value else dump(default_style='"')
 
 
-def shares(rows: int, data: DataFiles) -> dict[str, float]:
-    """Return the shares of the splits that have no file of their own, for `rows` rows."""
-    return {
-        f"{split}_share": round(min(SHARE[split], MOST[split] / max(rows, 1)), 4)
-        for split in ("dev", "test")
-        if split not in data.splits
-    }
+def shares(counted: Survey, data: DataFiles) -> dict[str, float]:
+    """Return the shares of the splits that have no file of their own, of the rows of train."""
+    rows = max(1, counted.rows["train"])
+    found = {split: min(SHARE[split], MOST[split] / rows) for split in SHARE if split not in data.splits}
+    if "test" in found and (groups := len(counted.groups)) * MOST_OF_GROUPS >= FEWEST:
+        found["test"] = max(found["test"], min(MOST_OF_GROUPS, TEST_GROUPS / groups))
+    return {f"{split}_share": round(share, 4) for split, share in found.items()}
 
 
 def card(name: str, data: str, why: list[str], counts: Mapping[Any, int]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunebook.check.run import TINY_SET
 from tunebook.check.training_rules import averages_micro_batches
 from tunebook.commands.fork.output.yaml_text import change, entry, head
 from tunebook.config.keys import schema
@@ -110,7 +111,16 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
             f"{made.counts['train']} train rows, and {made.left_out['dev']} of {made.counts['dev']} dev rows "
             "from the loss on dev; all of dev and test are evaluated"
         )
-    if config.get("sample_packing") and config.get("eval_sample_packing") is not False:
+    if config.get("sample_packing") and made.counts["train"] < TINY_SET:
+        changes["sample_packing"] = (
+            f"sample_packing: false   # of {made.counts['train']} rows few steps would be left"
+        )
+        changes["pad_to_sequence_len"] = "pad_to_sequence_len: false"
+        changes["eval_sample_packing"] = None
+        notes.append(
+            f"sample_packing is false: packed, {made.counts['train']} rows are few sequences, so few steps"
+        )
+    elif config.get("sample_packing") and config.get("eval_sample_packing") is not False:
         batch = int(config.get("micro_batch_size") or 1) * int(config.get("gradient_accumulation_steps") or 1)
         length = max(needed, config.get("sequence_len") or 0)
         if made.counts["dev"] * made.lengths.mean < batch * length:

@@ -22,18 +22,20 @@ DECISIONS = 3  # on the screen
 
 
 class Rooms(NamedTuple):
-    """How much of each part is on the screen: fields of each list, kinds of findings, lines of one text."""
+    """How much of each part is on the screen: fields of each list, kinds of findings, lines of one text.
+    Errors stop the person, so they have more lines than warnings."""
 
     fields: dict[Fate, int]
     kinds: int
     of_line: int
     of_decision: int
+    of_error: int
 
 
 ROOMS = (  # the first that fits
-    Rooms({"learned": 6, "used": 4, "not learned": 6}, 4, 2, 3),
-    Rooms({"learned": 3, "used": 2, "not learned": 4}, 3, 2, 2),
-    Rooms({"learned": 2, "used": 1, "not learned": 3}, 2, 1, 1),
+    Rooms({"learned": 6, "used": 4, "not learned": 6}, 4, 2, 3, 6),
+    Rooms({"learned": 3, "used": 2, "not learned": 4}, 3, 2, 2, 5),
+    Rooms({"learned": 2, "used": 1, "not learned": 3}, 2, 1, 1, 4),
 )
 
 
@@ -61,7 +63,7 @@ def lines(told: Told, following: str, good: bool) -> list[str]:
     where the check is good."""
     for rooms in ROOMS:
         result = _head(told, rooms)
-        end = [*_check(told, rooms.kinds), *_said("details", _tail(told.report), 1)]
+        end = [*_check(told, rooms), *_said("details", _tail(told.report), 1)]
         stopped = "correct the errors, then run the same command"
         end += _said("next", following, 1) if good else _said("stopped", stopped)
         room = MOST_LINES - len(result) - len(end)
@@ -88,14 +90,16 @@ def _head(told: Told, rooms: Rooms) -> list[str]:
     return [*result, *field_lines(told.fields, rooms.fields)]
 
 
-def _check(told: Told, most: int) -> list[str]:
+def _check(told: Told, rooms: Rooms) -> list[str]:
     kinds = [(*key, kind) for key, kind in told.found.kinds.items()]
     kinds.sort(key=lambda kind: GRADES.index(kind[0]))
-    more = f", {len(kinds)} kinds" if len(kinds) > most else ""
+    more = f", {len(kinds)} kinds" if len(kinds) > rooms.kinds else ""
     result = _said("check", f"{told.found.counts()}{more}", 1)
-    for grade, name, kind in kinds[:most]:
+    for grade, name, kind in kinds[: rooms.kinds]:
         first = "".join(_short(one) for one in kind.shown[:1])
-        result.append(_cut(f"{'':{NAME}}{grade}: {name} ({kind.count}) {first}"))
+        result += _said(
+            "", f"{grade}: {name} ({kind.count}) {first}", rooms.of_error if grade == "error" else 1
+        )
     return result
 
 
@@ -150,19 +154,18 @@ def _said(name: str, text: str, most: int = 2) -> list[str]:
     return [f"{name if not number else '':{NAME}}{line}" for number, line in enumerate(wrapped)]
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
-
-
 def as_read(layout: str, columns: Mapping[str, str]) -> str:
     """Return the layout of the rows and which column is which field."""
     named = " ".join(f"{name}={column}" for name, column in columns.items())
     return f"layout {layout}{f' ({named})' if named else ''}"
 
 
-def decisions(fields: list[Use], notes: list[str], name: str, asks_group: bool) -> list[str]:
-    """Return what a person has to decide, the most urgent first."""
+def decisions(fields: list[Use], notes: list[str], name: str, splits: list[str]) -> list[str]:
+    """Return what a person has to decide, the most urgent first. `splits` are the columns by which rows that
+    count as independent could be split."""
     decide = []
+    if splits:
+        decide.append(f"rows count as independent; perhaps {'; or '.join(splits)}")
     if idle := [
         use.path for use in fields if use.fate == "not learned" and not use.dropped and not use.partly
     ]:
@@ -171,10 +174,6 @@ def decisions(fields: list[Use], notes: list[str], name: str, asks_group: bool) 
             f"{fields_are} not learned: leave it so, name the column with FIELDS=, or write it into the texts"
         )
     decide += notes
-    if idle and asks_group:
-        decide.append(
-            "rows count as independent: GROUP=column if rows of one customer or text belong together"
-        )
     return [*decide, f"licence: unknown in datasets/{name}/dataset.yaml: whose rows are these?"]
 
 
