@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tunebook.commands.fork.output.recipe_text import Made, trial_text
+from tunebook.commands.fork.output.recipe_text import Made
+from tunebook.commands.fork.output.trial_text import trial_text
 from tunebook.config.recipe import load_recipe
 from tunebook.core.errors import InputError
 from tunebook.data.lengths import Lengths, fitting

@@ -169,6 +169,9 @@ def test_a_small_set_is_not_packed_into_a_few_steps(home: Path) -> None:
         assert run_fork(ForkOptions("chat-lora", name, str(data), near="off"), Console()) == 0
         config = load_recipe(name).config
         assert config["sample_packing"] is packed and config["pad_to_sequence_len"] is packed
+    write_jsonl(data, rows[:60])
+    assert run_fork(ForkOptions("chat-lora", "fewer", str(data), near="off"), Console()) == 0
+    assert load_recipe("fewer").config["num_epochs"] == 5, "more epochs, but not hundreds"
 
 
 def test_of_few_groups_test_gets_enough_to_show_a_difference(home: Path) -> None:

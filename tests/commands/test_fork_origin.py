@@ -10,7 +10,7 @@ import yaml
 
 from tests.commands.test_fork import PAIRS, fork, home
 from tunebook.commands.fork.origin import load_origin
-from tunebook.commands.fork.output.recipe_text import _plugin_keys
+from tunebook.commands.fork.output.trial_text import _plugin_keys
 from tunebook.config.keys import schema
 from tunebook.core.errors import InputError
 

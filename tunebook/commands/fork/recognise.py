@@ -154,11 +154,9 @@ def other_splits(rows: list[Row], reading: Reading) -> list[str]:
             continue
         distinct = len(set(values))
         if all(_is_time(value, name) for value in values) and distinct > 1:
-            found.append(f"TIME={name}: the newest rows become dev and test, as they do in use")
+            found.append(f"TIME={name} (the newest rows are held out)")
         elif MANY_GROUPS <= distinct <= len(values) / ROWS_A_GROUP:
-            found.append(
-                f"GROUP={name}: rows with one of its values ({values[0]!r:.20}, ...) stay in one split"
-            )
+            found.append(f"GROUP={name} (rows of one, as {values[0]!r:.20}, stay together)")
     return found
 
 

@@ -19,6 +19,7 @@ from tunebook.data.sources import SPLITS
 
 WIDTH, MOST_LINES, NAME = 80, 25, 10  # columns, lines, columns of a line's name
 DECISIONS = 3  # on the screen
+OFFSETS = ".answer_start"  # of SQuAD: the text of the answer says the same
 
 
 class Rooms(NamedTuple):
@@ -150,7 +151,7 @@ def _said(name: str, text: str, most: int = 2) -> list[str]:
     """Return `text` behind `name`, on at most `most` lines."""
     wrapped = textwrap.wrap(text, WIDTH - NAME, break_on_hyphens=False) or [""]
     if len(wrapped) > most:
-        wrapped = [*wrapped[: most - 1], f"{wrapped[most - 1][: WIDTH - NAME - 4]} ..."]
+        wrapped = [*wrapped[: most - 1], f"{wrapped[most - 1][: WIDTH - NAME - 4].rstrip()} ..."]
     return [f"{name if not number else '':{NAME}}{line}" for number, line in enumerate(wrapped)]
 
 
@@ -165,9 +166,11 @@ def decisions(fields: list[Use], notes: list[str], name: str, splits: list[str])
     count as independent could be split."""
     decide = []
     if splits:
-        decide.append(f"rows count as independent; perhaps {'; or '.join(splits)}")
+        decide.append(f"rows count as independent; perhaps {' or '.join(splits)}")
     if idle := [
-        use.path for use in fields if use.fate == "not learned" and not use.dropped and not use.partly
+        use.path
+        for use in fields
+        if use.fate == "not learned" and not (use.dropped or use.partly or use.path.endswith(OFFSETS))
     ]:
         fields_are = "1 field is" if len(idle) == 1 else f"{len(idle)} fields are"
         decide.append(

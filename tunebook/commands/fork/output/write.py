@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tunebook.commands.fork.output import dataset_text, earlier, recipe_text
+from tunebook.commands.fork.output.trial_text import trial_text
 from tunebook.config.recipe import Recipe, load_recipe, method
 from tunebook.core.errors import Problem
 from tunebook.core.paths import recipes_folder
@@ -46,7 +47,7 @@ def write_folders(
     if not base.rows or not base.trial:
         base = load_recipe(closest)
     # Of the recipe as it is written: MODEL= brings keys that the trial tier's base has no use for.
-    trial, more = recipe_text.trial_text(base.trial, base.rows, yaml.safe_load(new_text), made)
+    trial, more = trial_text(base.trial, base.rows, yaml.safe_load(new_text), made)
     changed += more
     trial_rows = yaml.safe_load(trial)["rows"]
     files = {
