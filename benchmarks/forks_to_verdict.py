@@ -38,7 +38,7 @@ from tunebook.report.markdown_blocks import fill
 TARGET = ROOT / "benchmarks" / "results" / "forks_to_verdict.json"
 DOC = ROOT / "docs" / "fork.md"
 Row = dict[str, Any]
-SHORT = "train=120,dev=24,test=60"  # of a trial, so that thirteen take an hour and not a day
+SHORT = "train=96,dev=20,test=48"  # of a trial, so that thirteen take an hour and not a day
 
 
 @dataclass(frozen=True)

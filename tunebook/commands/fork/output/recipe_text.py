@@ -95,7 +95,7 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         )
     batch = int(config.get("micro_batch_size") or 1) * int(config.get("gradient_accumulation_steps") or 1)
     train, packs = made.counts["train"], bool(config.get("sample_packing"))
-    if packs and train < TINY_SET:
+    if packs and train < TINY_SET and not made.foreign:
         packs = False
         changes["sample_packing"] = f"sample_packing: false   # of {train} rows, few steps would be left"
         changes["pad_to_sequence_len"] = "pad_to_sequence_len: false"
@@ -109,7 +109,8 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
             )
             notes.append("eval_sample_packing is false: packed, the dev rows would not fill a batch")
     epochs = config.get("num_epochs") or 1
-    if not packs and not config.get("max_steps") and epochs * train < FEW_STEPS * batch:
+    few = not packs and not config.get("max_steps") and epochs * train < FEW_STEPS * batch
+    if few and not made.foreign:
         more = min(MOST_EPOCHS, math.ceil(FEW_STEPS * batch / train))
         if more > epochs:
             changes["num_epochs"] = f"num_epochs: {more}   # {math.ceil(more * train / batch)} steps"
