@@ -38,7 +38,7 @@ from tunebook.report.markdown_blocks import fill
 TARGET = ROOT / "benchmarks" / "results" / "forks_to_verdict.json"
 DOC = ROOT / "docs" / "fork.md"
 Row = dict[str, Any]
-SHORT = "train=96,dev=20,test=48"  # of a trial, so that thirteen take an hour and not a day
+SHORT = ("--rows", "train=96,dev=20,test=48")  # of a trial, so that thirteen take an hour and not a day
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Case:
     origin: str
     write: Callable[[Path], Path]
     options: tuple[str, ...] = ()
-    rows: str = SHORT
+    run: tuple[str, ...] = SHORT
 
 
 def public(name: str) -> Path:
@@ -187,20 +187,20 @@ def _whole(path: Path, value: Any) -> Path:
 
 
 CASES = {
-    "similar-chats": Case("5,000 chats of similar wording", "chat-lora", similar, (), ""),
+    "similar-chats": Case("5,000 chats of similar wording", "chat-lora", similar, (), ()),
     "long-passages": Case(
         "1,400 questions, passages of 30,000 characters",
         "qa-lora",
         lambda folder: long_passages.write(folder / "passages.json"),
         ("--window", "300"),
-        "",
+        (),
     ),
     "long-system": Case(
         "chats behind a system prompt of 4,000 tokens",
         "chat-lora",
         long_system,
-        ("--group", "customer"),
-        "train=32,dev=8,test=24",
+        ("--group", "customer", "--near", "off"),
+        ("--rows", "train=32,dev=6,test=16", "--set", "num_epochs=0.5"),
     ),
     "csv": Case("help desk: CSV with semicolons", "classify-lora", helpdesk_csv, ()),
     "excel": Case("Excel, two sheets", "classify-lora", excel, ("--sheet", "Mails")),
@@ -232,7 +232,7 @@ def follow(name: str, home: Path, fork_only: bool) -> Row:
     done |= {"fork_exit": code, "fork_seconds": seconds, "splits": splits and splits[1]}
     if fork_only or code:
         return done
-    recipe = ["recipe", name, "--tier", "trial", *(["--rows", case.rows] if case.rows else [])]
+    recipe = ["recipe", name, "--tier", "trial", *case.run]
     code, seconds, screen = typed(recipe, told, home / "recipe.txt")
     done |= {"run": " ".join(recipe), "run_exit": code, "run_seconds": seconds}
     said = re.search(r"about (\d+) minutes?", screen)
