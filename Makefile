@@ -23,6 +23,12 @@ KNOWN := $(if $(VERB),$(shell awk '/^\#\#\# /{on = $$2 == "$(VERB)"} on' docs/co
 UNKNOWN := $(if $(KNOWN),$(filter-out HELP $(KNOWN),$(WORDS)))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). `make $(VERB)` takes: $(KNOWN)))
 endif
+# A venv keeps its Python: naming another would be ignored.
+ifneq ($(and $(filter python3.%,$(PYTHON)),$(wildcard $(VENV)/bin/python)),)
+ifeq ($(wildcard $(VENV)/bin/$(PYTHON)),)
+$(error $(VENV) has another Python than PYTHON=$(PYTHON). Give another folder: VENV=.venv$(subst .,,$(PYTHON:python%=%)))
+endif
+endif
 # make would run a $(...) in a value where it expands it; `value` does not, and neither may the environment.
 $(if $(WORDS),$(eval unexport $(WORDS)))
 quote = '$(subst ','\'',$(1))'
@@ -76,12 +82,12 @@ fetch: setup ## bring a run's small results from its store: RUN= STORE=
 ##@ Maintain
 results: setup ## publish a run and fill cards and README: [RUN=]
 env: setup ## list the TUNEBOOK_* variables
-setup: $(VENV)/.tunebook-installed ## make .venv (the others do it by themselves)
+setup: $(VENV)/.tunebook-installed ## make .venv (the others do it by themselves) [PYTHON=newest]
 image: ## build the container image [CPU=1: without CUDA]
 	docker build --tag $(TAG) $(if $(filter 1,$(CPU)),$(CPU_ARGS)) --build-arg REVISION="$$(git describe --always --dirty)" .
 shell: image ## a shell in the container [CPU=1]
 	mkdir -p runs && $(DOCKER_RUN) --interactive --tty $(TAG) bash
-test: setup ## run the tests [ARGS="-k prompt"]
+test: setup ## run the tests [ARGS="-k prompt" PYTHON=python3.12 VENV=.venv312]
 	@$(VENV)/bin/python -m pytest $(ARGS)
 lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo

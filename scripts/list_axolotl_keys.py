@@ -3,7 +3,7 @@
 Axolotl drops unknown keys without a word, and importing it takes half a minute; so the keys are
 listed once here, and `tunebook check` reads the list. A test runs this with --check.
 
-The file has what all versions share under `common`, and beside it what only one has or has
+The file has what all versions of pyproject.toml share under `common`, and beside it what only one has or has
 otherwise. Each run renews the installed version's part: run it once in the environment of each lane.
 
     .venv/bin/python scripts/list_axolotl_keys.py [--check]
@@ -15,11 +15,13 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
+import re
 import types
 import typing
 from enum import Enum
 
 from tunebook.config.keys import LIST, KeyList, of_version
+from tunebook.core.paths import ROOT
 
 # Axolotl's own plugins, by the class of their arguments, None where they have none; a version has not all of
 # them. What trains something else than answers (diffusion, nemo_gym, hatchery, kd) is listed as well, so that
@@ -170,7 +172,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 if the file is out of date")
     options = parser.parse_args(argv)
     content = json.loads(LIST.read_text())
-    lists = {version: of_version(content, version) for version in content if version[0].isdigit()}
+    wanted = re.findall(r"axolotl==([\d.]+)", (ROOT / "pyproject.toml").read_text())
+    lists = {version: of_version(content, version) for version in wanted if version in content}
     lists[importlib.metadata.version("axolotl")] = build()
     text = json.dumps(join(lists), indent=1) + "\n"
     if options.check:

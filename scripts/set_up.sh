@@ -15,20 +15,53 @@ trap 'rm -rf "$scratch"' EXIT
 export TMPDIR="$scratch" # uv leaves its lock files there
 log=$scratch/log
 
-supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
-if [ ! -x "$venv/bin/python" ]; then
-    command -v "$python" >/dev/null || stop "no $python found. Install Python 3.11 or 3.12, or name one: make ... PYTHON=/path/to/python3.12"
-    if ! "$python" -c "$supported" 2>/dev/null; then
-        for other in python3.12 python3.11; do
-            "$other" -c "$supported" 2>/dev/null && python=$other && break
+# The lock has a set of packages for Python 3.11 and a newer one for 3.12 and later (docs/lanes.md).
+supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+fits() { "$1" -c "$supported" 2>/dev/null; }
+
+# Print a Python of one of the given minor versions, from PATH, pyenv or uv.
+find_python() {
+    for minor in "$@"; do
+        for found in "python3.$minor" "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor".*/bin/python \
+            "$(UV_PYTHON_DOWNLOADS=never uv python find "3.$minor" 2>/dev/null)"; do
+            if [ -n "$found" ] && fits "$found"; then
+                command -v "$found"
+                return
+            fi
         done
-    fi
-    "$python" -c "$supported" 2>/dev/null || stop "$python is $("$python" -V 2>&1); Python 3.11 or 3.12 is needed. Name one: make ... PYTHON=/path/to/python3.12"
+    done
+    return 1
+}
+
+# What the lock holds for a Python: "Axolotl 0.21.0, transformers 5.20.1".
+stack() {
+    case $1 in 3.11) marker="< '3.12'" ;; *) marker=">= '3.12'" ;; esac
+    for name in axolotl transformers; do
+        sed -n "s/^$name==\([^ ]*\) ; python_full_version $marker.*/$name \1/p" requirements.lock
+    done | paste -sd , - | sed 's/^axolotl/Axolotl/; s/,/, /'
+}
+
+if [ ! -x "$venv/bin/python" ]; then
+    case $python in
+        newest) python=$(find_python 12 13 11) ;;
+        python3 | python) fits "$python" || python=$(find_python 12 13 11) ;;
+        python3.1[123]) python=$(find_python "${python#python3.}") ;;
+    esac || stop "no Python 3.11, 3.12 or 3.13 found on PATH, in pyenv or uv (looked for $1). Install one, or name it: make ... PYTHON=/path/to/python3.12"
+    command -v "$python" >/dev/null || stop "no $python found. Install Python 3.11, 3.12 or 3.13, or name one: make ... PYTHON=/path/to/python3.12"
+    fits "$python" || stop "$python is $("$python" -V 2>&1); Python 3.11, 3.12 or 3.13 is needed. Name one: make ... PYTHON=/path/to/python3.12"
     free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
     [ "$free_kb" -ge "$need_kb" ] || stop "$((free_kb / 1000000)) GB free here; about 6 GB are needed."
     "$python" -m venv "$venv" >"$log" 2>&1 || stop "$python cannot make a virtual environment: $(tail -n 1 "$log")"
 fi
-"$venv/bin/python" -c "$supported" || stop "$venv holds another Python than 3.11 or 3.12. Remove it, or give another: make ... VENV=folder"
+fits "$venv/bin/python" || stop "$venv holds another Python than 3.11, 3.12 or 3.13. Remove it, or give another: make ... VENV=folder"
+version=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+echo "set-up: $venv has Python $version: $(stack "$version")"
+if [ "$version" = 3.11 ]; then
+    other=$(find_python 12 13) || other=
+    echo "set-up: Python 3.12 or 3.13 would bring $(stack 3.12): make ... PYTHON=${other:-python3.12} VENV=.venv312"
+else
+    echo "set-up: Python 3.11 would bring $(stack 3.11): make ... PYTHON=python3.11 VENV=.venv311"
+fi
 if [ ! -x "$venv/bin/uv" ]; then
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >"$log" 2>&1 || stop "$venv has neither uv nor pip. Install uv into it."
     echo "set-up: installing uv"

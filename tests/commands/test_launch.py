@@ -301,7 +301,7 @@ def test_the_batch_script_saves_and_queues_again(signal_number: int, run: str, t
     stand_in(tmp_path, "scontrol", '#!/bin/sh\necho "scontrol $*" >>"$RECORD"\n')
     stand_in(tmp_path, "sleep", '#!/bin/sh\n[ "$1" = 60 ] || exec /bin/sleep "$1"\n')
     text = generated("chat-lora", "slurm", tmp_path)["job.sbatch"]
-    real = str(ROOT / ".venv" / "bin" / "tunebook")
+    real = str(Path(sys.executable).with_name("tunebook"))  # the environment that launches
     assert real in text
     (tmp_path / "job").write_text(text.replace(real, str(tmp_path / "bin" / "tunebook")))
     (tmp_path / "codes").touch()

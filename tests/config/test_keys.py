@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from tunebook.config.keys import LIST, KeyList, check_keys, versions
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import ROOT
 from tunebook.core.yaml_file import read_yaml
+from tunebook.models import lanes
 from tunebook.models.methods import RENAMED_PLUGINS
 from tunebook.plugins import HOMES
 
@@ -279,6 +281,11 @@ def test_a_plugin_that_one_lane_has_alone_is_refused_on_the_other(plugin: str, l
 def test_a_typo_of_the_other_lanes_key_is_an_unknown_key(lane: str) -> None:
     (problem,) = check_keys({"eval_on_strat": False}, {}, "recipe.yaml")
     assert problem.code == "config.unknown_key"
+
+
+def test_both_versions_of_the_lock_are_listed() -> None:
+    pinned = re.findall(r"^axolotl==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert sorted(pinned) == sorted(versions()) and lanes.axolotl() in pinned
 
 
 @pytest.mark.slow

@@ -30,6 +30,19 @@ def python_of(version: str) -> str:
     return PYTHONS.get(version.rpartition(".")[0], "another Python")
 
 
+def of_launch(on: str) -> str:
+    """Return which Axolotl trains a run launched with `--on`, beside the one that is installed here."""
+    newest = max(PYTHONS)
+    where = {
+        "slurm": f"Axolotl {axolotl()}: the job uses the environment that launches it",
+        "kubernetes": f"the image's Axolotl; `make image` takes the base with {newest}",
+    }
+    said = where.get(on, f"Axolotl {newest} where the machine has {PYTHONS[newest]}, else the one before")
+    if on == "slurm" and not is_new():
+        return f"{said}. {PYTHONS[newest]} would bring {newest} (docs/lanes.md)"
+    return said if on == "slurm" or is_new() else f"{said}; here is {axolotl()} (docs/lanes.md)"
+
+
 def counts_tokens() -> bool:
     """Whether Axolotl divides the loss of a step by the trained tokens of all its micro batches. 0.19 looks
     for `num_items_in_batch` among the arguments of `forward`, where no model has it (its issue 3982); 0.21

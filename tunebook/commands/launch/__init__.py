@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,7 @@ from tunebook.core.errors import GOOD, STOPPED, InputError, MachineError
 from tunebook.core.paths import ROOT, runs_folder, show
 from tunebook.core.versions import SECRET
 from tunebook.hardware import gpus
+from tunebook.models import lanes
 from tunebook.plan.changes import planned
 from tunebook.plan.hours import machines
 from tunebook.plan.planner import Plan
@@ -82,6 +84,7 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
     files = render(order.on, values)
     console.stage("end", values["end"])
     console.stage("price", values["price"])
+    console.stage("lane", lanes.of_launch(order.on))
     for line in rows.describe(recipe, values["files"], order.on):
         console.stage("rows", line)
     if not order.dry:
@@ -211,7 +214,7 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
         "words": shlex.join(words),
         "arguments": json.dumps(["tunebook", *words]),
         "compare": json.dumps([COMPARE, "rows", *(f"{one.sha256}  {one.name}" for one in files)]),
-        "tunebook": shlex.quote(str(ROOT / ".venv" / "bin" / "tunebook")),
+        "tunebook": shlex.quote(str(Path(sys.executable).with_name("tunebook"))),
         "image": order.image,
         "host": shlex.quote(order.host or ""),
         "store": shlex.quote(str(store or "")),
