@@ -124,7 +124,7 @@ def test_rows_from_the_cache_are_those_of_the_files(tmp_path: Path, monkeypatch:
 
     class Remember:
         def see(self, row: Any) -> None:
-            seen_rows.append((row.split, row.place, row.line, row.row))
+            seen_rows.append((row.split, row.place, row.line, row.row, row.family))
 
         def finish(self) -> None:
             pass

@@ -15,7 +15,7 @@ from tunebook.core.files import read_jsonl, write_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.render import render
-from tunebook.data.sampling import sample_groups
+from tunebook.data.sampling import sample_groups, sample_rows
 from tunebook.data.sources import SPLITS, source_file
 
 INTENT = {"customer": "c1", "tone": "dry", "text": "Let me in.", "label": "burrow_jam"}
@@ -335,3 +335,29 @@ def test_half_a_surrogate_pair_has_its_line() -> None:
     put(dataset, {**INTENT, "text": "ok"}, {**INTENT, "id": "two", "text": "\ud83d"})
     with pytest.raises(InputError, match=r"train\.jsonl:2: .*surrogate"):
         render(dataset, "train")
+
+
+def grouped(groups: int, rows: int) -> list[Any]:
+    return [
+        {"id": f"{g}-{n}", "group": f"g{g}", "messages": [], "gold": {"answer": "ab"[n % 4 == 0]}}
+        for g in range(groups)
+        for n in range(rows)
+    ]
+
+
+@pytest.mark.parametrize("stratify", [True, False])
+def test_of_few_large_groups_a_draw_takes_some_rows_of_each(stratify: bool) -> None:
+    rows = grouped(9, 90)
+    assert len({row["group"] for row in sample_groups(rows, 150, 42, stratify)}) < 6, "which shows nothing"
+    drawn = sample_rows(rows, 150, 42, stratify)
+    assert len(drawn) == 150 and drawn == [row for row in rows if row in drawn]
+    assert max(Counter(row["group"] for row in drawn).values()) <= (20 if stratify else 17)
+    if stratify:
+        assert Counter(row["gold"]["answer"] for row in drawn)["b"] in range(36, 41)
+    assert sample_rows(rows, 150, 42, stratify) == drawn != sample_rows(rows, 150, 43, stratify)
+    assert sample_rows(rows, 900, 42, stratify) == rows
+
+
+def test_of_many_groups_a_draw_takes_whole_ones() -> None:
+    rows = grouped(200, 3)
+    assert sample_rows(rows, 150, 42, False) == sample_groups(rows, 150, 42, False)

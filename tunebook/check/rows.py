@@ -35,12 +35,14 @@ SEED = 42
 
 @dataclass
 class Seen:
-    """A rendered row and where it stands; `asked` is its prompt without the system turn."""
+    """A rendered row and where it stands; `asked` is its prompt without the system turn, `family` the group
+    that it is split and counted with, near-duplicates included."""
 
     split: str
     place: str
     line: int
     row: RenderedRow
+    family: str = ""
 
     @cached_property
     def asked(self) -> str:
@@ -134,7 +136,8 @@ def survey(
                     problems.append(located.value)
                     continue
                 counts[split] += 1
-                seen = Seen(split, located.place, located.line, located.value)
+                family = located.family or located.value["group"]
+                seen = Seen(split, located.place, located.line, located.value, family)
                 for watcher in watchers:
                     watcher.see(seen)
                 if step:
@@ -162,7 +165,7 @@ class _Rows:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.shared, self.entry = dataset, split_from_train(dataset), cache.find(dataset)
         self.file: IO[bytes] = tempfile.TemporaryFile()
-        self.chosen: dict[Split, set[str]] = {}
+        self.chosen: dict[Split, dict[str, str]] = {}  # ids of the rows of each split, and their families
         self.starts: list[tuple[str, int]] = []  # id of a row, and where it begins in the file
         self.problems: list[Located] = []
 
@@ -181,7 +184,8 @@ class _Rows:
                 if name in self.chosen[split]:
                     self.file.seek(start)
                     located = pickle.load(self.file)
-                    yield replace(located, value=of_split(located.value, split))
+                    family = self.chosen[split][name]
+                    yield replace(located, value=of_split(located.value, split), family=family)
 
     def _cut(self) -> None:
         light: list[RenderedRow] = []
@@ -206,7 +210,7 @@ class _Rows:
                 kept["time"] = row["time"]
             light.append(kept)
         found = held_out(self.dataset, light)
-        self.chosen = {split: {row["id"] for row in some} for split, some in found.items()}
+        self.chosen = {split: {row["id"]: row["group"] for row in some} for split, some in found.items()}
 
 
 def _judge(dataset: Dataset, problems: list[Problem], found: Findings) -> None:

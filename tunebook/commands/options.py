@@ -35,9 +35,7 @@ SHARED: dict[str, Any] = {
     "gpus": Annotated[int | None, typer.Option(min=1, help="how many GPUs to use; default: all")],
     "seed": Annotated[int | None, typer.Option(help="seed of data sampling, initial weights and row order")],
     "steps": Annotated[int | None, typer.Option(min=1, help="stop training after this many optimizer steps")],
-    "rows": Annotated[
-        str, typer.Option(help="at most this many rows, in whole groups: 200, or train=200,test=500")
-    ],
+    "rows": Annotated[str, typer.Option(help="at most this many rows: 200, or train=200,test=500")],
     "eval": Annotated[Literal["quick", "default", "full"], typer.Option("--eval", help="quick: dev only")],
     "new": Annotated[bool, typer.Option("--new", help="run again even if finished")],
     "from_run": Annotated[str | None, typer.Option(help="continue from the adapter of this run")],

@@ -66,7 +66,8 @@ class Entry:
         came = read_json(self.folder / CAME)["rows"][split]
         with self.path(split).open("rb") as file:
             for text, (spot, group) in zip(file, came, strict=True):
-                yield Located(place, Spot(spot[0]).say(*spot[1:]), json.loads(text) | {"group": group})
+                row = json.loads(text)
+                yield Located(place, Spot(spot[0]).say(*spot[1:]), row | {"group": group}, row["group"])
 
     def problems(self) -> list[Problem]:
         """Return the rows that were left out, as `allow_drop` accepts."""

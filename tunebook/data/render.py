@@ -37,11 +37,13 @@ LONGEST_NAME = 80
 
 @dataclass(frozen=True)
 class Located:
-    """A rendered row or its Problem, and the place of its source."""
+    """A rendered row or its Problem, and the place of its source. The row names the group that it came in;
+    `family`, where it is known, is the group that it is split and counted with."""
 
     place: str
     line: int
     value: RenderedRow | Problem
+    family: str | None = None
 
 
 def render(dataset: Dataset, split: Split) -> list[RenderedRow]:

@@ -1,4 +1,4 @@
-"""Sample rows in whole groups, or repeat them until there are enough.
+"""Sample rows in whole groups or from all groups, or repeat them until there are enough.
 
 In: rendered rows. Out: a seeded sample of about the size given, or the rows repeated for a number of steps.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
+from random import Random
 from typing import Any
 
 from tunebook.data.tool_calls import texts
 from tunebook.runs.rows import RenderedRow
 
 MIN_FOLDS = 30
+MANY_GROUPS = 40  # as many as intervals by the bootstrap take (tunebook/metrics/intervals.py)
 NEARLY_ALONE = 0.8  # groups per row
 CHARACTERS_A_TOKEN = 6  # above any supported tokenizer on English, so that rows never run out
 
@@ -56,6 +58,34 @@ def sample_groups(rows: list[RenderedRow], count: int, seed: int, stratify: bool
         chosen |= names
         held += size
     return [row for row in rows if row["group"] in chosen]
+
+
+def sample_rows(rows: list[RenderedRow], count: int, seed: int, stratify: bool) -> list[RenderedRow]:
+    """Return about `count` rows of a split, in their order: whole groups, or, where few would be drawn, some
+    rows of every group, since differences are told by groups.
+
+    Args:
+        stratify: keep the shares of the labels in `gold.answer`.
+    """
+    whole = sample_groups(rows, count, seed, stratify)
+    drawn = len({row["group"] for row in whole})
+    if drawn >= MANY_GROUPS or drawn == len({row["group"] for row in rows}):
+        return whole
+    random, turns = Random(seed), Counter[tuple[str, str]]()
+    ranked = []  # one row of each group, then a second one; for each label
+    labels = Counter(row["gold"]["answer"] if stratify else "" for row in rows)
+    for index in random.sample(range(len(rows)), len(rows)):
+        label = rows[index]["gold"]["answer"] if stratify else ""
+        place = label, rows[index]["group"]
+        ranked.append((turns[place], len(ranked), index, label))
+        turns[place] += 1
+    left = {label: max(1, round(count * size / len(rows))) for label, size in labels.items()}
+    chosen = set()
+    for _, _, index, label in sorted(ranked):
+        if left[label]:
+            left[label] -= 1
+            chosen.add(index)
+    return [row for index, row in enumerate(rows) if index in chosen]
 
 
 def enough_rows(rows: list[RenderedRow], config: dict[str, Any], steps: int) -> list[RenderedRow]:

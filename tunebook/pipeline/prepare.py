@@ -17,7 +17,7 @@ from tunebook.core.paths import ROOT, show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset
 from tunebook.data.lengths import FEWEST_ROWS, ROW, TRIAL_LENGTHS, fitting
-from tunebook.data.sampling import sample_groups
+from tunebook.data.sampling import sample_rows
 from tunebook.data.sources import SPLITS, Split
 from tunebook.evaluation import suite
 from tunebook.evaluation.endpoint.client import from_environment
@@ -70,7 +70,7 @@ def prepare_rows(
             rows[split] = _on_positions(rows[split], split, resolved, dataset, [] if notes is None else notes)
         count = min(counts.get(split, len(rows[split])), (asked or {}).get(split, len(rows[split])))
         drawn_by = seed if split == "train" else SAMPLE_SEED
-        rows[split] = sample_groups(rows[split], count, drawn_by, stratify=bool(dataset.labels))
+        rows[split] = sample_rows(rows[split], count, drawn_by, stratify=bool(dataset.labels))
     if trial and resolved.config.get("excess_length_strategy") == "raise":
         _refuse_long(rows["train"] + rows["dev"], resolved, dataset)
     return rows

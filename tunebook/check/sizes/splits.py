@@ -30,7 +30,7 @@ class SplitSizes:
 
     def see(self, seen: Seen) -> None:
         if seen.split in self.groups:
-            self.groups[seen.split][str(seen.row["group"])] += 1
+            self.groups[seen.split][seen.family or str(seen.row["group"])] += 1
 
     def finish(self) -> None:
         rows, groups = self.groups["test"].total(), len(self.groups["test"])
