@@ -72,7 +72,7 @@ def sample_rows(rows: list[RenderedRow], count: int, seed: int, stratify: bool) 
     if drawn >= MANY_GROUPS or drawn == len({row["group"] for row in rows}):
         return whole
     random, turns = Random(seed), Counter[tuple[str, str]]()
-    ranked = []  # one row of each group, then a second one; for each label
+    ranked: list[tuple[int, int, int, str]] = []  # one row of each group, then a second one; for each label
     labels = Counter(row["gold"]["answer"] if stratify else "" for row in rows)
     for index in random.sample(range(len(rows)), len(rows)):
         label = rows[index]["gold"]["answer"] if stratify else ""
