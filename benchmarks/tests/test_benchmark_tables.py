@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import forgetting, forks_to_verdict, methods, preemption_drill
+from benchmarks import export_parity, forgetting, forks_to_verdict, methods, preemption_drill
 from tests.support.lazy import lazy
 from tunebook.core.files import read_json
 from tunebook.evaluation.engines.protocol import Generation
@@ -97,7 +97,7 @@ def test_the_rates_that_were_tried() -> None:
 
 
 BLOCKS = [(forgetting, "measured"), (methods, "methods"), (harness_time, "harness-time")]
-BLOCKS += [(preemption_drill, "drill"), (forks_to_verdict, "forks")]
+BLOCKS += [(preemption_drill, "drill"), (forks_to_verdict, "forks"), (export_parity, "parity")]
 
 
 @pytest.mark.parametrize(("bench", "name"), BLOCKS)

@@ -23,6 +23,7 @@ from tunebook.core.process import ChildError
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats.bad_rows import MAX_SHOWN
 from tunebook.data.formats.place import fault
+from tunebook.data.markers import marks_in
 from tunebook.data.prompt import Messages
 from tunebook.data.render import Renderer
 from tunebook.data.sources import read_rows_of
@@ -58,7 +59,7 @@ def predict(run_text: str, data: Path, out: Path, console: Console, threshold: f
         raise InputError(f"OUT: {show(out.parent)}: no such folder.", code="predict.no_folder")
     if not data.is_file():
         raise InputError(f"DATA: {data}: no such file.", code="predict.no_file")
-    plan = _plan(run, data, out, threshold)
+    plan = _plan(run, data, out, threshold, console)
     state = Run(out.parent) / f"{out.name}.state.json"
     before = read_json(state, {})
     if before and before["plan"] != plan["plan"]:
@@ -101,8 +102,9 @@ def dataset_of(run: Run) -> Dataset:
     return Dataset.model_validate({**run.settings()["dataset"], "folder": run / "data"})
 
 
-def _plan(run: Run, data: Path, out: Path, threshold: float) -> dict[str, Any]:
-    """Read every row once; return what the prediction is made of, and the columns of `out`.
+def _plan(run: Run, data: Path, out: Path, threshold: float, console: Console) -> dict[str, Any]:
+    """Read every row once; return what the prediction is made of, and the columns of `out`. Rows that could
+    end or open a turn are named.
 
     Raises:
         InputError: the first 20 faulty rows, each with its line.
@@ -112,14 +114,17 @@ def _plan(run: Run, data: Path, out: Path, threshold: float) -> dict[str, Any]:
         raise InputError(
             "--threshold (THRESHOLD=) is for a dataset with labels.", code="option.threshold_needs_labels"
         )
+    own = marks_in(f"{dataset.system} {dataset.prompt}")
     added = [LABEL, SCORE, SECOND, SECOND_SCORE] if dataset.labels else [ANSWER, SCORE, STOPPED]
-    problems, columns, total = [], dict[str, None](), 0
+    problems, columns, total, marked = [], dict[str, None](), 0, list[tuple[int, str]]()
     for number, value in asked(dataset, data):
         if isinstance(value, Problem):
             problems.append(value)
             continue
-        row, _ = value
+        row, (messages, _) = value
         total += 1
+        if marks := set[str]().union(*(marks_in(str(turn["content"])) for turn in messages)) - own:
+            marked.append((number, min(marks)))
         for name in row:
             if name in added:
                 problems.append(
@@ -140,6 +145,13 @@ def _plan(run: Run, data: Path, out: Path, threshold: float) -> dict[str, Any]:
     raise_all(problems)
     if not total:
         raise InputError(f"DATA: {data}: has no rows.", code="predict.no_rows")
+    if marked:
+        number, mark = marked[0]
+        console.note(
+            f"{show(data)}: {len(marked)} rows hold what looks like a token of a chat template, the first "
+            f"{mark!r} (line {number}). A model that knows it reads it as such; `special_tokens: escape` in "
+            "dataset.yaml, before training, makes it plain text."
+        )
     with data.open("rb") as file:
         rows_hash = hashlib.file_digest(file, "sha256").hexdigest()
     settings = run.settings()

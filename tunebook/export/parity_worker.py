@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError
-from tunebook.core.files import write_json
+from tunebook.core.files import read_json, write_json
 from tunebook.core.process import die_with_parent
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.contenders import Contender
@@ -102,9 +102,11 @@ def source_of(ours: Evaluator, files: list[Path], positions: int) -> ModelSource
     if files[0].suffix == ".gguf":
         return GgufModels(files[0], ours.inputs.config, ours.models.tokenizer, positions, *files[1:])
     config = {
-        key: value for key, value in ours.inputs.config.items() if key in ("bf16", "attn_implementation")
+        "base_model": str(files[0]),
+        "attn_implementation": ours.inputs.config.get("attn_implementation"),
+        "bf16": read_json(files[0] / "config.json")["dtype"] == "bfloat16",  # as dtype="auto" reads it
     }
-    return Models({**config, "base_model": str(files[0])}, files[0], Ranks())
+    return Models(config, files[0], Ranks())
 
 
 def size(path: Path) -> int:

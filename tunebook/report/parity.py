@@ -45,6 +45,8 @@ def again(name: str) -> str:
 
 def sentence(line: ParityLine) -> str:
     """Return one file's score beside the run's, for the first screen of the report."""
+    if line["value"] is None:
+        return f"{line['artefact']} could not answer: {' '.join(line['causes'])}"
     metric, examples = line["metric"], names.count(line["rows"], "example")
     word = "no drop shown" if line["passed"] else "WORSE than the run"
     return (
@@ -62,6 +64,7 @@ def rows(lines: list[ParityLine]) -> list[dict[str, str]]:
             "run": number(line["metric"], line["run"]),
             "difference": interval(line),
             "same answers": share(line["same_answers"]),
+            "largest loss gap": "-" if line["largest_gap"] is None else f"{line['largest_gap']:.3f}",
             "stops": share(line["stop_rate"]),
             "MB": f"{line['bytes'] / 1e6:,.0f}",
             "s/answer": "-" if line["seconds"] is None else f"{line['seconds']:.2f}",

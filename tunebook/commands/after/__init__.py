@@ -1,1 +1,1 @@
-"""What is done with the model behind a report: chat, merge, export."""
+"""What is done with the model behind a report: chat, merge, export, serve, publish."""

@@ -54,7 +54,7 @@ def finish(run: Run, lines: list[ParityLine], console: Console) -> int:
     return GOOD if all(line["passed"] for line in lines) else GATE_FAILED
 
 
-def trained(run_text: str) -> Run:
+def finished(run_text: str) -> Run:
     """Return the run that RUN names.
 
     Raises:
@@ -77,7 +77,7 @@ def as_weights(run: Run, measure: bool, console: Console) -> int:
 
 def merge_command(run: RunName, measure: Measure = True) -> int:
     """Merge a run's adapter into its base, and measure it again."""
-    return as_weights(trained(run), measure, command_console())
+    return as_weights(finished(run), measure, command_console())
 
 
 def export_command(
@@ -95,7 +95,7 @@ def export_command(
 
     The same test rows go through that program again, and the table compares the scores.
     """
-    console, found = command_console(), trained(run)
+    console, found = command_console(), finished(run)
     if to == "safetensors":
         if quant:
             raise InputError(
