@@ -78,12 +78,15 @@ class Answered(NamedTuple):
 
 
 def answered(evaluator: Evaluator, contender: Contender, split: str, rows: list[RenderedRow]) -> Answered:
-    """Let a model answer and score `rows`."""
-    asked = evaluator.inputs.ask(split, None, rows)
+    """Let a model answer and score `rows`; of conversations only `generate_rows` of the suite are answered,
+    since their score is the loss."""
+    chat = evaluator.inputs.chat
+    asked = evaluator.inputs.ask(split, evaluator.suite.generate_rows if chat else None, rows)
     losses = evaluator.losses(contender, split, rows)
     records = evaluator.answers(contender, split, asked)
-    if evaluator.inputs.chat:
-        records = [{**loss, **record} for loss, record in zip(losses, records, strict=True)]
+    if chat:
+        answers = {record["id"]: record for record in records}
+        records = [{**loss, **answers.get(loss["id"], {})} for loss in losses]
     prompts = evaluator.maker.answer(contender, split, asked).contexts
     timed = evaluator.maker.answer(contender, split, asked[: TIMED + 1])
     seconds = seconds_alone(timed, evaluator.models.open(contender.model))[1:]
