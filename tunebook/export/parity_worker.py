@@ -85,8 +85,10 @@ def answered(evaluator: Evaluator, contender: Contender, split: str, rows: list[
     losses = evaluator.losses(contender, split, rows)
     records = evaluator.answers(contender, split, asked)
     if chat:
-        answers = {record["id"]: record for record in records}
-        records = [{**loss, **answers.get(loss["id"], {})} for loss in losses]
+        by_id = {record["id"]: record for record in losses}
+        for record in records:
+            by_id[record["id"]] |= record
+        records = losses
     prompts = evaluator.maker.answer(contender, split, asked).contexts
     timed = evaluator.maker.answer(contender, split, asked[: TIMED + 1])
     seconds = seconds_alone(timed, evaluator.models.open(contender.model))[1:]
