@@ -90,13 +90,45 @@ def describe_conversations(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def describe_pairs(splits: dict[str, list[Row]]) -> str:
+    """Return the measured block of kettlewick-preference: of each split pairs, groups, lengths and faults."""
+    from statistics import mean
+
+    lines = [
+        "| split | pairs | conversations | with an earlier exchange | words, chosen: mean "
+        "| words, rejected: mean | chosen longer, shorter |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    faults = ["", "| split | fact | promise | evasive | tone | a style rule |", "|---|---|---|---|---|---|"]
+    for split, rows in splits.items():
+        lengths = [(len(row["chosen"].split()), len(row["rejected"].split())) for row in rows]
+        cells = [
+            split,
+            len(rows),
+            len({row["conversation"] for row in rows}),
+            sum(len(row["turns"]) > 1 for row in rows),
+            *(f"{mean(some):.1f}" for some in zip(*lengths, strict=True)),
+            f"{sum(a > b for a, b in lengths)}, {sum(a < b for a, b in lengths)}",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+        off = Counter(row["off"] for row in rows)
+        read = [off[name] for name in ("fact", "promise", "evasive", "tone")]
+        faults.append(f"| {split} | {' | '.join(map(str, read))} | {len(rows) - sum(read)} |")
+    return "\n".join(lines + faults)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="+")
     for name in parser.parse_args(argv).names:
         folder = ROOT / "datasets" / name
         plain = name == "general"  # conversations alone, without a dataset.yaml
-        block = describe_conversations(read_jsonl(folder / "train.jsonl")) if plain else describe(name)
+        if plain:
+            block = describe_conversations(read_jsonl(folder / "train.jsonl"))
+        elif load_dataset_config(name).task == "preference":
+            block = describe_pairs({one: read_jsonl(folder / f"source/{one}.jsonl") for one in SPLITS})
+        else:
+            block = describe(name)
         fill(folder / "README.md", "measured", block)
         print(f"datasets/{name}/README.md")
     return 0

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts.describe_dataset import describe_pairs
 from tunebook.core.paths import ROOT
 from tunebook.data.style_rules import Rule, rules_met
+from tunebook.report.markdown_blocks import block
 
 Row = dict[str, Any]
 CHECKS = {
@@ -118,12 +120,14 @@ def test_instructions_of_the_style_suite() -> None:
 
 
 def test_preference_splits() -> None:
-    assert {split: len(rows) for split, rows in PAIRS.items()} == {"train": 120, "dev": 24, "test": 60}
+    assert {split: len(rows) for split, rows in PAIRS.items()} == {"train": 173, "dev": 36, "test": 160}
     ids = [row["id"] for rows in PAIRS.values() for row in rows]
     assert len(set(ids)) == len(ids)
     for one, two in combinations(PAIRS.values(), 2):
         for field in ("conversation", "member"):
             assert not {row[field] for row in one} & {row[field] for row in two}
+    for split, digit in (("train", "1"), ("dev", "2"), ("test", "3")):
+        assert {row["id"][:2] for row in PAIRS[split]} == {"p" + digit}, "no row ever moves to another split"
 
 
 def broken(answer: str, row: Row) -> list[str]:
@@ -153,7 +157,7 @@ def test_rejected_answers_break_the_rule_they_name_and_no_other() -> None:
 def test_length_does_not_give_the_chosen_away(split: str) -> None:
     lengths = [(len(row["chosen"].split()), len(row["rejected"].split())) for row in PAIRS[split]]
     longer, shorter = sum(b > a for a, b in lengths), sum(b < a for a, b in lengths)
-    assert abs(longer - shorter) <= 0.1 * len(lengths)
+    assert 0.45 <= longer / (longer + shorter) <= 0.55
     assert abs(sum(b - a for a, b in lengths)) / len(lengths) <= 2
 
 
@@ -162,3 +166,8 @@ def test_no_frame_repeats_in_the_pairs(field: str) -> None:
     texts = [(row["turns"][-1]["content"] if field == "asked" else row[field]) for row in all_pairs()]
     frame, count = most_common_frame([text.replace("The kettle is on.", "") for text in texts])
     assert count <= 0.02 * len(texts), frame
+
+
+def test_the_card_of_the_pairs_has_the_numbers_of_the_files() -> None:
+    card = (ROOT / "datasets/kettlewick-preference/README.md").read_text(encoding="utf-8")
+    assert block(card, "measured").rstrip() == describe_pairs(PAIRS)

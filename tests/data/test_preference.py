@@ -82,7 +82,7 @@ def test_rejected_belongs_to_preference_only(pairs: Dataset) -> None:
 def test_splits_share_no_conversation(pairs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
     rows = render_all(pairs)
-    assert {split: len(rows[split]) for split in SPLITS} == {"train": 120, "dev": 24, "test": 60}
+    assert {split: len(rows[split]) for split in SPLITS} == {"train": 173, "dev": 36, "test": 160}
     groups = [{row["group"] for row in rows[split]} for split in SPLITS]
     assert sum(map(len, groups)) == len(set.union(*groups))
 
