@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ import yaml
 from tests.support import tiny
 from tests.support.lazy import lazy
 from tunebook.commands import predict as predictions
-from tunebook.commands.predict import predict
+from tunebook.commands.predict import ANSWER, predict
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
 from tunebook.core.files import read_json, read_jsonl, write_json
@@ -131,6 +132,58 @@ def test_below_the_threshold_there_is_no_label(model: Path, tmp_path: Path) -> N
     with pytest.raises(InputError) as caught:
         predict(str(chat.folder), data, tmp_path / "c.jsonl", Console(), threshold=0.5)
     assert caught.value.code == "option.threshold_needs_labels"
+
+
+CELLS = {
+    "=1+1": "'=1+1",
+    "+cmd|' /C calc'!A0": "'+cmd|' /C calc'!A0",
+    "-2+3+cmd|x": "'-2+3+cmd|x",
+    "@SUM(1)": "'@SUM(1)",
+    "\t=1": "'\t=1",
+    "\r=1": "'\r=1",
+    "\n=1": "'\n=1",
+    "\uff1d1": "'\uff1d1",
+    "-": "'-",
+    "-3": "-3",
+    "+4.5e-3": "+4.5e-3",
+    "-1,200.50": "-1,200.50",
+    "-5 %": "-5 %",
+    "a=b": "a=b",
+    "": "",
+    "'=x": "'=x",
+}
+
+
+def test_no_cell_of_a_csv_file_is_a_formula() -> None:
+    line, changed = predict_worker.csv_line(dict(enumerate(CELLS)), [*range(len(CELLS))], raw=False)
+    assert next(csv.reader(io.StringIO(line.decode(), newline=""))) == list(CELLS.values())
+    assert changed == sum(a != b for a, b in CELLS.items()) == 9
+    line, changed = predict_worker.csv_line(dict(enumerate(CELLS)), [*range(len(CELLS))], raw=True)
+    assert next(csv.reader(io.StringIO(line.decode(), newline=""))) == list(CELLS) and not changed
+
+
+def test_formulas_of_rows_and_of_the_model_are_told_of(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = finished(tmp_path, model, "kettlewick-chat")
+    turns = [{"role": "user", "content": "Hello."}]
+    rows = [{"id": name, "member": "me", "hearth": "x", "turns": turns} for name in ("=2", "-2")]
+    written = {ANSWER: "=HYPERLINK(1)", "predicted_score": 0.5, "predicted_stopped": True}
+    monkeypatch.setattr(
+        "tunebook.commands.predict_worker._answers", lambda contexts, *_: [written] * len(contexts)
+    )
+    data = write_jsonl(tmp_path / "new.jsonl", rows)
+    predict(str(chat.folder), data, tmp_path / "a.csv", Console())
+    assert "3 cells" in capsys.readouterr().out
+    with (tmp_path / "a.csv").open(newline="") as file:
+        read = [*csv.DictReader(file)]
+    assert [(row["id"], row[ANSWER]) for row in read] == [("'=2", "'=HYPERLINK(1)"), ("-2", "'=HYPERLINK(1)")]
+    assert [row["predicted_score"] for row in read] == ["0.5", "0.5"]
+    predict(str(chat.folder), data, tmp_path / "b.csv", Console(), raw=True)
+    assert "'=" not in (tmp_path / "b.csv").read_text()
+    with pytest.raises(InputError) as caught:
+        predict(str(chat.folder), data, tmp_path / "c.jsonl", Console(), raw=True)
+    assert caught.value.code == "option.raw_needs_csv"
 
 
 def test_csv_in_and_out_gives_the_same_answers(model: Path, tmp_path: Path) -> None:

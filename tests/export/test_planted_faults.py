@@ -1,4 +1,4 @@
-"""Faults planted in merged weights, each found by the score measured again and named.
+"""Faults planted in what the verbs write, each found by the score measured again and named.
 
 The run is a LoRA on a tiny random model, fitted here to a few chat rows; no recipe is trained.
 """
@@ -6,7 +6,9 @@ The run is a LoRA on a tiny random model, fitted here to a few chat rows; no rec
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,21 @@ import pytest
 import yaml
 
 from tests.support import tiny
+from tests.support.commands import in_process
 from tests.support.lazy import lazy
+from tunebook.commands.after import export
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
 from tunebook.core.files import file_sha256, read_json, write_json, write_jsonl
 from tunebook.data.dataset import load_dataset_config
 from tunebook.data.prompt import PromptEncoder
-from tunebook.export import merge
-from tunebook.export.parity import path_of
+from tunebook.export import gguf, merge, parity
+from tunebook.metrics.schema import ParityLine
+from tunebook.models import llama_cpp
 from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.run import Run
 
+Fault = Callable[[Run, Path], None]
 torch, worker = lazy("torch"), lazy("tunebook.export.merge_worker")
 parity_worker = lazy("tunebook.export.parity_worker")
 ANSWER = "Yes, of course."
@@ -90,19 +96,36 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     assert loss < 0.6, "the run has learned its answer"
     model.save_pretrained(run / "model")
     tokenizer.save_pretrained(run / "model")
-    run.mark("train", "done")
+    for stage in ("train", "report"):
+        run.mark(stage, "done")
     worker.merge(run, run / "merged")
     return run
 
 
-def line_of(run: Run, artefact: str, files: list[Path]) -> Any:
-    path_of(run, artefact).parent.mkdir(parents=True, exist_ok=True)
-    parity_worker.measure(run, artefact, files, None)
-    return read_json(path_of(run, artefact))
+def by_verb(
+    made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault | None, *words: str
+) -> tuple[int, str, ParityLine]:
+    """Run a verb on a copy of the run, whose merge makes `fault`; returns exit code, output and the line."""
+    run = Run(Path(shutil.copytree(made.folder, tmp_path / "run", ignore=shutil.ignore_patterns("merged"))))
 
+    def merge_wrongly(_: str, words: list[str], target: Path, log: Path) -> None:
+        worker.merge(run, target)
+        if fault:
+            fault(run, target)
+            facts = read_json(target / merge.MADE_OF)
+            write_json(target / merge.MADE_OF, {**facts, "merged": weights_hash(target)})
 
-def planted(run: Run, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(run / "merged", tmp_path / "merged"))
+    def measure(_: str, words: list[str], *rest: Any, **options: Any) -> None:
+        parity_worker.measure(run, words[1], [Path(word) for word in words[2:]], None)
+
+    monkeypatch.setattr(merge, "write_folder", merge_wrongly)
+    monkeypatch.setattr(parity, "follow", measure)
+    monkeypatch.setattr(export, "compare", lambda _: None)  # the run has no other contender
+    monkeypatch.setattr(export, "write_report", lambda _: None)
+    done = in_process(words[0], str(run.folder), *words[1:])
+    assert done.returncode in (0, 3), done.stderr
+    paths = sorted((run / "export" / "parity").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    return done.returncode, done.stdout, read_json(paths[-1])
 
 
 def change_config(folder: Path, name: str, **values: Any) -> None:
@@ -120,56 +143,136 @@ def moved(run: Run, folder: Path, times: float) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_merged_weights_are_as_the_run(made: Run) -> None:
-    line = line_of(made, "merged", [made / "merged"])
-    assert line["passed"] and line["same_answers"] == 1 and line["prompts_equal"] == 1
-    assert line["largest_gap"] < 1e-3 and line["stop_rate"] == line["stop_rate_run"] == 1
-    assert line["causes"] == [] and line["bytes"] > 0
-
-
-def test_an_adapter_without_effect(made: Run, tmp_path: Path) -> None:
-    folder = planted(made, tmp_path)
-    moved(made, folder, 0.0)
-    line = line_of(made, "scale0", [folder])
-    assert not line["passed"] and any(cause.startswith("adapter without effect") for cause in line["causes"])
-
-
-def test_a_wrong_scale(made: Run, tmp_path: Path) -> None:
-    folder = planted(made, tmp_path)
-    moved(made, folder, 0.2)
-    line = line_of(made, "scale", [folder])
-    assert not line["passed"] and any(cause.startswith("wrong scale") for cause in line["causes"])
-
-
-def test_a_swapped_template(made: Run, tmp_path: Path) -> None:
-    folder = planted(made, tmp_path)
+def swap_template(run: Run, folder: Path) -> None:
     (folder / "chat_template.jinja").write_text(
         "{% for m in messages %}{{ m.role | upper }}: {{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}ASSISTANT: {% endif %}"
     )
-    line = line_of(made, "template", [folder])
-    assert not line["passed"] and line["prompts_equal"] == 0
-    assert any(cause.startswith("wrong template") for cause in line["causes"])
 
 
-def test_a_missing_stop(made: Run, tmp_path: Path) -> None:
-    folder = planted(made, tmp_path)
-    change_config(folder, "tokenizer_config.json", eos_token="<|endoftext|>")
-    line = line_of(made, "stop", [folder])
-    assert not line["passed"] and any(cause.startswith("missing stop") for cause in line["causes"])
+def other_system(run: Run, folder: Path) -> None:
+    path = folder / "chat_template.jinja"
+    before = path.read_text()
+    after = before.replace("You are a helpful AI assistant", "Never answer anything. " * 5)
+    assert after != before
+    path.write_text(after)
 
 
-def test_a_tied_head_that_came_loose(made: Run, tmp_path: Path) -> None:
+def untie(run: Run, folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    folder = planted(made, tmp_path)
     weights = load_file(folder / "model.safetensors")
     torch.manual_seed(1)
     weights["lm_head.weight"] = torch.randn_like(weights["model.embed_tokens.weight"]) * 0.2
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     change_config(folder, "config.json", tie_word_embeddings=False)
-    line = line_of(made, "untied", [folder])
-    assert not line["passed"] and any(cause.startswith("tied head untied") for cause in line["causes"])
+
+
+def other_special(run: Run, folder: Path) -> None:
+    """The mark that begins a turn is plain text."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    kept = [one for one in tokenizer["added_tokens"] if one["content"] != "<|im_start|>"]
+    assert len(kept) < len(tokenizer["added_tokens"])
+    change_config(folder, "tokenizer.json", added_tokens=kept)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    plain = {name: value for name, value in config.items() if value != "<|im_start|>"}
+    plain.pop("extra_special_tokens", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(plain))
+
+
+def other_tokenizer(run: Run, folder: Path) -> None:
+    """One of another run: the same pieces under other numbers."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocab = tokenizer["model"]["vocab"]
+    special = {one["id"] for one in tokenizer["added_tokens"]}
+    plain = {piece: number for piece, number in vocab.items() if number not in special}
+    turned = dict(zip(plain, reversed(plain.values()), strict=True))
+    change_config(folder, "tokenizer.json", model={**tokenizer["model"], "vocab": {**vocab, **turned}})
+
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "template swapped": (swap_template, "wrong template"),
+    "adapter scale 0": (lambda run, folder: moved(run, folder, 0.0), "adapter without effect"),
+    "wrong scale": (lambda run, folder: moved(run, folder, 0.2), "wrong scale"),
+    "stop missing": (
+        lambda run, folder: change_config(folder, "tokenizer_config.json", eos_token="<|endoftext|>"),
+        "missing stop",
+    ),
+    "tied head untied": (untie, "tied head untied"),
+    "other system turn": (other_system, "other system turn"),
+    "other special tokens": (other_special, "other special tokens"),
+    "tokenizer of another run": (other_tokenizer, "other special tokens"),
+}
+
+
+def test_merged_weights_are_as_the_run(made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, line = by_verb(made, tmp_path, monkeypatch, None, "merge")
+    assert code == 0 and line["passed"] and line["same_answers"] == 1 and line["prompts_equal"] == 1
+    assert line["largest_gap"] is not None and line["largest_gap"] < 1e-3
+    assert line["stop_rate"] == line["stop_rate_run"] == 1
+    assert line["causes"] == [] and line["bytes"] > 0
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_in_a_merge_is_found_and_named(
+    name: str, made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault, cause = FAULTS[name]
+    code, output, line = by_verb(made, tmp_path, monkeypatch, fault, "merge")
+    assert code == 3 and not line["passed"]
+    assert any(one.startswith(cause) for one in line["causes"]), line["causes"]
+    assert cause in output
+
+
+needs_llama = pytest.mark.skipif(
+    not llama_cpp.folder().is_dir(), reason="llama.cpp is not built: make export TO=gguf builds it"
+)
+
+
+def token_before_prompts(run: Run, folder: Path) -> None:
+    change_config(folder, "tokenizer_config.json", add_bos_token=True, bos_token="<|endoftext|>")
+
+
+@needs_llama
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (None, None),
+        (swap_template, "wrong template"),
+        (other_system, "other system turn"),
+        (lambda run, folder: moved(run, folder, 0.0), "adapter without effect"),
+        (token_before_prompts, "other special tokens"),
+    ],
+    ids=["none", "template", "system", "scale0", "begin"],
+)
+def test_a_fault_in_a_gguf_file_is_found_and_named(
+    fault: Fault | None, cause: str | None, made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("export", "--to", "gguf", "--quant", "q8_0")
+    code, output, line = by_verb(made, tmp_path, monkeypatch, fault, *words)
+    if cause is None:
+        assert code == 0 and line["prompts_equal"] == 1
+        return
+    # A token before every prompt costs this model nothing, and is named all the same.
+    assert code == (0 if fault is token_before_prompts else 3)
+    assert any(one.startswith(cause) for one in line["causes"]), line["causes"]
+    assert cause in output
+
+
+@needs_llama
+def test_a_truncated_gguf_file_is_not_measured(
+    made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a converter that fails without saying so would leave it."""
+    convert = gguf._run
+
+    def cut(words: list[str], run: Run, target: Path) -> None:
+        convert(words, run, target)
+        os.truncate(words[-1], Path(words[-1]).stat().st_size // 2)
+
+    monkeypatch.setattr(gguf, "_run", cut)
+    with pytest.raises(RuntimeError, match="damaged"):
+        by_verb(made, tmp_path, monkeypatch, None, "export", "--to", "gguf", "--quant", "q8_0")
 
 
 def test_a_base_that_changed_since_training_is_refused(made: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from html import escape
 from html.parser import HTMLParser
@@ -111,6 +112,28 @@ def test_what_models_and_members_write_is_escaped(reported: Run) -> None:
     assert html.count(escape(SCRIPT)) >= 2, "as the tuned model's answer and as the baseline's prompt"
     assert escape(IMAGE, quote=False) in html.replace("&#34;", '"')
     assert not [attrs for tag, attrs in Page(html).tags if tag == "img"]
+
+
+HOSTILE = "\x1b]8;;http://x\x07go\x1b[31m\x9b2J\u202ekcab\u2067\x00\u2028end"
+
+
+@pytest.mark.parametrize("task", ["classification", "qa", "chat", "preference"])
+def test_control_characters_of_models_and_rows_are_shown(task: str, handmade: Callable[..., Run]) -> None:
+    run = handmade(task)
+    for path in (run / "data" / "test.jsonl", *(run / "eval" / "answers").glob("*.jsonl")):
+        rows = read_jsonl(path)
+        for row in rows:
+            if "answer" in row:
+                row["answer"] = HOSTILE
+            if "messages" in row:
+                row["messages"][0]["content"] += HOSTILE
+        write_jsonl(path, rows)
+    compare(run)
+    write_report(run)
+    for name in ("report.html", "report.md", "model_card.md"):
+        text = (run / name).read_text(encoding="utf-8")
+        assert not {char for char in HOSTILE if unicodedata.category(char) in ("Cc", "Cf", "Zl")} & set(text)
+    assert "\\u202ekcab" in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_nothing_is_loaded_from_elsewhere(handmade: Callable[..., Run]) -> None:

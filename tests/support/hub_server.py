@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ class Hub:
         self.uploads: list[str] = []
         self.token = "hf_good"
         self.break_after: int | None = None  # uploads of large files before the connection breaks
+        self.delay = 0.0  # seconds that each large file takes
         self.conflict = False
         self.endpoint = ""
 
@@ -56,6 +58,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def do_PUT(self) -> None:
             name = self.path.removeprefix("/upload/")
             data = self.body()
+            time.sleep(hub.delay)
             if hub.break_after is not None and len(hub.uploads) >= hub.break_after:
                 self.close_connection = True
                 self.connection.close()

@@ -29,6 +29,7 @@ from tunebook.data.render import Renderer
 from tunebook.data.sources import read_rows_of
 from tunebook.data.tables import read_table
 from tunebook.evaluation import jobs
+from tunebook.export.merge import refuse_changed_base
 from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.run import Run, find_trained
 from tunebook.training.child import follow
@@ -41,7 +42,9 @@ LABEL, SECOND, SECOND_SCORE = "predicted_label", "predicted_second", "predicted_
 SCORE = "predicted_score"
 
 
-def predict(run_text: str, data: Path, out: Path, console: Console, threshold: float = 0.0) -> int:
+def predict(
+    run_text: str, data: Path, out: Path, console: Console, threshold: float = 0.0, raw: bool = False
+) -> int:
     """Answer every row of `data` into `out`; resumes where it was stopped. Returns the exit code.
 
     Raises:
@@ -51,6 +54,8 @@ def predict(run_text: str, data: Path, out: Path, console: Console, threshold: f
     run = find_trained(run_text)
     if out.suffix not in OUT_KINDS:
         raise InputError(f"OUT: {out}: must end in {' or '.join(OUT_KINDS)}.", code="predict.bad_suffix")
+    if raw and out.suffix != ".csv":
+        raise InputError("--raw (RAW=1) is for OUT=....csv.", code="option.raw_needs_csv")
     if out.exists():
         raise InputError(
             f"OUT: {show(out)} already exists. Remove it, or give another name.", code="predict.out_exists"
@@ -59,7 +64,8 @@ def predict(run_text: str, data: Path, out: Path, console: Console, threshold: f
         raise InputError(f"OUT: {show(out.parent)}: no such folder.", code="predict.no_folder")
     if not data.is_file():
         raise InputError(f"DATA: {data}: no such file.", code="predict.no_file")
-    plan = _plan(run, data, out, threshold, console)
+    refuse_changed_base(run)
+    plan = _plan(run, data, out, threshold, raw, console)
     state = Run(out.parent) / f"{out.name}.state.json"
     before = read_json(state, {})
     if before and before["plan"] != plan["plan"]:
@@ -88,9 +94,15 @@ def predict(run_text: str, data: Path, out: Path, console: Console, threshold: f
                 f"predict failed: {error}\nThe whole log: {show(log)}. Rerun the same command to resume.",
                 code="predict.failed",
             ) from None
+        changed = read_json(state)["changed"]
         for path in (state, log, events):
             path.unlink()
         words.append(f"{plan['total']} rows answered in {show(out)}")
+    if changed:
+        console.note(
+            f"{changed} cells that a spreadsheet would run as formulas begin with ' (RAW=1 leaves them as "
+            "they are)"
+        )
     return GOOD
 
 
@@ -102,7 +114,7 @@ def dataset_of(run: Run) -> Dataset:
     return Dataset.model_validate({**run.settings()["dataset"], "folder": run / "data"})
 
 
-def _plan(run: Run, data: Path, out: Path, threshold: float, console: Console) -> dict[str, Any]:
+def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console: Console) -> dict[str, Any]:
     """Read every row once; return what the prediction is made of, and the columns of `out`. Rows that could
     end or open a turn are named.
 
@@ -162,8 +174,11 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, console: Console) -
         settings["suite"],
         out.suffix,
         threshold,
+        raw,
     ]
-    return {"plan": digest(made_of), "columns": [*columns, *added], "total": total, "threshold": threshold}
+    columns.update(dict.fromkeys(added))
+    plan = {"plan": digest(made_of), "columns": [*columns], "total": total, "threshold": threshold}
+    return {**plan, "raw": raw, "changed": 0}
 
 
 def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Question] | Problem]]:
@@ -188,9 +203,12 @@ def predict_command(
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="no label below this probability: the model does not know")
     ] = 0.0,
+    raw: Annotated[
+        bool, typer.Option("--raw", help=".csv: leave cells that a spreadsheet would run as they are")
+    ] = False,
 ) -> int:
     """Answer the rows of a file with a run's fine-tuned model.
 
     Resumes if it was stopped. With labels, the likeliest one, its probability and the runner-up.
     """
-    return predict(run, data, out, command_console(), threshold)
+    return predict(run, data, out, command_console(), threshold, raw)

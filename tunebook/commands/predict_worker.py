@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -39,6 +40,10 @@ from tunebook.evaluation.jobs import Job
 from tunebook.evaluation.suite import Suite
 from tunebook.runs.run import Run
 
+# What spreadsheets start a formula with, in full width too (OWASP, CSV Injection), but for plain numbers.
+FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)([eE][+-]?\d+)?\s?%?", re.ASCII)
+
 
 def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
     """Answer what is left of `data`, in the child process."""
@@ -54,9 +59,8 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
     with partial.open("ab") as file:
         file.truncate(state["bytes"])
         if not state["bytes"] and out.suffix == ".csv":
-            file.write(
-                _csv_line(dict(zip(state["columns"], state["columns"], strict=True)), state["columns"])
-            )
+            head, _ = csv_line({name: name for name in state["columns"]}, state["columns"], state["raw"])
+            file.write(head)
         while block := [
             value for _, value in itertools.islice(rows, BLOCK) if not isinstance(value, Problem)
         ]:
@@ -70,7 +74,9 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
             for (row, _), answer in zip(block, found, strict=True):
                 line = {**row, **answer}
                 if out.suffix == ".csv":
-                    file.write(_csv_line(line, state["columns"]))
+                    cells, changed = csv_line(line, state["columns"], state["raw"])
+                    file.write(cells)
+                    state["changed"] += changed
                 else:
                     file.write((json.dumps(line, ensure_ascii=False, default=str) + "\n").encode())
             file.flush()
@@ -120,14 +126,21 @@ def _labels(
     return [found[i] for i in range(len(contexts))]
 
 
-def _csv_line(row: Row, columns: list[str]) -> bytes:
-    text = io.StringIO()
-    plain = {
-        name: json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else value
-        for name, value in row.items()
-    }
-    csv.DictWriter(text, columns, lineterminator="\n").writerow(plain)
-    return text.getvalue().encode()
+def csv_line(row: Row, columns: list[str], raw: bool) -> tuple[bytes, int]:
+    """Return a line, and how many of its cells a spreadsheet would have taken for a formula: they begin with
+    an apostrophe instead, unless `raw`."""
+    text, changed = io.StringIO(), 0
+    cells = {}
+    for name, value in row.items():
+        if isinstance(value, (dict, list)):
+            value = json.dumps(value, ensure_ascii=False, default=str)
+        if not raw and isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
+            value, changed = f"'{value}", changed + 1
+        cells[name] = value
+    # Only what is in the line terminator is quoted by Python 3.11, and a cell may hold a bare \r.
+    csv.DictWriter(text, columns, lineterminator="\r\n").writerow(cells)
+    line = text.getvalue().removesuffix("\r\n")
+    return f"{line}\n".encode(), changed
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.table import Table
 from tabulate import tabulate
 
+from tunebook.core.printable import visible
+
 FIRST_PAUSE, BAR_PAUSE = 4.0, 0.2  # seconds between two lines, doubled each time, and of a bar
 
 
@@ -70,10 +72,10 @@ class Console:
     def stage(self, name: str, text: str, seconds: float | None = None) -> None:
         """Print one finished stage."""
         took = f"  [dim]{seconds:.1f} s[/dim]" if seconds is not None else ""
-        self.rich.print(f"[bold]{name:<9}[/bold] {text}{took}")
+        self.rich.print(f"[bold]{name:<9}[/bold] {visible(text)}{took}")
 
     def note(self, text: str) -> None:
-        self.rich.print(f"          {text}", markup=False)
+        self.rich.print(f"          {visible(text)}", markup=False)
 
     @contextmanager
     def timed(self, run: Stages | None, name: str) -> Iterator[list[str]]:
@@ -138,6 +140,7 @@ class Console:
     def table(self, rows: list[dict[str, str]], title: str | None = None) -> None:
         """Print `rows`, whose keys are the head. The first column holds names and is never broken; without a
         terminal it is plain text, a line for each row."""
+        rows = [{name: visible(value) for name, value in row.items()} for row in rows]
         if not self.rich.is_terminal:
             text = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
             self.rich.print("\n".join(filter(None, (title, text))), markup=False)

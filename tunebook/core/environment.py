@@ -68,6 +68,9 @@ class Environment(BaseSettings):
     )
     endpoint_model: str | None = Field(default=None, description="the model's name at the endpoint")
     endpoint_key: SecretStr | None = Field(default=None, description="API key of the endpoint")
+    endpoint_prompt: str | None = Field(
+        default=None, description="tuned: ask a served run as it was trained; default: the baseline prompt"
+    )
     endpoint_per_minute: str | None = Field(
         default=None, description="most requests per minute; default: no limit"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tunebook.core.paths import ROOT, child_environment
+from tunebook.core.system_errors import raise_if_full
 
 PR_SET_PDEATHSIG = 1
 
@@ -58,10 +60,11 @@ def write_folder(
 
     Raises:
         ChildError: it failed; `target` is as before.
+        OSError: the disk is full; `target` is as before, and nothing of the try is left.
     """
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    last = ""
+    said: deque[str] = deque(maxlen=50)
     with (
         subprocess.Popen(
             [sys.executable, "-m", module, *words, str(partial)],
@@ -74,16 +77,21 @@ def write_folder(
             errors="replace",
             preexec_fn=begin_child,
         ) as child,
-        open(log or os.devnull, "a", encoding="utf-8") as file,
+        open(log or os.devnull, "ab", buffering=0) as file,
     ):
         assert child.stdout
         for line in child.stdout:
-            file.write(line)
-            file.flush()
+            with contextlib.suppress(OSError):  # a full disk is the child's to explain
+                file.write(line.encode())
             heard(line)
-            last = line.strip() or last
+            if line.strip():
+                said.append(line.strip())
     if child.returncode:
-        raise ChildError(last if last and child.returncode > 0 else f"it {describe(child.returncode)}")
+        try:
+            raise_if_full("\n".join(said), target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise ChildError(said[-1] if said and child.returncode > 0 else f"it {describe(child.returncode)}")
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
 

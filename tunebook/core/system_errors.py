@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,6 +13,8 @@ from tunebook.core.errors import MachineError, Problem, TunebookError
 from tunebook.core.paths import cache_folder, runs_folder
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded")
+LITTLE = 1 << 20  # bytes; with less left a program says anything, or nothing at all
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -25,6 +30,13 @@ def of_system(error: OSError) -> MachineError | None:
         return MachineError(Problem(text, path, code="machine.no_space"))
     text = f"{(error.strerror or 'not allowed').lower()}. Make it writable for this user{do}."
     return MachineError(Problem(text, path, code="machine.not_writable"))
+
+
+def raise_if_full(said: str, target: Path) -> None:
+    """Raise the OSError of a full disk where that is why a child process could not write `target`: where it
+    `said` so, or where nothing is left beside it."""
+    if FULL_WORDS.search(said) or shutil.disk_usage(target.parent).free < LITTLE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
 
 def _instead(path: str | None) -> str:

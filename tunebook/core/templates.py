@@ -6,9 +6,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from tunebook.core.printable import visible
+
 
 def template_environment(folder: Path, escape: bool) -> Environment:
-    """Return the environment of the templates in `folder`; a name that is not given is an error.
+    """Return the environment of the templates in `folder`; a name that is not given is an error, and control
+    characters in what is filled in are written out.
 
     Args:
         escape: escape what is filled in for HTML, in templates named `.html.jinja` only.
@@ -17,9 +20,13 @@ def template_environment(folder: Path, escape: bool) -> Environment:
     def html(name: str | None) -> bool:
         return escape and name is not None and name.endswith(".html.jinja")
 
+    def shown(value: object) -> object:
+        return visible(value) if type(value) is str else value
+
     return Environment(
         loader=FileSystemLoader(folder),
         autoescape=html,
+        finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -239,10 +239,10 @@ class Evaluator:
         return records
 
     def ask_endpoint(self, settings: Settings, split: str) -> None:
-        """Let an endpoint answer under the baseline prompt, and write its answers file. A row without an
-        answer keeps its error and is not measured."""
+        """Let an endpoint answer, and write its answers file. A row without an answer keeps its error and is
+        not measured."""
         rows = self.inputs.ask(split, self.suite.generate_rows if self.inputs.chat else None)
-        prompting = Prompting(baseline_prompt=True)
+        prompting = Prompting(baseline_prompt=settings.prompt == "baseline")
         prompts = [self.maker.messages(row, prompting)[:-1] for row in rows]
         settings = settings.model_copy(
             update={"max_tokens": self.suite.max_new_tokens, "seed": self.inputs.seed}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tunebook.core.files import read_json
+from tunebook.data.prompt import with_system
 from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.export.merge import base_changed
@@ -32,7 +33,7 @@ def likely_causes(
 ) -> list[str]:
     """Return a sentence for each cause that is found; one that says that none was where none is."""
     found = [
-        *_template(ours, theirs, line, rows),
+        *other_prompts(ours, theirs, line, rows),
         *_stop(ours, theirs, line),
         *_weights(run, files),
         *_effect(ours, losses, rows),
@@ -56,14 +57,22 @@ def template_cause(ours: Evaluator, theirs: Evaluator, error: str) -> str:
     return f"wrong template: {error}"
 
 
-def _template(ours: Evaluator, theirs: Evaluator, line: ParityLine, rows: list[RenderedRow]) -> Iterator[str]:
-    """A prompt that differs: by the template's text, or by how the text becomes tokens."""
+def other_prompts(
+    ours: Evaluator, theirs: Evaluator, line: ParityLine, rows: list[RenderedRow]
+) -> Iterator[str]:
+    """A prompt that differs, which may cost nothing on these rows: by the template's text, or by how the
+    text becomes tokens."""
     if line["prompts_equal"] == 1:
         return
     turns, tools = rows[0]["messages"][:-1], rows[0].get("tools")
     texts = [one.maker.encoder.text(turns, tools, opened=True) for one in (ours, theirs)]
     share = f"{line['prompts_equal']:.0%} of the prompts have the same tokens"
-    if texts[0] != texts[1]:
+    told = with_system(turns, "Be brief.")
+    if texts[1].endswith(texts[0]) and (before := texts[1].removesuffix(texts[0])):
+        yield f"other special tokens: {share}; the file puts {before!r} before every prompt."
+    elif texts[0] != texts[1] and len({one.maker.encoder.text(told, tools) for one in (ours, theirs)}) == 1:
+        yield f"other system turn: {share}; the file's chat template writes another one by itself."
+    elif texts[0] != texts[1]:
         yield f"wrong template: {share}; the file's chat template renders another text than the run's."
     else:
         yield f"other special tokens: {share}; the texts are equal, and become other tokens."

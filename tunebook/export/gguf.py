@@ -7,12 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from filelock import FileLock
+
+from tunebook.core.console import Console
 from tunebook.core.errors import InputError, TunebookError
-from tunebook.core.files import read_json, write_json
+from tunebook.core.files import file_sha256, read_json, write_json
 from tunebook.core.paths import child_environment, show
+from tunebook.core.process import begin_child
+from tunebook.core.system_errors import raise_if_full
 from tunebook.models import llama_cpp
 from tunebook.models.fingerprint import weights_hash
-from tunebook.runs.run import Run
+from tunebook.runs.run import MERGED, Run
 
 CONVERTER = (sys.executable, "-m", "tunebook.export.convert_gguf")
 PLAIN = ("f32", "f16", "bf16", "q8_0")  # that the converter writes by itself
@@ -43,7 +48,7 @@ def path_of(run: Run, quant: str) -> Path:
     return run / "export" / "gguf" / f"{run.settings()['recipe']}-{quant}.gguf"
 
 
-def convert(run: Run, weights: Path, quant: str) -> Path:
+def convert(run: Run, weights: Path, quant: str, console: Console) -> Path:
     """Write the GGUF file of the full weights in the folder `weights`, whole or not at all.
 
     Types that the converter does not write are quantised from the file in the precision of the weights, which
@@ -51,15 +56,17 @@ def convert(run: Run, weights: Path, quant: str) -> Path:
 
     Raises:
         TunebookError: llama.cpp's program failed; the message holds its last line.
+        OSError: the disk is full.
     """
     target = path_of(run, quant)
     if quant in PLAIN:
-        return _made(run, weights, target, _converter(weights, quant))
-    whole = convert(run, weights, _precision(weights))
-    return _made(run, weights, target, [str(llama_cpp.tool("llama-quantize")), str(whole)], quant.upper())
+        return _made(run, weights, target, _converter(weights, quant), console)
+    whole = convert(run, weights, _precision(weights), console)
+    words = [str(llama_cpp.tool("llama-quantize")), str(whole)]
+    return _made(run, weights, target, words, console, quant.upper())
 
 
-def convert_adapter(run: Run) -> list[Path]:
+def convert_adapter(run: Run, console: Console) -> list[Path]:
     """Write the LoRA of `run` as a GGUF adapter (`llama-server --lora`), and its unchanged base beside it in
     export/base; returns base and adapter.
 
@@ -83,8 +90,8 @@ def convert_adapter(run: Run) -> list[Path]:
     script = llama_cpp.tool("convert_lora_to_gguf.py")
     words = [sys.executable, str(script), str(run / "model"), "--base", str(base), "--outtype", precision]
     return [
-        _made(run, base, whole, _converter(base, precision)),
-        _made(run, run / "model", path_of(run, ADAPTER), [*words, "--outfile"]),
+        _made(run, base, whole, _converter(base, precision), console),
+        _made(run, run / "model", path_of(run, ADAPTER), [*words, "--outfile"], console),
     ]
 
 
@@ -97,29 +104,53 @@ def _converter(weights: Path, quant: str) -> list[str]:
     return [*words, "--outtype", quant, "--outfile"]
 
 
-def _made(run: Run, weights: Path, target: Path, words: list[str], *after: str) -> Path:
-    """Run `words FILE after` for the file `target`, unless it is there and was made of `weights`."""
+def _made(run: Run, weights: Path, target: Path, words: list[str], console: Console, *after: str) -> Path:
+    """Run `words FILE after` for the file `target`, unless it is there as it was made of `weights`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     source, made_of = target.with_suffix(".json"), {"weights": weights_hash(weights)}
-    if target.is_file() and read_json(source, {}) == made_of:
-        return target
-    source.unlink(missing_ok=True)
-    partial = target.with_suffix(".partial")
-    _run([*words, str(partial), *after], run)
-    os.replace(partial, target)
-    write_json(source, made_of)
+    with FileLock(target.with_suffix(".lock")):
+        made = read_json(source, {})
+        if target.is_file() and made == {**made_of, "sha256": file_sha256(target)}:
+            return target
+        if target.is_file() and made:
+            console.note(f"{show(target)} is not what these weights gave; it is made again")
+        source.unlink(missing_ok=True)
+        partial = target.with_suffix(".partial")
+        try:
+            _run([*words, str(partial), *after], run, target)
+        except Exception:
+            partial.unlink(missing_ok=True)
+            raise
+        os.replace(partial, target)
+        write_json(source, {**made_of, "sha256": file_sha256(target)})
     return target
 
 
-def _run(words: list[str], run: Run) -> None:
+def of_this_run(run: Run, file: Path) -> bool:
+    """Whether a GGUF file is as it was made, and of weights that `run` has now."""
+    folders = [folder for folder in (run / MERGED, run / "model") if folder.is_dir()]
+    made = read_json(file.with_suffix(".json"), {})
+    return made.get("weights") in map(weights_hash, folders) and made.get("sha256") == file_sha256(file)
+
+
+def _run(words: list[str], run: Run, target: Path) -> None:
     environment = child_environment() | {"HF_HUB_OFFLINE": "1"}
     with run.log.open("ab") as log:
         start = log.tell()
-        ended = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        ended = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            preexec_fn=begin_child,
+        )
     if ended.returncode:
         with run.log.open("rb") as log:
             log.seek(start)
-            lines = log.read().decode("utf-8", "replace").strip().splitlines() or [""]
+            text = log.read().decode("utf-8", "replace")
+        raise_if_full(text, target)
+        lines = text.strip().splitlines() or [""]
         raise TunebookError(
             f"{Path(words[4] if words[:3] == [*CONVERTER] else words[0]).name} failed: {lines[-1]}\n"
             f"The log: {show(run.log)}",

@@ -19,6 +19,7 @@ from tunebook.core.files import read_json
 from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import show
 from tunebook.core.templates import template_environment
+from tunebook.export import gguf, merge
 from tunebook.metrics.schema import Metrics, ParityLine, read_metrics
 from tunebook.models.registry import model_table
 from tunebook.report import names, parity
@@ -54,7 +55,7 @@ def folder_of(run: Run, what: str) -> Path:
     """Return the folder that WHAT= names.
 
     Raises:
-        InputError: it was not made yet.
+        InputError: it was not made yet, or not of the model that the run has now.
     """
     folder, make = {
         "adapter": (run / "model", f"make recipe NAME={run.settings()['recipe']}"),
@@ -65,6 +66,13 @@ def folder_of(run: Run, what: str) -> Path:
         return run / "model"
     if not folder.is_dir():
         raise InputError(f"WHAT: {show(folder)} is not there yet: {make}", code="export.not_made")
+    other = [path for path in folder.glob("*.gguf") if not gguf.of_this_run(run, path)]
+    if other or (what == "merged" and not merge.whole(run)):
+        raise InputError(
+            f"WHAT: {show(other[0] if other else folder)} is not whole, or not of the model that the run has "
+            f"now. Make it again: {make}",
+            code="export.not_made",
+        )
     return folder
 
 
@@ -77,7 +85,7 @@ def staged(folder: Path) -> dict[str, Path]:
     files, problems = {}, []
     for path in sorted(folder.iterdir()):
         name = path.name
-        if name in OWN or (folder.name == "gguf" and path.suffix in (".json", ".partial")):
+        if name in OWN or (folder.name == "gguf" and path.suffix in (".json", ".partial", ".lock")):
             continue
         if path.suffix in PICKLES:
             text = "is a pickle, which runs code where it is loaded. Save safetensors instead."

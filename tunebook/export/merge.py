@@ -44,12 +44,36 @@ def base_changed(run: Run) -> bool:
     return bool(known) and base.is_dir() and weights_hash(base) != known
 
 
+def whole(run: Run) -> bool:
+    """Whether `merged/` is there with the weights that were written, made of the adapter that `run` has
+    now."""
+    made = read_json(run / MERGED / MADE_OF, {})
+    found = [weights_hash(run / "model"), weights_hash(run / MERGED)]
+    return [made.get("adapter"), made.get("merged")] == found
+
+
+def refuse_changed_base(run: Run) -> None:
+    """Stop where the base has other weights than the run was trained on, under which its adapter would say
+    something else.
+
+    Raises:
+        InputError: it has.
+    """
+    if base_changed(run):
+        base = Path(run.config()["base_model"])
+        raise InputError(
+            f"RUN: the weights in {show(base)} are not those that the run was trained on. Put the old ones "
+            "back, or run the recipe again.",
+            code="export.base_changed",
+        )
+
+
 def ensure(run: Run, console: Console) -> Path:
     """Return the folder of full weights of `run`: `model/` where it was tuned in full, else `merged/`, made
     where it is missing or belongs to another adapter.
 
     Raises:
-        InputError: the method of the run has no merged form.
+        InputError: the method of the run has no merged form, or its base changed.
         TunebookError: the merge failed; the message holds its last line.
     """
     config = run.config()
@@ -60,20 +84,15 @@ def ensure(run: Run, console: Console) -> Path:
             "run as it is.",
             code="export.cannot_merge",
         )
-    base = Path(config["base_model"])
-    if base_changed(run):
-        raise InputError(
-            f"RUN: the weights in {show(base)} are not those that the run was trained on. Put the old ones "
-            "back, or run the recipe again.",
-            code="export.base_changed",
-        )
+    refuse_changed_base(run)
     if not config.get("adapter"):
         return run / "model"
     target = run / MERGED
     with FileLock(run / ".merged.lock"):
-        made = read_json(target / MADE_OF) if target.is_dir() else None
-        if made and made["adapter"] == weights_hash(run / "model"):
+        if whole(run):
             return target
+        if "merged" in read_json(target / MADE_OF, {}):
+            console.note(f"{show(target)}: adapter or weights changed since it was made; it is made again")
         console.stage("set-up", f"merging the adapter of {show(run.folder)} into its base (once)")
         try:
             write_folder("tunebook.export.merge_worker", [str(run.folder)], target, run.log)

@@ -62,6 +62,7 @@ def merge(run: Run, target: Path) -> None:
     assert isinstance(model, TokenLM)
     model.net.save_pretrained(target)
     models.tokenizer.save_pretrained(target)
+    facts["merged"] = weights_hash(target)
     facts["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     write_json(target / MADE_OF, facts)
 

@@ -24,53 +24,65 @@ from tunebook.runs.run import Run
 
 USAGE = "Serve the GGUF file with llama.cpp instead, which renders the model's own template."
 
+# Conversations whose rendered text shows what stands around the turns.
+PROBES = {
+    "system": [("system", "SYS1"), ("user", "USER1"), ("assistant", "ANSWER1"), ("user", "USER2")],
+    "user": [("user", "USER1")],
+}
+
 
 @dataclass(frozen=True)
 class Pieces:
-    """The text of a chat template around the turns. An answer follows `after_user` at once."""
+    """The text of a chat template around the turns. Every user turn is followed by an answer: by one of the
+    conversation, or by the one that the model is to write, which some templates open in another way."""
 
-    start: str  # before the first user turn where there is no system turn
+    start: str  # before the first turn where it is not a system turn
     before_system: str
     after_system: str
     before_user: str
-    after_user: str
+    to_answer: str  # between a question and its answer
+    to_next: str  # between the last question and the answer that is to come
     after_assistant: str
 
     def text(self, messages: list[dict[str, Any]]) -> str:
         """Return `messages` as the template renders them, with the assistant's turn opened at the end."""
         around = {
             "system": (self.before_system, self.after_system),
-            "user": (self.before_user, self.after_user),
+            "user": (self.before_user, self.to_answer),
             "assistant": ("", self.after_assistant),
         }
-        parts = [] if any(turn["role"] == "system" for turn in messages) else [self.start]
+        parts = [] if messages[0]["role"] == "system" else [self.start]
         for turn in messages:
             before, after = around[turn["role"]]
             parts += [before, turn["content"], after]
+        if messages[-1]["role"] == "user":
+            parts[-1] = self.to_next
         return "".join(parts)
 
     def go(self) -> str:
         """Return the Go template. Nothing stands between its actions, since every blank would be text."""
-        start, before_system, after_system, before_user, after_user, after_assistant = (
+        start, before_system, after_system, before_user, to_answer, to_next, after_assistant = (
             _literal(text) for text in asdict(self).values()
         )
         return (
-            f"{{{{ if not .System }}}}{start}{{{{ end }}}}{{{{ range .Messages }}}}"
+            "{{ range $i, $_ := .Messages }}"
+            f'{{{{ if and (eq $i 0) (ne .Role "system") }}}}{start}{{{{ end }}}}'
             f'{{{{ if eq .Role "system" }}}}{before_system}{{{{ .Content }}}}{after_system}'
-            f'{{{{ else if eq .Role "user" }}}}{before_user}{{{{ .Content }}}}{after_user}'
+            f'{{{{ else if eq .Role "user" }}}}{before_user}{{{{ .Content }}}}'
+            f"{{{{ if eq (len (slice $.Messages $i)) 1 }}}}{to_next}{{{{ else }}}}{to_answer}{{{{ end }}}}"
             f'{{{{ else if eq .Role "assistant" }}}}{{{{ .Content }}}}{after_assistant}'
             "{{ end }}{{ end }}"
         )
 
 
 def _literal(text: str) -> str:
-    """Return `text` as a literal of a Go template."""
-    return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}" if "{{" in text else text
+    """Return `text` as a literal of a Go template, whatever action follows it."""
+    quoted = "{{" in text or text.endswith("{")
+    return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}" if quoted else text
 
 
 def pieces(texts: dict[str, str]) -> Pieces:
-    """Take a template apart from three texts that it rendered: `system` (SYS1, USER1, ANSWER1, USER2),
-    `user` (USER1 alone), both with the assistant's turn opened.
+    """Take a template apart from the texts that it rendered of PROBES, with the assistant's turn opened.
 
     Raises:
         ValueError: the marks are not all there, in order: the template changes or moves the turns.
@@ -78,9 +90,9 @@ def pieces(texts: dict[str, str]) -> Pieces:
     before_system, rest = texts["system"].split("SYS1")
     to_user, rest = rest.split("USER1")
     to_answer, rest = rest.split("ANSWER1")
-    again, after_user = rest.split("USER2")
+    again, to_next = rest.split("USER2")
     start, opened = texts["user"].split("USER1")
-    if not to_answer == after_user == opened:
+    if to_next != opened:
         raise ValueError("an answer is opened in different ways")
     before_user = _common_end([to_user, again, start])
     return Pieces(
@@ -88,7 +100,8 @@ def pieces(texts: dict[str, str]) -> Pieces:
         before_system=before_system,
         after_system=to_user.removesuffix(before_user),
         before_user=before_user,
-        after_user=after_user,
+        to_answer=to_answer,
+        to_next=to_next,
         after_assistant=again.removesuffix(before_user),
     )
 

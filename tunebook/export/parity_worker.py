@@ -22,7 +22,7 @@ from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.protocol import ModelSource
 from tunebook.evaluation.evaluator import Evaluator
 from tunebook.evaluation.jobs import seconds_alone
-from tunebook.export.causes import likely_causes, template_cause
+from tunebook.export.causes import likely_causes, other_prompts, template_cause
 from tunebook.export.parity import FILE, RUN, blank_line, line_of, path_of, subset
 from tunebook.metrics.answers import Answer
 from tunebook.models.fingerprint import weights_hash
@@ -64,6 +64,8 @@ def measure(run: Run, artefact: str, files: list[Path], events: Path | None) -> 
     if not line["passed"] and not line["causes"]:
         theirs.models.close()
         line["causes"] = likely_causes(run, ours, theirs, files, line, losses, rows)
+    elif not line["causes"]:
+        line["causes"] = list(other_prompts(ours, theirs, line, rows))
     write_json(path_of(run, artefact), dict(line))
 
 

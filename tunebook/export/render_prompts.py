@@ -11,11 +11,7 @@ import sys
 from transformers import AutoTokenizer
 
 from tunebook.data.prompt import PromptEncoder
-
-PROBES = {
-    "system": [("system", "SYS1"), ("user", "USER1"), ("assistant", "ANSWER1"), ("user", "USER2")],
-    "user": [("user", "USER1")],
-}
+from tunebook.export.ollama import PROBES
 
 if __name__ == "__main__":
     given = json.load(sys.stdin)

@@ -7,12 +7,18 @@ import hashlib
 from pathlib import Path
 
 
-@functools.cache
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 over the weight files and adapter config of a model folder."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("adapter_config.json")])
+    stamps = [path.stat() for path in files]
+    return _hash(tuple((path, one.st_size, one.st_mtime_ns) for path, one in zip(files, stamps, strict=True)))
+
+
+@functools.cache
+def _hash(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Return the SHA-256 over `files`: path, size and time of change, by which it is computed once."""
     total = hashlib.sha256()
-    files = [*folder.glob("*.safetensors"), *folder.glob("adapter_config.json")]
-    for path in sorted(files):
+    for path, _, _ in files:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()

@@ -34,6 +34,8 @@ WITH = ("diskcache==5.6.3", "5e31b2d5fbad117cc363ebaf6b689474db18a1f6438bc82358b
 VENDORED = "vendor/llama.cpp"  # in the source distribution
 TOOLS = ("llama-server", "llama-quantize")
 CONVERTER = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion", "gguf-py", "LICENSE")
+# Greedy with the file's own template and all positions; no web page of another site may read its answers.
+SERVER_OPTIONS = tuple("--jinja --ctx-size 0 --temp 0 --cors-origins localhost --no-cors-credentials".split())
 NEED_BYTES = 1_500_000_000
 # No web page inside the server (it would be fetched), and libraries beside the tools, wherever the folder is.
 OPTIONS = (

@@ -209,7 +209,7 @@ def _endpoint(settings: suite.Suite, dataset: Dataset) -> dict[str, Any]:
             "Unset it.",
             code="endpoint.no_tools",
         )
-    return {"endpoint": named.model_dump(include={"address", "model"})}
+    return {"endpoint": named.model_dump(include={"address", "model", "prompt"}, exclude_defaults=True)}
 
 
 def write_inputs(

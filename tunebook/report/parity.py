@@ -87,13 +87,9 @@ def share(value: float | None) -> str:
 
 
 def show_lines(lines: list[ParityLine], console: Console) -> None:
-    """Print the table, and the causes where a file is worse than its run."""
+    """Print the table, why a file is worse than its run, and where its prompts differ."""
     first = lines[0]
     console.table(rows(lines), f"the same {first['rows']} examples, before and after")
     for line in lines:
-        if line["prompts_equal"] < 1:
-            console.note(
-                f"{line['artefact']}: {line['prompts_equal']:.0%} of the prompts have the run's tokens"
-            )
         for cause in line["causes"]:
             console.note(f"{line['artefact']}: {cause}")

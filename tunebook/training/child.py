@@ -18,6 +18,7 @@ from tunebook.core.errors import InterruptedByHandError, MachineError, StoppedEr
 from tunebook.core.paths import ROOT, child_environment
 from tunebook.core.process import ChildError, begin_child, describe, last_error
 from tunebook.core.stacks import dump_stacks
+from tunebook.core.system_errors import raise_if_full
 from tunebook.runs.session import Session
 
 PORT = 29512  # where the nodes of one job find each other
@@ -48,6 +49,7 @@ def follow(
         StoppedError: SIGTERM arrived; what was saved is kept. After Ctrl-C it is an InterruptedByHandError.
         KeyboardInterrupt: Ctrl-C where nothing is trained, or a second time.
         MachineError: the time limit of the session is reached; what was saved is kept.
+        OSError: the disk is full; what was saved is kept.
     """
     command = [sys.executable]
     here = environment()
@@ -117,6 +119,7 @@ def follow(
             "processes are at the end of the log"
         )
     if child.returncode:
+        raise_if_full(last_error(log, start) or "", log)
         raise ChildError(last_error(log, start) or f"it {describe(child.returncode)}")
 
 

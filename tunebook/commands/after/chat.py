@@ -9,7 +9,6 @@ import json
 import signal
 import subprocess
 import sys
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,9 @@ import typer
 from tunebook.commands.options import RunName
 from tunebook.core.errors import GOOD, InputError, Problem, TunebookError
 from tunebook.core.paths import ROOT, child_environment, show
+from tunebook.core.printable import visible
 from tunebook.core.process import begin_child
+from tunebook.export.merge import refuse_changed_base
 from tunebook.runs.run import Run, find_trained
 
 HELP = """/base, /tuned, /both   who answers
@@ -29,19 +30,6 @@ HELP = """/base, /tuned, /both   who answers
 /quit                  end (also Ctrl-D). Ctrl-C stops an answer.
 A line that ends with \\ goes on in the next one."""
 TITLES = {"tuned": "fine-tuned", "base": "base"}
-
-
-def visible(text: str) -> str:
-    """Return `text` with control characters and marks of direction written out: a model must not move the
-    cursor, color the screen or turn the line around."""
-    return "".join(
-        char
-        if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Co", "Cs")
-        else f"\\x{ord(char):02x}"
-        if ord(char) < 256
-        else f"\\u{ord(char):04x}"
-        for char in text
-    )
 
 
 class Models:
@@ -128,7 +116,7 @@ class Chat:
                 answers[model] = "".join(pieces).strip()
         except InputError as error:
             self.messages.pop()
-            self.out(f"{error} /reset begins a new one.\n")
+            self.out(f"{visible(str(error))} /reset begins a new one.\n")
             return
         self.messages.append({"role": "assistant", "content": answers.get("tuned", answers[self.who[-1]])})
 
@@ -149,7 +137,8 @@ class Chat:
         elif word == "/save" and rest.strip() in ("good", "bad"):
             self.out(self.save(rest.strip()))
         else:
-            self.out(HELP + "\n")
+            known = "" if word == "/help" else f"no such command: {visible(line)}\n"
+            self.out(f"{known}{HELP}\n")
         return True
 
     def save(self, kind: str) -> str:
@@ -192,39 +181,58 @@ def system_of(run: Run) -> str:
     return str(first["content"]) if first["role"] == "system" else ""
 
 
-def prompts_of(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """Yield the messages of each line of a file: JSON with `messages` or `prompt`, or a line of plain text.
+Prompt = tuple[int, list[dict[str, Any]]]
+
+
+def prompts_of(path: Path) -> Iterator[Prompt]:
+    """Yield the number and the messages of each line of a file: JSON with `messages` or `prompt`, or a line
+    of plain text.
 
     Raises:
         InputError: a line that is neither.
     """
     if not path.is_file():
         raise InputError(f"PROMPTS: {path}: no such file.", code="chat.no_prompts")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        if path.suffix not in (".jsonl", ".json"):
-            yield [{"role": "user", "content": line}]
-            continue
-        try:
-            value = json.loads(line)
-            yield value["messages"] if "messages" in value else [{"role": "user", "content": value["prompt"]}]
-        except (ValueError, TypeError, KeyError):
-            text = 'is not {"prompt": text} or {"messages": [...]}.'
-            raise InputError(Problem(text, show(path), number, code="chat.bad_prompt")) from None
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if not line.strip():
+                    continue
+                if path.suffix not in (".jsonl", ".json"):
+                    yield number, [{"role": "user", "content": line}]
+                    continue
+                value = json.loads(line)
+                found = value.get("messages") or [{"role": "user", "content": value["prompt"]}]
+                if not all(isinstance(turn["content"], str) and turn["role"] for turn in found):
+                    raise TypeError
+                yield number, found
+            except (ValueError, TypeError, KeyError, AttributeError):
+                text = 'is not {"prompt": text} or {"messages": [...]} in UTF-8.'
+                raise InputError(Problem(text, show(path), number, code="chat.bad_prompt")) from None
 
 
-def batch(models: Models, prompts: list[list[dict[str, Any]]], system: str, out: Path) -> None:
-    """Answer `prompts` into `out`, JSON lines with `messages`, whole or not at all."""
+def batch(models: Models, prompts: list[Prompt], system: str, out: Path, source: Path) -> None:
+    """Answer `prompts`, the lines of `source`, into `out`: JSON lines with `messages`, whole or not at all.
+
+    Raises:
+        InputError: a prompt that the model cannot answer; it names the line.
+    """
     partial = out.with_name(out.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        for messages in prompts:
-            if system and messages[0]["role"] != "system":
-                messages = [{"role": "system", "content": system}, *messages]
-            text = "".join(models.answer("tuned", messages)).strip()
-            line = {"messages": [*messages, {"role": "assistant", "content": text}]}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    partial.rename(out)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            for number, messages in prompts:
+                if system and messages[0]["role"] != "system":
+                    messages = [{"role": "system", "content": system}, *messages]
+                try:
+                    text = "".join(models.answer("tuned", messages)).strip()
+                except InputError as error:
+                    raise InputError(Problem(str(error), show(source), number, code=error.code)) from None
+                line = {"messages": [*messages, {"role": "assistant", "content": text}]}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        partial.rename(out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def chat_command(
@@ -241,6 +249,7 @@ def chat_command(
         raise InputError("--prompts and --out (PROMPTS= OUT=) go together.", code="option.prompts_and_out")
     if out and out.exists():
         raise InputError(f"OUT: {out} already exists. Give another name.", code="chat.out_exists")
+    refuse_changed_base(found)
     asked = list(prompts_of(prompts)) if prompts else []
     system, terminal = system_of(found), sys.stdin.isatty()
     if terminal and not prompts:
@@ -250,7 +259,8 @@ def chat_command(
     models = Models(found)
     try:
         if out:
-            batch(models, asked, system, out)
+            assert prompts
+            batch(models, asked, system, out, prompts)
             print(f"{len(asked)} prompts answered in {show(out)}")
             return GOOD
         chat = Chat(models, found / "chats", system, lambda text: print(text, end="", flush=True))

@@ -13,7 +13,7 @@ from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD, InputError
 from tunebook.core.files import read_json
 from tunebook.core.paths import show
-from tunebook.export import gguf, merge, ollama
+from tunebook.export import gguf, merge, ollama, openllm
 from tunebook.export.parity import measure_parity
 from tunebook.metrics.schema import ParityLine
 from tunebook.models import llama_cpp
@@ -83,15 +83,15 @@ def merge_command(run: RunName, measure: Measure = True) -> int:
 def export_command(
     run: RunName,
     to: Annotated[
-        Literal["safetensors", "gguf", "ollama"],
-        typer.Option(help="full weights for transformers, vLLM and SGLang; llama.cpp; Ollama"),
+        Literal["safetensors", "gguf", "ollama", "openllm"],
+        typer.Option(help="full weights for transformers, vLLM and SGLang; llama.cpp; Ollama; OpenLLM"),
     ],
     quant: Annotated[
         str | None, typer.Option(help="types of GGUF files, as q8_0,q4_k_m,lora; default: q8_0")
     ] = None,
     measure: Measure = True,
 ) -> int:
-    """Write a run's model for vLLM, llama.cpp or Ollama, measured.
+    """Write a run's model for vLLM, llama.cpp, Ollama or OpenLLM, measured.
 
     The same test rows go through that program again, and the table compares the scores.
     """
@@ -104,9 +104,9 @@ def export_command(
         return as_weights(found, measure, console)
     quants = gguf.parse_quant(quant or DEFAULT_QUANT)
     whole = [name for name in quants if name != gguf.ADAPTER]
-    if to == "ollama" and not whole:
+    if to != "gguf" and not whole:
         raise InputError(
-            "--quant (QUANT=): Ollama takes a file of full weights: add one, as q8_0.",
+            f"--quant (QUANT=): TO={to} takes a file of full weights: add one, as q8_0.",
             code="option.quant_of_weights",
         )
     folder = merged(found, console) if whole else found / "model"
@@ -115,7 +115,9 @@ def export_command(
     for name in quants:
         with console.timed(None, "export") as words:
             paths = (
-                gguf.convert_adapter(found) if name == gguf.ADAPTER else [gguf.convert(found, folder, name)]
+                gguf.convert_adapter(found, console)
+                if name == gguf.ADAPTER
+                else [gguf.convert(found, folder, name, console)]
             )
             words.append(f"{show(paths[-1])}, {paths[-1].stat().st_size / 1e6:,.0f} MB")
         if measure:
@@ -124,4 +126,10 @@ def export_command(
         path = ollama.write(found, folder, gguf.path_of(found, whole[0]))
         console.stage("export", f"{show(path)}")
         console.note(f"ollama create {found.settings()['recipe']} -f {show(path)}")
+    if to == "openllm":
+        for name in whole:
+            openllm.write(found, gguf.path_of(found, name), name)
+        path = found / "export" / "openllm"
+        console.stage("export", f"{show(path)}, a model repository of OpenLLM")
+        console.note(f"OPENLLM_TEST_REPO={show(path)} openllm model list")
     return finish(found, lines, console)

@@ -34,8 +34,9 @@ def publish_command(
     path = found / "export" / f"card-{what}.md"
     path.parent.mkdir(exist_ok=True)
     write_text(path, upload.card)
-    rows = [{"file": name, "MB": f"{one.stat().st_size / 1e6:,.1f}"} for name, one in upload.files.items()]
-    rows.append({"file": "README.md", "MB": f"{len(upload.card.encode()) / 1e6:,.1f}"})
+    sizes = {name: one.stat().st_size for name, one in upload.files.items()}
+    sizes["README.md"] = len(upload.card.encode())
+    rows = [{"file": name, "size": _size(bytes)} for name, bytes in sizes.items()]
     console.table(rows, f"{'sending' if send else 'would be sent'} to {repo}")
     console.note(f"{upload.bytes / 1e6:,.1f} MB in all; the card: {show(path)}")
     if not send:
@@ -46,3 +47,7 @@ def publish_command(
     address = hub.send(upload, private=not public)
     console.stage("publish", address)
     return GOOD
+
+
+def _size(bytes: int) -> str:
+    return f"{bytes / 1e6:,.1f} MB" if bytes >= 100_000 else f"{bytes / 1e3:,.1f} kB"

@@ -49,9 +49,9 @@ def command_line(run: Run, engine: str, host: str, port: int, quant: str, consol
     if engine == "llamacpp":
         weights = merge.ensure(run, console)
         llama_cpp.ensure(console)
-        file = gguf.convert(run, weights, quant)
-        words = [str(llama_cpp.tool("llama-server")), "--model", str(file), "--alias", name, "--jinja"]
-        return [*words, "--ctx-size", "0", "--temp", "0", *place, *secret]
+        file = gguf.convert(run, weights, quant, console)
+        words = [str(llama_cpp.tool("llama-server")), "--model", str(file), "--alias", name]
+        return [*words, *llama_cpp.SERVER_OPTIONS, *place, *secret]
     command = vllm.command()
     if command is None:
         raise InputError(
@@ -152,6 +152,7 @@ def serve_command(
             code="serve.key_needed",
         )
     kind = one_quant(quant, engine)
+    merge.refuse_changed_base(found)
     port = free_port(host, port)
     command = command_line(found, engine, host, port, kind, console)
     variables = child_environment()

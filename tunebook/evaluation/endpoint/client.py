@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from email.utils import parsedate_to_datetime
+from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -43,6 +44,9 @@ class Settings(BaseModel):
     price_in: float | None = Field(None, ge=0)
     """Dollars for a million prompt tokens; `price_out` for a million generated ones."""
     price_out: float | None = Field(None, ge=0)
+    prompt: Literal["baseline", "tuned"] = "baseline"
+    """The dataset's prompt for a model that was not trained on it, or the one that the fine-tuned model was
+    trained with, for a run that is served."""
     max_tokens: int = 512
     seed: int = 0
     first_wait: float = 1.0
@@ -79,6 +83,7 @@ NAMES = {
     f"{PREFIX}_PER_MINUTE": "per_minute",
     f"{PREFIX}_CONCURRENCY": "concurrency",
     f"{PREFIX}_TIMEOUT": "timeout",
+    f"{PREFIX}_PROMPT": "prompt",
     f"{PREFIX}_PRICE_IN": "price_in",
     f"{PREFIX}_PRICE_OUT": "price_out",
 }

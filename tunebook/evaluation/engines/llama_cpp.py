@@ -44,7 +44,7 @@ class GgufFile:
             str(path).encode(), self.lib.llama_model_default_params()
         )
         if not self.model:
-            raise RuntimeError(f"llama.cpp cannot load {path}.")
+            raise RuntimeError(f"llama.cpp cannot load {path}: it is damaged, or not a model that it knows.")
         self.vocab = self.lib.llama_model_get_vocab(self.model)
         self.size: int = self.lib.llama_vocab_n_tokens(self.vocab)
         self.adapter = None
@@ -62,6 +62,13 @@ class GgufFile:
     @property
     def eos(self) -> int:
         return int(self.lib.llama_vocab_eos(self.vocab))
+
+    @property
+    def begin(self) -> str:
+        """The text of the token that this file's users get before every prompt, "" for none."""
+        if not self.lib.llama_vocab_get_add_bos(self.vocab):
+            return ""
+        return self.text([int(self.lib.llama_vocab_bos(self.vocab))], special=True)
 
     def ends(self, token: int) -> bool:
         """Whether llama.cpp stops at `token`."""
@@ -97,7 +104,9 @@ class GgufTokenizer:
 
     def apply_chat_template(self, messages: Any, **options: Any) -> str:
         template = self.file.template
-        return str(self._rendering.apply_chat_template(messages, chat_template=template, **options))
+        text = str(self._rendering.apply_chat_template(messages, chat_template=template, **options))
+        # llama-server and Ollama put it there where the file says so.
+        return text if text.startswith(self.file.begin) else self.file.begin + text
 
     def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, Ids]:
         assert not add_special_tokens
