@@ -127,15 +127,6 @@ def test_answers_of_two_engines_are_compared_by_where_they_part() -> None:
     }
 
 
-def test_the_page_shows_the_measured_load() -> None:
-    found = read_json(serve_load.TARGET)
-    measured = {(one["engine"], one["clients"]) for one in found["lines"]}
-    assert measured == {(engine, clients) for engine in serve_load.NAMES for clients in serve_load.CLIENTS}
-    page = serve_load.DOC.read_text(encoding="utf-8")
-    assert block(page, "serve-load") == serve_load.table(found)
-    assert found["machine"]["cpu"] in page and found["date"] in page
-
-
 def test_a_line_of_the_load() -> None:
     found = serve_load.line("transformers", 4, 10.0, [1.0] * 9 + [3.0])
     assert (found["answers_per_second"], found["median"]) == (1.0, 1.0) and found["p90"] > 1
