@@ -12,7 +12,7 @@ import pytest
 from tunebook.commands.after import chat
 from tunebook.core.errors import InputError
 from tunebook.core.files import read_jsonl, write_jsonl
-from tunebook.core.printable import visible
+from tunebook.core.markdown import visible
 
 
 class Told:

@@ -22,7 +22,7 @@ from typer.utils import get_params_from_function
 
 from tunebook.commands import options
 from tunebook.core.errors import BAD_INPUT, INTERRUPTED, UNEXPECTED, TunebookError
-from tunebook.core.printable import visible
+from tunebook.core.markdown import visible
 from tunebook.core.system_errors import of_system
 
 

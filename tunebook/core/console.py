@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from tabulate import tabulate
 
-from tunebook.core.printable import visible
+from tunebook.core.markdown import visible
 
 FIRST_PAUSE, BAR_PAUSE = 4.0, 0.2  # seconds between two lines, doubled each time, and of a bar
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tunebook.core.printable import visible
+from tunebook.core.markdown import visible
 
 
 def template_environment(folder: Path, escape: bool) -> Environment:

@@ -17,8 +17,8 @@ import typer
 
 from tunebook.commands.options import RunName
 from tunebook.core.errors import GOOD, InputError, Problem, TunebookError
+from tunebook.core.markdown import visible
 from tunebook.core.paths import ROOT, child_environment, show
-from tunebook.core.printable import visible
 from tunebook.core.process import begin_child
 from tunebook.export.merge import refuse_changed_base
 from tunebook.runs.run import Run, find_trained
