@@ -11,7 +11,6 @@ process and all its children, and say more than the clock where other work share
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import resource
@@ -28,7 +27,7 @@ if __name__ == "__main__":
 
 from benchmarks.check_rows import DATASET, write_split
 from tests.support import long_passages, similar_chats
-from tunebook.core.files import write_jsonl
+from tunebook.core.files import read_json, write_json, write_jsonl
 from tunebook.core.paths import ROOT, child_environment
 from tunebook.data.dataset import load_dataset_config
 from tunebook.hardware import machine
@@ -120,13 +119,11 @@ def timed(words: list[str], told: dict[str, str]) -> tuple[float, float, str]:
 
 def main(argv: list[str] | None = None) -> int:
     names = (argv or sys.argv[1:]) or list(CASES)
-    runs = json.loads(TARGET.read_text())["runs"] if TARGET.is_file() else []
     for name in names:
-        runs = [run for run in runs if run["case"] != name] + [measure(name)]
-    facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib")}
-    facts["load"] = round(os.getloadavg()[0], 1)
-    whole = {"machine": facts, "runs": sorted(runs, key=lambda run: list(CASES).index(run["case"]))}
-    TARGET.write_text(json.dumps(whole, indent=1) + "\n")
+        runs = {run["case"]: run for run in read_json(TARGET, {"runs": []})["runs"]} | {name: measure(name)}
+        facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib")}
+        facts["load"] = round(os.getloadavg()[0], 1)
+        write_json(TARGET, {"machine": facts, "runs": [runs[each] for each in CASES if each in runs]})
     return 0
 
 
