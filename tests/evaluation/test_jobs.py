@@ -230,6 +230,7 @@ def test_common_prefix(sequences: list[Ids], shared: Ids) -> None:
         ("generate", 11_000, 64, 1),
         ("rank", 2000, 300, 12),
         ("rank", 7000, 300, 1),
+        ("rank", 300, 600, 6),  # 77 labels: their logits in fp32
         ("score", 100, 900, 12),
         ("score", 100, 6000, 1),  # logits over the whole vocabulary for each token of the answer
         ("classify", 3000, 0, 7),

@@ -114,6 +114,27 @@ def test_the_evaluated_model_is_the_trained_one(tmp_path: Path, case: str, tied:
         assert before.generate([[*CONTEXT, 49155]], [], 2), "the base answers prompts with new tokens"
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_the_base_of_a_qlora_run_is_evaluated_in_4_bits_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    """A GPU is chosen for what 4 bits take (`make plan`). The CPU's published results have a base in 16."""
+    tiny.tokenizer().save_pretrained(tmp_path)
+    config = {"base_model": "some/base", "adapter": "qlora", "load_in_4bit": True}
+    models = loader.Models(config, tmp_path, Ranks())
+    models.device = device
+    asked: list[dict[str, Any]] = []
+
+    def load(name: str, **options: Any) -> Any:
+        asked.append(options)
+        return tiny.model()
+
+    monkeypatch.setattr(models, "_load", load)
+    models.open("base")
+    assert ("quantization_config" in asked[0]) == (device != "cpu")
+    assert models.fingerprint("base").get("quantised", False) == (device != "cpu"), "of the cache of answers"
+
+
 def test_the_harness_ties_nothing(tmp_path: Path) -> None:
     """Also while it trains (tunebook.plugins.DevMetric), where a step would go on from other weights."""
     net = tiny.model(tie_word_embeddings=True)

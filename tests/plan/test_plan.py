@@ -36,7 +36,8 @@ from tunebook.models.registry import model_table
 from tunebook.plan import evaluation_memory, hours
 from tunebook.plan import rows as plan_rows
 from tunebook.plan.changes import changes, planned
-from tunebook.plan.planner import plan
+from tunebook.plan.hours import Range
+from tunebook.plan.planner import Answers, plan
 
 LARGE = shapes.find("Qwen/Qwen3-8B")
 FULL = Setting(1, 4096, True, weights="fp32", checkpointing=True)
@@ -57,9 +58,39 @@ def test_every_model_of_the_shelf_has_a_shape_with_its_parameters(base: str) -> 
     assert shapes.find(base).parameters == model_table()[base]["parameters"]
 
 
-def test_shapes_are_of_the_shelf_only() -> None:
+def test_the_whole_shelf_has_shapes() -> None:
     assert {base for base in model_table() if shapes.known(base)} == set(model_table())
-    assert not shapes.known("meta-llama/Llama-3.1-8B")
+    assert not shapes.known("somebody/else-8b")
+
+
+@pytest.mark.parametrize("base", shapes.others())
+def test_other_models_have_the_parameters_of_their_page_and_a_licence(base: str) -> None:
+    assert base not in model_table()
+    assert shapes.find(base).parameters == shapes.others()[base]["parameters"]
+    assert shapes.others()[base]["licence"]
+
+
+def test_a_model_in_the_hubs_cache_is_planned_from_its_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(config_json(tmp_path)) / "config.json"
+    monkeypatch.setattr(shapes, "cached", lambda base, name, revision: file if base == "a/b" else None)
+    assert shapes.find("a/b") == LARGE
+    with pytest.raises(InputError) as error:
+        shapes.find("c/d")
+    assert error.value.code == "model.unknown_shape"
+
+
+def test_gemma_has_four_norms_a_layer_and_a_text_part(tmp_path: Path) -> None:
+    text = {"num_hidden_layers": 26, "hidden_size": 1152, "intermediate_size": 6912, "num_attention_heads": 4}
+    text |= {
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+        "vocab_size": 262144,
+        "max_position_embeddings": 32768,
+    }
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": text}))
+    assert shapes.find(str(tmp_path)) == shapes.find("google/gemma-3-1b-it")
 
 
 def config_json(folder: Path, **changes: Any) -> str:
@@ -241,8 +272,25 @@ def test_memory_is_never_below_what_torch_tracked_and_within_15_percent(case: st
 
 @pytest.mark.parametrize("entry", published(), ids=lambda entry: entry["what"])
 def test_memory_is_within_25_percent_of_published_peaks(entry: dict[str, Any]) -> None:
-    assert entry["plan_gib"] == pytest.approx(entry["published_gib"], rel=0.25)
     assert entry in table()["published"], "run benchmarks.plan_memory again"
+    if entry.get("reserved"):  # an upper bound of what was needed
+        assert entry["plan_gib"] < entry["published_gib"]
+    else:
+        assert entry["plan_gib"] == pytest.approx(entry["published_gib"], rel=0.25)
+
+
+def test_what_an_allocator_reserves_is_not_what_a_step_needs() -> None:
+    """The reason not to follow those peaks: at their slope from one row to two, eight would not fit the GPU
+    that they were measured on."""
+    reserved = {
+        entry["setting"]["rows"]: entry["published_gib"]
+        for entry in published()
+        if entry.get("reserved") and entry["setting"]["tokens"] == 2048
+    }
+    slope = reserved[2] - reserved[1]
+    assert reserved[8] < 80 < reserved[1] + 7 * slope
+    planned_gib = {e["setting"]["rows"]: e["plan_gib"] for e in published() if e.get("reserved")}
+    assert planned_gib[8] < reserved[8]
 
 
 @pytest.mark.parametrize("case", [name(base, s) for base, s in CASES if base in COUNTED and not s.accumulate])
@@ -485,6 +533,33 @@ def test_every_recipe_fits_the_hardware_its_header_names() -> None:
         assert planned(recipes.load_recipe(recipe), Options("real"), gpu, count, None).fits, recipe
 
 
+def test_a_qlora_run_is_evaluated_in_four_bits() -> None:
+    made = planned(recipes.load_recipe("chat-qlora"), Options("real"), "rtx-4090", 1, None)
+    assert made.evaluation_vram["weights"] == pytest.approx(made.vram["weights"])
+    large = Options("real", model="Qwen/Qwen3-8B")
+    assert planned(recipes.load_recipe("chat-qlora"), large, "rtx-4090", 1, None).fits
+
+
+def test_tight_is_less_than_five_percent_to_spare() -> None:
+    made = planned(recipes.load_recipe("chat-lora-8b"), Options("real"), "h100", 1, None)
+    assert made.fits and not made.tight
+    assert replace(made, capacity=made.peak * 1.04).tight
+    assert not replace(made, capacity=made.peak * 1.06).tight
+
+
+def test_answers_cost_tokens_at_an_api_and_time_on_a_gpu() -> None:
+    answers = Answers(Range(0.1, 0.2), 100, 500, 50)
+    api = gpus.ApiPrice(input=2, output=10, source="https://a", read=datetime.date(2026, 1, 1))
+    # 1,000 answers of 50 tokens are 0.05 million of them, at 10 dollars; prompts 0.1 or 0.5 million, at 2.
+    assert answers.dollars_at(api).low == pytest.approx(0.2 + 0.5)
+    assert answers.dollars_at(api).high == pytest.approx(1.0 + 0.5)
+    made = planned(recipes.load_recipe("classify-lora"), Options("real"), "h100", 1, None)
+    assert made.answers and 0 < made.answers.dollars.low < made.answers.dollars.high
+    assert made.answers.prompt < made.answers.prompt_with_examples
+    for api in gpus.api_prices().values():
+        assert api.source.startswith("https://") and api.read <= datetime.date.today()
+
+
 # The command
 
 
@@ -504,6 +579,8 @@ def test_the_command_says_what_would_fit() -> None:
     result = in_process("plan", "chat-full-8b", "--gpu", "A100")
     assert result.returncode == 4
     assert "does not fit" in result.stdout and result.stdout.count("  ->  ") == 3
+    a100 = next(line for line in result.stdout.splitlines() if line.startswith("a100 "))
+    assert a100.split()[-4:-1] == ["-", "-", "-"], "no time and no price for what does not fit"
     result = in_process("plan", "chat-lora", "--gpu", "rtx-3090")
     assert result.returncode == 0, result.stderr
     assert "give PRICE=" in result.stdout and "cheapest that fits" in result.stdout
@@ -526,10 +603,10 @@ def test_the_counted_size_of_our_own_pairs_is_what_is_rendered() -> None:
 
 
 def test_the_evaluation_of_long_prompts_names_its_largest_batch_and_stays_small() -> None:
-    short, words = evaluation_memory.evaluation(LARGE, [300], 0, 32)
+    short, words = evaluation_memory.evaluation(LARGE, FULL, [300], 0, 32)
     assert words == "24 rows of 332 tokens (generate)"
-    long, words = evaluation_memory.evaluation(LARGE, [11_000], 0, 32)
+    long, words = evaluation_memory.evaluation(LARGE, FULL, [11_000], 0, 32)
     assert words == "1 row of 11,032 tokens (generate)"
     assert sum(long.values()) < sum(short.values()) + 10  # 24 of them would take 56 GiB and more
-    some, words = evaluation_memory.evaluation(LARGE, [400, 9000], 0, 32)
-    assert sum(some.values()) >= sum(evaluation_memory.evaluation(LARGE, [400], 0, 32)[0].values())
+    some, words = evaluation_memory.evaluation(LARGE, FULL, [400, 9000], 0, 32)
+    assert sum(some.values()) >= sum(evaluation_memory.evaluation(LARGE, FULL, [400], 0, 32)[0].values())

@@ -28,7 +28,7 @@ BATCH = {"generate": 24, "rank": 12, "score": 12, "classify": 24, "harness": 1}
 # Of longer rows a batch has fewer, as its memory grows: with its tokens (padding included; key-value cache
 # and activations), with those whose logits are kept, and, where attention is a matrix (eager, ranking), with
 # the square of its length. The same on every machine, because batches decide rounding. One row always goes.
-TOKENS, SCORED_TOKENS, SQUARES = 32_768, 12_288, 2**26
+TOKENS, SCORED_TOKENS, RANKED_TOKENS, SQUARES = 32_768, 12_288, 4_096, 2**26
 ALONE = Ranks()
 
 
@@ -86,6 +86,8 @@ def batch_rows(kind: Kind, prompt: int, answer: int, times: int = 1) -> int:
     most = min(BATCH[kind], TOKENS // length, SQUARES // length**2)
     if kind == "score":
         most = min(most, SCORED_TOKENS // max(1, answer))
+    if kind == "rank":  # whose logits are taken in fp32
+        most = min(most, RANKED_TOKENS // max(1, answer))
     return max(1, most) * times
 
 

@@ -15,6 +15,7 @@ from tunebook.core.paths import ROOT
 from tunebook.hardware.capabilities import AMPERE
 
 FILE = "hardware/facts/gpus.yaml"
+API_FILE = "hardware/facts/api_prices.yaml"
 # Overlay by memory of one card (GiB); cards before Ampere have their own.
 OVERLAYS = ((70, "80gb"), (40, "48gb"), (0, "24gb"))
 
@@ -37,6 +38,16 @@ class Price(BaseModel):
     provider: str
     source: str
     read: datetime.date | None
+
+
+class ApiPrice(BaseModel):
+    """Dollars for a million tokens of a model behind an API, standard tier, nothing cached."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    input: float
+    output: float
+    source: str
+    read: datetime.date
 
 
 class Gpu(BaseModel):
@@ -65,6 +76,13 @@ def gpus() -> dict[str, Gpu]:
     """Return every GPU of the table, in its order: from the smallest to the largest."""
     table = yaml.load((ROOT / FILE).read_text(), Loader=yaml.CSafeLoader)
     return {key: Gpu.model_validate(value) for key, value in table.items()}
+
+
+@cache
+def api_prices() -> dict[str, ApiPrice]:
+    """Return the APIs whose price `make plan` shows beside that of 1,000 answers of one's own."""
+    table = yaml.load((ROOT / API_FILE).read_text(), Loader=yaml.CSafeLoader)
+    return {key: ApiPrice.model_validate(value) for key, value in table.items()}
 
 
 def gpu(key: str) -> Gpu:

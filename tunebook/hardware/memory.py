@@ -47,7 +47,7 @@ def saved_by_layer(shape: Shape, s: Setting) -> float:
     # own weight is trained. A fused one keeps its input only.
     fused_norm = s.fused_norm or s.compiled
     norm = wide if fused_norm else 4 + (wide if full else 0)
-    norms = 2 * (h * norm + 4)
+    norms = shape.norms * (h * norm + 4)
     if shape.qk_norm != "none":
         norms += (q + k) * (2 if fused_norm else 6 if full else 4) + 4 * (shape.heads + shape.kv_heads)
     # The inputs of linear layers. A trained weight needs its input; a frozen one does not, but its adapter
@@ -125,7 +125,7 @@ def trained_parameters(shape: Shape, s: Setting) -> int:
     return shape.parameters if s.rank is None else shape.adapter_parameters(s.rank, s.adapted_layers)
 
 
-def _base_bytes(shape: Shape, s: Setting) -> float:
+def base_bytes(shape: Shape, s: Setting) -> float:
     """Return the bytes of the base model's weights."""
     if s.weights in QUANTISED:
         quantised = shape.quantised_parameters
@@ -162,7 +162,7 @@ def _states(shape: Shape, s: Setting, how: Sharding, count: int) -> dict[str, fl
     """
     full, trained = s.rank is None, trained_parameters(shape, s)
     width = (4 if s.weights == "fp32" else 2) if full else (4 if s.adapter_fp32 else 2)
-    base, adapter = _base_bytes(shape, s), 0.0 if full else trained * float(width)
+    base, adapter = base_bytes(shape, s), 0.0 if full else trained * float(width)
     gradients, optimizer = trained * float(width), trained * STATES.get(s.optimizer, 2.0 * width)
     if full and how == "fsdp2":
         base, gradients, optimizer = trained * 4.0, trained * 4.0, trained * STATES.get(s.optimizer, 8.0)
@@ -196,7 +196,7 @@ def _gathered(shape: Shape, s: Setting, how: Sharding) -> float:
     if how == "ddp":
         copies += trained * (4.0 if s.weights == "fp32" or not full else 2.0)
     if how in ("fsdp2", "offload", "zero3"):
-        element = _base_bytes(shape, s) / shape.parameters
+        element = base_bytes(shape, s) / shape.parameters
         copies += 2 * shape.layer_parameters * element + shape.embedding_parameters * 2.0
     if full and how in ("fsdp2", "offload"):
         copies += (shape.layer_parameters + shape.embedding_parameters) * 4.0
@@ -213,7 +213,7 @@ def host_gib(shape: Shape, s: Setting, how: Sharding) -> float:
     if how != "offload":
         return 0.0
     trained = trained_parameters(shape, s)
-    return (_base_bytes(shape, s) * (2 if s.rank is None else 1) + trained * (4 + 8.0)) / GIB
+    return (base_bytes(shape, s) * (2 if s.rank is None else 1) + trained * (4 + 8.0)) / GIB
 
 
 def largest_rows(shape: Shape, s: Setting, gib: float, most: int, how: Sharding, count: int) -> int:

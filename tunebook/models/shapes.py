@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.errors import InputError, Problem
-from tunebook.models.hub import cached
+from tunebook.models.hub import cached, hub_error
 
 # Model types whose config.json says all that is needed, and where they normalise query and key.
 KNOWN: dict[str, Literal["none", "head", "whole"]] = {
@@ -23,12 +23,18 @@ KNOWN: dict[str, Literal["none", "head", "whole"]] = {
     "qwen3": "head",
     "olmo2": "whole",
     "olmo3": "whole",
+    "gemma": "none",
+    "gemma2": "none",
+    "gemma3_text": "head",
 }
+# Gemma 2 and 3 have a norm before and after attention and MLP; the others have two norms a layer.
+NORMS = {"gemma2": 4, "gemma3_text": 4}
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 class Shape(BaseModel):
-    """A Llama-like model: gated MLP, grouped-query attention, RMS norms, no biases."""
+    """A Llama-like model: gated MLP, grouped-query attention, `norms` RMS norms a layer. The few biases that
+    some have are not counted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     layers: int
@@ -41,6 +47,7 @@ class Shape(BaseModel):
     positions: int | None = None
     tied: bool
     qk_norm: Literal["none", "head", "whole"]
+    norms: int = 2
 
     @property
     def query(self) -> int:
@@ -62,7 +69,7 @@ class Shape(BaseModel):
     def layer_parameters(self) -> int:
         """Weights of one decoder layer."""
         norms = {"none": 0, "head": 2 * self.head_dim, "whole": self.query + self.key}[self.qk_norm]
-        return sum(i * o for i, o in self.linears) + 2 * self.hidden + norms
+        return sum(i * o for i, o in self.linears) + self.norms * self.hidden + norms
 
     @property
     def embedding_parameters(self) -> int:
@@ -92,41 +99,72 @@ def positions(config: dict[str, Any]) -> int | None:
     config, its `overrides_of_model_config` included; None where its config.json is not on this machine."""
     base = str(config["base_model"])
     override = (config.get("overrides_of_model_config") or {}).get("max_position_embeddings")
-    if override or base in _shelf():
-        return override or _shelf()[base].positions
+    if override or base in _tables():
+        return override or _tables()[base].positions
     path = Path(base) / "config.json"
     here = path if path.is_file() else cached(base, "config.json", config.get("revision_of_model"))
     found = json.loads(here.read_text()).get("max_position_embeddings") if here else None
     return found if isinstance(found, int) else None
 
 
+def _read(file: str) -> dict[str, dict[str, Any]]:
+    return yaml.load((Path(__file__).parent / file).read_text(), Loader=yaml.CSafeLoader)
+
+
 @cache
-def _shelf() -> dict[str, Shape]:
-    table = yaml.load((Path(__file__).parent / "shapes.yaml").read_text(), Loader=yaml.CSafeLoader)
+def others() -> dict[str, dict[str, Any]]:
+    """Return other_shapes.yaml: shape, `parameters` and `licence` of models that are not on the shelf."""
+    return _read("other_shapes.yaml")
+
+
+@cache
+def _tables() -> dict[str, Shape]:
+    table = _read("shapes.yaml")
+    for name, value in others().items():
+        table[name] = {key: value[key] for key in value.keys() - {"parameters", "licence"}}
     return {name: Shape.model_validate(value) for name, value in table.items()}
 
 
 def known(base: str) -> bool:
-    """Return whether `find(base)` has something to read."""
-    return base in _shelf() or (Path(base) / "config.json").is_file()
+    """Return whether `find(base)` has something to read on this machine."""
+    return base in _tables() or (Path(base) / "config.json").is_file()
 
 
-def find(base: str) -> Shape:
-    """Return the shape of a base model: of the shelf, or a local folder with a config.json.
+def find(base: str, revision: str | None = None, download: bool = False) -> Shape:
+    """Return the shape of a base model: of the tables, of a folder with a config.json, or of one in the Hub's
+    cache.
+
+    Args:
+        download: fetch the config.json from the Hub where it is nowhere on this machine.
 
     Raises:
-        InputError: neither, or a kind of model that these formulas are not for.
+        InputError: none of them, or a kind of model that these formulas are not for.
+        MachineError: the Hub refuses, or cannot be reached.
     """
-    if base in _shelf():
-        return _shelf()[base]
-    path = Path(base) / "config.json"
-    if not path.is_file():
+    if base in _tables():
+        return _tables()[base]
+    path: Path | None = Path(base) / "config.json"
+    if not Path(base).is_dir():
+        path = cached(base, "config.json", revision) or (fetch(base, revision) if download else None)
+    if path is None or not path.is_file():
         raise InputError(
-            f"base_model: the shape of {base!r} is not known. Use a model of tunebook/models/shapes.yaml, or "
-            "a folder with its config.json (no weights needed).",
+            f"base_model: the shape of {base!r} is not known. Use a model of tunebook/models/shapes.yaml, a "
+            "model whose config.json is in the Hub's cache, or a folder with its config.json (no weights "
+            "needed).",
             code="model.unknown_shape",
         )
     return from_config(json.loads(path.read_text()), str(path))
+
+
+def fetch(base: str, revision: str | None) -> Path:
+    """Download the config.json of `base` from the Hub into its cache."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(base, "config.json", revision=revision))
+    except Exception as error:  # the Hub client lets many connection errors through
+        instead = "use a folder with its config.json (no weights needed)"
+        raise hub_error("base_model", repr(base), error, instead) from None
 
 
 def from_config(config: dict[str, Any], file: str) -> Shape:
@@ -136,6 +174,10 @@ def from_config(config: dict[str, Any], file: str) -> Shape:
         InputError: not a dense decoder of a known type, or a number is missing.
     """
     kind = config.get("model_type")
+    if kind == "gemma3" and isinstance(
+        config.get("text_config"), dict
+    ):  # text only: without the vision tower
+        return from_config({**config["text_config"], "model_type": "gemma3_text"}, file)
     if kind not in KNOWN or any(config.get(key) for key in EXPERTS):
         raise InputError(
             Problem(
@@ -156,8 +198,9 @@ def from_config(config: dict[str, Any], file: str) -> Shape:
             head_dim=config.get("head_dim") or config["hidden_size"] // heads,
             vocab=config["vocab_size"],
             positions=config.get("max_position_embeddings"),
-            tied=bool(config.get("tie_word_embeddings", False)),
+            tied=bool(config.get("tie_word_embeddings", kind.startswith("gemma"))),
             qk_norm=KNOWN[kind],
+            norms=NORMS.get(kind, 2),
         )
     except KeyError as error:
         raise InputError(

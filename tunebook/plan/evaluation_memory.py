@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tunebook.evaluation.jobs import Kind, batch_rows
-from tunebook.hardware.memory import FRAMEWORK, GIB
+from tunebook.hardware.memory import FRAMEWORK, GIB, base_bytes
+from tunebook.hardware.memory_settings import Setting
 from tunebook.models.shapes import Shape
 
 
 def evaluation(
-    shape: Shape, prompts: Iterable[int], answer: int, new: int, ranked: int = 0
+    shape: Shape, s: Setting, prompts: Iterable[int], answer: int, new: int, ranked: int = 0
 ) -> tuple[dict[str, float], str]:
-    """Return the memory in GiB of evaluating the base in 16 bits, by component, for the batch that takes
-    most, and what that batch is.
+    """Return the memory in GiB of evaluating the base, in 16 bits or in the 4 or 8 that training loads, by
+    component, for the batch that takes most, and what that batch is.
 
     Args:
         prompts: tokens of prompts, shots included, of which whole batches may be made: the mean of the
@@ -34,7 +35,9 @@ def evaluation(
         if more
     ]
     largest, kind, prompt, more = max(batches, key=lambda batch: sum(batch[0]))
-    parts = {"weights": shape.parameters * 2.0, "framework": FRAMEWORK * GIB}
+    quantised = s.weights in ("4bit", "8bit")
+    weights = base_bytes(shape, s) if quantised else shape.parameters * 2.0
+    parts = {"weights": weights, "framework": FRAMEWORK * GIB}
     parts |= dict(zip(("KV cache", "activations", "logits"), largest, strict=True))
     rows = batch_rows(kind, prompt, more)
     words = f"{rows} row{'' if rows == 1 else 's'} of {prompt + more:,} tokens ({kind})"

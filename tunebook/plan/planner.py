@@ -7,17 +7,38 @@ from typing import Any
 
 from tunebook.config.recipe import Recipe
 from tunebook.config.resolved import Resolved
-from tunebook.data.dataset import load_dataset_config
+from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.evaluation import suite
 from tunebook.hardware import capabilities, gpus, memory, memory_settings
 from tunebook.hardware.memory_settings import Setting, Sharding
-from tunebook.models.shapes import Shape, find
+from tunebook.models import shapes
+from tunebook.models.registry import model_table
+from tunebook.models.shapes import Shape
 from tunebook.plan import evaluation_memory, hours
 from tunebook.plan.hours import Range
-from tunebook.plan.rows import FEWEST_CHARACTERS, Rows, known_rows
+from tunebook.plan.rows import CHARACTERS, FEWEST_CHARACTERS, Rows, known_rows
 
 # The environment with CUDA's libraries, as the lock installs it on Linux.
 ENVIRONMENT_GB = 12.0
+# A run that leaves less of a GPU's memory than this share may stop: a desktop, another process or a driver
+# of another version takes as much.
+SPARE = 0.05
+
+
+@dataclass(frozen=True)
+class Answers:
+    """1,000 answers of the fine-tuned model: dollars on a GPU that is kept busy; tokens of one prompt, and of
+    one with the instructions and few-shot examples that another model would need; tokens of one answer."""
+
+    dollars: Range
+    prompt: int
+    prompt_with_examples: int
+    answer: int
+
+    def dollars_at(self, api: gpus.ApiPrice) -> Range:
+        """Return what 1,000 answers cost at an API's price, zero-shot and few-shot."""
+        out = self.answer * api.output
+        return Range(self.prompt * api.input + out, self.prompt_with_examples * api.input + out).times(1e-3)
 
 
 @dataclass(frozen=True)
@@ -32,6 +53,7 @@ class Plan:
 
     recipe: str
     base_model: str
+    licence: str | None
     gpu: str
     gpu_name: str
     count: int
@@ -57,6 +79,7 @@ class Plan:
     basis: str
     price: gpus.Price | None
     dollars: Range | None
+    answers: Answers | None
     disk_gb: float
     download_gb: float
     ships_gb: float  # what training makes and somebody takes home
@@ -66,6 +89,11 @@ class Plan:
     def peak(self) -> float:
         """Return the GiB needed on one GPU: the larger of training and evaluation."""
         return max(sum(self.vram.values()), sum(self.evaluation_vram.values()))
+
+    @property
+    def tight(self) -> bool:
+        """Return whether it fits with less than 5 % of the GPU's memory to spare."""
+        return self.fits and self.peak > (1 - SPARE) * self.capacity
 
     @property
     def reason(self) -> str:
@@ -94,6 +122,7 @@ class Plan:
         hours = self.hours
         value = asdict(self) | {
             "peak": self.peak,
+            "tight": self.tight,
             "reason": self.reason,
             "hours": asdict(hours) if hours else None,
         }
@@ -112,14 +141,15 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
         InputError: the card or the base model's shape is not known.
     """
     card, config = gpus.gpu(gpu), resolved.config
-    shape = find(str(config["base_model"]))
+    base = str(config["base_model"])
+    shape = shapes.find(base, config.get("revision_of_model"), download=True)
     dataset = load_dataset_config(recipe.dataset)
     rows = known_rows(dataset, config.get("sequence_len", 512))
     asked = suite.load_suite(recipe, dataset.task, "real", "default")
     s = memory_settings.setting(config, rows.longest)
     how = memory_settings.sharding(config, count)
     vram = memory.components(shape, s, how, count)
-    evaluated, batch = _evaluation(shape, rows, asked, dataset.labels)
+    evaluated, batch = _evaluation(shape, s, rows, asked, dataset.labels)
     todo = hours.work(config, rows, count)
     machines = hours.machines(count)
     training = evaluation = None
@@ -138,7 +168,8 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
     peak = max(sum(vram.values()), sum(evaluated.values()))
     return Plan(
         recipe=recipe.name,
-        base_model=str(config["base_model"]),
+        base_model=base,
+        licence=(model_table().get(base) or shapes.others().get(base) or {}).get("licence"),
         gpu=gpu.lower(),
         gpu_name=card.name,
         count=count,
@@ -164,6 +195,7 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
         basis=card.utilisation.basis,
         price=paid,
         dollars=dollars,
+        answers=_answers(shape, rows, asked, dataset, card, paid),
         disk_gb=ENVIRONMENT_GB + _disk_gb(shape, s, config),
         download_gb=shape.parameters * 2 / 1e9,
         ships_gb=_ships_gb(shape, s),
@@ -171,15 +203,29 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
     )
 
 
+def _answers(
+    shape: Shape, rows: Rows, asked: suite.Suite, dataset: Dataset, card: gpus.Gpu, price: gpus.Price | None
+) -> Answers | None:
+    """Return what 1,000 answers of the fine-tuned model cost on one card; None without rows or a price."""
+    if price is None or rows.train is None:
+        return None
+    new = min(rows.answer, asked.max_new_tokens)
+    job = hours.Asked("generate", 1000, rows.prompt, Range(new, new))
+    seconds = hours.evaluation_seconds(shape, [job], card, 1)
+    shots = asked.shots * (rows.prompt + rows.answer)
+    written = len(dataset.baseline_prompt or "") / CHARACTERS
+    return Answers(seconds.times(price.usd / 3600), rows.prompt, round(rows.prompt + shots + written), new)
+
+
 def _evaluation(
-    shape: Shape, rows: Rows, asked: suite.Suite, labels: list[str]
+    shape: Shape, s: Setting, rows: Rows, asked: suite.Suite, labels: list[str]
 ) -> tuple[dict[str, float], str]:
     """Return the memory of the evaluation and its largest batch, prompted with shots of the usual length."""
     shots = asked.shots * (rows.prompt + rows.answer)
     scored = rows.longest_answer if asked.primary == "loss" else 0
     ranked = round(sum(len(label) / FEWEST_CHARACTERS + 1 for label in labels))
     prompts = [length + shots for length in (rows.batch, rows.longest) if length]
-    return evaluation_memory.evaluation(shape, prompts, scored, asked.max_new_tokens, ranked)
+    return evaluation_memory.evaluation(shape, s, prompts, scored, asked.max_new_tokens, ranked)
 
 
 def _width(s: Setting) -> int:

@@ -12,7 +12,7 @@ from tunebook.core.errors import BAD_MACHINE, GOOD
 from tunebook.hardware import gpus
 from tunebook.plan.changes import Change, changes, planned
 from tunebook.plan.hours import Range
-from tunebook.plan.planner import Plan
+from tunebook.plan.planner import SPARE, Answers, Plan
 
 BUDGET = 20.0  # dollars of "fastest under"
 
@@ -41,6 +41,7 @@ def run_plan(
         for key in gpus.gpus()
     }
     fitting = [one for one in plans.values() if one.fits]
+    fitting = [one for one in fitting if not one.tight] or fitting
     cheapest, fastest = _cheapest(fitting), _fastest(fitting)
     chosen = plans[gpu] if gpu else cheapest or (fitting[0] if fitting else list(plans.values())[-1])
     ways = [] if chosen.fits else changes(recipe, options, chosen, price)
@@ -87,6 +88,8 @@ def _show_memory(one: Plan, console: Console) -> None:
         f"batch of {batch} = {one.micro_batch_size} rows of {one.tokens_a_row} tokens x "
         f"{one.accumulation} steps x {one.count} cards; rows: {one.rows}"
     )
+    if one.licence:
+        console.note(f"licence of {one.base_model}: {one.licence}")
     sums = {"training": sum(one.vram.values()), "evaluation": sum(one.evaluation_vram.values())}
     names = dict.fromkeys([*one.vram, *one.evaluation_vram])
     rows = [(name, one.vram.get(name), one.evaluation_vram.get(name)) for name in names]
@@ -97,7 +100,7 @@ def _show_memory(one: Plan, console: Console) -> None:
     for key, text in one.cannot.items():
         console.note(f"{key}: {text}")
     both = ", ".join(f"{name} {gib:.1f}" for name, gib in sums.items())
-    console.stage("memory", f"{'fits' if one.fits else 'does not fit'}: {both} of {one.capacity:.1f} GiB")
+    console.stage("memory", f"{_fits(one)}: {both} of {one.capacity:.1f} GiB")
     console.note(f"largest batch of the evaluation: {one.evaluation_batch}")
     if one.count > 1:
         console.note(f"{one.sharding}: {one.reason}")
@@ -108,17 +111,18 @@ def _show_memory(one: Plan, console: Console) -> None:
 
 
 def _show_costs(one: Plan, console: Console) -> None:
-    if one.steps:
-        hours = f"start {_range(one.start_hours)}, training {_range(one.training_hours)}, evaluation "
-        hours += f"{_range(one.evaluation_hours)} (speed {one.basis})"
-        work = f"{one.steps} steps, {one.tokens:.3g} tokens, {one.flops:.3g} FLOPs"
-        console.stage("time", f"{work}; hours: {hours}")
-    else:
+    if one.steps and one.fits:
+        parts = {"start": one.start_hours, "training": one.training_hours, "evaluation": one.evaluation_hours}
+        console.stage("time", ", ".join(f"{name} {_time(part)}" for name, part in parts.items()))
+        console.note(f"{one.steps} steps, {one.tokens:.3g} tokens, {one.flops:.3g} FLOPs; speed {one.basis}")
+    elif one.fits:
         console.stage(
             "time",
             f"unknown: run `make check NAME={one.recipe}`, which reads the rows, or give SET=max_steps=...",
         )
     console.stage("money", _money(one))
+    if one.fits and one.answers:
+        _show_answers(one.answers, console)
     console.stage(
         "disk",
         f"{one.disk_gb:.0f} GB, {one.download_gb:.1f} of it downloaded; the result has {one.ships_gb:.1f} GB",
@@ -135,7 +139,7 @@ def _show_choice(
         )
     if fastest:
         console.note(
-            f"fastest under ${BUDGET:.0f}: {fastest.count} x {fastest.gpu_name}, {_range(fastest.hours)} h"
+            f"fastest under ${BUDGET:.0f}: {fastest.count} x {fastest.gpu_name}, {_time(fastest.hours)}"
         )
 
 
@@ -145,11 +149,31 @@ def _show_changes(ways: list[Change], console: Console) -> None:
         console.note(f"{way.words}  ->  {way.plan.peak:.1f} of {way.plan.capacity:.1f} GiB")
 
 
+def _show_answers(answers: Answers, console: Console) -> None:
+    console.note(
+        f"1,000 answers of the fine-tuned model on this GPU, kept busy: {_cents(answers.dollars)} "
+        f"({answers.prompt} + {answers.answer} tokens each)"
+    )
+    apis = gpus.api_prices()
+    costs = ", ".join(f"{name} {_cents(answers.dollars_at(api))}" for name, api in apis.items())
+    console.note(f"1,000 answers of an API, zero-shot to few-shot: {costs} (prices: {gpus.API_FILE})")
+
+
+def _fits(one: Plan) -> str:
+    """Say whether it fits."""
+    if one.tight:
+        return f"tight, less than {SPARE:.0%} to spare"
+    return "fits" if one.fits else "does not fit"
+
+
 def _money(one: Plan) -> str:
+    if not one.fits:
+        return "no time and no price for what does not fit"
     if not one.price:
         return f"no price with a source for {one.gpu_name}: give PRICE= (dollars for one card and hour)"
     read = f", read {one.price.read}" if one.price.read else ""
-    rate = f"${one.price.usd:.2f} a card and hour ({one.price.provider}, {one.price.source}{read})"
+    kind = "" if one.price.read is None else " on demand"
+    rate = f"${one.price.usd:.2f} a card and hour{kind} ({one.price.provider}, {one.price.source}{read})"
     return f"${_range(one.dollars)} at {rate}" if one.dollars else rate
 
 
@@ -158,16 +182,30 @@ def _row(one: Plan) -> dict[str, str]:
         "GPU": f"{one.gpu}",
         "cards": f"{one.count} ({one.sharding})",
         "GiB": f"{one.peak:.1f} of {one.capacity:.1f}",
-        "fits": "yes" if one.fits else "no",
-        "training h": _range(one.training_hours),
-        "evaluation h": _range(one.evaluation_hours),
-        "$": _range(one.dollars) if one.price else "PRICE=?",
+        "fits": "tight" if one.tight else "yes" if one.fits else "no",
+        "training": _time(one.training_hours) if one.fits else "-",
+        "evaluation": _time(one.evaluation_hours) if one.fits else "-",
+        "$": "-" if not one.fits else _range(one.dollars) if one.price else "PRICE=?",
         "speed": one.basis,
     }
 
 
 def _gib(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
+
+
+def _time(hours: Range | None) -> str:
+    """Return a range of hours; of minutes below two hours."""
+    if hours is None or hours.high >= 2:
+        return f"{_range(hours)} h" if hours else "-"
+    low, high = (max(1, round(60 * number)) for number in (hours.low, hours.high))
+    return f"{high} min" if low == high else f"{low} to {high} min"
+
+
+def _cents(dollars: Range) -> str:
+    """Return a small amount of dollars with two significant digits."""
+    low, high = f"{dollars.low:.2g}", f"{dollars.high:.2g}"
+    return f"${low}" if low == high else f"${low} to {high}"
 
 
 def _range(value: Range | None) -> str:

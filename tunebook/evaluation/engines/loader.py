@@ -58,12 +58,20 @@ class Models(ModelSource):
             facts |= vllm.engine(self.config if name != "base" else {})
         if name != "base":
             facts |= {"tuned": weights_hash(self._folders[name]), "quantised": self.quantised}
+        elif self.base_quantised:
+            facts["quantised"] = True
         return facts
 
     @property
     def quantised(self) -> bool:
         """Whether the adapter was trained on a base of 4 or 8 bits: it is evaluated on the same."""
         return bool(self.config.get("load_in_4bit") or self.config.get("load_in_8bit"))
+
+    @property
+    def base_quantised(self) -> bool:
+        """Whether the base itself is evaluated in 4 or 8 bits too: on a GPU, which was chosen for that size.
+        On a CPU, where 4 bits save no time, it is not."""
+        return self.quantised and not self.served and self.device != "cpu"
 
     @property
     def precision(self) -> str | None:
@@ -116,8 +124,7 @@ class Models(ModelSource):
         set up a ServedLM, unless `engine` is False.
 
         A fine-tuned model is the adapter merged into its base. It is kept apart where the method cannot merge
-        or the base is quantised: merging would round it to weights that nobody trained on. The base itself is
-        never quantised.
+        or the base is quantised: merging would round it to weights that nobody trained on.
         """
         if self.served and engine:
             self._open.clear()
@@ -126,7 +133,8 @@ class Models(ModelSource):
             self.close()
             if name == "base":
                 base, revision = self.config["base_model"], self.config.get("revision_of_model", "main")
-                net = self._load(base, revision=revision)
+                options = {"quantization_config": self._quantisation()} if self.base_quantised else {}
+                net = self._load(base, revision=revision, **options)
                 # Prompts are encoded by the fine-tuned model's tokenizer, which may have new tokens.
                 if len(self.tokenizer) > net.get_input_embeddings().num_embeddings:
                     tables.resize(net, len(self.tokenizer))
