@@ -6,9 +6,10 @@ import io
 
 import pytest
 from rich.console import Console as Rich
+from rich.progress import Progress
 
 from tunebook.core import console as consoles
-from tunebook.core.console import Console
+from tunebook.core.console import Bars, Console
 
 
 @pytest.fixture
@@ -56,3 +57,13 @@ def test_nothing_where_it_is_quick_or_quiet(clock: list[float]) -> None:
 def test_a_terminal_gets_a_bar(clock: list[float]) -> None:
     text = counted(clock, 3000, force_terminal=True)
     assert "rows" in text and "ETA" in text and "about" not in text
+
+
+@pytest.mark.parametrize(("a_step", "steps", "said"), [(10.0, 12, True), (1.0, 12, False), (10.0, 9, False)])
+def test_a_slow_training_is_said_once_after_ten_steps(a_step: float, steps: int, said: bool) -> None:
+    out = io.StringIO()
+    bars = Bars(Progress(disable=True), Rich(file=out, width=200), ["train"], "Do less.")
+    for step in range(1, steps + 1):
+        bars.show({"stage": "train", "done": step, "total": 200, "time": 5.0 + a_step * step})
+    assert ("training takes 32 min more. Do less." in out.getvalue()) == said
+    assert out.getvalue().count("Do less.") == said

@@ -24,6 +24,7 @@ from tabulate import tabulate
 from tunebook.core.markdown import visible
 
 FIRST_PAUSE, BAR_PAUSE = 4.0, 0.2  # seconds between two lines, doubled each time, and of a bar
+ENOUGH_STEPS, LONG = 10, 20 * 60  # steps that a time left is taken from; seconds of which it is said
 
 
 class Stages(Protocol):
@@ -35,8 +36,11 @@ class Stages(Protocol):
 class Bars:
     """Progress bars fed by the lines of events.jsonl."""
 
-    def __init__(self, progress: Progress, rich: Rich, stages: Sequence[str] = ()) -> None:
-        self.progress, self.rich, self.stages = progress, rich, stages
+    def __init__(
+        self, progress: Progress, rich: Rich, stages: Sequence[str] = (), if_slow: str | None = None
+    ) -> None:
+        self.progress, self.rich, self.stages, self.if_slow = progress, rich, stages, if_slow
+        self.first: tuple[int, float] | None = None  # step and time of the first step heard of
         self.tasks: dict[str, TaskID] = {}
         self.finished: set[str] = set()
 
@@ -56,10 +60,25 @@ class Bars:
             speed = event.get("tokens_per_second")
             measured = f"loss {event['loss']:.3f}" + (f", {speed:,.0f} tokens/s" if speed else "")
             self.progress.update(task, measured=measured)
+        if event["stage"] == "train" and "time" in event:
+            self._say_if_slow(event)
         # Without a terminal (a log, CI), say once that a piece is finished.
         if not self.rich.is_terminal and event["done"] == event["total"] and name not in self.finished:
             self.finished.add(name)
             self.rich.print(f"          {name}: {event['total']} done", highlight=False)
+
+
+    def _say_if_slow(self, event: dict[str, Any]) -> None:
+        """Say once how long training takes, and what would help, where that is long."""
+        step, now = event["done"], event["time"]
+        if self.first is None:
+            self.first = step, now
+        steps, seconds = step - self.first[0], now - self.first[1]
+        if self.if_slow and steps >= ENOUGH_STEPS:
+            left = (event["total"] - step) * seconds / steps
+            if left > LONG:
+                self.rich.print(f"          training takes {_span(left)} more. {self.if_slow}", markup=False)
+            self.if_slow = None
 
 
 class Console:
@@ -68,6 +87,7 @@ class Console:
     def __init__(self, quiet: bool = False) -> None:
         self.rich = Rich(highlight=False, soft_wrap=True, quiet=quiet)
         self.stages: Sequence[str] = ()  # of the run, in order, so that a bar can say which of how many
+        self.if_slow: str | None = None  # what to say where training takes long
 
     def stage(self, name: str, text: str, seconds: float | None = None) -> None:
         """Print one finished stage."""
@@ -94,7 +114,7 @@ class Console:
         # Without a terminal, rich would leave an empty line in place of the bar.
         hidden = not self.rich.is_terminal
         with Progress(*self._columns(), console=self.rich, transient=True, disable=hidden) as bar:
-            yield Bars(bar, self.rich, self.stages)
+            yield Bars(bar, self.rich, self.stages, self.if_slow)
 
     @staticmethod
     def _columns() -> tuple[ProgressColumn, ...]:

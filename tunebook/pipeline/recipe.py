@@ -47,6 +47,7 @@ from tunebook.training.launch import run_child
 from tunebook.training.preflight import check_collectives
 
 STAGES = ("check", "data", "train", "evaluate", "compare", "report")
+SHORTER = "A shorter first run, whose verdict says less: STEPS=60 EVAL=quick. Ctrl-C saves this one."
 
 
 def run_recipe(name: str, options: Options, console: Console, seeds: int = 1) -> int:
@@ -110,6 +111,8 @@ def execute(name: str, options: Options, console: Console) -> Run:
         write_inputs(run, resolved, dataset, settings, evaluation)
         session.begin()
         console.stages = STAGES
+        if resolved.tier == "trial" and not (options.steps and options.eval == "quick"):
+            console.if_slow = SHORTER
         if not run.done("train") and (expected := _expected(resolved, options, rows)):
             console.note(expected)
         summary = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
