@@ -67,7 +67,6 @@ class Bars:
             self.finished.add(name)
             self.rich.print(f"          {name}: {event['total']} done", highlight=False)
 
-
     def _say_if_slow(self, event: dict[str, Any]) -> None:
         """Say once how long training takes, and what would help, where that is long."""
         step, now = event["done"], event["time"]
