@@ -150,7 +150,7 @@ def test_kill_in_an_upload(made: Run, tmp_path: Path, hub: Hub) -> None:
     for number in range(6):
         (made / "model" / f"model-{number}.safetensors").write_bytes(bytes([number]) * 1000)
     variables = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.token, "HF_HUB_OFFLINE": "0"}
-    words = ["publish", "me/mine", "--licence", "mit", "--send"]
+    words = ["publish", "--repo", "me/mine", "--licence", "mit", "--send"]
     expected: dict[str, bytes] = {}
 
     def before() -> None:
