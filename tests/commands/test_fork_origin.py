@@ -133,12 +133,13 @@ def test_empty_keys_of_older_examples_are_left_out(tmp_path: Path) -> None:
 )
 def test_axolotls_own_plugins_and_their_keys(plugin: str, keys: dict[str, object], tmp_path: Path) -> None:
     more = yaml.safe_dump({"plugins": [f"axolotl.integrations.{plugin}"], **keys})
-    found = load_origin(str(origin(tmp_path, more)))
+    allow = {"kernels.KernelsPlugin": "plugins", "swanlab.SwanLabPlugin": "use_swanlab,swanlab_project"}
+    found = load_origin(str(origin(tmp_path, more)), allow.get(plugin, ""))
     assert {key: found.config[key] for key in keys} == keys
     assert any("swanlab" in note for note in found.notes) == ("swanlab" in plugin)
     with pytest.raises(InputError) as caught:
         load_origin(str(origin(tmp_path, yaml.safe_dump(keys))))
-    assert {problem.code for problem in caught.value.problems} == {"config.unknown_key"}
+    assert "config.unknown_key" in caught.value.codes
 
 
 def test_the_trial_switches_off_what_needs_a_gpu() -> None:
@@ -162,6 +163,30 @@ def test_every_plugin_that_axolotl_ships_is_known() -> None:
 def test_a_fork_of_a_config_with_swanlab_trains_without_it_on_the_trial_tier(home: Path) -> None:
     more = "plugins:\n  - axolotl.integrations.swanlab.SwanLabPlugin\nuse_swanlab: true\nswanlab_project: x\n"
     more += "lora_r: 16\nlora_alpha: 32\nlora_target_linear: true\nmicro_batch_size: 2\nlearning_rate: 1e-4\n"
-    recipe = fork(home, PAIRS, str(origin(home, more)), lines=40, task="chat")
+    recipe = fork(
+        home, PAIRS, str(origin(home, more)), lines=40, task="chat", allow="use_swanlab swanlab_project"
+    )
     assert (recipe.trial["use_swanlab"], recipe.trial["swanlab_project"]) == (False, None)
     assert recipe.config["use_swanlab"] is True
+
+
+def test_what_reaches_out_in_a_strangers_config_is_refused(tmp_path: Path) -> None:
+    more = """trust_remote_code: true
+hub_model_id: somebody/else
+plugins:
+  - tunebook.paths.os.system
+deepspeed: file:///etc/hostname
+mlflow_tracking_uri: http://elsewhere.invalid
+"""
+    keys = ["trust_remote_code", "hub_model_id", "plugins[0]", "deepspeed", "mlflow_tracking_uri"]
+    path = str(origin(tmp_path, more))
+    with pytest.raises(InputError) as caught:
+        load_origin(path)
+    foreign = [one for one in caught.value.problems if one.code == "fork.foreign_key"]
+    assert [(one.key, one.line) for one in foreign] == list(zip(keys, (7, 8, 10, 11, 12), strict=True))
+    with pytest.raises(InputError) as caught:
+        load_origin(path, "trust_remote_code, hub_model_id,plugins deepspeed mlflow_tracking_uri")
+    assert caught.value.codes == ["config.unknown_plugin"], "no code but Axolotl's and Tunebook's runs at all"
+    with pytest.raises(InputError) as caught:
+        load_origin("chat-lora", "trust_remote_code")
+    assert caught.value.code == "fork.nothing_to_allow"

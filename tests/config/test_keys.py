@@ -297,3 +297,13 @@ def test_the_committed_list_is_the_installed_axolotls() -> None:
         cwd=ROOT,
     )
     assert result.returncode == 0, result.stdout + result.stderr[-2000:]
+
+
+def test_every_plugin_of_ours_is_known_by_name() -> None:
+    from tunebook.models.methods import OWN_PLUGINS
+    from tunebook.plugins import HOMES
+
+    assert set(OWN_PLUGINS) == {f"tunebook.plugins.{name}" for name in HOMES}
+    for name in ("tunebook.paths.os.system", "tunebook.plugins.importlib", "tunebook.plugins.Nope"):
+        (problem,) = check_keys({"plugins": [name]}, {}, "recipe.yaml")
+        assert (problem.code, problem.key) == ("config.unknown_plugin", "plugins[0]")

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import Lines, Path_, dotted, line_of
 from tunebook.models import lanes
-from tunebook.models.methods import RENAMED_PLUGINS
+from tunebook.models.methods import OWN_PLUGINS, RENAMED_PLUGINS
 
 NAMES = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
 
@@ -61,7 +61,7 @@ def check_keys(config: dict[str, Any], lines: Lines, file: str) -> list[Problem]
     known = schema()
     allowed = dict(known["models"][known["root"]])
     problems = []
-    plugins = config.get("plugins")
+    plugins, names = config.get("plugins"), sorted({*known["plugins"], *OWN_PLUGINS})
     for index, plugin in enumerate(plugins if isinstance(plugins, list) else []):
         if not isinstance(plugin, str):
             continue  # a wrong type, reported below
@@ -73,11 +73,11 @@ def check_keys(config: dict[str, Any], lines: Lines, file: str) -> list[Problem]
             problems.append(
                 Problem(text, file, line_of(lines, where), dotted(where), "config.renamed_plugin")
             )
-        elif not plugin.startswith("tunebook."):
+        elif plugin not in OWN_PLUGINS:
             where = ("plugins", index)
             place = (file, line_of(lines, where), dotted(where))
             homes = [version for version, other in versions().items() if plugin in other["plugins"]]
-            text = f"unknown plugin (got {plugin!r}). Known: {', '.join(known['plugins'])}. Add its "
+            text = f"unknown plugin (got {plugin!r}). Known: {', '.join(names)}. Add its "
             text += "arguments to scripts/list_axolotl_keys.py and run that script."
             unknown = Problem(text, *place, code="config.unknown_plugin")
             problems.append(_of_other(homes[0], place) if homes else unknown)

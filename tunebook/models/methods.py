@@ -8,6 +8,12 @@ from typing import Any
 ADAPTERS_PLUGIN = "tunebook.plugins.Adapters"
 LORA = ("lora", "qlora")
 # Names that recipes used before every plugin was called tunebook.plugins.NAME.
+# All names of tunebook/plugins/__init__.py: any other dotted name would run somebody's code.
+OWN_PLUGINS = tuple(
+    f"tunebook.plugins.{name}"
+    for name in "SeededInit TokenMean Float32Weights CPUArguments PreferencePrompts Progress Measure "
+    "Adapters ClassificationHead LoftQ DevMetric".split()
+)
 RENAMED_PLUGINS = {
     "tunebook.adapters.plugin.Adapters": ADAPTERS_PLUGIN,
     "tunebook.head.plugin.ClassificationHead": "tunebook.plugins.ClassificationHead",

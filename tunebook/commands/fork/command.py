@@ -48,10 +48,13 @@ def fork_command(
     ] = "",
     window: Annotated[str, typer.Option(help="words: cut the long passages of questions: 300")] = "",
     length: Annotated[str, typer.Option(help="tokens: sequence_len; longer rows are dropped")] = "",
+    allow: Annotated[
+        str, typer.Option(help="keys of a foreign config that may run code, send out or read files")
+    ] = "",
     drop_bad: Annotated[int, typer.Option(min=0, help="leave out up to this many bad rows, each named")] = 0,
 ) -> int:
     """Make a recipe for your own data, and check it."""
     told = (task, fields, group, time, drop, near, where, roles, repair, drop_bad)
     table = table_options(encoding, delimiter, header, sheet, quotes)
-    asked = ForkOptions(origin, name, data, options.model, *told, table, labels, window, length)
+    asked = ForkOptions(origin, name, data, options.model, *told, table, labels, window, length, allow)
     return run_fork(asked, console())

@@ -71,6 +71,7 @@ class ForkOptions:
     labels: str = ""
     window: str = ""
     length: str = ""
+    allow: str = ""
 
     @property
     def command(self) -> str:
@@ -79,6 +80,7 @@ class ForkOptions:
         given |= {"TASK": self.task, "FIELDS": self.fields, "GROUP": self.group, "TIME": self.time}
         given |= {"DROP": self.drop, "NEAR": self.near if self.near != "bounded" else ""}
         given |= {"WHERE": self.where, "ROLES": self.roles, "REPAIR": self.repair, "LABELS": self.labels}
+        given |= {"ALLOW": self.allow}
         return "make fork " + " ".join(f"{key}={shlex.quote(value)}" for key, value in given.items() if value)
 
 
@@ -91,7 +93,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     """
     _check_arguments(options)
     length = long_rows.check_length(options.length)
-    recipe, config, text, from_notes = load_origin(options.origin)
+    recipe, config, text, from_notes = load_origin(options.origin, options.allow)
     model = known_model(options.model) if options.model else None
     if not (model or config.get("base_model")):
         text = f"{options.origin} has no base_model. Add --model (MODEL=)."
@@ -267,8 +269,9 @@ def _check_arguments(options: ForkOptions) -> None:
         if not value:
             text = "missing. Example: make fork FROM=chat-lora NAME=my-task DATA=rows.jsonl"
             raise InputError(Problem(text, key=option, code="option.missing"))
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", options.name):
-        text = f"expected lower-case letters, digits and single hyphens (got {options.name!r})."
+    if not re.fullmatch(r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*", options.name):
+        text = "expected at most 64 lower-case letters, digits and single hyphens "
+        text += f"(got {options.name[:80]!r})."
         raise InputError(Problem(text, key="NAME", code="option.bad_name"))
     folders = [recipes_folder() / options.name, datasets_folder() / options.name]
     earlier.check_free(folders, as_recorded(options))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunebook.commands.fork.output.yaml_text import change, entry
+from tunebook.config.foreign import foreign_problems
 from tunebook.config.keys import check_keys, schema
 from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.core.errors import InputError, Problem, raise_all
@@ -75,13 +76,19 @@ class Origin(NamedTuple):
     notes: list[str]
 
 
-def load_origin(origin: str) -> Origin:
-    """Return what FROM names.
+def load_origin(origin: str, allow: str = "") -> Origin:
+    """Return what FROM names. `allow` are the keys, with commas or spaces, that may reach out in a config
+    somebody else wrote.
 
     Raises:
-        InputError: there is no such recipe; or the config has unknown keys, or trains something else.
+        InputError: there is no such recipe; or the config has unknown keys, trains something else, or has a
+            key that runs code, sends something out or reads other files.
     """
+    allowed = allow.replace(",", " ").split()
     if not origin.endswith((".yaml", ".yml")):
+        if allowed:
+            text = "goes with a plain Axolotl config; a recipe of this checkout is yours. Remove it."
+            raise InputError(Problem(text, key="--allow (ALLOW=)", code="fork.nothing_to_allow"))
         try:
             recipe = load_recipe(origin)
         except InputError as error:
@@ -98,7 +105,9 @@ def load_origin(origin: str) -> Origin:
         (*where[:1], *map(_plain, where[1:])) if where[:1] == ("fsdp_config",) else where: line
         for where, line in lines.items()
     }
-    raise_all(check_keys(config, lines, show(path)))
+    # Both at once: a plugin may be unknown because it is somebody's code.
+    problems = foreign_problems(config, lines, show(path), allowed)
+    raise_all(problems + check_keys(config, lines, show(path)))
     plugins = [str(plugin).rpartition(".")[2] for plugin in _list(config.get("plugins"))]
     more += [
         f"plugins: {name} needs the package {NEEDS[name]}, which requirements.lock does not have; install it "
