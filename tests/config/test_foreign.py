@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tunebook.config.foreign import JUDGES, decided, foreign_problems
-from tunebook.config.keys import schema
+from tunebook.config.keys import versions
 
 RECIPE = {
     "base_model": "Qwen/Qwen3-0.6B",
@@ -30,29 +30,38 @@ def problems(config: dict[str, Any], *allowed: str) -> list[tuple[str, str | Non
     return [(one.code, one.key) for one in foreign_problems(config, {}, "x.yaml", allowed)]
 
 
-def test_every_key_of_the_schema_is_decided_once() -> None:
+def test_every_key_of_every_version_is_decided_once() -> None:
     """A key of a newer Axolotl has to be added to foreign_keys.yaml."""
-    table, models = decided(), schema()["models"]
-    top = {schema()["root"], *schema()["plugins"].values()}
-    alone = [*table.refused.values(), table.judged, table.replaced]
-    listed = [*alone, *(table.plain.get(name, frozenset()) for name in top)]
-    assert sum(map(len, listed)) == len(frozenset().union(*listed)), "a key is in two lists"
-    assert frozenset().union(*listed) == {key for name in top for key in models[name]}
-    assert set(JUDGES) == table.judged
-    # What a plain key holds is a model whose keys are decided, too.
-    passed, todo = set(), [(name, key) for name in top for key in models[name]]
+    table = decided()
     closed = frozenset().union(*table.refused.values(), table.replaced)
-    while todo:
-        name, key = todo.pop()
-        if name in top and key in closed:
-            continue
-        for kind in models[name][key]:
-            inner = kind.partition("model:")[2]
-            if inner and inner not in passed:
-                passed.add(inner)
-                assert table.plain.get(inner) == set(models[inner]), inner
-                todo += [(inner, one) for one in models[inner]]
-    assert set(table.plain) <= top | passed
+    tops: set[str] = set()
+    keys: set[str] = set()
+    inner: dict[str, set[str]] = {}
+    for known in versions().values():
+        models = known["models"]
+        top = {known["root"], *known["plugins"].values()} & set(models)
+        tops |= top
+        todo = [(name, key) for name in top for key in models[name]]
+        keys |= {key for _, key in todo}
+        passed: set[str] = set()
+        while todo:
+            name, key = todo.pop()
+            if name in top and key in closed:
+                continue
+            # What a plain key holds may be a model, whose keys are decided, too.
+            for kind in models[name][key]:
+                if (found := kind.partition("model:")[2]) and found not in passed:
+                    passed.add(found)
+                    inner.setdefault(found, set()).update(models[found])
+                    todo += [(found, one) for one in models[found]]
+    alone = [*table.refused.values(), table.judged, table.replaced]
+    listed = frozenset().union(*alone, *(table.plain.get(name, frozenset()) for name in tops))
+    assert listed == keys
+    assert sum(map(len, alone)) == len(frozenset().union(*alone)), "a key is in two lists"
+    assert not frozenset().union(*alone) & frozenset().union(*(table.plain.get(name, set()) for name in tops))
+    assert set(JUDGES) == table.judged
+    assert {name: set(table.plain[name]) for name in inner} == inner
+    assert set(table.plain) <= tops | set(inner)
 
 
 def test_a_usual_config_passes() -> None:
