@@ -19,7 +19,7 @@ from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import Lines, Path_, dotted, line_of
 from tunebook.models.methods import OWN_PLUGINS
 
-OFF = (None, False, "", [], {})  # asks for nothing
+OFF: tuple[object, ...] = (None, False, "", [], {})  # asks for nothing
 # Axolotl's plugin that switches use_kernels on.
 KERNELS = "axolotl.integrations.kernels.KernelsPlugin"
 # In a mapping of the base's own settings: names of other files and of code.

@@ -26,7 +26,7 @@ IGNORED = -100  # the label of a token that is not trained on
 # The keys that a row's mask depends on; the rest of a config may need a GPU.
 MASK_KEYS = frozenset(
     """base_model base_model_config revision_of_model tokenizer_config tokenizer_type tokenizer_use_fast
-    tokenizer_legacy tokenizer_use_mistral_common trust_remote_code chat_template chat_template_jinja
+    tokenizer_legacy tokenizer_use_mistral_common chat_template chat_template_jinja
     chat_template_kwargs special_tokens tokens added_tokens_overrides eot_tokens default_system_message
     train_on_inputs sequence_len datasets seed rl""".split()
 )
@@ -37,7 +37,9 @@ def load_tokenizer(config: dict[str, Any]) -> Any:
     from transformers import AutoTokenizer
 
     name = config.get("tokenizer_config") or config["base_model"]
-    tokenizer = AutoTokenizer.from_pretrained(name, revision=config.get("revision_of_model"))
+    tokenizer = AutoTokenizer.from_pretrained(
+        name, revision=config.get("revision_of_model"), trust_remote_code=False
+    )
     for key, token in (config.get("special_tokens") or {}).items():
         setattr(tokenizer, key, token)
     eot = config.get("eot_tokens")
