@@ -158,3 +158,12 @@ def test_an_upload_that_broke_off_is_continued(run: Run, served: Hub) -> None:
     hub.send(prepared(run), private=True)
     assert len(served.uploads) == 4 and arrived == 2, "what arrived is not sent again"
     assert len(served.repos["me/model"]) == 6
+
+
+def test_a_hub_that_cannot_be_reached(run: Run, served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(MachineError) as caught:
+        hub.send(prepared(run), private=True)
+    assert caught.value.code == "hub.upload_failed"

@@ -219,6 +219,7 @@ def send(upload: Upload, private: bool) -> str:
         InputError: no token, or one that may not write there.
         MachineError: the Hub cannot be reached, or refused.
     """
+    from httpx import HTTPError
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -244,7 +245,7 @@ def send(upload: Upload, private: bool) -> str:
             f"REPO: the Hub answered {status} for {upload.repo}: {text} What arrived is kept.",
             code="hub.upload_failed",
         ) from None
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPError) as error:
         raise MachineError(
             f"REPO: the upload to {upload.repo} broke off ({type(error).__name__}). Run it again: what "
             "arrived is kept.",
