@@ -9,6 +9,7 @@ import httpx
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from tunebook.core.errors import MachineError
 from tunebook.models import hub
 from tunebook.models.hub import hub_error, use_cache_only
 
@@ -68,7 +69,6 @@ def test_the_setting_is_named(
     ("here", "error", "only"),
     [
         (True, httpx.ConnectError("refused"), True),
-        (True, answered(404), False),
         (True, None, False),
         (False, httpx.ConnectError("refused"), False),
     ],
@@ -76,11 +76,31 @@ def test_the_setting_is_named(
 def test_a_cached_base_is_used_where_the_hub_cannot_be_reached(
     here: bool, error: Exception | None, only: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def ask(*_: object, **__: object) -> None:
-        if error:
-            raise error
-
     monkeypatch.setattr(hub, "cached", lambda *_: tmp_path if here else None)
-    monkeypatch.setattr("huggingface_hub.model_info", ask)
+    monkeypatch.setattr(hub, "unreachable", lambda: error)
     assert use_cache_only("a/b", None) is only
     assert use_cache_only(str(tmp_path), None)
+
+
+def test_the_hub_is_asked_once_and_not_at_all_when_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Session:
+        def head(self, address: str, timeout: float) -> None:
+            asked.append((address, timeout))
+            raise httpx.ConnectError("refused")
+
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
+    hub._probe.cache_clear()
+    assert isinstance(hub.unreachable(), httpx.ConnectError)
+    with pytest.raises(MachineError) as caught:
+        hub.reach_hub("nobody/nothing", None)
+    assert caught.value.code == "hub.unreachable"
+    assert asked == [("http://hub.invalid", hub.PROBE_SECONDS)]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(MachineError) as caught:
+        hub.reach_hub("nobody/nothing", None)
+    assert caught.value.code == "hub.settings" and len(asked) == 1

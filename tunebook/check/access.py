@@ -15,7 +15,7 @@ from tunebook.core.environment import environment
 from tunebook.core.errors import MachineError
 from tunebook.core.paths import runs_folder
 from tunebook.data.dataset import Dataset
-from tunebook.models.hub import cached, reach_hub
+from tunebook.models.hub import cached, reach_hub, unreachable
 from tunebook.models.registry import model_table
 from tunebook.training import trackers
 
@@ -59,6 +59,8 @@ def _hub_facts(base: str, revision: str | None, found: Findings) -> str | None:
     from huggingface_hub import model_info
 
     try:
+        if error := unreachable():
+            raise error
         info = model_info(base, revision=revision, timeout=15)
     except Exception:  # cached, so it can be had; the Hub client lets many kinds of errors through
         found.skip("base model: gated", "offline")
@@ -83,6 +85,8 @@ def _reach_data(dataset: Dataset, found: Findings) -> None:
 
     place = f"datasets/{dataset.name}/dataset.yaml"
     try:
+        if error := unreachable():
+            raise error
         info = dataset_info(str(dataset.source.hub), revision=dataset.source.revision, timeout=15)
     except HfHubHTTPError as error:
         text = f"the Hub answered {error.response.status_code} for {dataset.source.hub!r}."

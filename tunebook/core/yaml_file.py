@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from tunebook.core.errors import InputError, Problem
@@ -48,6 +46,9 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     Raises:
         InputError: as `read_yaml`.
     """
+    from omegaconf import OmegaConf  # slow to import; `tunebook --help` does not need it
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         # OmegaConf reads 1e-4 as a number, plain PyYAML as text, and it refuses repeated keys.
         value: Any = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None

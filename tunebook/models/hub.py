@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from tunebook.core.errors import MachineError, Problem
 from tunebook.core.paths import child_environment
 
 PROXIES = ("HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY")
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+PROBE_SECONDS = 3
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -24,6 +27,28 @@ def cached(base: str, file: str, revision: str | None) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
+def unreachable() -> Exception | None:
+    """Return why the Hub cannot be asked, None where it answers, whatever it says. It is asked once a process
+    and for a short time: the client's own retries would take half a minute without a network."""
+    settings = (*PROXIES, *map(str.lower, PROXIES), *CERTIFICATES, *OFFLINE, "HF_ENDPOINT")
+    return _probe(tuple(os.environ.get(name) for name in settings))
+
+
+@lru_cache
+def _probe(settings: tuple[str | None, ...]) -> Exception | None:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.utils import get_session
+
+    if any(is_on(os.environ.get(name)) for name in OFFLINE):
+        return OfflineModeIsEnabled("switched off")
+    try:
+        get_session().head(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT, timeout=PROBE_SECONDS)
+    except Exception as error:  # of the connection, a proxy, a certificate
+        return error
+    return None
+
+
 def reach_hub(base: str, revision: str | None) -> None:
     """Raise MachineError unless `base` is on the Hub and reachable, or already in the Hub's cache."""
     from huggingface_hub import model_info
@@ -31,6 +56,8 @@ def reach_hub(base: str, revision: str | None) -> None:
     if cached(base, "config.json", revision):
         return
     try:
+        if error := unreachable():
+            raise error
         model_info(base, revision=revision, timeout=15)
     except Exception as error:  # the Hub client lets many connection errors through
         raise hub_error("base_model", repr(base), error) from None
@@ -39,20 +66,21 @@ def reach_hub(base: str, revision: str | None) -> None:
 def use_cache_only(base: str, revision: str | None) -> bool:
     """Return whether the Hub's client must not ask the network for `base`: it is a folder, or in the cache
     and the Hub cannot be reached, where the client would end with an error of its own."""
-    from huggingface_hub import model_info
-    from huggingface_hub.errors import HfHubHTTPError
-
     if Path(base).is_dir():
         return True
-    if not cached(base, "config.json", revision):
-        return False
-    try:
-        model_info(base, revision=revision, timeout=5)
-    except HfHubHTTPError:
-        return False
-    except Exception:  # the Hub client lets many connection errors through
-        return True
-    return False
+    return cached(base, "config.json", revision) is not None and unreachable() is not None
+
+
+def cache_only() -> None:
+    """Keep the Hub's clients in this process from asking it, where it cannot be reached: without their
+    retries they take what is in the cache, or fail, at once."""
+    from huggingface_hub import constants
+
+    import datasets
+
+    if unreachable():
+        constants.HF_HUB_OFFLINE = True
+        datasets.config.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
 
 
 def hub_error(key: str, what: str, error: Exception, instead: str = "use a local folder") -> MachineError:
@@ -98,7 +126,7 @@ def _reason(error: BaseException) -> str | None:
     said = " ".join(f"{type(one).__name__} {one}" for one in chain)
     proxy = next((n for name in PROXIES for n in (name, name.lower()) if os.environ.get(n)), None)
     shown = f"{proxy}={hide_password(os.environ[proxy])}" if proxy else ""
-    offline = next((n for n in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if is_on(os.environ.get(n))), None)
+    offline = next((name for name in OFFLINE if is_on(os.environ.get(name))), None)
     if offline and "OfflineModeIsEnabled" in said:
         return f"{offline}={os.environ[offline]} keeps the Hub from being asked. Unset it."
     if "socksio" in said or "SOCKS" in said:
