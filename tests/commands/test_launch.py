@@ -17,6 +17,7 @@ import yaml
 
 from tests.support.commands import in_process, tunebook
 from tunebook.commands.launch import On, Order, choose, commands, job, launch, render, rows
+from tunebook.commands.launch.order import refuse_incomplete
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.core.console import Console
@@ -37,8 +38,8 @@ PLANTED = {
 
 
 def order(on: On, **changes: object) -> Order:
-    given = {"gpu": "h100", "image": "registry.invalid/tunebook:1", "host": "me@192.0.2.1", "dry": True}
-    return Order(on, **{**given, **changes})  # type: ignore[arg-type]
+    own = {"kubernetes": {"image": "registry.invalid/tunebook:1"}, "ssh": {"host": "me@192.0.2.1"}}
+    return Order(on, **{"gpu": "h100", "dry": True, **own.get(on, {}), **changes})  # type: ignore[arg-type]
 
 
 def generated(
@@ -399,6 +400,20 @@ def test_a_machine_whose_set_up_failed_stays_on_and_says_so(broken: str, tmp_pat
     code, said, output = rented(tmp_path, "0")
     assert (code, said) == (1, [])
     assert "set-up failed" in output and "stays on" in output and " about $" in output
+
+
+@pytest.mark.parametrize("on", ONS)
+@pytest.mark.parametrize(
+    ("option", "value", "target"), [("image", "r/t:1", "kubernetes"), ("host", "a@b", "ssh")]
+)
+def test_an_option_of_another_target_is_refused(on: On, option: str, value: str, target: str) -> None:
+    if on == target:
+        refuse_incomplete(OPTIONS, order(on, **{option: value}))
+        return
+    with pytest.raises(InputError) as caught:
+        refuse_incomplete(OPTIONS, order(on, **{option: value}))
+    assert caught.value.code == "launch.unused_option"
+    assert f"{option.upper()}=" in str(caught.value) and f"ON={target}" in str(caught.value)
 
 
 def test_keep_never_switches_off(tmp_path: Path) -> None:

@@ -29,8 +29,18 @@ class Order:
     keep: bool = False
 
 
+ONLY_FOR: dict[str, On] = {"image": "kubernetes", "host": "ssh"}  # keep: below, with its reasons
+
+
 def refuse_incomplete(options: Options, order: Order) -> None:
     """Raise InputError with what is missing from an order, or cannot be, whatever its plan is."""
+    for name, target in ONLY_FOR.items():
+        if getattr(order, name) and order.on != target:
+            raise InputError(
+                f"--{name} ({name.upper()}=) is for --on {target} (ON={target}); {order.on} would not use "
+                "it. Leave it out.",
+                code="launch.unused_option",
+            )
     store = options.store or ""
     if re.search(r"[\x00-\x1f]|://[^/]*:[^/]*@", store):
         raise InputError(
