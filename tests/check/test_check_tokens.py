@@ -9,6 +9,8 @@ import pytest
 from tests.support.small_data import seen
 from tunebook.check.findings import Findings
 from tunebook.check.tokens import judge, summary
+from tunebook.data.stretches import lacks
+from tunebook.data.tokenize import of_every_kind
 
 # One row: ids 1..6, of which the answer is 5 and its end is 6.
 IDS, START = [1, 2, 3, 4, 5, 6], 4
@@ -114,3 +116,45 @@ def test_special_tokens_are_an_error_unless_accepted_by_number(accepted: int, gr
     judge(answer, sample, found, False, accepted)
     assert grades_and_codes(found) == [(grade, "tokens.special_in_text")] * 2
     assert [finding.line for kind in found.kinds.values() for finding in kind.shown] == [1, 3]
+
+
+def test_an_answer_that_is_not_in_the_rendered_text_is_found_in_any_row() -> None:
+    found = Findings()
+    sample = [seen("train", line, "x") for line in (1, 2)]
+    lost = {"1": "assistant turn 1 is not in the rendered text as the row has it."}
+    judge({**ANSWER, "lengths": [[6, 4], [6, 4]], "masked": [MASKED], "lost": lost}, sample, found, False)
+    assert grades_and_codes(found) == [("error", "tokens.answer_in_part")]
+    assert [finding.line for kind in found.kinds.values() for finding in kind.shown] == [2]
+
+
+@pytest.mark.parametrize(
+    ("rendered", "lost"),
+    [
+        ("<u>no<e><a>no<e>", False),
+        ("<u>no<e><a>no <e>", False),
+        ("<u>no<e><a>no", True),  # without its end
+        ("<u>no<e><a>n<e>", True),  # cut
+        ("<u>no <a> <e>", True),  # left out; the prompt says the same
+    ],
+)
+def test_an_answer_stands_whole_in_the_rendered_text(rendered: str, lost: bool) -> None:
+    row = seen("train", 1, "no", "no").row
+    assert (lacks(rendered.replace("<u>no<e>", "<u>no</u>"), row, "<e>") is not None) is lost
+
+
+def test_the_last_answer_is_looked_for_behind_the_ones_before() -> None:
+    row = {**seen("train", 1, "a", "b").row}
+    row["messages"] = [
+        *row["messages"],
+        {"role": "user", "content": "c"},
+        {"role": "assistant", "content": "b"},
+    ]
+    assert lacks("a b<e> c b<e>", row, "<e>") is None
+    assert lacks("a b<e> c", row, "<e>") is not None
+
+
+def test_rows_of_every_kind_are_masked() -> None:
+    rows = [seen("train", line, "x", answer).row for line, answer in enumerate([*["acorn"] * 50, "?"])]
+    chosen, kinds = of_every_kind(rows, 5)
+    assert kinds == 2 and len(chosen) == 5 and 50 in chosen
+    assert of_every_kind(rows[:3], 5)[0] == [0, 1, 2]

@@ -68,8 +68,8 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
         return None
     rows = read_rows(Path(file))
     rows = [rows[index] for index in tokenize.spread(len(rows), tokenize.MOST)]
-    sizes, refused = tokenize.lengths(encoder, rows)
-    answer: dict[str, Any] = {"lengths": sizes, "refused": refused}
+    sizes, refused, lost = tokenize.lengths(encoder, rows)
+    answer: dict[str, Any] = {"lengths": sizes, "refused": refused, "lost": lost}
     names = {key: value for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
     names |= config.get("chat_template_kwargs") or {}
     if isinstance(tokenizer.chat_template, str):
@@ -83,7 +83,8 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     limit = config.get("sequence_len")
     if mask and job.get("mask"):
         answer["masked"] = []
-        for index in tokenize.spread(len(rows), job["mask"]):
+        chosen, answer["kinds"] = tokenize.of_every_kind(rows, job["mask"])
+        for index in chosen:
             if index in refused:
                 continue
             ids, labels = mask.row(rows[index])

@@ -21,6 +21,7 @@ from tunebook.models.registry import model_table
 MASKED = 2000  # rows whose mask Axolotl itself makes
 IGNORED = -100
 BARS = 8
+IN_PART = "answers learned in part"
 DIFFER = "rows that training and evaluation see differently"
 
 
@@ -114,10 +115,18 @@ def judge(
         )
     compared = ""
     if not estimate:
+        seen_in_full = {masked["row"] for masked in answer["masked"]}
+        for index, text in answer.get("lost", {}).items():
+            if int(index) not in seen_in_full:  # where Axolotl's own mask says more
+                _at(sample[int(index)], "error", IN_PART, text, found, code="tokens.answer_in_part")
         for masked in answer["masked"]:
             _mask(masked, answer, sample[masked["row"]], found)
-        compared = f"; masks of {len(answer['masked']):,} of {len(sample):,} rows compared"
-        found.facts["masks"] = {"rows": len(answer["masked"]), "of": len(sample)}
+        kinds = answer.get("kinds", 0)
+        compared = (
+            f"; the text of all answers, and the masks of {len(answer['masked']):,} of {len(sample):,} "
+        )
+        compared += f"rows (of each of {kinds:,} kinds), compared"
+        found.facts["masks"] = {"rows": len(answer["masked"]), "of": len(sample), "kinds": kinds}
     facts = found.facts["lengths"]
     return f"{facts['shortest']} to {facts['longest']}, half below {facts['median']} ({by}){compared}"
 
@@ -178,10 +187,10 @@ def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Fin
         )
     elif labels[start : len(full)] != full[start:] or labels[start - 1] != IGNORED:
         text = "the loss mask does not match the answer plus its end-of-turn token."
-        _at(seen, "error", "answers learned in part", text, found, code="tokens.answer_in_part")
+        _at(seen, "error", IN_PART, text, found, code="tokens.answer_in_part")
     else:
         for text in masked.get("stretches", []):
-            _at(seen, "error", "answers learned in part", text, found, code="tokens.answer_in_part")
+            _at(seen, "error", IN_PART, text, found, code="tokens.answer_in_part")
 
 
 def _at(seen: Seen, grade: Grade, kind: str, text: str, found: Findings, *, code: str) -> None:

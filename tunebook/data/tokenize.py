@@ -16,6 +16,7 @@ from tunebook.core.errors import InputError
 from tunebook.data.formats.turns import trained
 from tunebook.data.markers import of_template
 from tunebook.data.prompt import PromptEncoder, with_arguments
+from tunebook.data.stretches import lacks
 from tunebook.data.token_counts import count_tokens
 from tunebook.data.tool_calls import texts
 from tunebook.runs.rows import RenderedRow
@@ -50,14 +51,20 @@ def load_tokenizer(config: dict[str, Any]) -> Any:
     return tokenizer
 
 
-def lengths(encoder: PromptEncoder, rows: list[RenderedRow]) -> tuple[list[tuple[int, int]], dict[int, str]]:
+def lengths(
+    encoder: PromptEncoder, rows: list[RenderedRow]
+) -> tuple[list[tuple[int, int]], dict[int, str], dict[int, str]]:
     """Return the token count of each row (of a preference pair with its longer answer) and the position of
-    its last answer, and the errors of rows that the template refuses (their lengths are 0)."""
-    whole, prompts, refused = [], [], {}
+    its last answer; the errors of rows that the template refuses (their lengths are 0); and what rendered
+    rows lack of the answers that should be learned."""
+    whole, prompts, refused, lost = list[str](), list[str](), dict[int, str](), dict[int, str]()
+    end = encoder.tokenizer.eos_token or ""
     for index, row in enumerate(rows):
         messages, tools = row["messages"], row.get("tools")
         try:
             full = encoder.text(messages, tools)
+            if missing := lacks(full, row, end):
+                lost[index] = missing
             if row.get("rejected"):
                 full = max(full, encoder.text([*messages[:-1], *row["rejected"]], tools), key=len)
             start = encoder.text(messages[:-1], tools, opened=True)
@@ -74,7 +81,7 @@ def lengths(encoder: PromptEncoder, rows: list[RenderedRow]) -> tuple[list[tuple
     else:
         encoder.tokenizer("", add_special_tokens=False)  # leaves neither padding nor truncation
         sizes = count_tokens(backend, whole + prompts)
-    return list(zip(sizes[: len(whole)], sizes[len(whole) :], strict=True)), refused
+    return list(zip(sizes[: len(whole)], sizes[len(whole) :], strict=True)), refused, lost
 
 
 def special_names(tokenizer: Any) -> set[str]:
@@ -170,6 +177,23 @@ def spread(count: int, wanted: int) -> list[int]:
     """Return `wanted` evenly spread indices below `count`."""
     step = max(1, count / max(1, wanted))
     return [int(place * step) for place in range(min(count, wanted))]
+
+
+def of_every_kind(rows: list[RenderedRow], wanted: int) -> tuple[list[int], int]:
+    """Return the indices of `wanted` rows, one of each kind first, and the number of kinds. A kind has the
+    same turns (role, weight, calls, tools), and its last answers begin and end with the same letters: what a
+    mask depends on beside the template."""
+    kinds: dict[Any, int] = {}
+    for index, row in enumerate(rows):
+        turns = tuple((turn["role"], turn.get("weight"), "tool_calls" in turn) for turn in row["messages"])
+        last = row["messages"][-1]["content"]
+        kinds.setdefault((turns, bool(row.get("tools")), last[:1], last[-1:]), index)
+    chosen = dict.fromkeys([*kinds.values()][:wanted])
+    for index in spread(len(rows), wanted):
+        if len(chosen) >= min(wanted, len(rows)):
+            break
+        chosen.setdefault(index)
+    return sorted(chosen), len(kinds)
 
 
 def pick(sizes: list[tuple[int, int]], suspicious: dict[int, str], wanted: int) -> dict[int, str]:
