@@ -1,12 +1,13 @@
 """Small data files changed by rule, each forked or refused: nothing may be silently wrong.
 
-Five base sets of rows (labels, chat, Alpaca, SQuAD-like questions, preference pairs) are changed by one or
-two rules (order and names of columns, encoding, header, nesting, nulls, duplicates, other scripts) and
-written in one of nine kinds of file. Each file is forked. It must end in one of two ways: the rendered
-(prompt, answer) pairs equal those that this script makes of the unchanged rows, without Tunebook's readers;
-or an error with a code and a next step. Anything else is a silent wrong, and is printed.
+Five base sets of rows (labels, chat, Alpaca, SQuAD-like questions, preference pairs) are changed by one to
+three rules (order and names of columns, encoding, header, nesting, nulls, duplicates, other scripts, lists
+of one, a column of splits) and written in one of nine kinds of file. Each file is forked. It must end in one
+of two ways: the rendered (prompt, answer) pairs equal those that this script makes of the unchanged rows,
+without Tunebook's readers; or an error with a code and a next step. Anything else is a silent wrong, and is
+printed.
 
-    python benchmarks/mutations.py --count 200 --seed 0
+    python benchmarks/mutations.py --count 200 --seed 0 --out benchmarks/results/mutations.json
 """
 
 from __future__ import annotations
@@ -115,6 +116,33 @@ SYNONYMS = {
 }
 
 
+FOREIGN = {
+    "text": "Nachricht",
+    "label": "\u6807\u7b7e",
+    "instruction": "Aufgabe",
+    "output": "R\u00e9ponse",
+    "question": "Frage",
+    "context": "Textstelle",
+    "answers": "Antwort",
+    "prompt": "Vorgabe",
+    "chosen": "besser",
+    "rejected": "schlechter",
+}
+NOT_LABELS = {
+    "text",
+    "Text",
+    "body",
+    "utterance",
+    "Review",
+    "Nachricht",
+    "id",
+    "index",
+    "",
+    "Unnamed: 0",
+    "split",
+}
+
+
 def shuffle_columns(made: Made, drawn: random.Random) -> None:
     names = list(made.rows[0])
     drawn.shuffle(names)
@@ -135,15 +163,36 @@ def drop_header(made: Made, drawn: random.Random) -> None:
 
 
 def nest(made: Made, drawn: random.Random) -> None:
-    made.nest = drawn.choice(["data", "rows", "train"])
+    made.nest = drawn.choice(["data", "rows", "train", "data.rows", "export.data.items"])
 
 
 def null(made: Made, drawn: random.Random) -> None:
     """Empty one value: of an optional field without consequence, of any other an error."""
     row, name = drawn.randrange(ROWS), drawn.choice(list(made.rows[0]))
-    made.rows[row] = {**made.rows[row], name: None}
+    # A column of Parquet has one kind of value.
+    empty = [None, "", " "] if isinstance(made.rows[row][name], str) else [None]
+    made.rows[row] = {**made.rows[row], name: drawn.choice(empty)}
     if name in ("answers", "answer"):  # a question without an answer, which fork says it trains as such
         made.pairs[row] = (made.pairs[row][0], "unanswerable")
+
+
+def foreign_names(made: Made, drawn: random.Random) -> None:
+    """Call the columns by words of another language, which say nothing to a list of usual names."""
+    new = {name: FOREIGN.get(name, name) for name in made.rows[0]}
+    made.rows = [{new.get(name, name): value for name, value in row.items()} for row in made.rows]
+
+
+def in_list(made: Made, drawn: random.Random) -> None:
+    """Put the label into a list of one, as tools of annotation do."""
+    name = next((one for one in made.rows[0] if made.base == "labels" and one not in NOT_LABELS), None)
+    if name:
+        made.rows = [{**row, name: [row[name]]} for row in made.rows]
+
+
+def split_column(made: Made, drawn: random.Random) -> None:
+    """Add a column that says of which split a row is."""
+    names = ["train", "train", "train", "validation", "test"]
+    made.rows = [{**row, "split": names[number % 5]} for number, row in enumerate(made.rows)]
 
 
 def duplicate(made: Made, drawn: random.Random) -> None:
@@ -163,7 +212,10 @@ def translate(made: Made, drawn: random.Random) -> None:
         )
 
     if made.base == "labels":
-        made.rows = [{name: other(value) for name, value in row.items()} for row in made.rows]
+        made.rows = [
+            {name: other(value) if isinstance(value, str) else value for name, value in row.items()}
+            for row in made.rows
+        ]
         made.pairs = [(other(prompt), other(answer)) for prompt, answer in made.pairs]
 
 
@@ -191,8 +243,11 @@ RULES: list[Callable[[Made, random.Random], None]] = [
     shuffle_columns,
     index_column,
     rename,
+    foreign_names,
     translate,
+    split_column,
     null,
+    in_list,
     duplicate,
     nest,
     drop_header,
@@ -236,7 +291,9 @@ def as_text(made: Made, names: list[str]) -> str:
     if made.kind == ".jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows)
     if made.kind == ".json":
-        value: Any = {made.nest: made.rows} if made.nest else made.rows
+        value: Any = made.rows
+        for name in reversed(made.nest.split(".") if made.nest else []):
+            value = {name: value}
         return json.dumps(value, ensure_ascii=False, indent=1)
     by = {".csv": ",", ".tsv": "\t", ".psv": "|", ".semicolons.csv": ";"}[made.kind]
     file = io.StringIO()
@@ -302,11 +359,17 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="write the summary there as JSON")
     parser.add_argument("--show", action="store_true", help="print every file as it is forked")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         seen = sweep(asked.count, asked.seed, Path(folder), asked.show)
+    if asked.out:
+        counts = {outcome: len(lines) for outcome, lines in seen.items()}
+        codes = Counter(line.partition(": ")[2].partition(": ")[2].split(" ")[0] for line in seen["refused"])
+        made = {"count": asked.count, "seed": asked.seed, **counts, "refused by": dict(codes.most_common())}
+        asked.out.write_text(json.dumps({**made, "wrong files": seen["wrong"]}, indent=1) + "\n")
     for outcome, lines in seen.items():
         print(f"{outcome}: {len(lines)}")
         if outcome == "wrong":
