@@ -11,8 +11,8 @@ from collections import Counter
 from tunebook.core.files import Row, read_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
+from tunebook.data.files.split_names import SPLITS
 from tunebook.data.render import render_all
-from tunebook.data.sources import SPLITS
 from tunebook.evaluation.engines.linear_svm import linear_svm
 from tunebook.models import trial_model
 from tunebook.report.markdown_blocks import fill

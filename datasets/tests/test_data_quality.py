@@ -13,7 +13,7 @@ from rapidfuzz import fuzz, process
 
 from tunebook.core.files import Row
 from tunebook.data.dataset import Dataset, load_dataset_config
-from tunebook.data.sources import SPLITS
+from tunebook.data.files.split_names import SPLITS
 from tunebook.data.style_rules import rules_met
 
 COUNTS = {

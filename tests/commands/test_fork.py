@@ -26,9 +26,9 @@ from tunebook.core.errors import InputError, MachineError
 from tunebook.core.files import read_jsonl, write_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
+from tunebook.data.files.split_names import SPLITS
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.render import render_all
-from tunebook.data.sources import SPLITS
 from tunebook.data.tokenize import load_tokenizer
 from tunebook.pipeline.prepare import place_paths
 from tunebook.runs.run import Run

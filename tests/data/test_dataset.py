@@ -14,9 +14,10 @@ from tunebook.core.errors import InputError
 from tunebook.core.files import read_jsonl, write_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import Dataset, load_dataset_config
+from tunebook.data.files.split_names import SPLITS
 from tunebook.data.render import render
 from tunebook.data.sampling import sample_groups, sample_rows
-from tunebook.data.sources import SPLITS, source_file
+from tunebook.data.sources import source_file
 
 INTENT = {"customer": "c1", "tone": "dry", "text": "Let me in.", "label": "burrow_jam"}
 TURNS = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ada, hello."}]

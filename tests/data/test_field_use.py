@@ -239,7 +239,8 @@ def test_turns_after_the_last_trained_one_are_learned_in_part(tmp_path: Path) ->
         {**TALK[1], "weight": 0},
     ]
     use = use_of(dataset(tmp_path, CHAT, "chat", [{"messages": turns}]), "messages[].content")
-    assert (use.fate, use.partly, use.count) == ("not learned", True, 4)
+    assert (use.fate, use.partly, use.count) == ("not learned", "1 of 4", 4)
+    assert use.examples[0] == "'Thank you.'"
 
 
 def test_a_prompt_that_only_repeats_what_is_learned(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tunebook.core.errors import Problem
 from tunebook.data.formats.fields import MEANING_OF
-from tunebook.data.formats.layouts import read_layout
+from tunebook.data.formats.rows.layouts import read_layout
 from tunebook.data.sources import Source, read_rows_of
 
 TALK = [{"role": "user", "content": "Is it shut?"}, {"role": "assistant", "content": "It is."}]
@@ -194,7 +194,7 @@ def test_labels_by_number_get_the_names_that_a_parquet_file_notes(tmp_path: Path
     import pyarrow
     import pyarrow.parquet
 
-    from tunebook.data.tables import read_table
+    from tunebook.data.files.tables import read_table
 
     features = {"label": {"names": ["leak", "noise"], "_type": "ClassLabel"}, "text": {"dtype": "string"}}
     note = json.dumps({"info": {"features": features}}).encode()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.foreign_rows import CASES, Foreign, gpt, openai
-from tunebook.commands.fork.fork import _recognised
+from tunebook.commands.fork.sample import as_read, recognised
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.sources import Source, read_rows_of
 
@@ -28,7 +28,7 @@ def short(row: dict[str, Any]) -> list[str]:
 
 def read(case: Foreign) -> tuple[Any, list[str]]:
     """Return the first row as the fork's dataset.yaml has it read, and the notes."""
-    found = _recognised(case.rows, "a.jsonl", case.task, {})
+    found = recognised(as_read(case.rows, "a.jsonl", case.task, {}), "a.jsonl", case.task, {})
     files = {"train": "a.jsonl", "dev": "b.jsonl", "test": "c.jsonl"}
     source = Source(files=files, reader=found.layout, columns=found.columns, **case.source)  # type: ignore[arg-type]
     rows = read_rows_of(source, iter(list(enumerate(case.rows, 1))), "a.jsonl")
@@ -80,7 +80,6 @@ def test_the_conversion_that_is_shown_is_one_that_is_read(case: Foreign) -> None
 
 def test_the_better_answer_of_a_conversion_is_the_one_that_people_chose() -> None:
     better = {
-        "SHP": "It is shut.",
         "PKU-SafeRLHF": "No.",
         "UltraFeedback, raw": "No.",
         "Nectar": "No.",
@@ -153,13 +152,13 @@ def test_transcripts_with_a_label_are_texts() -> None:
     rows = [
         {"text": f"Human: Is it number {n}?\n\nAssistant: It is.", "label": "ab"[n % 2]} for n in range(8)
     ]
-    found = _recognised(rows, "a.jsonl", None, {})
+    found = recognised(rows, "a.jsonl", None, {})
     assert (found.layout, found.task) == ("labels", "classification")
 
 
 def test_unknown_columns_show_a_row_as_it_should_be() -> None:
     with pytest.raises(InputError) as caught:
-        _recognised([{"left": "Is it?", "right": "No."}], "a.jsonl", "chat", {})
+        recognised([{"left": "Is it?", "right": "No."}], "a.jsonl", "chat", {})
     assert caught.value.code == "fork.unknown_columns"
     wanted, first = shown(str(caught.value))
     assert first == {"left": "Is it?", "right": "No."}

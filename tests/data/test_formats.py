@@ -17,7 +17,7 @@ from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import ROOT
-from tunebook.data.tables import read_table
+from tunebook.data.files.tables import read_table
 
 MESSAGES = ROOT / "tests" / "fixtures" / "fault_messages.txt"
 

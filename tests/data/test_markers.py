@@ -16,7 +16,7 @@ from tunebook.check.marks import Marks, report
 from tunebook.data.dataset import Dataset
 from tunebook.data.markers import escaped, marks_in, of_template
 from tunebook.data.prompt import PromptEncoder
-from tunebook.data.render import Renderer
+from tunebook.data.renderer import Renderer
 from tunebook.data.stretches import faults
 from tunebook.data.tokenize import IGNORED, marks, special_names
 

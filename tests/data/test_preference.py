@@ -17,10 +17,11 @@ from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
 from tunebook.core.errors import InputError, RowFault
 from tunebook.data.dataset import Dataset, load_dataset_config
-from tunebook.data.formats.layouts import read_layout
+from tunebook.data.files.split_names import SPLITS
+from tunebook.data.formats.rows.layouts import read_layout
 from tunebook.data.prompt import PromptEncoder, with_arguments
-from tunebook.data.render import Renderer, render_all
-from tunebook.data.sources import SPLITS
+from tunebook.data.render import render_all
+from tunebook.data.renderer import Renderer
 from tunebook.hardware.memory_settings import setting
 from tunebook.metrics.aggregate import difference, measure
 from tunebook.metrics.scoring import margins

@@ -172,8 +172,8 @@ def test_any_two_kinds_of_file_render_alike(number: int, tmp_path: Path) -> None
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("empty", [None, "", float("nan")], ids=["none", "empty text", "NaN"])
 def test_an_empty_label_is_a_fault_in_every_kind_of_file(kind: str, empty: Any, tmp_path: Path) -> None:
-    from tunebook.data.formats.layouts import read_layout
-    from tunebook.data.tables import read_table
+    from tunebook.data.files.tables import read_table
+    from tunebook.data.formats.rows.layouts import read_layout
 
     path = tmp_path / f"rows{kind}"
     cell = None if kind in (".csv", ".tsv", ".psv", ".xlsx") and empty != "" else empty

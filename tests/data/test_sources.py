@@ -13,9 +13,10 @@ from tunebook.core.errors import InputError, MachineError, Problem
 from tunebook.core.files import read_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
+from tunebook.data.files.split_names import SPLITS
+from tunebook.data.files.tables import read_table
 from tunebook.data.render import render
-from tunebook.data.sources import SPLITS, Source, oasst_best_paths, raw_rows
-from tunebook.data.tables import read_table
+from tunebook.data.sources import Source, oasst_best_paths, raw_rows
 
 TWINS = ROOT / "tests" / "twins"
 PUBLIC = ["banking77", "oasst2", "squad_v2"]

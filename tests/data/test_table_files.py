@@ -16,8 +16,8 @@ import pytest
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.files.json_rows import lists_of
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
+from tunebook.data.files.tables import read_table
 from tunebook.data.formats.encodings import repaired
-from tunebook.data.tables import read_table
 
 ROWS = [{"text": "hello you", "label": "a"}, {"text": "hello me", "label": "b"}]
 BODY = "hello you,a\nhello me,b\n"
@@ -288,7 +288,7 @@ def test_numbers_of_a_sheet_are_as_shown(tmp_path: Path) -> None:
     row = ["007", 7, 2.0, 0.5, True, date(2026, 1, 5), datetime(2026, 1, 5, 14, 30)]
     names = [f"c{number}" for number in range(len(row))]
     found = read(tmp_path, "a.xlsx", sheet([names, row], zeros))[0][1]
-    assert list(found.values()) == ["007", "0007", 2, 0.5, True, *row[5:]]
+    assert list(found.values()) == ["007", "0007", 2, 0.5, True, *map(str, row[5:])]
 
 
 def test_names_of_classes_in_arrow(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from tests.support import long_passages
 from tunebook.core.errors import InputError
 from tunebook.core.words import pieces
 from tunebook.data.dataset import Dataset
-from tunebook.data.formats.layouts import read_layout
+from tunebook.data.formats.rows.layouts import read_layout
 from tunebook.data.formats.windows import cut, held, holds
-from tunebook.data.render import Renderer, render_all
+from tunebook.data.render import render_all
+from tunebook.data.renderer import Renderer
 
 SHAPE = {"questions": 120, "passages": 20, "characters": 6000}
 

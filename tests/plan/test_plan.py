@@ -25,8 +25,8 @@ from tunebook.config.resolve import resolve
 from tunebook.core.errors import InputError
 from tunebook.core.paths import ROOT
 from tunebook.data import dataset
+from tunebook.data.files.split_names import SPLITS
 from tunebook.data.render import render
-from tunebook.data.sources import SPLITS
 from tunebook.evaluation import suite
 from tunebook.hardware import gpus, memory
 from tunebook.hardware.memory import GIB

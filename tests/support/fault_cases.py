@@ -296,7 +296,9 @@ CASES = [
     ),
     jsonl("Alpaca: empty output", [ALPACA, {**ALPACA, "output": ""}], "rows.empty_text a.jsonl:2 output"),
     jsonl(
-        "Alpaca: output is a list", [ALPACA, {**ALPACA, "output": ["a"]}], "rows.not_text a.jsonl:2 output"
+        "Alpaca: output is a list",
+        [ALPACA, {**ALPACA, "output": ["a", "b"]}],
+        "rows.not_text a.jsonl:2 output",
     ),
     jsonl(
         "Alpaca: input is an object", [ALPACA, {**ALPACA, "input": {"a": 1}}], "rows.not_text a.jsonl:2 input"
@@ -373,8 +375,8 @@ CASES = [
     file("empty text", "a.csv", CSV + ",a\n", "rows.empty_text a.csv:6 text"),
     jsonl(
         "label is a list",
-        [*LABELS, {"text": "the kettle sings again", "label": ["a"]}],
-        "rows.not_text a.jsonl:5 label",
+        [*LABELS, {"text": "the kettle sings again", "label": ["a", "b"]}],
+        "labels.several_in_one a.jsonl:5 label",
         fields="text=text label=label",
     ),
     jsonl(

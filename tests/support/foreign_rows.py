@@ -802,7 +802,8 @@ CASES = [
                 "score_B": 12,
             }
         ],
-        fault="fork.needs_conversion DATA",
+        [ASK, SAY],
+        rejected="Yes.",
         task="preference",
     ),
     Foreign(
@@ -820,7 +821,8 @@ CASES = [
                 "winner": "model_a",
             }
         ],
-        fault="fork.needs_conversion DATA",
+        [ASK, SAY],
+        rejected="Yes.",
         task="preference",
     ),
     Foreign(

@@ -8,7 +8,7 @@ from typing import Any
 
 from tunebook.check.rows import Seen
 from tunebook.data.dataset import Dataset
-from tunebook.data.sources import SPLITS
+from tunebook.data.files.split_names import SPLITS
 
 LABELS = ["acorn", "beech", "cedar"]
 

@@ -20,10 +20,10 @@ from tunebook.core.errors import InputError, MachineError, Problem, TunebookErro
 from tunebook.core.words import words
 from tunebook.data import cache, near_duplicates
 from tunebook.data.dataset import Dataset
-from tunebook.data.formats.bad_rows import is_fatal
+from tunebook.data.files.split_names import Split
+from tunebook.data.formats.bad_rows import bad_count, is_fatal
 from tunebook.data.lengths import Counting
 from tunebook.data.render import Located, each_row, held_out, of_split, split_from_train
-from tunebook.data.sources import Split
 from tunebook.data.tool_calls import texts
 from tunebook.runs.rows import Messages, RenderedRow
 
@@ -216,7 +216,7 @@ class _Rows:
 def _judge(dataset: Dataset, problems: list[Problem], found: Findings) -> None:
     fatal = any(is_fatal(problem) for problem in problems)
     if problems and len(problems) <= dataset.allow_drop and not fatal:
-        text = f"{len(problems)} bad rows are left out, as allow_drop: {dataset.allow_drop} accepts."
+        text = f"{bad_count(len(problems))} left out, as allow_drop: {dataset.allow_drop} accepts."
         file = f"datasets/{dataset.name}/dataset.yaml"
         found.add(Finding("note", "rows left out", text, file=file, code="rows.left_out"))
         found.extend([of_problem(problem, "rows left out", "note") for problem in problems])

@@ -26,7 +26,7 @@ from tunebook.core.files import digest
 from tunebook.core.paths import show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset, load_dataset_or_stand_in
-from tunebook.data.sources import SPLITS
+from tunebook.data.files.split_names import SPLITS
 from tunebook.data.tokenize import MASK_KEYS
 from tunebook.models import trial_model
 

@@ -21,13 +21,13 @@ from tunebook.core.files import Row, digest, read_json, write_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
 from tunebook.data.dataset import Dataset
+from tunebook.data.files.tables import read_table
 from tunebook.data.formats.bad_rows import MAX_SHOWN
 from tunebook.data.formats.place import fault
 from tunebook.data.markers import marks_in
 from tunebook.data.prompt import Messages
-from tunebook.data.render import Renderer
+from tunebook.data.renderer import Renderer
 from tunebook.data.sources import read_rows_of
-from tunebook.data.tables import read_table
 from tunebook.evaluation import jobs
 from tunebook.export.merge import refuse_changed_base
 from tunebook.models.fingerprint import weights_hash

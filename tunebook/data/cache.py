@@ -22,9 +22,10 @@ from tunebook.core.errors import Problem
 from tunebook.core.files import digest, file_sha256, read_json, write_json
 from tunebook.core.paths import cache_folder
 from tunebook.data.dataset import Dataset
+from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.formats.place import Spot
 from tunebook.data.render import Located, Rendered, accept, render_all, render_whole, split_from_train
-from tunebook.data.sources import SPLITS, Split, hub_revision, place_of, source_file
+from tunebook.data.sources import hub_revision, place_of, source_file
 from tunebook.models.hub import cached
 from tunebook.runs.rows import RenderedRow, read_rows, write_rows
 
@@ -66,8 +67,8 @@ class Entry:
         came = read_json(self.folder / CAME)["rows"][split]
         with self.path(split).open("rb") as file:
             for text, (spot, group) in zip(file, came, strict=True):
-                row = json.loads(text)
-                yield Located(place, Spot(spot[0]).say(*spot[1:]), row | {"group": group}, row["group"])
+                row, at = json.loads(text), Spot(spot[0]).say(*spot[1:])
+                yield Located(at.file or place, at, row | {"group": group}, row["group"])
 
     def problems(self) -> list[Problem]:
         """Return the rows that were left out, as `allow_drop` accepts."""

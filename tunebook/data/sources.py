@@ -22,22 +22,23 @@ from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.core.paths import child_environment, show
 from tunebook.data.files.columnar import named_labels
 from tunebook.data.files.label_names import with_names
+from tunebook.data.files.split_names import SPLITS, Split, split_in
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
-from tunebook.data.formats.layouts import read_layout
+from tunebook.data.files.tables import KINDS, read_table
 from tunebook.data.formats.leaves import refuse_ignored, without_fields
 from tunebook.data.formats.open_file import kind_of
-from tunebook.data.formats.place import Numbered, fault, id_of, in_rows
+from tunebook.data.formats.place import Numbered, at_origins, fault, id_of, in_rows
 from tunebook.data.formats.repairs import Repair
+from tunebook.data.formats.rows.layouts import read_layout
+from tunebook.data.formats.rows.picked import picked
+from tunebook.data.formats.rows.votes import decided
 from tunebook.data.formats.turn_forms import rename_roles
 from tunebook.data.near_duplicates import Near
-from tunebook.data.tables import KINDS, read_table
-from tunebook.models.hub import hub_error
+from tunebook.models.hub import cache_only, hub_error, unreachable
 
-Split = Literal["train", "dev", "test"]
 OTHER_ROWS = "set TUNEBOOK_SOURCES=folder, or TIER=trial for the dataset's stand-in"
 OASST_FIELDS = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank")
 ROW_KINDS = (".parquet", ".arrow", ".feather", ".xlsx")  # files that have rows instead of lines
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 
 class Source(BaseModel):
@@ -53,7 +54,8 @@ class Source(BaseModel):
     alternate (tunebook/data/formats/repairs.py). `table` says how the files are read where they do not say it
     themselves, `lists` which lists of a JSON object are a split, and `label_names` what the labels of the
     files are called (null: their rows are left out). `window` cuts the passages of questions to so many words
-    (tunebook/data/formats/windows.py).
+    (tunebook/data/formats/windows.py). `split_column` names the column that says of which split a row is, in
+    a file that has several.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -76,6 +78,7 @@ class Source(BaseModel):
     lists: dict[Split, list[str]] = {}
     label_names: dict[str, str | None] = {}
     window: int | None = Field(default=None, ge=20)
+    split_column: str | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
@@ -126,9 +129,21 @@ def untouched_rows(source: Source, folder: Path, split: Split) -> tuple[str, Ite
             text = f"no such file. {show(folder / 'dataset.yaml')} refers to it as "
             text += f"source.{'splits' if source.hub else 'files'}.{split}. Add the file or correct the path."
             raise InputError(Problem(text, show(path), code="data.no_rows_file"))
-        rows = read_table(path, source.table, source.lists.get(split))
-        return show(path), in_rows(rows) if kind_of(path) in ROW_KINDS else rows
+        rows = at_origins(read_table(path, source.table, source.lists.get(split)), path)
+        rows = in_rows(rows) if kind_of(path) in ROW_KINDS else rows
+        return show(path), _of_split(rows, source.split_column, split, show(path))
     return f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
+
+
+def _of_split(rows: Iterator[Numbered], column: str | None, split: Split, place: str) -> Iterator[Numbered]:
+    """Yield the rows whose `column` names `split`; with those of train, the ones that name none."""
+    for number, row in rows:
+        found = split_in(row.get(column)) if column and isinstance(row, dict) else "train"
+        if column and found is None and split == "train":
+            text = f"expected train, dev or test, by one of their usual names (got {row.get(column)!r})."
+            yield number, fault(text, place, number, column, "rows.unknown_split", id_of(row))
+        elif not column or found == split:
+            yield number, row
 
 
 def kept_and_read(source: Source, folder: Path, rows: Iterator[Numbered], name: str) -> Iterator[Numbered]:
@@ -154,11 +169,24 @@ def read_rows_of(
         return rows
     if source.reader == "oasst_best_paths":
         return oasst_best_paths(rows, place)
+    if source.reader == "preference" or any("." in name or "+" in name for name in source.columns.values()):
+        rows = _prepared(rows, source, place)
     if source.label_names and answered:
         rows = with_names(rows, source.columns.get("label", "label"), source.label_names, place)
     if source.roles:
         rows = ((number, rename_roles(row, dict(source.roles))) for number, row in rows)
     return read_layout(rows, source.reader, source.columns, place, answered, source.repair)
+
+
+def _prepared(rows: Iterator[Numbered], source: Source, place: str) -> Iterator[Numbered]:
+    """Yield rows with votes as pairs, and with columns that are inside others or joined."""
+    for number, row in rows:
+        try:
+            if isinstance(row, dict):
+                row = picked(decided(row) if source.reader == "preference" else row, source.columns.values())
+        except RowFault as error:
+            row = fault(str(error), place, number, error.field, error.code, id_of(row))
+        yield number, row
 
 
 def source_file(source: Source, folder: Path, split: Split) -> Path | None:
@@ -179,13 +207,14 @@ def _hub_rows(source: Source, split: str) -> Iterator[Numbered]:
 
     from datasets import load_dataset  # type: ignore[attr-defined]
 
+    cache_only()
     try:
         table = load_dataset(source.hub, source.config, revision=source.revision, split=split)
     except (DatasetNotFoundError, ValueError) as error:
         text = f"{source.hub!r}, split {split!r}: {error}"
         raise InputError(Problem(text, key="source.hub", code="data.not_on_hub")) from None
     except (OSError, RuntimeError) as error:  # raised by the Hub client without a network
-        raise hub_error("source.hub", repr(source.hub), error, OTHER_ROWS) from None
+        raise hub_error("source.hub", repr(source.hub), unreachable() or error, OTHER_ROWS) from None
     features = getattr(table, "features", None) or {}
     labels = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
     return in_rows(enumerate((named_labels(row, labels) for row in table), 1))

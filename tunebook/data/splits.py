@@ -15,9 +15,10 @@ from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.core.words import words
+from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.near_duplicates import Index, Near, Prompt, boilerplate, normalised, prompt_text
 from tunebook.data.sampling import sample_groups
-from tunebook.data.sources import SPLITS, Source, Split
+from tunebook.data.sources import Source
 from tunebook.runs.rows import RenderedRow
 
 SPLIT_SEED = 42

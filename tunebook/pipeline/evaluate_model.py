@@ -16,7 +16,7 @@ from tunebook.core.files import digest, write_json
 from tunebook.core.paths import slug
 from tunebook.data import cache
 from tunebook.data.dataset import load_dataset_config
-from tunebook.data.sources import SPLITS
+from tunebook.data.files.split_names import SPLITS
 from tunebook.evaluation import suite
 from tunebook.hardware import overlays
 from tunebook.models import trial_model

@@ -16,9 +16,9 @@ from tunebook.core.files import digest, file_sha256, write_json
 from tunebook.core.paths import ROOT, show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset
+from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.lengths import FEWEST_ROWS, ROW, TRIAL_LENGTHS, fitting
 from tunebook.data.sampling import sample_rows
-from tunebook.data.sources import SPLITS, Split
 from tunebook.evaluation import suite
 from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.engines import vllm

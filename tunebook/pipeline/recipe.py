@@ -18,7 +18,7 @@ from tunebook.core.errors import GATE_FAILED, GOOD
 from tunebook.core.files import digest, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.data.dataset import load_dataset_or_stand_in
-from tunebook.data.sources import SPLITS, Split
+from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.evaluation import suite
 from tunebook.export import merge
 from tunebook.hardware import machine

@@ -12,8 +12,8 @@ import yaml
 
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import Dataset
+from tunebook.data.files.split_names import SPLITS
 from tunebook.data.lengths import Counting, Size, read_sizes
-from tunebook.data.sources import SPLITS
 
 # English text in the vocabularies of the shelf: about four characters a token; three for a bound from
 # above. A turn costs its role and its two markers.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tunebook.core.errors import InputError
+from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.lengths import about
-from tunebook.data.sources import SPLITS, Split
 from tunebook.hardware.memory_settings import setting
 from tunebook.models import shapes
 from tunebook.models.trial_model import NAME as TRIAL_BASE

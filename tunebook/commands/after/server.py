@@ -34,7 +34,7 @@ from tunebook.core.process import die_with_parent
 from tunebook.core.ranks import Ranks
 from tunebook.data.dataset import Dataset
 from tunebook.data.prompt import PromptEncoder
-from tunebook.data.render import Renderer
+from tunebook.data.renderer import Renderer
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.ranking import label_choices, rank_labels
 from tunebook.evaluation.engines.token_lm import TokenLM

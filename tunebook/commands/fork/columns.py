@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tunebook.core import words
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.fields import CHOSEN, REJECTED, plain_name
-from tunebook.data.formats.layouts import Columns, Row
+from tunebook.data.formats.rows.row import Columns, Row
 
 MOST_LABELS, LONGEST_LABEL = 500, 60
 # Usual column names of each field, the most likely first. `context` and `input` are part of the prompt.
@@ -21,13 +21,18 @@ NAMES = {
     "messages": (
         "messages conversations conversation dialogue dialog turns chat contents utterances data log text"
     ),
-    "prompt": "prompt instruction question input query problem inputs",
+    "prompt": "prompt instruction question input query problem inputs input_text source_text",
     "input": "input context",
-    "completion": "completion output response answer reply solution targets",
+    "completion": (
+        "completion output response answer reply solution targets target target_text output_text ideal "
+        "expected_output"
+    ),
     "system": "system system_prompt",
     "chosen": CHOSEN,
     "rejected": REJECTED,
 }
+# Columns of labels that may hold several, after the names above.
+LABEL_LISTS = frozenset("labels categories tags topics intents classes annotation annotations accept".split())
 TASK_OF = {
     "labels": "classification",
     "qa": "qa",
@@ -73,7 +78,9 @@ def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str
         InputError: several columns could be the label.
     """
     able = [name for name in scalars if name not in taken and repeats(rows, name)]
-    named = [name for name in able if plain_name(name) in NAMES["label"].split()]
+    usual = NAMES["label"].split()
+    named = [name for name in able if plain_name(name) in usual]
+    named = named or [name for name in able if plain_name(name) in LABEL_LISTS]
     candidates = named or [name for name in able if plain_name(name) not in GROUPS]
     if len(candidates) > 1:
         refuse_indicators(rows, candidates, place)
@@ -86,7 +93,8 @@ def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str
         text = f"more than one column of {place} could be the label. Choose: {names}."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
     if not candidates:  # one label, or hardly a row of each: said with numbers once all rows are read
-        by_name = [name for name in scalars if plain_name(name) in NAMES["label"].split()]
+        by_name = [name for name in scalars if plain_name(name) in usual]
+        by_name = by_name or [name for name in scalars if plain_name(name) in LABEL_LISTS]
         candidates = by_name if len(by_name) == 1 and by_name[0] not in taken else []
     return candidates[0] if candidates else None
 

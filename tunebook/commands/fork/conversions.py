@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.layouts import Row
+from tunebook.data.formats.fields import ROLE_KEYS, plain_name
+from tunebook.data.formats.rows.row import Row
+from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS
 
 SHORT = 60  # characters of a text that a message shows
+TALKS = frozenset(
+    "conversation_id dialogue_id dialog_id conv_id convo_id thread_id session_id ticket_id".split()
+)
 ENOUGH = 0.9  # of the sampled rows have the format
 
 
@@ -39,17 +44,6 @@ def _pair(prompt: Any, answers: tuple[Any, Any], second_is_better: bool) -> Row:
 def _safe(row: Row) -> Row:
     better = row.get("better_response_id", row.get("safer_response_id"))
     return _pair(row["prompt"], (row["response_0"], row["response_1"]), better == 1)
-
-
-def _arena(row: Row) -> Row | None:
-    names = [n for n in (("conversation_a", "conversation_b"), ("response_a", "response_b")) if _has(*n)(row)]
-    winner = str(row.get("winner", ""))
-    second = winner.endswith("b") or row.get("winner_model_b") == 1
-    if not names or winner.startswith("tie") or row.get("winner_tie") == 1:
-        return None
-    halves = (row[names[0][0]], row[names[0][1]])
-    made = _pair(row.get("prompt"), halves, second)
-    return made if row.get("prompt") is not None else {key: made[key] for key in ("chosen", "rejected")}
 
 
 def _scored(row: Row) -> list[Row]:
@@ -88,23 +82,32 @@ def _instance(row: Row) -> Row | None:
     return {"instruction": row["instruction"], "input": first.get("input", ""), "output": first["output"]}
 
 
+def _are_places(value: Any) -> bool:
+    """Return whether a value is a list of start, end and label, as entities are marked."""
+    if not isinstance(value, list) or not value:
+        return False
+    return all(
+        (isinstance(one, dict) and {"start", "end"} <= one.keys())
+        or (isinstance(one, list) and len(one) == 3 and list(map(type, one[:2])) == [int, int])
+        for one in value
+    )
+
+
+def _flat_names(row: Row) -> tuple[str, str] | None:
+    """Return the columns of the speaker and the conversation's id in a row that is one turn."""
+    role = next((key for key in row if plain_name(key) in ROLE_KEYS), None)
+    group = next((key for key in row if plain_name(key) in TALKS), None)
+    known = role is not None and str(row[role]).strip().lower() in ROLE_OF
+    texts = any(isinstance(row.get(key), str) for key in TEXT_KEYS)
+    return (role, group) if role and group and known and texts else None
+
+
 ANSWER = "the answer that should be learned"
 MADE_OF_TURNS: Row = {
     "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": ANSWER}]
 }
 FORMATS = (
-    Format(
-        "Stanford Human Preferences: two answers and which of them people liked better",
-        _has("human_ref_A", "human_ref_B", "labels"),
-        lambda row: _pair(row.get("history"), (row["human_ref_A"], row["human_ref_B"]), row["labels"] == 0),
-    ),
     Format("PKU-SafeRLHF: two answers and the better one's number", _has("response_0", "response_1"), _safe),
-    Format(
-        "Chatbot Arena: two answers and the winner",
-        lambda row: _arena(row) is not None or "winner_tie" in row or "conversation_a" in row,
-        _arena,
-        "Leave out ties, and convert each other row",
-    ),
     Format(
         "several answers with scores or ranks: take the best and the worst as a pair",
         lambda row: bool(_scored(row)),
@@ -120,6 +123,19 @@ FORMATS = (
         ),
         _instance,
         "Write a row for each instance",
+    ),
+    Format(
+        "places in texts with a label each (entities), which are not supported: one label a text is learned",
+        lambda row: any(_are_places(row.get(key)) for key in ("label", "labels", "entities", "spans")),
+        lambda row: None,
+        "Write the label of each whole text",
+    ),
+    Format(
+        "one turn a row, with the conversation's id",
+        lambda row: _flat_names(row) is not None,
+        lambda row: MADE_OF_TURNS,
+        "Join the rows of each conversation, in their order (in pandas: groupby(id)[[role, text]].apply("
+        "lambda rows: rows.to_dict('records')))",
     ),
     Format(
         "step-by-step supervision (a label for each step), which is not supported",
@@ -186,7 +202,9 @@ def no_answers(rows: list[Row], place: str) -> InputError:
         made: Row = {"messages": [*turns, {"role": "assistant", "content": ANSWER}]}
     else:
         made = {**row, "completion": ANSWER}
-    return _needed(place, what, "Add the answer that should be learned to each row", row, made)
+    do = "Add the answer that should be learned to each row, or name it, if it is there: "
+    do += f'FIELDS="prompt={next(iter(row))} completion=..."'
+    return _needed(place, what, do, row, made)
 
 
 def plain_text(rows: list[Row], place: str) -> InputError:

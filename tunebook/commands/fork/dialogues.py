@@ -12,7 +12,7 @@ from tunebook.core.errors import RowFault
 from tunebook.data.formats.conversations import unread_fields
 from tunebook.data.formats.fields import CHOSEN, HISTORY, REJECTED, ROLE_KEYS, SCORES, plain_name
 from tunebook.data.formats.hermes import calls_in
-from tunebook.data.formats.layouts import Columns, Row
+from tunebook.data.formats.rows.row import Columns, Row
 from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS, Turns, from_json, turns_of
 
 # Columns that hold a part of a conversation, so that they are not the whole of it.
@@ -36,6 +36,14 @@ def roles_of(row: Row, column: str) -> set[str | None]:
         return {"assistant"}
     names = [str(turn[key]) for _, turn in found.placed for key in ROLE_KEYS if key in turn]
     return {ROLE_OF.get(name.strip().lower(), "assistant") for name in names}
+
+
+def last_role(row: Row, column: str) -> str | None:
+    """Return the role of the last turn of a row; None for one that cannot be read, so that it is reported."""
+    found = _turns(row, column)
+    turn = found.placed[-1][1] if found and found.placed else None
+    name = next((str(turn[key]) for key in ROLE_KEYS if key in turn), "") if isinstance(turn, dict) else ""
+    return ROLE_OF.get(name.strip().lower())
 
 
 def notes_on_turns(rows: list[Row], columns: Columns, layout: str) -> list[str]:

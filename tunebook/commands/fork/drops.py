@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tunebook.commands.fork.files import DataFiles
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.dataset import Dataset
 from tunebook.data.formats.leaves import held_json, leaves, without_fields
-from tunebook.data.render import each_row
+from tunebook.data.sources import Source, raw_rows
 
 NOT_READ, LOOKED_AT, MOST = "rows.meaning_not_read", 200, 20  # rows looked at, fields named at most
 
@@ -47,18 +47,17 @@ def _field_names(value: Any) -> Iterator[str]:
         yield from _field_names(held)
 
 
-def with_all_drops(error: InputError, dataset: Dataset) -> InputError:
+def with_all_drops(error: InputError, source: Source, folder: Path) -> InputError:
     """Return `error` with the one option for all fields that are refused, where there is more than one: a row
     is refused for its first."""
     if NOT_READ not in error.codes:
         return error
-    names = list(dataset.source.drop)
+    names = list(source.drop)
     had = len(names)
     for _ in range(MOST):
-        source = dataset.source.model_copy(update={"drop": names})
-        left = dataset.model_copy(update={"source": source})
-        rows = itertools.islice(each_row(left, "train"), LOOKED_AT)
-        found = [row.value for row in rows if isinstance(row.value, Problem) and row.value.code == NOT_READ]
+        _, rows = raw_rows(source.model_copy(update={"drop": names}), folder, "train")
+        found = [row for _, row in itertools.islice(rows, LOOKED_AT) if isinstance(row, Problem)]
+        found = [row for row in found if row.code == NOT_READ]
         new = [name for name in dict.fromkeys(map(_name, found)) if name and name not in names]
         if not new:
             break

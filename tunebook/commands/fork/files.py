@@ -5,6 +5,7 @@ In: DATA: a file, a folder, files by split, or a dataset on the Hub. Out: `sourc
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -15,37 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.commands.fork.recognise import Reading
-from tunebook.commands.fork.tables.gather import GATHERED, gather
-from tunebook.core.errors import InputError, Problem
+from tunebook.commands.fork.tables.gather import GATHERED, gather, holds_rows
+from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.core.paths import ROOT, child_environment, show
 from tunebook.data.files.json_rows import lists_of
+from tunebook.data.files.split_names import SPLIT_OF, SPLITS, Split, split_of
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
+from tunebook.data.files.tables import KINDS
 from tunebook.data.formats.fields import is_empty
 from tunebook.data.formats.open_file import COMPRESSED, kind_of
-from tunebook.data.sources import SPLITS, Source, Split, raw_rows
-from tunebook.data.tables import KINDS
-from tunebook.models.hub import hub_error
-
-SPLIT_OF: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "dev": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "val": "dev",
-    "validate": "dev",
-    "development": "dev",
-    "eval": "dev",
-    "evaluation": "dev",
-    "test": "test",
-    "testing": "test",
-}
-# A word for a split in a name: train.csv, my-test2.csv, trainset.csv, x_valid_full.json.
-NAMED = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_OF, key=len, reverse=True))})(?:set|data)?(?![a-z])")
+from tunebook.data.formats.place import origins_of
+from tunebook.data.formats.rows.picked import picked
+from tunebook.data.formats.rows.votes import decided
+from tunebook.data.sources import Source, raw_rows
+from tunebook.models.hub import cache_only, hub_error, unreachable
 
 MOST_COPIED = 1_000_000_000  # bytes
 TARGETS = ("label", "completion", "answers", "chosen")
 LOOKED_AT = 200  # rows
+ONE_FILE = "one file: dev and test are split from it"
 
 
 @dataclass
@@ -77,14 +66,14 @@ def find(data: str, folder: Path, table: TableOptions = AS_IT_IS) -> DataFiles:
     scratch = None
     if path.is_file():
         files: dict[Split, Path] = {"train": path}
-        notes = ["one file: dev and test are split from it"]
+        notes = [ONE_FILE]
         if lists := _splits_inside(path, table):
             files = dict.fromkeys(lists, path)
             notes = _notes_on_lists(path, lists, table)
     elif path.is_dir():
         path = _only_folder(path)
         scratch = tempfile.TemporaryDirectory(prefix=GATHERED)
-        gathered = gather(path, Path(scratch.name), table, split_of)
+        gathered = gather(path, Path(scratch.name), table)
         files, notes = gathered or _in_folder(path)
     elif "=" in data:
         files, lists = _named(data)
@@ -124,18 +113,11 @@ def find(data: str, folder: Path, table: TableOptions = AS_IT_IS) -> DataFiles:
     return DataFiles(source, place, notes, scratch)
 
 
-def split_of(name: str) -> Split | None:
-    """Return the split that a file's or folder's name stands for, None where it names none or several."""
-    found = {SPLIT_OF[word] for word in NAMED.findall(re.sub(r"([a-z])(?=[A-Z])", r"\1-", name).lower())}
-    return found.pop() if len(found) == 1 else None
-
-
 def _only_folder(path: Path) -> Path:
-    """Return the folder inside `path` that has everything, where a download has one around it."""
-    inside = [one for one in path.iterdir() if one.name[:1] not in "._"]
-    while len(inside) == 1 and inside[0].is_dir():
+    """Return the folder inside `path` that has everything but a README, where a download has one around
+    it."""
+    while len(inside := [one for one in path.iterdir() if holds_rows(one)]) == 1 and inside[0].is_dir():
         path = inside[0]
-        inside = [one for one in path.iterdir() if one.name[:1] not in "._"]
     return path
 
 
@@ -144,7 +126,8 @@ def _splits_inside(path: Path, table: TableOptions) -> dict[Split, list[str]]:
     if kind_of(path) not in (".json", ".jsonl"):
         return {}
     names = list(lists_of(path, table))
-    exact = {SPLIT_OF[name.lower()]: [name] for name in reversed(names) if name.lower() in SPLIT_OF}
+    last = {name: name.rpartition(".")[2].lower() for name in names}
+    exact = {SPLIT_OF[last[name]]: [name] for name in reversed(names) if last[name] in SPLIT_OF}
     if "train" not in exact or len(names) < 2:
         return {}
     return exact
@@ -184,7 +167,7 @@ def without_answers(data: DataFiles, reading: Reading, folder: Path) -> list[str
         }
         place, rows = raw_rows(Source.model_validate(plain), folder, split)
         some = [row for _, row in itertools.islice(rows, LOOKED_AT) if isinstance(row, dict)]
-        if some and all(is_empty(row.get(column)) for row in some):
+        if some and all(_has_none(row, str(column)) for row in some):
             for part in ("files", "lists"):
                 data.source.get(part, {}).pop(split, None)
             notes.append(
@@ -195,8 +178,14 @@ def without_answers(data: DataFiles, reading: Reading, folder: Path) -> list[str
     return notes
 
 
+def _has_none(row: dict[str, Any], column: str) -> bool:
+    with contextlib.suppress(RowFault):
+        return is_empty(picked(decided(row), [column]).get(column))
+    return False
+
+
 def _kept(source: dict[str, Any]) -> dict[str, Any]:
-    return {name: source[name] for name in ("table", "lists") if name in source}
+    return {name: source[name] for name in ("table", "lists", "split_column") if name in source}
 
 
 def copies(source: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -211,6 +200,8 @@ def copies(source: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
             if taken.get(target, full) != full:
                 target = f"source/{split}-{full.name}"
             taken[target] = full
+            if (origins := origins_of(full)).is_file():
+                taken[str(origins_of(Path(target)))] = origins
             files[split] = target
     return ({**source, "files": files} if taken else source), taken
 
@@ -247,6 +238,7 @@ def _named(data: str) -> tuple[dict[Split, Path], dict[Split, list[str]]]:
 def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
     """Return the files named after splits: train.csv, validation.jsonl.gz, test-v1.1.json."""
     tables = [path for path in sorted(folder.iterdir()) if path.is_file() and kind_of(path) in KINDS]
+    tables = [path for path in tables if holds_rows(path)]
     if len(tables) == 1:
         return {"train": tables[0]}, [
             f"one file in the folder, {tables[0].name}: dev and test are split from it"
@@ -286,13 +278,16 @@ def _on_hub(data: str) -> DataFiles:
 
     from datasets import get_dataset_split_names  # type: ignore[attr-defined]
 
+    cache_only()
     try:
         names = get_dataset_split_names(hub, config or None)
     except (DatasetNotFoundError, ValueError) as error:
+        if reason := unreachable():
+            raise hub_error("DATA", data, reason, "give a file or folder") from None
         text = f"{data}: {error} A config is named as owner/name:config."
         raise InputError(Problem(text, key="DATA", code="data.not_on_hub")) from None
     except (OSError, RuntimeError) as error:
-        raise hub_error("DATA", data, error, "give a file or folder") from None
+        raise hub_error("DATA", data, unreachable() or error, "give a file or folder") from None
     splits = {SPLIT_OF[name]: name for name in reversed(names) if name in SPLIT_OF}
     if "train" not in splits:
         text = f"{data}: no train split (it has {', '.join(names)})."

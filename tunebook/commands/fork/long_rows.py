@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.words import pieces
+from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.formats.windows import held
 from tunebook.data.lengths import (
     COUNTED,
@@ -25,7 +26,6 @@ from tunebook.data.lengths import (
     fitting,
     measure,
 )
-from tunebook.data.sources import SPLITS, Split
 from tunebook.data.tool_calls import texts
 from tunebook.hardware import memory
 from tunebook.hardware.gpus import gpu

@@ -12,6 +12,7 @@ from typing import Any
 from tunebook.commands.fork import conversions
 from tunebook.commands.fork.columns import (
     GROUPS,
+    LABEL_LISTS,
     LAYOUT_FIELDS,
     NAMES,
     TASK_OF,
@@ -22,15 +23,23 @@ from tunebook.commands.fork.columns import (
     wordy,
 )
 from tunebook.commands.fork.dialogues import holds_turns, notes_on_turns, roles_of
+from tunebook.commands.fork.special_forms import (
+    answered_beside,
+    label_studio,
+    oasst,
+    pubmedqa,
+    refuse_rivals,
+    squad,
+)
 from tunebook.commands.fork.tables.header import check_header
-from tunebook.commands.fork.tables.labels import refuse_lists
 from tunebook.commands.fork.unknown import unknown
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.conversations import conversation
 from tunebook.data.formats.fields import HISTORY, SCORES, SYSTEM, plain_name
-from tunebook.data.formats.layouts import Columns, Row
-from tunebook.data.formats.turn_forms import BEST_PATH
+from tunebook.data.formats.rows.label_lists import listed
+from tunebook.data.formats.rows.picked import sources
+from tunebook.data.formats.rows.row import Columns, Row
 from tunebook.data.splits import time_of
 
 MANY_GROUPS, ROWS_A_GROUP = 24, 2  # values of a column that may be a group, and rows of each on average
@@ -70,7 +79,7 @@ def recognise(
             raise InputError(Problem(text, key="--fields (FIELDS=)", code="option.unknown_column"))
     if not fields:
         conversions.refuse_known(rows, place)
-    candidates = [] if fields else [*_squad(rows), *_oasst(rows)]
+    candidates = [] if fields else [*squad(rows), *oasst(rows), *label_studio(rows), *pubmedqa(rows)]
     for layout, (required, optional) in LAYOUT_FIELDS.items():
         if layout != "labels" and set(fields) <= {*required, *optional}:
             candidates += _by_name(rows, there, layout, fields)
@@ -78,6 +87,7 @@ def recognise(
     fits = [reading for reading in candidates if task in (None, reading.task)]
     if task == "classification":
         fits = [made for reading in candidates if (made := _sorted_by(reading, rows)) is not None]
+    fits = [one for one in candidates if one.layout == "labels" and task in (None, one.task)] or fits
     if not fits and set(fields) <= {"text", "label"} and task in (None, "classification"):
         fits = _labels(rows, there, place, fields)
     if not fits and not candidates and any(plain_name(name) in NAMES["label"].split() for name in there):
@@ -95,11 +105,18 @@ def recognise(
         names = " or ".join(f'FIELDS="{call(reading)}"' for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
+    if fits[0].layout == "chat":
+        fits = [answered_beside(rows, there, fits[0]) or fits[0]]
     if fits[0].layout == "chat" and not any(
         "assistant" in roles_of(row, fits[0].columns["messages"]) for row in rows
     ):
         raise conversions.no_answers(rows, place)
-    read = {*fits[0].columns.values(), *READ_BY_NAME.get(fits[0].layout, ())}
+    refuse_rivals(rows, there, place, fits[0], fields)
+    read = {
+        *sources(fits[0].columns.values()),
+        *fits[0].columns.values(),
+        *READ_BY_NAME.get(fits[0].layout, ()),
+    }
     by_plain_name = read & {*SYSTEM, *(name for pair in SCORES for name in pair)}
     read |= {name for name in there if plain_name(name) in by_plain_name}
     if "prompt" in fits[0].columns and fits[0].layout == "preference":
@@ -179,20 +196,6 @@ def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str
     return None
 
 
-def _squad(rows: list[Row]) -> list[Reading]:
-    if rows and all(isinstance(row.get("paragraphs"), list) for row in rows):
-        return [Reading("squad", "qa", {}, ["articles with `paragraphs` and `qas`: a SQuAD file"])]
-    return []
-
-
-def _oasst(rows: list[Row]) -> list[Reading]:
-    """Recognise the flat messages of OpenAssistant, each with the id of the one before."""
-    names = ("message_id", "parent_id", "message_tree_id", "role", "text")
-    if rows and all(name in row for row in rows for name in names):
-        return [Reading("oasst_best_paths", "chat", {}, [f"messages of OpenAssistant: {BEST_PATH}"])]
-    return []
-
-
 def _refuse_halves(rows: list[Row], there: list[str], place: str) -> None:
     """Refuse prompts without answers, and texts without prompts.
 
@@ -200,10 +203,18 @@ def _refuse_halves(rows: list[Row], there: list[str], place: str) -> None:
         InputError: it shows what is missing.
     """
     names = {plain_name(name) for name in there}
-    if names & {*NAMES["prompt"].split()} and not names & {*NAMES["completion"].split()}:
+    prompts = [name for name in there if plain_name(name) in NAMES["prompt"].split()]
+    others = [
+        name for name in there if name not in prompts and (wordy(rows, name) or _holds_more(rows, name))
+    ]
+    if prompts and not names & {*NAMES["completion"].split()} and not others:
         raise conversions.no_answers(rows, place)
     if names == {"text"} or names <= {"text", "id", "meta", "source", "url", "title"} and "text" in names:
         raise conversions.plain_text(rows, place)
+
+
+def _holds_more(rows: list[Row], name: str) -> bool:
+    return any(isinstance(row.get(name), (list, dict)) for row in rows)
 
 
 def _by_name(rows: list[Row], there: list[str], layout: str, fields: Columns) -> list[Reading]:
@@ -240,8 +251,12 @@ def _narrowed(candidates: list[Reading]) -> list[Reading]:
 
 
 def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> list[Reading]:
+    usual = {*NAMES["label"].split(), *LABEL_LISTS}
+    lists = {name for name in there if plain_name(name) in usual or name == fields.get("label")}
+    rows = [
+        {name: _label_in(value) if name in lists else value for name, value in row.items()} for row in rows
+    ]
     scalars = [n for n in there if all(isinstance(r.get(n), (str, int, float, type(None))) for r in rows)]
-    refuse_lists(rows, fields.get("label"), there, place)
     label = fields.get("label") or label_column(rows, scalars, place, {*fields.values()})
     if label is None:
         return []
@@ -251,8 +266,10 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
         named = [name for name in scalars if name != label and plain_name(name) in NAMES["text"].split()]
     candidates = [fields["text"]] if "text" in fields else named or texts
     if len(candidates) > 1:
-        names = " or ".join(f'FIELDS="text={name}"' for name in candidates)
-        text = f"more than one column of {place} could be the text. Choose: {names}."
+        both = f'FIELDS="text={"+".join(candidates[:2])} label={label}"'
+        names = " or ".join(f'FIELDS="text={name} label={label}"' for name in candidates)
+        text = f"more than one column of {place} could be the text. If both are needed to tell the label, as "
+        text += f"of a pair: {both}. Otherwise choose: {names}."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
     if not candidates:
         return []
@@ -262,6 +279,14 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
         f"`{candidates[0]}` is the text",
     ]
     return [Reading("labels", "classification", {"text": candidates[0], "label": label}, why)]
+
+
+def _label_in(value: object) -> object:
+    """Return the label in a list of one. Of several, a text: the rows are refused by their lines."""
+    found = listed(value) if isinstance(value, list) else None
+    if found is None:
+        return value
+    return found[0] if len(found) == 1 else str(found) if found else None
 
 
 def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:

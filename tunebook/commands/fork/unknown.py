@@ -6,7 +6,8 @@ from tunebook.commands.fork.columns import LAYOUT_FIELDS, NAMES, TASK_OF, Readin
 from tunebook.commands.fork.tables.header import is_table
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.fields import is_empty, plain_name
-from tunebook.data.formats.layouts import Columns, Row
+from tunebook.data.formats.leaves import leaves
+from tunebook.data.formats.rows.row import Columns, Row
 
 
 def unknown(
@@ -59,6 +60,8 @@ def unknown(
         text += f"If one is meant, name it: {_written(_forms(task), {})}."
         return InputError(Problem(text, key=key, code="fork.no_texts"))
     text = f"the columns of {place} are not recognised ({names}). Name them: {_written(_forms(task), {})}."
+    if inside := _inside(rows[0]):
+        text += f" What is inside an object is named by its path: {inside}."
     usual = {name for names in NAMES.values() for name in names.split()}
     if is_table(place) and not usual & {*map(plain_name, there)}:
         text += (
@@ -66,6 +69,12 @@ def unknown(
             '"text=1 label=2".'
         )
     return InputError(Problem(text + example, key=key, code=code))
+
+
+def _inside(row: Row) -> str:
+    """Return the path of a text inside an object of a row, "" where there is none."""
+    paths = (leaf.path for leaf in leaves(row) if isinstance(leaf.value, str) and "." in leaf.path)
+    return next((path.replace("[]", "") for path in paths), "")
 
 
 def _forms(task: str | None) -> list[tuple[str, ...]]:

@@ -18,10 +18,11 @@ from typing import Any
 from tunebook.core.errors import Problem, RowFault
 from tunebook.data.dataset import Dataset
 from tunebook.data.field_use.show import Fate, Use, example
+from tunebook.data.files.split_names import Split, split_in
 from tunebook.data.formats.leaves import GONE, Leaf, changed, leaves, objects
 from tunebook.data.formats.place import Numbered
-from tunebook.data.render import Renderer
-from tunebook.data.sources import Split, kept_and_read, untouched_rows
+from tunebook.data.renderer import Renderer
+from tunebook.data.sources import kept_and_read, untouched_rows
 from tunebook.data.splits import time_of
 
 Rows = list[Any]
@@ -39,6 +40,7 @@ class _Found:
     count: int = 0
     tried: int = 0
     examples: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)  # examples of values that are not learned
     fates: Counter[str] = field(default_factory=Counter)
 
 
@@ -99,7 +101,11 @@ class _Finder:
                 found.tried += 1
                 step = max(1, len(some) // PLACES)
                 tried = {leaf.at: leaf for leaf in (*some[::step], some[-1])}
-                found.fates.update(self._fate(unit, leaf, base) for leaf in tried.values())
+                for leaf in tried.values():
+                    fate = self._fate(unit, leaf, base)
+                    found.fates[fate] += 1
+                    if fate == "not learned" and len(found.missed) < EXAMPLES:
+                        found.missed.append(example(leaf.value))
 
     def _probe(self, unit: Rows) -> None:
         """Find the objects of which every key is learned: tools, the arguments of a call, an answer."""
@@ -150,7 +156,8 @@ class _Finder:
                 time = "not a time"
             answers = {key: made["gold"].get(key) for key in ("answer", "answers")}
             said.append([made["messages"], made.get("rejected"), made.get("tools"), answers])
-            known.append([made["id"], made["group"], time, made["gold"]])
+            own = split_in(row.get(source.split_column)) if source.split_column else None
+            known.append([made["id"], made["group"], time, made["gold"], own])
         return json.dumps(said, ensure_ascii=False), json.dumps(known, ensure_ascii=False, default=str)
 
     def uses(self) -> list[Use]:
@@ -168,8 +175,10 @@ class _Finder:
                 fate = "learned" if learned else "used" if fates["used"] else fate
             plain = path.replace("[]", "")
             dropped = plain in drop or bool(drop.intersection(plain.split(".")))
-            partly = fate == "not learned" and bool(fates["learned"] or fates["used"])
-            result.append(Use(path, fate, found.count, found.examples, partly, dropped))
+            tried = sum(fates.values())
+            partly = fate == "not learned" and fates[fate] < tried
+            share = f"{fates[fate]} of {tried}" if partly else ""
+            result.append(Use(path, fate, found.count, found.missed or found.examples, share, dropped))
         return result
 
 

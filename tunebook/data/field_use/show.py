@@ -18,19 +18,20 @@ CHECK_ROOM: dict[Fate, int] = {"learned": 12, "used": 12, "not learned": 12}  # 
 class Use:
     """A field: how many values it has that are not empty, its first different ones, and what becomes of it.
 
-    `partly` is true where some of its values are learned; `dropped`, where `source.drop` names it.
+    `partly` says how many of the values that were tried are not learned, where some are (`3 of 8`); the
+    examples are then of those. `dropped` is true where `source.drop` names it.
     """
 
     path: str
     fate: Fate
     count: int
     examples: list[str]
-    partly: bool = False
+    partly: str = ""
     dropped: bool = False
 
     def __str__(self) -> str:
         shown = ", ".join(self.examples)
-        how = " in part" * self.partly + " by drop" * self.dropped
+        how = f", not learned: {self.partly} tried" * bool(self.partly) + " by drop" * self.dropped
         return f"{self.path} ({self.count}{how}: {shown})"
 
 
@@ -51,7 +52,7 @@ def field_lines(fields: list[Use], room: Mapping[Fate, int] = CHECK_ROOM) -> lis
         some = [use for use in fields if use.fate == fate]
         most = room[fate] + (len(some) == room[fate] + 1)  # a line for one more is a line anyway
         for use in some[:most]:
-            mark = " (part)" * use.partly + " (DROP)" * use.dropped
+            mark = f" ({use.partly} tried)" * bool(use.partly) + " (DROP)" * use.dropped
             path = use.path if len(use.path) <= name else f"...{use.path[3 - name :]}"
             shown = ", ".join(use.examples)
             result.append(f"{title:<12}{path:<{name}} {use.count:>7}{mark}  {shown}")

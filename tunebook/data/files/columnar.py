@@ -15,7 +15,7 @@ from typing import Any
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import show
 from tunebook.data.formats.open_file import COMPRESSED, open_bytes
-from tunebook.data.formats.place import Numbered
+from tunebook.data.formats.place import Numbered, plain
 
 
 def read_parquet(path: Path) -> Iterator[Numbered]:
@@ -65,12 +65,23 @@ def read_arrow(path: Path) -> Iterator[Numbered]:
 
 def _rows(batches: Iterable[Any], schema: Any) -> Iterator[Numbered]:
     names, short = label_names(schema.metadata or {}), _short_floats(schema)
+    odd = [one.name for one in schema if not _is_usual(one.type)]
     numbers = itertools.count(1)
     for batch in batches:
         for row in batch.to_pylist():
             for column, shorten in short.items():
                 row[column] = shorten(row[column])
+            for column in odd:
+                row[column] = plain(row[column])
             yield next(numbers), named_labels(row, names)
+
+
+def _is_usual(kind: Any) -> bool:
+    """Return whether a column holds nothing but texts, numbers and booleans."""
+    from pyarrow import types
+
+    usual = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    return any(is_kind(kind) for is_kind in usual)
 
 
 def _short_floats(schema: Any) -> dict[str, Callable[[Any], Any]]:

@@ -30,9 +30,10 @@ from tunebook.data.files.table_head import (
 )
 from tunebook.data.files.table_options import TableOptions
 from tunebook.data.formats.open_file import open_bytes
-from tunebook.data.formats.place import Numbered, fault
+from tunebook.data.formats.place import Numbered, fault, plain
 
 ZEROS = re.compile(r"0{2,}")  # a number format that keeps leading zeros
+PERCENT = re.compile(r"0(\.0+)?%")
 SHOWN = 5
 
 
@@ -101,7 +102,7 @@ def _value(cell: Any) -> Any:
     """Return the value of a cell as the sheet shows it."""
     value = cell.value
     if isinstance(value, datetime) and value.time() == time():
-        return value.date()  # Excel has no dates without a time
+        value = value.date()  # Excel has no dates without a time
     if isinstance(value, str):
         if cell.data_type == "e":
             return _ExcelError(value)
@@ -112,7 +113,9 @@ def _value(cell: Any) -> Any:
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         if ZEROS.fullmatch(cell.number_format) and value == int(value):
             return str(int(value)).zfill(len(cell.number_format))
-    return value
+        if percent := PERCENT.fullmatch(cell.number_format):
+            return f"{value:.{len(percent[1] or '.') - 1}%}"
+    return plain(value)
 
 
 class _ExcelError(str):

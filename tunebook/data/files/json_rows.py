@@ -16,10 +16,11 @@ from typing import Any, TextIO
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import show
-from tunebook.data.files.json_stream import JsonFault, stream
+from tunebook.data.files.json_stream import JsonFault, hint, stream
 from tunebook.data.files.table_head import column_names
 from tunebook.data.files.table_options import TableOptions
 from tunebook.data.formats.encodings import JAPANESE_7_BIT
+from tunebook.data.formats.fields import ROLE_KEYS
 from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
 from tunebook.data.formats.place import Numbered, Spot, fault
 
@@ -72,9 +73,8 @@ def _lines(path: Path, options: TableOptions) -> Iterator[Numbered]:
                 text = "contains an unpaired surrogate (invalid Unicode)."
                 yield number, fault(text, place, number, None, "rows.bad_surrogate")
             except json.JSONDecodeError as error:
-                text = (
-                    f"invalid JSON at column {error.colno}: {error.msg}. Each line must be one JSON object."
-                )
+                why = f"{error.msg}{hint(text, error.pos)}"
+                text = f"invalid JSON at column {error.colno}: {why}. Each line must be one JSON object."
                 yield number, fault(text, place, number, None, "rows.not_json")
 
 
@@ -109,7 +109,7 @@ def _with_names(rows: Iterator[Numbered], options: TableOptions, path: Path) -> 
         return
     number, cells = first
     if not _is_cells(cells):
-        yield from itertools.chain([first], rows)
+        yield from ((at, _as_turns(row)) for at, row in itertools.chain([first], rows))
         return
     named = options.header != "none" and (isinstance(options.header, int) or all(map(_is_name, cells)))
     columns = column_names(cells, show(path), int(number)) if named else []
@@ -123,6 +123,12 @@ def _with_names(rows: Iterator[Numbered], options: TableOptions, path: Path) -> 
                 yield at, dict(zip(names, row, strict=True))
         else:
             yield at, row
+
+
+def _as_turns(row: Any) -> Any:
+    """Return a row that is a list of turns as an object of them."""
+    turns = isinstance(row, list) and row and all(isinstance(turn, dict) for turn in row)
+    return {"messages": row} if turns and all(any(k in turn for k in ROLE_KEYS) for turn in row) else row
 
 
 def _is_cells(row: Any) -> bool:

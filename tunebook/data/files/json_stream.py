@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -17,10 +18,15 @@ LONGEST_WORD = 16  # of JSON: `-Infinity`, or an escaped pair
 BLANK = re.compile(r"[ \t\r\n]*")
 ANOTHER = re.compile(r"[ \t\r\n]*,?[ \t\r\n]*\{")
 DECODER = json.JSONDecoder()
+BY_COLUMNS = (
+    'it is written by columns, as pandas does. Write it by rows: .venv/bin/python -c "import pandas; '
+    "pandas.read_json('FILE'{orient}).to_json('FILE.jsonl', orient='records', lines=True)\""
+)
 HINTS = {  # what stands where JSON breaks off, and what to do
     r"//|/\*|#": "a comment; JSON has none. Remove it",
     r"'": "a single quote; texts and names stand in double quotes. Written by Python: use json.dump",
     r"(None|True|False)\b": "a word of Python; JSON has null, true and false. Use json.dump",
+    r",": "a comma behind the object. Remove it: a line of JSON Lines has none",
     r"[}\]]": "a comma before it is one too many. Remove it",
     r'[\[{"\d]': "a comma is missing before it",
 }
@@ -34,7 +40,7 @@ class JsonFault(Exception):
         self.line = line
 
 
-def _hint(text: str, at: int) -> str:
+def hint(text: str, at: int) -> str:
     """Return what stands at `at`, as the end of a message; "" for something unknown."""
     found = next((say for pattern, say in HINTS.items() if re.match(pattern, text[at:].lstrip())), "")
     return f" ({found})" if found else ""
@@ -103,7 +109,7 @@ class _Scanner:
                 if open_string or at >= len(self.text[self.at :].rstrip()):
                     raise JsonFault("the file ends inside a value", self.line) from None
                 line = self.line + self.text.count("\n", self.at, self.at + at)
-                raise JsonFault(f"{error.msg}{_hint(self.text, self.at + at)}", line) from None
+                raise JsonFault(f"{error.msg}{hint(self.text, self.at + at)}", line) from None
             self.advance(end)
             return value
 
@@ -140,7 +146,7 @@ def stream(
         _ended(scanner)
         return
     if scanner.peek() != "{":
-        raise JsonFault(f"expected a list of objects{_hint(scanner.text, scanner.at)}", scanner.line)
+        raise JsonFault(f"expected a list of objects{hint(scanner.text, scanner.at)}", scanner.line)
     if not lists and not every and scanner.one_of_several():
         index = 0
         while scanner.peek():
@@ -151,7 +157,8 @@ def stream(
                 scanner.take(",")
         return
     scanner.take("{")
-    list_key, wanted = "", set(lists or ())
+    list_key, wanted, inner = "", set(lists or ()), list[tuple[int, str, list[Any]]]()
+    flat = list[set[Any]]()  # lists without objects
     objects: list[tuple[int, str, Any]] | None = []
     while scanner.peek() != "}":
         key = str(scanner.value())
@@ -159,11 +166,14 @@ def stream(
         line = scanner.line
         if scanner.peek() != "[":
             value = scanner.value()
+            inner += [(line, path, rows) for path, rows in _lists_in(value, key)]
             if objects is not None and isinstance(value, dict):
                 objects.append((line, key, value))
         else:
             objects = None
+            flat.append(set())
             for index, item in enumerate(_elements(scanner, key)):
+                flat[-1].add(type(item[2]))
                 if lists or every:
                     if every or key in wanted:
                         list_key = key
@@ -171,11 +181,7 @@ def stream(
                     continue
                 if not index and isinstance(item[2], dict):
                     if list_key:
-                        text = (
-                            f"contains two lists of objects, {list_key!r} and {key!r}. Name those to read by "
-                        )
-                        text += f'split: DATA="train=FILE#{list_key} test=FILE#{key}"'
-                        raise JsonFault(text, line)
+                        raise JsonFault(_several([list_key, key]), line)
                     list_key = key
                 if list_key == key:
                     yield item
@@ -185,11 +191,43 @@ def stream(
             scanner.take(",}")
     scanner.take("}")
     _ended(scanner)
-    if not list_key and objects and not lists and _alike([value for _, _, value in objects]):
+    if list_key:
+        return
+    if objects and not lists and _alike([value for _, _, value in objects]):
+        if all(key.isdigit() for _, _, value in objects for key in value):
+            raise JsonFault(BY_COLUMNS.format(orient=""), 1)
         for line, key, value in objects:
             yield line, key, {**({} if "id" in value else {"id": key}), **value}
-    elif not list_key and not every:
+        return
+    chosen = [one for one in inner if not lists or one[1] in wanted]
+    if len(chosen) > 1 and not (lists or every):
+        raise JsonFault(_several([path for _, path, _ in chosen]), 1)
+    for line, path, rows in chosen:
+        for index, row in enumerate(rows):
+            yield line, f"{path}[{index}]", row
+    if not chosen and not every:
+        if sum(map(len, flat)) and len(flat) > 1:
+            orient = ", orient='split'" if any(list in kinds for kinds in flat) else ""
+            raise JsonFault(BY_COLUMNS.format(orient=orient), 1)
         raise JsonFault("expected a list of objects, or an object that contains one", 1)
+
+
+def _several(names: list[str]) -> str:
+    """Return what to say of a document with several lists of objects."""
+    first, second, last = (shlex.quote(name) for name in (*names[:2], names[-1]))
+    return (
+        f"contains {len(names)} lists of objects ({', '.join(names)}). Name the one with the rows, as in "
+        f'DATA="train=FILE#{last}", or those of several splits: DATA="train=FILE#{first} test=FILE#{second}"'
+    )
+
+
+def _lists_in(value: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the lists of objects that stand inside objects, with their dotted paths."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if isinstance(item, list) and item and all(isinstance(one, dict) for one in item):
+            yield f"{path}.{key}", item
+        else:
+            yield from _lists_in(item, f"{path}.{key}")
 
 
 def _alike(values: list[dict[str, Any]]) -> bool:

@@ -10,7 +10,9 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-SEPARATORS = "|;,/+&"
+# Between labels that are joined into one, the surest first.
+SEPARATORS = ("\n", "\t", "|", ";", "\uff1b", ",", "\uff0c", "\u3001", "/", "+", "&", "#", " and ", " ")
+BITS = re.compile(r"[01]{3,}")
 MISSING = frozenset("nan none null n/a na #n/a - ? nil undefined unknown missing".split())
 WHOLE = re.compile(r"([-+]?\d+)\.0+")
 Counts = Mapping[str, int]
@@ -38,20 +40,38 @@ def several_in_one(counts: Counts) -> tuple[str, list[str]] | None:
     """
     for separator in SEPARATORS:
         joined = [label for label in counts if separator in label]
+        if len(joined) == 1 and all(part in counts for part in _parts(joined[0], separator)):
+            return separator, sorted(_parts(joined[0], separator))
         if len(joined) < 2:
             continue
         places: dict[str, set[int]] = {}
         for label in counts:
-            parts = [part.strip() for part in label.split(separator)]
+            parts = _parts(label, separator)
             for at, part in enumerate(parts):
                 places.setdefault(part, set()).add(-1 if len(parts) == 1 else at)
         if "" in places:
             continue
-        within = {part.strip() for label in joined for part in label.split(separator)}
+        within = {part for label in joined for part in _parts(label, separator)}
         free = [part for part in within if len(places[part]) > 1]
         if 2 * len(free) >= len(within) and len(within) < 2 * len(joined):
             return separator, sorted(within)
     return None
+
+
+def _parts(label: str, separator: str) -> list[str]:
+    """Return the labels in `label`; a separator that is doubled (`a||b`) is one."""
+    doubled = separator * 2
+    return [part.strip() for part in label.replace(doubled, separator).split(separator)]
+
+
+def as_bits(counts: Counts) -> bool:
+    """Return whether labels are a 0 or 1 for each of several labels: `010`, `110`."""
+    whole = [BITS.fullmatch(label) for label in counts]
+    return (
+        all(whole)
+        and len({len(label) for label in counts}) == 1
+        and any(label.count("1") > 1 for label in counts)
+    )
 
 
 def ordered(counts: Counts) -> list[int] | None:

@@ -51,6 +51,11 @@ def bad_rows(problems: list[Problem], name: str, good: int, allowed: int = 0) ->
     return InputError("\n".join(lines), problems=shown)
 
 
+def bad_count(count: int) -> str:
+    """Return a number of bad rows, in front of what is done with them."""
+    return f"{count} bad row is" if count == 1 else f"{count} bad rows are"
+
+
 def is_fatal(problem: Problem) -> bool:
     """Return whether rows after this one cannot be read either, as in a JSON document that is cut off."""
     return problem.code.startswith("data.")

@@ -64,7 +64,7 @@ def repaired_conversation(
     found = value if isinstance(value, Turns) else turns_of(value, field)
     if found is None or not found.placed:
         raise RowFault(field, f"expected a list of turns (got {_got(value)}).", "rows.not_turns")
-    placed = [(at, _turn(item, at)) for at, item in found.placed]
+    placed = [(at, _turn(item, at)) for at, item in found.placed if not _is_empty_system(item)]
     placed, done = repaired(placed, repairs if answered else set(repairs) - {"drop_unanswered"})
     system, turns = "", Messages()
     for index, (at, turn) in enumerate(placed):
@@ -86,6 +86,14 @@ def repaired_conversation(
         )
         raise RowFault(placed[-1][0], message, "rows.last_turn")
     return Conversation(system, _weighted(turns, field) if answered else turns, done)
+
+
+def _is_empty_system(item: Any) -> bool:
+    """Return whether a turn is the empty system prompt that many exports write for none."""
+    role = next((item[key] for key in ROLE_KEYS if key in item), None) if isinstance(item, dict) else None
+    if role is None or ROLE_OF.get(str(role).strip().lower()) != "system":
+        return False
+    return all(is_empty(item[key]) for key in TEXT_KEYS if key in item)
 
 
 def _out_of_turn(role: str, turns: Messages, at: str, expected: tuple[str, ...]) -> RowFault:
@@ -239,7 +247,14 @@ def text(value: Any, at: str) -> str:
         RowFault: the value is missing, empty, or not text.
     """
     if isinstance(value, (dict, list)):
-        raise RowFault(at, f"expected text (got {_got(value)}).", "rows.not_text")
+        inside = (
+            next((name for name, item in value.items() if isinstance(item, str)), None)
+            if (isinstance(value, dict))
+            else None
+        )
+        name = f"what is inside, as in {at}.{inside}," if inside else "the column that has it"
+        message = f"expected text (got {_got(value)}). Name {name} with FIELDS=, or leave the row out."
+        raise RowFault(at, message, "rows.not_text")
     if is_empty(value):
         raise RowFault(at, "must not be empty.", "rows.empty_text")
     if isinstance(value, float) and math.isinf(value):

@@ -63,6 +63,16 @@ SCORES = (
     ("chosen_reward", "rejected_reward"),
 )
 
+REFUSED = ("reject", "ignore")
+# One answer of several to choose from: option1, choice_a, sol2, opa.
+ONE_CHOICE = re.compile(r"(option|choice|sol|ending|distractor|op)_?[1-9a-e]")
+LETTERS = {"A", "B", "C"}
+CHOICES = Meaning(
+    "holds the answers to choose from",
+    _names("choices options endings distractors answer_choices candidate_answers"),
+    "Write them into the prompt",
+)
+
 MEANINGS = (
     Meaning(
         "holds the assistant's reasoning",
@@ -71,6 +81,7 @@ MEANINGS = (
             "rationale reasoning_details"
         ),
         "Write it into the answer as <think>...</think> to train on it",
+        lambda value: isinstance(value, bool) or value in ("on", "off"),  # a mode, not a text
     ),
     Meaning(
         "weights the loss",
@@ -111,15 +122,20 @@ MEANINGS = (
     ),
     Meaning(
         "says whether the answer is a good one (KTO)",
-        _names("thumbs thumbs_up kto_tag kto_label desirable is_preferred is_chosen"),
+        _names(
+            "thumbs thumbs_up kto_tag kto_label desirable is_preferred is_chosen is_safe is_correct correct "
+            "is_good accepted is_accepted acceptable"
+        ),
         "Train on the good rows only: {where}",
         lambda value: is_true(value),
     ),
     Meaning(
-        "holds the answers to choose from",
-        _names("choices options endings distractors answer_choices candidate_answers"),
-        "Write them into the prompt",
+        "says whether the label is accepted (Prodigy)",
+        _names("answer"),
+        "Keep the accepted ones: {where}",
+        lambda value: value not in REFUSED,
     ),
+    CHOICES,
     Meaning(
         "sets arguments of the chat template",
         _names("chat_template_kwargs"),
@@ -147,7 +163,10 @@ def plain_name(name: str) -> str:
 @lru_cache(10_000)
 def meaning_of(name: Any) -> Meaning | None:
     """Return the meaning of a field by its name, None for one that does not matter."""
-    return MEANING_OF.get(plain_name(name)) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return None
+    plain = plain_name(name)
+    return CHOICES if ONE_CHOICE.fullmatch(plain) else MEANING_OF.get(plain)
 
 
 def is_empty(value: Any) -> bool:
@@ -159,7 +178,7 @@ def is_empty(value: Any) -> bool:
 
 def is_true(value: Any) -> bool:
     """Return whether a value is true, also as a table writes it."""
-    return value is True or (isinstance(value, str) and value.strip().lower() == "true")
+    return value in (True, 1) or (isinstance(value, str) and value.strip().lower() in ("true", "1", "yes"))
 
 
 def is_false(value: Any) -> bool:
@@ -168,9 +187,8 @@ def is_false(value: Any) -> bool:
 
 def kept_where(name: str, value: Any) -> str:
     """Return the option that keeps the rows where `name`, whose value in a bad row is `value`, is true."""
-    test = (
-        f"{name} == 'true'" if value == "false" else f"{name} == 'True'" if isinstance(value, str) else name
-    )
+    kept = {"false": "true", "0": "1", "no": "yes", "reject": "accept", "ignore": "accept"}
+    test = f"{name} == {kept.get(value, 'True')!r}" if isinstance(value, str) else name
     return f'--where "{test}" (WHERE="{test}")'
 
 
@@ -184,8 +202,9 @@ def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
     Raises:
         RowFault: there is such a field; names the option that leaves it out.
     """
+    lettered = row.keys() >= LETTERS  # a question with the columns A, B, C, D
     for name, value in row.items():
-        meaning = meaning_of(name)
+        meaning = CHOICES if lettered and name in LETTERS else meaning_of(name)
         if meaning is None or name in read or is_empty(value) or meaning.neutral(value):
             continue
         raise unread(meaning, f"{at}{name}", name, value)

@@ -121,13 +121,16 @@ def without_fields(value: Any, names: Collection[str], path: str = "") -> Any:
     return json.dumps(without_fields(held, names, path), ensure_ascii=False)
 
 
-def refuse_ignored(row: dict[str, Any], read: Callable[[dict[str, Any]], Any], top: bool) -> None:
+def refuse_ignored(
+    row: dict[str, Any], read: Callable[[dict[str, Any]], Any], top: bool, picked: Collection[str] = ()
+) -> None:
     """Refuse a field that changes what a row means (fields.py) and that nothing reads: the row without it
     gives the same.
 
     Args:
         read: what becomes of a row; it raises RowFault for one that cannot be read.
         top: look at the fields of the row itself, too, which most layouts do by themselves.
+        picked: dotted paths that are read under their own name (picked.py).
 
     Raises:
         RowFault: there is such a field, at any depth; names the option that leaves it out.
@@ -150,8 +153,8 @@ def refuse_ignored(row: dict[str, Any], read: Callable[[dict[str, Any]], Any], t
                 same = read(changed(row, (*at, key), GONE)) == base
             except RowFault:
                 continue
-            if same:
-                steps = [step for step in (*at, key) if isinstance(step, str)]
+            steps = [step for step in (*at, key) if isinstance(step, str)]
+            if same and ".".join(steps) not in picked:
                 raise unread(meaning, place((*at, key)), ".".join(steps), value)
 
 

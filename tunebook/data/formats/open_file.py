@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import lzma
+import shlex
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -60,7 +61,10 @@ def _member(path: Path) -> Iterator[tuple[zipfile.ZipFile, str]]:
             names = [name for name in names if not name.startswith("__MACOSX/")]
             if len(names) != 1:
                 listed = ", ".join(names[:9]) or "nothing"
-                text = f"has {len(names)} files ({listed}). Unpack it and give the file or the folder."
+                listed += ", ..." if len(names) > 9 else ""
+                home = shlex.quote(str(path.with_suffix("")))
+                text = f"has {len(names)} files ({listed}). "
+                text += f"Unpack it: unzip {shlex.quote(str(path))} -d {home}; then DATA={home}."
                 raise InputError(Problem(text, show(path), code="data.several_in_zip"))
             yield archive, names[0]
     except zipfile.BadZipFile as error:

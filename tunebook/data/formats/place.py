@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date, time, timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import Problem
@@ -21,29 +24,32 @@ class Spot(int):
     """A line number that also carries what else says where a row stands, and shows it as text: `3 (id q7)`.
 
     `path` is its path in a JSON document, where rows may share a line; `row` its own id; `unit` is `row`
-    where files have rows instead of lines.
+    where files have rows instead of lines; `file` is the person's own file, where rows of several were put
+    into one.
     """
 
     path: str = ""
     row: str = ""
     unit: str = ""
+    file: str = ""
 
     @classmethod
-    def of(cls, line: int, path: str = "", row: str = "", unit: str = "") -> Spot:
+    def of(cls, line: int, path: str = "", row: str = "", unit: str = "", file: str = "") -> Spot:
         """Return `line`, a Spot or a plain number, with what is given here added."""
         spot = cls(line)
         spot.path = path or getattr(line, "path", "")
         spot.row = row or getattr(line, "row", "")
         spot.unit = unit or getattr(line, "unit", "")
+        spot.file = file or getattr(line, "file", "")
         return spot
 
     def parts(self) -> list[Any]:
-        """Return what JSON can hold of it: the number, path, id and unit."""
-        return [int(self), self.path, self.row, self.unit]
+        """Return what JSON can hold of it: the number, path, id, unit and file."""
+        return [int(self), self.path, self.row, self.unit, self.file]
 
-    def say(self, path: str, row: str, unit: str) -> Spot:
+    def say(self, path: str, row: str, unit: str, file: str = "") -> Spot:
         """Return the place that `parts` were of."""
-        return Spot.of(self, path, row, unit)
+        return Spot.of(self, path, row, unit, file)
 
     def __str__(self) -> str:
         more = ", ".join(filter(None, (self.path, self.row and f"id {self.row}")))
@@ -54,6 +60,23 @@ class Spot(int):
         return format(str(self), spec)
 
 
+def origins_of(path: Path) -> Path:
+    """Return the file that says where each row of `path` comes from, if it was put together: a line for each,
+    of a number and a file."""
+    return path.with_suffix(".origins")
+
+
+def at_origins(rows: Iterator[Numbered], path: Path) -> Iterator[Numbered]:
+    """Number the rows of a file as in the files that they come from, where that is written down."""
+    if not origins_of(path).is_file():
+        yield from rows
+        return
+    with origins_of(path).open(encoding="utf-8") as file:
+        for (number, row), origin in zip(rows, file, strict=False):
+            line, _, name = origin.rstrip("\n").partition(" ")
+            yield Spot.of(int(line), row=getattr(number, "row", ""), file=name), row
+
+
 def id_of(row: Any) -> str:
     """Return the id that a raw row gives itself, "" for none."""
     for name in ID_NAMES if isinstance(row, dict) else ():
@@ -61,6 +84,21 @@ def id_of(row: Any) -> str:
         if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
             return repr(str(value).strip()[:LONGEST_ID])[1:-1]
     return ""
+
+
+def plain(value: Any) -> Any:
+    """Return what other formats than text files hold as JSON can: dates and decimals as text, bytes as the
+    text that they are."""
+    if isinstance(value, (Decimal, date, time, timedelta)):
+        return str(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return f"({len(value)} bytes)"
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return {key: plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def in_rows(rows: Iterator[Numbered]) -> Iterator[Numbered]:
@@ -75,4 +113,5 @@ def fault(text: str, place: str, number: int, field: str | None, code: str, row:
     path = getattr(number, "path", "")
     separator = "." if path and field and not field.startswith("[") else ""
     spot = Spot.of(int(number), row=row or getattr(number, "row", ""), unit=getattr(number, "unit", ""))
+    place = getattr(number, "file", "") or place
     return Problem(text, place, spot, f"{path}{separator}{field or ''}" or None, code)

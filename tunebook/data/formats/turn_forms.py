@@ -7,6 +7,7 @@ In: the content of a row's field. Out: its turns, each with its place, and what 
 | a list of turns with a role and a text            | OpenAI, ShareGPT, Gemini, ...  |
 | the same in an object, under `messages`           | OpenAI's preference pairs      |
 | a list of texts, or of [question, answer] pairs   | UltraChat, LIMA, DailyDialog   |
+| a list of [speaker, text] pairs                   | ABCD                           |
 | objects of a question and an answer               | BELLE, MOSS, XTuner            |
 | objects of one turn, `{user: ...}`                | various                        |
 | turns without a speaker, with `metadata`          | MultiWOZ                       |
@@ -29,13 +30,15 @@ from tunebook.data.tool_calls import ANSWERER, CALLER
 ROLES = {
     "system": "system developer sistema systeme syst\u00e8me \u7cfb\u7edf \u7cfb\u7d71",
     "user": (
-        "user human prompter customer person instruction input question client nutzer benutzer kunde "
+        "user human prompter customer person instruction input question client end-user end_user enduser "
+        "visitor requester caller buyer patient nutzer benutzer kunde "
         "utilisateur usuario usu\u00e1rio utente "
         "\u043f\u043e\u043b\u044c\u0437\u043e\u0432\u0430\u0442\u0435\u043b\u044c "
         "\u7528\u6237 \u7528\u6236 \u4eba\u7c7b \u30e6\u30fc\u30b6\u30fc \uc0ac\uc6a9\uc790"
     ),
     "assistant": (
-        "assistant gpt bot model ai chatbot chatgpt bing bard claude agent response output answer assistent "
+        "assistant gpt bot model ai chatbot chatgpt bing bard claude agent response output answer support "
+        "representative doctor seller assistent "
         "asistente assistente \u0430\u0441\u0441\u0438\u0441\u0442\u0435\u043d\u0442 "
         "\u52a9\u624b \u52a9\u7406 \u30a2\u30b7\u30b9\u30bf\u30f3\u30c8 "
         "\uc5b4\uc2dc\uc2a4\ud134\ud2b8"
@@ -76,6 +79,8 @@ def turns_of(value: Any, field: str) -> Turns | None:
     if len(value) > 1 and all(isinstance(item, str) for item in value):
         return Turns(_in_turn(here), ALTERNATING)
     if all(isinstance(item, list) and list(map(type, item)) == [str, str] for item in value):
+        if _are_speakers([item[0] for item in value]):
+            return Turns([(at, {"role": name, "content": text}) for at, (name, text) in here])
         flat = [(f"{at}[{half}]", text) for at, item in here for half, text in enumerate(item)]
         return Turns(_in_turn(flat))
     if not all(isinstance(item, dict) for item in value):
@@ -87,6 +92,14 @@ def turns_of(value: Any, field: str) -> Turns | None:
         return Turns(_in_turn([(at, item["text"]) for at, item in here]), ALTERNATING)
     halves = [_halves(at, item) for at, item in here]
     return Turns([turn for pair in halves for turn in pair or []]) if all(halves) else Turns(here)
+
+
+def _are_speakers(names: list[str]) -> bool:
+    """Return whether the first halves of pairs name who speaks (ABCD) and are no questions: all are known
+    roles, or short and said again."""
+    if all(name.strip().lower() in ROLE_OF for name in names):
+        return True
+    return len(names) > 2 and len(set(names)) < len(names) and all(len(name.split()) < 3 for name in names)
 
 
 def _in_turn(placed: list[tuple[str, str]]) -> list[tuple[str, Any]]:

@@ -18,7 +18,9 @@ from tunebook.commands.fork.recognise import Reading
 from tunebook.commands.fork.tables.labels import LabelCounts
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import parse_yaml
-from tunebook.data.sources import Source, Split, raw_rows
+from tunebook.data.files.split_names import Split
+from tunebook.data.formats.fields import is_empty
+from tunebook.data.sources import Source, raw_rows
 from tunebook.metrics.intervals import FEWEST
 
 SHARE, MOST = {"dev": 0.1, "test": 0.15}, {"dev": 1000, "test": 2000}  # of the rows; rows at most
@@ -81,8 +83,9 @@ def survey(
                     result.labels[name] = result.labels.get(name, 0) + 1
             if reading.task == "qa" and split == "train":
                 result.answers.see(row)
-            result.repeated_ids += "id" in row and str(row["id"]) in ids
-            ids.add(str(row.get("id")))
+            if not is_empty(row.get("id")):
+                result.repeated_ids += str(row["id"]) in ids
+                ids.add(str(row["id"]))
             result.unanswered += row.get("answers") == []
             called = any(turn.get("tool_calls") for turn in row.get("turns", []))
             result.with_tools += bool(row.get("tools")) or called
@@ -120,6 +123,7 @@ def text(
     if task == "classification":
         chat = reading.layout != "labels"
         what = reading.columns.get("label", "label")
+        what = "label" if "." in what else what
         listed = ", ".join(counted.labels)
         lines += [
             'system: "{{ system }}"' if chat else _dump({"system": f"Give the {what} of the text."}),

@@ -15,11 +15,13 @@ from typing import NamedTuple
 from tunebook.check.findings import GRADES, Finding, Findings
 from tunebook.core.paths import show
 from tunebook.data.field_use.show import TITLES, Fate, Use, field_lines
-from tunebook.data.sources import SPLITS
+from tunebook.data.files.split_names import SPLITS, Split
+from tunebook.runs.rows import RenderedRow
 
 WIDTH, MOST_LINES, NAME = 80, 25, 10  # columns, lines, columns of a line's name
 DECISIONS = 3  # on the screen
 OFFSETS = ".answer_start"  # of SQuAD: the text of the answer says the same
+FEWEST_LETTERS = 12  # of a prompt that no answer begins with by chance
 
 
 class Rooms(NamedTuple):
@@ -178,6 +180,20 @@ def decisions(fields: list[Use], notes: list[str], name: str, splits: list[str])
         )
     decide += notes
     return [*decide, f"licence: unknown in datasets/{name}/dataset.yaml: whose rows are these?"]
+
+
+def begins_with_prompt(rows: Mapping[Split, list[RenderedRow]]) -> list[str]:
+    """Return what to decide where answers repeat their prompt at their start, as for a completion model."""
+    every = [row["messages"] for some in rows.values() for row in some]
+    count = sum(
+        len(prompt := turns[-2]["content"]) >= FEWEST_LETTERS and turns[-1]["content"].startswith(prompt)
+        for turns in every
+    )
+    if 2 * count < len(every):
+        return []
+    return [
+        f"{count} of {len(every)} answers begin with their whole prompt, and learn to: remove it from them?"
+    ]
 
 
 def with_own_files(found: Findings, folder: Path, copied: Mapping[str, Path]) -> Findings:

@@ -10,43 +10,42 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import show
+from tunebook.data.files.split_names import Split, split_of
 from tunebook.data.files.table_options import TableOptions
+from tunebook.data.files.tables import KINDS, read_table
 from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
-from tunebook.data.sources import Split
-from tunebook.data.tables import KINDS, read_table
+from tunebook.data.formats.place import fault, origins_of
 
 GATHERED = "tunebook-gathered"  # the folder of the files made here
 TEXT_KINDS = (".txt", ".text", ".md", ".eml", "")
 SHARD = re.compile(r"(.*?)[-_.]?(\d+)[-_]of[-_](\d+)$")
 NOT_ROWS = frozenset("readme license licence changelog notice authors copying makefile".split())
+# What `datasets` and LLaMA-Factory write about the files beside it.
+ABOUT = frozenset("dataset_info.json dataset_infos.json dataset_dict.json state.json".split())
 MOST_SHOWN = 20
-Rows = Iterator[dict[str, Any]]
-SplitOf = Callable[[str], Split | None]
+Rows = Iterator[tuple[Path, int, dict[str, Any]]]  # a row with its file and line
 
 
-def gather(
-    folder: Path, scratch: Path, options: TableOptions, split_of: SplitOf
-) -> tuple[dict[Split, Path], list[str]] | None:
+def gather(folder: Path, scratch: Path, options: TableOptions) -> tuple[dict[Split, Path], list[str]] | None:
     """Return the files made of `folder` and notes, None for a folder of another kind.
 
     Args:
         scratch: an existing folder for the files.
-        split_of: the split that a name of a file or folder stands for.
 
     Raises:
         InputError: a shard is missing, or a file cannot be read.
     """
     parts = (
-        _saved(folder, options, split_of)
-        or _shards(folder, options, split_of)
-        or _class_folders(folder, options, split_of)
-        or _class_tables(folder, options, split_of)
+        _saved(folder, options)
+        or _shards(folder, options)
+        or _class_folders(folder, options)
+        or _class_tables(folder, options)
     )
     if parts is None:
         return None
@@ -54,21 +53,29 @@ def gather(
     notes = []
     for split, (what, rows) in parts.items():
         made[split] = scratch / f"{split}.jsonl"
-        lines = (json.dumps(row, ensure_ascii=False, default=_written) + "\n" for row in rows)
-        with made[split].open("w", encoding="utf-8") as file:
-            count = sum(1 for line in lines if file.write(line))
+        count = 0
+        with (
+            made[split].open("w", encoding="utf-8") as file,
+            origins_of(made[split]).open("w", encoding="utf-8") as origins,
+        ):
+            for path, line, row in rows:
+                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+                origins.write(f"{int(line)} {show(path)}\n")
+                count += 1
         notes.append(f"{split}: {what}, written as {count} rows of source/{split}.jsonl")
     return made, notes
+
+
+def holds_rows(path: Path) -> bool:
+    """Return whether a file or folder may hold rows: it is not hidden, and not about the files beside it."""
+    about = path.name in ABOUT or (path.is_file() and path.stem.lower() in NOT_ROWS)
+    return path.name[:1] not in "._" and not about
 
 
 Parts = dict[Split, tuple[str, Rows]]
 
 
-def _written(value: Any) -> str:
-    return f"({len(value)} bytes)" if isinstance(value, bytes) else str(value)
-
-
-def _saved(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | None:
+def _saved(folder: Path, options: TableOptions) -> Parts | None:
     """Read what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
     if (folder / "dataset_dict.json").is_file():
         names = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
@@ -84,7 +91,7 @@ def _saved(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | No
     }
 
 
-def _shards(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | None:
+def _shards(folder: Path, options: TableOptions) -> Parts | None:
     """Read tables that were cut into numbered files: train-00000-of-00002.parquet."""
     shards: dict[Split, dict[int, Path]] = defaultdict(dict)
     parts: dict[Split, int] = {}
@@ -107,7 +114,7 @@ def _shards(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | N
     } or None
 
 
-def _class_folders(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | None:
+def _class_folders(folder: Path, options: TableOptions) -> Parts | None:
     """Read a folder per label with a text file per example; above them, folders may be splits."""
     homes: dict[Split, Path] = {}
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[:1] not in "._"]
@@ -156,15 +163,16 @@ def _texts(folder: Path, options: TableOptions) -> Rows:
                 problems.append(Problem("must not be empty.", show(path), code="rows.empty_text"))
             else:
                 where = path.relative_to(folder).as_posix()
-                yield {"text": content.strip(), "label": label.name, "file": where}
+                yield path, 1, {"text": content.strip(), "label": label.name, "file": where}
             if len(problems) >= MOST_SHOWN:
                 raise_all(problems)
     raise_all(problems)
 
 
-def _class_tables(folder: Path, options: TableOptions, split_of: SplitOf) -> Parts | None:
+def _class_tables(folder: Path, options: TableOptions) -> Parts | None:
     """Read a file per label whose rows have none (SNIPS), flat or in a folder per label."""
     tables = [path for path in sorted(folder.rglob("*")) if path.is_file() and kind_of(path) in KINDS]
+    tables = [path for path in tables if holds_rows(path)]
     depths = {len(path.relative_to(folder).parts) for path in tables}
     if len(tables) < 2 or len(depths) != 1 or depths == {1} and any(split_of(path.stem) for path in tables):
         return None
@@ -191,24 +199,24 @@ def _class_tables(folder: Path, options: TableOptions, split_of: SplitOf) -> Par
 
 def _labelled_tables(tables: list[tuple[str, Path]], options: TableOptions) -> Rows:
     for label, path in tables:
-        for row in _tables([path], options):
+        for _, line, row in _tables([path], options):
             pieces = row.get("data")
             if isinstance(pieces, list) and all(isinstance(one, dict) and "text" in one for one in pieces):
                 row = {"text": "".join(str(one["text"]) for one in pieces)}  # SNIPS: a text in pieces
-            yield {**row, "label": label}
+            yield path, line, {**row, "label": label}
 
 
 def _tables(paths: list[Path], options: TableOptions) -> Rows:
     problems: list[Problem] = []
     for path in paths:
-        for _, row in read_table(path, options):
+        for line, row in read_table(path, options):
             if isinstance(row, Problem):
                 problems.append(row)
                 if len(problems) >= MOST_SHOWN:
                     raise_all(problems)
             elif isinstance(row, dict):
-                yield row
+                yield path, line, row
             else:
                 text = f"expected an object (got {type(row).__name__})."
-                problems.append(Problem(text, show(path), code="rows.not_an_object"))
+                problems.append(fault(text, show(path), line, None, "rows.not_an_object"))
     raise_all(problems)

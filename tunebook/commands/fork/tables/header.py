@@ -12,8 +12,8 @@ from typing import Any
 from tunebook.commands.fork.columns import MOST_LABELS, repeats, wordy
 from tunebook.core import words
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.layouts import Columns, Row
-from tunebook.data.tables import DELIMITED
+from tunebook.data.files.tables import DELIMITED
+from tunebook.data.formats.rows.row import Columns, Row
 
 MOST_NAME_WORDS = 4  # in the name of a column; a longer one is a sentence
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")

@@ -1,13 +1,10 @@
-"""Labels of a fork: their names, and what stands in the way of learning and testing them.
+"""Labels of a fork: what stands in the way of learning and testing them.
 
-In: the labels of every row, LABELS=, and files beside the data that name classes. Out: `source.label_names`
-of dataset.yaml, notes for the person, or an error with numbers and what to type.
+In: the labels of every row, LABELS=. Out: notes for the person, or an error with numbers and what to type.
 """
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 import re
 import shlex
@@ -16,16 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tunebook.commands.fork.columns import MOST_LABELS, NAMES
+from tunebook.commands.fork.columns import MOST_LABELS
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.words import words
-from tunebook.data.files.label_names import LabelNames, read_names
-from tunebook.data.files.label_sets import folded, missing, ordered, several_in_one, spellings
-from tunebook.data.formats.fields import plain_name
+from tunebook.data.files.label_sets import as_bits, folded, missing, ordered, several_in_one, spellings
+from tunebook.data.files.split_names import Split
 from tunebook.data.near_duplicates import normalised
-from tunebook.data.sources import Split
 
 FEWEST_ROWS = 30
 SHOWN = 5
@@ -35,10 +28,6 @@ NAME_FILES = (
     "id2label.json label2id.json labels.json classes.json labels.csv classes.csv categories.txt "
     "label_mapping.csv"
 ).split()
-LIST_NAMES = frozenset(
-    [*NAMES["label"].split(), "labels", "categories", "tags", "topics", "intents", "classes"]
-)
-WORD_KEY = "--labels (LABELS=)"
 
 
 @dataclass
@@ -61,97 +50,6 @@ class LabelCounts:
     @property
     def every(self) -> Counter[str]:
         return sum(self.counts.values(), Counter[str]())
-
-
-def label_names(
-    option: str, found: LabelCounts, column: str, beside: Path | None
-) -> tuple[LabelNames, list[str]]:
-    """Return the name of each label ({}: as they are) and notes.
-
-    Args:
-        option: what LABELS= says: a file, `join`, `whole`, or a file and one of them.
-        beside: the folder of the data, whose dataset card may name the classes.
-
-    Raises:
-        InputError: there is no such file, or it does not name the labels.
-    """
-    given = [word for word in shlex.split(option) if word not in (JOIN, WHOLE)]
-    values, notes = list(found.every), list[str]()
-    names: LabelNames = {}
-    if len(given) > 1:
-        text = f"expected a file, {JOIN} or {WHOLE} (got {option!r})."
-        raise InputError(Problem(text, key=WORD_KEY, code="option.bad_labels"))
-    if given:
-        names = read_names(Path(given[0]).expanduser(), values)
-        left = [value for value, name in names.items() if name is None]
-        notes.append(
-            f"labels are named after {given[0]}: {_some({v: str(n) for v, n in names.items() if n})}"
-        )
-        if left:
-            rows = sum(found.every[value] for value in left)
-            notes.append(
-                f"{rows} rows are left out, whose label has no name in {given[0]}: {', '.join(left[:SHOWN])}"
-            )
-    elif beside and (listed := card_names(beside).get(column)):
-        numbers = [int(folded(value)) if folded(value).isdigit() else len(listed) for value in values]
-        if values and max(numbers) < len(listed):
-            names = {value: listed[number] for value, number in zip(values, numbers, strict=True)}
-            notes.append(
-                f"labels are named after the dataset card: {_some({v: str(n) for v, n in names.items()})}"
-            )
-    if JOIN in shlex.split(option):
-        counts: Counter[str] = Counter()
-        for value, number in found.every.items():
-            if (name := names.get(value, value)) is not None:
-                counts[name] += number
-        first = {one: group[0] for group in spellings(counts) for one in group}
-        names = {v: None if (n := names.get(v, v)) is None else first.get(n, n) for v in values}
-        joined = [" and ".join(map(repr, group)) for group in spellings(counts)]
-        notes.append(f"spellings joined into the most frequent (LABELS=join): {'; '.join(joined) or 'none'}")
-    return names, notes
-
-
-def _some(names: dict[str, str]) -> str:
-    some = [f"{value} is {name}" for value, name in list(names.items())[:SHOWN]]
-    return ", ".join(some) + (", ..." if len(names) > SHOWN else "")
-
-
-def card_names(folder: Path) -> dict[str, list[str]]:
-    """Return the names of classes that a dataset's card or `dataset_infos.json` lists, by column."""
-    found: dict[str, list[str]] = {}
-    for home in (folder, folder.parent):
-        for file in ("dataset_infos.json", "dataset_info.json"):
-            if (home / file).is_file():
-                try:
-                    _features(json.loads((home / file).read_text(encoding="utf-8")), found)
-                except ValueError:
-                    continue
-        if (home / "README.md").is_file():
-            text = (home / "README.md").read_text(encoding="utf-8", errors="replace")
-            if match := re.match(r"---\n(.*?)\n---", text, re.DOTALL):
-                try:
-                    _features(yaml.safe_load(match[1]), found)
-                except yaml.YAMLError:
-                    continue
-    return found
-
-
-def _features(value: Any, found: dict[str, list[str]]) -> None:
-    """Collect the names of class labels in the three forms in which `datasets` writes them."""
-    if isinstance(value, list):
-        for item in value:
-            _features(item, found)
-    elif isinstance(value, dict):
-        for name, inside in value.items():
-            if isinstance(inside, dict) and inside.get("_type") == "ClassLabel" and inside.get("names"):
-                found.setdefault(name, list(map(str, inside["names"])))
-        kind = value.get("dtype")
-        if "name" in value and isinstance(kind, dict) and isinstance(kind.get("class_label"), dict):
-            names = kind["class_label"].get("names", {})
-            listed = [str(names[key]) for key in sorted(names, key=int)] if isinstance(names, dict) else names
-            found.setdefault(str(value["name"]), list(map(str, listed)))
-        for inside in value.values():
-            _features(inside, found)
 
 
 def refuse_new_labels(found: LabelCounts, column: str, own: set[Split]) -> None:
@@ -198,6 +96,13 @@ def check_kinds(found: LabelCounts, column: str, option: str, place: str) -> Non
         )
     if WHOLE not in shlex.split(option) and (several := several_in_one(every)):
         _refuse_several(several, every, refuse)
+    if WHOLE not in shlex.split(option) and as_bits(every):
+        refuse(
+            "labels.several_in_one",
+            f"{next(label for label in every if label.count('1') > 1)!r} seems to say yes (1) or no (0) to "
+            "several labels. One label a row is learned: write its name; or make a column for each label and "
+            "fork once for each; or LABELS=whole learns each combination as a label of its own.",
+        )
     if len(every) > MOST_LABELS or len(every) > max(2, rows / 2) and rows >= FEWEST_ROWS:
         refuse(
             "labels.nearly_unique",
@@ -292,6 +197,11 @@ def label_notes(found: LabelCounts, option: str, beside: Path | None) -> list[st
         at = str(file) if file else "names.txt"
         is_there = f"{file.name} may name them" if file else "a file may name them, one name a line"
         notes.append(f"the labels are numbers, which say nothing to a model; {is_there}: LABELS={at}")
+    elif every and all(re.fullmatch(r"[-+]?\d*[.,]\d+", folded(label)) for label in every if label != "0"):
+        notes.append(
+            "warning: the labels are decimal numbers, each of which counts as a class of its own: a score is "
+            "not learned as a number"
+        )
     mixed = {key: has for key, has in found.texts.items() if len(has) > 1}
     if mixed:
         key, has = next(iter(mixed.items()))
@@ -313,40 +223,3 @@ def label_notes(found: LabelCounts, option: str, beside: Path | None) -> list[st
             f"{_more(left)}"
         )
     return notes
-
-
-def refuse_lists(rows: list[dict[str, Any]], column: str | None, there: list[str], place: str) -> None:
-    """Refuse a column of lists as the label: the one given, or the one that is called so.
-
-    Raises:
-        InputError: it shows a row as it stands and as it should be.
-    """
-    for name in [column] if column else [one for one in there if plain_name(one) in LIST_NAMES]:
-        values = [_listed(row.get(name)) for row in rows]
-        lists = [value for value in values if value is not None]
-        if 2 * len(lists) <= len(values):
-            continue
-        most = max(lists, key=len)
-        single = all(len(value) < 2 for value in lists)
-        kinds = {str(one) for value in lists for one in value}
-        text = (
-            f"`{name}` holds a list of {'one label' if single else 'labels'}, as {most!r:.80}; one label "
-            f"a row is learned. Write one, as {str(most[0]) if most else ''!r} in place of {most!r:.80}"
-        )
-        if not single:
-            text += f"; or make a column for each of the {len(kinds)} labels with yes or no, and fork "
-            text += f'once for each: FIELDS="label={next(iter(map(str, most)))}"'
-        raise InputError(Problem(f"{text}.", place, key=name, code="labels.several_in_one"))
-
-
-def _listed(value: Any) -> list[Any] | None:
-    """Return a list of labels, also one in a text, as tables hold it; None for any other value."""
-    if isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-1:] == "]":
-        try:
-            value = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            return None
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    plain = isinstance(value, list) and not any(isinstance(one, (dict, list)) for one in value)
-    return value if plain else None

@@ -15,6 +15,7 @@ from tunebook.data.files.columnar import read_arrow, read_parquet
 from tunebook.data.files.delimited import read_delimited
 from tunebook.data.files.excel import read_excel
 from tunebook.data.files.json_rows import read_json
+from tunebook.data.files.other_kinds import instead
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.open_file import COMPRESSED, kind_of, open_bytes
 from tunebook.data.formats.place import Numbered
@@ -61,7 +62,6 @@ def read_table(
     if path.suffix.lower() == ".zip" and not kind:
         with open_bytes(path):
             pass  # says what else is in it
-    hint = " Save it as .xlsx." if kind in (".xls", ".xlsm", ".xlsb", ".ods") else ""
-    text = f"unsupported file type.{hint} Supported: {', '.join(KINDS)}, also compressed as "
-    text += f"{', '.join(COMPRESSED)}. A text file with columns: DELIMITER=tab, or another delimiter."
+    text = f"unsupported file type. Read are {', '.join(KINDS)}, also compressed as {', '.join(COMPRESSED)}. "
+    text += instead(path) or "A text file with columns: DELIMITER=tab, or another delimiter."
     raise InputError(Problem(text, show(path), code="data.unknown_kind"))

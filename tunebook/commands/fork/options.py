@@ -1,0 +1,92 @@
+"""The options of `tunebook fork`: what they are, and which of them cannot be."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
+from typing import Any
+
+from tunebook.commands.fork.columns import NAMES
+from tunebook.commands.fork.output import earlier
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.paths import recipes_folder
+from tunebook.data.dataset import datasets_folder
+from tunebook.data.files.table_options import AS_IT_IS, TableOptions
+from tunebook.data.near_duplicates import Near
+
+TASKS = ("classification", "qa", "chat", "preference")
+
+
+@dataclass(frozen=True)
+class ForkOptions:
+    """The arguments and options of `tunebook fork`; "" for options that were not given."""
+
+    origin: str
+    name: str
+    data: str
+    model: str | None = None
+    task: str = ""
+    fields: str = ""
+    group: str = ""
+    time: str = ""
+    drop: str = ""
+    near: Near = "bounded"
+    where: str = ""
+    roles: str = ""
+    repair: str = ""
+    drop_bad: int = 0
+    table: TableOptions = AS_IT_IS
+    labels: str = ""
+    window: str = ""
+    length: str = ""
+    allow: str = ""
+
+    @property
+    def command(self) -> str:
+        """The fork as it is typed, without options about lengths."""
+        given = {"FROM": self.origin, "NAME": self.name, "DATA": self.data, "MODEL": self.model or ""}
+        given |= {"TASK": self.task, "FIELDS": self.fields, "GROUP": self.group, "TIME": self.time}
+        given |= {"DROP": self.drop, "NEAR": self.near if self.near != "bounded" else ""}
+        given |= {"WHERE": self.where, "ROLES": self.roles, "REPAIR": self.repair, "LABELS": self.labels}
+        given |= {"ALLOW": self.allow}
+        return "make fork " + " ".join(f"{key}={shlex.quote(value)}" for key, value in given.items() if value)
+
+
+def as_recorded(options: ForkOptions) -> dict[str, Any]:
+    """Return the options as JSON can hold them."""
+    values = {name.name: getattr(options, name.name) for name in fields_of(options)}
+    return values | {"table": options.table.model_dump(mode="json")}
+
+
+def check_arguments(options: ForkOptions) -> None:
+    for option, value in (("FROM", options.origin), ("NAME", options.name), ("DATA", options.data)):
+        if not value:
+            text = "missing. Example: make fork FROM=chat-lora NAME=my-task DATA=rows.jsonl"
+            raise InputError(Problem(text, key=option, code="option.missing"))
+    if not re.fullmatch(r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*", options.name):
+        text = "expected at most 64 lower-case letters, digits and single hyphens "
+        text += f"(got {options.name[:80]!r})."
+        raise InputError(Problem(text, key="NAME", code="option.bad_name"))
+    folders = [recipes_folder() / options.name, datasets_folder() / options.name]
+    earlier.check_free(folders, as_recorded(options))
+
+
+def read_fields(text: str) -> dict[str, str]:
+    """Read FIELDS="text=body label=topic"."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(
+            Problem(f"{error} in {text!r}.", key="--fields (FIELDS=)", code="option.bad_fields")
+        ) from None
+    pairs = [(name, column) for name, _, column in (word.partition("=") for word in words)]
+    for name, column in pairs:
+        if name and name not in NAMES:
+            message = f"unknown field {name!r}. Known: {', '.join(NAMES)}."
+            raise InputError(Problem(message, key="--fields (FIELDS=)", code="option.unknown_field"))
+        if not name or not column:
+            message = f'expected name=column, as in "text=body label=topic" (got {text!r}).'
+            raise InputError(Problem(message, key="--fields (FIELDS=)", code="option.bad_fields"))
+    return dict(pairs)

@@ -1,0 +1,113 @@
+"""Names of labels: from a file that LABELS= names, or from a dataset's card beside the data.
+
+In: LABELS= and the labels of every row. Out: `source.label_names` of dataset.yaml, and notes for the person.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunebook.commands.fork.tables.labels import JOIN, SHOWN, WHOLE, LabelCounts
+from tunebook.core.errors import InputError, Problem
+from tunebook.data.files.label_names import LabelNames, read_names
+from tunebook.data.files.label_sets import folded, spellings
+
+WORD_KEY = "--labels (LABELS=)"
+
+
+def label_names(
+    option: str, found: LabelCounts, column: str, beside: Path | None
+) -> tuple[LabelNames, list[str]]:
+    """Return the name of each label ({}: as they are) and notes.
+
+    Args:
+        option: what LABELS= says: a file, `join`, `whole`, or a file and one of them.
+        beside: the folder of the data, whose dataset card may name the classes.
+
+    Raises:
+        InputError: there is no such file, or it does not name the labels.
+    """
+    given = [word for word in shlex.split(option) if word not in (JOIN, WHOLE)]
+    values, notes = list(found.every), list[str]()
+    names: LabelNames = {}
+    if len(given) > 1:
+        text = f"expected a file, {JOIN} or {WHOLE} (got {option!r})."
+        raise InputError(Problem(text, key=WORD_KEY, code="option.bad_labels"))
+    if given:
+        names = read_names(Path(given[0]).expanduser(), values)
+        left = [value for value, name in names.items() if name is None]
+        notes.append(
+            f"labels are named after {given[0]}: {_some({v: str(n) for v, n in names.items() if n})}"
+        )
+        if left:
+            rows = sum(found.every[value] for value in left)
+            notes.append(
+                f"{rows} rows are left out, whose label has no name in {given[0]}: {', '.join(left[:SHOWN])}"
+            )
+    elif beside and (listed := card_names(beside).get(column)):
+        numbers = [int(folded(value)) if folded(value).isdigit() else len(listed) for value in values]
+        if values and max(numbers) < len(listed):
+            names = {value: listed[number] for value, number in zip(values, numbers, strict=True)}
+            notes.append(
+                f"labels are named after the dataset card: {_some({v: str(n) for v, n in names.items()})}"
+            )
+    if JOIN in shlex.split(option):
+        counts: Counter[str] = Counter()
+        for value, number in found.every.items():
+            if (name := names.get(value, value)) is not None:
+                counts[name] += number
+        first = {one: group[0] for group in spellings(counts) for one in group}
+        names = {v: None if (n := names.get(v, v)) is None else first.get(n, n) for v in values}
+        joined = [" and ".join(map(repr, group)) for group in spellings(counts)]
+        notes.append(f"spellings joined into the most frequent (LABELS=join): {'; '.join(joined) or 'none'}")
+    return names, notes
+
+
+def _some(names: dict[str, str]) -> str:
+    some = [f"{value} is {name}" for value, name in list(names.items())[:SHOWN]]
+    return ", ".join(some) + (", ..." if len(names) > SHOWN else "")
+
+
+def card_names(folder: Path) -> dict[str, list[str]]:
+    """Return the names of classes that a dataset's card or `dataset_infos.json` lists, by column."""
+    found: dict[str, list[str]] = {}
+    for home in (folder, folder.parent):
+        for file in ("dataset_infos.json", "dataset_info.json"):
+            if (home / file).is_file():
+                try:
+                    _features(json.loads((home / file).read_text(encoding="utf-8")), found)
+                except ValueError:
+                    continue
+        if (home / "README.md").is_file():
+            text = (home / "README.md").read_text(encoding="utf-8", errors="replace")
+            if match := re.match(r"---\n(.*?)\n---", text, re.DOTALL):
+                try:
+                    _features(yaml.safe_load(match[1]), found)
+                except yaml.YAMLError:
+                    continue
+    return found
+
+
+def _features(value: Any, found: dict[str, list[str]]) -> None:
+    """Collect the names of class labels in the three forms in which `datasets` writes them."""
+    if isinstance(value, list):
+        for item in value:
+            _features(item, found)
+    elif isinstance(value, dict):
+        for name, inside in value.items():
+            if isinstance(inside, dict) and inside.get("_type") == "ClassLabel" and inside.get("names"):
+                found.setdefault(name, list(map(str, inside["names"])))
+        kind = value.get("dtype")
+        if "name" in value and isinstance(kind, dict) and isinstance(kind.get("class_label"), dict):
+            names = kind["class_label"].get("names", {})
+            listed = [str(names[key]) for key in sorted(names, key=int)] if isinstance(names, dict) else names
+            found.setdefault(str(value["name"]), list(map(str, listed)))
+        for inside in value.values():
+            _features(inside, found)

@@ -1,0 +1,65 @@
+"""Labels that are written as a list: of one, which is read, or of several, which is refused.
+
+In: the value of a label column: a list, or a text that is one, as tables hold it (`['a', 'b']`, `{'a', 'b'}`,
+`["a"]`, numpy's `['a' 'b']`, `[a, b]`, `{"a": 1, "b": 0}`). Out: the label.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import Any
+
+from tunebook.core.errors import RowFault
+
+BRACKETS = {"[": "]", "{": "}", "(": ")"}
+NUMPY = re.compile(r"""\[\s*(['"][^'"]*['"])(\s+['"][^'"]*['"])+\s*\]""")
+
+
+def listed(value: Any) -> list[Any] | None:
+    """Return a list of labels, None for a value that is none. Of an object of 0 and 1, those with 1."""
+    if isinstance(value, str):
+        value = _read(value.strip())
+    if isinstance(value, dict) and value and all(number in (0, 1) for number in value.values()):
+        return [name for name, number in value.items() if number]
+    if isinstance(value, (tuple, set, frozenset)):
+        value = sorted(value, key=str)
+    plain = isinstance(value, list) and not any(isinstance(one, (dict, list, tuple)) for one in value)
+    return value if plain else None
+
+
+def one_label(value: Any, at: str) -> Any:
+    """Return the label in a list of one; any other value unchanged.
+
+    Raises:
+        RowFault: a list of several labels, or of none.
+    """
+    found = listed(value)
+    if found is None:
+        return value
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        return None
+    first = str(found[0])
+    message = (
+        f"holds {len(found)} labels ({found!r:.80}); one label a row is learned. Write one, as {first!r}, or "
+        f'make a column for each label with yes or no, and fork once for each: FIELDS="label={first}".'
+    )
+    raise RowFault(at, message, "labels.several_in_one")
+
+
+def _read(text: str) -> Any:
+    """Return what a text in brackets holds, None for a text that is a label."""
+    if BRACKETS.get(text[:1]) != text[-1:] or len(text) < 2:
+        return None
+    if NUMPY.fullmatch(text):
+        return re.findall(r"""['"]([^'"]*)['"]""", text)
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError):
+            continue
+    inside = [part.strip() for part in text[1:-1].split(",")]
+    return inside if len(inside) > 1 and all(inside) else None  # [a, b], without quotes

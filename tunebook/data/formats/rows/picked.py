@@ -1,0 +1,88 @@
+"""Columns that are not a field of the row by themselves: a value inside an object, or several fields joined.
+
+In: a row, and columns as FIELDS= names them: `data.text`, `responses.label.value`, `title+body`. Out: the row
+with a field for each of them. A list on the way to a value has to have one element, so that nothing is chosen
+among several; a value that is a list of one is what is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from tunebook.core.errors import RowFault
+from tunebook.data.formats.fields import ROLE_KEYS, is_empty, meaning_of
+from tunebook.data.formats.leaves import held_json
+
+Row = dict[str, Any]
+GONE = object()
+
+
+def is_picked(row: Row, column: str) -> bool:
+    """Return whether `column` is no field of the row, and names what is inside one or several."""
+    return column not in row and ("." in column or "+" in column)
+
+
+def picked(row: Row, columns: Collection[str]) -> Row:
+    """Return `row` with a field for each of `columns` that is none by itself; without the fields that this
+    reads and that another reader would miss (tunebook/data/formats/fields.py).
+
+    Raises:
+        RowFault: a list on the way to a value has several elements, or one of the texts to join is none.
+    """
+    made = row
+    for column in columns:
+        if not is_picked(row, column):
+            continue
+        parts = [part.strip() for part in column.split("+")]
+        values = [_inside(row, part) for part in parts]
+        read = {part if part in row else part.partition(".")[0] for part in parts}
+        made = {name: value for name, value in made.items() if name not in read or meaning_of(name) is None}
+        if GONE not in values:
+            made[column] = values[0] if len(parts) == 1 else _joined(parts, values)
+    return made
+
+
+def sources(columns: Collection[str]) -> set[str]:
+    """Return the fields of a row that columns are made of."""
+    parts = {part.strip() for column in columns for part in column.split("+")}
+    return parts | {part.partition(".")[0] for part in parts}
+
+
+def _joined(parts: list[str], values: list[Any]) -> str:
+    for part, value in zip(parts, values, strict=True):
+        if isinstance(value, (dict, list)):
+            raise RowFault(part, "expected text to join with the others.", "rows.not_text")
+    return "\n\n".join(str(value).strip() for value in values if not is_empty(value))
+
+
+def _inside(row: Row, path: str) -> Any:
+    """Return the value at a dotted path, GONE where there is none."""
+    if path in row:
+        return row[path]
+    value: Any = row
+    for step in path.split("."):
+        value = _only(value, path)
+        held = held_json(value)
+        value = held if held is not None else value
+        value = _only(value, path)
+        if not isinstance(value, dict) or step not in value:
+            return GONE
+        value = value[step]
+    return value[0] if isinstance(value, list) and len(value) == 1 and not _are_turns(value) else value
+
+
+def _only(value: Any, path: str) -> Any:
+    """Return the one element of a list; any other value unchanged, also a list of turns."""
+    if not isinstance(value, list) or _are_turns(value):
+        return value
+    if len(value) > 1:
+        message = f"holds {len(value)} values in a list ({value!r:.60}); one is expected. Leave the row out."
+        raise RowFault(path, message, "rows.several_inside")
+    return value[0] if value else None
+
+
+def _are_turns(value: list[Any]) -> bool:
+    return bool(value) and all(
+        isinstance(one, dict) and any(key in one for key in ROLE_KEYS) for one in value
+    )

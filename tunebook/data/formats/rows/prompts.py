@@ -1,0 +1,160 @@
+"""Conversations, and prompts with their answers: the layouts chat and pairs.
+
+In: a row. Out: its system prompt, turns and tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from tunebook.core.errors import RowFault
+from tunebook.data.formats.conversations import conversation, parts, repaired_conversation, text
+from tunebook.data.formats.fields import (
+    HISTORY,
+    ROLE_KEYS,
+    SYSTEM,
+    is_empty,
+    is_false,
+    kept_where,
+    plain_name,
+    refuse_unread,
+)
+from tunebook.data.formats.hermes import LISTED
+from tunebook.data.formats.rows.row import Columns, Row, other_columns, value_of
+from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
+from tunebook.data.tool_calls import offered
+from tunebook.runs.rows import Messages
+
+Placed = list[tuple[str, Any]]  # turns and where they stand in the row
+TWO_SYSTEMS = "differs from another system prompt of the same row. Remove one of them."
+
+
+def chat(row: Row, columns: Columns, answered: bool, repairs: Collection[str] = ()) -> Iterator[Row]:
+    field = columns.get("messages", "messages")
+    value = value_of(row, "messages", columns)
+    system, turns, done = repaired_conversation(value, field, answered, repairs)
+    system = system_of(row, columns, system)
+    refuse_halves(row, {field, "tools", "functions", *columns.values()})
+    made = {**other_columns(row, {"": field, **columns}), "system": system, "turns": turns}
+    if done:
+        made["repairs"] = done
+    key = next((key for key in ("tools", "functions") if not is_empty(row.get(key))), None)
+    tools = offered(row[key], key) if key else []
+    # Hermes: the system prompt lists the tools; to pass them to the template would list them twice.
+    made.pop("tools", None)
+    if tools and LISTED not in system:
+        made["tools"] = tools
+    there = {tool["function"]["name"] for tool in tools}
+    for turn in turns if there else []:
+        for call in turn.get("tool_calls", []):
+            if (name := call["function"]["name"]) not in there:
+                raise RowFault(field, f"calls {name!r}, which is not listed in {key}.", "rows.unknown_tool")
+    yield made
+
+
+def pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
+    at, other = (columns.get(half, half) for half in ("prompt", "completion"))
+    before, prompt = asked(row, columns)
+    placed = with_answer(value_of(row, "completion", columns), prompt, other) if answered else prompt
+    first, turns = conversation(Turns(placed), at, answered)
+    if before and first not in ("", before):
+        raise RowFault(at, TWO_SYSTEMS, "rows.two_systems")
+    system = system_of(row, columns, before or first)
+    refuse_halves(row, {at, other, columns.get("input", "input"), *history_names(row), *columns.values()})
+    yield {**other_columns(row, columns), "system": system, "turns": turns}
+
+
+def asked(row: Row, columns: Columns) -> tuple[str, Placed]:
+    """Return the system prompt of a row's history, and the turns up to the one to be answered: its history
+    and its prompt, a text or turns, with the `input` that belongs to it."""
+    at, extra = columns.get("prompt", "prompt"), columns.get("input", "input")
+    value, more = turns_in(value_of(row, "prompt", columns)), None if at == extra else row.get(extra)
+    before, turns = _history(row)
+    placed: Placed = [(name, turn) for name in history_names(row) for turn in turns]
+    if isinstance(value, (dict, list)) and (found := turns_of(value, at)):
+        if not is_empty(more):
+            message = "cannot be added to a prompt of several turns. Write it into the last one."
+            raise RowFault(extra, message, "rows.not_text")
+        return before, [*placed, *found.placed]
+    texts = [text(value, at), *([] if is_empty(more) else [text(more, extra)])]
+    return before, [*placed, (at, {"role": "user", "content": "\n\n".join(texts)})]
+
+
+def system_of(row: Row, columns: Columns, first: str) -> str:
+    """Return the system prompt of a row: from its first turn or from its own column.
+
+    Raises:
+        RowFault: there are two, and they differ.
+    """
+    names = [columns.get("system", "system"), *system_names(row)]
+    given = {name: parts(row[name], name) for name in dict.fromkeys(names) if not is_empty(row.get(name))}
+    for name, value in given.items():
+        if first and value != first:
+            raise RowFault(name, TWO_SYSTEMS, "rows.two_systems")
+        first = value
+    return first
+
+
+def system_names(row: Row) -> list[str]:
+    return [name for name in row if isinstance(name, str) and plain_name(name) in SYSTEM]
+
+
+def history_names(row: Row) -> list[str]:
+    """Return the field of the earlier turns; a second one is refused as not read."""
+    return [name for name in HISTORY if not is_empty(row.get(name))][:1]
+
+
+def _history(row: Row) -> tuple[str, Messages]:
+    """Return the system prompt and the turns before the prompt: question-answer pairs, as in LLaMA-Factory's
+    Alpaca rows, or turns with roles."""
+    name = next(iter(history_names(row)), None)
+    if name is None:
+        return "", []
+    value = from_json(row[name], name)
+    if not isinstance(value, list):
+        raise RowFault(name, "expected a list of [question, answer] pairs or of turns.", "rows.bad_history")
+    if not all(isinstance(item, dict) for item in value):
+        pairs = []
+        for index, pair in enumerate(value):
+            if not isinstance(pair, list) or len(pair) != 2:
+                message = f"expected a [question, answer] pair (got {pair!r:.80})."
+                raise RowFault(f"{name}[{index}]", message, "rows.bad_history")
+            pairs.append([text(pair[half], f"{name}[{index}][{half}]") for half in (0, 1)])
+        value = pairs
+    return conversation(value, name, answered=True)
+
+
+def refuse_halves(row: Row, read: set[str]) -> None:
+    """Refuse what `refuse_unread` refuses, and a boolean label that rates the answer (KTO) as a bad one."""
+    refuse_unread(row, {*read, *system_names(row)})
+    for name in ("label", "labels"):
+        if name not in read and is_false(row.get(name)):
+            message = (
+                "says that the answer is a bad one (KTO), but it would be trained on. Train on the good rows "
+                f"only: {kept_where(name, row[name])}, or on all of them: --drop {name} (DROP={name})."
+            )
+            raise RowFault(name, message, "rows.meaning_not_read")
+
+
+def with_answer(answer: Any, prompt: Placed, at: str) -> Placed:
+    """Return the conversation that ends with `answer`: a text, a turn, or a whole conversation."""
+    answer = turns_in(answer)
+    if isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], str):
+        answer = answer[0]
+    if isinstance(answer, dict) and any(key in answer for key in ROLE_KEYS):
+        return [*prompt, (at, answer)]
+    if isinstance(answer, list) and all(isinstance(turn, dict) for turn in answer):
+        placed = [(f"{at}[{index}]", turn) for index, turn in enumerate(answer)]
+        return placed if len(placed) > 1 else [*prompt, *placed]  # trl's include the prompt
+    answer = text(answer, at)
+    if prompt:
+        return [*prompt, (at, {"role": "assistant", "content": answer})]
+    turns = transcript(answer)
+    if not turns:
+        message = (
+            "expected turns, or paragraphs `Human: ...` and `Assistant: ...`, as there is no prompt. Name "
+        )
+        message += 'the column that has it: FIELDS="prompt=...".'
+        raise RowFault(at, message, "rows.not_turns")
+    return [(at, turn) for turn in turns]
