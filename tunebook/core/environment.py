@@ -6,6 +6,8 @@ which read them themselves.
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
@@ -109,6 +111,12 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
+@lru_cache(maxsize=1)
+def _read(variables: frozenset[tuple[str, str]]) -> Environment:
+    """Read the variables again only where one has changed: it takes milliseconds, and happens often."""
+    return Environment()
+
+
 def environment() -> Environment:
     """Return the variables as they are now.
 
@@ -116,7 +124,7 @@ def environment() -> Environment:
         InputError: a value has the wrong type; names every such variable (code option.bad_environment).
     """
     try:
-        return Environment()
+        return _read(frozenset(os.environ.items()))
     except ValidationError as error:
         problems = []
         for item in error.errors():

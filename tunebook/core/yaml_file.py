@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from tunebook.core.errors import InputError, Problem
@@ -46,9 +50,12 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     Raises:
         InputError: as `read_yaml`.
     """
-    from omegaconf import OmegaConf  # slow to import; `tunebook --help` does not need it
-    from omegaconf.errors import OmegaConfBaseException
+    value, lines = _parse(text, name)
+    return copy.deepcopy(value), {**lines}
 
+
+@lru_cache(maxsize=64)  # a plan of every GPU resolves one recipe dozens of times
+def _parse(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     try:
         # OmegaConf reads 1e-4 as a number, plain PyYAML as text, and it refuses repeated keys.
         value: Any = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
