@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -187,8 +188,8 @@ def test_several_machines_start_through_srun(tmp_path: Path) -> None:
         ("ssh", Options(tier="real"), {}, "launch.needs_store"),
         ("ssh", Options(tier="real", store="/mnt/x"), {}, "launch.needs_store"),
         ("skypilot", Options(tier="real", store="s3://b c/x"), {}, "launch.needs_store"),
-        ("slurm", Options(tier="real", store="s3://key:word@b/x"), {}, "launch.bad_store"),
-        ("ssh", Options(tier="real", store="s3://b/x\nreboot"), {}, "launch.bad_store"),
+        ("slurm", Options(tier="real", store="s3://key:word@b/x"), {}, "store.holds_key"),
+        ("ssh", Options(tier="real", store="s3://b/x\nreboot"), {}, "store.holds_key"),
         ("kubernetes", OPTIONS, {"image": "x\ncommand: [y]"}, "launch.bad_image"),
         ("skypilot", OPTIONS, {"keep": True}, "launch.cannot_keep"),
         ("slurm", OPTIONS, {"keep": True}, "launch.cannot_keep"),
@@ -630,3 +631,92 @@ def test_editing_a_recipe_builds_nothing_heavy_again() -> None:
     assert whole > heavy
     copied = " ".join(line for line in lines[:heavy] if line.startswith("COPY"))
     assert "recipes" not in copied and "datasets" not in copied
+
+
+NASTY = [
+    "a\nname: evil",
+    "a\n      command: [evil]",
+    'it\'s "both"',
+    "$(touch evil)",
+    "`touch evil`",
+    "-oProxyCommand=touch evil",
+    "a; touch evil #",
+    "{{ 7 * 7 }}",
+    "a\u2028b\x85c\x7fd",
+    "\\",
+    "a: b # c",
+    "ROWS\ntouch evil",
+]
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+@pytest.mark.parametrize("on", ONS)
+def test_a_value_is_one_word_whatever_it_holds(on: On, nasty: str, tmp_path: Path) -> None:
+    """Only the run's own words differ from a launch with a plain value."""
+    recipe, asked = recipes.load_recipe("chat-lora"), order(on)
+    plan = choose(recipe, OPTIONS, asked)
+    texts_of = {}
+    for value in ("plain", nasty):
+        options = replace(OPTIONS, set=f"wandb_name={value}", seed=None)
+        values = job(recipe, options, asked, plan, tmp_path)
+        assert f"wandb_name={value}" in values["words"]
+        files = render(on, values)
+        texts_of[value] = files
+        for name, text in files.items():
+            if name.endswith(".yaml"):
+                made = yaml.safe_load(text)
+                if on == "kubernetes":
+                    (container,) = made["spec"]["template"]["spec"]["containers"]
+                    assert container.pop("args") == ["tunebook", *values["words"]]
+                else:
+                    run = made.pop("run")
+                    assert shlex.split(run) == ["exec", ".venv/bin/tunebook", *values["words"]]
+                files[name] = repr(made)
+            else:
+                assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
+                files[name] = text.replace(shlex.join(values["words"]), "WORDS")
+                assert ("WORDS" in files[name]) == (name in ("job.sbatch", "machine.sh"))
+    assert texts_of["plain"] == texts_of[nasty]
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "s3://key:word@bucket/x",
+        "s3://AKIDEXAMPLE@bucket/x",
+        "s3://bucket/x?X-Amz-Signature=abcdef",
+        "az://container/x?sv=1&sig=abc",
+        "s3://bucket/x\n  evil: yes",
+        "s3://bucket/x\x7f",
+        "simplecache::s3://bucket/x",
+        "s3://[bucket/x",
+        "s3://bucket/" + "hf_" + "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zAbC",
+    ],
+)
+def test_a_key_in_the_store_is_refused_everywhere(store: str, tmp_path: Path) -> None:
+    from tunebook.runs.storage import Storage
+
+    for on in ONS:
+        with pytest.raises(InputError) as caught:
+            generated("chat-lora", on, tmp_path, replace(OPTIONS, store=store))
+        assert caught.value.code == "store.holds_key"
+    with pytest.raises(InputError) as caught:
+        Storage(store)
+    assert caught.value.code == "store.holds_key" and "key:word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("nasty", [*NASTY, "-oProxyCommand=x", "me@-oProxyCommand=x", "a b", "me@h:22", ""])
+def test_a_host_is_a_name_and_no_option(nasty: str, tmp_path: Path) -> None:
+    for host in (nasty, f"me@{nasty}", f"{nasty}@host"):
+        if host in ("host", "@host", "me@"):
+            continue
+        with pytest.raises(InputError) as caught:
+            generated("chat-lora", "ssh", tmp_path, host=host)
+        assert caught.value.code == "launch.bad_host"
+
+
+@pytest.mark.parametrize("nasty", [*NASTY, "x y", "x\tcommand: [y]"])
+def test_an_image_is_a_name(nasty: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        generated("chat-lora", "kubernetes", tmp_path, image=nasty)
+    assert caught.value.code == "launch.bad_image"

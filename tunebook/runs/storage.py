@@ -11,13 +11,34 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from tunebook.core.errors import InputError, MachineError
+from tunebook.runs.secrets import find_keys
 
 T = TypeVar("T")
 # Disk errors that do not go away by waiting.
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 PAUSES = (1.0, 3.0, 9.0)  # seconds before the second, third and last try
+
+
+# az://container@account: the part before the @ is no name of a person there.
+CONTAINERS = ("az", "abfs", "abfss", "adl")
+
+
+def refuse_key(url: str) -> None:
+    """Raise InputError where an address holds a key: it is written into files, and shown."""
+    try:
+        parts = urlsplit(url)
+        key = parts.password or (parts.username and parts.scheme not in CONTAINERS) or parts.query
+    except ValueError:
+        key = "?"
+    if not url.isprintable() or ("://" in url and (key or "::" in url)) or find_keys(url):
+        raise InputError(
+            "STORE: has a control character, or a key in the address, which would be written into files. "
+            "Give s3://bucket/... and the keys in the environment: docs/rented-gpus.md.",
+            code="store.holds_key",
+        )
 
 
 class Storage:
@@ -30,6 +51,7 @@ class Storage:
     def __init__(self, url: str) -> None:
         import fsspec
 
+        refuse_key(url)
         self.url, self.pauses = url, PAUSES
         self.fs: Any
         try:

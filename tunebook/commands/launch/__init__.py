@@ -7,10 +7,8 @@ end and which row files travel; with DRY=1 no network is used.
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -20,10 +18,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tunebook.check.run import run_check
-from tunebook.commands.launch import costs, rows
+from tunebook.commands.launch import costs, rows, texts
 from tunebook.commands.launch.order import On as On
 from tunebook.commands.launch.order import Order as Order
 from tunebook.commands.launch.order import refuse_incomplete, refuse_plan
@@ -34,12 +31,12 @@ from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, STOPPED, InputError, MachineError
 from tunebook.core.paths import ROOT, runs_folder, show
-from tunebook.core.versions import SECRET
 from tunebook.hardware import gpus
 from tunebook.models import lanes
 from tunebook.plan.changes import planned
 from tunebook.plan.hours import machines
 from tunebook.plan.planner import Plan
+from tunebook.runs.secrets import find_secrets, holds_value
 
 SKYPILOT = {
     "t4": "T4",
@@ -65,6 +62,13 @@ QUIET = 1800  # seconds without progress or output after which a run counts as h
 MARGIN, MORE = 1.5, 0.5
 # In a pod's first container; its words are lines of sha256sum.
 COMPARE = "printf '%s\\n' \"$@\" | sha256sum --check --quiet --strict"
+# {rows} are lines of sha256sum, whose names hold no control character (rows.py).
+SKY_SETUP = """# The rows are those that were here when the launch was written.
+sha256sum --check --quiet --strict <<'ROWS' || exit 1
+{rows}
+ROWS
+make setup PYTHON=newest
+"""
 NEEDED = {"skypilot": ["sky"], "slurm": ["sbatch"], "kubernetes": ["kubectl"], "ssh": ["rsync", "ssh"]}
 
 
@@ -106,7 +110,7 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
     if order.dry:
         console.stage("dry", f"would check the recipe, and then: {shlex.join(words)}")
         return GOOD
-    code = subprocess.run(words, cwd=ROOT).returncode
+    code = subprocess.run(words, cwd=ROOT).returncode  # it may ask for a password
     if code:
         raise MachineError(
             f"{shlex.join(words)} ended with exit code {code}; the job may not be running.",
@@ -181,10 +185,12 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
         bucket, store = f"{scheme}://{bucket}", f"/store/{below}".rstrip("/")
     environment = {
         "TUNEBOOK_MAX_HOURS": f"{hours:.2f}",
-        "TUNEBOOK_NOTICE": NOTICE[order.on],
-        "TUNEBOOK_QUIET": QUIET,
+        "TUNEBOOK_NOTICE": str(NOTICE[order.on]),
+        "TUNEBOOK_QUIET": str(QUIET),
     } | ({"TUNEBOOK_DOLLARS_PER_HOUR": f"{rate:.2f}"} if rate is not None else {})
     words = _words(recipe.name, options, plan, store)
+    sums = [f"{one.sha256}  {one.name}" for one in files]
+    disk = max(50, math.ceil(plan.disk_gb * 1.3))
     seconds = math.ceil(hours * 3600)
     minutes = math.ceil(seconds / 60)
     return {
@@ -192,17 +198,18 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
         "price": costs.price(order.on, plan, rate, hours),
         "end": costs.end(order, options.store, rate, hours),
         "keep": order.keep,
-        "hourly": costs.hourly(rate).replace("$", r"\$"),  # within double quotes of a script
+        "hourly": costs.hourly(rate),
         "files": files,
-        "sums": [f"{one.sha256}  {one.name}" for one in files],
+        "sums": sums,
         "name": f"tunebook-{recipe.name}",
         "recipe": recipe.name,
         "gpu": plan.gpu,
         "cards": f"{SKYPILOT.get(plan.gpu, plan.gpu)}:{plan.count}",
         "count": plan.count,
         "machines": machines(plan.count),
-        "least_mib": math.floor(plan.capacity * 1024 * 0.95),
-        "disk_gb": max(50, math.ceil(plan.disk_gb * 1.3)),
+        "least_mib": str(math.floor(plan.capacity * 1024 * 0.95)),
+        "disk_gb": disk,
+        "disk": f"{disk}Gi",
         "seconds": seconds,
         "limit": f"{minutes // 60:02d}:{minutes % 60:02d}:00",
         "notice": NOTICE[order.on],
@@ -211,15 +218,17 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
         "environment": environment,
         "secrets": [key for key in SECRETS if os.environ.get(key)],
         "passed_on": SECRETS + STORE_KEYS,
-        "words": shlex.join(words),
-        "arguments": json.dumps(["tunebook", *words]),
-        "compare": json.dumps([COMPARE, "rows", *(f"{one.sha256}  {one.name}" for one in files)]),
-        "tunebook": shlex.quote(str(Path(sys.executable).with_name("tunebook"))),
+        "words": words,
+        "arguments": ["tunebook", *words],
+        "compare": [COMPARE, "rows", *sums],
+        "setup": SKY_SETUP.format(rows="\n".join(sums)),
+        "run": f"exec .venv/bin/tunebook {shlex.join(words)}\n",
+        "tunebook": str(Path(sys.executable).with_name("tunebook")),
         "image": order.image,
-        "host": shlex.quote(order.host or ""),
-        "store": shlex.quote(str(store or "")),
-        "root": shlex.quote(str(ROOT)),
-        "folder": shlex.quote(str(folder)),
+        "host": order.host or "",
+        "store": store or "",
+        "root": str(ROOT),
+        "folder": str(folder),
     }
 
 
@@ -248,29 +257,13 @@ def render(on: On, values: dict[str, Any]) -> dict[str, str]:
     Raises:
         InputError: an option holds a token or password, which would end up in a file.
     """
-    environment = Environment(
-        loader=FileSystemLoader(ROOT / "launch" / on),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # shell and YAML; what comes from outside is quoted above
-    )
-    files = {
-        name[:-3]: environment.get_template(name).render(values) for name in environment.list_templates()
-    }
-    planted = [
-        value
-        for key, value in os.environ.items()
-        if re.search(r"(?i)token|secret|password|key", key) and len(value) >= 8
-    ]
-    for text in files.values():
-        if SECRET.search(values["words"]) or any(value in text for value in planted):
-            raise InputError(
-                "an option holds what looks like a token or a password. Put it into the environment "
-                "(HF_TOKEN, WANDB_API_KEY) or the scheduler's secret store: docs/rented-gpus.md.",
-                code="launch.secret_in_option",
-            )
+    files = texts.render(ROOT / "launch" / on, values)
+    if find_secrets(shlex.join(values["words"])) or any(holds_value(text) for text in files.values()):
+        raise InputError(
+            "an option holds what looks like a token or a password. Put it into the environment "
+            "(HF_TOKEN, WANDB_API_KEY) or the scheduler's secret store: docs/rented-gpus.md.",
+            code="launch.secret_in_option",
+        )
     return files
 
 

@@ -10,6 +10,7 @@ from tunebook.config.overrides import Options
 from tunebook.core.errors import InputError
 from tunebook.plan.hours import machines
 from tunebook.plan.planner import Plan
+from tunebook.runs.storage import refuse_key
 
 On = Literal["skypilot", "slurm", "kubernetes", "ssh"]
 
@@ -42,12 +43,7 @@ def refuse_incomplete(options: Options, order: Order) -> None:
                 code="launch.unused_option",
             )
     store = options.store or ""
-    if re.search(r"[\x00-\x1f]|://[^/]*:[^/]*@", store):
-        raise InputError(
-            "--store (STORE=): has a control character, or a key before the @, which would be written into "
-            "the files. Give s3://bucket/... and the keys in the environment: docs/rented-gpus.md.",
-            code="launch.bad_store",
-        )
+    refuse_key(store)
     if order.on == "ssh":
         _host(order.host or "")
     if order.keep and order.on != "ssh":
