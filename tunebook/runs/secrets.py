@@ -16,7 +16,7 @@ FORMS = {
     ),
     "GitHub": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{50,})",
     "GitLab": r"\bglpat-[\w-]{20,}",
-    "Hugging Face": r"\b(?:hf_[A-Za-z0-9]{30,}|api_org_[A-Za-z0-9]{30,})",
+    "Hugging Face": r"\b(?:hf_[A-Za-z0-9]{16,}|api_org_[A-Za-z0-9]{30,})",
     # OpenAI, Anthropic and those who copy their form; a digit tells a key from hyphenated words.
     "OpenAI or Anthropic": r"\bsk-(?=[\w-]{0,200}\d)[A-Za-z0-9][\w-]{18,}[A-Za-z0-9]",
     "Groq, xAI, NVIDIA or Replicate": r"\b(?:gsk_\w{40,}|xai-\w{60,}|nvapi-[\w-]{50,}|r8_\w{37,})",
