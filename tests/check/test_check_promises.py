@@ -10,7 +10,7 @@ import pytest
 from tests.config.test_resolve import Make, make  # noqa: F401 (a fixture)
 from tunebook.check.config import adder, config_findings
 from tunebook.check.findings import Finding
-from tunebook.check.promises import same_model, schedule
+from tunebook.check.promises import schedule
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
@@ -408,14 +408,3 @@ def test_a_base_that_cannot_be_read_is_left_to_who_loads_it(tmp_path: Path) -> N
     (tmp_path / "base" / "tokenizer.json").unlink()
     files = base_files.read(str(tmp_path / "base"))
     assert files and files.tokens is None and files.layers == LAYERS
-
-
-def test_names_are_those_of_the_pinned_libraries() -> None:
-    from axolotl.utils.schemas.enums import ChatTemplate, CustomSupportedOptimizers
-    from transformers.trainer_utils import SchedulerType
-    from transformers.training_args import OptimizerNames
-
-    assert {item.value for item in SchedulerType} | {"one_cycle", "rex"} == schedule.SCHEDULERS
-    theirs = {item.value for item in OptimizerNames} | {item.value for item in CustomSupportedOptimizers}
-    assert theirs == schedule.OPTIMIZERS
-    assert {item.value for item in ChatTemplate} == same_model.TEMPLATES

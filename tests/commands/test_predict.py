@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
+import multiprocessing
 import time
 from pathlib import Path
 from typing import Any
@@ -25,9 +23,9 @@ from tunebook.core.files import read_json, read_jsonl, write_json
 from tunebook.data.dataset import load_dataset_config
 from tunebook.runs.run import Run
 
-predict_worker = lazy("tunebook.commands.predict_worker")
+torch, predict_worker = lazy("torch"), lazy("tunebook.commands.predict_worker")
 
-ROWS = 200
+ROWS, BLOCK = 60, 24
 TEXTS = ["Door 9 will not open.", "May I keep the scarifier until Monday, please?", "Where is my clock?"]
 
 
@@ -60,7 +58,7 @@ def finished(folder: Path, model: Path, name: str = "kettlewick-intents") -> Run
 
 @pytest.fixture(autouse=True)
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answer in this process, which has imported torch once; the killed prediction is a real child."""
+    """Answer in this process, which has imported torch once; the killed prediction is a fork of it."""
 
     def answer(script: str, words: list[str], console: Console, log: Path, events: Path, **rest: Any) -> None:
         assert script == "tunebook.commands.predict_worker"
@@ -80,26 +78,32 @@ def new_rows(count: int = ROWS) -> list[dict[str, Any]]:
     return [{"number": i, "text": f"{TEXTS[i % 3]} Ticket {i}.", "tags": ["a", i]} for i in range(count)]
 
 
+def alone(run: Run, data: Path, out: Path) -> None:
+    torch.set_num_threads(1)  # a fork has none of the threads that computed before it
+    predict(str(run.folder), data, out, Console())
+
+
 def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tunebook.commands.predict_worker.BLOCK", BLOCK)
     run, data = finished(tmp_path, model), write_jsonl(tmp_path / "new.jsonl", new_rows())
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     assert predict(str(run.folder), data, whole, Console()) == 0
 
-    command = [sys.executable, "-m", "tunebook.commands.cli", "predict", str(run.folder), str(data), str(out)]
-    process = subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL)
+    process = multiprocessing.get_context("fork").Process(target=alone, args=(run, data, out))
+    process.start()
     state = tmp_path / "out.jsonl.state.json"
     while not read_json(state, {}).get("rows"):
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.01)
     process.kill()
-    process.wait()
+    process.join()
     assert not out.exists(), "the name means that it is whole"
     done = read_json(state)["rows"]
     assert 0 < done < ROWS
     with (tmp_path / "out.jsonl.partial").open("ab") as file:
-        file.write(b'{"number": 96, "text": "a torn li')
+        file.write(b'{"number": 24, "text": "a torn li')
     assert predict(str(run.folder), data, out, Console()) == 0
     assert f"resuming after row {done}" in capsys.readouterr().out
     assert out.read_bytes() == whole.read_bytes()

@@ -140,7 +140,7 @@ for name, config, machine in json.load(sys.stdin):
 
 
 def capabilities(overlay: str) -> list[float]:
-    """Return the compute capabilities of the cards that `make plan` knows and the overlay is for."""
+    """Return the compute capabilities of the GPUs that `make plan` knows and the overlay is for."""
     cards = gpus.gpus().values()
     return sorted({card.capability for card in cards if overlay.removeprefix("8x").startswith(card.overlay)})
 
@@ -157,7 +157,7 @@ def test_axolotl_accepts_every_recipe_on_every_overlay() -> None:
                 resolved = resolve(
                     recipes.load_recipe(name), Options("real", overlay), for_this_machine=False
                 )
-            except InputError as error:  # a recipe for one card, of four rows a step
+            except InputError as error:  # a recipe for one GPU, of four rows a step
                 assert "cannot be shared by 8 GPUs" in str(error)
                 refused += len(capabilities(overlay))
                 continue

@@ -432,7 +432,7 @@ def test_an_unknown_model_is_refused_with_what_is_close(make: Make) -> None:
         resolve(make(), Options(tier="real", model="Qwen/Qwen3-9B"), False)
 
 
-# What a card cannot do
+# What a GPU cannot do
 
 
 @pytest.mark.parametrize(

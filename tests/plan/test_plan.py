@@ -212,7 +212,7 @@ def test_more_sharing_takes_less_of_each_card() -> None:
 @pytest.mark.parametrize(
     ("keys", "count", "expected"),
     [
-        ({}, 1, "one card"),
+        ({}, 1, "one GPU"),
         ({}, 2, "ddp"),
         ({"fsdp_version": 2, "fsdp_config": {"offload_params": False}}, 8, "fsdp2"),
         ({"fsdp_version": 2, "fsdp_config": {"offload_params": True}}, 8, "offload"),
@@ -466,7 +466,7 @@ def test_a_plan_has_what_a_launcher_asks_for() -> None:
     recipe = recipes.load_recipe("chat-lora-8b")
     made = plan(recipe, resolved("chat-lora-8b", "80gb"), "h100", 1, None)
     assert made.fits and made.peak < made.capacity
-    assert (made.sharding, made.gpu, made.count) == ("one card", "h100", 1)
+    assert (made.sharding, made.gpu, made.count) == ("one GPU", "h100", 1)
     assert made.dollars and made.hours and made.price
     assert made.dollars.low == pytest.approx(made.hours.low * made.price.usd)
     assert made.disk_gb > made.download_gb == pytest.approx(16.4, abs=0.1)

@@ -71,7 +71,7 @@ def test_a_run_judged_by_the_last_answers_opens_and_says_so(tmp_path: Path) -> N
     measured = read_metrics(run / "metrics.json")
     counts = {"evaluated": "last", "scored": 6, "repeated": 6, "conversations": 6}
     assert measured["turns"] == {**counts, "generated": 3, "generated_last": 3}
-    assert in_words(measured["turns"]).startswith("Scored is the last answer of 6 conversations")
+    assert in_words(measured["turns"]).startswith("Only the last answer of 6 conversations is scored")
     shown = side_by_side(run, measured)["drawn"]
     assert all(row["asked"].endswith("user: Thanks, bye.") for row in shown)
     # As written before there were such counts.

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,15 @@ def prepare(config: dict[str, Any], folder: Path) -> Path:
 
 def run(folders: list[Path]) -> list[Rows]:
     """Preprocess every prepared folder and return the training rows of each."""
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.support.axolotl_rows", *map(str, folders)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=child_environment() | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
+    with tempfile.TemporaryDirectory() as scratch:  # forks leave the files of `datasets` behind
+        variables = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TMPDIR": scratch}
+        result = subprocess.run(
+            [sys.executable, "-m", "tests.support.axolotl_rows", *map(str, folders)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=child_environment() | variables,
+        )
     assert result.returncode == 0, result.stderr[-3000:]
     return [[tuple(row) for row in json.loads((folder / "rows.json").read_text())] for folder in folders]
 

@@ -11,17 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import nullcontext
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 if sys.argv[1:] == ["--version"]:
-    print("0.33.0")  # at once: what follows is slow to import
+    print("0.33.0")
     sys.exit()
-
-import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
 
 FIELDS = {
     "model", "prompt", "max_tokens", "temperature", "stop_token_ids", "ignore_eos", "add_special_tokens",
@@ -30,22 +29,33 @@ FIELDS = {
 
 
 class Served:
-    """The base model and the adapters that were loaded beside it."""
+    """The base model and the adapters that were loaded beside it. torch, slow to import, is not needed before
+    the first request."""
 
     def __init__(self, folder: str, name: str, dtype: str, rank: int) -> None:
-        self.base = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+        if not (Path(folder) / "config.json").is_file():
+            raise OSError(f"{folder} is no local folder with a model")
+        self.folder, self.dtype = folder, dtype
         self.name, self.rank, self.adapters = name, rank, set[str]()
-        self.model: Any = self.base
+
+    @cached_property
+    def model(self) -> Any:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_pretrained(self.folder, dtype=getattr(torch, self.dtype)).eval()
 
     def load(self, name: str, folder: str) -> None:
         if name in self.adapters:
             raise ValueError(f"The lora adapter '{name}' has already been loaded.")
         if not self.rank:
             raise ValueError("LoRA is not enabled")
+        from peft import PeftModel
+
         if isinstance(self.model, PeftModel):
             self.model.load_adapter(folder, name)
         else:
-            self.model = PeftModel.from_pretrained(self.base, folder, adapter_name=name)
+            self.model = PeftModel.from_pretrained(self.model, folder, adapter_name=name)
         if self.model.peft_config[name].r > self.rank:
             raise ValueError("LoRA rank is greater than max_lora_rank")
         self.adapters.add(name)
@@ -55,15 +65,18 @@ class Served:
             raise ValueError(f"cannot do {sorted(set(body) - FIELDS)}")
         if body["model"] not in {self.name, *self.adapters}:
             raise ValueError(f"The model `{body['model']}` does not exist.")
+        import torch
+
         adapted = body["model"] in self.adapters
         if adapted:
             self.model.set_adapter(body["model"])
-        elif self.adapters:
-            with self.model.disable_adapter():
-                return [self.one(i, prompt, body) for i, prompt in enumerate(body["prompt"])]
-        return [self.one(i, prompt, body) for i, prompt in enumerate(body["prompt"])]
+        plain = self.model.disable_adapter() if self.adapters and not adapted else nullcontext()
+        with torch.no_grad(), plain:
+            return [self.one(i, prompt, body) for i, prompt in enumerate(body["prompt"])]
 
     def one(self, index: int, prompt: list[int], body: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
         ids, reason = list(prompt), "length"
         found: dict[str, Any] = {"index": index, "text": "", "token_ids": None, "prompt_logprobs": None}
         if body.get("prompt_logprobs") is not None:
@@ -117,8 +130,7 @@ def main() -> None:
                         served.load(body["lora_name"], body["lora_path"])
                         self.reply(200, "Success")
                     elif self.path == "/v1/completions":
-                        with torch.inference_mode():
-                            self.reply(200, {"choices": served.complete(body)[::-1]})
+                        self.reply(200, {"choices": served.complete(body)[::-1]})
                     else:
                         self.reply(404, None)
             except ValueError as error:

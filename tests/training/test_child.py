@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ from tunebook.core.paths import ROOT
 from tunebook.core.process import ChildError, describe, write_folder
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
-from tunebook.training.child import follow
+from tunebook.training.child import _Watch, follow
 from tunebook.training.launch import note_usage
 
 RANKS = "import os, signal, sys, time\nrank = int(os.environ['RANK'])\n"
@@ -65,28 +65,52 @@ def test_a_failed_child_is_explained(code: str, said: str, tmp_path: Path) -> No
         start(tmp_path, code)
 
 
-def test_sigterm_stops_the_child(tmp_path: Path) -> None:
-    timer = threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
-    before = time.monotonic()
-    with pytest.raises(StoppedError) as caught:
-        start(tmp_path, "import time\ntime.sleep(60)")
-    assert caught.value.exit_code == 75
-    assert time.monotonic() - before < 30
-
-
-STOPPABLE = """
+EVENT = """
 import json, os, pathlib, time
-def event(**more):
+def event(stage, **more):
     with open(os.environ["TUNEBOOK_EVENTS"], "a") as file:
-        file.write(json.dumps({"stage": "train", "done": 1, "total": 9, **more}) + chr(10))
-event()
+        file.write(json.dumps({"stage": stage, "done": 1, "total": 9, **more}) + chr(10))
+"""
+ENDLESS = f"{EVENT}event('some')\ntime.sleep(300)"
+STOPPABLE = f"""{EVENT}
+event("train")
 while not pathlib.Path(os.environ["TUNEBOOK_STOP"]).exists():
     time.sleep(0.05)
-time.sleep(1)
-event(saved=1)
+time.sleep(0.5)
+event("train", saved=1)
 raise SystemExit(75)
 """
+
+
+@pytest.fixture
+def send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Send signals to this process: the first once an event of the child has been seen, the next once the
+    child is asked to stop. The file `sent` says that all are."""
+    seen, saw = threading.Event(), _Watch.saw
+
+    def note(self: _Watch, event: dict[str, Any]) -> None:
+        saw(self, event)
+        seen.set()
+
+    def go(signals: tuple[int, ...]) -> None:
+        seen.wait(60)
+        for number, one in enumerate(signals):
+            while number and not (tmp_path / "train" / "stop").exists():
+                time.sleep(0.02)
+            os.kill(os.getpid(), one)
+        (tmp_path / "sent").touch()
+
+    monkeypatch.setattr(_Watch, "saw", note)
+    return lambda *signals: threading.Thread(target=go, args=(signals,), daemon=True).start()
+
+
+def test_sigterm_stops_the_child(tmp_path: Path, send: Callable[..., None]) -> None:
+    send(signal.SIGTERM)
+    before = time.monotonic()
+    with pytest.raises(StoppedError) as caught:
+        start(tmp_path, ENDLESS)
+    assert caught.value.exit_code == 75
+    assert time.monotonic() - before < 60
 
 
 @pytest.fixture(autouse=True)
@@ -102,20 +126,22 @@ def kept(folder: Path) -> Session:
     return Session(Run(folder / "run"), None, print)
 
 
-def test_a_training_has_the_notice_time_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_has_the_notice_time_to_save(
+    tmp_path: Path, send: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = kept(tmp_path)
     saved: list[bool] = []
     monkeypatch.setattr(session, "saved", lambda: saved.append(True))
-    threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    send(signal.SIGTERM)
     with pytest.raises(StoppedError):
         start(tmp_path, STOPPABLE, session=session)
     assert saved == [True]
 
 
 def test_ctrl_c_lets_a_training_save_and_says_how_to_resume(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, send: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    send(signal.SIGINT)
     with pytest.raises(StoppedError) as caught:
         start(tmp_path, STOPPABLE)
     assert (caught.value.exit_code, caught.value.code) == (130, "run.interrupted")
@@ -123,33 +149,33 @@ def test_ctrl_c_lets_a_training_save_and_says_how_to_resume(
     assert "once more" in capsys.readouterr().out
 
 
-def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path, send: Callable[..., None]) -> None:
     before = signal.getsignal(signal.SIGINT)
-    for seconds in (2, 2.5):
-        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+    send(signal.SIGINT, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        start(tmp_path, STOPPABLE.replace("time.sleep(1)", "time.sleep(300)"))
+        start(tmp_path, STOPPABLE.replace("time.sleep(0.5)", "time.sleep(300)"))
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_outside_of_a_training_ends_it_at_once(tmp_path: Path) -> None:
-    threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_ctrl_c_outside_of_a_training_ends_it_at_once(tmp_path: Path, send: Callable[..., None]) -> None:
+    send(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        start(tmp_path, "import time\ntime.sleep(300)")
+        start(tmp_path, ENDLESS)
 
 
-def test_where_ctrl_c_is_ignored_it_stays_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_ctrl_c_is_ignored_it_stays_so(tmp_path: Path, send: Callable[..., None]) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
-        assert start(tmp_path, "import time\ntime.sleep(3)\nprint('done')") == "done\n"
+        send(signal.SIGINT)
+        wait = f"while not pathlib.Path({str(tmp_path / 'sent')!r}).exists():\n    time.sleep(0.02)\n"
+        assert start(tmp_path, f"{EVENT}event('train')\n{wait}print('done')") == "done\n"
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def test_the_hours_that_are_allowed_end_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = kept(tmp_path)
-    monkeypatch.setenv("TUNEBOOK_MAX_HOURS", str(2 / 3600))
+    monkeypatch.setenv("TUNEBOOK_MAX_HOURS", str(0.5 / 3600))
     session.begin()
     with pytest.raises(MachineError, match="Time limit reached .TUNEBOOK_MAX_HOURS=") as caught:
         start(tmp_path, STOPPABLE, session=session)
@@ -169,8 +195,20 @@ def test_a_silent_child_is_stopped_and_leaves_its_stacks(
 
 def test_output_is_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEBOOK_QUIET", "2")
-    code = "import time\nfor _ in range(8):\n    print('.', flush=True)\n    time.sleep(0.5)"
-    assert start(tmp_path, code, session=kept(tmp_path)).count(".") == 8
+    code = "import time\nfor _ in range(6):\n    print('.', flush=True)\n    time.sleep(0.5)"
+    assert start(tmp_path, code, session=kept(tmp_path)).count(".") == 6
+
+
+def test_temporary_files_go_with_a_child_and_its_forks(tmp_path: Path) -> None:
+    """What is killed, or leaves by os._exit as a fork of Axolotl does, removes nothing itself."""
+    code = "import os, tempfile\nprint(tempfile.gettempdir(), flush=True)\ntempfile.mkdtemp()\n"
+    with pytest.raises(ChildError):
+        start(
+            tmp_path,
+            f"{code}if os.fork() == 0:\n    tempfile.mkdtemp()\n    os._exit(0)\nos.wait()\nos.abort()",
+        )
+    (folder,) = (tmp_path / "log.txt").read_text().split()[:1]
+    assert Path(folder).name.startswith("tunebook-") and not Path(folder).exists()
 
 
 def test_nodes_meet_through_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,21 +263,23 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
     assert "no room for it" in log.read_text()
 
 
-def test_several_processes_know_their_ranks(tmp_path: Path) -> None:
-    code = RANKS + "print(f'rank {rank} of', os.environ['WORLD_SIZE'], os.environ['CUDA_VISIBLE_DEVICES'])"
-    said = start(tmp_path, code, world=2)
-    assert "rank 0 of 2 0,1" in said and "rank 1 of 2 0,1" in said
-
-
 @pytest.mark.parametrize(
     ("end", "said"),
     [("os.kill(os.getpid(), 9)", "process 1 was killed by SIGKILL"), ("raise ValueError('boom')", "boom")],
 )
-def test_a_lost_process_ends_the_others(end: str, said: str, tmp_path: Path) -> None:
+def test_processes_know_their_ranks_and_a_lost_one_ends_the_others(
+    end: str, said: str, tmp_path: Path
+) -> None:
+    tell = (
+        "print(f'rank {rank} of', os.environ['WORLD_SIZE'], os.environ['CUDA_VISIBLE_DEVICES'], flush=True)"
+    )
+    wait = f"while rank and 'rank 0' not in open({str(tmp_path / 'log.txt')!r}).read(): time.sleep(0.02)"
     before = time.monotonic()
     with pytest.raises(ChildError, match=said):
-        start(tmp_path, f"{RANKS}if rank == 1: {end}\ntime.sleep(600)", world=2)
+        start(tmp_path, f"{RANKS}{tell}\n{wait}\nif rank == 1: {end}\ntime.sleep(600)", world=2)
     assert time.monotonic() - before < 60
+    log = (tmp_path / "log.txt").read_text()
+    assert "rank 0 of 2 0,1" in log and "rank 1 of 2 0,1" in log
 
 
 @pytest.fixture

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import multiprocessing
 import os
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.lazy import lazy
 from tunebook.core.console import Console
 from tunebook.core.errors import MachineError, StoppedError
 from tunebook.core.files import read_json, write_json
@@ -19,17 +23,8 @@ from tunebook.runs.run import Run
 from tunebook.training import preflight
 from tunebook.training.preflight import check_collectives, differing, facts, late, sentence
 
+torch = lazy("torch")
 HOSTS = ["here", "here", "there"]
-# Rank 1 has another torch, and a clock that is ahead.
-ODD = """
-import os, runpy, time
-from tunebook.training import preflight
-if os.environ["RANK"] == "1":
-    facts, now = preflight.facts, time.time
-    preflight.facts = lambda config: facts(config) | {"torch": "0.0.1"}
-    time.time = lambda: now() + 100
-runpy.run_module("tunebook.training.preflight_worker", run_name="__main__")
-"""
 
 
 @pytest.fixture
@@ -55,16 +50,41 @@ def test_two_processes_find_each_other_equal(run: Run, capsys: pytest.CaptureFix
     assert said.count("\n") == 1
 
 
-def test_the_rank_that_differs_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "odd.py").write_text(ODD)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
-    follow = preflight.follow
+def as_rank(rank: int, port: int, module: str, words: list[str]) -> None:
+    """Be process `rank` of two; the second has another torch, and a clock that is ahead."""
+    place = {
+        "RANK": rank,
+        "WORLD_SIZE": 2,
+        "LOCAL_RANK": rank,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    os.environ |= {name: str(value) for name, value in place.items()}
+    if rank:
+        own, now = facts, time.time
+        preflight.facts = lambda config: own(config) | {"torch": "0.0.1"}
+        time.time = lambda: now() + 100
+    raise SystemExit(importlib.import_module(module).main(*map(Path, words)))
 
-    def other(module: str, *words: Any, **more: Any) -> None:
-        assert importlib.util.find_spec(module)
-        follow("odd", *words, **more)
 
-    monkeypatch.setattr(preflight, "follow", other)
+def test_the_rank_that_differs_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two forks: this process has imported torch, which new ones would take seconds for."""
+    assert torch.distributed.is_available()
+
+    def forks(module: str, words: list[str], *_: Any, **__: Any) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        start = multiprocessing.get_context("fork").Process
+        both = [start(target=as_rank, args=(rank, port, module, words)) for rank in range(2)]
+        for process in both:
+            process.start()
+        for process in both:
+            process.join()
+        if both[0].exitcode:
+            raise ChildError(f"ended with exit code {both[0].exitcode}")
+
+    monkeypatch.setattr(preflight, "follow", forks)
     with pytest.raises(MachineError) as caught:
         check_collectives(run, 2, Console())
     assert caught.value.exit_code == 4

@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 from tunebook.check.findings import Finding, Findings, Grade, of_problem
 from tunebook.check.training_rules import AXOLOTL_KEEPS
 from tunebook.config.resolved import Resolved
 from tunebook.core.environment import environment
 from tunebook.core.errors import MachineError
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import runs_folder
 from tunebook.data.dataset import Dataset
 from tunebook.models.hub import cached, reach_hub, unreachable
@@ -112,7 +112,8 @@ def _reach_data(dataset: Dataset, found: Findings) -> None:
 
 
 def licence_findings(base: str | None, data: str, file: str) -> list[Finding]:
-    """Return what the licences of base and data forbid or ask for. Not legal advice."""
+    """Return a finding for each thing that the licences of base and data forbid or require. Not legal
+    advice."""
     found = []
 
     def add(grade: Grade, key: str, text: str, do: str, *, code: str) -> None:
@@ -158,7 +159,7 @@ def licence_findings(base: str | None, data: str, file: str) -> list[Finding]:
             add(
                 "note",
                 key,
-                f"the {what}'s licence {licence} asks that what is made of it is shared alike.",
+                f"the {what}'s licence {licence} requires derived works to be shared under the same one.",
                 "Decide whether that reaches your model before you publish it.",
                 code="access.share_alike",
             )
@@ -185,7 +186,7 @@ def _disk(resolved: Resolved, parameters: int | None, found: Findings) -> None:
         found.add(Finding("warning", "disk", text, do, where, code="access.disk_too_small"))
 
 
-def _tokens(config: dict[str, Any], found: Findings) -> None:
+def _tokens(config: AxolotlConfig, found: Findings) -> None:
     for problem in trackers.problems(config):
         found.add(of_problem(problem, "access", "note"))
     for text in trackers.unheard(config):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import InputError, TunebookError
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import child_environment
 from tunebook.hardware import overlays
 
@@ -31,7 +32,9 @@ class Axolotl:
             stdout=subprocess.DEVNULL,
             stderr=self._said,
             text=True,
-            env=child_environment() | ({"HF_HUB_OFFLINE": "1"} if offline else {}),
+            env=child_environment()
+            | ({"HF_HUB_OFFLINE": "1"} if offline else {})
+            | {"TMPDIR": self._folder.name},  # it may be killed, and would leave its libraries' files
         )
 
     def __enter__(self) -> Axolotl:
@@ -73,7 +76,7 @@ def ask_axolotl(job: dict[str, Any], offline: bool = True) -> dict[str, Any]:
         return axolotl.answer()
 
 
-def validate_with_axolotl(config: dict[str, Any], machine: overlays.Machine) -> dict[str, Any]:
+def validate_with_axolotl(config: AxolotlConfig, machine: overlays.Machine) -> dict[str, Any]:
     """Let Axolotl validate `config` in a child process, as if on `machine` (half a minute), and return
     the config as it completes it.
 

@@ -1,12 +1,12 @@
-"""Axolotl asked about a config and its rows, in a process of its own, because its import takes half a minute.
+"""Let Axolotl check a config and its rows, in a process of its own, because its import takes half a minute.
 
     python -m tunebook.check.axolotl_child JOB.json     # writes answer.json into the job's `scratch` folder
 
 Validation runs under the pretended capabilities of a machine: it proves that Axolotl takes the config, not
-that a card can run it. A job holds `config`, and may hold `machine` (validate), `rows` (a JSONL file whose
-lengths are counted, by `rows_config` where that is another; "-": one that standard input names later), `mask`
-(so many of them are masked by Axolotl), `show` (so many are returned token by token), `labels` (texts to cut
-into tokens).
+that a GPU can run it. A job holds `config`, and may hold `machine` (validate), `rows` (a JSONL file
+whose lengths are counted; "-": standard input names it later), `rows_config` (the config for that, if it is
+another one), `mask` (how many rows Axolotl masks), `show` (how many rows are returned token by token),
+`labels` (texts to cut into tokens).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tunebook.core.files import AxolotlConfig
 from tunebook.data import stretches, tokenize, tool_calls
 from tunebook.data.prompt import PromptEncoder
 from tunebook.hardware.capabilities import ADA, AMPERE
@@ -26,7 +27,7 @@ LATER = "-"
 
 
 def capabilities(machine: dict[str, Any]) -> dict[str, Any]:
-    """Return what Axolotl would find out about a `tunebook.hardware.overlays.Machine`."""
+    """Return the capabilities that Axolotl would detect on a `tunebook.hardware.overlays.Machine`."""
     ampere = machine["compute_capability"] >= AMPERE
     return {
         "bf16": ampere,
@@ -38,7 +39,7 @@ def capabilities(machine: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def validate(config: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
+def validate(config: AxolotlConfig, machine: dict[str, Any]) -> dict[str, Any]:
     """Return the config as Axolotl completes it on `machine`.
 
     Raises:

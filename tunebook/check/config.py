@@ -6,13 +6,13 @@ Unknown keys and wrong types are reported earlier, when the config is composed (
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tunebook.check import model_rules, promises, training_rules
 from tunebook.check.findings import Add, Finding, Grade, of_problem
 from tunebook.config import method_limits
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import raise_all
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import ROOT
 from tunebook.hardware import capabilities
 
@@ -75,7 +75,7 @@ def _needed(resolved: Resolved, found: list[Finding]) -> None:
 
 
 def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
-    """Dev rows must be the dev split, and further files of a mixture must be there."""
+    """Dev rows must be the dev split, and further files of a mixture must exist."""
     config, recipe = resolved.config, resolved.recipe
 
     def add(key: str, index: int, text: str, *, code: str) -> None:
@@ -112,7 +112,7 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
             )
 
 
-def asked_and_effective(resolved: Resolved, effective: dict[str, Any]) -> list[dict[str, str]]:
+def asked_and_effective(resolved: Resolved, effective: AxolotlConfig) -> list[dict[str, str]]:
     """Return the keys that Axolotl sets to other values than the recipe: recipe.yaml, effective."""
     asked = resolved.recipe.config
     shown = [key for key in effective if key in asked or key in ASKED_FOR_NOBODY]

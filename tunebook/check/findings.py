@@ -130,7 +130,8 @@ class Findings:
         return "\n".join([*lines, self.counts(), ""])
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `--json` prints: counts, kinds with their first findings, facts, what was left out."""
+        """Return the output of `--json`: counts, kinds with their first findings, facts, what was left
+        out."""
         return {
             "schema": 1,
             "counts": {grade: self.count(grade) for grade in GRADES},

@@ -115,7 +115,7 @@ def alike(labels: list[str], file: str) -> list[Finding]:
 
 
 def sharing(tokens: dict[str, list[int]], file: str) -> list[Finding]:
-    """Return a finding for each pair of labels made of the same tokens, or where one begins the other."""
+    """Return a finding for each pair of labels with the same tokens, or where one starts with the other."""
     found = []
     for (a, x), (b, y) in combinations(tokens.items(), 2):
         if sorted(x) == sorted(y):

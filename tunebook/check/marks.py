@@ -31,7 +31,7 @@ class Marks:
             self.rows[_place(seen)] = found
 
     def finish(self) -> None:
-        """Nothing can be said before the tokenizer is known."""
+        """Add nothing yet: the tokenizer is not known."""
 
 
 def _place(seen: Seen) -> tuple[str, int, str]:

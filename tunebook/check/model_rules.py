@@ -75,7 +75,7 @@ def lengths(resolved: Resolved, add: Add) -> None:
 
 
 def evaluation_batch(resolved: Resolved, add: Add) -> None:
-    """Warn where the logits of one evaluation batch fill over half of the card: two bytes a value, and four
+    """Warn where the logits of one evaluation batch fill over half of the GPU: two bytes a value, and four
     more for the loss in fp32."""
     config = resolved.config
     machine = resolved.overlay.machine if resolved.overlay else None
@@ -88,7 +88,7 @@ def evaluation_batch(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "eval_batch_size",
-            f"{batch} full rows have {gib:.0f} GiB of logits, over half of the card's {machine.gib} GB.",
+            f"{batch} full rows have {gib:.0f} GiB of logits, over half of the GPU's {machine.gib} GB.",
             f"Take {max(1, int(batch * machine.gib / 2 / gib))} or fewer.",
             code="model.large_logits",
         )

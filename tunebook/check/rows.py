@@ -35,7 +35,7 @@ SEED = 42
 
 @dataclass
 class Seen:
-    """A rendered row and where it stands; `asked` is its prompt without the system turn, `family` the group
+    """A rendered row and its place; `asked` is its prompt without the system turn, `family` the group
     that it is split and counted with, near-duplicates included."""
 
     split: str
@@ -252,4 +252,4 @@ class Groups:
             )
 
     def finish(self) -> None:
-        """Add nothing: everything was said row by row."""
+        """Add nothing: findings were added row by row."""

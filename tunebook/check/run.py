@@ -30,7 +30,7 @@ from tunebook.config.resolve import resolve
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.errors import BAD_INPUT, GOOD, InputError, MachineError, TunebookError
-from tunebook.core.files import write_text
+from tunebook.core.files import AxolotlConfig, write_text
 from tunebook.core.paths import cache_folder, show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset, load_dataset_config
@@ -246,11 +246,11 @@ def _lengths(
     judged.judge(shapes.positions(resolved.config), lengths.most_generated(resolved.recipe, dataset.task))
 
 
-def _show_effective(resolved: Resolved, effective: dict[str, Any], found: Findings, console: Console) -> None:
+def _show_effective(resolved: Resolved, effective: AxolotlConfig, found: Findings, console: Console) -> None:
     rows = asked_and_effective(resolved, effective)
     found.facts["effective"] = {row["key"]: row["effective"] for row in rows}
     if rows:
-        console.table(rows, "what the run gets where that is not what recipe.yaml says")
+        console.table(rows, "settings of the run that differ from recipe.yaml")
 
 
 def _steps(resolved: Resolved, rows: int, found: Findings) -> None:

@@ -73,4 +73,4 @@ class Secrets:
             )
 
     def finish(self) -> None:
-        """Add nothing: everything was said row by row."""
+        """Add nothing: findings were added row by row."""

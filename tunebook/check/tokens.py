@@ -13,6 +13,7 @@ from tunebook.check.axolotl_child import LATER
 from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.check.rows import Seen
 from tunebook.core.errors import MachineError
+from tunebook.core.files import AxolotlConfig
 from tunebook.data.dataset import Dataset
 from tunebook.models import trial_model
 from tunebook.models.hub import cached, reach_hub
@@ -28,7 +29,7 @@ DIFFER = "rows that training and evaluation see differently"
 Place = Literal["here", "hub", "nowhere"]
 
 
-def job(config: dict[str, Any], dataset: Dataset, place: Place) -> dict[str, Any]:
+def job(config: AxolotlConfig, dataset: Dataset, place: Place) -> dict[str, Any]:
     """Return the child's job for rows that are named later: with the recipe's own tokenizer where
     it can be had, else lengths by the trial model's, and nothing where that is missing too."""
     if place != "nowhere":
@@ -38,7 +39,7 @@ def job(config: dict[str, Any], dataset: Dataset, place: Place) -> dict[str, Any
     return {"rows": LATER, "rows_config": stand_in(config)}
 
 
-def tokenizer_place(config: dict[str, Any]) -> Place:
+def tokenizer_place(config: AxolotlConfig) -> Place:
     """Return whether the tokenizer of a config's base is on this machine (a folder, or the Hub's cache), can
     be had from the Hub, or neither."""
     base = str(config.get("tokenizer_config") or config["base_model"])
@@ -52,7 +53,7 @@ def tokenizer_place(config: dict[str, Any]) -> Place:
     return "hub"
 
 
-def stand_in(config: dict[str, Any]) -> dict[str, Any]:
+def stand_in(config: AxolotlConfig) -> dict[str, Any]:
     """Return `config` with the trial model's tokenizer in place of one that is not on this machine."""
     replaced = model_table()[trial_model.NAME]["axolotl"]
     dropped = (
@@ -198,7 +199,7 @@ def _at(seen: Seen, grade: Grade, kind: str, text: str, found: Findings, *, code
 
 
 def steps(
-    config: dict[str, Any], batch: int, rows: int, lengths: dict[str, Any] | None
+    config: AxolotlConfig, batch: int, rows: int, lengths: dict[str, Any] | None
 ) -> tuple[int | None, str]:
     """Return how many optimizer steps a run takes, and how that is reckoned. Packed rows are counted by
     their tokens, with full sequences."""

@@ -1,4 +1,4 @@
-"""Settings of learning that rarely do what is meant, each with its evidence.
+"""Training settings that rarely do what was meant, each with its evidence.
 
 A rule takes the resolved config and a function that adds a finding. Shares of unchanged bf16 weights
 are simulated on weights drawn from N(0, 0.02).
@@ -7,11 +7,11 @@ are simulated on weights drawn from N(0, 0.02).
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tunebook.check.findings import Add
 from tunebook.config.resolve import TOKEN_MEAN
 from tunebook.config.resolved import Resolved
+from tunebook.core.files import AxolotlConfig
 from tunebook.models import lanes, methods
 from tunebook.models.registry import model_table
 
@@ -143,7 +143,7 @@ def checkpoints(resolved: Resolved, add: Add) -> None:
     )
 
 
-def _saves(config: dict[str, Any]) -> int | None:
+def _saves(config: AxolotlConfig) -> int | None:
     """Return how many checkpoints a run saves, None where that depends on the number of its rows."""
     if config.get("max_steps") and isinstance(config.get("save_steps"), int):
         return int(config["max_steps"]) // int(config["save_steps"])
@@ -166,7 +166,7 @@ def batch(resolved: Resolved, add: Add) -> None:
         add("note", "max_steps", "stops the run, whatever num_epochs says.", code="training.max_steps_wins")
 
 
-def averages_micro_batches(config: dict[str, Any]) -> bool:
+def averages_micro_batches(config: AxolotlConfig) -> bool:
     """Whether Axolotl would average the losses of micro batches in place of tokens: not for preferences and
     heads, whose loss is of a pair or row."""
     return not (config.get("rl") or methods.uses_head(config) or TOKEN_MEAN in (config.get("plugins") or []))

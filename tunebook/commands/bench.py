@@ -1,9 +1,10 @@
 """`tunebook bench`: how fast a recipe trains on this machine, and in how much memory.
 
 A few real optimizer steps of the recipe's own config through Axolotl, nothing saved and nothing evaluated.
-With `weights` random, the base is made here, in the true shape, and the rows are the project's own, repeated:
+With `weights` random, the base is made here, with random weights in the real architecture, and the rows are
+the project's own, repeated:
 no download. With `against` trl, plain transformers, PEFT and TRL train on the same rows at the same settings
-afterwards, on the same card.
+afterwards, on the same GPU.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.environment import environment
 from tunebook.core.errors import GOOD, TunebookError
-from tunebook.core.files import read_json, write_json
+from tunebook.core.files import AxolotlConfig, read_json, write_json
 from tunebook.core.paths import runs_folder, show, slug
 from tunebook.core.process import ChildError
 from tunebook.data import cache
@@ -126,7 +127,7 @@ def run_bench(
     return GOOD
 
 
-def _short(config: dict[str, Any]) -> dict[str, Any]:
+def _short(config: AxolotlConfig) -> dict[str, Any]:
     """Return a config that trains only: no evaluation on dev, no checkpoints."""
     kept = {key: value for key, value in config.items() if key not in DROPPED}
     plugins = [name for name in config.get("plugins", []) if name != DEV_METRIC] + [MEASURE_PLUGIN]
@@ -154,10 +155,10 @@ def _measured(
 def summary(
     raw: dict[str, Any], s: Setting, base: str, world: int, start: float, card: gpus.Gpu | None = None
 ) -> dict[str, Any]:
-    """Return what a person wants to know of a meter's file (tunebook/plugins/meter.py).
+    """Return the summary of a meter's file (tunebook/plugins/meter.py): speed, memory and MFU.
 
     Rates are of all processes together, over the steps after the warm-up. MFU is the arithmetic that the
-    model asks for (tunebook/plan/hours.py: step_flops, nothing computed twice) over time and the card's dense
+    model asks for (tunebook/plan/hours.py: step_flops, nothing computed twice) over time and the GPU's dense
     16-bit peak (hardware/facts/gpus.yaml); HFU counts recomputation as well (Korthikanti et al. 2022, arXiv
     2205.05198, section 5).
     """
@@ -200,7 +201,7 @@ def summary(
 
 
 def _card() -> gpus.Gpu | None:
-    """Return the row of hardware/facts/gpus.yaml for this machine's card."""
+    """Return the row of hardware/facts/gpus.yaml for this machine's GPU."""
     found = hardware.gpus()
     words = re.findall(r"[a-z0-9]+", found[0]["name"].lower()) if found else []
     return next((card for key, card in gpus.gpus().items() if key.split("-")[-1] in words), None)

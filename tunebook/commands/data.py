@@ -22,7 +22,7 @@ from tunebook.config.recipe import load_recipe
 from tunebook.config.resolve import pick_tier, resolve
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, MachineError, TunebookError
-from tunebook.core.files import digest
+from tunebook.core.files import AxolotlConfig, Row, digest
 from tunebook.core.paths import show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset, load_dataset_or_stand_in
@@ -38,7 +38,7 @@ def render_rows(name: str, options: Options, shown: int, console: Console) -> in
     """Render every split of the dataset of recipe `name`, and with `shown` that many rows token by token.
 
     Raises:
-        InputError, MachineError: a row is at fault, or the data cannot be had; nothing is written then.
+        InputError, MachineError: a row is at fault, or the data cannot be read; then nothing is written.
     """
     recipe = load_recipe(name)
     tier = pick_tier(options)
@@ -61,7 +61,7 @@ def render_rows(name: str, options: Options, shown: int, console: Console) -> in
 
 
 def show_rows(
-    config: dict[str, Any], dataset: Dataset, entry: cache.Entry, shown: int, console: Console
+    config: AxolotlConfig, dataset: Dataset, entry: cache.Entry, shown: int, console: Console
 ) -> Path:
     """Print `shown` rows of train as the model sees them and write them as a page; returns its path.
 
@@ -113,7 +113,7 @@ def show_rows(
     return page
 
 
-def facts(row: dict[str, Any]) -> str:
+def facts(row: Row) -> str:
     """Return why a row is shown, how long it is and how much of it is learned."""
     learned = sum(token["learned"] for token in row["tokens"])
     return f"({row['why']}; {len(row['tokens'])} tokens, {learned} learned)"
@@ -134,9 +134,7 @@ def coloured(tokens: list[dict[str, Any]]) -> Text:
     return text
 
 
-def as_html(
-    dataset: Dataset, by: str, rows: list[dict[str, Any]], bins: list[list[int]], length: int | None
-) -> str:
+def as_html(dataset: Dataset, by: str, rows: list[Row], bins: list[list[int]], length: int | None) -> str:
     """Return the page: self-contained, every text of a row escaped."""
     environment = Environment(
         loader=PackageLoader("tunebook.commands", "templates"),

@@ -21,7 +21,7 @@ from tunebook.runs.store import Store
 
 
 def fetch(text: str, url: str, console: Console) -> int:
-    """Fetch the run `<recipe>/<id>` or `<recipe>/latest` from below `url` and say where it stands.
+    """Fetch the run `<recipe>/<id>` or `<recipe>/latest` from below `url` and print its progress.
 
     Raises:
         InputError: the store has no such run.

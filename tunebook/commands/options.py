@@ -87,7 +87,7 @@ def console(quiet: bool = False) -> Console:
 
 
 def variable(parameter: Any) -> str:
-    """Return what make calls an argument or option of a command: `--max-cost` is MAX_COST."""
+    """Return make's name for an argument or option of a command: `--max-cost` is MAX_COST."""
     if parameter.param_type_name == "argument":
         return str(parameter.metavar or parameter.name).upper()
     return str(parameter.opts[0]).lstrip("-").replace("-", "_").upper()
@@ -99,7 +99,7 @@ def variables(command: Any) -> dict[str, Any]:
 
 
 def from_make(verb: str, command: Any, words: list[str]) -> list[str]:
-    """Return the arguments that `make VERB NAME=value ...` stands for; HELP=1 is `--help`.
+    """Return the arguments that `make VERB NAME=value ...` means; HELP=1 is `--help`.
 
     Raises:
         InputError: an unknown variable, a missing one, or a flag that is neither 1 nor 0.

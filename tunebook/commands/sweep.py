@@ -188,7 +188,7 @@ def _summary(
 
 
 def _more_data(points: list[Point], primary: str, sign: int) -> str:
-    """Say whether the curve still rises: the last value lies outside the interval of the one before."""
+    """Say whether the curve still rises: the last value is outside the interval of the one before."""
     ordered = sorted(points, key=lambda point: point["train_rows"])
     before, last = (point["dev"][primary] for point in ordered[-2:])
     bound = before["high"] if sign > 0 else before["low"]

@@ -55,7 +55,7 @@ class Line(TypedDict):
 
 def verify(name: str, options: Options, console: Console) -> int:
     """Run recipe `name` once more, show its metrics next to the published ones, write verify.json into the
-    run folder, and return the exit code: 3 where a metric lies outside.
+    run folder, and return the exit code: 3 where a metric is out of range.
 
     Raises:
         InputError: nothing is published for this tier and kind of machine, or only for other test rows.
@@ -73,10 +73,10 @@ def verify(name: str, options: Options, console: Console) -> int:
 
 
 def comparable(folder: Path, tier: str, kind: str) -> list[Published]:
-    """Return what is published in `folder` for a tier and a kind of machine.
+    """Return the metrics published in `folder` for a tier and a kind of machine.
 
     Raises:
-        InputError: nothing is.
+        InputError: none are.
     """
     every = [item for item in published(folder) if not other_base(item)]
     found = [item for item in every if (item["tier"], machine.kind(item["hardware"])) == (tier, kind)]

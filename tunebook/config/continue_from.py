@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, raise_all
-from tunebook.core.files import read_json
+from tunebook.core.files import AxolotlConfig, read_json
 from tunebook.core.paths import show
 from tunebook.models import methods
 from tunebook.models import methods as head
@@ -26,12 +26,12 @@ TABLES = {
 SHAPE |= {"num_virtual_tokens": "num_virtual_tokens", "bottleneck_size": "size"}
 
 
-def _method(config: dict[str, Any]) -> str:
+def _method(config: AxolotlConfig) -> str:
     """Return the adapter of `config`; QLoRA's is a LoRA."""
     return str(config.get("adapter")).replace("qlora", "lora")
 
 
-def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
+def continued(config: AxolotlConfig, text: str) -> tuple[dict[str, Any], str]:
     """Return the keys that start `config` from the adapter of the run `text`, and the adapter's hash.
 
     Raises:
@@ -81,7 +81,7 @@ def continued(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str]:
     return {"lora_model_dir": str(run / "model")}, weights_hash(run / "model")
 
 
-def merge_refusal(config: dict[str, Any]) -> str | None:
+def merge_refusal(config: AxolotlConfig) -> str | None:
     """Return why the adapter that `config` trained cannot become part of its base, None if it can."""
     if config.get("load_in_4bit") or config.get("load_in_8bit"):
         return "it was trained on a quantized base, and merging would give weights that were never trained."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from tunebook.core.errors import Problem
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.yaml_file import Lines, Path_, dotted, line_of
 from tunebook.models import lanes
 from tunebook.models.methods import OWN_PLUGINS, RENAMED_PLUGINS
@@ -56,7 +57,7 @@ def schema() -> KeyList:
     return known.get(lanes.axolotl(), list(known.values())[-1])
 
 
-def check_keys(config: dict[str, Any], lines: Lines, file: str) -> list[Problem]:
+def check_keys(config: AxolotlConfig, lines: Lines, file: str) -> list[Problem]:
     """Return a Problem for each unknown key or wrong type in `config`, at every level."""
     known = schema()
     allowed = dict(known["models"][known["root"]])

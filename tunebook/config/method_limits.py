@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ValidationError
 
 from tunebook.config.adapter_keys import AdapterArguments
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import Problem
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import show
 from tunebook.models import methods
 from tunebook.models.methods import ADAPTERS_PLUGIN, LORA, METHODS, has_encoder
@@ -78,7 +77,7 @@ def _place(resolved: Resolved, key: str, text: str) -> Problem:
     return Problem(text, f"--set (SET=){above}", key=key, code="config.method_conflict")
 
 
-def _own_keys(config: dict[str, Any]) -> dict[str, str]:
+def _own_keys(config: AxolotlConfig) -> dict[str, str]:
     """Return the plugin's keys that have a bad value or belong to another method, each with what is wrong."""
     found, given = {}, {key: config[key] for key in AdapterArguments.model_fields if key in config}
     try:
@@ -93,7 +92,7 @@ def _own_keys(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _lora(config: dict[str, Any]) -> dict[str, str]:
+def _lora(config: AxolotlConfig) -> dict[str, str]:
     found = {}
     start = str(config.get("peft_init_lora_weights")).lower()
     if start.startswith(MOVED):
@@ -117,7 +116,7 @@ def _lora(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _adapter(config: dict[str, Any]) -> dict[str, str]:
+def _adapter(config: AxolotlConfig) -> dict[str, str]:
     name = config.get("adapter")
     method = METHODS.get(str(name))
     if method is None:
@@ -141,7 +140,7 @@ def _adapter(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _virtual(config: dict[str, Any]) -> dict[str, str]:
+def _virtual(config: AxolotlConfig) -> dict[str, str]:
     name = str(config.get("adapter"))
     if name not in METHODS or not METHODS[name].virtual:
         return {}
@@ -165,8 +164,8 @@ def _virtual(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _pairs(config: dict[str, Any]) -> dict[str, str]:
-    """Return what preference tuning cannot be combined with."""
+def _pairs(config: AxolotlConfig) -> dict[str, str]:
+    """Return the keys that preference tuning cannot be combined with, and why."""
     if not config.get("rl"):
         return {}
     found = {}
@@ -188,7 +187,7 @@ def _pairs(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _head(config: dict[str, Any]) -> dict[str, str]:
+def _head(config: AxolotlConfig) -> dict[str, str]:
     if not methods.uses_head(config):
         return {}
     found = {}
@@ -206,7 +205,7 @@ def _head(config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def stays_off(config: dict[str, Any]) -> dict[str, bool]:
+def stays_off(config: AxolotlConfig) -> dict[str, bool]:
     """Return the keys that an overlay of hardware/ must not switch on for this method."""
     method = METHODS.get(str(config.get("adapter")))
     unpacked = (method and method.virtual) or methods.uses_head(config) or config.get("rl")

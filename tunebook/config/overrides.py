@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from tunebook.core.errors import InputError
+from tunebook.core.files import AxolotlConfig
 
 Tier = Literal["real", "trial"]
 
@@ -48,7 +49,7 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def parse_set(text: str) -> dict[str, Any]:
+def parse_set(text: str) -> AxolotlConfig:
     """Read `SET="key=value a.b=value"`: split as a shell would, values read by OmegaConf.
 
     Raises:

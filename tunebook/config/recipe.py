@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import recipes_folder, show
 from tunebook.core.yaml_file import Lines, read_yaml
 from tunebook.models import methods
@@ -22,9 +23,9 @@ class Recipe:
 
     name: str
     folder: Path
-    config: dict[str, Any]
+    config: AxolotlConfig
     lines: Lines
-    trial: dict[str, Any]
+    trial: AxolotlConfig
     trial_lines: Lines
     rows: dict[str, int]
     eval: dict[str, Any]
@@ -91,7 +92,7 @@ def load_recipe(name: str) -> Recipe:
     return Recipe(name, folder, config, lines, trial, trial_lines, rows, evaluation)
 
 
-def method(config: dict[str, Any]) -> str:
+def method(config: AxolotlConfig) -> str:
     """Return the fine-tuning method of a config: its adapter, or `full`."""
     word = "dora" if config.get("peft_use_dora") else str(config.get("adapter") or "full")
     return f"head, {word}" if methods.uses_head(config) else word

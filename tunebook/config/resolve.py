@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tunebook.config import method_limits
 from tunebook.config.continue_from import continued
@@ -12,6 +11,7 @@ from tunebook.config.overrides import Options, Tier, merge, parse_set
 from tunebook.config.recipe import Recipe
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import show
 from tunebook.hardware import machine, memory, memory_settings, overlays
 from tunebook.models import shapes, trial_model
@@ -20,7 +20,7 @@ from tunebook.models.registry import known_model, model_table
 # Hardware keys that decide what is learned: set by the recipe or SET, they make another run.
 RESULT_KEYS = ("optimizer", "sample_packing", "plugins")
 OUTPUT_KEYS = ("output_dir", "dataset_prepared_path")
-FILLED = 0.9  # of a card's nominal memory: drivers report less
+FILLED = 0.9  # of a GPU's nominal memory: drivers report less
 PROGRESS_PLUGIN = "tunebook.plugins.Progress"
 TOKEN_MEAN = "tunebook.plugins.TokenMean"
 
@@ -104,7 +104,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     return Resolved(recipe, tier, overlay, world, final, identity, changed)
 
 
-def split_batch(batch: int, most: int | None, world: int, config: dict[str, Any]) -> dict[str, int]:
+def split_batch(batch: int, most: int | None, world: int, config: AxolotlConfig) -> dict[str, int]:
     """Return micro_batch_size and gradient_accumulation_steps for `world` processes at a global batch
     of `batch` rows: the largest micro batch that divides it and is at most `most`.
 
@@ -126,8 +126,8 @@ def split_batch(batch: int, most: int | None, world: int, config: dict[str, Any]
     return {"micro_batch_size": micro, "gradient_accumulation_steps": share // micro}
 
 
-def _fitting(config: dict[str, Any], gib: int, most: int, world: int) -> int:
-    """Return the largest micro batch, at most `most`, whose memory should fit cards of `gib` GiB; `most`
+def _fitting(config: AxolotlConfig, gib: int, most: int, world: int) -> int:
+    """Return the largest micro batch, at most `most`, whose memory should fit GPUs of `gib` GiB; `most`
     itself for a base whose shape is not known."""
     try:
         shape = shapes.find(str(config["base_model"]))
@@ -144,11 +144,11 @@ def _processes(overlay: overlays.Overlay | None, for_this_machine: bool) -> int:
     return 1 if overlay and overlay.name == "cpu" else max(1, len(machine.gpus()))
 
 
-def _global_batch(config: dict[str, Any]) -> int:
+def _global_batch(config: AxolotlConfig) -> int:
     return int(config.get("micro_batch_size", 1)) * int(config.get("gradient_accumulation_steps", 1))
 
 
-def _sets_batch(overrides: dict[str, Any]) -> bool:
+def _sets_batch(overrides: AxolotlConfig) -> bool:
     return bool({"micro_batch_size", "gradient_accumulation_steps"} & set(overrides))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tunebook.config.overrides import Tier
 from tunebook.config.recipe import Recipe
+from tunebook.core.files import AxolotlConfig
 from tunebook.hardware import overlays
 
 
@@ -19,7 +20,7 @@ class Resolved:
     tier: Tier
     overlay: overlays.Overlay | None
     world: int
-    config: dict[str, Any]
+    config: AxolotlConfig
     identity: dict[str, Any]
     changed: list[str]
 

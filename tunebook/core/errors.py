@@ -81,7 +81,7 @@ def raise_all(problems: list[Problem]) -> None:
 
 
 class RowFault(Exception):
-    """One thing wrong in a row, at `field`; who reads the file adds where the row stands. `row` is the id of
+    """One thing wrong in a row, at `field`; the reader of the file adds the row's place. `row` is the id of
     a row that is one of several in what the file calls a row."""
 
     def __init__(self, field: str, text: str, code: str = "", row: str = "") -> None:

@@ -19,6 +19,7 @@ from tunebook.core.paths import show
 
 Record = dict[str, Any]
 Row = dict[str, Any]
+AxolotlConfig = dict[str, Any]  # its keys are Axolotl's; tunebook/config/keys.py knows which there are
 
 
 def write_text(path: Path, text: str) -> None:

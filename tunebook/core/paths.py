@@ -12,7 +12,7 @@ from tunebook.core.ranks import without_launchers
 
 
 def show(path: Path) -> str:
-    """Return `path` relative to the checkout where it lies inside it, for messages."""
+    """Return `path` relative to the checkout if it is inside it, for messages."""
     path = Path(path)
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 

@@ -11,9 +11,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tunebook.core.paths import ROOT, child_environment
 from tunebook.core.system_errors import raise_if_full
@@ -37,6 +39,39 @@ def begin_child() -> None:
     which would be as large as its memory."""
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str], variables: dict[str, str], log: Path, piped: bool = False
+) -> Iterator[subprocess.Popen[Any]]:
+    """Run `command` for as long as the block lasts, in the checkout. Its output is appended to `log`; with
+    `piped`, input and output are text pipes, and only its errors are logged.
+
+    It dies with this process, and Ctrl-C in the terminal is this process's to pass on. Its temporary files
+    go with it: a process that is killed, or forked, leaves those of its libraries behind.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="tunebook-", ignore_cleanup_errors=True) as scratch,
+        log.open("ab") as output,
+    ):
+        child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=variables | {"TMPDIR": scratch},
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else output,
+            stderr=output,
+            encoding="utf-8" if piped else None,
+            preexec_fn=begin_child,
+            start_new_session=True,
+        )
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
 
 
 def describe(code: int) -> str:

@@ -19,7 +19,7 @@ CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def of_system(error: OSError) -> MachineError | None:
-    """Return the error that says which folder is full or cannot be written and how to name another one; None
+    """Return the error that names the full or unwritable folder and how to choose another one; None
     where it is neither."""
     if error.errno not in FULL + CLOSED:
         return None

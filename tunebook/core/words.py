@@ -65,7 +65,7 @@ def _words(text: str) -> list[str]:
 
 
 def pieces(text: str) -> list[str]:
-    """Return what blanks separate, as `str.split` does, and each letter of a script without blanks."""
+    """Return the parts between blanks, as `str.split` does, and each letter of a script without blanks."""
     return text.split() if text.isascii() or not re.search(UNSPACED, text) else PIECE.findall(text)
 
 

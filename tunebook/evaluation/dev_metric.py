@@ -9,6 +9,7 @@ import torch
 from axolotl.integrations.base import BasePlugin
 from transformers import TrainerCallback
 
+from tunebook.core.files import AxolotlConfig
 from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.engines.classifier import HeadLM
 from tunebook.evaluation.engines.protocol import Engine, ModelSource
@@ -59,7 +60,7 @@ class _DevCallback(TrainerCallback):
 class InTraining(ModelSource):
     """The one model that `trainer` trains, in its current state, under any name."""
 
-    def __init__(self, config: dict[str, Any], trainer: Any) -> None:
+    def __init__(self, config: AxolotlConfig, trainer: Any) -> None:
         self.config, self.trainer, self.tokenizer = config, trainer, trainer.processing_class
 
     @property

@@ -35,7 +35,8 @@ from tunebook.runs.run import Run
 
 
 def _entry(row: RenderedRow) -> Answer:
-    """Return what an answer's record says of its row; `turn` is the position of the turn that was asked."""
+    """Return the part of an answer's record that is about its row; `turn` is the position of the prompted
+    turn."""
     entry: Answer = {"id": row["id"], "group": row["group"], "gold": row["gold"]["answer"]}
     if "turn" in row:
         entry["turn"] = row["turn"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
+from tunebook.core.files import AxolotlConfig
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats.turns import asked
 from tunebook.data.prompt import Messages
@@ -23,7 +23,7 @@ class Inputs:
     run: Run
     suite: Suite
     dataset: Dataset
-    config: dict[str, Any]
+    config: AxolotlConfig
     seed: int
     rows: dict[str, list[RenderedRow]]
     examples: list[Messages]

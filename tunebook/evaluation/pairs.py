@@ -116,7 +116,7 @@ def votes(run: Run) -> dict[str, str]:
 
 
 def review_summary(run: Run) -> dict[str, Any] | None:
-    """Return what people preferred, None where no pair of this evaluation has a vote.
+    """Return the counts of people's votes, None where no pair of this evaluation has one.
 
     In addition to what `tally` returns: the number of `pairs`, of rows where both texts are the `same`, and
     of `older` votes, on other answers, which do not count.

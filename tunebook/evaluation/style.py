@@ -40,7 +40,7 @@ class Style(BaseModel):
 
 
 def systems(dataset: str) -> dict[str, list[str | None]]:
-    """Return the system turns of each condition for a dataset; None stands for no system turn. A dataset
+    """Return the system turns of each condition for a dataset; None means no system turn. A dataset
     that is not in the file gets the foreign ones of all others."""
     known = read_yaml(FOLDER / "systems.yaml")[0]
     own = known.get(dataset, {"foreign": [text for entry in known.values() for text in entry["foreign"]]})
@@ -70,7 +70,7 @@ def other_tasks() -> list[Row]:
 
 
 def in_trained_format(prompt: str, row: RenderedRow) -> Messages:
-    """Return another task in place of the dataset's own prompt, under the same system turn."""
+    """Return a row of another task as a prompt of the dataset: under its system turn."""
     head = [message for message in row["messages"] if message["role"] == "system"]
     return [*head, Turn(role="user", content=prompt)]
 

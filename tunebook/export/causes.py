@@ -31,7 +31,7 @@ def likely_causes(
     losses: dict[str, list[float]],
     rows: list[RenderedRow],
 ) -> list[str]:
-    """Return a sentence for each cause that is found; one that says that none was where none is."""
+    """Return a sentence for each cause that is found, or one that says that none was found."""
     found = [
         *other_prompts(ours, theirs, line, rows),
         *_stop(ours, theirs, line),
@@ -75,7 +75,7 @@ def other_prompts(
     elif texts[0] != texts[1]:
         yield f"wrong template: {share}; the file's chat template renders another text than the run's."
     else:
-        yield f"other special tokens: {share}; the texts are equal, and become other tokens."
+        yield f"other special tokens: {share}; the texts are equal but tokenized differently."
 
 
 def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]
 
 
 def _effect(ours: Evaluator, losses: dict[str, list[float]], rows: list[RenderedRow]) -> Iterator[str]:
-    """An adapter without effect: where the file stands between the base and the run."""
+    """An adapter without effect: how far the file is on the way from the base to the run."""
     split = "test" if ours.suite.mode != "quick" else "dev"
     records = ours.losses(Contender("parity_base", "base"), split, rows)
     base = np.array([record["loss"] for record in records])
@@ -103,7 +103,7 @@ def _effect(ours: Evaluator, losses: dict[str, list[float]], rows: list[Rendered
 
 
 def _scale(ours: Evaluator, files: list[Path]) -> Iterator[str]:
-    """Weights that stand further from the base, or nearer to it, than the run's: by the weight that moved
+    """Weights that are further from the base, or nearer to it, than the run's: by the weight that moved
     most, in a folder of full weights."""
     base = Path(ours.inputs.config["base_model"])
     if not files[0].is_dir() or not base.is_dir():
@@ -128,11 +128,11 @@ def _scale(ours: Evaluator, files: list[Path]) -> Iterator[str]:
     way = moved[name].flatten()
     share = float((file[name].float() - before[name].float()).flatten() @ way / (way @ way))
     if abs(share) >= NEAR_BASE and not 0.9 < share < 1.1:
-        yield f"wrong scale: {name} stands {share:.2f} times as far from the base as in the run."
+        yield f"wrong scale: {name} is {share:.2f} times as far from the base as in the run."
 
 
 def _weights(run: Run, files: list[Path]) -> Iterator[str]:
-    """A tied output layer that is not tied in the file, where its weights differ from the embeddings."""
+    """An output layer that is tied to the embeddings in the run, but differs from them in the file."""
     folder = files[0]
     if not folder.is_dir():
         return

@@ -44,7 +44,7 @@ def parse_quant(text: str) -> list[str]:
 
 
 def path_of(run: Run, quant: str) -> Path:
-    """Return where the GGUF file of `run` with this type lies, or will lie."""
+    """Return the path of the GGUF file of `run` with this type, made or not."""
     return run / "export" / "gguf" / f"{run.settings()['recipe']}-{quant}.gguf"
 
 
@@ -52,7 +52,7 @@ def convert(run: Run, weights: Path, quant: str, console: Console) -> Path:
     """Write the GGUF file of the full weights in the folder `weights`, whole or not at all.
 
     Types that the converter does not write are quantised from the file in the precision of the weights, which
-    is left beside it.
+    is kept next to it.
 
     Raises:
         TunebookError: llama.cpp's program failed; the message holds its last line.

@@ -93,7 +93,7 @@ def staged(folder: Path) -> dict[str, Path]:
         elif path.is_file() and (WEIGHTS.fullmatch(name) or CONFIGS.fullmatch(name)):
             files[name] = path
         else:
-            text = "is no file of a model: rows, logs and code are not published. Move it away."
+            text = "is not a model file: rows, logs and code are not published. Move it away."
             problems.append(Problem(text, show(path), code="export.foreign_file"))
     if not problems and not any(WEIGHTS.fullmatch(name) for name in files):
         problems.append(Problem("holds no weights.", show(folder), code="export.no_weights"))
@@ -128,7 +128,7 @@ def licence_of(run: Run, given: str | None) -> str:
     against = "\n".join(f"- {one.text}" for one in found if one.grade in ("error", "warning"))
     if against:
         raise InputError(
-            f"the licences keep it back:\n{against}\nIf you may publish it, say under which one: LICENCE=...",
+            f"the licences forbid it:\n{against}\nIf you may publish it, say under which one: LICENCE=...",
             code="export.licence_conflict",
         )
     return str(base).lower()
@@ -198,7 +198,7 @@ def results(measured: Metrics, task: str, hub: str | None, kind: Any) -> list[An
 
 
 def prepare(run: Run, what: str, repo: str, licence: str | None) -> Upload:
-    """Return what would be sent.
+    """Return the upload as it would be sent.
 
     Raises:
         InputError: a bad name, something that must not be sent, or licences that keep it back.

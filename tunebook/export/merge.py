@@ -11,13 +11,12 @@ refuses a model that already has an adapter.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError, TunebookError
-from tunebook.core.files import read_json
+from tunebook.core.files import AxolotlConfig, read_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError, write_folder
 from tunebook.models.fingerprint import weights_hash
@@ -28,7 +27,7 @@ MADE_OF = "tunebook.json"
 WAYS = ("original", "dequantised")
 
 
-def refusal(config: dict[str, Any]) -> str | None:
+def refusal(config: AxolotlConfig) -> str | None:
     """Return why the model of a run with this config cannot become full weights, None if it can."""
     if uses_head(config):
         return (

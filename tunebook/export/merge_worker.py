@@ -50,8 +50,8 @@ class MergedModels(Models):
 
 
 def merge(run: Run, target: Path) -> None:
-    """Write the merged fine-tuned model of `run` and its tokenizer to `target`, with what it is made of and
-    the peak memory of this process (bytes)."""
+    """Write the merged fine-tuned model of `run` and its tokenizer to `target`, with a record of its
+    sources and the peak memory of this process (bytes)."""
     models = MergedModels(run.config(), run / "model", Ranks())
     facts: dict[str, Any] = {"adapter": weights_hash(run / "model")}
     name = "tuned"

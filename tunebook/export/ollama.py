@@ -1,6 +1,6 @@
 """An Ollama Modelfile for a GGUF file: template, stops, system turn and parameters as the run had them.
 
-Ollama renders Go templates, not the Jinja of the model. The Go template is put together from what stands
+Ollama renders Go templates, not the Jinja of the model. The Go template is put together from the text
 between the turns when the Jinja template renders a few marked messages, and it is used only where it gives
 the text of every test prompt of the run.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import InputError, TunebookError
-from tunebook.core.files import read_jsonl, write_text
+from tunebook.core.files import Row, read_jsonl, write_text
 from tunebook.core.paths import child_environment, show
 from tunebook.core.process import begin_child
 from tunebook.evaluation.suite import Suite
@@ -160,7 +160,7 @@ def write(run: Run, weights: Path, file: Path) -> Path:
     return target
 
 
-def _system(row: dict[str, Any]) -> str:
+def _system(row: Row) -> str:
     first = row["messages"][0]
     return str(first["content"]) if first["role"] == "system" else ""
 
@@ -174,7 +174,7 @@ def _quoted(text: str) -> str:
 
 
 def _rendered(weights: Path, prompts: list[list[dict[str, Any]]], run: Run) -> dict[str, Any]:
-    """Return what the Jinja template in `weights` makes of the probes and of `prompts`, rendered in a process
+    """Return the probes and `prompts` as the Jinja template in `weights` renders them, in a process
     of its own (transformers is slow to import), and the end-of-turn token."""
     given = json.dumps({"prompts": prompts, "options": run.config().get("chat_template_kwargs") or {}})
     ended = subprocess.run(

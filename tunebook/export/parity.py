@@ -1,7 +1,7 @@
 """The score of what is handed out, measured again: the same rows, the same metric, before and after.
 
 `measure_parity` starts the measurement in a process of its own; `line_of` makes one line of the table from
-the records of both. The lines are kept in export/parity/ and stand in metrics.json and the report.
+the records of both. The lines are kept in export/parity/ and repeated in metrics.json and the report.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure a file that is handed out beside the run it was made of; started by `parity.measure_parity`.
+"""Measure a file that is handed out against the run it was made of; started by `parity.measure_parity`.
 
 python -m tunebook.export.parity_worker RUN ARTEFACT FILE [ADAPTER]
 """
@@ -105,7 +105,7 @@ def longest(evaluator: Evaluator, contexts: list[list[int]]) -> int:
 
 
 def source_of(ours: Evaluator, files: list[Path], positions: int) -> ModelSource:
-    """Return what opens the artefact: a folder of full weights, a GGUF file, or a base and its adapter."""
+    """Return the models of the artefact: a folder of full weights, a GGUF file, or a base and its adapter."""
     if files[0].suffix == ".gguf":
         return GgufModels(files[0], ours.inputs.config, ours.models.tokenizer, positions, *files[1:])
     config = {

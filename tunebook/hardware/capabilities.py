@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from tunebook.core.files import AxolotlConfig
 
 AMPERE, ADA = 8.0, 8.9  # compute capabilities
 
 
-def too_much(config: dict[str, Any], capability: float) -> dict[str, str]:
-    """Return the keys of a composed config that a card of this compute capability cannot honor.
+def too_much(config: AxolotlConfig, capability: float) -> dict[str, str]:
+    """Return the keys of a composed config that a GPU of this compute capability cannot honor.
 
     bf16, tf32 and flash attention 2 came with Ampere (8.0), fp8 with Ada (8.9), flash attention 3 with
     Hopper (9.0): NVIDIA's CUDA programming guide, and the flash-attention README.

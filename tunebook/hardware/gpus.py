@@ -16,7 +16,7 @@ from tunebook.hardware.capabilities import AMPERE
 
 FILE = "hardware/facts/gpus.yaml"
 API_FILE = "hardware/facts/api_prices.yaml"
-# Overlay by memory of one card (GiB); cards before Ampere have their own.
+# Overlay by memory of one GPU (GiB); GPUs before Ampere have their own.
 OVERLAYS = ((70, "80gb"), (40, "48gb"), (0, "24gb"))
 
 
@@ -65,7 +65,7 @@ class Gpu(BaseModel):
 
     @property
     def overlay(self) -> str:
-        """Name of the overlay in hardware/ for one such card."""
+        """Name of the overlay in hardware/ for one such GPU."""
         if self.capability < AMPERE:
             return "t4-16gb"
         return next(name for least, name in OVERLAYS if self.gib > least)

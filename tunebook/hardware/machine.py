@@ -46,7 +46,7 @@ def gpus() -> list[dict[str, Any]]:
 
 
 def _card(pynvml: Any, handle: Any, whole: Any) -> visible.Card:
-    """Return the card of an NVML handle; `whole` is the GPU that it is a slice of."""
+    """Return the GPU behind an NVML handle; for a MIG slice, `whole` is the GPU it is part of."""
     major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(whole)
     memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
     name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
@@ -59,7 +59,7 @@ def _slices(pynvml: Any, handle: Any) -> list[Any]:
         if not pynvml.nvmlDeviceGetMigMode(handle)[0]:
             return []
         most = pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)
-    except (pynvml.NVMLError, AttributeError):  # a card, or a driver, that knows no MIG
+    except (pynvml.NVMLError, AttributeError):  # a GPU, or a driver, that knows no MIG
         return []
     found = []
     for index in range(most):
@@ -86,7 +86,7 @@ def _cpu_name() -> str:
 
 
 def facts() -> dict[str, Any]:
-    """Return what a report says about the machine."""
+    """Return the facts about this machine that a report shows."""
     return {
         "cpu": _cpu_name(),
         "cores": psutil.cpu_count() or 1,

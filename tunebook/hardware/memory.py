@@ -32,8 +32,8 @@ STATES = {
     "adafactor": 0.02,
     "sgd": 0.0,
 }
-# CUDA context, cuBLAS workspace and compiled kernels; NCCL's buffers with more than one card. Not measured
-# here: about what nvidia-smi shows above PyTorch's own count on recent cards.
+# CUDA context, cuBLAS workspace and compiled kernels; NCCL's buffers with more than one GPU. Not measured
+# here: about what nvidia-smi shows above PyTorch's own count on recent GPUs.
 FRAMEWORK, NCCL = 1.0, 0.7
 # The allocator cannot use every gap between tensors that come and go.
 SLACK = 0.05
@@ -105,7 +105,8 @@ def loss_buffers(shape: Shape, s: Setting) -> float:
     and does the rest for an eighth of the tokens at a time. Liger's fused linear cross entropy (Hsu et al.
     2024, arXiv 2410.10989, section 3.2) goes through chunks of tokens, so that no chunk's logits are larger
     than the hidden states, and keeps gradients of the hidden states and of a trained output layer.
-    Preference pairs know neither (trl's DPOTrainer), and hold the reference model's logits as well.
+    Training on preference pairs has neither (trl's DPOTrainer), and holds the reference model's logits as
+    well.
     """
     tokens, vocab, hidden = s.sequences * s.tokens, shape.vocab, shape.hidden
     if s.pairs:
@@ -133,19 +134,19 @@ def base_bytes(shape: Shape, s: Setting) -> float:
     return shape.parameters * BYTES[s.weights]
 
 
-def components(shape: Shape, s: Setting, how: Sharding = "one card", count: int = 1) -> dict[str, float]:
-    """Return the peak memory of one card in GiB, by component.
+def components(shape: Shape, s: Setting, how: Sharding = "one GPU", count: int = 1) -> dict[str, float]:
+    """Return the peak memory of one GPU in GiB, by component.
 
     Gradients grow while saved activations shrink: without accumulation, the peak of both together is the
-    larger of the two, and `gradients` holds only what stands above the activations.
+    larger of the two, and `gradients` holds only their excess over the activations.
     """
-    if s.rank is None and how not in ("one card", "ddp"):
+    if s.rank is None and how not in ("one GPU", "ddp"):
         s = replace(s, weights="bf16")  # what is gathered, and so the residual stream, has 16 bits
     parts = _states(shape, s, how, count) | {"gathered copies": _gathered(shape, s, how)}
     saved, layer = activations(shape, s)
     loss = loss_buffers(shape, s)
     alive = saved + max(loss, layer)
-    if not s.accumulate and how in ("one card", "ddp"):
+    if not s.accumulate and how in ("one GPU", "ddp"):
         parts["gradients"] = max(0.0, parts["gradients"] - alive + layer)
     parts["activations"], parts["loss"] = saved + max(0.0, layer - loss), loss
     parts["framework"] = (FRAMEWORK + (NCCL if count > 1 else 0.0)) * GIB + SLACK * alive
@@ -153,7 +154,7 @@ def components(shape: Shape, s: Setting, how: Sharding = "one card", count: int 
 
 
 def _states(shape: Shape, s: Setting, how: Sharding, count: int) -> dict[str, float]:
-    """Return the bytes of weights, adapter, gradients and optimizer states on one card.
+    """Return the bytes of weights, adapter, gradients and optimizer states on one GPU.
 
     ZeRO paper, section 5: DDP keeps everything; ZeRO-1 shares optimizer states, ZeRO-2 gradients too, ZeRO-3
     and FSDP2 weights too. FSDP2 keeps fp32 weights (Accelerate casts them), DeepSpeed 16-bit weights and
@@ -181,7 +182,7 @@ def _states(shape: Shape, s: Setting, how: Sharding, count: int) -> dict[str, fl
 
 def _gathered(shape: Shape, s: Setting, how: Sharding) -> float:
     """Return the bytes of weights that exist a second time: autocast's 16-bit copies, which live until the
-    forward pass is over, DDP's buckets of gradients, layers gathered from other cards, unpacked 4-bit
+    forward pass is over, DDP's buckets of gradients, layers gathered from other GPUs, unpacked 4-bit
     weights.
 
     FSDP2 gathers the layer at work and the next one, and one layer's gradients before they are shared;
@@ -203,13 +204,13 @@ def _gathered(shape: Shape, s: Setting, how: Sharding) -> float:
     return copies
 
 
-def total(shape: Shape, s: Setting, how: Sharding = "one card", count: int = 1) -> float:
-    """Return the peak memory of one card in GiB."""
+def total(shape: Shape, s: Setting, how: Sharding = "one GPU", count: int = 1) -> float:
+    """Return the peak memory of one GPU in GiB."""
     return sum(components(shape, s, how, count).values())
 
 
 def host_gib(shape: Shape, s: Setting, how: Sharding) -> float:
-    """Return the host memory in GiB that offloaded shares of all cards need together."""
+    """Return the host memory in GiB that offloaded shares of all GPUs need together."""
     if how != "offload":
         return 0.0
     trained = trained_parameters(shape, s)

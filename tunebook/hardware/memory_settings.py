@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-Sharding = Literal["one card", "ddp", "fsdp2", "zero1", "zero2", "zero3", "offload"]
+from tunebook.core.files import AxolotlConfig
+
+Sharding = Literal["one GPU", "ddp", "fsdp2", "zero1", "zero2", "zero3", "offload"]
 SHARDINGS: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "zero3", "fsdp2", "offload")
 
 
@@ -46,7 +48,7 @@ class Setting:
         return 4 if self.weights == "fp32" else 2
 
 
-def setting(config: dict[str, Any], longest: int | None = None) -> Setting:
+def setting(config: AxolotlConfig, longest: int | None = None) -> Setting:
     """Read what decides memory off a resolved Axolotl config, as it would run on a GPU.
 
     Args:
@@ -95,7 +97,7 @@ def setting(config: dict[str, Any], longest: int | None = None) -> Setting:
     )
 
 
-def _attention(config: dict[str, Any]) -> Literal["flash", "varlen", "eager"]:
+def _attention(config: AxolotlConfig) -> Literal["flash", "varlen", "eager"]:
     name = config.get("attn_implementation")
     if name == "eager":
         return "eager"
@@ -103,12 +105,12 @@ def _attention(config: dict[str, Any]) -> Literal["flash", "varlen", "eager"]:
     return "varlen" if name == "sdpa" and config.get("sample_packing") else "flash"
 
 
-def sharding(config: dict[str, Any], count: int) -> Sharding:
-    """Return how a config shares a model over `count` cards, by Axolotl's own keys."""
+def sharding(config: AxolotlConfig, count: int) -> Sharding:
+    """Return how a config shares a model over `count` GPUs, by Axolotl's own keys."""
     if config.get("fsdp_version") or config.get("fsdp_config"):
         return "offload" if (config.get("fsdp_config") or {}).get("offload_params") else "fsdp2"
     deepspeed = str(config.get("deepspeed") or "")
     for stage in ("zero1", "zero2", "zero3"):
         if stage in deepspeed:
             return "offload" if "offload" in deepspeed else stage
-    return "one card" if count == 1 else "ddp"
+    return "one GPU" if count == 1 else "ddp"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import ROOT, show
 from tunebook.core.yaml_file import read_yaml
 from tunebook.hardware import machine
@@ -15,7 +15,7 @@ from tunebook.hardware.capabilities import AMPERE
 from tunebook.models import trial_model
 
 # The only keys that an overlay may set. They do not enter a run's id: the same run can be resumed
-# on another card.
+# on another GPU.
 KEYS = frozenset(
     """attn_implementation bf16 fp16 tf32 flash_attention gradient_checkpointing
     gradient_checkpointing_kwargs group_by_length sample_packing eval_sample_packing pad_to_sequence_len
@@ -30,7 +30,7 @@ BF16_WORTH_IT = 1.1
 
 
 class Machine(BaseModel):
-    """What an overlay is for: `gib` is the memory of one card, `gpus` what `make check` pretends."""
+    """What an overlay is for: `gib` is the memory of one GPU, `gpus` what `make check` pretends."""
 
     model_config = ConfigDict(extra="forbid")
     gpus: int
@@ -40,15 +40,15 @@ class Machine(BaseModel):
 
 @dataclass(frozen=True)
 class Overlay:
-    """hardware/<name>.yaml: `keys` go on top of a config, `machine` says which cards they are for."""
+    """hardware/<name>.yaml: `keys` go on top of a config, `machine` says which GPUs they are for."""
 
     name: str
     machine: Machine | None
-    keys: dict[str, Any]
+    keys: AxolotlConfig
 
 
 def guess() -> str:
-    """Return the name of the overlay for this machine's cards; `cpu` without any."""
+    """Return the name of the overlay for this machine's GPUs; `cpu` without any."""
     gpus = machine.gpus()
     if not gpus:
         return "cpu"

@@ -57,7 +57,7 @@ def calibration_error(sums: np.ndarray) -> np.ndarray:
 
 
 def _numbers(records: Sequence[Answer], labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the gold labels and of the answers; -1 for an answer that names no label."""
+    """Return the index of each gold label and of each answer; -1 for an answer that names no label."""
     number = {label: index for index, label in enumerate(labels)}
     return (
         np.array([number[record["gold"]] for record in records], dtype=int),
@@ -66,7 +66,7 @@ def _numbers(records: Sequence[Answer], labels: Sequence[str]) -> tuple[np.ndarr
 
 
 def label_parts(gold: np.ndarray, answers: np.ndarray, count: int) -> np.ndarray:
-    """Return hits, gold and answers of each row, `count` columns each; -1 stands for no label."""
+    """Return hits, gold and answers of each row, `count` columns each; -1 means no label."""
     one = np.vstack([np.eye(count), np.zeros(count)])
     return np.hstack([one[gold] * one[answers], one[gold], one[answers]])
 
@@ -94,7 +94,7 @@ def _bin_parts(records: Sequence[Answer], bins: int) -> np.ndarray:
 
 
 def _parts(records: Sequence[Answer], name: str, labels: Sequence[str]) -> tuple[np.ndarray, Score]:
-    """Return what each row adds to the sums of metric `name` (nan: not measured), and its score. Rows that
+    """Return each row's terms in the sums of metric `name` (nan: not measured), and its score. Rows that
     an endpoint did not answer are not measured."""
     whole = np.array(["error" not in record for record in records], dtype=bool)
     measured, score = _measured_parts(

@@ -38,11 +38,12 @@ class Margins(TypedDict):
 
 
 class Answer(Scored):
-    """A contender's answer to a row of a split (`<contender>.<split>.jsonl`), as far as it was measured.
+    """A contender's answer to a row of a split (`<contender>.<split>.jsonl`), with the measurements that were
+    made.
 
     `gold` is the reference, `scores` are nats by label, `loss` is in bits per byte; `reward` is the margin
-    against that of the base; `turn` is the position of the turn that was asked, `turns` are those that were
-    scored, with a loss each; `error` is why an endpoint gave no answer.
+    against that of the base; `turn` is the position of the turn that was answered, `turns` are those that
+    were scored, with a loss each; `error` is why an endpoint gave no answer.
     """
 
     id: str

@@ -212,13 +212,13 @@ def detectable(score: Score, sums: np.ndarray) -> float | None:
 
 
 def expected_detectable(rows: int, groups: int, spread: float) -> float | None:
-    """Return what `detectable` will be about, before there are answers; None below 6 groups.
+    """Return an estimate of `detectable` before there are answers; None below 6 groups.
 
     Args:
         spread: standard deviation of the difference of two models' scores of a row.
 
-    Rows of one group say less than as many groups: they count as rows / (1 + (rows / groups - 1) * ALIKE)
-    independent ones, the design effect of Kish 1965, "Survey Sampling", section 5.4.
+    Rows of one group carry less information than as many groups: they count as rows / (1 + (rows / groups -
+    1) * ALIKE) independent ones, the design effect of Kish 1965, "Survey Sampling", section 5.4.
     """
     if groups < FEWEST:
         return None

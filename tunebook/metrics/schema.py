@@ -198,7 +198,7 @@ class Latency(TypedDict):
 
 @with_config(ConfigDict(extra="forbid", strict=True))
 class ParityLine(TypedDict):
-    """The score of a file that is handed out, measured again beside its run's own on the same rows: `run`
+    """The score of a file that is handed out, measured again next to its run's own on the same rows: `run`
     and `value` of the run's primary metric, their difference with its 95 % interval; the largest difference
     in the loss of a reference answer (bits per byte); seconds an answer alone; likely `causes`. `value` is
     None where the file cannot render a prompt with its answer."""

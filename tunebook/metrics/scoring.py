@@ -47,7 +47,7 @@ NOT_LATIN = re.compile(r"(?=\w)[\u0370-\u1dff\u2c00-\ua71f\ua800-\ufaff\U0001000
 def squad(golds: list[str], text: str, no_answer: str | None) -> Scored:
     """Return exact match and token F1 of an answer as shares, by the rules of SQuAD 2.0.
 
-    The best over the gold answers counts. `no_answer`, however written, stands for the empty answer,
+    The best over the gold answers counts. `no_answer`, however written, counts as the empty answer,
     the only right one where `golds` is empty. Rajpurkar et al. 2018, arXiv 1806.03822, computed as in their
     evaluate-v2.0.py. In scripts without blanks between words, each letter is a token, as in MLQA's evaluation
     (Lewis et al. 2020, arXiv 1910.07475).

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tunebook.core.files import AxolotlConfig
 from tunebook.models.hub import cached
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -23,7 +24,7 @@ class BaseFiles:
     """`config` is config.json; `weights` the names of all parameters, `tokens` each token with its id, both
     None where their file is not on this machine."""
 
-    config: dict[str, Any]
+    config: AxolotlConfig
     weights: frozenset[str] | None
     tokens: dict[str, int] | None
     has_template: bool | None
@@ -57,8 +58,8 @@ class BaseFiles:
 
 
 def read(base: str, revision: str | None = None) -> BaseFiles | None:
-    """Return what the files of `base` say, None where not even its config.json is on this machine or one of
-    them cannot be read."""
+    """Return the contents of the files of `base`, None where not even its config.json is on this machine or
+    one of them cannot be read."""
 
     return _read(base, tuple((name, _find(base, name, revision)) for name in FILES), _stamp(base))
 
@@ -77,7 +78,7 @@ def _find(base: str, name: str, revision: str | None) -> Path | None:
 
 
 def _stamp(base: str) -> tuple[int, ...]:
-    """Return what changes where somebody changes a file of a local base."""
+    """Return the modification times of the files of a local base: they change with the files."""
     files = sorted(Path(base).glob("*.json*")) if Path(base).is_dir() else []
     return tuple(path.stat().st_mtime_ns for path in files)
 

@@ -117,7 +117,7 @@ def _place() -> str:
 
 
 def _reason(error: BaseException) -> str | None:
-    """Return which setting of the environment keeps the Hub from being asked, and what to do, if any."""
+    """Return which setting of the environment keeps the Hub from being reached, and what to do, if any."""
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in chain:
@@ -140,13 +140,13 @@ def _reason(error: BaseException) -> str | None:
         return f"Its certificate is not trusted ({named}). Set SSL_CERT_FILE to your network's certificates."
     missing = next((n for n in CERTIFICATES if os.environ.get(n) and not Path(os.environ[n]).exists()), None)
     if missing and any(isinstance(one, OSError) for one in chain):
-        return f"{missing}={os.environ[missing]} is no file. Correct or unset it."
+        return f"{missing}={os.environ[missing]} is not a file. Correct or unset it."
     if "header value" in said.lower():
         return "HF_TOKEN holds a character that no token has, as a line end. Set it again."
     if proxy and ("proxy" in said.lower() or "InvalidURL" in said or "UnsupportedProtocol" in said):
         return f"The proxy {shown} does not work ({type(error).__name__}). Correct or unset it."
     if os.environ.get("HF_ENDPOINT") and ("UnsupportedProtocol" in said or "InvalidURL" in said):
-        return f"HF_ENDPOINT={os.environ['HF_ENDPOINT']} is no address such as https://host. Correct it."
+        return f"HF_ENDPOINT={os.environ['HF_ENDPOINT']} is not an address such as https://host. Correct it."
     return None
 
 

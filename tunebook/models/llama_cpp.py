@@ -51,7 +51,7 @@ OPTIONS = (
 
 
 def folder() -> Path:
-    """Return where llama.cpp lies, or will lie: `bin/`, `python/` and the converter."""
+    """Return the folder of llama.cpp, built or not: `bin/`, `python/` and the converter."""
     return cache_folder() / f"llama.cpp-{VERSION}"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from tunebook.core.files import AxolotlConfig
 
 ADAPTERS_PLUGIN = "tunebook.plugins.Adapters"
 LORA = ("lora", "qlora")
@@ -25,7 +26,7 @@ RENAMED_PLUGINS = {
 @dataclass(frozen=True)
 class Method:
     """A value of `adapter:`. `needs` are keys it cannot do without, `takes` further keys of its own;
-    `virtual`: it trains vectors that stand before the text and leaves every layer as it is."""
+    `virtual`: it trains vectors that come before the text and leaves every layer as it is."""
 
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
@@ -60,7 +61,7 @@ def merge_refusal(adapter: str) -> str | None:
     return f"{adapter} adds layers with a nonlinearity, which no weight of the base can hold."
 
 
-def has_encoder(config: dict[str, Any]) -> bool:
+def has_encoder(config: AxolotlConfig) -> bool:
     """Whether a network makes the virtual tokens while they are trained; PEFT saves what it makes, not
     the network itself."""
     projected = config.get("adapter") == "prefix_tuning" and config.get("prefix_projection")
@@ -73,6 +74,6 @@ HEAD_PLUGIN = "tunebook.plugins.ClassificationHead"
 HEAD_MODEL_TYPE = "AutoModelForSequenceClassification"
 
 
-def uses_head(config: dict[str, Any]) -> bool:
+def uses_head(config: AxolotlConfig) -> bool:
     """Whether `config` trains a classification head."""
     return HEAD_PLUGIN in (config.get("plugins") or [])

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.errors import InputError, Problem
+from tunebook.core.files import AxolotlConfig
 from tunebook.models.hub import cached, hub_error
 
 # Model types whose config.json says all that is needed, and where they normalise query and key.
@@ -94,7 +95,7 @@ class Shape(BaseModel):
 USUAL_POSITIONS = 32768  # where a base does not say how many it has
 
 
-def positions(config: dict[str, Any]) -> int | None:
+def positions(config: AxolotlConfig) -> int | None:
     """Return how many tokens a prompt and its answer may have together on the base model of an Axolotl
     config, its `overrides_of_model_config` included; None where its config.json is not on this machine."""
     base = str(config["base_model"])
@@ -167,7 +168,7 @@ def fetch(base: str, revision: str | None) -> Path:
         raise hub_error("base_model", repr(base), error, instead) from None
 
 
-def from_config(config: dict[str, Any], file: str) -> Shape:
+def from_config(config: AxolotlConfig, file: str) -> Shape:
     """Return the shape that a Hugging Face config.json describes.
 
     Raises:

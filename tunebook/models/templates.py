@@ -14,6 +14,8 @@ from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from tunebook.core.files import AxolotlConfig
+
 Messages = list[dict[str, str]]
 # A template is a program: it can fail as one, and the sandbox refuses what is large or unsafe.
 FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -38,7 +40,7 @@ class ChatTemplate:
     def __init__(self, text: str, names: dict[str, Any]) -> None:
         """
         Raises:
-            TemplateError: it is no Jinja.
+            TemplateError: it is not valid Jinja.
         """
         self._now = DAYS[0]
         environment = ImmutableSandboxedEnvironment(
@@ -79,7 +81,7 @@ LONGER = [*PLAIN, turn("user", MORE_USER), turn("assistant", MORE_ANSWER)]
 
 
 def traits(template: ChatTemplate, end: str | None) -> dict[str, str]:
-    """Return what is wrong or unusual about a template, by name: an explanation each.
+    """Return the faults and oddities of a template by name, each with an explanation.
 
     `broken`, `depends_on_day` and `drops_text` hide the others. `end` is the
     token at which generation stops; None where it is not known.
@@ -154,9 +156,7 @@ def _words(text: str) -> list[str]:
     ]
 
 
-def find_text(
-    config: dict[str, Any], files: Callable[[str], str | None]
-) -> tuple[str, dict[str, Any]] | None:
+def find_text(config: AxolotlConfig, files: Callable[[str], str | None]) -> tuple[str, dict[str, Any]] | None:
     """Return the template's text that a config uses, and the tokens by name; None where it is not on this
     machine. `files` returns a file of the base, or None."""
     settings_text = files("tokenizer_config.json")

@@ -34,12 +34,12 @@ NEED_BYTES = 800_000_000
 
 
 def folder() -> Path:
-    """Return where the converted model lies, or will lie."""
+    """Return the folder of the converted model, made or not."""
     return cache_folder() / "models" / "smollm2-135m-instruct-1"
 
 
 def cpu_facts() -> dict[str, Any]:
-    """Return what was measured on this CPU when the base was converted: `{"bf16_speedup": x}`."""
+    """Return the measurements taken on this CPU when the base was converted: `{"bf16_speedup": x}`."""
     return json.loads((folder() / "tunebook.json").read_text())["cpu"]
 
 

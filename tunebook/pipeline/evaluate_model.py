@@ -12,7 +12,7 @@ from tunebook.config.resolve import pick_tier
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
-from tunebook.core.files import digest, write_json
+from tunebook.core.files import AxolotlConfig, digest, write_json
 from tunebook.core.paths import slug
 from tunebook.data import cache
 from tunebook.data.dataset import load_dataset_config
@@ -71,7 +71,7 @@ def evaluate_model(
         )
     picked = pick_tier(Options(tier=tier))
     overlay = overlays.overlay(overlays.guess())
-    config: dict[str, Any] = {
+    config: AxolotlConfig = {
         "base_model": _base_folder(base, picked == "trial" or overlay.name == "cpu"),
         **model_table().get(base, {}).get("axolotl", {}),
         **{key: overlay.keys[key] for key in ("bf16", "attn_implementation") if key in overlay.keys},

@@ -1,4 +1,4 @@
-"""What a run was made of: versions, commit, hashes, seeds, hardware, command. Never a secret."""
+"""The record of what made a run: versions, commit, hashes, seeds, hardware, command. Never a secret."""
 
 from __future__ import annotations
 

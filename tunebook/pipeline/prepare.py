@@ -12,7 +12,7 @@ import yaml
 
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import InputError, Problem
-from tunebook.core.files import digest, file_sha256, write_json
+from tunebook.core.files import AxolotlConfig, digest, file_sha256, write_json
 from tunebook.core.paths import ROOT, show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset
@@ -77,8 +77,7 @@ def prepare_rows(
 
 
 def fewer_drawn(rows: dict[Split, list[RenderedRow]], resolved: Resolved, asked: dict[str, int]) -> list[str]:
-    """Return what to say of splits of the trial tier that have fewer rows than trial.yaml or `asked`
-    names."""
+    """Return a note for each split of the trial tier with fewer rows than trial.yaml or `asked` names."""
     if resolved.tier != "trial":
         return []
     wanted = {split: min(count, asked.get(split, count)) for split, count in resolved.recipe.rows.items()}
@@ -158,7 +157,7 @@ def _on_positions(
     return result
 
 
-def place_paths(config: dict[str, Any], run: Run) -> dict[str, Any]:
+def place_paths(config: AxolotlConfig, run: Run) -> dict[str, Any]:
     """Return `config` with its data and output paths inside the run folder."""
     placed = dict(config)
     placed["datasets"] = [
@@ -175,13 +174,13 @@ def place_paths(config: dict[str, Any], run: Run) -> dict[str, Any]:
     return placed
 
 
-def more_rows(config: dict[str, Any]) -> dict[str, str]:
+def more_rows(config: AxolotlConfig) -> dict[str, str]:
     """Return the hash of every further local file under `datasets:`, which is trained on as it is."""
     paths = [ROOT / str(entry.get("path")) for entry in config["datasets"][1:]]
     return {show(path): file_sha256(path) for path in paths if path.is_file()}
 
 
-def evaluation_digest(settings: suite.Suite, dataset: Dataset, config: dict[str, Any]) -> str:
+def evaluation_digest(settings: suite.Suite, dataset: Dataset, config: AxolotlConfig) -> str:
     """Return the hash of what decides an evaluation in addition to the model and the rows; raises what
     `_endpoint` and `served.engine` raise."""
     asked = dataset.model_dump(include={"rules", "labels", "baseline_prompt"}, mode="json")

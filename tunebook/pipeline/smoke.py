@@ -19,7 +19,7 @@ import yaml
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.errors import MachineError
-from tunebook.core.files import digest, read_json, read_records, write_json
+from tunebook.core.files import AxolotlConfig, digest, read_json, read_records, write_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
 from tunebook.hardware import machine
@@ -99,7 +99,7 @@ def prepare(run: Run, nested: Run) -> None:
     write_json(nested / "settings.json", settings)
 
 
-def smoke_config(config: dict[str, Any], nested: Run) -> dict[str, Any]:
+def smoke_config(config: AxolotlConfig, nested: Run) -> dict[str, Any]:
     """Return a run's config with its data, paths and steps those of the smoke test, and nothing reported.
 
     Only rows of the recipe's own dataset take part, not those of further files under `datasets:`.

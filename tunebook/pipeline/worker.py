@@ -44,7 +44,7 @@ def stage(name: str) -> Callable[..., None]:
 def axolotl(command: str, run: Path) -> int:
     """Run Axolotl's `train` or `preprocess` on the run's config and return its exit code.
 
-    Without a GPU in a fork, so that the evaluation need not repeat the imports. With one as a program of
+    Without a GPU, in a fork, so that the evaluation need not repeat the imports. With one, as a program of
     its own: Axolotl's imports touch the GPU, which a fork cannot use then.
     """
     import torch

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import Recipe
 from tunebook.config.resolve import resolve
 from tunebook.core.errors import InputError
+from tunebook.core.files import AxolotlConfig
 from tunebook.hardware import gpus
 from tunebook.hardware.capabilities import AMPERE
 from tunebook.models.registry import model_table
 from tunebook.plan.planner import Plan, plan
 
-SHARED = "8x80gb-fsdp2"  # its keys share a model over any number of cards
+SHARED = "8x80gb-fsdp2"  # its keys share a model over any number of GPUs
 OFFLOADED = "8x80gb-zero3-offload"  # so do these, with the host's memory: slow, and so the last to be named
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 WANTED = 3
@@ -30,7 +30,7 @@ class Change:
 
 
 def planned(recipe: Recipe, options: Options, gpu: str, count: int | None, price: float | None) -> Plan:
-    """Plan `recipe` on the overlay named by HARDWARE=, else on the one for such cards: each with the whole
+    """Plan `recipe` on the overlay named by HARDWARE=, else on the one for such GPUs: each with the whole
     model (DDP) where it fits, else one model shared by all (FSDP2)."""
     card = gpus.gpu(gpu)
     if options.hardware:
@@ -58,7 +58,7 @@ def changes(recipe: Recipe, options: Options, broken: Plan, price: float | None)
             try:
                 made = planned(recipe, asked, gpu, count, price)
             except InputError:
-                continue  # for one, a batch that so many cards cannot share
+                continue  # for one, a batch that so many GPUs cannot share
             if made.fits:
                 fitting.append(Change(words, made))
             if len(fitting) == WANTED:
@@ -82,7 +82,7 @@ def _settings(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candid
 
 
 def _cards(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:
-    """Yield more cards of the same kind that share the model."""
+    """Yield more GPUs of the same kind that share the model."""
     for count in (2, 4, 8, 16):
         if count > broken.count and gpus.gpu(broken.gpu).capability >= AMPERE:
             shared = replace(options, hardware=SHARED)
@@ -106,13 +106,13 @@ def _models(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidat
 
 
 def _gpus(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:
-    """Yield cards with more memory, the smallest first."""
+    """Yield GPUs with more memory, the smallest first."""
     for name, card in sorted(gpus.gpus().items(), key=lambda item: item[1].gib):
         if card.gib > broken.capacity:
             yield f"GPU={name}", options, name, broken.count
 
 
-def _savings(config: dict[str, Any], broken: Plan) -> Iterator[str]:
+def _savings(config: AxolotlConfig, broken: Plan) -> Iterator[str]:
     """Yield what SET= may say to take less memory, the mildest first: time, then precision, then the data."""
     sharded = broken.sharding == "fsdp2"
     if not config.get("gradient_checkpointing") and not sharded:

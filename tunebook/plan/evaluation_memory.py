@@ -17,7 +17,7 @@ def evaluation(
     component, for the batch that takes most, and what that batch is.
 
     Args:
-        prompts: tokens of prompts, shots included, of which whole batches may be made: the mean of the
+        prompts: tokens of prompts, shots included, that may fill whole batches: the mean of the
             longest rows, the longest row.
         answer: tokens of the longest reference answer that is scored; 0 for none.
         new: cap of generated tokens.

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from tunebook.core.files import AxolotlConfig
 from tunebook.data.dataset import Dataset
 from tunebook.evaluation.contenders import PLAIN, Prompting, promptings
 from tunebook.evaluation.jobs import batch_rows
@@ -29,7 +30,7 @@ STEP_LAUNCH, TOKEN_LAUNCH = (0.0008, 0.003), (0.0003, 0.0012)
 # 4-bit weights are unpacked on every use: 2 % (3B on an A100) to 28 % (8B on a 4090) slower (torchtune
 # README).
 UNPACKING = (1.02, 1.28)
-# The share of their speed that several cards keep: joined by NVLink, by PCIe only, over a network.
+# The share of their speed that several GPUs keep: joined by NVLink, by PCIe only, over a network.
 NVLINK, PCIE, NETWORK = (0.97, 0.85), (0.90, 0.50), (0.95, 0.70)
 CARDS_A_MACHINE = 8
 # Loading, tokenising, compiling kernels; bytes a second from the Hub.
@@ -91,7 +92,8 @@ def step_flops(shape: Shape, s: Setting, length: float, causal: bool = True) -> 
 @dataclass(frozen=True)
 class Work:
     """A training run: `tokens` are all that go through the model, padding included; `length` is the stretch
-    that attention looks at. Of pairs, a reference model reads all tokens as well."""
+    that attention looks at. For preference pairs, a reference model reads all
+    tokens as well."""
 
     steps: int
     micro_steps: int
@@ -101,8 +103,8 @@ class Work:
     pairs: bool = False
 
 
-def work(config: dict[str, Any], rows: Rows, count: int) -> Work | None:
-    """Return the work of a config on `count` cards; None where the number of rows is unknown and no
+def work(config: AxolotlConfig, rows: Rows, count: int) -> Work | None:
+    """Return the work of a config on `count` GPUs; None where the number of rows is unknown and no
     `max_steps` says when to stop."""
     length = config.get("sequence_len", 512)
     micro, accumulate = config.get("micro_batch_size", 1), config.get("gradient_accumulation_steps", 1)
@@ -129,7 +131,7 @@ def work(config: dict[str, Any], rows: Rows, count: int) -> Work | None:
     return Work(steps, steps * accumulate, tokens, min(mean, padded), dev * both, pairs)
 
 
-def _padded(config: dict[str, Any], rows: Rows, micro: int, mean: float) -> float:
+def _padded(config: AxolotlConfig, rows: Rows, micro: int, mean: float) -> float:
     """Return the mean length of rows after padding to the longest of their micro batch."""
     if config.get("group_by_length") or len(rows.lengths) < 2 or micro == 1:
         return mean * (1.05 if micro > 1 else 1.0)
@@ -204,7 +206,7 @@ def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Ask
 
 
 def evaluation_seconds(shape: Shape, jobs: list[Asked], gpu: Gpu, count: int) -> Range:
-    """Return how long the evaluation takes, batches shared by `count` cards.
+    """Return how long the evaluation takes, its batches shared by `count` GPUs.
 
     A prompt is computed once, at the utilisation of training. Each further token reads all weights and the
     cache once a batch (Pope et al. 2022, arXiv 2211.05102, section 2), or waits for the CPU to start its
@@ -236,5 +238,5 @@ def start_seconds(shape: Shape) -> Range:
 
 
 def machines(count: int) -> int:
-    """Return how many machines `count` cards stand in."""
+    """Return how many machines `count` GPUs are spread over."""
     return math.ceil(count / CARDS_A_MACHINE)

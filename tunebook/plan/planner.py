@@ -1,4 +1,4 @@
-"""Put memory, time, price and disk of one run on given cards together."""
+"""Put memory, time, price and disk of one run on given GPUs together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from tunebook.config.recipe import Recipe
 from tunebook.config.resolved import Resolved
+from tunebook.core.files import AxolotlConfig
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.evaluation import suite
 from tunebook.hardware import capabilities, gpus, memory, memory_settings
@@ -43,11 +44,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run needs and costs on `count` cards of one kind.
+    """What a run needs and costs on `count` GPUs of one kind.
 
-    Memory is of one card, in GiB; `vram` is the peak of training by component, `evaluation_vram` that of
+    Memory is of one GPU, in GiB; `vram` is the peak of training by component, `evaluation_vram` that of
     evaluation, `capacity` what the driver reports; `shardings` is the peak of training by ways to share the
-    model. Hours and dollars are ranges, since the speed of a card is not known better. `dollars` is None
+    model. Hours and dollars are ranges, since the speed of a GPU is not known better. `dollars` is None
     without a price, hours are None where the number of rows is unknown.
     """
 
@@ -63,7 +64,7 @@ class Plan:
     accumulation: int
     tokens_a_row: int
     fits: bool
-    cannot: dict[str, str]  # keys that such a card cannot honour, and what to do
+    cannot: dict[str, str]  # keys that such a GPU cannot honour, and what to do
     capacity: float
     vram: dict[str, float]
     evaluation_vram: dict[str, float]
@@ -99,16 +100,14 @@ class Plan:
     def reason(self) -> str:
         """Why the model is shared the way it is, or not."""
         whole = self.shardings.get("ddp", 0.0)
-        if self.sharding == "one card":
+        if self.sharding == "one GPU":
             return "nothing to share"
         if self.sharding == "ddp":
             fits = "fits" if self.fits else "does not fit"
-            return f"the whole model on each card {fits}"
+            return f"the whole model on each GPU {fits}"
         if whole <= self.capacity:
-            return (
-                f"set by the config; with the whole model on each card (DDP) training takes {whole:.1f} GiB"
-            )
-        return f"the whole model on each card would take {whole:.1f} GiB"
+            return f"set by the config; with the whole model on each GPU (DDP) training takes {whole:.1f} GiB"
+        return f"the whole model on each GPU would take {whole:.1f} GiB"
 
     @property
     def hours(self) -> Range | None:
@@ -131,14 +130,14 @@ class Plan:
 
 
 def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: float | None = None) -> Plan:
-    """Plan the real run of `resolved` on `count` cards called `gpu` in hardware/facts/gpus.yaml.
+    """Plan the real run of `resolved` on `count` GPUs called `gpu` in hardware/facts/gpus.yaml.
 
     Args:
         resolved: composed for this hardware, `world` equal to `count`.
-        price: dollars for one card and hour, in place of the table's.
+        price: dollars per GPU-hour, in place of the table's.
 
     Raises:
-        InputError: the card or the base model's shape is not known.
+        InputError: the GPU or the base model's shape is not known.
     """
     card, config = gpus.gpu(gpu), resolved.config
     base = str(config["base_model"])
@@ -237,7 +236,7 @@ def _ships_gb(shape: Shape, s: Setting) -> float:
     return memory.trained_parameters(shape, s) * _width(s) / 1e9
 
 
-def _disk_gb(shape: Shape, s: Setting, config: dict[str, Any]) -> float:
+def _disk_gb(shape: Shape, s: Setting, config: AxolotlConfig) -> float:
     """Return the disk in GB for weights from the Hub, checkpoints with optimizer states, and what ships.
 
     One checkpoint more than `save_total_limit` exists while the newest is written.

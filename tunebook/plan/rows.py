@@ -1,4 +1,4 @@
-"""How many rows a recipe has and how long they are, as far as it can be known without a tokenizer."""
+"""How many rows a recipe has and how long they are, as well as can be known without a tokenizer."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Rows:
 
 
 def known_rows(dataset: Dataset, sequence_len: int) -> Rows:
-    """Return what is known of a dataset's rows: those that `make data` rendered, else what `make check` or
-    a fork counted, else counts and lengths of tunebook/plan/sizes.yaml, else no counts and every row
+    """Return the counts and lengths of a dataset's rows: from those that `make data` rendered, else as
+    `make check` or a fork counted them, else from tunebook/plan/sizes.yaml, else no counts and every row
     `sequence_len` long."""
     folder = ROOT / "datasets" / dataset.name / "rows"
     if all((folder / f"{split}.jsonl").is_file() for split in SPLITS):

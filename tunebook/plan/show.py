@@ -1,4 +1,4 @@
-"""The verb `plan`: plans on every card of the table, printed or as JSON."""
+"""The verb `plan`: plans on every GPU of the table, printed or as JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run_plan(
     if gpu is not None:
         gpus.gpu(gpu)  # refused here when unknown
         gpu = gpu.lower()
-    # PRICE= is that of the card asked about; without GPU=, of every card.
+    # PRICE= is that of the GPU asked about; without GPU=, of every GPU.
     plans = {
         key: planned(recipe, options, key, count, price if gpu in (None, key) else None)
         for key in gpus.gpus()
@@ -86,7 +86,7 @@ def _show_memory(one: Plan, console: Console) -> None:
     )
     console.note(
         f"batch of {batch} = {one.micro_batch_size} rows of {one.tokens_a_row} tokens x "
-        f"{one.accumulation} steps x {one.count} cards; rows: {one.rows}"
+        f"{one.accumulation} steps x {one.count} GPUs; rows: {one.rows}"
     )
     if one.licence:
         console.note(f"licence of {one.base_model}: {one.licence}")
@@ -95,7 +95,7 @@ def _show_memory(one: Plan, console: Console) -> None:
     rows = [(name, one.vram.get(name), one.evaluation_vram.get(name)) for name in names]
     rows.append(("peak", sums["training"], sums["evaluation"]))
     console.table(
-        [{"GiB a card": name, "training": _gib(a), "evaluation": _gib(b)} for name, a, b in rows],
+        [{"GiB per GPU": name, "training": _gib(a), "evaluation": _gib(b)} for name, a, b in rows],
     )
     for key, text in one.cannot.items():
         console.note(f"{key}: {text}")
@@ -105,7 +105,7 @@ def _show_memory(one: Plan, console: Console) -> None:
     if one.count > 1:
         console.note(f"{one.sharding}: {one.reason}")
         shared = ", ".join(f"{name} {gib:.1f}" for name, gib in one.shardings.items())
-        console.note(f"training by sharding, GiB a card: {shared}")
+        console.note(f"training by sharding, GiB per GPU: {shared}")
     if one.host_gib:
         console.note(f"offloaded to the host's memory: {one.host_gib:.0f} GiB")
 
@@ -170,17 +170,17 @@ def _money(one: Plan) -> str:
     if not one.fits:
         return "no time and no price for what does not fit"
     if not one.price:
-        return f"no price with a source for {one.gpu_name}: give PRICE= (dollars for one card and hour)"
+        return f"no price with a source for {one.gpu_name}: give PRICE= (dollars per GPU-hour)"
     read = f", read {one.price.read}" if one.price.read else ""
     kind = "" if one.price.read is None else " on demand"
-    rate = f"${one.price.usd:.2f} a card and hour{kind} ({one.price.provider}, {one.price.source}{read})"
+    rate = f"${one.price.usd:.2f} per GPU-hour{kind} ({one.price.provider}, {one.price.source}{read})"
     return f"${_range(one.dollars)} at {rate}" if one.dollars else rate
 
 
 def _row(one: Plan) -> dict[str, str]:
     return {
         "GPU": f"{one.gpu}",
-        "cards": f"{one.count} ({one.sharding})",
+        "GPUs": f"{one.count} ({one.sharding})",
         "GiB": f"{one.peak:.1f} of {one.capacity:.1f}",
         "fits": "tight" if one.tight else "yes" if one.fits else "no",
         "training": _time(one.training_hours) if one.fits else "-",

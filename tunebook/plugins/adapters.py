@@ -94,7 +94,7 @@ class Adapters(BasePlugin):
 
 
 class _SaveEncoder(TrainerCallback):
-    """Writes the network beside each checkpoint."""
+    """Writes the network into each checkpoint."""
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:

@@ -24,7 +24,7 @@ class Meter(TrainerCallback):
     `steps`, one entry an optimizer step with `seconds`, `tokens` (all that went through the model), `real`
     (without padding), `trained` (with a label), `sequences` (conversations, packed or not) and `loss`;
     `loaded_gib` and `peak_gib`, `reserved_gib`: what the allocator had given out at most before training
-    and during it, and what it held of the card (on a CPU the process's resident peak, and null);
+    and during it, and what it held of the GPU (on a CPU the process's resident peak, and null);
     `began`: the time, in seconds since 1970, at which the first step began.
     """
 

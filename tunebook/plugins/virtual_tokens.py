@@ -1,4 +1,4 @@
-"""Virtual tokens for evaluation: a filled cache that stands before every prompt.
+"""Virtual tokens for evaluation: a filled cache that comes before every prompt.
 
 Prompt tuning, p-tuning and prefix tuning leave the base as it is and put trained vectors before the
 text. Attention looks back only, so the layers' outputs for those vectors do not depend on the

@@ -13,7 +13,7 @@ JUDGED_BY_FORM = ("loss", "preference")  # primary metrics that no wrong fact ca
 
 
 def risks(measured: Metrics, answers_read: bool, address: str) -> list[str]:
-    """Return what can still go wrong with this model.
+    """Return the risks that remain with this model, a sentence each.
 
     Args:
         answers_read: whether people or a judge compared the answers.
@@ -41,7 +41,7 @@ def risks(measured: Metrics, answers_read: bool, address: str) -> list[str]:
 
 
 def next_steps(measured: Metrics, history: Mapping[str, Any]) -> list[str]:
-    """Return what the numbers of `metrics.json` and the training log (`history.json`) suggest."""
+    """Return next steps, from `metrics.json` and the training log (`history.json`)."""
     steps = []
     recipe, retention = measured["recipe"], measured["retention"] or []
     forgotten = ", ".join(names.task(line["task"]) for line in retention if line["passed"] is False)
@@ -85,7 +85,7 @@ def next_steps(measured: Metrics, history: Mapping[str, Any]) -> list[str]:
 
 
 def _about_training(measured: Metrics, history: Mapping[str, Any]) -> list[str]:
-    """Return what the dev loss and the checkpoints suggest."""
+    """Return next steps that the dev loss and the checkpoints suggest."""
     steps = []
     dev = [(entry["step"], entry["eval_loss"]) for entry in history["log"] if "eval_loss" in entry]
     if len(dev) > 1:
@@ -106,7 +106,7 @@ def _about_training(measured: Metrics, history: Mapping[str, Any]) -> list[str]:
 
 
 def _about_answers(measured: Metrics) -> list[str]:
-    """Return what the answers suggest, and which numbers are still missing."""
+    """Return next steps that the answers suggest, and those for numbers that are still missing."""
     steps, tuned = [], measured["contenders"][names.TUNED]
     invalid = tuned["invalid_rate"]["value"] if "invalid_rate" in tuned else None
     if invalid is not None and invalid > 0.02:

@@ -23,7 +23,7 @@ def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> d
 
     Raises:
         InputError: an empty split, a gold label that is not one of `labels`, a file that is missing, cut
-            off or about other rows, or a number that is none (nan).
+            off or about other rows, or a number that is nan.
     """
     data = run / "data" / f"{split}.jsonl"
     rows = read_rows(data)

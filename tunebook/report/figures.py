@@ -106,7 +106,7 @@ CORNERS = ((5, 5, "left"), (5, -11, "left"), (-5, -11, "right"), (-5, 5, "right"
 
 
 def _label(figure: Figure, axes: Axes, points: list[Dot]) -> None:
-    """Write the name of each of `points` beside it, at the first corner where it covers no other name, or at
+    """Write the name of each of `points` next to it, at the first corner where it covers no other name, or at
     the last one."""
     figure.draw_without_rendering()  # the layout decides the places
     taken: list[Any] = []
@@ -135,7 +135,7 @@ def points(
     names: bool = False,
 ) -> str:
     """Draw `{x, y, low, high, name}` points with their intervals; numbers above 0 that span over a factor
-    of eight get a logarithmic axis, words stand side by side."""
+    of eight get a logarithmic axis, words are placed side by side."""
     figure, axes = _axes(7.2, 3.6)
     every = [point["x"] for line in series.values() for point in line]
     for number, (name, line) in enumerate(series.items()):
@@ -160,7 +160,7 @@ def points(
         figure.legend(loc="outside upper center", ncols=3)
     if names:
         _label(figure, axes, [point for line in series.values() for point in line])
-    return _svg(figure, f"{y_name} over {x_name}")
+    return _svg(figure, f"{' '.join(y_name.split())} over {x_name}")
 
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>

@@ -7,6 +7,7 @@ metric never share a table: named by hand they are refused, found in runs/ they 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,8 +215,8 @@ def ranked(entries: list[Entry]) -> Ranking:
             p = "too few groups for a test" if found["p"] is None else names.p_value(found["p"])
             sides = {"better": "is better than", "worse": "is worse than"}
             verb = sides.get(outcome(found), "shows no difference from")
-            seen = f"{names.amount(primary, found['difference'])} of {names.metric(primary)}"
-            sentence = f"{best.name} {verb} {other.name} ({seen}, {p})."
+            seen = names.amount(primary, found["difference"])
+            sentence = f"{best.name} {verb} {other.name}: {seen} apart in {names.metric(primary)}, {p}."
             differences.append({**found, "sentence": sentence})
     return {
         "dataset": best.measured["dataset"],
@@ -271,16 +272,16 @@ def rows(ranking: Ranking) -> list[dict[str, str]]:
     return [
         {
             "run": line["run"],
-            "tier": line["tier"],
-            "seed": str(line["seed"]),
-            names.metric(primary): cell(primary, line["primary"]),
-            "best prompt": number(primary, line["baseline"]),
             "verdict": line["verdict"]
             + (f"; failed: {', '.join(map(names.gate, line['failed_gates']))}" * bool(line["failed_gates"])),
+            names.metric(primary): cell(primary, line["primary"]),
+            "best prompt": number(primary, line["baseline"]),
             "minutes": f"{line['seconds'] / 60:.1f}",
-            "GiB": "-" if line["peak_memory_gib"] is None else f"{line['peak_memory_gib']:.1f}",
+            "peak GiB": "-" if line["peak_memory_gib"] is None else f"{line['peak_memory_gib']:.1f}",
             **({"seconds an answer": _seconds(line["latency"])} if timed else {}),
             "best for its time": "yes" if line["run"] in ranking["pareto"] else "",
+            "tier": line["tier"],
+            "seed": str(line["seed"]),
         }
         for line in ranking["runs"]
     ]
@@ -307,7 +308,8 @@ def compare_page(title: str, ranking: Ranking) -> str:
     front = sorted((dot for dot in dots if dot["name"] in ranking["pareto"]), key=lambda dot: dot["x"])
     others = [dot for dot in dots if dot not in front]
     series = {"best for its time": front} | ({"others": others} if others else {})
-    y_name = f"{names.metric(primary)}{'' if primary in UNBOUNDED else ' (%)'}, {names.direction(primary)}"
+    unit = "" if primary in UNBOUNDED else " (%)"
+    y_name = "\n".join([*textwrap.wrap(names.metric(primary) + unit, 26), names.direction(primary)])
     picture = points(series, "minutes of the whole run", y_name, joined=False, names=True)
     template = template_environment(TEMPLATES, escape=True).get_template("compare.html.jinja")
     return template.render(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from tunebook.core.files import AxolotlConfig
 from tunebook.models import methods
 
 
-def loading(config: dict[str, Any], base: str, precision: str, labels: int, folder: str) -> str:
+def loading(config: AxolotlConfig, base: str, precision: str, labels: int, folder: str) -> str:
     """Return Python that loads the model in `folder`.
 
     Args:

@@ -10,7 +10,7 @@ from tunebook.core.paths import show
 
 
 def block(text: str, name: str) -> str:
-    """Return what stands between `<!-- name -->` and `<!-- /name -->` in `text`; "" without it."""
+    """Return the text between `<!-- name -->` and `<!-- /name -->` in `text`; "" without the marks."""
     match = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
     return match[1] if match else ""
 

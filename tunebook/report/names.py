@@ -44,7 +44,7 @@ METRICS = {
         "How far the words of the answer and of the reference answer overlap, per example.",
     ),
     "em": Metric("exact match", "Share of the answers that equal the reference answer, punctuation aside."),
-    "has_answer_f1": Metric("F1, answerable", "F1 over the questions whose answer stands in their passage."),
+    "has_answer_f1": Metric("F1, answerable", "F1 over the questions whose answer is in their passage."),
     "has_answer_em": Metric(
         "exact match, answerable", "Exact match over the questions whose answer stands in their passage."
     ),
@@ -103,7 +103,7 @@ TASKS = {
     "ifeval": "IFEval (following instructions)",
 }
 
-TERMS = {  # of the report that are no metric
+TERMS = {  # of the report that are not metrics
     "base": "The model as it was before fine-tuning.",
     "prompt": "The text that a model is given. The plain prompt is the one that training used.",
     "examples in the prompt": "Few-shot prompting: training examples with answers come before the question.",

@@ -1,4 +1,4 @@
-"""The files that a run hands out, beside the run: their scores on the same examples."""
+"""The files that a run hands out, compared with the run: their scores on the same examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE = TypeAdapter(ParityLine)
 
 
 def parity_lines(run: Run) -> tuple[list[ParityLine], list[str]]:
-    """Return what was measured of files made of the run, by name, and the names of those that have to be
+    """Return the measurements of files made of the run, by name, and the names of those that have to be
     measured again: of other weights than the run has now, or by another version of Tunebook."""
     paths = sorted((run / "export" / "parity").glob("*.json"))
     found = {path.stem: _line(path) for path in paths}

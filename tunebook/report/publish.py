@@ -86,7 +86,7 @@ def _copy(name: str) -> Path:
 
 
 def _named(model: str) -> str:
-    """Return what a model is called, whatever folder it lies in."""
+    """Return the public name of a model, also of one in a local folder."""
     if not Path(model).is_absolute():
         return model
     return read_json(Path(model) / "tunebook.json", {}).get("name") or Path(model).name
@@ -144,7 +144,7 @@ def bench_table() -> str:
 
 
 def _gpu(recipe: str) -> str:
-    """Return what `tunebook bench` measured of a recipe on a GPU, in a few words."""
+    """Return the speed and memory that `tunebook bench` measured on GPUs for a recipe, in a few words."""
     words = []
     for item in benched(recipe):
         ours, card = item["tunebook"], item["machine"]["gpus"][0]["name"].removeprefix("NVIDIA ")

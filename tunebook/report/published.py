@@ -1,4 +1,4 @@
-"""Read what is published: results of runs beside their recipes, and measured speeds."""
+"""Read what is published: results of runs, kept with their recipes, and measured speeds."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Published(TypedDict):
 
 
 class Gpu(TypedDict):
-    """A card of a benchmark's machine."""
+    """A GPU of the machine of a benchmark."""
 
     name: str
 
@@ -60,13 +60,13 @@ class Machine(TypedDict):
 
 
 class Predicted(TypedDict):
-    """What `tunebook plan` said of the benchmark."""
+    """The prediction of `tunebook plan` for the benchmark."""
 
     peak_gib: float
 
 
 class Speed(TypedDict):
-    """What Tunebook's own training reached."""
+    """Speed and memory of a training by Tunebook."""
 
     tokens_per_second: float
     mfu: float
@@ -97,7 +97,7 @@ def other_base(item: Published) -> list[str]:
 
 
 def benched(recipe: str | None = None) -> list[Bench]:
-    """Return what `tunebook bench` measured on GPUs: of one recipe as it ships, or all of them."""
+    """Return the results of `tunebook bench` on GPUs: of one recipe as it ships, or all of them."""
     found = [read(path, _BENCH) for path in sorted(BENCH.glob("*.json"))]
     found = [item for item in found if item["machine"]["gpus"]]
     return [item for item in found if recipe is None or (item["recipe"], item["label"]) == (recipe, "")]

@@ -115,7 +115,7 @@ def _cost(measured: Metrics) -> str:
 
 
 def _forgotten(measured: Metrics) -> tuple[str, str]:
-    """Return what was forgotten most in a sentence, and its class: "", "amber" or "red"."""
+    """Return a sentence on the largest loss of an ability, and its class: "", "amber" or "red"."""
     line = largest_drop(measured)
     if line is None:
         return "Not measured.", ""
@@ -138,7 +138,7 @@ def _forgotten(measured: Metrics) -> tuple[str, str]:
 
 
 def _windows(run: Run, split: str) -> str:
-    """Return what the score is about where passages are cut to windows, "" where they are not."""
+    """Return a sentence on what the score means where passages are cut to windows, "" where they are not."""
     words = (run.settings()["dataset"].get("source") or {}).get("window")
     if not words:
         return ""
@@ -211,7 +211,7 @@ def _cut(text: str) -> str:
 
 
 def _loading(run: Run, measured: Metrics, choice: Choice, labels: int) -> dict[str, str | None]:
-    """Return the precision of the evaluation and how the model is loaded in it; older runs say neither."""
+    """Return the precision of the evaluation and how the model is loaded in it; older runs record neither."""
     precision, config = choice.get("precision"), run / "config.yaml"
     if not precision or not config.is_file():
         return {"precision": None, "loading": None}

@@ -54,9 +54,9 @@ def in_words(turns: TurnCounts | None) -> str:
     generated = names.count(turns["generated"], "answer")
     same = f"{turns['repeated'] or 'none'} of them only repeat what other conversations say"
     if turns["evaluated"] == "last":
-        return f"Scored is the last answer of {talks}, not the earlier ones; {same}."
+        return f"Only the last answer of {talks} is scored, not the earlier ones; {same}."
     return (
         f"Bits per byte are of all {scored} trained answers in {talks}; {same}. The other metrics are of "
-        f"{generated}, one a conversation, drawn by how much the reference says; "
-        f"{turns['generated_last']} at its last turn."
+        f"{generated}, one per conversation, drawn with more weight on references that say more; "
+        f"{turns['generated_last']} of them are last turns."
     )

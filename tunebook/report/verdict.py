@@ -170,7 +170,7 @@ def _significance(comparison: Comparison) -> str:
 
 
 def _main_clause(measured: Metrics, main: Comparison, shots: int | None) -> str:
-    """Return what was evaluated, and the primary metric before and after."""
+    """Return the sentence that says what was evaluated, and the primary metric before and after."""
     metric, measures = main["metric"], measured["contenders"]
     before, after = (number(metric, measures[main[side]][metric]["value"]) for side in ("b", "a"))
     on = f"{names.count(main['n'], measured['split'] + ' example')} of {measured['dataset']}"

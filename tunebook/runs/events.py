@@ -10,9 +10,9 @@ from tunebook.runs.run import Run
 
 
 def interruptions(run: Run) -> dict[str, Any] | None:
-    """Return what interruptions cost so far; None where the run has no sessions.
+    """Return the cost of interruptions so far; None where the run has no sessions.
 
-    `steps_repeated` are training steps done again after a kill, as far as events.jsonl knows of them.
+    `steps_repeated` are training steps done again after a kill that events.jsonl has recorded.
     `dollars` is what all sessions cost at their rates, None where no rate was given.
     """
     sessions = run.sessions()

@@ -1,4 +1,4 @@
-"""Where a run stands, read from its files: stage, step, loss, speed, time left, cost so far."""
+"""The progress of a run, read from its files: stage, step, loss, speed, time left, cost so far."""
 
 from __future__ import annotations
 

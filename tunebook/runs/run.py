@@ -8,14 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from tunebook.core.errors import InputError, MachineError, Problem
-from tunebook.core.files import read_json, write_json
+from tunebook.core.files import AxolotlConfig, read_json, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.runs import records
 from tunebook.runs.records import Choice, History, Placement, SessionEntry, Settings, State
@@ -63,7 +62,7 @@ class Run:
         """Return sessions.json; [] for a run that never started."""
         return records.read(self / "sessions.json", SESSIONS, [])
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> AxolotlConfig:
         """Return config.yaml, the config that Axolotl gets.
 
         Raises:
@@ -71,7 +70,7 @@ class Run:
         """
         path = self / "config.yaml"
         try:
-            config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            config: AxolotlConfig = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             problem = Problem(records.NO_FILE, show(path), code="run.no_file")
             raise InputError(problem) from None

@@ -1,8 +1,9 @@
 """Keep a run in storage (`STORE=`), so that it outlives its machine.
 
-A state of a run is one JSON file that lists the run's files by SHA-256 and size; the files themselves lie
-beside it under their hashes. The list is written last, so that an upload which was cut leaves an earlier
-state and some bytes that nobody refers to. States are counted, not dated: a wrong clock changes nothing.
+A state of a run is one JSON file that lists the run's files by SHA-256 and size; the files themselves are
+stored next to it under their hashes. The list is written last, so that an upload which was cut leaves an
+earlier state and some bytes that nothing refers to. States are counted, not dated: a wrong clock changes
+nothing.
 
     STORE/<recipe>/<id>/states/000007.json     {"number": 7, "step": 40, "host": ..., "files": {path: {...}}}
     STORE/<recipe>/<id>/files/<sha256>

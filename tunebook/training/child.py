@@ -15,8 +15,8 @@ from tunebook.core import visible
 from tunebook.core.console import Console
 from tunebook.core.environment import environment
 from tunebook.core.errors import InterruptedByHandError, MachineError, StoppedError
-from tunebook.core.paths import ROOT, child_environment
-from tunebook.core.process import ChildError, begin_child, describe, last_error
+from tunebook.core.paths import child_environment
+from tunebook.core.process import ChildError, describe, last_error, running
 from tunebook.core.stacks import dump_stacks
 from tunebook.core.system_errors import raise_if_full
 from tunebook.runs.session import Session
@@ -35,10 +35,10 @@ def follow(
     session: Session | None = None,
     tracked: bool = False,
 ) -> None:
-    """Run `python -m module` with `words` and show the progress it appends to `events`; its output goes
-    to `log`. With `world` above 1, torchrun starts that many processes, one a GPU. `offline` keeps
-    the Hub's client from asking the network. `session` hears of checkpoints and holds the limits. `tracked`:
-    the config asks for Weights & Biases.
+    """Run `python -m module` with `words` and show the progress it appends to `events`; its output goes to
+    `log`. With `world` above 1, torchrun starts that many processes, one a GPU. `offline` keeps the Hub's
+    client from asking the network. `session` is told of checkpoints and holds the limits. `tracked`: the
+    config asks for Weights & Biases.
 
     After SIGTERM or Ctrl-C a training that is under way saves a checkpoint and stops; anything else is
     stopped at once, and so is a training by a second Ctrl-C.
@@ -59,7 +59,7 @@ def follow(
     variables = child_environment(tracked, here.nodes)
     variables |= {"TUNEBOOK_EVENTS": str(events), "PYTHONUNBUFFERED": "1"}
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
-    # A single process that sees more than one card falls back to DataParallel.
+    # A single process that sees more than one GPU falls back to DataParallel.
     seen = visible.words()
     seen = [str(index) for index in range(world // here.nodes)] if seen is None else seen
     variables["CUDA_VISIBLE_DEVICES"] = ",".join(seen[: world // here.nodes])
@@ -72,18 +72,8 @@ def follow(
     events.touch()
     position = events.stat().st_size
     start = log.stat().st_size if log.exists() else 0
-    with log.open("a", encoding="utf-8") as output:
-        child = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=begin_child,
-            start_new_session=True,  # a signal to the whole group is the parent's to pass on
-        )
     with (
+        running(command, variables, log) as child,
         _Watch(child, stop, log, session, console) as watch,
         console.progress() as bars,
         events.open() as file,
@@ -134,8 +124,8 @@ def _torchrun(nodes: int, head: str | None) -> list[str]:
 
 
 class _Watch:
-    """Stops the child on SIGTERM, on Ctrl-C, at the session's limit, after a long silence, and when the block
-    is left early. A training is stopped by the file `stop`, which it looks for after each step."""
+    """Stops the child on SIGTERM, on Ctrl-C, at the session's limit, and after a long silence. A
+    training is stopped by the file `stop`, which it looks for after each step."""
 
     def __init__(
         self,
@@ -203,6 +193,3 @@ class _Watch:
     def __exit__(self, *exception: Any) -> None:
         signal.signal(signal.SIGTERM, self.before)
         signal.signal(signal.SIGINT, self.before_hand)
-        if self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()

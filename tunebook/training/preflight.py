@@ -69,7 +69,7 @@ def sentence(result: dict[str, Any]) -> str:
 
 
 def facts(config: Path) -> dict[str, str]:
-    """Return what must be the same in every process."""
+    """Return the versions and the hash of the config, which must be the same in every process."""
     values = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

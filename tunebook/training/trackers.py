@@ -1,6 +1,7 @@
 """Experiment trackers: who asks for one, and whether it would work. None is used unless the config asks.
 
-Axolotl takes a tracker from the config only; a variable alone (WANDB_PROJECT) starts nothing, so it is said.
+Axolotl takes a tracker from the config only; a variable alone (WANDB_PROJECT) starts nothing, and a note says
+so.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import netrc
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from tunebook.core.errors import Problem
+from tunebook.core.files import AxolotlConfig
 
 OFF = ("offline", "disabled", "dryrun")
 QUIET_MODES = ("disabled", "")
@@ -30,7 +31,7 @@ class Tracker:
     package: str
     variables: tuple[str, ...]
 
-    def asked(self, config: dict[str, Any]) -> str | None:
+    def asked(self, config: AxolotlConfig) -> str | None:
         """Return the key by which `config` asks for it, None if it does not."""
         if config.get(self.switch):
             return self.switch
@@ -68,12 +69,12 @@ TRACKERS = (
 SWANLAB = ("SWANLAB_PROJECT", "SWANLAB_PROJ_NAME", "SWANLAB_MODE")
 
 
-def wandb(config: dict[str, Any]) -> bool:
+def wandb(config: AxolotlConfig) -> bool:
     """Return whether `config` asks for Weights & Biases."""
     return WANDB.asked(config) is not None
 
 
-def problems(config: dict[str, Any]) -> list[Problem]:
+def problems(config: AxolotlConfig) -> list[Problem]:
     """Return why a tracker that `config` asks for would not work here: its package is missing, or there is no
     login, for which it would ask on a terminal that the training does not have."""
     found = []
@@ -97,8 +98,8 @@ def problems(config: dict[str, Any]) -> list[Problem]:
     return found
 
 
-def unheard(config: dict[str, Any]) -> list[str]:
-    """Return a sentence for each tracker that the environment names and nobody will hear of."""
+def unheard(config: AxolotlConfig) -> list[str]:
+    """Return a sentence for each tracker that the environment names and the run will not use."""
     found = []
     for tracker in TRACKERS:
         named = [name for name in tracker.variables if os.environ.get(name)]
@@ -118,12 +119,12 @@ def unheard(config: dict[str, Any]) -> list[str]:
     return found
 
 
-def _mode(config: dict[str, Any]) -> str:
+def _mode(config: AxolotlConfig) -> str:
     """Return the mode of Weights & Biases: Axolotl puts the config's into the environment."""
     return str(config.get("wandb_mode") or os.environ.get("WANDB_MODE") or "online").lower()
 
 
-def _wandb_login(config: dict[str, Any]) -> bool:
+def _wandb_login(config: AxolotlConfig) -> bool:
     if _mode(config) in OFF or os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
@@ -134,7 +135,7 @@ def _wandb_login(config: dict[str, Any]) -> bool:
         return False
 
 
-def _comet_login(config: dict[str, Any]) -> bool:
+def _comet_login(config: AxolotlConfig) -> bool:
     mode = str(config.get("comet_mode") or os.environ.get("COMET_MODE") or "").lower()
     if mode in OFF or config.get("comet_online") is False:
         return True

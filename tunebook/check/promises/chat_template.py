@@ -16,7 +16,7 @@ OWN = "Put a corrected template into chat_template_jinja, with chat_template: ji
 
 
 class Said(NamedTuple):
-    """What is said of a trait of the template, with its value in place of the first `...`."""
+    """The text about a trait of the template, with its value for the first `...`."""
 
     text: str
     code: str

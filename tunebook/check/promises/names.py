@@ -178,7 +178,7 @@ def _indices(value: Any) -> list[int]:
 
 
 def files_of(resolved: Resolved) -> BaseFiles | None:
-    """Return what the files of the config's base say."""
+    """Return the contents of the files of the config's base."""
     config = resolved.config
     return base_files.read(str(config["base_model"]), config.get("revision_of_model"))
 

@@ -1,5 +1,5 @@
-"""Keys that would make the trained model another one than is evaluated and than others load: quantization,
-changes of the base in training only, chat templates that are not there.
+"""Keys that would make the model that is evaluated, or loaded by others, differ from the trained one:
+quantization, changes of the base in training only, chat templates that are not there.
 """
 
 from __future__ import annotations

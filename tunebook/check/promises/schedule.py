@@ -11,6 +11,7 @@ from typing import Any
 
 from tunebook.check.findings import Add, Grade
 from tunebook.config.resolved import Resolved
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import ROOT
 from tunebook.runs.checkpoints import fault
 
@@ -74,7 +75,7 @@ EITHER = [
 
 
 def number(value: Any) -> float | None:
-    """Return a number of a config, None for anything else (true and false are no numbers)."""
+    """Return a number of a config, None for anything else, also for true and false."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
@@ -168,7 +169,7 @@ def scheduler(resolved: Resolved, add: Add) -> None:
         add("error", "warmup_steps", text, do, code="training.long_warmup")
 
 
-def after_counting(config: dict[str, Any], steps: int, add: Add) -> None:
+def after_counting(config: AxolotlConfig, steps: int, add: Add) -> None:
     """Add what needs the number of optimizer steps."""
     warmup = number(config.get("warmup_steps"))
     if warmup and warmup >= steps and not config.get("max_steps"):

@@ -97,7 +97,7 @@ def _metric(resolved: Resolved, used: bool, add: Add) -> None:
         do = f"There are: {there}."
         if DEV_METRIC not in (config.get("plugins") or []):
             do += f" The plugin {DEV_METRIC} adds eval_dev_accuracy and others of the task."
-        text = f"nobody computes {name!r}."
+        text = f"{name!r} is not computed in this training."
         add("error", "metric_for_best_model", text, do, TRAINER, code="training.unknown_metric")
         return
     higher, asked = known[whole], config.get("greater_is_better")
@@ -106,7 +106,7 @@ def _metric(resolved: Resolved, used: bool, add: Add) -> None:
     taken = True if asked else not whole.endswith("loss")
     if higher is False and taken:
         text = f"{whole} is better when lower, and the highest would be chosen."
-        do = "Remove it." if asked else "Axolotl cannot say so for this name. Use eval_loss."
+        do = "Remove it." if asked else "Axolotl has no setting to reverse that for this name. Use eval_loss."
         key = "greater_is_better" if asked else "metric_for_best_model"
         add("error", key, text, do, BUILDER, code="training.wrong_direction")
     elif higher and asked is False:

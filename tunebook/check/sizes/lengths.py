@@ -65,7 +65,7 @@ def most_generated(recipe: Recipe, task: str) -> int:
 
 
 class Lengths:
-    """Judges the lengths of one run's rows. `total` counts the train rows of which `rows` has a sample."""
+    """Judges the lengths of one run's rows. `rows` has a sample of the `total` train rows."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Lengths:
         return max((row.size for split in ("train", "dev") for row in self.splits[split]), default=0)
 
     def _ways(self, leaves_out: bool) -> str:
-        """Return what can be done about rows that are too long, as it is typed."""
+        """Return the options that deal with rows that are too long, ready to type."""
         longest = self._longest()
         ways = [f"--set (SET=): sequence_len={up(longest)} takes them all (longest: {self.about}{longest})"]
         if leaves_out:

@@ -59,7 +59,7 @@ class SplitSizes:
             text = (
                 f"dev has {_count(dev, 'row')}; the baseline's prompt and the checkpoint are chosen on them."
             )
-            do = f"{FEW_DEV} or more choose less by chance."
+            do = f"With {FEW_DEV} or more, the choice depends less on chance."
             self.found.add(Finding("warning", kind, text, do, file, code="split.few_dev_rows"))
 
 

@@ -5,9 +5,9 @@ Answers are greedy, as they were evaluated. Without a terminal, plain lines go i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +18,8 @@ import typer
 from tunebook.commands.options import RunName
 from tunebook.core.errors import GOOD, InputError, Problem, TunebookError
 from tunebook.core.markdown import visible
-from tunebook.core.paths import ROOT, child_environment, show
-from tunebook.core.process import begin_child
+from tunebook.core.paths import child_environment, show
+from tunebook.core.process import running
 from tunebook.export.merge import refuse_changed_base
 from tunebook.runs.run import Run, find_trained
 
@@ -36,22 +36,12 @@ class Models:
     """The child process that answers."""
 
     def __init__(self, run: Run) -> None:
-        self.log = run.log.open("ab")
         environment = child_environment()
         if Path(run.placement()["base_model"]).is_dir():
             environment.setdefault("HF_HUB_OFFLINE", "1")
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "tunebook.commands.after.chat_worker", str(run.folder)],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            encoding="utf-8",
-            preexec_fn=begin_child,
-            start_new_session=True,  # Ctrl-C is for the answer, not for the process
-        )
+        words = [sys.executable, "-m", "tunebook.commands.after.chat_worker", str(run.folder)]
+        self.open = contextlib.ExitStack()
+        self.child = self.open.enter_context(running(words, environment, run.log, piped=True))
         self.run = run
         self._line()
 
@@ -80,13 +70,11 @@ class Models:
             raise InputError(event["error"], code="chat.cannot_answer")
 
     def close(self) -> None:
-        self.child.kill()
-        self.child.wait()
-        self.log.close()
+        self.open.close()
 
 
 class Chat:
-    """One conversation; `answer` is what a model said to its messages so far."""
+    """One conversation; `models.answer` yields the answer of a model to its messages so far."""
 
     def __init__(self, models: Any, folder: Path, system: str, out: Any) -> None:
         """`folder` is where conversations are saved; `system` the system turn of the training rows."""
@@ -100,7 +88,7 @@ class Chat:
         self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
 
     def say(self, text: str) -> None:
-        """Answer what the person wrote. With both models, the conversation goes on with the fine-tuned
+        """Answer what the person wrote. With both models, the conversation continues with the fine-tuned
         model's answer."""
         self.messages.append({"role": "user", "content": text})
         answers = {}
@@ -142,7 +130,7 @@ class Chat:
         return True
 
     def save(self, kind: str) -> str:
-        """Append the conversation to a file that `fork` reads; returns what to say."""
+        """Append the conversation to a file that `fork` reads; returns the message for the person."""
         if not any(turn["role"] == "assistant" for turn in self.messages):
             return "nothing to save yet\n"
         self.folder.mkdir(exist_ok=True)
@@ -240,7 +228,7 @@ def chat_command(
     prompts: Annotated[Path | None, typer.Option(help="answer the lines of this file instead")] = None,
     out: Annotated[Path | None, typer.Option(help="with PROMPTS: a new .jsonl file for the answers")] = None,
 ) -> int:
-    """Chat with a run's fine-tuned model, beside its base.
+    """Chat with a run's fine-tuned model, and with its base.
 
     /help lists the commands.
     """

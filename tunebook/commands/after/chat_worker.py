@@ -28,7 +28,7 @@ from tunebook.runs.run import Run
 
 
 class Answers:
-    """Answers requests with the models of a run, each loaded when it is first asked."""
+    """Answers requests with the models of a run, each loaded when it is first needed."""
 
     def __init__(self, run: Run, out: Any) -> None:
         inputs = load_inputs(run)
@@ -50,7 +50,7 @@ class Answers:
         self.out.flush()
 
     def answer(self, model: str, messages: Messages) -> None:
-        """Answer one request. Both models stay loaded once both were asked."""
+        """Answer one request. Both models stay loaded once both have answered."""
         models = self.models.setdefault(model, Models(self.config, self.folder, Ranks()))
         encoder = PromptEncoder(models.tokenizer, self.config.get("chat_template_kwargs"))
         context = encoder.context(messages)

@@ -29,7 +29,7 @@ Measure = Annotated[
 
 
 def merged(run: Run, console: Console) -> Path:
-    """Return the full weights of a run, and say what they took."""
+    """Return the full weights of a run, and print the memory and scores of their merge."""
     folder = merge.ensure(run, console)
     facts = read_json(folder / merge.MADE_OF, {})
     if "peak_bytes" in facts:

@@ -18,8 +18,8 @@ from tunebook.commands.options import console as command_console
 from tunebook.core.console import Console
 from tunebook.core.environment import environment
 from tunebook.core.errors import GOOD, InputError, MachineError
-from tunebook.core.paths import ROOT, child_environment, show
-from tunebook.core.process import begin_child, describe
+from tunebook.core.paths import child_environment, show
+from tunebook.core.process import describe, running
 from tunebook.evaluation.engines import vllm
 from tunebook.export import gguf, merge
 from tunebook.models import llama_cpp
@@ -159,31 +159,18 @@ def serve_command(
     if Path(found.placement()["base_model"]).is_dir():
         variables.setdefault("HF_HUB_OFFLINE", "1")
     log = found / f"serve-{engine}.log"
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=begin_child,
-            start_new_session=True,
-        )
-    try:
-        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-        wait_until_open(child, host, port, log)
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
-        console.stage("serve", f"{address}, model {found.settings()['recipe']}, {engine}; Ctrl-C ends it")
-        console.note(f"log: {show(log)}")
-        child.wait()
-    except KeyboardInterrupt:
-        child.terminate()
-        child.wait()
-        return GOOD
-    finally:
-        if child.poll() is None:
-            child.kill()
+    with running(command, variables, log) as child:
+        try:
+            signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+            wait_until_open(child, host, port, log)
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+            console.stage("serve", f"{address}, model {found.settings()['recipe']}, {engine}; Ctrl-C ends it")
+            console.note(f"log: {show(log)}")
+            child.wait()
+        except KeyboardInterrupt:
+            child.terminate()
+            child.wait()
+            return GOOD
     if child.returncode not in (0, -signal.SIGTERM):
         raise MachineError(
             f"the server {describe(child.returncode)}. Its log: {show(log)}", code="serve.ended"

@@ -1,8 +1,8 @@
 """`tunebook launch`: a recipe on rented GPUs, as files that can be read and commands that can be typed.
 
 The files are rendered from launch/<on>/*.j2 with the figures of the recipe's plan: GPU, count, disk, hours.
-Nothing is rented before check and plan have passed, and before it was said what happens to the machine at the
-end and which row files travel; with DRY=1 no network is used.
+Nothing is rented before check and plan have passed and the person has read what happens to the machine at
+the end and which row files travel; with DRY=1 no network is used.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def choose(recipe: Recipe, options: Options, order: Order) -> Plan:
 
 
 def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path) -> dict[str, Any]:
-    """Return what the templates need.
+    """Return the values for the templates.
 
     Raises:
         InputError: see `launch`.

@@ -8,15 +8,15 @@ from tunebook.plan.planner import Plan
 
 
 def price(on: On, plan: Plan, rate: float | None, hours: float) -> str:
-    """Return the price of a plan at `rate` dollars an hour, whose price it is, and the limit."""
+    """Return a sentence: the cost of a plan at `rate` dollars an hour, the provider, and the limit."""
     if rate is None or not plan.price or not plan.dollars:
         return f"price not known (set PRICE=); stops after {hours:.2f} hours"
     given = plan.price.provider == "PRICE="
     which = "as PRICE= gives it" if given else f"on demand ({plan.price.provider})"
     if on == "skypilot" and not given:
         which += (
-            "; the job takes a spot machine, which costs less: that price is not known here, so the limit "
-            "counts the one on demand"
+            "; the job uses a spot machine, which costs less; its price is not known here, so the limit is "
+            "computed with the on-demand price"
         )
     return (
         f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f} at ${rate:.2f} an hour {which}; stops after "
@@ -25,12 +25,12 @@ def price(on: On, plan: Plan, rate: float | None, hours: float) -> str:
 
 
 def hourly(rate: float | None) -> str:
-    """Return what an hour costs, for the middle of a sentence."""
+    """Return the price of an hour, for the middle of a sentence."""
     return "what an hour of it costs (PRICE= is not set)" if rate is None else f"about ${rate:.2f} an hour"
 
 
 def end(order: Order, store: str | None, rate: float | None, hours: float) -> str:
-    """Return what happens to the machine when the job has ended."""
+    """Return a sentence on what becomes of the machine when the job has ended."""
     if order.on == "skypilot":
         return (
             "SkyPilot terminates the machine when the job has ended, also when set-up fails, and nothing on "

@@ -80,7 +80,7 @@ def refuse_incomplete(options: Options, order: Order) -> None:
         )
     if order.on == "kubernetes" and not re.fullmatch(r"\w[\w./:@-]*", order.image or "", re.ASCII):
         raise InputError(
-            f"--image (IMAGE=): {order.image!r} is no name of an image, registry/name:tag.",
+            f"--image (IMAGE=): {order.image!r} is not an image name such as registry/name:tag.",
             code="launch.bad_image",
         )
 

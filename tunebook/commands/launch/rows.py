@@ -1,7 +1,7 @@
 """Which files of a recipe a rented machine needs, and how they reach it.
 
-A machine has what its target copies there: the checkout without some folders, not what lies elsewhere. So
-every file that the recipe's dataset names has to lie in the checkout, as a file and not as a link, in a place
+A machine has what its target copies there: the checkout without some folders, nothing from elsewhere. So
+every file that the recipe's dataset names has to be in the checkout, as a file and not as a link, in a place
 that is copied; else the launch is refused before anything is rented. On the machine, sha256sum compares them
 before training. Slurm reads them in place, from a file system that its nodes share.
 """
@@ -118,7 +118,7 @@ def refuse_model_outside(base_model: str, on: On) -> None:
 
 
 def describe(recipe: Recipe, files: list[Hashed], on: On) -> list[str]:
-    """Return what a person is told about the rows: each file, the total, and how they reach the machine."""
+    """Return the lines about the rows: each file, the total, and how they reach the machine."""
     rows = [one for one in files if one.rows]
     dataset = load_dataset_config(recipe.dataset)
     told = [str(one) for one in rows]
@@ -182,7 +182,7 @@ def _stays_here(path: Path, on: On) -> str | None:
     parts = inside.parts
     rendered = len(parts) > 3 and (parts[0], parts[2]) == ("datasets", "rows")
     if parts[0] in FOLDERS_LEFT_OUT or rendered or any(LEFT_OUT.fullmatch(part) for part in parts):
-        return f"{show(path)}{about} lies where nothing is copied from to a rented machine"
+        return f"{show(path)}{about} is in a folder from which nothing is copied to a rented machine"
     if on == "skypilot" and _ignored(inside):
         return f"git ignores {show(path)}{about}, and SkyPilot leaves out what git ignores"
     return None
@@ -201,7 +201,7 @@ def _ignored(path: Path) -> bool:
 
 
 def _mend(path: Path, key: str, dataset: Dataset, yaml: Path) -> str:
-    """Return what to type."""
+    """Return the next step for the person."""
     home = f"datasets/{dataset.name}/source"
     if not path.exists():
         return f"Put it there, or correct {key}, or make the recipe again with `make fork`."

@@ -92,7 +92,7 @@ def agreement(judged: dict[str, str], people: dict[str, str]) -> dict[str, Any] 
 
 
 def judge_summary(run: Run) -> dict[str, Any] | None:
-    """Return what the judge preferred and how far people agree with it; None without a judge.
+    """Return the counts of the judge's verdicts and how far people agree with them; None without a judge.
 
     In addition to what `tally` returns: `inconsistent` pairs (counted as ties), `unreadable` ones (not
     counted), `first`, the share of verdicts for A among those for A or B (0.5 without position bias), the

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tunebook.core.files import AxolotlConfig
 from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, ModelSource, Span
 from tunebook.models import llama_cpp
 
@@ -197,7 +198,7 @@ class GgufModels(ModelSource):
     def __init__(
         self,
         path: Path,
-        config: dict[str, Any],
+        config: AxolotlConfig,
         hugging_face: Any,
         positions: int,
         adapter: Path | None = None,

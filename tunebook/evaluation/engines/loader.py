@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tunebook.plugins.bottleneck  # noqa: F401 (makes the method known to PEFT)
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import cache_folder
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.engines import tables, vllm
@@ -23,7 +24,7 @@ from tunebook.plugins.virtual_tokens import virtual_cache
 class Models(ModelSource):
     """The saved models of a run, one loaded at a time and only when a job needs it."""
 
-    def __init__(self, config: dict[str, Any], model_folder: Path, here: Ranks) -> None:
+    def __init__(self, config: AxolotlConfig, model_folder: Path, here: Ranks) -> None:
         import torch
         from transformers import AutoTokenizer
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunebook.core.files import AxolotlConfig
+
 Ids = list[int]
 Span = tuple[int, int]  # start and end
 
@@ -43,7 +45,7 @@ class Engine:
     def score_spans(
         self, contexts: list[Ids], answers: list[Ids], spans: list[list[Span]], prefix: Ids
     ) -> list[list[float]]:
-        """Return the same for parts of each answer, after all that stands before them."""
+        """Return the same for parts of each answer, each given all the text before it."""
         raise NotImplementedError(f"{type(self).__name__} scores no answers.")
 
     def classify(self, contexts: list[Ids]) -> list[list[float]]:
@@ -53,10 +55,10 @@ class Engine:
 
 class ModelSource(abc.ABC):
     """The models of one evaluation, by name: `base`, `tuned` (fine-tuned), `unmerged` (the same with its
-    adapter beside the base's weights) and the kept checkpoints."""
+    adapter next to the base's weights) and the kept checkpoints."""
 
     tokenizer: Any
-    config: dict[str, Any]
+    config: AxolotlConfig
     """Axolotl's, of which `base_model` names the base."""
 
     @property
@@ -70,7 +72,7 @@ class ModelSource(abc.ABC):
 
     @abc.abstractmethod
     def fingerprint(self, name: str) -> dict[str, Any]:
-        """Return what decides the results of the model called `name` in addition to the prompts."""
+        """Return the settings that, with the prompts, decide the results of the model called `name`."""
 
     @property
     def merged(self) -> bool:

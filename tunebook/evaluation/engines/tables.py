@@ -44,8 +44,8 @@ def saved_rows(folder: Path) -> int | None:
 
 
 def resize(model: Any, rows: int | None) -> None:
-    """Make the tables of `model` `rows` long; new rows are the mean of the others. Nothing for None, or where
-    they are that long."""
+    """Resize the embedding tables of `model` to `rows` rows; new rows are the mean of the others. Does
+    nothing for None, or where they have that size."""
     table = model.get_input_embeddings()
     if rows is not None and table is not None and table.num_embeddings != rows:
         with torch.no_grad():

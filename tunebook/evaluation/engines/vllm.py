@@ -22,6 +22,7 @@ import httpx
 from tunebook.core import visible
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, MachineError
+from tunebook.core.files import AxolotlConfig
 from tunebook.core.process import die_with_parent, last_error
 from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, Span
 
@@ -62,7 +63,7 @@ def version() -> str:
     return ended.stdout.strip().splitlines()[-1]
 
 
-def refusal(config: dict[str, Any]) -> str | None:
+def refusal(config: AxolotlConfig) -> str | None:
     """Return why vLLM cannot serve the fine-tuned model of `config`, None if it can."""
     adapter = config.get("adapter")
     if config.get("num_labels") or config.get("class_labels"):
@@ -72,18 +73,18 @@ def refusal(config: dict[str, Any]) -> str | None:
     if config.get("peft_use_dora"):
         return "DoRA"
     if config.get("lora_modules_to_save"):
-        return "modules that are saved whole beside an adapter"
+        return "modules that are saved whole next to an adapter"
     targets = config.get("lora_target_modules") or []
     if any(name in targets for name in ("embed_tokens", "lm_head")):
         return "LoRA on the embedding or the output layer"
     if config.get("peft_trainable_token_indices") or (adapter and config.get("tokens")):
-        return "tokens that are trained beside an adapter"
+        return "tokens that are trained next to an adapter"
     if config.get("load_in_4bit") or config.get("load_in_8bit"):
         return "a base of 4 or 8 bits"
     return None
 
 
-def engine(config: dict[str, Any]) -> dict[str, Any]:
+def engine(config: AxolotlConfig) -> dict[str, Any]:
     """Return which vLLM evaluates, {} for none.
 
     Raises:
