@@ -264,7 +264,7 @@ def _real(sizes: Sequence[int], counts: dict[str, int], config: dict[str, Any]) 
         made = {**config, "sequence_len": longest, "micro_batch_size": micro}
         made["gradient_accumulation_steps"] = batch // micro
         settings.append((made, setting(made, longest)))
-    fits = [(made, s) for made, s in settings if memory.total(shape, s, "one card", 1) <= FILLED * card.gib]
+    fits = [(made, s) for made, s in settings if memory.total(shape, s, "one GPU", 1) <= FILLED * card.gib]
     made, s = fits[0] if fits else settings[-1]
     rows = Rows(
         counts["train"], counts["dev"], counts["test"], tuple(sizes), longest, longest, 0, 0, longest, "fork"
@@ -272,7 +272,7 @@ def _real(sizes: Sequence[int], counts: dict[str, int], config: dict[str, Any]) 
     todo = hours.work(made, rows, 1)
     assert todo  # rows are known
     time = hours.train_seconds(shape, s, todo, card, 1)
-    gib = memory.total(shape, s, "one card", 1)
+    gib = memory.total(shape, s, "one GPU", 1)
     room = "" if fits else ", which is too much"
     low, high = max(1, round(time.low / 60)), max(1, round(time.high / 60))
     return f"{_minutes(low, high)} of training and {gib:.0f} GiB on one {card.name}{room}"
