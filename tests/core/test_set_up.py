@@ -129,8 +129,8 @@ def test_what_is_rented_takes_the_newest_lane() -> None:
     newest = max(pinned, key=lambda version: [int(part) for part in version.split(".")])
     base = re.search(r"^ARG BASE_IMAGE=\S+:(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert base and base[1] == newest
-    for template in ("skypilot/task.yaml.j2", "ssh/machine.sh.j2"):
-        text = (ROOT / "launch" / template).read_text()
+    for file in ("tunebook/commands/launch/__init__.py", "launch/ssh/machine.sh.j2"):
+        text = (ROOT / file).read_text()
         assert "make setup PYTHON=newest" in text and not re.search(r"make setup(?! PYTHON=newest|')", text)
 
 
