@@ -11,6 +11,7 @@ from tunebook.export.parity import FILE, RUN, blank_line, line_of, path_of
 from tunebook.metrics.answers import Answer
 from tunebook.metrics.schema import read_metrics
 from tunebook.models.fingerprint import weights_hash
+from tunebook.report.parity import result
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs.run import Run
@@ -67,3 +68,21 @@ def test_where_no_line_counts_each_is_named(measured: Run) -> None:
     found = read_metrics(measured / "metrics.json")
     assert "exports" not in found
     assert found["exports_to_measure_again"] == ["gguf-q8_0", "merged"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "passed", "said"),
+    [
+        ("loss", -0.001, 0.011, True, "no drop shown"),
+        ("loss", 0.007, 0.011, True, "worse, within 0.02"),  # bits per byte: lower is better
+        ("accuracy", -0.03, -0.001, True, "worse, within 0.02"),
+        ("accuracy", 0.001, 0.03, True, "no drop shown"),
+        ("accuracy", -0.2, -0.1, False, "worse"),
+    ],
+)
+def test_a_shown_drop_within_the_tolerance_is_no_missing_one(
+    metric: str, low: float, high: float, passed: bool, said: str
+) -> None:
+    line = blank_line("gguf-q8_0", "0" * 64, metric, 0.02, [])
+    line.update({"low": low, "high": high, "passed": passed})
+    assert result(line) == said

@@ -48,7 +48,7 @@ def sentence(line: ParityLine) -> str:
     if line["value"] is None:
         return f"{line['artefact']} could not answer: {' '.join(line['causes'])}"
     metric, examples = line["metric"], names.count(line["rows"], "example")
-    word = "no drop shown" if line["passed"] else "WORSE than the run"
+    word = result(line)
     return (
         f"{line['artefact']} scores {number(metric, line['value'])} on {examples}, the run "
         f"{number(metric, line['run'])} on the same: {word} (difference {interval(line)})."
@@ -68,10 +68,20 @@ def rows(lines: list[ParityLine]) -> list[dict[str, str]]:
             "stops": share(line["stop_rate"]),
             "MB": f"{line['bytes'] / 1e6:,.0f}",
             "s/answer": "-" if line["seconds"] is None else f"{line['seconds']:.2f}",
-            "result": "no drop shown" if line["passed"] else "worse",
+            "result": result(line),
         }
         for line in lines
     ]
+
+
+def result(line: ParityLine) -> str:
+    """Return in words whether a file is worse than its run: at all, or by more than its tolerance."""
+    if not line["passed"]:
+        return "worse"
+    low, high = line["low"], line["high"]
+    lower_is_better = names.direction(line["metric"]).startswith("lower")
+    worse = (low is not None and low > 0) if lower_is_better else (high is not None and high < 0)
+    return f"worse, within {line['tolerance']:g}" if worse else "no drop shown"
 
 
 def interval(line: ParityLine) -> str:
