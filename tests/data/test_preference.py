@@ -70,7 +70,7 @@ def test_a_pair_without_a_difference_is_refused(rejected: str, code: str, pairs:
 
 def test_rejected_that_is_no_answer_is_named_by_its_column(pairs: Dataset) -> None:
     problem = rendered(pairs, PAIR | {"rejected": {"a": 1}})
-    assert (problem.code, problem.key) == ("rows.no_role", "rejected")
+    assert (problem.code, problem.key) == ("rows.not_text", "rejected")
 
 
 def test_rejected_belongs_to_preference_only(pairs: Dataset) -> None:
