@@ -30,6 +30,7 @@ from tunebook.models import llama_cpp
 from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.run import Run
 
+pytestmark = pytest.mark.slow  # each runs the real verb, whose workers load the model
 Fault = Callable[[Run, Path], None]
 torch, worker = lazy("torch"), lazy("tunebook.export.merge_worker")
 parity_worker = lazy("tunebook.export.parity_worker")
