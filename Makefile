@@ -93,7 +93,7 @@ lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo
 lock: setup ## resolve requirements.lock anew
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --quiet --custom-compile-command "make lock" pyproject.toml -o requirements.lock
-audit: setup ## look the lock's versions up in the databases of known holes
+audit: setup ## look the lock up in the databases of known holes
 	@$(VENV)/bin/python scripts/audit.py
 $(VENV)/.tunebook-installed: requirements.lock pyproject.toml scripts/set_up.sh
 	@sh scripts/set_up.sh $(call quote,$(PYTHON)) $(call quote,$(VENV))

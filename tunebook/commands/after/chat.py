@@ -228,7 +228,7 @@ def chat_command(
     prompts: Annotated[Path | None, typer.Option(help="answer the lines of this file instead")] = None,
     out: Annotated[Path | None, typer.Option(help="with PROMPTS: a new .jsonl file for the answers")] = None,
 ) -> int:
-    """Chat with a run's fine-tuned model, and with its base.
+    """Chat with a run's fine-tuned model, beside its base.
 
     /help lists the commands.
     """
