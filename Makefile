@@ -87,7 +87,7 @@ image: ## build the container image [CPU=1: without CUDA]
 	docker build --tag $(TAG) $(if $(filter 1,$(CPU)),$(CPU_ARGS)) --build-arg REVISION="$$(git describe --always --dirty)" .
 shell: image ## a shell in the container [CPU=1]
 	mkdir -p runs && $(DOCKER_RUN) --interactive --tty $(TAG) bash
-test: setup ## run the tests [ARGS="-k prompt" PYTHON=python3.12 VENV=.venv312]
+test: setup ## run the tests [ARGS= PYTHON=python3.12 VENV=.venv312]
 	@$(VENV)/bin/python -m pytest $(ARGS)
 lint: setup ## ruff, mypy and the import rules
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports --no-logo

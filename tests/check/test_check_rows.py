@@ -66,7 +66,7 @@ def test_allow_drop_takes_so_many_bad_rows_and_says_so(
     accepted = dataset(tmp_path, rows, allow_drop=3)
     assert [len(rendered) for rendered in render_all(accepted).values()] == [30, 5, 30]
     said = capsys.readouterr().err
-    assert "3 bad rows left out (allow_drop: 3)" in said and "train.jsonl:31" in said
+    assert "3 bad rows are left out (allow_drop: 3)" in said and "train.jsonl:31" in said
     assert len(render(accepted, "train")) == 30
     found = look(accepted)
     faults = {"rows.empty_render": 2, "rows.not_json": 1}

@@ -10,6 +10,7 @@ import yaml
 
 from tests.support import tiny
 from tests.support.lazy import lazy
+from tunebook.core.console import Console
 from tunebook.core.files import read_json, write_json, write_jsonl
 from tunebook.data.dataset import load_dataset_config
 from tunebook.export import gguf
@@ -57,7 +58,9 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
 def test_its_answers_and_losses_are_those_of_the_run(full: Run) -> None:
     path = path_of(full, "gguf-f32")
     path.parent.mkdir(parents=True)
-    parity_worker.measure(full, "gguf-f32", [gguf.convert(full, full / "model", "f32")], None)
+    parity_worker.measure(
+        full, "gguf-f32", [gguf.convert(full, full / "model", "f32", Console(quiet=True))], None
+    )
     line = read_json(path)
     assert line["passed"] and line["prompts_equal"] == 1 and line["same_answers"] == 1
     assert line["largest_gap"] < 0.01, "llama.cpp keeps keys and values in 16 bits"

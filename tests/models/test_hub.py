@@ -31,7 +31,7 @@ CASES: list[tuple[Exception, dict[str, str], str, list[str]]] = [
     (OfflineModeIsEnabled("off"), {"TRANSFORMERS_OFFLINE": "true"}, "hub.settings", ["TRANSFORMERS_OFFLINE"]),
     (httpx.ConnectError(UNTRUSTED), {}, "hub.settings", ["SSL_CERT_FILE"]),
     (httpx.ConnectError(UNTRUSTED), {"SSL_CERT_FILE": "/x.pem"}, "hub.settings", ["SSL_CERT_FILE=/x.pem"]),
-    (FileNotFoundError(2, "No such file"), {"SSL_CERT_FILE": "/nowhere"}, "hub.settings", ["no file"]),
+    (FileNotFoundError(2, "No such file"), {"SSL_CERT_FILE": "/nowhere"}, "hub.settings", ["not a file"]),
     (ssl.SSLError("certificate has expired"), {}, "hub.settings", ["certificate"]),
     (httpx.ProxyError("403 Forbidden"), {"HTTPS_PROXY": "http://h:1"}, "hub.settings", ["HTTPS_PROXY"]),
     (ValueError("Unknown scheme for proxy URL"), {"HTTPS_PROXY": "h:1"}, "hub.settings", ["HTTPS_PROXY=h:1"]),

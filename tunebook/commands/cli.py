@@ -53,7 +53,9 @@ VERBS = {
         "After training", "after.export", "Merge a run's adapter into its base, and measure it again."
     ),
     "export": Verb(
-        "After training", "after.export", "Write a run's model for vLLM, llama.cpp or Ollama, measured."
+        "After training",
+        "after.export",
+        "Write a run's model for vLLM, llama.cpp, Ollama or OpenLLM, measured.",
     ),
     "serve": Verb("After training", "after.serve", "Serve a run's model by an OpenAI-compatible endpoint."),
     "publish": Verb("After training", "after.publish", "Publish a run's model on the Hugging Face Hub."),
