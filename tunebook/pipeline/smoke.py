@@ -8,6 +8,7 @@ what it printed is in the run's log. The run's state has what passed: once a mac
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 import shutil
@@ -72,6 +73,10 @@ def smoke(run: Run, resolved: Resolved, console: Console, session: Session | Non
                 broken = _broken(nested)
             except ChildError as error:
                 broken = (_part(nested), str(error))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                broken = (_part(nested), f"OSError: {error.strerror}")
             if broken:
                 raise MachineError(_message(run, *broken), code="train.smoke_failed")
         chosen, losses = read_json(nested / "longest.json"), _losses(nested)

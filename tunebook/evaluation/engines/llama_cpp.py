@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tunebook.core.errors import MachineError, Problem
 from tunebook.core.files import AxolotlConfig
 from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, ModelSource, Span
 from tunebook.models import llama_cpp
@@ -45,7 +46,8 @@ class GgufFile:
             str(path).encode(), self.lib.llama_model_default_params()
         )
         if not self.model:
-            raise RuntimeError(f"llama.cpp cannot load {path}: it is damaged, or not a model that it knows.")
+            text = "llama.cpp cannot load it. It is damaged: remove it and make it again."
+            raise MachineError(Problem(text, str(path), code="export.gguf_not_loaded"))
         self.vocab = self.lib.llama_model_get_vocab(self.model)
         self.size: int = self.lib.llama_vocab_n_tokens(self.vocab)
         self.adapter = None
