@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.serve_load runs/classify-lora/latest --rows 48
 
-RUN is a finished run. Its first test rows are asked through `tunebook serve` with each engine, by 1, 4 and 8
+RUN is a finished run. Its first test rows are sent to `tunebook serve` with each engine, by 1, 4 and 8
 clients at a time, and then of the same weights by transformers' `generate` in batches of 1, 4 and 8 prompts,
 one after the other on the same machine. Every answer is greedy and has the run's own length limit. Writes
 benchmarks/results/serve_load.json and a table of docs/after-training.md.

@@ -1,4 +1,4 @@
-"""The GGUF file of a full run, measured beside it through llama.cpp: a tiny random model in fp32."""
+"""The GGUF file of a full run, compared with it through llama.cpp: a tiny random model in fp32."""
 
 from __future__ import annotations
 

@@ -10,14 +10,10 @@ from typing import NamedTuple
 
 from tunebook.check.findings import Finding, Findings
 from tunebook.check.rows import Seen
+from tunebook.runs.secrets import find_keys
 
 EMAIL = re.compile(r"[\w.+-]+@([\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,})")
 CARD = re.compile(r"(?<![\d.-])\d(?:[ -]?\d){12,18}(?![\d-])")
-# Prefixes that the issuers document: OpenAI, Anthropic, Hugging Face, GitHub, AWS, Google, Slack, Stripe.
-API_KEY = re.compile(
-    r"\b(?:sk-(?:ant-|proj-)?[\w-]{20,}|hf_\w{30,}|gh[pousr]_\w{36,}|github_pat_\w{50,}|(?:AKIA|ASIA)[0-9A-Z]{16}"
-    r"|AIza[\w-]{35}|xox[abpr]-[\w-]{10,}|[rs]k_live_\w{20,})|-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"
-)
 RESERVED = re.compile(r"(?i)(?:^|\.)(?:example\.(?:com|org|net)|example|invalid|test|localhost)$")  # RFC 2606
 
 
@@ -38,7 +34,7 @@ class Secret(NamedTuple):
 
 def find(text: str) -> list[Secret]:
     """Return everything in `text` that looks like a secret or like somebody's."""
-    found = [Secret("API keys", match[0], code="secrets.api_key") for match in API_KEY.finditer(text)]
+    found = [Secret("API keys", key, code="secrets.api_key") for key in find_keys(text)]
     if "@" in text:
         mails = (match for match in EMAIL.finditer(text) if not RESERVED.search(match[1]))
         found += [Secret("e-mail addresses", match[0], code="secrets.email_address") for match in mails]

@@ -95,4 +95,5 @@ def threads(cores: int) -> str | None:
     count = value.partition(",")[0].strip()
     if not count.isdecimal() or int(count) in (0, cores):
         return None
-    return f"OMP_NUM_THREADS={value} holds: training and evaluation run {int(count)} threads on {cores} cores"
+    run = "1 thread" if int(count) == 1 else f"{int(count)} threads"
+    return f"OMP_NUM_THREADS={value} holds: training and evaluation run {run} on {cores} cores"

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tunebook.core.markdown import visible
 
 
-def template_environment(folder: Path, escape: bool) -> Environment:
-    """Return the environment of the templates in `folder`; a name that is not given is an error, and control
-    characters in what is filled in are written out.
+def shown(value: object) -> object:
+    """Return a value as it is filled in for people: control characters written out."""
+    return visible(value) if type(value) is str else value
+
+
+def template_environment(folder: Path, escape: bool, finalize: Callable[[Any], Any] = shown) -> Environment:
+    """Return the environment of the templates in `folder`; a name that is not given is an error.
 
     Args:
         escape: escape what is filled in for HTML, in templates named `.html.jinja` only.
+        finalize: what becomes of each value that is filled in.
     """
 
     def html(name: str | None) -> bool:
         return escape and name is not None and name.endswith(".html.jinja")
 
-    def shown(value: object) -> object:
-        return visible(value) if type(value) is str else value
-
     return Environment(
         loader=FileSystemLoader(folder),
         autoescape=html,
-        finalize=shown,
+        finalize=finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import AxolotlConfig
-from tunebook.models.hub import cached, hub_error
+from tunebook.models.hub import cached, hub_error, unreachable
 
 # Model types whose config.json says all that is needed, and where they normalise query and key.
 KNOWN: dict[str, Literal["none", "head", "whole"]] = {
@@ -162,6 +162,8 @@ def fetch(base: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
+        if error := unreachable():
+            raise error
         return Path(hf_hub_download(base, "config.json", revision=revision))
     except Exception as error:  # the Hub client lets many connection errors through
         instead = "use a folder with its config.json (no weights needed)"

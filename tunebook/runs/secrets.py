@@ -1,7 +1,7 @@
 """Secrets, known by their form or by their value: the environment's variables whose names say so.
 
-They are masked in logs, and keep back what would be uploaded or written into a launch's files. The forms are
-those that the issuers document; detect-secrets, which has fewer, had its last release in 2024.
+They keep back what would be uploaded or written into a launch's files, and are warned of in rows; `mask` is
+for logs, which nothing masks yet. The forms are those that the issuers document.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from tunebook.core.templates import template_environment
 
 
 class Text(str):
@@ -46,15 +46,7 @@ def render(folder: Path, values: dict[str, Any]) -> dict[str, str]:
     files = {}
     for path in sorted(folder.glob("*.j2")):
         language: Callable[[Any], str] = in_yaml if path.stem.endswith(".yaml") else in_script
-        environment = Environment(
-            loader=FileSystemLoader(folder),
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            autoescape=False,
-            finalize=language,
-        )
+        environment = template_environment(folder, escape=False, finalize=language)
         environment.filters["line"] = one_line
         files[path.stem] = environment.get_template(path.name).render(values)
     return files
