@@ -1,4 +1,4 @@
-"""What a person sees: one line per stage, progress bars meanwhile, the verdict last."""
+"""Terminal output: one line per finished stage, progress bars while it runs, the verdict last."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from tabulate import tabulate
 
 from tunebook.core.markdown import visible
 
-FIRST_PAUSE, BAR_PAUSE = 4.0, 0.2  # seconds between two lines, doubled each time, and of a bar
-ENOUGH_STEPS, LONG = 10, 20 * 60  # steps that a time left is taken from; seconds of which it is said
+# pause between two lines without a terminal (s, doubles each time), and of a bar
+FIRST_PAUSE, BAR_PAUSE = 4.0, 0.2
+ENOUGH_STEPS, LONG = 10, 20 * 60  # steps before a time left is estimated; time left (s) that counts as long
 
 
 class Stages(Protocol):
-    """Records the stages of a run; `tunebook.runs.run.Run` does, which this package may not import."""
+    """Records the stages of a run. `tunebook.runs.run.Run` implements it, but core may not import that."""
 
     def stage(self, name: str) -> AbstractContextManager[None]: ...
 
@@ -40,7 +41,7 @@ class Bars:
         self, progress: Progress, rich: Rich, stages: Sequence[str] = (), if_slow: str | None = None
     ) -> None:
         self.progress, self.rich, self.stages, self.if_slow = progress, rich, stages, if_slow
-        self.first: tuple[int, float] | None = None  # step and time of the first step heard of
+        self.first: tuple[int, float] | None = None  # step and time of the first training step shown
         self.tasks: dict[str, TaskID] = {}
         self.finished: set[str] = set()
 
@@ -62,13 +63,13 @@ class Bars:
             self.progress.update(task, measured=measured)
         if event["stage"] == "train" and "time" in event:
             self._say_if_slow(event)
-        # Without a terminal (a log, CI), say once that a piece is finished.
+        # Without a terminal (a log file, CI), print one line when a job has finished.
         if not self.rich.is_terminal and event["done"] == event["total"] and name not in self.finished:
             self.finished.add(name)
             self.rich.print(f"          {name}: {event['total']} done", highlight=False)
 
     def _say_if_slow(self, event: dict[str, Any]) -> None:
-        """Say once how long training takes, and what would help, where that is long."""
+        """Warn once if training takes long: the time left and what would make it faster."""
         step, now = event["done"], event["time"]
         if self.first is None:
             self.first = step, now
@@ -81,12 +82,12 @@ class Bars:
 
 
 class Console:
-    """Prints to standard output; rich drops colors and bars by itself without a terminal."""
+    """Prints to standard output; without a terminal, rich drops colors and bars."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.rich = Rich(highlight=False, soft_wrap=True, quiet=quiet)
-        self.stages: Sequence[str] = ()  # of the run, in order, so that a bar can say which of how many
-        self.if_slow: str | None = None  # what to say where training takes long
+        self.stages: Sequence[str] = ()  # all stages of the run in order, for "stage 2 of 7"
+        self.if_slow: str | None = None  # advice to print when training takes long
 
     def stage(self, name: str, text: str, seconds: float | None = None) -> None:
         """Print one finished stage."""
@@ -98,7 +99,7 @@ class Console:
 
     @contextmanager
     def timed(self, run: Stages | None, name: str) -> Iterator[list[str]]:
-        """Run a stage: the block appends what to say; with `run`, its state is recorded."""
+        """Run a stage: the block appends the text to print; with `run`, the stage's state is recorded."""
         words: list[str] = []
         start = time.monotonic()
         if run:
@@ -110,7 +111,7 @@ class Console:
 
     @contextmanager
     def progress(self) -> Iterator[Bars]:
-        # Without a terminal, rich would leave an empty line in place of the bar.
+        # Without a terminal, rich would print an empty line instead of the bar.
         hidden = not self.rich.is_terminal
         with Progress(*self._columns(), console=self.rich, transient=True, disable=hidden) as bar:
             yield Bars(bar, self.rich, self.stages, self.if_slow)
@@ -129,8 +130,8 @@ class Console:
 
     @contextmanager
     def counting(self, what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-        """Show how many of `total` are done and how long the rest takes, from the second second on: in a
-        terminal as a bar, elsewhere as a line now and then. The block calls what it is given for each one."""
+        """Show how many of `total` items are done and the time left, starting after one second: a bar in a
+        terminal, otherwise an occasional line. The block calls the function it receives once per item."""
         start, done, bar = time.monotonic(), 0, None
         next_time, pause = start + 1, FIRST_PAUSE
 
@@ -157,8 +158,8 @@ class Console:
             yield step
 
     def table(self, rows: list[dict[str, str]], title: str | None = None) -> None:
-        """Print `rows`, whose keys are the head. The first column holds names and is never broken; without a
-        terminal it is plain text, a line for each row."""
+        """Print `rows`; their keys are the header. The first column holds names and is never wrapped. Without
+        a terminal the table is plain text, one line per row."""
         rows = [{name: visible(value) for name, value in row.items()} for row in rows]
         if not self.rich.is_terminal:
             text = tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)
@@ -173,5 +174,5 @@ class Console:
 
 
 def _span(seconds: float) -> str:
-    """Return a time as a person says it: 40 s, 3 min."""
+    """Return a duration for people: 40 s, 3 min."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -1,4 +1,4 @@
-"""Every TUNEBOOK_* variable that Tunebook reads: its type, its default and what it is for.
+"""Every TUNEBOOK_* variable that Tunebook reads, with its type, default and meaning.
 
 `tunebook env` prints them. HF_TOKEN, WANDB_API_KEY and the keys of object storage belong to other libraries,
 which read them themselves.
@@ -20,21 +20,23 @@ PREFIX = "TUNEBOOK_"
 
 
 def home() -> Path:
-    """Return the home of the person.
+    """Return the user's home folder.
 
     Raises:
-        InputError: there is none, as for a container's user without a name (code option.no_home).
+        InputError: the user has none, for example an unnamed user in a container (code option.no_home).
     """
     try:
         return Path.home()
     except RuntimeError:
-        text = "HOME is not set and this user has no home. Set TUNEBOOK_CACHE to a folder for downloads."
+        text = (
+            "HOME is not set and this user has no home folder. Set TUNEBOOK_CACHE to a folder for downloads."
+        )
         raise InputError(Problem(text, key="TUNEBOOK_CACHE", code="option.no_home")) from None
 
 
 class Environment(BaseSettings):
-    """The variables, each named TUNEBOOK_ and the field in capitals. A variable that is set but
-    empty counts as not set."""
+    """The variables. Each is named TUNEBOOK_ plus the field in capitals; one that is set but empty counts as
+    unset."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
@@ -59,26 +61,30 @@ class Environment(BaseSettings):
     )
 
     vllm: str | None = Field(
-        default=None, description="command of vLLM, which then replaces transformers in the evaluation"
+        default=None,
+        description="command that starts vLLM, which then generates the answers instead of transformers",
     )
-    vllm_args: str | None = Field(default=None, description="more flags for `vllm serve`")
-    judge: bool = Field(default=False, description="1: the endpoint also judges pairs of answers")
-    # How they are checked: tunebook/evaluation/endpoint/client.py.
+    vllm_args: str | None = Field(default=None, description="further flags for `vllm serve`")
+    judge: bool = Field(default=False, description="1: the endpoint also acts as a judge of answer pairs")
+    # Validated in tunebook/evaluation/endpoint/client.py.
     endpoint: str | None = Field(
         default=None,
         description="address of an OpenAI-compatible endpoint to compare with, up to and including /v1",
     )
-    endpoint_model: str | None = Field(default=None, description="the model's name at the endpoint")
-    endpoint_key: SecretStr | None = Field(default=None, description="API key of the endpoint")
+    endpoint_model: str | None = Field(default=None, description="name of the model at the endpoint")
+    endpoint_key: SecretStr | None = Field(default=None, description="API key for the endpoint")
     endpoint_prompt: str | None = Field(
-        default=None, description="tuned: ask a served run as it was trained; default: the baseline prompt"
+        default=None,
+        description="tuned: prompt a served run as it was trained; default: use the baseline prompt",
     )
     endpoint_per_minute: str | None = Field(
-        default=None, description="most requests per minute; default: no limit"
+        default=None, description="maximum number of requests per minute; default: no limit"
     )
-    endpoint_concurrency: str | None = Field(default=None, description="requests at a time; default: 4")
+    endpoint_concurrency: str | None = Field(
+        default=None, description="number of concurrent requests; default: 4"
+    )
     endpoint_timeout: str | None = Field(
-        default=None, description="seconds of silence after which a request is repeated; default: 120"
+        default=None, description="seconds without a reply after which a request is retried; default: 120"
     )
     endpoint_price_in: str | None = Field(default=None, description="dollars per million prompt tokens")
     endpoint_price_out: str | None = Field(default=None, description="dollars per million generated tokens")
@@ -87,22 +93,28 @@ class Environment(BaseSettings):
         default=None, description="key that clients of `tunebook serve` must send; needed beyond 127.0.0.1"
     )
 
-    notice: float = Field(default=120.0, description="seconds between SIGTERM and the end of the machine")
-    max_hours: float | None = Field(default=None, description="most hours of all sessions of a run together")
+    notice: float = Field(
+        default=120.0, description="seconds between SIGTERM and the shutdown of the machine"
+    )
+    max_hours: float | None = Field(
+        default=None, description="time limit in hours for all sessions of a run together"
+    )
     quiet: float | None = Field(
         default=None,
         description="seconds without progress or output after which a child process counts as hung",
     )
-    dollars_per_hour: float | None = Field(default=None, description="price of the whole machine")
-    nodes: int = Field(default=1, ge=1, description="machines of this Slurm job")
-    head: str | None = Field(default=None, description="host name of the first machine of this Slurm job")
+    dollars_per_hour: float | None = Field(
+        default=None, description="price of the whole machine in dollars per hour"
+    )
+    nodes: int = Field(default=1, ge=1, description="number of machines in this Slurm job")
+    head: str | None = Field(default=None, description="host name of the first machine in this Slurm job")
 
     events: Path | None = Field(
-        default=None, description="file for progress; Tunebook sets it for its child processes"
+        default=None, description="file to which a child process writes its progress; set by Tunebook"
     )
     stop: Path | None = Field(
         default=None,
-        description="file that tells a training to stop; Tunebook sets it for its child processes",
+        description="file whose existence makes a training stop; set by Tunebook",
     )
 
 
@@ -113,15 +125,16 @@ def variable(field: str) -> str:
 
 @lru_cache(maxsize=1)
 def _read(variables: frozenset[tuple[str, str]]) -> Environment:
-    """Read the variables again only where one has changed: it takes milliseconds, and happens often."""
+    """Read the variables again only if one has changed: reading takes milliseconds and is called often."""
     return Environment()
 
 
 def environment() -> Environment:
-    """Return the variables as they are now.
+    """Return the current values of the variables.
 
     Raises:
-        InputError: a value has the wrong type; names every such variable (code option.bad_environment).
+        InputError: a value has the wrong type; the message names every variable concerned (code
+            option.bad_environment).
     """
     try:
         return _read(frozenset(os.environ.items()))

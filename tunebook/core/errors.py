@@ -1,7 +1,7 @@
 """Errors meant for the person who typed the command, and the documented exit codes.
 
-Each error has an exit code, for scripts, and a stable code such as `rows.not_utf8`, for tests and for
-docs/errors.md, which is made from the code. The wording may change; the codes may not.
+Each error has an exit code for scripts and a stable code such as `rows.not_utf8` for tests and for
+docs/errors.md, which is generated from the code. The wording may change; the codes may not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ GOOD, UNEXPECTED, BAD_INPUT, GATE_FAILED, BAD_MACHINE, STOPPED, INTERRUPTED = 0,
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a file: printed as `file:line: key: text`. `code` is `family.name`."""
+    """One problem in a file, printed as `file:line: key: text`. `code` is `family.name`."""
 
     text: str
     file: Path | str | None = None
@@ -23,13 +23,13 @@ class Problem:
     code: str = ""
 
     def __str__(self) -> str:
-        # A line may be a `Spot`, which also says the row's id (tunebook/data/formats/place.py).
+        # `line` may be a `Spot`, which also names the row's id (tunebook/data/formats/place.py).
         where = ":".join(str(part) for part in (self.file, self.line) if part is not None)
         return ": ".join(part for part in (where, self.key, self.text) if part)
 
 
 class TunebookError(Exception):
-    """Base of all errors shown without a traceback."""
+    """Base class of all errors shown without a traceback."""
 
     exit_code = UNEXPECTED
 
@@ -46,7 +46,7 @@ class TunebookError(Exception):
 
     @property
     def codes(self) -> list[str]:
-        """Return the codes of all problems, each once."""
+        """Return the distinct codes of all problems."""
         return list(dict.fromkeys(problem.code for problem in self.problems if problem.code))
 
 
@@ -57,7 +57,7 @@ class InputError(TunebookError):
 
 
 class MachineError(TunebookError):
-    """This machine cannot do it: GPU, memory, disk, Hub, run folder in use (exit 4)."""
+    """This machine cannot run the command: GPU, memory, disk, Hub, run folder in use (exit 4)."""
 
     exit_code = BAD_MACHINE
 
@@ -69,20 +69,20 @@ class StoppedError(TunebookError):
 
 
 class InterruptedByHandError(StoppedError):
-    """Stopped by Ctrl-C after a training saved its state; rerun the same command to resume (exit 130)."""
+    """Stopped by Ctrl-C after saving its state; rerun the same command to resume (exit 130)."""
 
     exit_code = INTERRUPTED
 
 
 def raise_all(problems: list[Problem]) -> None:
-    """Raise one InputError that shows every problem, a line each; do nothing for an empty list."""
+    """Raise one InputError that shows every problem on a line; do nothing for an empty list."""
     if problems:
         raise InputError("\n".join(str(problem) for problem in problems), problems=problems)
 
 
 class RowFault(Exception):
-    """One thing wrong in a row, at `field`; the reader of the file adds the row's place. `row` is the id of
-    a row that is one of several in what the file calls a row."""
+    """A problem in a row, at `field`; the reader of the file adds the row's position. `row` is the id of one
+    row among several that are nested in one row of the file."""
 
     def __init__(self, field: str, text: str, code: str = "", row: str = "") -> None:
         super().__init__(text)

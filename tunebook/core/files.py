@@ -1,8 +1,8 @@
 """JSON and JSONL files that survive a kill, and hashes.
 
-Whole files are replaced in one move. A file of records grows line by line: a record is on the disk when
-`append_record` returns, `read_records` skips the half line of a killed process, and the next record begins on
-a line of its own.
+Whole files are replaced atomically. A record file grows line by line: a record is on disk when
+`append_record` returns, `read_records` skips the incomplete line of a killed process, and the next record
+starts on a new line.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from tunebook.core.paths import show
 
 Record = dict[str, Any]
 Row = dict[str, Any]
-AxolotlConfig = dict[str, Any]  # its keys are Axolotl's; tunebook/config/keys.py knows which there are
+AxolotlConfig = dict[str, Any]  # its keys are Axolotl's; tunebook/config/keys.py validates them
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, making its folder, so that a kill leaves the old file or the new one."""
+    """Write `text` to `path`, creating its folder, so that a kill leaves either the old file or the new
+    one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Processes that write the same file at once must not share the temporary one.
+    # Processes that write the same file at the same time must not share a temporary file.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -34,13 +35,13 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        error.filename = str(path)  # a full disk names no file
+        error.filename = str(path)  # the error of a full disk names no file
         raise
     os.replace(temporary, path)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path` in one move."""
+    """Write `value` as JSON to `path` atomically."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -59,18 +60,18 @@ def read_json(path: Path, missing: Any = None) -> Any:
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write `rows` as JSONL to `path` in one move."""
+    """Write `rows` as JSONL to `path` atomically."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def read_jsonl(path: Path) -> list[Row]:
-    """Return the rows that `write_jsonl` wrote.
+    """Return the rows of a file written by `write_jsonl`.
 
     Raises:
         InputError: a line is not JSON (code run.damaged_file).
     """
     rows: list[Row] = []
-    # Not splitlines(), which would also cut at U+2028 inside a text.
+    # Not splitlines(), which would also split at U+2028 inside a text.
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -83,7 +84,7 @@ def read_jsonl(path: Path) -> list[Row]:
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Add `record` to the end of `path`, making the file and its folder if needed."""
+    """Append `record` to `path`, creating the file and its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
     with path.open("ab+") as file:
@@ -97,7 +98,7 @@ def append_record(path: Path, record: Record) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return the whole records of `path`, [] if there is no such file."""
+    """Return the complete records of `path`, or [] if there is no such file."""
     if not path.is_file():
         return []
     records = []
@@ -105,13 +106,13 @@ def read_records(path: Path) -> list[Record]:
         for line in file:
             try:
                 records.append(json.loads(line))
-            except ValueError:  # also text that is cut inside a character
+            except ValueError:  # also text that is cut in the middle of a character
                 continue
     return records
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256 of `value` as canonical JSON."""
+    """Return the SHA-256 of `value` serialized as canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

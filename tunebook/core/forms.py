@@ -1,5 +1,5 @@
-"""JSONL files with a typed form, validated as a whole where they are written and read: fast enough for a
-hundred thousand rows, and nothing is copied."""
+"""JSONL files with a schema, validated as a whole when written and read: fast enough for a hundred thousand
+rows, without copying them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tunebook.core.paths import show
 from tunebook.core.yaml_file import dotted
 
 T = TypeVar("T", bound=Mapping[str, object])
-SHOWN = 3  # problems of one file
-ADVICE = "Written by another version of Tunebook, or damaged: run the recipe again with this one."
+SHOWN = 3  # problems shown per file
+ADVICE = "Damaged, or written by another version of Tunebook. Run the recipe again with this version."
 
 
 def check(
     path: Path, form: TypeAdapter[list[T]], rows: Iterable[object], advice: str = ADVICE
 ) -> list[Problem]:
-    """Return the first problems of `rows`, the lines of `path`, [] where they fit `form`. Further keys are
-    allowed.
+    """Validate `rows`, the lines of `path`, against `form`; return the first problems, or [] if all rows are
+    valid. Further keys are allowed.
 
     Args:
-        advice: what to do about it, the end of each message.
+        advice: what the reader should do; ends each message.
     """
     try:
         form.validate_python(rows, strict=True)
@@ -44,10 +44,10 @@ def check(
 
 
 def read_rows_as(path: Path, form: TypeAdapter[list[T]]) -> list[T]:
-    """Return the rows of `path`.
+    """Return the rows of `path`, validated against `form`.
 
     Raises:
-        InputError: a line is not JSON (run.damaged_file), or a row does not fit `form` (run.other_version);
+        InputError: a line is not JSON (run.damaged_file), or a row does not match `form` (run.other_version);
             both with file, line and key.
     """
     rows = read_jsonl(path)
@@ -56,10 +56,10 @@ def read_rows_as(path: Path, form: TypeAdapter[list[T]]) -> list[T]:
 
 
 def write_rows_as(path: Path, form: TypeAdapter[list[T]], rows: Iterable[T]) -> None:
-    """Write `rows` to `path` in one move.
+    """Validate `rows` against `form` and write them to `path` atomically.
 
     Raises:
-        ValidationError: a row does not fit `form`.
+        ValidationError: a row does not match `form`.
     """
     listed = list(rows)
     form.validate_python(listed, strict=True)

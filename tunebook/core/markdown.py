@@ -1,4 +1,5 @@
-"""Markdown tables, the only way that Tunebook writes them, and text of models and rows made safe to show."""
+"""Markdown tables, which Tunebook writes only through this module, and control characters made visible in
+text of models and rows."""
 
 from __future__ import annotations
 
@@ -6,19 +7,20 @@ import unicodedata
 
 from tabulate import tabulate
 
-SHOWN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")  # control, direction and other invisible marks, line separators
+# control, direction and other invisible characters, line separators
+SHOWN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 # Part of words in Persian and Indic scripts and of emoji, and of Arabic numbers.
 WRITTEN = "\n\t\u200c\u200d\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f"
 
 
 def markdown_table(rows: list[dict[str, str]]) -> str:
-    """Return `rows` as a Markdown table; the first row's keys are its head."""
+    """Return `rows` as a Markdown table; the keys of the first row become the header."""
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
 def visible(text: str) -> str:
-    """Return `text` with control characters and marks of direction written out: who wrote it must not move
-    the cursor, color the screen, set the clipboard or turn the line around."""
+    """Return `text` with control and text-direction characters written out, so that untrusted text cannot
+    move the cursor, color the screen, set the clipboard or reverse the line."""
     if text.isprintable():
         return text
     return "".join(

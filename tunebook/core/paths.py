@@ -1,4 +1,4 @@
-"""Where things are: the checkout and the one cache folder."""
+"""Paths: the checkout and the one cache folder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import re
 from pathlib import Path
 
-from tunebook.core.environment import ROOT as ROOT  # every package takes it from here
+from tunebook.core.environment import ROOT as ROOT  # every package imports it from here
 from tunebook.core.environment import environment
 from tunebook.core.ranks import without_launchers
 
 
 def show(path: Path) -> str:
-    """Return `path` relative to the checkout if it is inside it, for messages."""
+    """Return `path` for messages: relative to the checkout if it is inside."""
     path = Path(path)
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
@@ -22,7 +22,7 @@ def recipes_folder() -> Path:
 
 
 def slug(text: str) -> str:
-    """Return `text` as a part of a file name: small letters and digits, anything else a hyphen."""
+    """Return `text` as part of a file name: lower-case letters and digits, a hyphen for anything else."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -32,15 +32,16 @@ def runs_folder() -> Path:
 
 def cache_folder() -> Path:
     """Return the only folder outside the checkout that Tunebook writes to (`TUNEBOOK_CACHE`)."""
-    # Absolute, since children run in ROOT.
+    # Absolute, because child processes run in ROOT.
     return environment().cache.absolute()
 
 
 def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
-    """Return the environment of training and evaluation processes.
+    """Return the environment for training and evaluation processes.
 
-    Library caches go below `cache_folder()`. Nothing is reported to Weights & Biases unless the config asks
-    for it (`tracked`) or the environment says how (WANDB_MODE). What launchers left behind is left out.
+    Caches of libraries are placed below `cache_folder()`. Nothing is reported to Weights & Biases unless the
+    config enables it (`tracked`) or the environment sets WANDB_MODE. Variables left behind by launchers are
+    removed.
     """
     cache = cache_folder()
     defaults = {
@@ -52,9 +53,10 @@ def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONFAULTHANDLER": "1",  # Python stacks of a crash or a hang go to the log (core/stacks.py)
+        # Python stacks of a crash or a hang are written to the log (core/stacks.py)
+        "PYTHONFAULTHANDLER": "1",
         "PYTHONUTF8": "1",
-        # Libraries ask for them; a container's user has neither a home nor a name.
+        # Libraries look both up; a user in a container may have neither a home nor a name.
         "HOME": str(cache),
         "USER": str(os.getuid()),
     }
@@ -62,7 +64,8 @@ def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
         defaults["WANDB_MODE"] = "disabled"
     variables = without_launchers(dict(os.environ), nodes)
     if variables.pop("PYTHONDONTWRITEBYTECODE", None):
-        # Clean folders are wanted; but to compile all that Axolotl imports takes a child ten seconds.
+        # We want no __pycache__ in the checkout, but compiling all that Axolotl imports takes a child ten
+        # seconds.
         defaults["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")
     for name, value in defaults.items():
         variables.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""Child processes: how they begin and end, what they leave in their log, and writing a folder in one."""
+"""Child processes: starting and ending them, reading errors from their log, and writing a folder in one."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ PR_SET_PDEATHSIG = 1
 
 
 class ChildError(Exception):
-    """A child ended with an error; the text is what its log says about it."""
+    """A child process failed; the text is the last error in its log."""
 
 
 def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, so that `kill -9` leaves no orphan that
-    would write into the next try's files. Each fork has to do so for itself."""
+    """Ask Linux to kill this process when its parent dies, so that `kill -9` leaves no orphan that would
+    write into the files of the next attempt. Every forked process has to call it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def begin_child() -> None:
-    """Run in a child before its program: die with the parent, and write no core file where it is aborted,
-    which would be as large as its memory."""
+    """Prepare a child process before its program starts: it dies with the parent and, if aborted, writes no
+    core file, which would be as large as its memory."""
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
@@ -45,11 +45,11 @@ def begin_child() -> None:
 def running(
     command: list[str], variables: dict[str, str], log: Path, piped: bool = False
 ) -> Iterator[subprocess.Popen[Any]]:
-    """Run `command` for as long as the block lasts, in the checkout. Its output is appended to `log`; with
-    `piped`, input and output are text pipes, and only its errors are logged.
+    """Run `command` in the checkout for as long as the block lasts. Its output is appended to `log`; with
+    `piped`, stdin and stdout are text pipes and only stderr is logged.
 
-    It dies with this process, and Ctrl-C in the terminal is this process's to pass on. Its temporary files
-    go with it: a process that is killed, or forked, leaves those of its libraries behind.
+    The process dies with this one, and on Ctrl-C it is up to this process to stop it. Its temporary files are
+    removed afterwards: libraries leave theirs behind in a process that is killed or forked.
     """
     with (
         tempfile.TemporaryDirectory(prefix="tunebook-", ignore_cleanup_errors=True) as scratch,
@@ -89,17 +89,17 @@ def write_folder(
     log: Path | None = None,
     heard: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Let `python -m module WORDS FOLDER` write a folder, and move it to `target` once it is whole, in place
-    of what is there. Its output goes to `log`, and each line of it to `heard`. Callers hold a lock, so that
-    one process does it at a time.
+    """Let `python -m module WORDS FOLDER` write a folder, and move it to `target`, replacing what is there,
+    once it is complete. Its output is appended to `log`, and each line is passed to `heard`. Callers hold a
+    lock, so that only one process does this at a time.
 
     Raises:
-        ChildError: it failed; `target` is as before.
-        OSError: the disk is full; `target` is as before, and nothing of the try is left.
+        ChildError: the process failed; `target` is unchanged.
+        OSError: the disk is full; `target` is unchanged and no partial files are left.
     """
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    said: deque[str] = deque(maxlen=50)
+    output: deque[str] = deque(maxlen=50)
     with (
         subprocess.Popen(
             [sys.executable, "-m", module, *words, str(partial)],
@@ -116,24 +116,26 @@ def write_folder(
     ):
         assert child.stdout
         for line in child.stdout:
-            with contextlib.suppress(OSError):  # a full disk is the child's to explain
+            with contextlib.suppress(OSError):  # the child process explains a full disk itself
                 file.write(line.encode())
             heard(line)
             if line.strip():
-                said.append(line.strip())
+                output.append(line.strip())
     if child.returncode:
         try:
-            raise_if_full("\n".join(said), target)
+            raise_if_full("\n".join(output), target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        raise ChildError(said[-1] if said and child.returncode > 0 else f"it {describe(child.returncode)}")
+        raise ChildError(
+            output[-1] if output and child.returncode > 0 else f"it {describe(child.returncode)}"
+        )
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
 
 
 def last_error(log: Path, start: int) -> str | None:
-    """Return the last line written since `start` that looks like an exception's; where torchrun lost a
-    process without one, which process and how."""
+    """Return the last line written since `start` that looks like an exception. If torchrun lost a process
+    that logged none, return which process it was and how it ended."""
     with log.open("rb") as file:
         file.seek(start)
         lines = [line.decode("utf-8", "replace") for line in deque(file, maxlen=600)]
@@ -143,10 +145,11 @@ def last_error(log: Path, start: int) -> str | None:
         if re.match(r"^(\[rank\d+\]: ?)?(\w+\.)*\w*(Error|Exception|Interrupt)\b", line)
         and not re.search("ChildFailedError|SignalException", line)
     ]
-    # A lost process is the cause; that the others then lose their connection is not.
+    # The lost process is the cause, not the lost connections of the others.
     errors.sort(key=lambda line: line.startswith("ChildProcessError"))
     if errors:
         return errors[-1]
-    cause = "".join(lines).rpartition("Root Cause")[2]  # the others, stopped after it, are listed as well
+    # the other processes, stopped afterwards, are listed as well
+    cause = "".join(lines).rpartition("Root Cause")[2]
     lost = re.search(r"rank\s*: (\d+) \(local_rank: \d+\)\n\s*exitcode\s*: (-?\d+)", cause)
     return f"process {lost[1]} {describe(int(lost[2]))}" if lost else None

@@ -1,4 +1,4 @@
-"""The Python stacks of processes that hang, written into their log before they are ended."""
+"""The Python stacks of hanging processes, written to their log before the processes are ended."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 
 import psutil
 
-SHOWN = 160  # characters of a command line
-PATIENCE = 3.0  # seconds that one process has for writing
+SHOWN = 160  # characters of a command line that are shown
+PATIENCE = 3.0  # seconds that each process gets for writing its stacks
 
 
 def dump_stacks(pid: int, log: Path) -> None:
-    """Let process `pid` and its descendants on this machine write their Python stacks to `log` and end.
+    """Make process `pid` and its descendants on this machine write their Python stacks to `log` and end.
 
-    They were started with PYTHONFAULTHANDLER (`paths.child_environment`), which answers SIGABRT with the
-    stacks of all threads on standard error, here the log, whatever the process is waiting for. All are held
-    first and let go one by one, children before parents: none reacts to the end of another, and their lines
+    They run with PYTHONFAULTHANDLER (`paths.child_environment`), so SIGABRT prints the stacks of all threads
+    to standard error, here the log, whatever the process is waiting for. All are stopped (SIGSTOP) first and
+    continued one by one, children before parents, so that none reacts to the end of another and their lines
     do not mix.
     """
     try:
         first = psutil.Process(pid)
-        family = [first, *first.children(recursive=True)]  # a parent stands before its children
+        family = [first, *first.children(recursive=True)]  # parents come before their children
     except psutil.NoSuchProcess:
         return
     for process in family:
@@ -41,7 +41,7 @@ def dump_stacks(pid: int, log: Path) -> None:
 
 
 def _wait(process: psutil.Process) -> None:
-    # psutil's own wait would reap a child, whose exit code its starter still wants.
+    # psutil's own wait would reap a child whose exit code the process that started it still needs.
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.02)

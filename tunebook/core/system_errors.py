@@ -1,4 +1,4 @@
-"""Errors of the operating system that a person can mend: a full disk, a folder that cannot be written."""
+"""Operating system errors that a person can fix: a full disk, a folder that is not writable."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tunebook.core.paths import cache_folder, runs_folder
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = re.compile(r"No space left on device|Disk quota exceeded")
-LITTLE = 1 << 20  # bytes; with less left a program says anything, or nothing at all
+LITTLE = 1 << 20  # bytes; with less free, programs fail with any message or none
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def of_system(error: OSError) -> MachineError | None:
-    """Return the error that names the full or unwritable folder and how to choose another one; None
-    where it is neither."""
+    """Return an error that names the full or unwritable folder and how to use another one, or None for any
+    other OSError."""
     if error.errno not in FULL + CLOSED:
         return None
     path = str(error.filename) if error.filename is not None else None
@@ -32,15 +32,15 @@ def of_system(error: OSError) -> MachineError | None:
     return MachineError(Problem(text, path, code="machine.not_writable"))
 
 
-def raise_if_full(said: str, target: Path) -> None:
-    """Raise the OSError of a full disk where that is why a child process could not write `target`: where it
-    `said` so, or where nothing is left beside it."""
-    if FULL_WORDS.search(said) or shutil.disk_usage(target.parent).free < LITTLE:
+def raise_if_full(log_text: str, target: Path) -> None:
+    """Raise an OSError for a full disk if that is why a child process could not write `target`: either
+    `log_text` says so, or no space is left next to it."""
+    if FULL_WORDS.search(log_text) or shutil.disk_usage(target.parent).free < LITTLE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
 
 def _instead(path: str | None) -> str:
-    """Return the variable that names another folder than the one that holds `path`."""
+    """Return the advice to set the variable that moves the folder containing `path`."""
     if path is None:
         return ""
     try:
@@ -48,7 +48,7 @@ def _instead(path: str | None) -> str:
     except TunebookError:
         folders = {}
     for name, folder in folders.items():
-        # A parent that cannot be written keeps the folder from being made.
+        # If a parent folder is not writable, the folder could not be created.
         if Path(path).is_relative_to(folder) or folder.is_relative_to(Path(path)):
             return f", or set {name} to another folder"
     return ", or set TMPDIR to another folder" if path.startswith(tempfile.gettempdir()) else ""

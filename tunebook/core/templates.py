@@ -1,4 +1,4 @@
-"""The Jinja environments of files that Tunebook writes; data has its own sandbox, which renders rows."""
+"""The Jinja environments for files that Tunebook writes; data has its own sandbox for rendering rows."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tunebook.core.markdown import visible
 
 
 def shown(value: object) -> object:
-    """Return a value as it is filled in for people: control characters written out."""
+    """Return a value as it is shown to people: with control characters written out."""
     return visible(value) if type(value) is str else value
 
 
 def template_environment(folder: Path, escape: bool, finalize: Callable[[Any], Any] = shown) -> Environment:
-    """Return the environment of the templates in `folder`; a name that is not given is an error.
+    """Return the environment for the templates in `folder`; an undefined name is an error.
 
     Args:
-        escape: escape what is filled in for HTML, in templates named `.html.jinja` only.
-        finalize: what becomes of each value that is filled in.
+        escape: escape values for HTML, in templates named `.html.jinja` only.
+        finalize: function applied to each value that is filled in.
     """
 
     def html(name: str | None) -> bool:

@@ -1,4 +1,5 @@
-"""The versions of the software that made a run: packages, lock file, commit; and what a secret looks like."""
+"""The software versions that produced a run: packages, lock file, commit; and the form of secrets in command
+lines."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ def lock_hash() -> str:
 
 
 def commit() -> str | None:
-    """Return the checkout's commit, with `+changes` when files differ from it. Outside git (the image) it is
-    what TUNEBOOK_COMMIT says, or None."""
+    """Return the checkout's commit, with `+changes` if it has uncommitted changes. Outside git (the image),
+    return TUNEBOOK_COMMIT, or None if that is not set."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
         dirty = subprocess.run(

@@ -1,4 +1,5 @@
-"""Which GPUs CUDA_VISIBLE_DEVICES leaves visible, in all its spellings, and whether the driver hides one."""
+"""Which GPUs CUDA_VISIBLE_DEVICES leaves visible, in all its formats, and whether a broken driver hides
+one."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ DEVICES = ("/dev", "nvidia[0-9]*"), ("/proc/driver/nvidia/gpus", "*")
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU, or a slice of one (MIG), as the driver describes it."""
+    """A GPU or a slice of one (MIG), as described by the driver."""
 
     name: str
     uuid: str
@@ -28,8 +29,8 @@ class Card:
 
 
 def words() -> list[str] | None:
-    """Return the entries of CUDA_VISIBLE_DEVICES; None where it is not set, [] where it hides every GPU. As
-    in CUDA, entries behind a negative number do not count."""
+    """Return the entries of CUDA_VISIBLE_DEVICES: None if it is not set, [] if it hides every GPU. As in
+    CUDA, entries after a negative number are ignored."""
     text = os.environ.get(VARIABLE)
     if text is None:
         return None
@@ -42,10 +43,10 @@ def words() -> list[str] | None:
 
 
 def chosen(cards: list[Card], slices: list[Card] | None = None) -> list[Card]:
-    """Return those of `cards` (and `slices` of them) that CUDA_VISIBLE_DEVICES names, in its order.
+    """Return the `cards` (and `slices` of them) that CUDA_VISIBLE_DEVICES names, in its order.
 
     Raises:
-        MachineError: an entry names none of them, or one twice: CUDA would then show fewer or no GPUs at all.
+        MachineError: an entry names no GPU, or one GPU twice: CUDA would then show fewer GPUs or none.
     """
     names = words()
     if names is None:
@@ -62,25 +63,27 @@ def chosen(cards: list[Card], slices: list[Card] | None = None) -> list[Card]:
         if len(matching) != 1 or matching[0] in found:
             there = ", ".join(f"{index} or {card.uuid}" for index, card in enumerate(cards))
             there += "".join(f", {card.uuid}" for card in slices or [])
-            why = "is named twice" if matching and matching[0] in found else "names no GPU of this machine"
-            text = f"{name!r} {why} (got {os.environ[VARIABLE]!r}). There are: {there or 'none'}. Numbers or "
-            text += "UUIDs with commas between them; empty hides all."
+            why = "is named twice" if matching and matching[0] in found else "is not a GPU of this machine"
+            text = f"{name!r} {why} (got {os.environ[VARIABLE]!r}). Available: {there or 'none'}. Give "
+            text += "numbers or UUIDs separated by commas; an empty value hides all GPUs."
             raise MachineError(Problem(text, key=VARIABLE, code="machine.bad_visible_devices"))
         found.append(matching[0])
     return found
 
 
 def device_files() -> list[str]:
-    """Return the files by which Linux shows NVIDIA GPUs, also where the driver's library does not work."""
+    """Return the device files of NVIDIA GPUs, which Linux lists even if the driver does not work."""
     return sorted(str(path) for folder, pattern in DEVICES for path in Path(folder).glob(pattern))
 
 
 def broken_driver(error: Exception) -> MachineError | None:
-    """Return the error for a machine whose driver does not answer though a GPU is there; None without one."""
+    """Return the error for a machine whose GPU driver does not respond; None if it has no GPU."""
     files = device_files()
     if not files:
         return None
-    text = f"the NVIDIA driver does not answer ({error}), and a GPU is here ({files[0]}). `nvidia-smi` says "
-    text += "more; after an update of the driver the machine must be restarted. To go on without a GPU, set "
-    text += f"{VARIABLE} to nothing."
+    text = (
+        f"this machine has a GPU ({files[0]}), but its driver does not respond ({error}). Run `nvidia-smi` "
+        "for details; after a driver update the machine must be restarted. To run without a GPU, set "
+        f"{VARIABLE} to an empty value."
+    )
     return MachineError(Problem(text, code="machine.driver_broken"))

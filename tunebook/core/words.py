@@ -1,8 +1,8 @@
-"""Words of a text in any script.
+"""Split text in any script into words.
 
-In: text. Out: its words. Chinese, Japanese, Thai, Lao, Khmer, Burmese and Tibetan are written without blanks
-between words: there every letter is a word of its own, as word processors count them. Combining marks (the
-vowel signs of Hindi or Thai, accents) belong to the letter before them.
+In: text. Out: its words. Chinese, Japanese, Thai, Lao, Khmer, Burmese and Tibetan are written without spaces
+between words: there, each letter counts as a word, as in word processors. Combining marks (vowel signs of
+Hindi or Thai, accents) belong to the letter before them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import sys
 import unicodedata
 from functools import lru_cache
 
-# Letters of scripts without blanks, as the inside of a character class.
+# Letters of scripts without spaces, as the inside of a character class.
 UNSPACED_RANGES = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u3005-\u3007"
     "\u3040-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff"
     "\uff66-\uff9f\U00020000-\U0003ffff"
 )
 UNSPACED = f"[{UNSPACED_RANGES}]"
-LONG = 400  # letters of a line whose words are remembered
-LETTERS_A_WORD = 2  # in these scripts, for comparing with words of others; Chinese has 1.5, Thai 4
+LONG = 400  # letters; a line at least this long is cached as a whole
+# letters per word in these scripts, for comparison with other languages; Chinese has 1.5, Thai 4
+LETTERS_A_WORD = 2
 
 
 def _marks() -> str:
@@ -43,9 +44,9 @@ PIECE = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """Return the words of `text` in lower case and in one Unicode form (NFKC), without punctuation.
+    """Return the words of `text` in lower case and one Unicode form (NFKC), without punctuation.
 
-    No word goes over the end of a line, and long lines are remembered: questions share their passages.
+    A word never spans two lines. Long lines are cached, because many questions share a passage.
     """
     if len(text) < LONG:
         return _words(text)
@@ -65,11 +66,13 @@ def _words(text: str) -> list[str]:
 
 
 def pieces(text: str) -> list[str]:
-    """Return the parts between blanks, as `str.split` does, and each letter of a script without blanks."""
+    """Return the parts of `text` between spaces, as `str.split` does, but split scripts without spaces into
+    letters."""
     return text.split() if text.isascii() or not re.search(UNSPACED, text) else PIECE.findall(text)
 
 
 def count(text: str) -> float:
-    """Return about how many words `text` has, where letters of scripts without blanks are parts of words."""
+    """Return an estimate of the number of words in `text`, counting several letters as one word in scripts
+    without spaces."""
     letters = 0 if text.isascii() else len(re.findall(rf"(?={UNSPACED})\w", text))
     return len(pieces(text)) - letters + letters / LETTERS_A_WORD

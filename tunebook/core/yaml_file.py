@@ -1,4 +1,4 @@
-"""YAML with the line of every key, so that an error can say where."""
+"""YAML with the line number of every key, for error messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     """
     name = show(path)
     if not path.is_file():
-        raise InputError(Problem("no such file.", name, code="config.no_file"))
+        raise InputError(Problem("file not found.", name, code="config.no_file"))
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -45,7 +45,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
 
 
 def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
-    """Return the mapping in `text` and the line of every key; `name` is the file, for messages.
+    """Return the mapping in `text` and the line of every key; `name` is the file name for messages.
 
     Raises:
         InputError: as `read_yaml`.
@@ -54,10 +54,10 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     return copy.deepcopy(value), {**lines}
 
 
-@lru_cache(maxsize=64)  # a plan of every GPU resolves one recipe dozens of times
+@lru_cache(maxsize=64)  # cached, because a plan for every GPU resolves the same recipe dozens of times
 def _parse(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     try:
-        # OmegaConf reads 1e-4 as a number, plain PyYAML as text, and it refuses repeated keys.
+        # OmegaConf reads 1e-4 as a number (plain PyYAML: a string) and rejects repeated keys.
         value: Any = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -102,7 +102,7 @@ def line_of(lines: Lines, path: Path_) -> int | None:
 
 
 def validation_problems(error: ValidationError, file: str, lines: Lines, code: str) -> list[Problem]:
-    """Return one Problem for each thing that pydantic found wrong in a value read by `read_yaml`."""
+    """Return one Problem for each validation error that pydantic found in a value read by `read_yaml`."""
     problems = []
     for item in error.errors():
         where = tuple(item["loc"])

@@ -1,4 +1,4 @@
-"""From the answers of contenders to numbers: every metric with its interval, and differences of two."""
+"""From the contenders' answers to metrics with intervals and differences between two contenders."""
 
 from __future__ import annotations
 
@@ -39,20 +39,22 @@ ZERO_ONE = {"accuracy", "calls", "invalid_rate", "stop_rate", "em", "has_answer_
 
 
 def macro_f1(sums: np.ndarray) -> np.ndarray:
-    """The score of macro F1 over the labels that occur as gold or answer, from `label_parts`."""
+    """Return macro F1 over the labels that occur as gold or answer, from the sums of `label_parts`."""
     hits, gold, answers = np.split(sums, 3, axis=-1)
     total = gold + answers
     return (2 * hits / np.maximum(total, 1)).sum(axis=-1) / np.maximum((total > 0).sum(axis=-1), 1)
 
 
 def balanced_accuracy(sums: np.ndarray) -> np.ndarray:
-    """The score of balanced accuracy, the mean recall over the labels that occur, from `label_parts`."""
+    """Return balanced accuracy, the mean recall over the labels that occur, from the sums of
+    `label_parts`."""
     hits, gold, _ = np.split(sums, 3, axis=-1)
     return (hits / np.maximum(gold, 1)).sum(axis=-1) / np.maximum((gold > 0).sum(axis=-1), 1)
 
 
 def calibration_error(sums: np.ndarray) -> np.ndarray:
-    """The score of the expected calibration error (Guo et al. 2017, arXiv 1706.04599), from `_bin_parts`."""
+    """Return the expected calibration error (Guo et al. 2017, arXiv 1706.04599) from the sums of
+    `_bin_parts`."""
     return np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1]
 
 
@@ -66,23 +68,25 @@ def _numbers(records: Sequence[Answer], labels: Sequence[str]) -> tuple[np.ndarr
 
 
 def label_parts(gold: np.ndarray, answers: np.ndarray, count: int) -> np.ndarray:
-    """Return hits, gold and answers of each row, `count` columns each; -1 means no label."""
+    """Return indicators of hit, gold label and answer for each row, `count` columns each; -1 means no
+    label."""
     one = np.vstack([np.eye(count), np.zeros(count)])
     return np.hstack([one[gold] * one[answers], one[gold], one[answers]])
 
 
 def _confidence(records: Sequence[Answer]) -> np.ndarray:
-    """Return the share that the chosen label gets of all labels: softmax of their log likelihoods."""
+    """Return the confidence of each row: the softmax probability of the chosen label among all labels."""
     return scipy.special.softmax(np.array([record["scores"] for record in records]), axis=1).max(axis=1)
 
 
 def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
-    """Return the number of the bin of equal width; a value on an edge belongs to the lower one."""
+    """Return the index of each row's bin, all of equal width; a value on an edge belongs to the lower bin."""
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
 
 
 def _bin_parts(records: Sequence[Answer], bins: int) -> np.ndarray:
-    """Return hit - confidence in the column of its bin, and 1; not measured unless labels were ranked."""
+    """Return hit - confidence in the column of each row's bin, and a column of ones; NaN unless labels were
+    ranked."""
     if not records or not all("scores" in record for record in records):
         return np.full((len(records), bins + 1), np.nan)
     confidence = _confidence(records)
@@ -94,8 +98,8 @@ def _bin_parts(records: Sequence[Answer], bins: int) -> np.ndarray:
 
 
 def _parts(records: Sequence[Answer], name: str, labels: Sequence[str]) -> tuple[np.ndarray, Score]:
-    """Return each row's terms in the sums of metric `name` (nan: not measured), and its score. Rows that
-    an endpoint did not answer are not measured."""
+    """Return each row's terms in the sums of metric `name` (NaN: not measured) and the metric's score
+    function. Rows that an endpoint failed to answer are not measured."""
     whole = np.array(["error" not in record for record in records], dtype=bool)
     measured, score = _measured_parts(
         [r for r, kept in zip(records, whole, strict=True) if kept], name, labels
@@ -116,7 +120,7 @@ def _measured_parts(records: Sequence[Answer], name: str, labels: Sequence[str])
 
 
 def _measure(parts: np.ndarray, score: Score, groups: list[str], limits: Bounds | None = SHARE) -> Rate:
-    """Return the value over the rows that are there, with its interval by group."""
+    """Return the metric's value over the measured rows, with its interval by group."""
     there = ~np.isnan(parts[:, 0])
     names = [group for group, kept in zip(groups, there, strict=True) if kept]
     sums = group_sums(parts[there], names)
@@ -131,14 +135,14 @@ def _measure(parts: np.ndarray, score: Score, groups: list[str], limits: Bounds 
 
 
 def measure(records: Sequence[Answer], task: str, labels: list[str]) -> dict[str, Measured]:
-    """Return every metric of one contender. Labels ranked by likelihood have no invalid answers, so
-    invalid_rate and stop_rate are not measured for them, and the calibration error only for them. Rows that
-    an endpoint did not answer are not measured."""
+    """Return every metric of one contender. invalid_rate and stop_rate are measured only for generated
+    answers, the calibration error only for labels ranked by likelihood. Rows that an endpoint failed to
+    answer are not measured."""
     groups = [record["group"] for record in records]
     measured: dict[str, Measured] = {}
     for name in MEASURED[task]:
         if name == "byte_perplexity":
-            # The loss is in bits, so that the interval of 2 ** loss is that of the loss.
+            # Computed on the loss in bits, so that the interval of 2 ** loss is that of the loss.
             bits = measured["loss"]
             rate: Rate = {
                 "value": _power_of_two(bits["value"]),
@@ -161,10 +165,10 @@ def _power_of_two(bits: float | None) -> float | None:
 def difference(
     metric: str, a: str, b: str, answers: Mapping[str, Sequence[Answer]], labels: Sequence[str] = ()
 ) -> Comparison | None:
-    """Compare contender `a` with `b` on the rows where both were measured; differences are a - b.
+    """Compare contender `a` with `b` on the rows measured for both; differences are a - b.
 
-    p is McNemar's mid-p where the metric is 0 or 1 and every group is one row, else by permutation;
-    `detectable` is the smallest difference that this number of rows can show; the caller fills `p_holm`.
+    p is McNemar's mid-p if the metric is 0 or 1 and every group is one row, otherwise by permutation;
+    `detectable` is the smallest difference that this number of rows can show. The caller fills in `p_holm`.
     """
     (parts_a, score), (parts_b, _) = (_parts(answers[name], metric, labels) for name in (a, b))
     there = ~np.isnan(parts_a[:, 0]) & ~np.isnan(parts_b[:, 0])
@@ -204,16 +208,16 @@ def difference(
 
 
 def confusion(records: Sequence[Answer], labels: list[str]) -> Confusion:
-    """Return the confusion matrix, gold labels downwards; the last column counts answers that name no
-    label."""
+    """Return the confusion matrix: one row per gold label, one column per answer; the last column counts
+    answers that name no label."""
     matrix = np.zeros((len(labels), len(labels) + 1), dtype=int)
     np.add.at(matrix, _numbers(records, labels), 1)
     return {"labels": labels, "answers": [*labels, "no label"], "matrix": matrix.tolist()}
 
 
 def per_class(matrix: np.ndarray, labels: list[str]) -> list[LabelLine]:
-    """Return precision, recall, F1 and rows of each label from a confusion matrix; 0 where there is nothing
-    to divide by (scikit-learn's `zero_division=0`)."""
+    """Return precision, recall, F1 and row count of each label from a confusion matrix; 0 for a division by
+    zero (scikit-learn's `zero_division=0`)."""
     hits, rows, answers = np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)[: len(labels)]
     precision, recall = hits / np.maximum(answers, 1), hits / np.maximum(rows, 1)
     f1 = 2 * hits / np.maximum(answers + rows, 1)
@@ -247,8 +251,8 @@ def _calibration(records: Sequence[Answer], bins: int = 10) -> list[Bin]:
 
 
 def details(records: Sequence[Answer]) -> Details:
-    """Return the breakdown of a contender's metrics: how its answers were made, calibration by bins of
-    confidence where labels were ranked, each rule of the style guide; None for what does not apply."""
+    """Return the breakdown of a contender's metrics: how its answers were produced, calibration by bins of
+    confidence if labels were ranked, each rule of the style guide. None for what does not apply."""
     records = [record for record in records if "error" not in record]
     ranked = bool(records) and all("scores" in record for record in records)
     generated = not records or any("stopped" in record for record in records)

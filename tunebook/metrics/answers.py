@@ -1,4 +1,4 @@
-"""The form of the files in eval/answers/: what each contender answered, and what its answers are worth."""
+"""The schema of the files in eval/answers/: what each contender answered, and the scores of its answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tunebook.core.forms import check, read_rows_as, write_rows_as
 
 
 class Scored(TypedDict, total=False):
-    """A generated answer and what it is worth: `label` is what it names (None: no label), `stopped` whether
-    it ended by itself; `golds`, `em` and `f1` are SQuAD's."""
+    """A generated answer and its scores: `label` is the label it names (None: no label), `stopped` whether it
+    ended by itself; `golds`, `em` and `f1` are SQuAD's."""
 
     answer: str
     stopped: bool
@@ -31,19 +31,18 @@ class Scored(TypedDict, total=False):
 
 
 class Margins(TypedDict):
-    """By how much the chosen answer of a preference pair is preferred, in nats."""
+    """How much the chosen answer of a preference pair is preferred over the rejected one, in nats."""
 
     margin: float
     margin_per_byte: float
 
 
 class Answer(Scored):
-    """A contender's answer to a row of a split (`<contender>.<split>.jsonl`), with the measurements that were
-    made.
+    """A contender's answer to a row of a split (`<contender>.<split>.jsonl`), with its scores.
 
-    `gold` is the reference, `scores` are nats by label, `loss` is in bits per byte; `reward` is the margin
-    against that of the base; `turn` is the position of the turn that was answered, `turns` are those that
-    were scored, with a loss each; `error` is why an endpoint gave no answer.
+    `gold` is the reference; `scores` holds nats per label; `loss` is in bits per byte; `reward` is the margin
+    minus that of the base model; `turn` is the index of the answered turn; `turns` are the scored turns, each
+    with its loss; `error` says why an endpoint gave no answer.
     """
 
     id: str
@@ -61,8 +60,8 @@ class Answer(Scored):
 
 
 class Value(TypedDict):
-    """The value of an item of a forgetting or style task (`<model>.retention-<task>.jsonl`,
-    `<model>.style-<condition>.jsonl`); the latter also keep the answer."""
+    """The score of one item of a forgetting or style task (`<model>.retention-<task>.jsonl`,
+    `<model>.style-<condition>.jsonl`); style files also store the answer."""
 
     id: str
     group: str
@@ -72,7 +71,7 @@ class Value(TypedDict):
 
 
 class StyleAnswer(Answer):
-    """An answer under another prompt style, and its value."""
+    """An answer under another prompt style, and its score."""
 
     value: float
 
@@ -81,8 +80,8 @@ _ANSWERS, _VALUES = TypeAdapter(list[Answer]), TypeAdapter(list[Value])
 
 
 def answer_problems(path: Path, records: Iterable[object], advice: str) -> list[Problem]:
-    """Return what is wrong with the form of the answers in `path`, the first lines; `advice` says what to do
-    about it."""
+    """Validate `records`, the answers in `path`; return the first problems. `advice` says what to do about
+    them."""
     return check(path, _ANSWERS, records, advice)
 
 
@@ -92,15 +91,15 @@ def read_answer_file(path: Path) -> list[Answer]:
 
 
 def write_answers(path: Path, records: Iterable[Answer]) -> None:
-    """Write answers to `path` in one move; raises what `write_rows_as` raises."""
+    """Write answers to `path` atomically; raises what `write_rows_as` raises."""
     write_rows_as(path, _ANSWERS, records)
 
 
 def read_values(path: Path) -> list[Value]:
-    """Return the values in `path`; raises what `read_rows_as` raises."""
+    """Return the scores in `path`; raises what `read_rows_as` raises."""
     return read_rows_as(path, _VALUES)
 
 
 def write_values(path: Path, records: Iterable[Value]) -> None:
-    """Write values to `path` in one move; raises what `write_rows_as` raises."""
+    """Write scores to `path` atomically; raises what `write_rows_as` raises."""
     write_rows_as(path, _VALUES, records)

@@ -1,8 +1,9 @@
 """Intervals and tests by group: rows that share a customer or conversation are not independent.
 
-A metric is a score of sums: every row adds a few numbers (hit and 1 for a share of hits), and the score is
-computed from their totals. So whole groups can be drawn again, left out or swapped as matrices.
-benchmarks/interval_coverage.py measures the coverage of the intervals and the false alarms of the tests.
+A metric is a function of sums: every row contributes a few numbers (for a hit rate: hit and 1), and the
+metric is computed from their totals. Whole groups can therefore be resampled, left out or swapped with matrix
+operations. benchmarks/interval_coverage.py measures the coverage of the intervals and the false alarms of the
+tests.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import scipy
 
 RESAMPLES, PERMUTATIONS = 2000, 9999
 FEW_GROUPS = 40
-FEWEST = 6  # groups; with n of them a permutation of signs has no p below 2/2^n
+FEWEST = 6  # groups; with n of them, a sign permutation test has no p below 2/2^n
 LEVEL, POWER = 0.05, 0.8
-ALIKE = 0.3  # intraclass correlation of rows of one group that is assumed before there are answers
-CELLS = 4_000_000  # numbers held at once while resampling: 32 MB
+ALIKE = 0.3  # intraclass correlation within a group, assumed before there are answers
+CELLS = 4_000_000  # numbers in memory at once while resampling: 32 MB
 Bounds = tuple[float, float]
-SHARE, GAP = (0.0, 1.0), (-1.0, 1.0)  # between which a share, and the difference of two, must lie
+SHARE, GAP = (0.0, 1.0), (-1.0, 1.0)  # bounds of a share, and of the difference of two shares
 Statistic = Callable[[np.ndarray], float]
 # From sums (..., columns) to values (...).
 Score = Callable[[np.ndarray], np.ndarray]
 
 
 def mean(sums: np.ndarray) -> np.ndarray:
-    """The score of a mean: the sum of the values over the number of rows."""
+    """Return a mean: the sum of the values over the number of rows."""
     return sums[..., 0] / sums[..., 1]
 
 
@@ -40,7 +41,7 @@ def group_sums(parts: np.ndarray, groups: Sequence[str]) -> np.ndarray:
 
 
 def _drawn(index: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Return the total of the groups that each line of `index` (..., drawn) names, with repeats."""
+    """Return the total of the groups that each row of `index` (..., drawn) draws, with repeats."""
     flat = index.reshape(-1, index.shape[-1])
     shifted = flat + np.arange(len(flat))[:, None] * len(sums)
     times = np.bincount(shifted.ravel(), minlength=len(flat) * len(sums)).reshape(len(flat), len(sums))
@@ -58,13 +59,15 @@ def _error(without: np.ndarray) -> float:
 
 
 def _within(full: float, reach: float, groups: int, limits: Bounds) -> Bounds:
-    """Return the interval of a score that cannot leave `limits`; Student's t would be `full` +- `reach`.
+    """Return the interval of a score that cannot leave `limits`, where Student's t would give `full` +-
+    `reach`.
 
-    The t interval of the logit, whose error is that of the score by the delta method, as in SUDAAN and R's
-    survey::svyciprop(method="xlogit"). At a limit there is neither a logit nor a spread to go by: there it is
-    Clopper and Pearson's exact interval, as in Korn and Graubard 1998, "Confidence intervals for proportions
-    with small expected number of positive counts estimated from survey data", Survey Methodology 24, with
-    groups for the effective number of rows, which it cannot be less than.
+    The t interval is computed on the logit; its standard error follows from that of the score by the delta
+    method, as in SUDAAN and R's survey::svyciprop(method="xlogit"). At a limit, the logit is infinite and
+    there is no spread. There, the interval is Clopper and Pearson's exact one, as in Korn and Graubard 1998,
+    "Confidence intervals for proportions with small expected number of positive counts estimated from survey
+    data", Survey Methodology 24, with the number of groups as the effective sample size, which cannot be
+    smaller.
     """
     least, width = limits[0], limits[1] - limits[0]
     share = min(1.0, max(0.0, (full - least) / width))
@@ -82,7 +85,7 @@ def _within(full: float, reach: float, groups: int, limits: Bounds) -> Bounds:
 def _bounds(
     full: float, without: np.ndarray, drawn: Callable[..., np.ndarray], limits: Bounds | None
 ) -> Bounds:
-    """Return the 95 % interval; `drawn(index, axis)` gives the value of each line of group numbers."""
+    """Return the 95 % interval; `drawn(index, axis)` returns the value of each resample of group indices."""
     count, error = len(without), _error(without)
     reach = float(scipy.stats.t.ppf(1 - LEVEL / 2, count - 1)) * error
     if count >= FEW_GROUPS and error > 0:
@@ -98,7 +101,7 @@ def _bounds(
                 rng=np.random.default_rng(0),
             )
         low, high = map(float, result.confidence_interval)
-        # BCa is undefined where no resample reaches the value of the whole.
+        # BCa is undefined if no resample reaches the value of the full sample.
         if np.isfinite([low, high]).all():
             return low, high
     return _within(full, reach, count, limits) if limits else (full - reach, full + reach)
@@ -107,11 +110,11 @@ def _bounds(
 def sums_interval(score: Score, sums: np.ndarray, limits: Bounds | None = None) -> Bounds | None:
     """Return the 95 % interval of `score` over resampled groups, from the sums of each group.
 
-    BCa bootstrap (Efron 1987; scipy.stats.bootstrap) with 40 groups or more; with fewer, or where BCa has
-    no answer, Student's t on the jackknife over groups. None below 3 groups.
+    BCa bootstrap (Efron 1987; scipy.stats.bootstrap) with 40 groups or more; with fewer, or if BCa is
+    undefined, Student's t on the jackknife over groups. None below 3 groups.
 
     Args:
-        limits: the least and greatest value that the score can have, SHARE or GAP; t then stays within.
+        limits: minimum and maximum of the score, SHARE or GAP; the t interval then stays within them.
     """
     if len(sums) < 3:
         return None
@@ -120,7 +123,7 @@ def sums_interval(score: Score, sums: np.ndarray, limits: Bounds | None = None) 
 
 
 def interval(statistic: Statistic, groups: Sequence[str], limits: Bounds | None = None) -> Bounds | None:
-    """Return the same for a statistic that takes row numbers and has no sums; slower."""
+    """Return the same interval for a statistic that takes row indices and is no function of sums; slower."""
     names = np.asarray(groups)
     members = [np.flatnonzero(names == name) for name in np.unique(names)]
     count = len(members)
@@ -137,13 +140,14 @@ def interval(statistic: Statistic, groups: Sequence[str], limits: Bounds | None 
 
 
 def mean_interval(values: np.ndarray, groups: Sequence[str], limits: Bounds | None = None) -> Bounds | None:
-    """Return the 95 % interval of the mean of `values` (one a row)."""
+    """Return the 95 % interval of the mean of `values` (one per row)."""
     return sums_interval(mean, group_sums(np.stack([values, np.ones(len(values))], axis=1), groups), limits)
 
 
 def permutation_p(score: Score, a: np.ndarray, b: np.ndarray) -> float | None:
-    """Return the two-sided p of no difference between two contenders, swapping them in whole groups: every
-    way up to 13 groups, 9,999 draws above (with the 1 added of Phipson and Smyth 2010). None below 3 groups.
+    """Return the two-sided p-value for no difference between two contenders, swapping them in whole groups:
+    every swap up to 13 groups, 9,999 random swaps above (with the added 1 of Phipson and Smyth 2010). None
+    below 3 groups.
 
     Equal to scipy.stats.permutation_test, which takes twenty times as long (tests/metrics/test_intervals.py).
 
@@ -159,7 +163,7 @@ def permutation_p(score: Score, a: np.ndarray, b: np.ndarray) -> float | None:
 
     def gaps(swapped: np.ndarray) -> np.ndarray:
         sums = start + swapped @ (b - a)
-        # Rounded, so that swaps that are equal but for the order of their sums count as ties.
+        # Rounded, so that swaps that differ only in the order of summation count as ties.
         return np.abs(np.round(score(sums) - score(whole - sums), 12))
 
     seen = gaps(np.zeros(count))
@@ -189,7 +193,7 @@ def mcnemar_midp(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number by Holm's step-down method (Holm 1979)."""
+    """Return p-values corrected for multiple comparisons by Holm's step-down method (Holm 1979)."""
     order = np.argsort(values, kind="stable")
     steps = np.asarray(values, dtype=float)[order] * np.arange(len(values), 0, -1)
     corrected = np.empty(len(values))
@@ -198,11 +202,11 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def detectable(score: Score, sums: np.ndarray) -> float | None:
-    """Return the smallest true difference that a test of this size shows at the 5 % level with 80 % power.
+    """Return the smallest true difference that a test of this size detects at the 5 % level with 80 % power.
 
-    (t of 97.5 % + t of 80 %) times the standard error that was observed over groups: Bloom 1995, "Minimum
-    detectable effects", Evaluation Review 19(5). None below 6 groups, whose signs alone give no p
-    under 2/2^5 = 6 %, or where no group differs from another, so that the spread is 0.
+    (t of 97.5 % + t of 80 %) times the standard error observed over groups: Bloom 1995, "Minimum detectable
+    effects", Evaluation Review 19(5). None below 6 groups, because their signs alone give no p below 2/2^5 =
+    6 %, and None if no group differs from another, because the spread is then 0.
     """
     if len(sums) < FEWEST:
         return None
@@ -215,10 +219,10 @@ def expected_detectable(rows: int, groups: int, spread: float) -> float | None:
     """Return an estimate of `detectable` before there are answers; None below 6 groups.
 
     Args:
-        spread: standard deviation of the difference of two models' scores of a row.
+        spread: standard deviation of the difference between two models' scores of a row.
 
-    Rows of one group carry less information than as many groups: they count as rows / (1 + (rows / groups -
-    1) * ALIKE) independent ones, the design effect of Kish 1965, "Survey Sampling", section 5.4.
+    Rows that share a group carry less information than independent rows. They count as rows / (1 + (rows /
+    groups - 1) * ALIKE) independent ones, the design effect of Kish 1965, "Survey Sampling", section 5.4.
     """
     if groups < FEWEST:
         return None

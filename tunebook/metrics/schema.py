@@ -1,7 +1,7 @@
-"""The form of metrics.json (schema 1); docs/metrics.md has a line for each field.
+"""The schema of metrics.json (version 1); docs/metrics.md has a line for each field.
 
-Shares are 0 to 1, differences are a - b, None means "not measured". Fields may be added, never renamed; one
-that is added is NotRequired, so that the files of older runs still open.
+Shares are 0 to 1, differences are a - b, None means "not measured". Fields may be added, never renamed; an
+added field is NotRequired, so that files of older runs still open.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Word = Literal["better", "worse", "no difference shown"]
 
 
 class Rate(TypedDict):
-    """A value over examples with its 95 % interval by group."""
+    """A value over examples, with its 95 % interval by group."""
 
     value: float | None
     n: int
@@ -32,7 +32,7 @@ class Rate(TypedDict):
 
 
 class Measured(Rate):
-    """A metric of a contender."""
+    """One metric of a contender."""
 
     higher_is_better: bool | None
 
@@ -73,7 +73,8 @@ class Details(TypedDict):
 
 
 class Confusion(TypedDict):
-    """Gold labels in rows, answers in columns; the last column counts answers that name no label."""
+    """The confusion matrix: gold labels in rows, answers in columns; the last column counts answers that name
+    no label."""
 
     labels: list[str]
     answers: list[str]
@@ -81,7 +82,7 @@ class Confusion(TypedDict):
 
 
 class LabelLine(TypedDict):
-    """One label of the fine-tuned model."""
+    """The fine-tuned model's precision, recall and F1 for one label."""
 
     label: str
     n: int
@@ -91,14 +92,14 @@ class LabelLine(TypedDict):
 
 
 class Dev(TypedDict):
-    """How the baseline was chosen: the primary metric of each prompting on `rows` dev examples."""
+    """How the baseline was chosen: the primary metric of each prompting strategy on `rows` dev examples."""
 
     rows: int
     tried: dict[str, float]
 
 
 class RetentionLine(TypedDict):
-    """What the fine-tuned model lost on one task; `drop` is relative for texts, else a difference."""
+    """What the fine-tuned model lost on one task; `drop` is relative for text, otherwise a difference."""
 
     task: str
     kind: str
@@ -115,7 +116,7 @@ class RetentionLine(TypedDict):
 
 
 class StyleLine(TypedDict):
-    """What one change of the prompt's style costs."""
+    """What one change of the prompt style costs."""
 
     condition: str
     value: float
@@ -137,7 +138,7 @@ class Openings(TypedDict):
 
 
 class StyleSummary(Openings):
-    """Over-fitting to the style of the training prompts."""
+    """Overfitting to the style of the training prompts."""
 
     as_trained: float
     conditions: list[StyleLine]
@@ -147,7 +148,8 @@ class StyleSummary(Openings):
 
 
 class Checkpoints(TypedDict):
-    """The metric of each kept checkpoint on dev, by step, and the steps of the shipped and the last one."""
+    """The metric of each kept checkpoint on dev, by step; the steps of the shipped and of the last
+    checkpoint."""
 
     metric: str
     dev: dict[str, float]
@@ -156,8 +158,8 @@ class Checkpoints(TypedDict):
 
 
 class TurnCounts(TypedDict):
-    """The answers of conversations that were scored: how many, how many of them are repeated in other
-    conversations, and how many were generated, how many of those at a last turn."""
+    """Counts of answers in conversations: how many were scored and how many of those are repeated in other
+    conversations; how many were generated and how many of those end a conversation."""
 
     evaluated: Literal["all", "last"]
     scored: int
@@ -168,7 +170,7 @@ class TurnCounts(TypedDict):
 
 
 class Interruptions(TypedDict):
-    """How often the run was interrupted, and what all of its sessions took (seconds, dollars)."""
+    """How often the run was interrupted, and what all its sessions took (seconds, dollars)."""
 
     sessions: int
     stopped: int
@@ -180,7 +182,7 @@ class Interruptions(TypedDict):
 
 
 class GateLine(TypedDict):
-    """A gate and its outcome."""
+    """A gate and its result."""
 
     name: str
     value: float | None
@@ -198,10 +200,10 @@ class Latency(TypedDict):
 
 @with_config(ConfigDict(extra="forbid", strict=True))
 class ParityLine(TypedDict):
-    """The score of a file that is handed out, measured again next to its run's own on the same rows: `run`
-    and `value` of the run's primary metric, their difference with its 95 % interval; the largest difference
-    in the loss of a reference answer (bits per byte); seconds an answer alone; likely `causes`. `value` is
-    None where the file cannot render a prompt with its answer."""
+    """The score of an exported file, compared with the run's own model on the same rows: `run` and `value` of
+    the run's primary metric and their difference with its 95 % interval; the largest difference in the loss
+    of a reference answer (bits per byte); seconds per answer, one at a time; likely `causes`. `value` is None
+    if the file cannot render a prompt with its answer."""
 
     artefact: str
     weights: str
@@ -228,7 +230,7 @@ class ParityLine(TypedDict):
 
 @with_config(ConfigDict(extra="forbid", strict=True))
 class Metrics(TypedDict):
-    """metrics.json as a whole."""
+    """The whole of metrics.json."""
 
     schema: Literal[1]
     recipe: str
@@ -276,7 +278,7 @@ _FORM = TypeAdapter(Metrics)
 
 
 def validate(value: Any) -> Metrics:
-    """Return `value`, the very object, as Metrics.
+    """Validate `value` and return the same object, typed as Metrics.
 
     Raises:
         ValidationError: a field is missing, unknown or of another type.
@@ -299,15 +301,18 @@ def read_metrics(path: Path) -> Metrics:
     """Read a metrics.json.
 
     Raises:
-        InputError: no such file, another version of the form, or a field that does not fit it.
+        InputError: no such file, another schema version, or an invalid field.
     """
     value, name = read_json(path), show(path)
     if value is None:
-        problem = Problem("no such file. The run has not been evaluated.", name, code="run.no_metrics")
+        problem = Problem("file not found. The run has not been evaluated.", name, code="run.no_metrics")
         raise InputError(problem)
     version = value.get("schema") if isinstance(value, dict) else None
     if version != SCHEMA:
-        text = f"this Tunebook reads version {SCHEMA} (got {version!r}). Evaluate the run again with it."
+        text = (
+            f"this version of Tunebook reads schema {SCHEMA} (got {version!r}). Evaluate the run again with "
+            "this version."
+        )
         raise InputError(Problem(text, name, key="schema", code="run.other_version"))
     try:
         return validate(value)

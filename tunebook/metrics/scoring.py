@@ -1,4 +1,4 @@
-"""Per-row scores of an answer. Aggregation and intervals are in tunebook/metrics/aggregate.py."""
+"""Scores of single answers. Aggregation and intervals are in tunebook/metrics/aggregate.py."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ HIGHER_IS_BETTER = {
     "stop_rate": True,
     "length_ratio": None,
 }
-UNBOUNDED = {"reward", "loss", "byte_perplexity", "length_ratio"}  # the others are shares
-# Shares of pairs, each by the margin of a record that has to be above 0.
+UNBOUNDED = {"reward", "loss", "byte_perplexity", "length_ratio"}  # the other metrics are shares
+# Shares of preference pairs: those whose margin in this field of the record is above 0.
 MARGINS = {"preference": "margin", "preference_per_byte": "margin_per_byte", "reward_accuracy": "reward"}
 
 NOT_LATIN = re.compile(r"(?=\w)[\u0370-\u1dff\u2c00-\ua71f\ua800-\ufaff\U00010000-\U0003ffff]")
@@ -47,10 +47,10 @@ NOT_LATIN = re.compile(r"(?=\w)[\u0370-\u1dff\u2c00-\ua71f\ua800-\ufaff\U0001000
 def squad(golds: list[str], text: str, no_answer: str | None) -> Scored:
     """Return exact match and token F1 of an answer as shares, by the rules of SQuAD 2.0.
 
-    The best over the gold answers counts. `no_answer`, however written, counts as the empty answer,
-    the only right one where `golds` is empty. Rajpurkar et al. 2018, arXiv 1806.03822, computed as in their
-    evaluate-v2.0.py. In scripts without blanks between words, each letter is a token, as in MLQA's evaluation
-    (Lewis et al. 2020, arXiv 1910.07475).
+    The best score over the gold answers counts. `no_answer`, however written, counts as the empty answer,
+    which is the only right one if `golds` is empty. Rajpurkar et al. 2018, arXiv 1806.03822, computed as in
+    their evaluate-v2.0.py. In scripts without spaces between words, each letter is a token, as in MLQA's
+    evaluation (Lewis et al. 2020, arXiv 1910.07475).
     """
     if no_answer is not None and _squad_words(text) == _squad_words(no_answer):
         text = ""
@@ -65,18 +65,18 @@ def squad(golds: list[str], text: str, no_answer: str | None) -> Scored:
 
 
 def _squad_words(text: str) -> list[str]:
-    """Return the words that SQuAD compares: small letters, without ASCII punctuation and articles."""
+    """Return the words that SQuAD compares: in lower case, without ASCII punctuation and articles."""
     plain = text.lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\b(a|an|the)\b", " ", plain).split()
 
 
 def _apart(text: str) -> str:
-    """Return a text with letters of scripts without blanks as its words, and any other text unchanged."""
+    """Return a text in a script without spaces as its letters, and any other text unchanged."""
     return " ".join(words(text)) if re.search(UNSPACED, text) else text
 
 
 def per_row(records: Sequence[Mapping[str, Any]], name: str) -> list[float | None]:
-    """Return the metric `name` of each record, None where it was not measured."""
+    """Return the metric `name` of each record, or None if it was not measured."""
     return [None if "error" in record else _value(record, name) for record in records]
 
 
@@ -99,13 +99,13 @@ def _value(record: Mapping[str, Any], name: str) -> float | None:
 
 
 def above(margin: float) -> float:
-    """Return 1 for a margin above 0, 0 for one below, and a half, as a coin toss would get, for 0."""
+    """Return 1 for a margin above 0, 0 for one below, and 0.5 for 0, as if by coin toss."""
     return 0.5 if margin == 0 else float(margin > 0)
 
 
 def margins(chosen: float, rejected: float, *texts: str) -> Margins:
-    """Return by how much the chosen answer is preferred, from both summed log probabilities in nats: of the
-    whole answers, and a UTF-8 byte of each."""
+    """Return how much the chosen answer is preferred, from both summed log probabilities in nats: for the
+    whole answers, and per UTF-8 byte."""
     each = [value / len(text.encode()) for value, text in zip((chosen, rejected), texts, strict=True)]
     return {"margin": chosen - rejected, "margin_per_byte": each[0] - each[1]}
 
@@ -123,9 +123,9 @@ def chrf(answer: str, reference: str) -> float:
 
 
 def rouge_l(answer: str, reference: str) -> float:
-    """Return ROUGE-L F1 (Lin 2004) as a share: the longest common subsequence of words, in lower case and
-    of a-z and 0-9 only, as in Google's rouge_score without stemming. That would drop every word of another
-    alphabet: a reference with letters beyond Latin ones is compared by the words of its script."""
+    """Return ROUGE-L F1 (Lin 2004) as a share: the longest common subsequence of words, lower-cased and
+    limited to a-z and 0-9, as in Google's rouge_score without stemming. Because that drops every word of
+    another alphabet, a reference with non-Latin letters is compared by the words of its own script."""
     from rapidfuzz.distance import LCSseq
 
     split = words if re.search(NOT_LATIN, reference) else _latin
