@@ -84,7 +84,7 @@ def recipe() -> dict[str, Any]:
 
 
 def trial() -> dict[str, Any]:
-    """Return the schema of trial.yaml: a recipe's keys, and `rows`."""
+    """Return the schema of trial.yaml: a recipe's keys, `rows` and `replay`."""
     whole = recipe()
     count = {"type": "integer", "minimum": 1}
     whole["title"] = "trial.yaml: what the trial tier changes"
@@ -93,6 +93,11 @@ def trial() -> dict[str, Any]:
         "properties": {split: count for split in ("train", "dev", "test")},
         "additionalProperties": False,
         "description": "how many rows of each split the trial tier takes",
+    }
+    share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+    whole["properties"]["replay"] = {
+        "anyOf": [{"const": "none"}, share, {"type": "null"}],
+        "description": "rows of the second entry of datasets for each train row; none leaves it out",
     }
     return whole
 

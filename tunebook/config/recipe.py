@@ -19,7 +19,8 @@ TRIAL_ROWS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe folder: `config` is recipe.yaml, `trial` is trial.yaml without `rows`."""
+    """A recipe folder: `config` is recipe.yaml, `trial` is trial.yaml without `rows`; its `replay` is read
+    by `tunebook.config.replay`."""
 
     name: str
     folder: Path

@@ -9,6 +9,7 @@ from tunebook.config.continue_from import continued
 from tunebook.config.keys import check_keys, schema
 from tunebook.config.overrides import Options, Tier, merge, parse_set
 from tunebook.config.recipe import Recipe
+from tunebook.config.replay import apply_replay, take_replay
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.files import AxolotlConfig
@@ -39,11 +40,12 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     """
     tier = pick_tier(options)
     overrides = parse_set(options.set)
-    trial = recipe.trial if tier == "trial" else {}
+    trial = dict(recipe.trial) if tier == "trial" else {}
     if tier == "trial" and not trial:
         raise InputError(
             f"{show(recipe.folder)}: has no trial.yaml, which the trial tier needs.", code="recipe.no_trial"
         )
+    replay, replayed = take_replay(trial, overrides)
     chosen = {} if options.model is None else {"base_model": known_model(options.model)}
     plain = merge(merge(merge(recipe.config, trial), chosen), overrides)
     named = plain.get("plugins")
@@ -68,7 +70,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     table = model_table().get(plain["base_model"], {}).get("axolotl", {})
     if trial.get("chat_template_jinja") and plain["base_model"] == trial.get("base_model"):
         table = {key: value for key, value in table.items() if key != "chat_template"}  # it brings its own
-    config = merge(merge(merge(recipe.config, trial), chosen), table)
+    config = apply_replay(merge(merge(merge(recipe.config, trial), chosen), table), replay)
     name = options.hardware or (overlays.guess() if for_this_machine else None)
     overlay = overlays.overlay(name) if name else None
     off = {**table, **method_limits.stays_off(config)}
@@ -85,7 +87,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
         for key, value in without_hardware.items()
         if (key not in overlays.KEYS or key in RESULT_KEYS) and key not in OUTPUT_KEYS
     }
-    identity["global_batch"] = _global_batch(without_hardware)
+    identity |= {"global_batch": _global_batch(without_hardware), **replayed}
     if _sets_batch(overrides):
         identity["global_batch"] *= world  # set by hand, the micro batch is that of each GPU
     else:
@@ -101,7 +103,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
         keys, identity["from_run"] = continued(final, options.from_run)
         final |= keys
     changed = sorted(key for key in final if final[key] != recipe.config.get(key))
-    return Resolved(recipe, tier, overlay, world, final, identity, changed)
+    return Resolved(recipe, tier, overlay, world, final, identity, changed, replay)
 
 
 def split_batch(batch: int, most: int | None, world: int, config: AxolotlConfig) -> dict[str, int]:

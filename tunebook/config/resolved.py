@@ -14,7 +14,9 @@ from tunebook.hardware import overlays
 @dataclass(frozen=True)
 class Resolved:
     """A composed config. `config` is the final Axolotl config, except for run-folder paths;
-    `identity` is the part that makes a run this run; `world` the number of processes that train."""
+    `identity` is the part that makes a run this run; `world` the number of processes that train;
+    `replay` the rows of the second entry of `datasets:` that are trained on for each train row, None for all.
+    """
 
     recipe: Recipe
     tier: Tier
@@ -23,6 +25,7 @@ class Resolved:
     config: AxolotlConfig
     identity: dict[str, Any]
     changed: list[str]
+    replay: float | None = None
 
     @property
     def hardware(self) -> str | None:

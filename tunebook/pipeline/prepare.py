@@ -24,7 +24,7 @@ from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.engines import vllm
 from tunebook.models.methods import HEAD_PLUGIN, uses_head
 from tunebook.models.shapes import positions
-from tunebook.pipeline import manifest
+from tunebook.pipeline import manifest, replay_rows
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
@@ -157,12 +157,13 @@ def _on_positions(
     return result
 
 
-def place_paths(config: AxolotlConfig, run: Run) -> dict[str, Any]:
-    """Return `config` with its data and output paths inside the run folder."""
+def place_paths(config: AxolotlConfig, run: Run, replayed: bool = False) -> dict[str, Any]:
+    """Return `config` with its data and output paths inside the run folder, those of replay rows as well
+    where they are `replayed` from there."""
     placed = dict(config)
     placed["datasets"] = [
         {**config["datasets"][0], "path": str(run / "data" / "train.jsonl"), "ds_type": "json"},
-        *config["datasets"][1:],
+        *replay_rows.placed(config["datasets"], run / replay_rows.FILE if replayed else None),
     ]
     if config.get("test_datasets"):
         placed["test_datasets"] = [
@@ -214,7 +215,7 @@ def _endpoint(settings: suite.Suite, dataset: Dataset) -> dict[str, Any]:
 def write_inputs(
     run: Run, resolved: Resolved, dataset: Dataset, settings: suite.Suite, evaluation: str
 ) -> None:
-    config = place_paths(resolved.config, run)
+    config = place_paths(resolved.config, run, replayed=bool(resolved.replay))
     (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_json(
         run / "settings.json",

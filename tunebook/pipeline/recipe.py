@@ -15,7 +15,7 @@ from tunebook.config.resolved import Resolved
 from tunebook.core import ranks, versions
 from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD
-from tunebook.core.files import digest, write_json
+from tunebook.core.files import digest, write_json, write_jsonl
 from tunebook.core.paths import runs_folder, show
 from tunebook.data.dataset import load_dataset_or_stand_in
 from tunebook.data.files.split_names import SPLITS, Split
@@ -33,6 +33,7 @@ from tunebook.pipeline.prepare import (
     prepare_rows,
     write_inputs,
 )
+from tunebook.pipeline.replay_rows import FILE, replay_rows
 from tunebook.plan import trial
 from tunebook.report.format import show_verdict
 from tunebook.report.published import other_base, published
@@ -91,6 +92,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
         console.note(few)
     notes: list[str] = []
     rows = prepare_rows(resolved, dataset, asked, notes)
+    replay = replay_rows(resolved, len(rows["train"]))
     identity = {**resolved.identity, "tier": resolved.tier, "rows": rows}
     identity |= {"lock": versions.lock_hash(), "axolotl": lanes.axolotl()}  # one lock has both lanes
     identity["more_rows"] = more_rows(resolved.config)
@@ -113,7 +115,9 @@ def execute(name: str, options: Options, console: Console) -> Run:
         console.stages = STAGES
         if resolved.tier == "trial" and not (options.steps and options.eval == "quick"):
             console.if_slow = SHORTER
-        if not run.done("train") and (expected := _expected(resolved, options, rows)):
+        if not run.done("train") and (
+            expected := _expected(resolved, options, {**rows, "train": rows["train"] + (replay or [])})
+        ):
             console.note(expected)
         summary = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
         run.mark("check", "done", time.monotonic() - start)
@@ -125,6 +129,9 @@ def execute(name: str, options: Options, console: Console) -> Run:
                 for split in SPLITS:
                     write_rows(run / "data" / f"{split}.jsonl", rows[split])
                 words.append(", ".join(f"{len(rows[split])} {split}" for split in SPLITS) + " rows")
+                if replay:
+                    write_jsonl(run / FILE, replay)
+                    words.append(f", {len(replay)} general conversations mixed into training")
             for note in notes:
                 console.note(note)
         if not run.done("train"):

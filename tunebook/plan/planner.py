@@ -17,7 +17,7 @@ from tunebook.models.registry import model_table
 from tunebook.models.shapes import Shape
 from tunebook.plan import evaluation_memory, hours
 from tunebook.plan.hours import Range
-from tunebook.plan.rows import CHARACTERS, FEWEST_CHARACTERS, Rows, known_rows
+from tunebook.plan.rows import CHARACTERS, FEWEST_CHARACTERS, Rows, known_rows, with_further
 
 # The environment with CUDA's libraries, as the lock installs it on Linux.
 ENVIRONMENT_GB = 12.0
@@ -143,7 +143,7 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
     base = str(config["base_model"])
     shape = shapes.find(base, config.get("revision_of_model"), download=True)
     dataset = load_dataset_config(recipe.dataset)
-    rows = known_rows(dataset, config.get("sequence_len", 512))
+    rows = with_further(known_rows(dataset, config.get("sequence_len", 512)), config)
     asked = suite.load_suite(recipe, dataset.task, "real", "default")
     s = memory_settings.setting(config, rows.longest)
     how = memory_settings.sharding(config, count)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tunebook.core.files import AxolotlConfig, read_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import Dataset
 from tunebook.data.files.split_names import SPLITS
@@ -56,6 +57,28 @@ def known_rows(dataset: Dataset, sequence_len: int) -> Rows:
     half = sequence_len // 2
     source = f"not read here yet (`make check`): every row taken as {sequence_len} tokens, half of it answer"
     return Rows(None, None, None, (), None, sequence_len, half, half, half, source)
+
+
+def with_further(rows: Rows, config: AxolotlConfig) -> Rows:
+    """Return `rows` with those of the further local JSONL files under `datasets:`, which are trained on too;
+    `shards: N` takes one row in N."""
+    lengths: list[int] = []
+    for entry in (config.get("datasets") or [])[1:]:
+        path, field = ROOT / str(entry.get("path")), entry.get("field_messages") or "messages"
+        if path.suffix == ".jsonl" and path.is_file():
+            read = [row[field] for row in read_jsonl(path) if isinstance(row.get(field), list)]
+            some = read[:: int(entry.get("shards") or 1)]
+            lengths += [_tokens(sum(len(str(turn.get("content"))) for turn in row), len(row)) for row in some]
+    if rows.train is None or not lengths:
+        return rows
+    known = rows.lengths or (rows.longest or rows.batch,)
+    if len(known) > 1:  # a sample stands for all rows: as many of the others as there are to its rows
+        step = max(1, round(rows.train / len(known)))
+        mixed = tuple(sorted([*known, *lengths[::step]]))
+    else:
+        mixed = ((known[0] * rows.train + sum(lengths)) // (rows.train + len(lengths)),)
+    train, longest = rows.train + len(lengths), max(rows.longest or 0, *lengths)
+    return replace(rows, train=train, lengths=mixed, longest=longest)
 
 
 @cache

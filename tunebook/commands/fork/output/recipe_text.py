@@ -15,6 +15,7 @@ from tunebook.check.training_rules import averages_micro_batches
 from tunebook.commands.fork.output.yaml_text import change, entry, head
 from tunebook.config.overrides import merge
 from tunebook.config.recipe import Recipe, method
+from tunebook.config.replay import GENERAL
 from tunebook.config.resolve import TOKEN_MEAN
 from tunebook.data.lengths import STEP, Lengths
 from tunebook.models.registry import model_table
@@ -27,6 +28,11 @@ PHRASES = {
     "qa": "answer a question from a passage",
     "preference": "prefer the better of two answers",
 }
+REPLAY = f"""\
+  - path: {GENERAL}   # general conversations, against forgetting (docs/forgetting.md)
+    type: chat_template
+    field_messages: messages
+    ds_type: json"""
 TITLES = {"lora": "LoRA", "qlora": "QLoRA (4-bit base)", "full": "Full fine-tuning"}
 
 
@@ -60,7 +66,12 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         "   # used by plain axolotl; `make recipe` writes below runs/",
     }
     notes = [f"datasets and test_datasets read datasets/{made.name}/rows/"]
-    if (more := len(config.get("datasets") or []) - 1) > 0:
+    others = [each for each in (config.get("datasets") or [])[1:] if isinstance(each, dict)]
+    replay = [each for each in others if each.get("path") == GENERAL]
+    if replay:
+        changes["datasets"] = f"{changes['datasets']}\n{REPLAY}"
+        notes.append(f'{GENERAL} is mixed into training, against forgetting; SET="replay=none" leaves it out')
+    if more := len(others) - len(replay):
         notes.append(
             f"{more} other entries of datasets are removed; see docs/mixing-data.md to add them again"
         )

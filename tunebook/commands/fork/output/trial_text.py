@@ -11,6 +11,7 @@ from typing import Any
 from tunebook.commands.fork.output.recipe_text import Made, up
 from tunebook.commands.fork.output.yaml_text import entry
 from tunebook.config.keys import schema
+from tunebook.config.replay import KEY
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.lengths import FEWEST_ROWS, TRIAL_LENGTHS
 from tunebook.models.trial_model import NAME as TRIAL_BASE
@@ -87,6 +88,8 @@ def trial_text(
         "eval_batch_size": max(1, min(trial.get("eval_batch_size", 8), EVAL_TOKENS // bound)),
         "rows": {"train": train, "dev": min(rows["dev"], made.counts["dev"]), "test": test},
     }
+    if len(config["datasets"]) < 2:
+        keys.pop(KEY, None)  # nothing to replay
     too_long = lengths.over.get(bound, 0)
     notes = []
     if bound > LONGEST_TRIAL:
