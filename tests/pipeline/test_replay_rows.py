@@ -42,7 +42,7 @@ def test_a_share_is_of_the_train_rows(tmp_path: Path) -> None:
 
 
 def test_only_rows_that_fit_are_drawn() -> None:
-    short, long = (replay_rows(resolved(f"replay=0.1 sequence_len={n}"), 600) for n in (64, 512))
+    short, long = (replay_rows(resolved(f"replay=0.1 sequence_len={n}"), 600) for n in (96, 512))
     assert short and long and len(short) == len(long) == 60
     assert [row["id"] for row in short] != [row["id"] for row in long]  # type: ignore[comparison-overlap]
 
