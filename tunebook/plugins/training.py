@@ -60,11 +60,12 @@ class CPUArguments(BasePlugin):
     """Let a CPU train in bf16: transformers refuses `bf16: true` without a GPU, and Axolotl has no key
     for `use_cpu`. The config's `bf16: true` still loads the weights in bf16.
 
-    In fp32 only the logits that are trained on are computed (docs/ARCHITECTURE.md, CPU)."""
+    In fp32 only the logits that are trained on are computed (docs/ARCHITECTURE.md, CPU). The dev loss before
+    the first step, which Axolotl always computes and nothing reads, is left out."""
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
         autocast = bool(cfg.bf16) and cfg.torch_dtype == torch.float32
-        return {"use_cpu": True, "bf16": autocast, "bf16_full_eval": False}
+        return {"use_cpu": True, "bf16": autocast, "bf16_full_eval": False, "eval_on_start": False}
 
     def post_model_build(self, cfg: Any, model: Any) -> None:
         output = getattr(model, "lm_head", None)  # a classification head has none
