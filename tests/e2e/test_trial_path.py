@@ -39,7 +39,9 @@ def test_whole_trial_path_shortened(tmp_path: Path) -> None:
     assert tuned > measured["contenders"][measured["baseline"]]["accuracy"]["value"] + 0.1
     assert measured["verdict"] == "better"
     assert measured["contenders"]["tuned"]["accuracy"]["n"] >= 100
-    assert set(measured["contenders"]) >= {"base_generate_0", "tuned", "svm"}
+    assert set(measured["contenders"]) >= {"base_generate_0", "tuned", "tuned_rank_0", "svm"}
+    ranked = measured["contenders"]["tuned_rank_0"]
+    assert ranked["accuracy"]["n"] == measured["rows"] and "ece_15" in ranked and "invalid_rate" not in ranked
     assert "trial tier" in measured["sentence"]
     # bf16 rounds a merge, so not 1; far apart would mean that the merge lost the adapter.
     assert 0.6 < measured["token_agreement_unmerged_merged"] <= 1

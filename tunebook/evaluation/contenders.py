@@ -47,6 +47,8 @@ class Contender:
 
 
 TUNED = Contender("tuned", "tuned")
+# A classifier that cannot give an invalid answer, with a confidence for each label.
+TUNED_RANKED = Contender("tuned_rank_0", "tuned", Prompting("rank"))
 
 
 def untuned(prompting: Prompting, name: str = "base") -> Contender:

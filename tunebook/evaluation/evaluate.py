@@ -8,7 +8,7 @@ from tunebook.core.files import write_json
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.baseline import choose_baseline
 from tunebook.evaluation.best_checkpoint import ship_the_best
-from tunebook.evaluation.contenders import ENDPOINT, PLAIN, TUNED, untuned
+from tunebook.evaluation.contenders import ENDPOINT, PLAIN, TUNED, TUNED_RANKED, untuned
 from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.endpoint.judge import judge
 from tunebook.evaluation.engines.linear_svm import linear_svm
@@ -40,8 +40,11 @@ def evaluate(evaluator: Evaluator) -> None:
     agreement = evaluator.agreement()
     evaluator.evaluate(TUNED, split, reference)
     latency = answer_seconds(evaluator, split)
-    measure_side_effects(evaluator, "tuned")
     names.append(TUNED.name)
+    if evaluator.dataset.labels and not evaluator.models.head:
+        evaluator.evaluate(TUNED_RANKED, split)
+        names.append(TUNED_RANKED.name)
+    measure_side_effects(evaluator, "tuned")
 
     if evaluator.dataset.labels:
         labels = linear_svm(evaluator.rows["train"], evaluator.rows[split])

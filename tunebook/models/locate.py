@@ -10,7 +10,7 @@ from tunebook.core.paths import cache_folder, show, slug
 from tunebook.models.hub import hub_error
 
 WEIGHTS = ("adapter_config.json", "config.json")
-TAKEN = ("base", "tuned", "unmerged", "svm", "endpoint")
+TAKEN = ("base", "tuned", "tuned_rank_0", "unmerged", "svm", "endpoint")
 WANTED = ["*.safetensors*", "*.json", "*.jinja", "*.txt", "*.model"]
 
 

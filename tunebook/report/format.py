@@ -51,7 +51,8 @@ def table(measured: Metrics, whole: bool, shots: int | None = None) -> list[dict
         made = {title: measured["details"][name]["made"] for name, title in columns.items()}
         rows.append({"metric": "answers", **made})
     tuned = contenders[names.TUNED]
-    for metric in tuned if whole else [name for name in SHOWN if name in tuned]:
+    measured_of_any = dict.fromkeys([*tuned, *(name for each in contenders.values() for name in each)])
+    for metric in measured_of_any if whole else [name for name in SHOWN if name in tuned]:
         measures = {title: contenders[name].get(metric) for name, title in columns.items()}
         if all(cell(metric, measure) == "-" for measure in measures.values()):
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from tunebook.evaluation.contenders import ENDPOINT
+from tunebook.evaluation.contenders import ENDPOINT, TUNED_RANKED
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED
 
 TUNED, SVM = "tuned", "svm"
@@ -149,7 +149,12 @@ def prompting(name: str, shots: int | None = None) -> str:
 
 def contender(name: str, baseline: str | None = None, shots: int | None = None) -> str:
     """Return the name of a contender for people; other models keep their own."""
-    fixed = {TUNED: "fine-tuned", SVM: "linear SVM (free)", ENDPOINT: "endpoint"}
+    fixed = {
+        TUNED: "fine-tuned",
+        TUNED_RANKED.name: "fine-tuned, labels ranked",
+        SVM: "linear SVM (free)",
+        ENDPOINT: "endpoint",
+    }
     if name in fixed:
         return fixed[name]
     if name == baseline:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from tunebook.core.files import file_sha256, read_json
+from tunebook.evaluation.contenders import TUNED_RANKED
 from tunebook.evaluation.forgetting import retained
 from tunebook.evaluation.style import styled
 from tunebook.evaluation.suite import Suite
@@ -201,6 +202,7 @@ def sentence(measured: Metrics, main: Comparison, shots: int | None) -> str:
     shown = {main["b"]: main}
     for comparison in measured["comparisons"]:
         shown.setdefault(comparison["b"], comparison)
+    shown.pop(TUNED_RANKED.name, None)  # the same model
     others = [_other_clause(c, main, shots) for c in shown.values() if c is not main]
     failed = [names.gate(gate["name"]) for gate in measured["gates"] if gate["passed"] is False]
     tail = [f"Failed gates: {', '.join(failed)}"] if failed else []
