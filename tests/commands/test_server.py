@@ -15,6 +15,7 @@ from tests.support import tiny
 from tunebook.commands.after import export, serve
 from tunebook.core.errors import InputError, MachineError
 
+NAMES = ["mine", "mine@0123456789"]
 ASK = {"model": "mine", "messages": [{"role": "user", "content": "Where is my clock?"}]}
 
 
@@ -30,7 +31,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
     (run / "data").mkdir()
     for split in ("train", "dev", "test"):
         (run / "data" / f"{split}.jsonl").write_text("")
-    with TestClient(application(Server(run, None))) as client:
+    with TestClient(application(Server(run, NAMES, None))) as client:
         yield client
 
 
@@ -39,7 +40,7 @@ def error(response: Any) -> str:
 
 
 def test_models_and_an_answer(client: Any) -> None:
-    assert [one["id"] for one in client.get("/v1/models").json()["data"]] == ["mine"]
+    assert [one["id"] for one in client.get("/v1/models").json()["data"]] == NAMES
     found = client.post("/v1/chat/completions", json={**ASK, "max_tokens": 5}).json()
     assert found["object"] == "chat.completion" and found["choices"][0]["message"]["role"] == "assistant"
     assert found["choices"][0]["finish_reason"] in ("stop", "length")
@@ -191,7 +192,7 @@ def test_a_type_that_would_not_be_served_is_refused(text: str, engine: str, code
 def test_a_type_that_export_would_not_write_is_refused(
     to: Any, quant: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "finished", lambda _: finished(tmp_path, tmp_path))
+    monkeypatch.setattr(export, "find", lambda *_: finished(tmp_path, tmp_path))
     with pytest.raises(InputError) as caught:
         export.export_command("mine", to, quant)
     assert caught.value.code == code

@@ -132,6 +132,24 @@ def test_another_question_is_asked_anew(other: dict[str, Any], tmp_path: Path) -
     assert len(server.bodies) == 13
 
 
+def test_a_served_run_is_named_exactly(tmp_path: Path) -> None:
+    """`tunebook serve` may serve another file on the same port under the recipe's name."""
+    path, first, second = tmp_path / "a.jsonl", "mine@0123456789", "mine@9876543210"
+    with serve(echo) as server:
+        server.models = ["mine", first]
+        for name in ("mine", second):
+            with pytest.raises(InputError, match=first) as caught:
+                ask_all(ASKED, settings(server, model=name), path, quiet)
+            assert caught.value.code == "endpoint.inexact_model"
+        assert not server.bodies and not path.exists()
+        ask_all(ASKED, settings(server, model=first), path, quiet)
+        server.models = ["mine", second]
+        ask_all(ASKED, settings(server, model=second), path, quiet)
+        assert [body["model"] for body in server.bodies] == [first] * 6 + [second] * 6
+        server.models = ["other", "other@0123456789", "mine@latest"]
+        ask_all(ASKED, settings(server, model="mine"), path, quiet)
+
+
 def test_one_that_refuses_forever_is_given_up_and_what_came_is_kept(tmp_path: Path) -> None:
     path, many = tmp_path / "a.jsonl", {f"r{i}": [{"role": "user", "content": str(i)}] for i in range(60)}
     with serve(lambda number, body: echo(number, body) if number < 3 else status(503, "closed")) as server:

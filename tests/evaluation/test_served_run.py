@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import tiny_run
 from tests.support.lazy import lazy
+from tunebook.core.errors import InputError
 from tunebook.core.files import read_jsonl
 from tunebook.core.paths import ROOT, child_environment
 from tunebook.evaluation.contenders import TUNED
@@ -51,9 +52,12 @@ def test_a_served_run_has_its_own_score(run: Run, words: list[str], tmp_path: Pa
         said = next((line for line in child.stdout if "/v1, model" in line), "")
         assert said, child.stdout.read()
         address = next(word for word in said.split() if word.startswith("http")).rstrip(",")
+        name = next(word for line in child.stdout for word in line.split() if word.startswith("mine@"))
         made = evaluator.Evaluator.of_run(run)
         own = {row["id"]: row for row in made.evaluate(TUNED, "test")}
-        made.ask_endpoint(Settings(address=address, model="mine", prompt="tuned"), "test")
+        with pytest.raises(InputError, match=name):
+            made.ask_endpoint(Settings(address=address, model="mine", prompt="tuned"), "test")
+        made.ask_endpoint(Settings(address=address, model=name, prompt="tuned"), "test")
         served = {row["id"]: row for row in read_jsonl(run / "eval" / "answers" / "endpoint.test.jsonl")}
         answered = [id for id, row in own.items() if "answer" in row]
         assert answered and not [row for row in served.values() if "error" in row]

@@ -54,7 +54,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
 
 
 def test_an_interrupted_build_resumes_without_a_download(tools: Tools, tmp_path: Path) -> None:
-    target, scratch = tmp_path / "made", tmp_path / f"llama.cpp-{llama_cpp.VERSION}.build"
+    target, scratch = tmp_path / "made", tmp_path / f"{llama_cpp.folder().name}.build"
     tools.ends = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         llama_cpp.build(target)
@@ -69,7 +69,7 @@ def test_an_interrupted_build_resumes_without_a_download(tools: Tools, tmp_path:
 
 
 def test_a_half_download_is_not_taken_for_whole(tools: Tools, tmp_path: Path) -> None:
-    scratch = tmp_path / f"llama.cpp-{llama_cpp.VERSION}.build"
+    scratch = tmp_path / f"{llama_cpp.folder().name}.build"
     scratch.mkdir()
     (scratch / tools.archive.name).write_bytes(tools.archive.read_bytes()[:50])
     llama_cpp.build(tmp_path / "made")
@@ -80,7 +80,7 @@ def test_a_build_that_failed_begins_anew(tools: Tools, tmp_path: Path) -> None:
     tools.ends = SystemExit("a compiler error")
     with pytest.raises(SystemExit):
         llama_cpp.build(tmp_path / "made")
-    assert not (tmp_path / f"llama.cpp-{llama_cpp.VERSION}.build").exists()
+    assert not (tmp_path / f"{llama_cpp.folder().name}.build").exists()
 
 
 def test_progress_is_read_from_the_lines_of_cmake() -> None:
@@ -97,3 +97,20 @@ def test_progress_is_read_from_the_lines_of_cmake() -> None:
         percent(line)
         assert len(steps) == done
     assert len(begun) == 1
+
+
+@pytest.mark.parametrize("field", ["flags\t\t", "Features\t"])
+def test_each_kind_of_processor_has_a_build_of_its_own(
+    field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler uses all that the processor can; on one that can less, the program would crash."""
+    monkeypatch.setattr(llama_cpp, "CPU", tmp_path / "cpuinfo")
+
+    def on(able: str, speed: int = 2000) -> Path:
+        text = f"model name\t: X\n{field}: {able}\ncpu MHz\t: {speed}\n"
+        llama_cpp.CPU.write_text(f"{text}\n{text}")
+        return llama_cpp.folder()
+
+    assert on("sse4_2 avx2") == on("sse4_2 avx2", 3000) != on("sse4_2 avx2 avx512f")
+    llama_cpp.CPU.unlink()
+    assert llama_cpp.VERSION in llama_cpp.folder().name

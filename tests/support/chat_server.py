@@ -28,19 +28,25 @@ def status(code: int, text: str = "broken", **headers: str) -> Reply:
 
 
 class ChatServer:
-    """What arrives is in `bodies` and `keys`; `behave(number, body)` says what comes back."""
+    """What arrives is in `bodies` and `keys`; `behave(number, body)` says what comes back. `models` are
+    listed, where there are any."""
 
     def __init__(self, behave: Callable[[int, dict[str, Any]], Reply | str]) -> None:
         self.behave = behave
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.paths: list[str] = []
+        self.models: list[str] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                listed = json.dumps({"data": [{"id": name} for name in server.models]}).encode()
+                self.send(200 if server.models else 404, {}, listed)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -57,7 +63,9 @@ class ChatServer:
                     if reply == CUT:
                         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
                     return
-                code, headers, content = reply
+                self.send(*reply)
+
+            def send(self, code: int, headers: dict[str, str], content: bytes) -> None:
                 self.send_response(code)
                 for name, value in {**headers, "Content-Length": str(len(content))}.items():
                     self.send_header(name, value)

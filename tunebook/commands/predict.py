@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from typing_extensions import TypedDict
 
 from tunebook.commands.options import RunName
 from tunebook.commands.options import console as command_console
@@ -31,7 +32,7 @@ from tunebook.data.sources import read_rows_of
 from tunebook.evaluation import jobs
 from tunebook.export.merge import refuse_changed_base
 from tunebook.models.fingerprint import weights_hash
-from tunebook.runs.run import Run, find_trained
+from tunebook.runs.run import Run, find
 from tunebook.training.child import follow
 
 Question = tuple[Messages, str | None]
@@ -40,6 +41,20 @@ BLOCK = 4 * jobs.BATCH["generate"]
 ANSWER, STOPPED = "predicted", "predicted_stopped"  # of tasks without labels
 LABEL, SECOND, SECOND_SCORE = "predicted_label", "predicted_second", "predicted_second_score"  # with labels
 SCORE = "predicted_score"
+
+
+class Plan(TypedDict):
+    """What OUT.state.json holds: a hash of all that decides the answers, the columns and the number of rows,
+    and how far it came: rows, the bytes of their lines, and cells that begin with an apostrophe now."""
+
+    plan: str
+    columns: list[str]
+    total: int
+    threshold: float
+    raw: bool
+    changed: int
+    rows: int
+    bytes: int
 
 
 def predict(
@@ -51,7 +66,7 @@ def predict(
         InputError: the run has no model, a row has no prompt, or `out` already exists.
         TunebookError: the child failed; what it wrote is kept.
     """
-    run = find_trained(run_text)
+    run = find(run_text, "train")
     if out.suffix not in OUT_KINDS:
         raise InputError(f"OUT: {out}: must end in {' or '.join(OUT_KINDS)}.", code="predict.bad_suffix")
     if raw and out.suffix != ".csv":
@@ -67,7 +82,7 @@ def predict(
     refuse_changed_base(run)
     plan = _plan(run, data, out, threshold, raw, console)
     state = Run(out.parent) / f"{out.name}.state.json"
-    before = read_json(state, {})
+    before: Plan | None = read_json(state)
     if before and before["plan"] != plan["plan"]:
         raise InputError(
             f"OUT: {show(state)} belongs to another model or file of rows. Remove it, or give another name.",
@@ -76,7 +91,7 @@ def predict(
     if before:
         console.note(f"resuming after row {before['rows']}")
     else:
-        write_json(state, {**plan, "rows": 0, "bytes": 0})
+        write_json(state, plan)
     log, events = beside(out, "log.txt"), beside(out, "events.jsonl")
     with console.timed(None, "predict") as words:
         try:
@@ -114,7 +129,7 @@ def dataset_of(run: Run) -> Dataset:
     return Dataset.model_validate({**run.settings()["dataset"], "folder": run / "data"})
 
 
-def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console: Console) -> dict[str, Any]:
+def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console: Console) -> Plan:
     """Read every row once; return what the prediction is made of, and the columns of `out`. Rows that could
     end or open a turn are named.
 
@@ -177,8 +192,16 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console:
         raw,
     ]
     columns.update(dict.fromkeys(added))
-    plan = {"plan": digest(made_of), "columns": [*columns], "total": total, "threshold": threshold}
-    return {**plan, "raw": raw, "changed": 0}
+    return {
+        "plan": digest(made_of),
+        "columns": [*columns],
+        "total": total,
+        "threshold": threshold,
+        "raw": raw,
+        "changed": 0,
+        "rows": 0,
+        "bytes": 0,
+    }
 
 
 def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Question] | Problem]]:

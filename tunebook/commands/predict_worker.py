@@ -23,6 +23,7 @@ from tunebook.commands.predict import (
     SECOND,
     SECOND_SCORE,
     STOPPED,
+    Plan,
     asked,
     beside,
     dataset_of,
@@ -48,7 +49,7 @@ NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)([eE][+-]?\d+)?\s?%?", re.ASCI
 def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
     """Answer what is left of `data`, in the child process."""
     state_file, partial = beside(out, "state.json"), beside(out, "partial")
-    state = read_json(state_file)
+    state: Plan = read_json(state_file)
     dataset = dataset_of(run)
     suite = Suite.model_validate(run.settings()["suite"])
     config = run.config()
@@ -81,7 +82,8 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
                     file.write((json.dumps(line, ensure_ascii=False, default=str) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
-            state |= {"rows": state["rows"] + len(block), "bytes": file.tell()}
+            state["rows"] += len(block)
+            state["bytes"] = file.tell()
             write_json(state_file, state)
             with events.open("a", encoding="utf-8") as progress:
                 event = {"stage": "predict", "done": state["rows"], "total": state["total"]}

@@ -139,12 +139,7 @@ def review(name: str, console: Console) -> int:
         InputError: no such run, it has not finished, or no two answers differ.
         MachineError: another process has the run folder.
     """
-    run = find(name)
-    if not run.done("report"):
-        raise InputError(
-            f"RUN: {show(run.folder)} has not finished; there is nothing to review yet.",
-            code="run.not_finished",
-        )
+    run = find(name, "report")
     reading = Reading(run)
     if not reading.pairs:
         raise InputError(

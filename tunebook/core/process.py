@@ -43,10 +43,10 @@ def begin_child() -> None:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], variables: dict[str, str], log: Path, piped: bool = False
+    command: list[str], variables: dict[str, str], log: Path, **streams: Any
 ) -> Iterator[subprocess.Popen[Any]]:
-    """Run `command` in the checkout for as long as the block lasts. Its output is appended to `log`; with
-    `piped`, stdin and stdout are text pipes and only stderr is logged.
+    """Run `command` in the checkout for as long as the block lasts. Its output is appended to `log` and it
+    has no input; `streams` are arguments of Popen that say otherwise.
 
     The process dies with this one, and on Ctrl-C it is up to this process to stop it. Its temporary files are
     removed afterwards: libraries leave theirs behind in a process that is killed or forked.
@@ -59,18 +59,15 @@ def running(
             command,
             cwd=ROOT,
             env=variables | {"TMPDIR": scratch},
-            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if piped else output,
-            stderr=output,
-            encoding="utf-8" if piped else None,
             preexec_fn=begin_child,
             start_new_session=True,
+            **{"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, **streams},
         )
         try:
             yield child
         finally:
             if child.poll() is None:
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)  # with what it started, such as compilers
                 child.wait()
 
 
@@ -100,20 +97,11 @@ def write_folder(
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     output: deque[str] = deque(maxlen=50)
-    with (
-        subprocess.Popen(
-            [sys.executable, "-m", module, *words, str(partial)],
-            cwd=ROOT,
-            env=child_environment() | {"PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            preexec_fn=begin_child,
-        ) as child,
-        open(log or os.devnull, "ab", buffering=0) as file,
-    ):
+    command = [sys.executable, "-m", module, *words, str(partial)]
+    variables = child_environment() | {"PYTHONUNBUFFERED": "1"}
+    log = log or Path(os.devnull)
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+    with running(command, variables, log, **piped) as child, log.open("ab", buffering=0) as file:
         assert child.stdout
         for line in child.stdout:
             with contextlib.suppress(OSError):  # the child process explains a full disk itself
@@ -121,6 +109,7 @@ def write_folder(
             heard(line)
             if line.strip():
                 output.append(line.strip())
+        child.wait()
     if child.returncode:
         try:
             raise_if_full("\n".join(output), target)

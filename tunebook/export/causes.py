@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tunebook.export.parity import FILE, RUN, STOPS_LESS
 from tunebook.metrics.schema import ParityLine
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEAR_BASE = 0.1  # of the way from the base's losses to the run's
 
@@ -110,7 +113,7 @@ def _scale(ours: Evaluator, files: list[Path]) -> Iterator[str]:
         return
     from safetensors.torch import load_file
 
-    def weights(folder: Path) -> dict[str, Any]:
+    def weights(folder: Path) -> dict[str, Tensor]:
         return {
             name: value for path in folder.glob("*.safetensors") for name, value in load_file(path).items()
         }

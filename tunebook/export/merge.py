@@ -11,8 +11,10 @@ refuses a model that already has an adapter.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NotRequired
 
 from filelock import FileLock
+from typing_extensions import TypedDict
 
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError, TunebookError
@@ -25,6 +27,32 @@ from tunebook.runs.run import MERGED, Run
 
 MADE_OF = "tunebook.json"
 WAYS = ("original", "dequantised")
+
+
+class OnDev(TypedDict):
+    """The primary metric on dev of a 4-bit run and of both its merged forms (WAYS), and the better one."""
+
+    metric: str
+    dev: dict[str, float]
+    way: str
+
+
+class MadeOf(TypedDict):
+    """merged/tunebook.json: hashes of the adapter and of the merged weights, the peak memory of the process,
+    and of a 4-bit run what OnDev says."""
+
+    adapter: str
+    merged: str
+    peak_bytes: int
+    metric: NotRequired[str]
+    dev: NotRequired[dict[str, float]]
+    way: NotRequired[str]
+
+
+def made_of(folder: Path) -> MadeOf | None:
+    """Return the record of the merge in a folder of merged weights; None where there is none."""
+    found: MadeOf | None = read_json(folder / MADE_OF)
+    return found
 
 
 def refusal(config: AxolotlConfig) -> str | None:
@@ -46,9 +74,9 @@ def base_changed(run: Run) -> bool:
 def whole(run: Run) -> bool:
     """Whether `merged/` is there with the weights that were written, made of the adapter that `run` has
     now."""
-    made = read_json(run / MERGED / MADE_OF, {})
-    found = [weights_hash(run / "model"), weights_hash(run / MERGED)]
-    return [made.get("adapter"), made.get("merged")] == found
+    made = made_of(run / MERGED)
+    found = (weights_hash(run / "model"), weights_hash(run / MERGED))
+    return made is not None and (made["adapter"], made["merged"]) == found
 
 
 def refuse_changed_base(run: Run) -> None:
@@ -90,7 +118,7 @@ def ensure(run: Run, console: Console) -> Path:
     with FileLock(run / ".merged.lock"):
         if whole(run):
             return target
-        if "merged" in read_json(target / MADE_OF, {}):
+        if made_of(target):
             console.note(f"{show(target)}: adapter or weights changed since it was made; it is made again")
         console.stage("set-up", f"merging the adapter of {show(run.folder)} into its base (once)")
         try:

@@ -17,7 +17,7 @@ from tunebook.evaluation.engines import tables
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.evaluation.evaluator import Evaluator
-from tunebook.export.merge import MADE_OF, WAYS
+from tunebook.export.merge import MADE_OF, WAYS, MadeOf, OnDev
 from tunebook.metrics.scoring import HIGHER_IS_BETTER
 from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.run import Run
@@ -53,21 +53,20 @@ def merge(run: Run, target: Path) -> None:
     """Write the merged fine-tuned model of `run` and its tokenizer to `target`, with a record of its
     sources and the peak memory of this process (bytes)."""
     models = MergedModels(run.config(), run / "model", Ranks())
-    facts: dict[str, Any] = {"adapter": weights_hash(run / "model")}
-    name = "tuned"
-    if models.quantised:
-        facts |= measured_on_dev(run, models)
-        name = facts["way"]
-    model = models.open(name, engine=False)
+    on_dev = measured_on_dev(run, models) if models.quantised else None
+    model = models.open(on_dev["way"] if on_dev else "tuned", engine=False)
     assert isinstance(model, TokenLM)
     model.net.save_pretrained(target)
     models.tokenizer.save_pretrained(target)
-    facts["merged"] = weights_hash(target)
-    facts["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    write_json(target / MADE_OF, facts)
+    facts: MadeOf = {
+        "adapter": weights_hash(run / "model"),
+        "merged": weights_hash(target),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    write_json(target / MADE_OF, {**facts, **(on_dev or {})})
 
 
-def measured_on_dev(run: Run, models: MergedModels) -> dict[str, Any]:
+def measured_on_dev(run: Run, models: MergedModels) -> OnDev:
     """Return the primary metric on dev of the run's model and of both merged forms, and the better `way`."""
     evaluator = Evaluator.of_run(run, models=lambda config: models)
     primary, rows = evaluator.suite.primary, evaluator.rows["dev"][: evaluator.suite.dev_rows]

@@ -13,13 +13,15 @@ import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from tunebook.core.errors import InputError, TunebookError
-from tunebook.core.files import Row, read_jsonl, write_text
+from tunebook.core.files import write_text
 from tunebook.core.paths import child_environment, show
 from tunebook.core.process import begin_child
 from tunebook.evaluation.suite import Suite
+from tunebook.runs.rows import Messages, RenderedRow, read_rows
 from tunebook.runs.run import Run
 
 USAGE = "Serve the GGUF file with llama.cpp instead, which renders the model's own template."
@@ -44,7 +46,7 @@ class Pieces:
     to_next: str  # between the last question and the answer that is to come
     after_assistant: str
 
-    def text(self, messages: list[dict[str, Any]]) -> str:
+    def text(self, messages: Messages) -> str:
         """Return `messages` as the template renders them, with the assistant's turn opened at the end."""
         around = {
             "system": (self.before_system, self.after_system),
@@ -120,7 +122,7 @@ def write(run: Run, weights: Path, file: Path) -> Path:
     Raises:
         InputError: a Go template cannot say what the model's template does.
     """
-    rows = read_jsonl(run / "data" / "test.jsonl")
+    rows = read_rows(run / "data" / "test.jsonl")
     rendered = _rendered(weights, [row["messages"][:-1] for row in rows], run)
     refused = f"RUN: {show(run.folder)}: the chat template has no Ollama form"
     if any(row.get("tools") for row in rows):
@@ -146,7 +148,7 @@ def write(run: Run, weights: Path, file: Path) -> Path:
         f"FROM {Path('..') / 'gguf' / file.name}",
         f"TEMPLATE {_quoted(parts.go())}",
     ]
-    system = Counter(_system(row) for row in read_jsonl(run / "data" / "train.jsonl")).most_common(1)[0][0]
+    system = Counter(_system(row) for row in read_rows(run / "data" / "train.jsonl")).most_common(1)[0][0]
     if system:
         lines.append(f"SYSTEM {_quoted(system)}")
     lines += [
@@ -160,9 +162,9 @@ def write(run: Run, weights: Path, file: Path) -> Path:
     return target
 
 
-def _system(row: Row) -> str:
+def _system(row: RenderedRow) -> str:
     first = row["messages"][0]
-    return str(first["content"]) if first["role"] == "system" else ""
+    return first["content"] if first["role"] == "system" else ""
 
 
 def _quoted(text: str) -> str:
@@ -173,7 +175,15 @@ def _quoted(text: str) -> str:
     return f'"""{text}"""'
 
 
-def _rendered(weights: Path, prompts: list[list[dict[str, Any]]], run: Run) -> dict[str, Any]:
+class Rendered(TypedDict):
+    """What render_prompts answers: the texts of PROBES and of the prompts, and the end-of-turn token."""
+
+    probes: dict[str, str]
+    prompts: list[str]
+    end: str
+
+
+def _rendered(weights: Path, prompts: list[Messages], run: Run) -> Rendered:
     """Return the probes and `prompts` as the Jinja template in `weights` renders them, in a process
     of its own (transformers is slow to import), and the end-of-turn token."""
     given = json.dumps({"prompts": prompts, "options": run.config().get("chat_template_kwargs") or {}})
@@ -188,5 +198,5 @@ def _rendered(weights: Path, prompts: list[list[dict[str, Any]]], run: Run) -> d
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or [""])[-1]
         raise TunebookError(f"The chat template could not be rendered: {last}", code="export.not_rendered")
-    found: dict[str, Any] = json.loads(ended.stdout)
+    found: Rendered = json.loads(ended.stdout)
     return found

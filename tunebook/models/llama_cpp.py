@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from tunebook.core.console import Console
 from tunebook.core.errors import MachineError, Problem
-from tunebook.core.files import file_sha256
+from tunebook.core.files import digest, file_sha256
 from tunebook.core.paths import cache_folder, show
 from tunebook.core.process import ChildError, describe, write_folder
 
@@ -36,6 +37,7 @@ TOOLS = ("llama-server", "llama-quantize")
 CONVERTER = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion", "gguf-py", "LICENSE")
 # Greedy with the file's own template and all positions; no web page of another site may read its answers.
 SERVER_OPTIONS = tuple("--jinja --ctx-size 0 --temp 0 --cors-origins localhost --no-cors-credentials".split())
+CPU = Path("/proc/cpuinfo")
 NEED_BYTES = 1_500_000_000
 # No web page inside the server (it would be fetched), and libraries beside the tools, wherever the folder is.
 OPTIONS = (
@@ -51,8 +53,21 @@ OPTIONS = (
 
 
 def folder() -> Path:
-    """Return the folder of llama.cpp, built or not: `bin/`, `python/` and the converter."""
-    return cache_folder() / f"llama.cpp-{VERSION}"
+    """Return the folder of llama.cpp, built or not: `bin/`, `python/` and the converter.
+
+    It is compiled for the processor of this machine and would crash on an older one, so a cache folder that
+    several machines share has one for each kind of processor.
+    """
+    return cache_folder() / f"llama.cpp-{VERSION}-{_processor()}"
+
+
+def _processor() -> str:
+    """Return the architecture of this machine and a hash of what Linux says that its processor can run."""
+    names = ("flags", "Features")  # x86, ARM
+    able = []
+    with suppress(OSError):
+        able = [line for line in CPU.read_text().splitlines() if line.partition("\t")[0].strip() in names][:1]
+    return f"{platform.machine()}-{digest(able)[:8]}"
 
 
 def tool(name: str) -> Path:
@@ -123,7 +138,7 @@ def build(target: Path) -> None:
     """Build llama.cpp into `target`. An interrupted build resumes; one that failed begins anew, since what a
     crash of the machine left half-written would fail it again. Output of the tools goes to standard output.
     """
-    scratch = target.with_name(f"llama.cpp-{VERSION}.build")
+    scratch = target.with_name(f"{folder().name}.build")
     scratch.mkdir(exist_ok=True)
     with (scratch / "lock").open("w") as lock:
         # Compilers inherit it, so that those of a killed command end before this one starts its own.
@@ -147,7 +162,8 @@ def compiled(scratch: Path) -> tuple[Path, Path]:
     """Download and compile in `scratch`; returns the folder of the build and that of the source."""
     archive = scratch / f"llama_cpp_python-{VERSION}.tar.gz"
     if not archive.is_file() or file_sha256(archive) != SOURCE[1]:
-        pip(scratch, SOURCE, ["download", "--no-binary", ":all:", "--dest", str(scratch)])
+        # Not `:all:`, by which pip would also build the build tools of the package from source.
+        pip(scratch, SOURCE, ["download", "--no-binary", "llama-cpp-python", "--dest", str(scratch)])
     # Files keep the times of the archive, so that what is compiled already stays so.
     shutil.unpack_archive(archive, scratch, filter="data")
     unpacked, made = next(scratch.glob("llama_cpp_python-*/")), scratch / "build"

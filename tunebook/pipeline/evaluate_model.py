@@ -27,7 +27,7 @@ from tunebook.models.registry import model_table
 from tunebook.pipeline.prepare import evaluation_digest, write_inputs
 from tunebook.pipeline.recipe import finish, show_run
 from tunebook.runs.rows import write_rows
-from tunebook.runs.run import find_trained, pick, point_latest
+from tunebook.runs.run import find, pick, point_latest
 
 
 def evaluate_run(name: str, console: Console) -> int:
@@ -37,7 +37,7 @@ def evaluate_run(name: str, console: Console) -> int:
     Raises:
         InputError: no such run, or one that has not finished training.
     """
-    run = find_trained(name)
+    run = find(name, "train")
     with run.locked():
         run.forget("evaluate", "compare", "report")
         finish(run, console)

@@ -113,7 +113,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
         write_inputs(run, resolved, dataset, settings, evaluation)
         session.begin()
         console.stages = STAGES
-        if resolved.tier == "trial" and not (options.steps and options.eval == "quick"):
+        if resolved.tier == "trial" and not options.steps:
             console.if_slow = SHORTER
         if not run.done("train") and (
             expected := _expected(resolved, options, {**rows, "train": rows["train"] + (replay or [])})

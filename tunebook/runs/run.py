@@ -151,29 +151,24 @@ def pick(recipe: str, run_id: str, new: bool) -> Run:
     return newest
 
 
-def find(text: str) -> Run:
+def find(text: str, finished: str | None = None) -> Run:
     """Return the run that RUN names: `<recipe>/latest`, `<recipe>/<id>` or a path.
 
     Raises:
-        InputError: no such run.
+        InputError: no such run, or one that has not finished the stage `finished`.
     """
-    for candidate in (Path(text), runs_folder() / text):
-        if (candidate / "state.json").is_file():
-            return Run(candidate.resolve())
-    raise InputError(
-        f"RUN: no run at {text!r}. Give <recipe>/latest, <recipe>/<id> or a folder.", code="run.not_found"
-    )
-
-
-def find_trained(text: str) -> Run:
-    """Return the run that RUN names.
-
-    Raises:
-        InputError: no such run, or one that has not finished training.
-    """
-    run = find(text)
-    if not run.done("train"):
-        raise InputError(f"RUN: {show(run.folder)} has not finished training.", code="run.not_trained")
+    folders = [path for path in (Path(text), runs_folder() / text) if (path / "state.json").is_file()]
+    if not folders:
+        raise InputError(
+            f"RUN: no run at {text!r}. Give <recipe>/latest, <recipe>/<id> or a folder.", code="run.not_found"
+        )
+    run = Run(folders[0].resolve())
+    if finished and not run.done(finished):
+        raise InputError(
+            f"RUN: {show(run.folder)} has not finished the stage `{finished}`. Run its recipe to the end "
+            "first.",
+            code="run.not_finished",
+        )
     return run
 
 

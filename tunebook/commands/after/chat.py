@@ -11,9 +11,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Annotated, Any
 
 import typer
+from typing_extensions import TypedDict
 
 from tunebook.commands.options import RunName
 from tunebook.core.errors import GOOD, InputError, Problem, TunebookError
@@ -21,7 +23,8 @@ from tunebook.core.markdown import visible
 from tunebook.core.paths import child_environment, show
 from tunebook.core.process import running
 from tunebook.export.merge import refuse_changed_base
-from tunebook.runs.run import Run, find_trained
+from tunebook.runs.rows import Messages
+from tunebook.runs.run import Run, find
 
 HELP = """/base, /tuned, /both   who answers
 /system TEXT           another system turn (nothing: none), and a new conversation
@@ -30,6 +33,15 @@ HELP = """/base, /tuned, /both   who answers
 /quit                  end (also Ctrl-D). Ctrl-C stops an answer.
 A line that ends with \\ goes on in the next one."""
 TITLES = {"tuned": "fine-tuned", "base": "base"}
+
+
+class Event(TypedDict, total=False):
+    """A line of the child: it is ready, a piece of an answer, that it ended, or why there is none."""
+
+    ready: bool
+    text: str
+    stopped: bool
+    error: str
 
 
 class Models:
@@ -41,21 +53,23 @@ class Models:
             environment.setdefault("HF_HUB_OFFLINE", "1")
         words = [sys.executable, "-m", "tunebook.commands.after.chat_worker", str(run.folder)]
         self.open = contextlib.ExitStack()
-        self.child = self.open.enter_context(running(words, environment, run.log, piped=True))
+        self.child = self.open.enter_context(
+            running(words, environment, run.log, stdin=PIPE, stdout=PIPE, encoding="utf-8")
+        )
         self.run = run
         self._line()
 
-    def _line(self) -> dict[str, Any]:
+    def _line(self) -> Event:
         assert self.child.stdout
         line = self.child.stdout.readline()
         if not line:
             raise TunebookError(
                 f"the model could not answer. The log: {show(self.run.log)}", code="chat.no_answer"
             )
-        found: dict[str, Any] = json.loads(line)
+        found: Event = json.loads(line)
         return found
 
-    def answer(self, model: str, messages: list[dict[str, Any]]) -> Iterator[str]:
+    def answer(self, model: str, messages: Messages) -> Iterator[str]:
         """Yield the pieces of an answer; Ctrl-C ends it, and what came before is kept."""
         assert self.child.stdin
         self.child.stdin.write(json.dumps({"model": model, "messages": messages}) + "\n")
@@ -85,7 +99,7 @@ class Chat:
     def start(self, system: str) -> None:
         """Begin a new conversation."""
         self.system = system
-        self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+        self.messages: Messages = [{"role": "system", "content": system}] if system else []
 
     def say(self, text: str) -> None:
         """Answer what the person wrote. With both models, the conversation continues with the fine-tuned
@@ -169,7 +183,7 @@ def system_of(run: Run) -> str:
     return str(first["content"]) if first["role"] == "system" else ""
 
 
-Prompt = tuple[int, list[dict[str, Any]]]
+Prompt = tuple[int, Messages]
 
 
 def prompts_of(path: Path) -> Iterator[Prompt]:
@@ -232,7 +246,7 @@ def chat_command(
 
     /help lists the commands.
     """
-    found = find_trained(run)
+    found = find(run, "train")
     if bool(prompts) != bool(out):
         raise InputError("--prompts and --out (PROMPTS= OUT=) go together.", code="option.prompts_and_out")
     if out and out.exists():

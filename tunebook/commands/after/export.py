@@ -11,7 +11,6 @@ from tunebook.commands.options import RunName
 from tunebook.commands.options import console as command_console
 from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD, InputError
-from tunebook.core.files import read_json
 from tunebook.core.paths import show
 from tunebook.export import gguf, merge, ollama, openllm
 from tunebook.export.parity import measure_parity
@@ -31,11 +30,11 @@ Measure = Annotated[
 def merged(run: Run, console: Console) -> Path:
     """Return the full weights of a run, and print the memory and scores of their merge."""
     folder = merge.ensure(run, console)
-    facts = read_json(folder / merge.MADE_OF, {})
-    if "peak_bytes" in facts:
-        console.stage("merge", f"{show(folder)}, {facts['peak_bytes'] / 2**30:.1f} GiB of memory at the peak")
-    else:
+    facts = merge.made_of(folder)
+    if facts is None:
         console.stage("merge", f"{show(folder)} holds full weights already")
+        return folder
+    console.stage("merge", f"{show(folder)}, {facts['peak_bytes'] / 2**30:.1f} GiB of memory at the peak")
     if "dev" in facts:
         values = ", ".join(f"{way} {facts['dev'][way]:.4f}" for way in ("run", *merge.WAYS))
         console.note(f"{facts['metric']} on dev: {values}. Kept: merged into the {facts['way']} weights.")
@@ -54,21 +53,6 @@ def finish(run: Run, lines: list[ParityLine], console: Console) -> int:
     return GOOD if all(line["passed"] for line in lines) else GATE_FAILED
 
 
-def finished(run_text: str) -> Run:
-    """Return the run that RUN names.
-
-    Raises:
-        InputError: no such run, or one that is not finished.
-    """
-    run = find(run_text)
-    if not run.done("report"):
-        raise InputError(
-            f"RUN: {show(run.folder)} is not finished: run its recipe to the end first.",
-            code="run.not_finished",
-        )
-    return run
-
-
 def as_weights(run: Run, measure: bool, console: Console) -> int:
     """Merge a run and measure the full weights; returns the exit code."""
     folder = merged(run, console)
@@ -77,7 +61,7 @@ def as_weights(run: Run, measure: bool, console: Console) -> int:
 
 def merge_command(run: RunName, measure: Measure = True) -> int:
     """Merge a run's adapter into its base, and measure it again."""
-    return as_weights(finished(run), measure, command_console())
+    return as_weights(find(run, "report"), measure, command_console())
 
 
 def export_command(
@@ -95,7 +79,7 @@ def export_command(
 
     The same test rows go through that program again, and the table compares the scores.
     """
-    console, found = command_console(), finished(run)
+    console, found = command_console(), find(run, "report")
     if to == "safetensors":
         if quant:
             raise InputError(

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from tunebook.commands.after.export import finished
 from tunebook.commands.options import RunName
 from tunebook.commands.options import console as command_console
 from tunebook.core.errors import GOOD
 from tunebook.core.files import write_text
 from tunebook.core.paths import show
 from tunebook.export import hub
+from tunebook.runs.run import find
 
 
 def publish_command(
@@ -29,7 +29,7 @@ def publish_command(
 
     Shows every file and its size; SEND=1 sends them.
     """
-    console, found = command_console(), finished(run)
+    console, found = command_console(), find(run, "report")
     upload = hub.prepare(found, what, repo, licence)
     path = found / "export" / f"card-{what}.md"
     path.parent.mkdir(exist_ok=True)

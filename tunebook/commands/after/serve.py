@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
@@ -18,29 +18,46 @@ from tunebook.commands.options import console as command_console
 from tunebook.core.console import Console
 from tunebook.core.environment import environment
 from tunebook.core.errors import GOOD, InputError, MachineError
+from tunebook.core.files import digest, file_sha256
 from tunebook.core.paths import child_environment, show
 from tunebook.core.process import describe, running
 from tunebook.evaluation.engines import vllm
 from tunebook.export import gguf, merge
 from tunebook.models import llama_cpp
+from tunebook.models.fingerprint import weights_hash
 from tunebook.models.methods import uses_head
-from tunebook.runs.run import Run, find_trained
+from tunebook.runs.run import Run, find
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 START = 900.0  # seconds until the server must answer
 
 
-def command_line(run: Run, engine: str, host: str, port: int, quant: str, console: Console) -> list[str]:
-    """Return the command of the server.
+class Command(NamedTuple):
+    """What starts a server, and the names of its model: the recipe's, and one of what is served alone. The
+    harness takes the second, since it keeps answers by address and name (docs/endpoints.md)."""
+
+    words: list[str]
+    names: tuple[str, str]
+
+
+def command_of(run: Run, engine: str, host: str, port: int, quant: str, console: Console) -> Command:
+    """Return the command of the server; makes the file that it needs.
 
     Raises:
         InputError: the engine cannot serve this run.
     """
-    name, config, key = str(run.settings()["recipe"]), run.config(), environment().serve_key
+    config, key = run.config(), environment().serve_key
     place = ["--host", host, "--port", str(port)]
     secret = ["--api-key", key.get_secret_value()] if key else []
+
+    def named(hash: str) -> tuple[str, str]:
+        recipe = str(run.settings()["recipe"])
+        return recipe, f"{recipe}@{digest([engine, hash])[:10]}"
+
     if engine == "transformers":
-        return [sys.executable, "-m", "tunebook.commands.after.server", str(run.folder), host, str(port)]
+        names = named(weights_hash(run / "model"))
+        words = [sys.executable, "-m", "tunebook.commands.after.server", str(run.folder)]
+        return Command([*words, host, str(port), *names], names)
     if uses_head(config):
         raise InputError(
             "--engine (ENGINE=): a classification head is served by transformers only.",
@@ -50,8 +67,9 @@ def command_line(run: Run, engine: str, host: str, port: int, quant: str, consol
         weights = merge.ensure(run, console)
         llama_cpp.ensure(console)
         file = gguf.convert(run, weights, quant, console)
-        words = [str(llama_cpp.tool("llama-server")), "--model", str(file), "--alias", name]
-        return [*words, *llama_cpp.SERVER_OPTIONS, *place, *secret]
+        names = named(file_sha256(file))
+        words = [str(llama_cpp.tool("llama-server")), "--model", str(file), "--alias", ",".join(names)]
+        return Command([*words, *llama_cpp.SERVER_OPTIONS, *place, *secret], names)
     command = vllm.command()
     if command is None:
         raise InputError(
@@ -60,18 +78,15 @@ def command_line(run: Run, engine: str, host: str, port: int, quant: str, consol
         )
     why = vllm.refusal(config)
     if why is None and config.get("adapter"):
-        lora = ["--enable-lora", "--max-lora-rank", str(min(r for r in vllm.RANKS if r >= config["lora_r"]))]
-        words = [
-            *command,
-            "serve",
-            str(config["base_model"]),
-            *lora,
-            "--lora-modules",
-            f"{name}={run / 'model'}",
-        ]
+        names = named(weights_hash(run / "model"))
+        rank = min(r for r in vllm.RANKS if r >= config["lora_r"])
+        words = ["serve", str(config["base_model"]), "--enable-lora", "--max-lora-rank", str(rank)]
+        words += ["--lora-modules", *(f"{name}={run / 'model'}" for name in names)]
     else:
-        words = [*command, "serve", str(merge.ensure(run, console)), "--served-model-name", name]
-    return [*words, *place, *secret]
+        weights = merge.ensure(run, console)
+        names = named(weights_hash(weights))
+        words = ["serve", str(weights), "--served-model-name", *names]
+    return Command([*command, *words, *place, *secret], names)
 
 
 def one_quant(text: str | None, engine: str) -> str:
@@ -144,7 +159,7 @@ def serve_command(
 
     Ctrl-C ends it. A model with labels also has POST /v1/classify (transformers).
     """
-    console, found = command_console(), find_trained(run)
+    console, found = command_console(), find(run, "train")
     if host not in LOCAL and not environment().serve_key:
         raise InputError(
             f"--host (HOST=): {host} can be reached from elsewhere: set TUNEBOOK_SERVE_KEY to a key that "
@@ -154,17 +169,18 @@ def serve_command(
     kind = one_quant(quant, engine)
     merge.refuse_changed_base(found)
     port = free_port(host, port)
-    command = command_line(found, engine, host, port, kind, console)
+    command = command_of(found, engine, host, port, kind, console)
     variables = child_environment()
     if Path(found.placement()["base_model"]).is_dir():
         variables.setdefault("HF_HUB_OFFLINE", "1")
     log = found / f"serve-{engine}.log"
-    with running(command, variables, log) as child:
+    with running(command.words, variables, log) as child:
         try:
             signal.signal(signal.SIGTERM, lambda *_: child.terminate())
             wait_until_open(child, host, port, log)
             address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
-            console.stage("serve", f"{address}, model {found.settings()['recipe']}, {engine}; Ctrl-C ends it")
+            console.stage("serve", f"{address}, model {command.names[0]}; Ctrl-C ends it")
+            console.note(f"{engine}; the name of exactly these weights: {command.names[1]}")
             console.note(f"log: {show(log)}")
             child.wait()
         except KeyboardInterrupt:

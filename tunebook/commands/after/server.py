@@ -1,6 +1,6 @@
 """An OpenAI-compatible endpoint for a run's fine-tuned model, by transformers; started by `tunebook serve`.
 
-python -m tunebook.commands.after.server RUN HOST PORT, with the key, if any, in TUNEBOOK_SERVE_KEY
+python -m tunebook.commands.after.server RUN HOST PORT NAME ..., with the key, if any, in TUNEBOOK_SERVE_KEY
 
 Takes chat completions, streamed or not, and for a dataset with labels `POST /v1/classify`. One request is
 answered at a time; others wait. What this server does not do is refused, never ignored.
@@ -30,13 +30,14 @@ from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.environment import environment
 from tunebook.core.errors import RowFault
+from tunebook.core.files import Row
 from tunebook.core.process import die_with_parent
 from tunebook.core.ranks import Ranks
 from tunebook.data.dataset import Dataset
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.renderer import Renderer
 from tunebook.evaluation.engines.loader import Models
-from tunebook.evaluation.engines.ranking import label_choices, rank_labels
+from tunebook.evaluation.engines.ranking import Ranked, label_choices, rank_labels
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.evaluation.inputs import load_inputs
 from tunebook.models.shapes import USUAL_POSITIONS, positions
@@ -67,7 +68,7 @@ class Classify(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     model: str | None = None
-    input: str | dict[str, Any] | list[str | dict[str, Any]]
+    input: str | Row | list[str | Row]
 
 
 class Until:
@@ -109,9 +110,9 @@ class Refused(Exception):
 class Server:
     """The fine-tuned model of a run, and who may ask it."""
 
-    def __init__(self, run: Run, key: str | None) -> None:
+    def __init__(self, run: Run, names: list[str], key: str | None) -> None:
         inputs = load_inputs(run)
-        self.name, self.dataset, self.key = str(run.settings()["recipe"]), inputs.dataset, key
+        self.names, self.dataset, self.key = names, inputs.dataset, key
         self.models = Models(inputs.config, run / "model", Ranks())
         self.encoder = PromptEncoder(self.models.tokenizer, inputs.config.get("chat_template_kwargs"))
         self.engine = self.models.open("tuned", engine=False)
@@ -126,8 +127,9 @@ class Server:
 
     def checked(self, asked: ChatRequest) -> tuple[list[int], int]:
         """Return the prompt's ids and the most tokens of its answer."""
-        if asked.model != self.name:
-            raise Refused(404, "model_not_found", f"no such model {asked.model!r}; there is {self.name!r}.")
+        if asked.model not in self.names:
+            there = " or ".join(map(repr, self.names))
+            raise Refused(404, "model_not_found", f"no such model {asked.model!r}; it is {there}.")
         extra = {name for name, value in (asked.model_extra or {}).items() if value not in (None, False, 0)}
         if asked.n != 1 or extra - IGNORED:
             names = ", ".join(sorted(extra - IGNORED)) or "n"
@@ -196,7 +198,7 @@ class Server:
                 stop.set()
                 await asyncio.shield(thread)
 
-    def classify(self, inputs: list[str | dict[str, Any]]) -> list[dict[str, Any]]:
+    def classify(self, inputs: list[str | Row]) -> list[Ranked]:
         """Return label, probability and runner-up of each text or row."""
         renderer, names = Renderer(self.dataset), prompt_fields(self.dataset)
         if len(names) != 1 and any(isinstance(value, str) for value in inputs):
@@ -208,8 +210,7 @@ class Server:
             raise Refused(400, "bad_row", f"{error.field}: {error}") from None
         contexts = [self.encoder.context(one) for one in turns]
         answers = [] if self.models.head else label_choices(self.dataset, self.encoder, turns[0])
-        ranked = rank_labels(self.engine, self.models.head, contexts, self.dataset.labels, answers)
-        return [asdict(one) for one in ranked]
+        return rank_labels(self.engine, self.models.head, contexts, self.dataset.labels, answers)
 
 
 def prompt_fields(dataset: Dataset) -> list[str]:
@@ -237,14 +238,14 @@ def application(server: Server) -> FastAPI:
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
         server.admit(request)
-        one = {"id": server.name, "object": "model", "created": server.started, "owned_by": "tunebook"}
-        return {"object": "list", "data": [one]}
+        one = {"object": "model", "created": server.started, "owned_by": "tunebook"}
+        return {"object": "list", "data": [{"id": name, **one} for name in server.names]}
 
     @app.post("/v1/chat/completions", response_model=None)
     async def chat(asked: ChatRequest, request: Request) -> JSONResponse | StreamingResponse:
         server.admit(request)
         context, most = server.checked(asked)
-        frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": server.name}
+        frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
         if asked.stream:
             body = _events(server.pieces(context, most, asked), frame)
             return StreamingResponse(body, media_type="text/event-stream")
@@ -274,7 +275,7 @@ def application(server: Server) -> FastAPI:
         inputs = asked.input if isinstance(asked.input, list) else [asked.input]
         async with server.busy:
             found = await asyncio.get_running_loop().run_in_executor(None, server.classify, inputs)
-        return {"object": "list", "model": server.name, "data": found}
+        return {"object": "list", "model": server.names[0], "data": [asdict(one) for one in found]}
 
     return app
 
@@ -295,7 +296,7 @@ async def _events(pieces: AsyncIterator[str | tuple[str]], frame: dict[str, Any]
 
 if __name__ == "__main__":
     die_with_parent()
-    folder, host, port = sys.argv[1:]
+    folder, host, port, *names = sys.argv[1:]
     secret = environment().serve_key
-    served = Server(Run(Path(folder)), secret.get_secret_value() if secret else None)
+    served = Server(Run(Path(folder)), names, secret.get_secret_value() if secret else None)
     uvicorn.run(application(served), host=host, port=int(port), log_level="warning")

@@ -53,6 +53,8 @@ def ask_all(
 
     with client.http, ThreadPoolExecutor(settings.concurrency) as pool:
         try:
+            if left:
+                client.check_name()
             for future in as_completed([pool.submit(one, name) for name in left]):
                 record = future.result()
                 assert record, "only stopped rows have none"

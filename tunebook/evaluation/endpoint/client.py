@@ -135,6 +135,18 @@ class _Usage(BaseModel):
     completion_tokens: int | None = None
 
 
+class _Model(BaseModel):
+    id: str
+    aliases: list[str] = []
+    """Further names, as llama-server lists them."""
+
+
+class _Models(BaseModel):
+    """The part of a list of models that is read."""
+
+    data: list[_Model]
+
+
 class _Completion(BaseModel):
     """The part of a chat completion that is read."""
 
@@ -181,6 +193,30 @@ class Client:
     def _sleep(self, seconds: float) -> None:
         if self.stop.wait(max(0.0, seconds)):
             raise RowError("stopped")
+
+    def check_name(self) -> None:
+        """Refuse a name that says too little: `tunebook serve` serves a model by a second name, NAME@hash, of
+        exactly the weights behind it. Answers are kept by name, so that those of another file which was
+        served on the same port would be taken for this one's.
+
+        Raises:
+            InputError: the server lists NAME@hash, and another name is given.
+        """
+        try:
+            reply = self.http.get(f"{self.settings.address}/models")
+            models = _Models.model_validate_json(reply.content).data
+        except (httpx.HTTPError, ValidationError):
+            return  # many servers list nothing; whether they answer is seen next
+        own = self.settings.model.partition("@")[0]
+        names = [name for one in models for name in (one.id, *one.aliases)]
+        exact = [name for name in names if re.fullmatch(re.escape(own) + "@[0-9a-f]{10}", name)]
+        if exact and self.settings.model not in exact:
+            raise InputError(
+                f"{PREFIX}_MODEL: {self.settings.address} serves {exact[0]} (got {self.settings.model}). "
+                "Give that name: it stands for exactly these weights, so that no other's answer is taken for "
+                "theirs.",
+                code="endpoint.inexact_model",
+            )
 
     def ask(self, messages: Messages) -> Record:
         """Return `{text, stopped, tokens_in, tokens_out, retries, seconds}` for one conversation.
