@@ -13,6 +13,7 @@ import pytest
 from tests.support.helpers import CONTENDERS, IMAGE, SCRIPT
 from tunebook.core.files import read_json, read_jsonl, write_json, write_jsonl
 from tunebook.report import names
+from tunebook.report.format import thresholds
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs.run import Run
@@ -287,3 +288,37 @@ def test_says_what_windows_of_passages_mean_for_the_score(handmade: Callable[...
     for name in ("report.html", "report.md"):
         text = (run / name).read_text()
         assert "without looking at the answer: 10 of 20 hold one" in text
+
+
+def test_thresholds_come_from_the_ranked_labels_of_the_fine_tuned_model() -> None:
+    def details(*counts: tuple[int, float]) -> Any:
+        each = [
+            {"low": number / 10, "high": (number + 1) / 10, "n": n, "confidence": 0.5, "accuracy": right}
+            for number, (n, right) in enumerate(counts)
+        ]
+        return {"made": "ranked", "calibration": each, "rules": None}
+
+    low, high = [(0, 0.0)] * 7, [(6, 0.5), (0, 0.0), (4, 1.0)]
+    generated = {"made": "generated", "calibration": None, "rules": None}
+    measured: Any = {"details": {"tuned": generated, "tuned_rank_0": details(*low, *high)}}
+    shares = [tuple(row.values()) for row in thresholds(measured)]
+    assert shares[0] == ("0.0", "100.0 %", "70.0 %") and len(shares) == 10
+    assert shares[7:] == [("0.7", *shares[0][1:]), ("0.8", "40.0 %", "100.0 %"), ("0.9", "40.0 %", "100.0 %")]
+    # A head ranks by itself, and above its surest answer there is nothing to choose.
+    assert len(thresholds({"details": {"tuned": details(*high, *low)}})) == 3  # type: ignore[typeddict-item]
+    assert thresholds({"details": {"tuned": generated}}) == []  # type: ignore[typeddict-item]
+
+
+def test_thresholds_are_in_the_report(handmade: Callable[..., Run]) -> None:
+    run = handmade("classification", groups=30)
+    answers, choice = run / "eval" / "answers", read_json(run / "eval" / "choice.json")
+    (answers / "tuned_rank_0.test.jsonl").write_bytes((answers / "base_rank_k.test.jsonl").read_bytes())
+    write_json(
+        run / "eval" / "choice.json", {**choice, "contenders": [*choice["contenders"], "tuned_rank_0"]}
+    )
+    compare(run)
+    write_report(run)
+    rows = [[*row.values()] for row in thresholds(read_json(run / "metrics.json"))]
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    markdown = markdown_table((run / "report.md").read_text(encoding="utf-8"), "THRESHOLD=")
+    assert rows and page.tables["thresholds"][1:] == markdown[1:] == rows

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunebook.core.console import Console
+from tunebook.evaluation.contenders import TUNED_RANKED
 from tunebook.metrics.schema import Metrics
 from tunebook.metrics.scoring import UNBOUNDED
 from tunebook.report import names
@@ -62,6 +63,28 @@ def table(measured: Metrics, whole: bool, shots: int | None = None) -> list[dict
             for title, measure in measures.items()
         }
         rows.append({"metric": head, **shown})
+    return rows
+
+
+def thresholds(measured: Metrics) -> list[dict[str, str]]:
+    """Return what THRESHOLD= of predict would leave of the test rows: a row for each tenth, as long as it
+    leaves any; [] where the fine-tuned model did not rank labels."""
+    ranked = measured["details"].get(TUNED_RANKED.name) or measured["details"][names.TUNED]
+    bins = ranked["calibration"] or []
+    rows = []
+    for one in bins:
+        kept = [other for other in bins if other["low"] >= one["low"] and other["n"]]
+        count = sum(other["n"] for other in kept)
+        if count:
+            right = sum(other["n"] * (other["accuracy"] or 0.0) for other in kept) / count
+            share = number("accuracy", count / sum(other["n"] for other in bins))
+            rows.append(
+                {
+                    "THRESHOLD=": f"{one['low']:.1f}",
+                    "get a label": share,
+                    "of those right": number("accuracy", right),
+                }
+            )
     return rows
 
 

@@ -23,7 +23,7 @@ from tunebook.metrics.schema import Comparison, Metrics, read_metrics
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED, per_row
 from tunebook.report import figures, names, parity, turns
 from tunebook.report.advice import next_steps, risks
-from tunebook.report.format import cell, in_order, number, table
+from tunebook.report.format import cell, in_order, number, table, thresholds
 from tunebook.report.light import against, large_drops, largest_drop, traffic_light
 from tunebook.report.loading import loading
 from tunebook.runs.records import Choice
@@ -253,6 +253,8 @@ def write_report(run: Run) -> Path:
         "risks": risks(measured, bool(review or judged), address),
         "table": whole,
         "markdown": markdown_table(whole),
+        "thresholds": (sure := thresholds(measured)),
+        "threshold_table": markdown_table(sure) if sure else "",
         "comparisons": comparisons,
         "differences": markdown_table([_difference(found, baseline, shots) for found in comparisons]),
         "title": lambda name: names.contender(name, baseline, shots),
