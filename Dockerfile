@@ -1,6 +1,8 @@
 # Tunebook on Axolotl's published image, whose environment is completed and not doubled. `make image` builds it,
 # `make image CPU=1` a slim one on Debian's Python for trying it without a GPU. No secret is needed to build, and
 # no network to run what needs no download.
+# Bases by tag, here, in the Makefile and in compose.yaml, and not by digest: none has been pulled here yet.
+# docs/container.md says how to pin what was pulled.
 ARG BASE_IMAGE=axolotlai/axolotl-uv:0.21.0
 # hadolint ignore=DL3006
 FROM ${BASE_IMAGE}

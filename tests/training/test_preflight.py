@@ -18,8 +18,8 @@ from tunebook.core.errors import MachineError, StoppedError
 from tunebook.core.files import read_json, write_json
 from tunebook.core.paths import ROOT
 from tunebook.core.process import ChildError
-from tunebook.core.versions import PACKAGES
 from tunebook.runs.run import Run
+from tunebook.runs.versions import PACKAGES
 from tunebook.training import preflight
 from tunebook.training.preflight import check_collectives, differing, facts, late, sentence
 

@@ -13,6 +13,7 @@ from typing import Any
 from tunebook.core.errors import InputError, TunebookError
 from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import child_environment
+from tunebook.core.process import beginning
 from tunebook.hardware import overlays
 
 
@@ -32,6 +33,7 @@ class Axolotl:
             stdout=subprocess.DEVNULL,
             stderr=self._said,
             text=True,
+            preexec_fn=beginning(),
             env=child_environment()
             | ({"HF_HUB_OFFLINE": "1"} if offline else {})
             | {"TMPDIR": self._folder.name},  # it may be killed, and would leave its libraries' files

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.files import AxolotlConfig
+from tunebook.core.process import begin_worker
 from tunebook.data import stretches, tokenize, tool_calls
 from tunebook.data.prompt import PromptEncoder
 from tunebook.hardware.capabilities import ADA, AMPERE
@@ -112,6 +113,7 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def main() -> int:
+    begin_worker()
     job = json.loads(Path(sys.argv[1]).read_text())
     answer: dict[str, Any] = {"refused": None, "effective": None, "rows": None, "rows_failed": None}
     if job.get("machine"):

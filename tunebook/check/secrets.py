@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tunebook.check.findings import Finding, Findings
 from tunebook.check.rows import Seen
-from tunebook.runs.secrets import find_keys
+from tunebook.core.secrets import find_keys
 
 EMAIL = re.compile(r"[\w.+-]+@([\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,})")
 CARD = re.compile(r"(?<![\d.-])\d(?:[ -]?\d){12,18}(?![\d-])")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from tunebook.core.process import die_with_parent
+from tunebook.core.process import begin_worker
 from tunebook.plugins.meter import Meter
 
 
@@ -97,5 +97,5 @@ def main(run: Path) -> int:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    begin_worker()
     raise SystemExit(main(Path(sys.argv[1]).resolve()))

@@ -23,6 +23,7 @@ from typer.utils import get_params_from_function
 from tunebook.commands import options
 from tunebook.core.errors import BAD_INPUT, INTERRUPTED, UNEXPECTED, TunebookError
 from tunebook.core.markdown import visible
+from tunebook.core.secrets import mask_known
 from tunebook.core.system_errors import of_system
 
 
@@ -170,7 +171,7 @@ def _say(error: TunebookError) -> int:
     """Print an error meant for the person, and return its exit code."""
     if os.environ.get("DEBUG") == "1":
         traceback.print_exc()
-    print(visible(str(error)), file=sys.stderr)
+    print(visible(mask_known(str(error))), file=sys.stderr)
     if error.codes:
         codes = " ".join(f"[{code}]" for code in error.codes)
         # Without a terminal, or with NO_COLOR, rich writes plain text.
@@ -196,7 +197,8 @@ def _unexpected(error: Exception) -> int:
         return BAD_INPUT
     if os.environ.get("DEBUG") == "1":
         traceback.print_exc()
-    print(visible(f"unexpected: {type(error).__name__}: {error}. DEBUG=1 shows where."), file=sys.stderr)
+    said = mask_known(f"unexpected: {type(error).__name__}: {error}. DEBUG=1 shows where.")
+    print(visible(said), file=sys.stderr)
     return UNEXPECTED
 
 

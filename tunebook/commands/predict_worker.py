@@ -31,7 +31,7 @@ from tunebook.commands.predict import (
 from tunebook.core.environment import environment
 from tunebook.core.errors import Problem
 from tunebook.core.files import Row, read_json, write_json
-from tunebook.core.process import die_with_parent
+from tunebook.core.process import begin_worker
 from tunebook.core.ranks import ranks
 from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation.engines.loader import Models
@@ -146,7 +146,7 @@ def csv_line(row: Row, columns: list[str], raw: bool) -> tuple[bytes, int]:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    begin_worker()
     run, data, out = map(Path, sys.argv[1:])
     events = environment().events
     assert events  # set by `tunebook predict`

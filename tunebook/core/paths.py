@@ -53,7 +53,7 @@ def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        # Python stacks of a crash or a hang are written to the log (core/stacks.py)
+        # Python stacks of a crash or a hang are written to the log (training/stacks.py)
         "PYTHONFAULTHANDLER": "1",
         "PYTHONUTF8": "1",
         # Large tensors of a CPU run get huge pages: without, a fifth of a training goes into page faults.

@@ -15,12 +15,18 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import psutil
+
+from tunebook.core.logs import masked, open_log
 from tunebook.core.paths import ROOT, child_environment
+from tunebook.core.secrets import Masker
 from tunebook.core.system_errors import raise_if_full
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PATIENCE = 10.0  # seconds that a program has to end when it is told to
+LIBC = ctypes.CDLL(None)  # opened here, since a fork of a process with threads must not load libraries
 
 
 class ChildError(Exception):
@@ -31,44 +37,65 @@ def die_with_parent() -> None:
     """Ask Linux to kill this process when its parent dies, so that `kill -9` leaves no orphan that would
     write into the files of the next attempt. Every forked process has to call it."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def begin_child() -> None:
-    """Prepare a child process before its program starts: it dies with the parent and, if aborted, writes no
-    core file, which would be as large as its memory."""
+def begin_worker() -> None:
+    """Run first in a module that is a child's program: it dies with its parent, and so does all that it or a
+    library in it forks, as the pools of `datasets`."""
     die_with_parent()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    os.register_at_fork(after_in_child=die_with_parent)
+
+
+def beginning() -> Callable[[], None]:
+    """Return what a child of this process runs before its program: die with the parent, and write no core
+    file where it is aborted, which would be as large as its memory."""
+    parent = os.getpid()
+
+    def begin() -> None:
+        die_with_parent()
+        if os.getppid() != parent:  # it died before it could be asked for
+            os._exit(1)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+    return begin
+
+
+def run_command(words: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+    """Run a command as `subprocess.run` does; it dies with this process."""
+    return subprocess.run(words, preexec_fn=beginning(), **options)
 
 
 @contextlib.contextmanager
 def running(
     command: list[str], variables: dict[str, str], log: Path, **streams: Any
-) -> Iterator[subprocess.Popen[Any]]:
-    """Run `command` in the checkout for as long as the block lasts. Its output is appended to `log` and it
-    has no input; `streams` are arguments of Popen that say otherwise.
+) -> Iterator[tuple[subprocess.Popen[Any], BinaryIO]]:
+    """Run `command` in the checkout for as long as the block lasts; yields it and the file of its output,
+    which is appended to `log` without secrets. It has no input; `streams` are arguments of Popen that say
+    otherwise.
 
-    The process dies with this one, and on Ctrl-C it is up to this process to stop it. Its temporary files are
-    removed afterwards: libraries leave theirs behind in a process that is killed or forked.
+    The process dies with this one, and on Ctrl-C it is up to this process to stop it. What it started in its
+    group ends with the block. Its temporary files are removed afterwards: libraries leave theirs behind in a
+    process that is killed or forked.
     """
     with (
         tempfile.TemporaryDirectory(prefix="tunebook-", ignore_cleanup_errors=True) as scratch,
-        log.open("ab") as output,
+        masked(log) as output,
     ):
         child = subprocess.Popen(
             command,
             cwd=ROOT,
             env=variables | {"TMPDIR": scratch},
-            preexec_fn=begin_child,
+            preexec_fn=beginning(),
             start_new_session=True,
             **{"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, **streams},
         )
         try:
-            yield child
+            yield child, output
         finally:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)  # with what it started, such as compilers
-                child.wait()
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # all of them have ended
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
 
 
 def describe(code: int) -> str:
@@ -101,9 +128,9 @@ def write_folder(
     variables = child_environment() | {"PYTHONUNBUFFERED": "1"}
     log = log or Path(os.devnull)
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
-    with running(command, variables, log, **piped) as child, log.open("ab", buffering=0) as file:
+    with running(command, variables, log, **piped) as (child, _), open_log(log) as file:
         assert child.stdout
-        for line in child.stdout:
+        for line in map(Masker(), child.stdout):
             with contextlib.suppress(OSError):  # the child process explains a full disk itself
                 file.write(line.encode())
             heard(line)
@@ -142,3 +169,41 @@ def last_error(log: Path, start: int) -> str | None:
     cause = "".join(lines).rpartition("Root Cause")[2]
     lost = re.search(r"rank\s*: (\d+) \(local_rank: \d+\)\n\s*exitcode\s*: (-?\d+)", cause)
     return f"process {lost[1]} {describe(int(lost[2]))}" if lost else None
+
+
+def together(words: list[str]) -> list[str]:
+    """Return the command that runs `words`, a program that starts others, as a build or a server: all of
+    them end with it, and it ends with its parent, which a program of other people's does not do. It runs in
+    the checkout."""
+    return [sys.executable, "-m", __name__, *words]
+
+
+def keep_together(words: list[str]) -> int:
+    """Run `words`; on SIGTERM, also the one that says that the parent died, end all that it started."""
+
+    def told(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, told)
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)  # those whose own parent has ended stay findable
+    # Files stay open for it: a lock that compilers hold (tunebook/models/llama_cpp.py) is one.
+    child = psutil.Popen(words, close_fds=False, preexec_fn=beginning())
+    try:
+        code: int = child.wait()
+    finally:
+        family = psutil.Process().children(recursive=True)
+        for signal_number, seconds in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal_number)
+            family = psutil.wait_procs(family, seconds)[1]
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(keep_together(sys.argv[1:]))

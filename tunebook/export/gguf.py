@@ -12,8 +12,9 @@ from filelock import FileLock
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError, TunebookError
 from tunebook.core.files import file_sha256, read_json, write_json
+from tunebook.core.logs import masked
 from tunebook.core.paths import child_environment, show
-from tunebook.core.process import begin_child
+from tunebook.core.process import run_command
 from tunebook.core.system_errors import raise_if_full
 from tunebook.models import llama_cpp
 from tunebook.models.fingerprint import weights_hash
@@ -135,16 +136,9 @@ def of_this_run(run: Run, file: Path) -> bool:
 
 def _run(words: list[str], run: Run, target: Path) -> None:
     environment = child_environment() | {"HF_HUB_OFFLINE": "1"}
-    with run.log.open("ab") as log:
-        start = log.tell()
-        ended = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            preexec_fn=begin_child,
-        )
+    with masked(run.log) as output:
+        start = run.log.stat().st_size
+        ended = run_command(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
     if ended.returncode:
         with run.log.open("rb") as log:
             log.seek(start)

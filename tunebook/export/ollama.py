@@ -8,7 +8,6 @@ the text of every test prompt of the run.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from typing_extensions import TypedDict
 from tunebook.core.errors import InputError, TunebookError
 from tunebook.core.files import write_text
 from tunebook.core.paths import child_environment, show
-from tunebook.core.process import begin_child
+from tunebook.core.process import run_command
 from tunebook.evaluation.suite import Suite
 from tunebook.runs.rows import Messages, RenderedRow, read_rows
 from tunebook.runs.run import Run
@@ -187,13 +186,12 @@ def _rendered(weights: Path, prompts: list[Messages], run: Run) -> Rendered:
     """Return the probes and `prompts` as the Jinja template in `weights` renders them, in a process
     of its own (transformers is slow to import), and the end-of-turn token."""
     given = json.dumps({"prompts": prompts, "options": run.config().get("chat_template_kwargs") or {}})
-    ended = subprocess.run(
+    ended = run_command(
         [sys.executable, "-m", "tunebook.export.render_prompts", str(weights)],
         input=given,
         capture_output=True,
         text=True,
         env=child_environment(),
-        preexec_fn=begin_child,
     )
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or [""])[-1]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError
 from tunebook.core.files import read_json, write_json
-from tunebook.core.process import die_with_parent
+from tunebook.core.process import begin_worker
 from tunebook.core.ranks import Ranks
 from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.engines.llama_cpp import GgufModels
@@ -123,5 +123,5 @@ def size(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    begin_worker()
     measure(Run(Path(sys.argv[1])), sys.argv[2], [Path(word) for word in sys.argv[3:]], environment().events)

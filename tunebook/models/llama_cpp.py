@@ -26,7 +26,7 @@ from tunebook.core.console import Console
 from tunebook.core.errors import MachineError, Problem
 from tunebook.core.files import digest, file_sha256
 from tunebook.core.paths import cache_folder, show
-from tunebook.core.process import ChildError, describe, write_folder
+from tunebook.core.process import ChildError, describe, run_command, together, write_folder
 
 VERSION = "0.3.36"
 SOURCE = (f"llama-cpp-python=={VERSION}", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e")
@@ -181,8 +181,8 @@ def pip(scratch: Path, package: tuple[str, str], words: list[str]) -> None:
 
 def run(command: list[str]) -> None:
     """Run a command of the build; SystemExit with its last line where it fails."""
-    ended = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, close_fds=False
+    ended = run_command(
+        together(command), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, close_fds=False
     )
     if ended.returncode:
         sys.stderr.write(ended.stderr)

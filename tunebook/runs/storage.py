@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tunebook.core.errors import InputError, MachineError
-from tunebook.runs.secrets import find_keys
+from tunebook.core.secrets import find_keys
 
 T = TypeVar("T")
 # Disk errors that do not go away by waiting.

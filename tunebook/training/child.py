@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tunebook.core import visible
 from tunebook.core.console import Console
@@ -17,9 +17,9 @@ from tunebook.core.environment import environment
 from tunebook.core.errors import InterruptedByHandError, MachineError, StoppedError
 from tunebook.core.paths import child_environment
 from tunebook.core.process import ChildError, describe, last_error, running
-from tunebook.core.stacks import dump_stacks
 from tunebook.core.system_errors import raise_if_full
 from tunebook.runs.session import Session
+from tunebook.training.stacks import dump_stacks
 
 PORT = 29512  # where the nodes of one job find each other
 
@@ -73,8 +73,8 @@ def follow(
     position = events.stat().st_size
     start = log.stat().st_size if log.exists() else 0
     with (
-        running(command, variables, log) as child,
-        _Watch(child, stop, log, session, console) as watch,
+        running(command, variables, log) as (child, output),
+        _Watch(child, stop, log, output, session, console) as watch,
         console.progress() as bars,
         events.open() as file,
     ):
@@ -132,11 +132,12 @@ class _Watch:
         child: subprocess.Popen[bytes],
         stop: Path,
         log: Path,
+        output: BinaryIO,
         session: Session | None,
         console: Console,
     ) -> None:
-        self.child, self.stop, self.log, self.session = child, stop, log, session
-        self.console = console
+        self.child, self.stop, self.log, self.output = child, stop, log, output
+        self.session, self.console = session, console
         self.notice = session.notice if session else 0.0
         self.quiet = session.quiet if session else None
         self.stopping: float | None = None
@@ -167,7 +168,7 @@ class _Watch:
             self.child.kill()  # files are replaced in one move, so nothing breaks
         if self.quiet and now > self.heard + self.quiet:
             self.hung = True
-            dump_stacks(self.child.pid, self.log)
+            dump_stacks(self.child.pid, self.output)
             self.child.kill()
 
     def request_stop(self, *_: Any) -> None:

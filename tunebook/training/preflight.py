@@ -21,9 +21,9 @@ from tunebook.core.files import file_sha256, read_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
 from tunebook.core.ranks import Ranks
-from tunebook.core.versions import PACKAGES
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
+from tunebook.runs.versions import PACKAGES
 from tunebook.training.child import follow
 
 RESULT = "collectives.json"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from tunebook.core.errors import BAD_MACHINE, GOOD
 from tunebook.core.files import write_json
-from tunebook.core.process import die_with_parent
+from tunebook.core.process import begin_worker
 from tunebook.core.ranks import ranks
 from tunebook.training import preflight
 
 
 def main(run: Path) -> int:
-    die_with_parent()
+    begin_worker()
     here = ranks()
     result = preflight.measure(here, run / "config.yaml")
     if not here.first:  # torchrun stops the others once one has failed, so only the first may fail

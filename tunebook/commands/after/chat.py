@@ -53,7 +53,7 @@ class Models:
             environment.setdefault("HF_HUB_OFFLINE", "1")
         words = [sys.executable, "-m", "tunebook.commands.after.chat_worker", str(run.folder)]
         self.open = contextlib.ExitStack()
-        self.child = self.open.enter_context(
+        self.child, _ = self.open.enter_context(
             running(words, environment, run.log, stdin=PIPE, stdout=PIPE, encoding="utf-8")
         )
         self.run = run

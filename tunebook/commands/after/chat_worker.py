@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tunebook.core.process import die_with_parent
+from tunebook.core.process import begin_worker
 from tunebook.core.ranks import Ranks
 from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation.engines.loader import Models
@@ -89,5 +89,5 @@ def main(run: Run) -> None:
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    begin_worker()
     main(Run(Path(sys.argv[1])))

@@ -174,7 +174,7 @@ def serve_command(
     if Path(found.placement()["base_model"]).is_dir():
         variables.setdefault("HF_HUB_OFFLINE", "1")
     log = found / f"serve-{engine}.log"
-    with running(command.words, variables, log) as child:
+    with running(command.words, variables, log) as (child, _):
         try:
             signal.signal(signal.SIGTERM, lambda *_: child.terminate())
             wait_until_open(child, host, port, log)

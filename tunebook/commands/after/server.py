@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict
 from tunebook.core.environment import environment
 from tunebook.core.errors import RowFault
 from tunebook.core.files import Row
-from tunebook.core.process import die_with_parent
+from tunebook.core.process import begin_worker
 from tunebook.core.ranks import Ranks
 from tunebook.data.dataset import Dataset
 from tunebook.data.prompt import PromptEncoder
@@ -295,7 +295,7 @@ async def _events(pieces: AsyncIterator[str | tuple[str]], frame: dict[str, Any]
 
 
 if __name__ == "__main__":
-    die_with_parent()
+    begin_worker()
     folder, host, port, *names = sys.argv[1:]
     secret = environment().serve_key
     served = Server(Run(Path(folder)), names, secret.get_secret_value() if secret else None)

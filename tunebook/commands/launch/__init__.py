@@ -11,7 +11,6 @@ import math
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +30,13 @@ from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, STOPPED, InputError, MachineError
 from tunebook.core.paths import ROOT, runs_folder, show
+from tunebook.core.process import run_command
+from tunebook.core.secrets import find_secrets, holds_value
 from tunebook.hardware import gpus
 from tunebook.models import lanes
 from tunebook.plan.changes import planned
 from tunebook.plan.hours import machines
 from tunebook.plan.planner import Plan
-from tunebook.runs.secrets import find_secrets, holds_value
 
 SKYPILOT = {
     "t4": "T4",
@@ -100,7 +100,7 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
             )
         asked = replace(options, hardware=plan.hardware, gpus=plan.count)
         run_check(name, asked, console)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(0o700, parents=True, exist_ok=True)  # logs of jobs come here
     for file, text in files.items():
         (folder / file).write_text(text, encoding="utf-8")
         console.stage("file", show(folder / file))
@@ -110,7 +110,7 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
     if order.dry:
         console.stage("dry", f"would check the recipe, and then: {shlex.join(words)}")
         return GOOD
-    code = subprocess.run(words, cwd=ROOT).returncode  # it may ask for a password
+    code = run_command(words, cwd=ROOT).returncode  # it may ask for a password
     if code:
         raise MachineError(
             f"{shlex.join(words)} ended with exit code {code}; the job may not be running.",

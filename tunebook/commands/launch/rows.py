@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.files import file_sha256
 from tunebook.core.paths import ROOT, show
+from tunebook.core.process import run_command
 from tunebook.core.yaml_file import line_of, read_yaml
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.sources import source_file
@@ -195,7 +195,7 @@ def _ignored(path: Path) -> bool:
         return False  # its patterns are SkyPilot's own; sha256sum finds before set-up what it left out
     words = ["git", "check-ignore", "--quiet", "--", str(path)]
     try:
-        return subprocess.run(words, cwd=ROOT, capture_output=True).returncode == 0
+        return run_command(words, cwd=ROOT, capture_output=True).returncode == 0
     except FileNotFoundError:  # no git here
         return False
 

@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from tunebook.core import visible
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.files import AxolotlConfig
-from tunebook.core.process import die_with_parent, last_error
+from tunebook.core.logs import masked
+from tunebook.core.paths import ROOT
+from tunebook.core.process import beginning, last_error, run_command, together
 from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, Span
 
 COMMAND, ARGUMENTS = "TUNEBOOK_VLLM", "TUNEBOOK_VLLM_ARGS"
@@ -54,7 +57,7 @@ def version() -> str:
     """Return vLLM's version."""
     words = command()
     assert words
-    ended = subprocess.run([*words, "--version"], capture_output=True, text=True, env=_environment())
+    ended = run_command([*words, "--version"], capture_output=True, text=True, env=_environment())
     if ended.returncode:
         message = ended.stderr.strip()[-300:]
         raise MachineError(
@@ -153,10 +156,11 @@ class Server:
         variables = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": _card(gpu)})
         self.model, self.log, self.log_start = model, log, log.stat().st_size if log.is_file() else 0
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as file:
-            self.process = subprocess.Popen(
-                words, stdout=file, stderr=file, env=variables, preexec_fn=die_with_parent
-            )
+        self.output = ExitStack()
+        file = self.output.enter_context(masked(log))
+        self.process = subprocess.Popen(
+            together(words), stdout=file, stderr=file, env=variables, cwd=ROOT, preexec_fn=beginning()
+        )
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER, trust_env=False)
         self.adapters: set[str] = set()
         atexit.register(self.close)
@@ -215,6 +219,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.output.close()
 
 
 class ServedLM(Engine):

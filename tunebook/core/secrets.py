@@ -1,7 +1,7 @@
 """Secrets, known by their form or by their value: the environment's variables whose names say so.
 
-They keep back what would be uploaded or written into a launch's files, and are warned of in rows; `mask` is
-for logs, which nothing masks yet. The forms are those that the issuers document.
+They keep back what would be uploaded or written into a launch's files, are warned of in rows, and are masked
+in logs and messages. The forms are those that the issuers document.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ VARIABLE = re.compile(
 )
 SHORTEST = 8  # characters; a shorter value would hide words of the text
 HIDDEN = "[secret]"
+# A key's lines up to its end, or to the first that is none: a message may show the first line only.
+KEY_LINES = re.compile(r"\A(?:[ \t]*[A-Za-z0-9+/=]+[ \t]*(?:[\r\n]+|\Z))*(?:-----END [A-Z0-9 ]+-----)?")
+CUT_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----\s*(?:[A-Za-z0-9+/=]+\s*)*\Z")
+CUT_MASKED = re.compile(re.escape(HIDDEN) + r"\s*(?:[A-Za-z0-9+/=]+\s+)*[A-Za-z0-9+/=]*\Z")
 
 
 def find_secrets(text: str) -> list[str]:
@@ -83,12 +87,36 @@ def holds_value(text: str) -> bool:
 
 
 def mask(text: str) -> str:
-    """Return `text` with every secret replaced by `[secret]`."""
+    """Return `text` with every secret replaced by `[secret]`: for logs and command lines."""
+    return NAMED.sub(_keep_name, mask_known(text))
+
+
+def mask_known(text: str) -> str:
+    """Return `text` without secrets known by value or by an issuer's form: for messages, whose own words
+    (`token: required`) must stay."""
     for value in values():
         text = text.replace(value, HIDDEN)
     if any(hint in text for hint in HINTS):
         text = PATTERN.sub(HIDDEN, text)
-    return NAMED.sub(_keep_name, text)
+    return text
+
+
+class Masker:
+    """Masks a text that comes in pieces of whole lines, so that a private key may be cut in two."""
+
+    def __init__(self) -> None:
+        self.in_key = False
+
+    def __call__(self, text: str) -> str:
+        if self.in_key:
+            text = KEY_LINES.sub("", text, count=1)
+            self.in_key = not text
+        masked = mask(text)
+        if CUT_KEY.search(text):
+            self.in_key = True
+            # Its first line is masked by now; what else of it is in this piece follows.
+            masked = CUT_MASKED.sub(HIDDEN, masked)
+        return masked
 
 
 def _keep_name(match: re.Match[str]) -> str:

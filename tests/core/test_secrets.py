@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunebook.runs.secrets import HIDDEN, find_keys, find_secrets, holds_value, mask, values
+from tunebook.core.secrets import HIDDEN, find_keys, find_secrets, holds_value, mask, values
 
 # Put together here, so that no scanner takes this file for a leak.
 A = "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zA"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -13,11 +13,12 @@ SHOWN = 160  # characters of a command line that are shown
 PATIENCE = 3.0  # seconds that each process gets for writing its stacks
 
 
-def dump_stacks(pid: int, log: Path) -> None:
-    """Make process `pid` and its descendants on this machine write their Python stacks to `log` and end.
+def dump_stacks(pid: int, output: BinaryIO) -> None:
+    """Make process `pid` and its descendants on this machine write their Python stacks and end. `output`
+    is their standard error, which goes to their log; it is told whose stacks follow.
 
     They run with PYTHONFAULTHANDLER (`paths.child_environment`), so SIGABRT prints the stacks of all threads
-    to standard error, here the log, whatever the process is waiting for. All are stopped (SIGSTOP) first and
+    to standard error, whatever the process is waiting for. All are stopped (SIGSTOP) first and
     continued one by one, children before parents, so that none reacts to the end of another and their lines
     do not mix.
     """
@@ -33,8 +34,8 @@ def dump_stacks(pid: int, log: Path) -> None:
         with suppress(psutil.Error):
             rank = process.environ().get("RANK")
             place = f"process {process.pid}" + (f" of rank {rank}" if rank else "")
-            with log.open("a", encoding="utf-8") as file:
-                file.write(f"\nstacks of {place}: {' '.join(' '.join(process.cmdline()).split())[:SHOWN]}\n")
+            command = " ".join(" ".join(process.cmdline()).split())[:SHOWN]
+            output.write(f"\nstacks of {place}: {command}\n".encode())
             process.send_signal(signal.SIGABRT)
             process.resume()
             _wait(process)
