@@ -200,7 +200,8 @@ def keep_together(words: list[str]) -> int:
                     process.send_signal(signal_number)
             family = psutil.wait_procs(family, seconds)[1]
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
 
