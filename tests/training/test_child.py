@@ -321,7 +321,7 @@ def test_with_a_gpu_axolotl_is_no_fork(
         return SimpleNamespace(returncode=code)
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr(worker.subprocess, "run", start)
+    monkeypatch.setattr(worker, "run_command", start)
     monkeypatch.setattr(worker.os, "fork", lambda: pytest.fail("forked"))
     assert worker.train(tmp_path) == code
     assert started == [[sys.executable, "-m", "axolotl.cli.train", str(tmp_path / "config.yaml")]]
