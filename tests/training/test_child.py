@@ -290,7 +290,7 @@ def worker() -> Any:
 
 def test_a_failed_training_is_not_done(worker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "train", lambda run: 1)
-    monkeypatch.setattr(worker, "die_with_parent", lambda: None)
+    monkeypatch.setattr(worker, "begin_worker", lambda: None)
     with pytest.raises(SystemExit):
         worker.main([str(tmp_path), "--train"])
     assert Run(tmp_path).state()["stages"]["train"]["status"] == "running"
