@@ -13,7 +13,7 @@ import pytest
 
 from tests.core.test_secrets import KEYS, A
 from tunebook.core.logs import LONGEST, PAUSE, masked
-from tunebook.core.secrets import HIDDEN
+from tunebook.core.secrets import HIDDEN, Masker
 from tunebook.runs.run import Run
 
 
@@ -65,6 +65,14 @@ def test_the_first_line_of_a_key_alone_hides_nothing_else(tmp_path: Path) -> Non
 def test_other_bytes_arrive_as_they_are(tmp_path: Path) -> None:
     given = [b"10%\r20%\r", "caf\u00e9 ".encode(), b"\xff\xfe no text\n", b"x" * (3 * LONGEST), b"\nlast"]
     assert logged(tmp_path, *given).encode("utf-8", "surrogateescape") == b"".join(given)
+
+
+@pytest.mark.parametrize("letter", ["x", "x ", "a/", "-", "token", "eyJ", "sk-", "=", "://", "a:", ".", "\n"])
+def test_a_long_line_is_masked_soon(letter: str) -> None:
+    """No form takes more than linear time: this test would not end."""
+    begin = "-----BEGIN " + "PRIVATE KEY-----\n"
+    for text in (letter * 20_000, begin + letter * 20_000 + "!", "token=" + letter * 20_000):
+        assert isinstance(Masker()(text), str)
 
 
 def test_half_a_line_is_a_sign_of_life(tmp_path: Path) -> None:

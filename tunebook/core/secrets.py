@@ -55,8 +55,9 @@ SHORTEST = 8  # characters; a shorter value would hide words of the text
 HIDDEN = "[secret]"
 # A key's lines up to its end, or to the first that is none: a message may show the first line only.
 KEY_LINES = re.compile(r"\A(?:[ \t]*[A-Za-z0-9+/=]+[ \t]*(?:[\r\n]+|\Z))*(?:-----END [A-Z0-9 ]+-----)?")
-CUT_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----\s*(?:[A-Za-z0-9+/=]+\s*)*\Z")
-CUT_MASKED = re.compile(re.escape(HIDDEN) + r"\s*(?:[A-Za-z0-9+/=]+\s+)*[A-Za-z0-9+/=]*\Z")
+BASE64_TO_END = r"\s*(?:[A-Za-z0-9+/=]+\s+)*[A-Za-z0-9+/=]*\Z"
+CUT_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----" + BASE64_TO_END)
+CUT_MASKED = re.compile(re.escape(HIDDEN) + BASE64_TO_END)
 
 
 def find_secrets(text: str) -> list[str]:
