@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunebook.core.paths import child_environment
-from tunebook.core.ranks import ignored, threads, without_launchers
+from tunebook.core.ranks import ignored, threads, wanted_threads, without_launchers
 
 LEFT = """RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK MASTER_ADDR MASTER_PORT
 ROLE_RANK TORCHELASTIC_RUN_ID OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK PMI_RANK
@@ -72,3 +72,4 @@ def test_threads_that_torch_will_use_are_named_where_they_are_not_the_cores(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     assert bool(threads(4)) is said
+    assert wanted_threads() == {"1": 1, "1,4": 1, "64": 64, "4": 4}.get(value)

@@ -89,11 +89,16 @@ def ignored() -> list[str]:
     return sorted(name for name, value in os.environ.items() if value and CHANGING.fullmatch(name))
 
 
+def wanted_threads() -> int | None:
+    """Return the number in OMP_NUM_THREADS, which torch obeys; None where it says none."""
+    count = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return (int(count) or None) if count.isdecimal() else None
+
+
 def threads(cores: int) -> str | None:
     """Return a note if OMP_NUM_THREADS, which torch obeys, differs from the number of cores."""
-    value = os.environ.get("OMP_NUM_THREADS", "")
-    count = value.partition(",")[0].strip()
-    if not count.isdecimal() or int(count) in (0, cores):
+    count = wanted_threads()
+    if count in (None, cores):
         return None
-    run = "1 thread" if int(count) == 1 else f"{int(count)} threads"
+    value, run = os.environ["OMP_NUM_THREADS"], "1 thread" if count == 1 else f"{count} threads"
     return f"OMP_NUM_THREADS={value} is respected: training and evaluation use {run} on {cores} cores"

@@ -103,12 +103,14 @@ def ensure(console: Console) -> Path:
             text = "less than 1.5 GB free; building llama.cpp needs that."
             raise MachineError(Problem(text, str(target.parent), code="machine.disk_full"))
         log = target.with_name(f"{target.name}.log")
-        console.note(f"building llama.cpp once, about ten minutes on two cores; its log: {show(log)}")
+        console.note("building llama.cpp once, about ten minutes on two cores")
+        console.note(f"log: {show(log)}")
         try:
             with ExitStack() as stack:
                 bar = console.counting("percent of llama.cpp built", 100)
                 heard = Percent(lambda: stack.enter_context(bar))
                 write_folder("tunebook.models.llama_cpp", [], target, log, heard)
+                heard("[100%] also where the last line of cmake says less")
         except ChildError as error:
             raise MachineError(
                 f"llama.cpp could not be built: {error}\nThe log: {show(log)}", code="machine.build_failed"

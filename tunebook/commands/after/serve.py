@@ -21,6 +21,7 @@ from tunebook.core.errors import GOOD, InputError, MachineError
 from tunebook.core.files import digest, file_sha256
 from tunebook.core.paths import child_environment, show
 from tunebook.core.process import describe, running
+from tunebook.core.ranks import wanted_threads
 from tunebook.evaluation.engines import vllm
 from tunebook.export import gguf, merge
 from tunebook.models import llama_cpp
@@ -69,6 +70,8 @@ def command_of(run: Run, engine: str, host: str, port: int, quant: str, console:
         file = gguf.convert(run, weights, quant, console)
         names = named(file_sha256(file))
         words = [str(llama_cpp.tool("llama-server")), "--model", str(file), "--alias", ",".join(names)]
+        if count := wanted_threads():
+            words += ["--threads", str(count)]
         return Command([*words, *llama_cpp.SERVER_OPTIONS, *place, *secret], names)
     command = vllm.command()
     if command is None:

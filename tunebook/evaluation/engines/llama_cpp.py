@@ -16,6 +16,7 @@ import numpy as np
 
 from tunebook.core.errors import MachineError, Problem
 from tunebook.core.files import AxolotlConfig
+from tunebook.core.ranks import wanted_threads
 from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, ModelSource, Span
 from tunebook.models import llama_cpp
 
@@ -128,7 +129,7 @@ class LlamaLM(Engine):
         self.file, self.lib, self.end = file, file.lib, file.eos
         options = self.lib.llama_context_default_params()
         options.n_ctx, options.n_batch, options.n_ubatch = positions, BATCH, BATCH
-        options.n_threads = options.n_threads_batch = len(os.sched_getaffinity(0))
+        options.n_threads = options.n_threads_batch = wanted_threads() or len(os.sched_getaffinity(0))
         self.context = self.lib.llama_init_from_model(file.model, options)
         if not self.context:
             raise MemoryError(f"llama.cpp: no memory for a context of {positions} tokens.")
