@@ -1,11 +1,11 @@
 """Answers a second and latency of a served run with several clients, beside plain `model.generate`.
 
-    .venv/bin/python -m benchmarks.serve_load runs/classify-lora/latest --rows 48
+    .venv/bin/python -m benchmarks.serve_load runs/classify-lora/latest --rows 24
 
 RUN is a finished run. Its first test rows are sent to `tunebook serve` with each engine, by 1, 4 and 8
-clients at a time, and then of the same weights by transformers' `generate` in batches of 1, 4 and 8 prompts,
-one after the other on the same machine. Every answer is greedy and has the run's own length limit. Writes
-benchmarks/results/serve_load.json and a table of docs/after-training.md.
+clients at a time, and then answered with the same weights by transformers' `generate` in batches of 1, 4 and
+8 prompts, one after the other on the same machine. Every answer is greedy and has the run's own length limit.
+Takes minutes. Writes benchmarks/results/serve_load.json and a table of docs/after-training.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import importlib.metadata
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ import httpx
 from tunebook.core.files import read_json, write_json
 from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import ROOT
+from tunebook.core.ranks import wanted_threads
 from tunebook.hardware import machine
 from tunebook.models import llama_cpp
 from tunebook.report.markdown_blocks import fill
@@ -46,10 +48,14 @@ def served(run: Run, engine: str) -> Iterator[str]:
     child = subprocess.Popen([*words, "--engine", engine], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert child.stdout
     try:
-        address = next(
-            word.rstrip(",") for line in child.stdout for word in line.split() if word.startswith("http://")
-        )
-        yield f"{address}/chat/completions"
+        said = []
+        for text in child.stdout:
+            said.append(text)
+            if "/v1, model" in text:
+                break
+        else:
+            raise SystemExit(f"{engine} was not served:\n{''.join(said)}")
+        yield f"{text.split()[1].rstrip(',')}/chat/completions"
     finally:
         child.terminate()
         child.wait()
@@ -114,7 +120,7 @@ def plain(run: Run, messages: list[Messages]) -> Callable[[int], tuple[float, li
     return answer
 
 
-def measure(run: Run, rows: int, engines: list[str]) -> dict[str, Any]:
+def measure(run: Run, rows: int, engines: list[str], note: str) -> dict[str, Any]:
     """Return the lines of the table, and what they were measured on."""
     messages = [row["messages"][:-1] for row in read_rows(run / "data" / "test.jsonl")[:rows]]
     name, most = str(run.settings()["recipe"]), run.settings()["suite"]["max_new_tokens"]
@@ -124,9 +130,10 @@ def measure(run: Run, rows: int, engines: list[str]) -> dict[str, Any]:
         with served(run, engine) as address:
             lines += [line(engine, clients, *load(address, bodies, clients)) for clients in CLIENTS]
     answer = plain(run, messages)
-    answer(rows)  # warm
+    answer(max(CLIENTS))  # warm
     lines += [line(PLAIN, batch, *answer(batch)) for batch in CLIENTS]
     facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib", "gpus", "python")}
+    facts |= {"threads": wanted_threads() or facts["cores"], "note": note}
     versions = {one: importlib.metadata.version(one) for one in ("torch", "transformers", "fastapi")}
     versions["llama.cpp"] = f"of llama-cpp-python {llama_cpp.VERSION}"
     head = {"recipe": name, "tier": run.settings()["tier"], "rows": rows, "max_new_tokens": most}
@@ -145,16 +152,24 @@ def table(found: dict[str, Any]) -> str:
         }
         for one in found["lines"]
     ]
-    return f"{markdown_table(rows)}\n"
+    head, machine = found, found["machine"]
+    busy = f", with {machine['note']}" if machine["note"] else ""
+    text = (
+        f"{head['rows']} test rows of {head['recipe']} ({head['tier']} tier), at most "
+        f"{head['max_new_tokens']} tokens an answer, with {machine['threads']} of {machine['cores']} cores "
+        f"of {machine['cpu']}{busy}:"
+    )
+    return f"{textwrap.fill(text, 88)}\n\n{markdown_table(rows).strip()}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("--rows", type=int, default=48)
+    parser.add_argument("--rows", type=int, default=24)
+    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--engines", default="transformers,llamacpp")
     given = parser.parse_args()
-    write_json(TARGET, measure(find(given.run), given.rows, given.engines.split(",")))
+    write_json(TARGET, measure(find(given.run), given.rows, given.engines.split(","), given.note))
     fill(DOC, "serve-load", table(read_json(TARGET)))
 
 

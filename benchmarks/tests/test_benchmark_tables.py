@@ -97,7 +97,12 @@ def test_the_rates_that_were_tried() -> None:
 
 
 BLOCKS = [(forgetting, "measured"), (methods, "methods"), (harness_time, "harness-time")]
-BLOCKS += [(preemption_drill, "drill"), (forks_to_verdict, "forks"), (export_parity, "parity")]
+BLOCKS += [
+    (preemption_drill, "drill"),
+    (forks_to_verdict, "forks"),
+    (export_parity, "parity"),
+    (serve_load, "serve-load"),
+]
 
 
 @pytest.mark.parametrize(("bench", "name"), BLOCKS)

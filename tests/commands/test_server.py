@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.commands.test_predict import finished
 from tests.support import tiny
 from tunebook.commands.after import export, serve
+from tunebook.core.console import Console
 from tunebook.core.errors import InputError, MachineError
 
 NAMES = ["mine", "mine@0123456789"]
@@ -61,6 +65,32 @@ def test_a_stream_is_the_same_answer(client: Any) -> None:
     assert choices[-1]["finish_reason"] == whole["choices"][0]["finish_reason"]
 
 
+def test_a_stream_counts_its_tokens_where_asked(client: Any) -> None:
+    ask = {**ASK, "max_tokens": 5}
+    whole = client.post("/v1/chat/completions", json=ask).json()
+    more = {"stream": True, "stream_options": {"include_usage": True}}
+    text = client.post("/v1/chat/completions", json={**ask, **more}).text
+    *_, last, done = (line.removeprefix("data: ") for line in text.splitlines() if line)
+    assert done == "[DONE]"
+    assert (json.loads(last)["choices"], json.loads(last)["usage"]) == ([], whole["usage"])
+
+
+def test_parts_of_text_are_one_text(client: Any) -> None:
+    parts = [{"type": "text", "text": "Where is "}, {"type": "text", "text": "my clock?"}]
+    ask = {**ASK, "messages": [{"role": "user", "content": parts}], "max_tokens": 5}
+    whole = client.post("/v1/chat/completions", json={**ASK, "max_tokens": 5}).json()
+    found = client.post("/v1/chat/completions", json=ask).json()
+    assert (found["choices"], found["usage"]) == (whole["choices"], whole["usage"])
+
+
+def test_a_seed_repeats_a_sampled_answer(client: Any) -> None:
+    def answer(seed: int) -> str:
+        ask = {**ASK, "max_tokens": 5, "temperature": 1.0, "seed": seed}
+        return str(client.post("/v1/chat/completions", json=ask).json()["choices"][0]["message"]["content"])
+
+    assert answer(1) == answer(1) and len({answer(seed) for seed in range(4)}) > 1
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
@@ -69,6 +99,8 @@ def test_a_stream_is_the_same_answer(client: Any) -> None:
         ({"logprobs": True}, 400, "unsupported_parameter"),
         ({"response_format": {"type": "json_object"}}, 400, "unsupported_parameter"),
         ({"messages": "hello"}, 400, "bad_request"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "unsupported_content"),
+        ({"stream_options": {"other": 1}}, 400, "bad_request"),
         ({"messages": [{"role": "user", "content": "word " * 9000}]}, 400, "context_length_exceeded"),
     ],
 )
@@ -91,7 +123,8 @@ def test_labels_with_probabilities(client: Any) -> None:
 def test_a_key_is_asked_for() -> None:
     from starlette.requests import Request
 
-    from tunebook.commands.after.server import Refused, Server
+    from tunebook.commands.after.requests import Refused
+    from tunebook.commands.after.server import Server
 
     server = Server.__new__(Server)
     server.key = "secret"
@@ -103,7 +136,8 @@ def test_a_key_is_asked_for() -> None:
 
 
 def test_a_client_that_goes_away_ends_the_answer() -> None:
-    from tunebook.commands.after.server import ChatRequest, Server
+    from tunebook.commands.after.requests import ChatRequest
+    from tunebook.commands.after.server import Server
 
     server, ended = Server.__new__(Server), threading.Event()
 
@@ -137,7 +171,7 @@ def test_a_client_that_goes_away_ends_the_answer() -> None:
     ],
 )
 def test_an_answer_ends_before_its_stop(stops: list[str], shown: str, reached: bool) -> None:
-    from tunebook.commands.after.server import Until
+    from tunebook.commands.after.requests import Until
 
     text: list[str] = []
     until = Until(stops, text.append)
@@ -196,3 +230,28 @@ def test_a_type_that_export_would_not_write_is_refused(
     with pytest.raises(InputError) as caught:
         export.export_command("mine", to, quant)
     assert caught.value.code == code
+
+
+def test_the_command_of_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The adapter on the very revision that it was trained on; full weights where vLLM takes no adapter."""
+    run = finished(tmp_path, tiny.save(tmp_path / "tiny"))
+    for name, value in (("TUNEBOOK_VLLM", sys.executable), ("TUNEBOOK_VLLM_ARGS", "--max-model-len 64")):
+        monkeypatch.setenv(name, value)
+
+    def words(**config: Any) -> str:
+        (run / "config.yaml").write_text(yaml.safe_dump({"base_model": "owner/base", **config}))
+        found = serve.command_of(run, "vllm", "127.0.0.1", 8000, "q8_0", Console())
+        assert found.words[0] == sys.executable and found.names[0] == "mine"
+        assert re.fullmatch("mine@[0-9a-f]{10}", found.names[1])
+        return " ".join(found.words[1:]).replace(found.names[1], "EXACT")
+
+    place = "--max-model-len 64 --host 127.0.0.1 --port 8000"
+    folder = run / "model"
+    assert words(adapter="lora", lora_r=12, revision_of_model="abc") == (
+        f"serve owner/base --enable-lora --max-lora-rank 16 --lora-modules mine={folder} EXACT={folder} "
+        f"--revision abc {place}"
+    )
+    assert words() == f"serve {folder} --served-model-name mine EXACT {place}"
+    with pytest.raises(InputError) as caught:
+        words(adapter="lora", lora_r=600)
+    assert caught.value.code == "eval.vllm_cannot_serve"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,7 +12,7 @@ import yaml
 from tests.support import hub_server
 from tests.support.hub_server import Hub
 from tunebook.core.errors import InputError, MachineError
-from tunebook.core.files import write_json
+from tunebook.core.files import read_json, write_json
 from tunebook.export import hub
 from tunebook.report.report import write_report
 from tunebook.runs.run import Run
@@ -55,6 +57,30 @@ def test_files_and_card(run: Run) -> None:
     assert "95 % interval" in metric["name"]
     assert "AutoPeftModelForCausalLM" in upload.card and "## Limits" in upload.card
     assert str(run.folder) not in upload.card
+
+
+def test_no_folder_of_this_machine_is_published(run: Run, tmp_path: Path) -> None:
+    """PEFT writes where the base was loaded from; with that, nobody else could load the adapter."""
+    base = tmp_path / "base"
+    base.mkdir()
+    (run / "config.yaml").write_text(
+        yaml.safe_dump({"base_model": str(base), "adapter": "lora", "bf16": True})
+    )
+    write_json(run / "model" / "adapter_config.json", {"base_model_name_or_path": str(base), "r": 8})
+    choice = run / "eval" / "choice.json"
+    write_json(choice, {**read_json(choice), "precision": "bfloat16"})
+    write_report(run)
+    upload, model = prepared(run), hub.read_metrics(run / "metrics.json")["model"]
+    assert json.loads(upload.texts["adapter_config.json"]) == {"base_model_name_or_path": model, "r": 8}
+    assert "adapter_config.json" not in upload.files and [*upload.sizes][-1] == hub.CARD
+    own = f'{run.folder.name}/model")'
+    assert own in (run / "model_card.md").read_text(encoding="utf-8")
+    assert own not in upload.card and str(tmp_path) not in upload.card
+    # A base that is not on the Hub at all.
+    write_json(run / "metrics.json", {**read_json(run / "metrics.json"), "model": str(base)})
+    with pytest.raises(InputError) as caught:
+        prepared(run)
+    assert caught.value.code == "export.base_not_public"
 
 
 def test_the_hubs_own_reader_takes_the_card(run: Run) -> None:

@@ -32,6 +32,7 @@ from tunebook.data.sources import read_rows_of
 from tunebook.evaluation import jobs
 from tunebook.export.merge import refuse_changed_base
 from tunebook.models.fingerprint import weights_hash
+from tunebook.report.names import count
 from tunebook.runs.run import Run, find
 from tunebook.training.child import follow
 
@@ -45,7 +46,8 @@ SCORE = "predicted_score"
 
 class Plan(TypedDict):
     """What OUT.state.json holds: a hash of all that decides the answers, the columns and the number of rows,
-    and how far it came: rows, the bytes of their lines, and cells that begin with an apostrophe now."""
+    and how far it came: rows, the bytes of their lines, cells that begin with an apostrophe now, and rows
+    without a label because of the threshold."""
 
     plan: str
     columns: list[str]
@@ -53,6 +55,7 @@ class Plan(TypedDict):
     threshold: float
     raw: bool
     changed: int
+    unsure: int
     rows: int
     bytes: int
 
@@ -109,14 +112,16 @@ def predict(
                 f"predict failed: {error}\nThe whole log: {show(log)}. Rerun the same command to resume.",
                 code="predict.failed",
             ) from None
-        changed = read_json(state)["changed"]
+        ended: Plan = read_json(state)
         for path in (state, log, events):
             path.unlink()
-        words.append(f"{plan['total']} rows answered in {show(out)}")
-    if changed:
+        words.append(f"{count(plan['total'], 'row')} answered in {show(out)}")
+    if threshold:
+        console.note(f"{ended['unsure']} of them have no label: less likely than THRESHOLD={threshold:g}")
+    if ended["changed"]:
         console.note(
-            f"{changed} cells that a spreadsheet would run as formulas begin with ' (RAW=1 leaves them as "
-            "they are)"
+            f"{count(ended['changed'], 'cell')} that a spreadsheet would run as a formula: ' put before it "
+            "(RAW=1 leaves it as it is)"
         )
     return GOOD
 
@@ -199,6 +204,7 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console:
         "threshold": threshold,
         "raw": raw,
         "changed": 0,
+        "unsure": 0,
         "rows": 0,
         "bytes": 0,
     }

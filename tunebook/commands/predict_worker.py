@@ -74,6 +74,7 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
                 found = _answers(contexts, models, suite.max_new_tokens)
             for (row, _), answer in zip(block, found, strict=True):
                 line = {**row, **answer}
+                state["unsure"] += LABEL in answer and answer[LABEL] is None
                 if out.suffix == ".csv":
                     cells, changed = csv_line(line, state["columns"], state["raw"])
                     file.write(cells)

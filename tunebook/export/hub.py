@@ -32,7 +32,8 @@ CONFIGS = re.compile(
     r"|vocab|model\.safetensors\.index|preprocessor_config)\.json|chat_template\.jinja|merges\.txt|tokenizer\.model"
 )
 WEIGHTS = re.compile(r".*\.(safetensors|gguf)")
-OWN = ("README.md", "tunebook.json")  # in a model folder, and not sent as they are
+CARD = "README.md"
+OWN = (CARD, "tunebook.json")  # in a model folder, and not sent as they are
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib")
 REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 TASKS = {"classification": "text-classification", "qa": "question-answering"}
@@ -40,15 +41,21 @@ TASKS = {"classification": "text-classification", "qa": "question-answering"}
 
 @dataclass(frozen=True)
 class Upload:
-    """What would be sent: the files by their name in the repository, and the card."""
+    """What would be sent, by name in the repository: files as they are, and texts that are written for it."""
 
     repo: str
     files: dict[str, Path]
-    card: str
+    texts: dict[str, str]
 
     @property
-    def bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.files.values()) + len(self.card.encode())
+    def card(self) -> str:
+        return self.texts[CARD]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of everything, the card last."""
+        files = {name: path.stat().st_size for name, path in self.files.items()}
+        return files | {name: len(text.encode()) for name, text in self.texts.items()}
 
 
 def folder_of(run: Run, what: str) -> Path:
@@ -143,7 +150,9 @@ def card(run: Run, what: str, repo: str, licence: str) -> str:
     lines = [line for line in measured.get("exports", []) if belongs(line, what)]
     text = (run / "model_card.md").read_text(encoding="utf-8")
     body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip()
-    body = re.sub(r"\nMade by `.*", "", body).strip()  # a command line may name somebody's folders
+    # The command line and the code that loads the run name somebody's folders.
+    body = re.sub(r"\nMade by `.*", "", body).strip()
+    body = re.sub(r", as here(; in another one.*?\.)\n\n```python\n.*?```", r"\1", body, flags=re.DOTALL)
     turns = [{"role": "system", "content": dataset["system"]}] if dataset.get("system") else []
     config = read_json(folder_of(run, what) / "config.json", {})
     values = {
@@ -163,7 +172,7 @@ def card(run: Run, what: str, repo: str, licence: str) -> str:
     written = environment.get_template("hub_card.md.jinja").render(values)
     hub = (dataset.get("source") or {}).get("hub")
     data = ModelCardData(
-        base_model=measured["model"],
+        base_model=None if is_local(measured["model"]) else measured["model"],
         library_name={"adapter": "peft", "merged": "transformers", "gguf": "gguf"}[what],
         license=licence,
         pipeline_tag="text-generation",
@@ -172,7 +181,41 @@ def card(run: Run, what: str, repo: str, licence: str) -> str:
         model_name=repo.partition("/")[2],
         eval_results=results(measured, dataset["task"], hub, EvalResult),
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{written}"
+    base = measured["model"]
+    return f"---\n{data.to_yaml()}\n---\n\n{written}".replace(base, public_name(base))
+
+
+def is_local(model: str) -> bool:
+    """Whether a base model is a folder of this machine."""
+    return Path(model).is_absolute() or Path(model).is_dir()
+
+
+def public_name(model: str) -> str:
+    """Return the name of a base model: on the Hub, or of its folder alone."""
+    return Path(model).name if is_local(model) else model
+
+
+def public_texts(run: Run, files: dict[str, Path]) -> dict[str, str]:
+    """Return the text of each JSON file that names the base by its folder here, with its name on the Hub in
+    place of that.
+
+    Raises:
+        InputError: an adapter whose base nobody else has.
+    """
+    model, base = read_metrics(run / "metrics.json")["model"], str(run.config()["base_model"])
+    if "adapter_config.json" in files and is_local(model):
+        raise InputError(
+            f"WHAT: the base of this adapter is {show(Path(model))}, which nobody else has. Publish full "
+            "weights: WHAT=merged",
+            code="export.base_not_public",
+        )
+    texts = {name: path.read_text(encoding="utf-8") for name, path in files.items() if path.suffix == ".json"}
+    here = json.dumps(base)
+    return {
+        name: text.replace(here, json.dumps(public_name(model)))
+        for name, text in texts.items()
+        if here in text and base != model
+    }
 
 
 def belongs(line: ParityLine, what: str) -> bool:
@@ -206,7 +249,10 @@ def prepare(run: Run, what: str, repo: str, licence: str | None) -> Upload:
     if not REPO.fullmatch(repo):
         raise InputError(f"REPO: expected owner/name (got {repo!r}).", code="export.bad_repo")
     files = staged(folder_of(run, what))
-    return Upload(repo, files, card(run, what, repo, licence_of(run, licence)))
+    texts = public_texts(run, files)
+    for name in texts:
+        del files[name]
+    return Upload(repo, files, {**texts, CARD: card(run, what, repo, licence_of(run, licence))})
 
 
 def send(upload: Upload, private: bool) -> str:
@@ -225,7 +271,7 @@ def send(upload: Upload, private: bool) -> str:
 
     api = HfApi()
     operations = [CommitOperationAdd(name, str(path)) for name, path in upload.files.items()]
-    operations.append(CommitOperationAdd("README.md", upload.card.encode()))
+    operations += [CommitOperationAdd(name, text.encode()) for name, text in upload.texts.items()]
     try:
         api.create_repo(upload.repo, private=private, exist_ok=True)
         found = api.create_commit(

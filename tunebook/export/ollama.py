@@ -20,9 +20,11 @@ from tunebook.core.files import write_text
 from tunebook.core.paths import child_environment, show
 from tunebook.core.process import run_command
 from tunebook.evaluation.suite import Suite
+from tunebook.models.shapes import USUAL_POSITIONS, positions
 from tunebook.runs.rows import Messages, RenderedRow, read_rows
 from tunebook.runs.run import Run
 
+ROOM = 4096  # tokens
 USAGE = "Serve the GGUF file with llama.cpp instead, which renders the model's own template."
 
 # Conversations whose rendered text shows what stands around the turns.
@@ -152,7 +154,7 @@ def write(run: Run, weights: Path, file: Path) -> Path:
         lines.append(f"SYSTEM {_quoted(system)}")
     lines += [
         f"PARAMETER stop {json.dumps(rendered['end'], ensure_ascii=False)}",
-        f"PARAMETER num_ctx {int(run.config()['sequence_len'])}",
+        f"PARAMETER num_ctx {context_size(run)}",
         f"PARAMETER num_predict {suite.max_new_tokens}",
         "PARAMETER temperature 0",
         "PARAMETER repeat_penalty 1",
@@ -172,6 +174,13 @@ def _quoted(text: str) -> str:
             f"three quotes in a row cannot stand in a Modelfile. {USAGE}", code="export.no_ollama_template"
         )
     return f'"""{text}"""'
+
+
+def context_size(run: Run) -> int:
+    """Return the tokens of prompt and answer that Ollama makes room for; it cuts longer prompts without a
+    word. Room for more than the run was trained on, as far as the base goes."""
+    config = run.config()
+    return min(positions(config) or USUAL_POSITIONS, max(int(config["sequence_len"]), ROOM))
 
 
 class Rendered(TypedDict):

@@ -98,8 +98,12 @@ def share(value: float | None) -> str:
 
 def show_lines(lines: list[ParityLine], console: Console) -> None:
     """Print the table, why a file is worse than its run, and where its prompts differ."""
-    first = lines[0]
-    console.table(rows(lines), f"the same {first['rows']} examples, before and after")
+    first, columns = lines[0], rows(lines)
+    # A column for each file, which a screen of 80 columns holds.
+    shown = [
+        {"file": name, **{one["file"]: one[name] for one in columns}} for name in columns[0] if name != "file"
+    ]
+    console.table(shown, f"the same {first['rows']} examples, before and after")
     for line in lines:
         for cause in line["causes"]:
             console.note(f"{line['artefact']}: {cause}")

@@ -34,11 +34,9 @@ def publish_command(
     path = found / "export" / f"card-{what}.md"
     path.parent.mkdir(exist_ok=True)
     write_text(path, upload.card)
-    sizes = {name: one.stat().st_size for name, one in upload.files.items()}
-    sizes["README.md"] = len(upload.card.encode())
-    rows = [{"file": name, "size": _size(bytes)} for name, bytes in sizes.items()]
+    rows = [{"file": name, "size": _size(bytes)} for name, bytes in upload.sizes.items()]
     console.table(rows, f"{'sending' if send else 'would be sent'} to {repo}")
-    console.note(f"{upload.bytes / 1e6:,.1f} MB in all; the card: {show(path)}")
+    console.note(f"{sum(upload.sizes.values()) / 1e6:,.1f} MB in all; the card: {show(path)}")
     if not send:
         console.note(
             "nothing was sent. SEND=1 (--send) sends it" + ("" if public else ", to a private repository")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket
 import subprocess
@@ -82,14 +83,16 @@ def command_of(run: Run, engine: str, host: str, port: int, quant: str, console:
     why = vllm.refusal(config)
     if why is None and config.get("adapter"):
         names = named(weights_hash(run / "model"))
-        rank = min(r for r in vllm.RANKS if r >= config["lora_r"])
-        words = ["serve", str(config["base_model"]), "--enable-lora", "--max-lora-rank", str(rank)]
+        words = ["serve", str(config["base_model"]), *vllm.with_adapters(int(config["lora_r"]))]
         words += ["--lora-modules", *(f"{name}={run / 'model'}" for name in names)]
+        if config.get("revision_of_model"):
+            words += ["--revision", str(config["revision_of_model"])]
     else:
         weights = merge.ensure(run, console)
         names = named(weights_hash(weights))
         words = ["serve", str(weights), "--served-model-name", *names]
-    return Command([*command, *words, *place, *secret], names)
+    more = shlex.split(environment().vllm_args or "")
+    return Command([*command, *words, *more, *place, *secret], names)
 
 
 def one_quant(text: str | None, engine: str) -> str:

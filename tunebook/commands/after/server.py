@@ -20,14 +20,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from jinja2 import Environment
 from jinja2.meta import find_undeclared_variables
-from pydantic import BaseModel, ConfigDict
 
+from tunebook.commands.after.requests import IGNORED, ChatRequest, Classify, Refused, Until, plain
 from tunebook.core.environment import environment
 from tunebook.core.errors import RowFault
 from tunebook.core.files import Row
@@ -43,68 +44,6 @@ from tunebook.evaluation.inputs import load_inputs
 from tunebook.models.shapes import USUAL_POSITIONS, positions
 from tunebook.runs.rows import Messages
 from tunebook.runs.run import Run
-
-IGNORED = {"user", "metadata", "store", "stream_options", "seed", "service_tier"}  # change no answer
-
-
-class ChatRequest(BaseModel):
-    """What of OpenAI's chat completions this server takes."""
-
-    model_config = ConfigDict(extra="allow")
-    model: str
-    messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]] | None = None
-    stream: bool = False
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    n: int = 1
-    stop: str | list[str] | None = None
-
-
-class Classify(BaseModel):
-    """What to label: rows with the fields of the dataset, or texts where its prompt has one field."""
-
-    model_config = ConfigDict(extra="forbid")
-    model: str | None = None
-    input: str | Row | list[str | Row]
-
-
-class Until:
-    """Passes an answer on up to the first of `stops`, which is not part of it, and says whether it came."""
-
-    def __init__(self, stops: list[str], show: Callable[[str], None]) -> None:
-        self.stops, self.show = [stop for stop in stops if stop], show
-        self.held, self.reached = "", False
-
-    def take(self, piece: str) -> None:
-        """Take the next piece; what may be the beginning of a stop is held back."""
-        if self.reached:
-            return
-        self.held += piece
-        places = [place for stop in self.stops if (place := self.held.find(stop)) >= 0]
-        if places:
-            self.held, self.reached = self.held[: min(places)], True
-            return
-        keep = max((len(stop) for stop in self.stops), default=1) - 1
-        ready = self.held[: max(0, len(self.held) - keep)]
-        self.held = self.held[len(ready) :]
-        if ready:
-            self.show(ready)
-
-    def finish(self) -> None:
-        """Pass on what is held."""
-        if self.held:
-            self.show(self.held)
-
-
-class Refused(Exception):
-    """A request that cannot be answered, in OpenAI's form of an error."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
 
 
 class Server:
@@ -136,7 +75,9 @@ class Server:
             raise Refused(400, "unsupported_parameter", f"this server does not do: {names}")
         try:
             tools = json.dumps(asked.tools) if asked.tools else None
-            context = self.encoder.context(cast(Messages, asked.messages), tools)
+            context = self.encoder.context(cast(Messages, [*map(plain, asked.messages)]), tools)
+        except Refused:
+            raise
         except Exception as error:
             raise Refused(
                 400, "invalid_messages", f"the chat template refuses the messages: {error}"
@@ -158,6 +99,8 @@ class Server:
         """Answer in this thread; returns OpenAI's reason for its end."""
         if isinstance(self.engine, TokenLM):
             sampling = {"temperature": asked.temperature, "top_p": asked.top_p} if asked.temperature else {}
+            if sampling and asked.seed is not None:
+                torch.manual_seed(asked.seed)
             stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
             until = Until(stops, show)
             done = self.engine.stream(
@@ -235,6 +178,11 @@ def application(server: Server) -> FastAPI:
         body = {"message": text, "type": "invalid_request_error", "code": "bad_request", "param": None}
         return JSONResponse({"error": body}, 400)
 
+    def usage(text: str, context: list[int]) -> dict[str, int]:
+        count = len(server.models.tokenizer(text, add_special_tokens=False)["input_ids"])
+        both = {"prompt_tokens": len(context), "completion_tokens": count}
+        return {**both, "total_tokens": len(context) + count}
+
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
         server.admit(request)
@@ -247,7 +195,8 @@ def application(server: Server) -> FastAPI:
         context, most = server.checked(asked)
         frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
         if asked.stream:
-            body = _events(server.pieces(context, most, asked), frame)
+            counted = (lambda text: usage(text, context)) if asked.stream_options.include_usage else None
+            body = _events(server.pieces(context, most, asked), frame, counted)
             return StreamingResponse(body, media_type="text/event-stream")
         text, reason = "", "stop"
         async for piece in server.pieces(context, most, asked):
@@ -258,14 +207,9 @@ def application(server: Server) -> FastAPI:
             else:
                 text += piece
         answer = {"role": "assistant", "content": text.strip()}
-        count = len(server.models.tokenizer(text, add_special_tokens=False)["input_ids"])
-        usage = {
-            "prompt_tokens": len(context),
-            "completion_tokens": count,
-            "total_tokens": len(context) + count,
-        }
         choice = {"index": 0, "message": answer, "finish_reason": reason, "logprobs": None}
-        return JSONResponse({**frame, "object": "chat.completion", "choices": [choice], "usage": usage})
+        found = {"choices": [choice], "usage": usage(text, context)}
+        return JSONResponse({**frame, "object": "chat.completion", **found})
 
     @app.post("/v1/classify")
     async def classify(asked: Classify, request: Request) -> dict[str, Any]:
@@ -280,9 +224,14 @@ def application(server: Server) -> FastAPI:
     return app
 
 
-async def _events(pieces: AsyncIterator[str | tuple[str]], frame: dict[str, Any]) -> AsyncIterator[str]:
-    """Yield an answer as server-sent events, as OpenAI does."""
-    frame = {**frame, "object": "chat.completion.chunk"}
+async def _events(
+    pieces: AsyncIterator[str | tuple[str]],
+    frame: dict[str, Any],
+    usage: Callable[[str], dict[str, int]] | None,
+) -> AsyncIterator[str]:
+    """Yield an answer as server-sent events, as OpenAI does; with `usage`, the numbers of tokens at the end,
+    which it returns for the text of the answer."""
+    frame, text = {**frame, "object": "chat.completion.chunk"}, ""
 
     def event(delta: dict[str, str], reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
@@ -290,7 +239,10 @@ async def _events(pieces: AsyncIterator[str | tuple[str]], frame: dict[str, Any]
 
     yield event({"role": "assistant", "content": ""})
     async for piece in pieces:
+        text += "" if isinstance(piece, tuple) else piece
         yield event({}, piece[0]) if isinstance(piece, tuple) else event({"content": piece})
+    if usage:
+        yield f"data: {json.dumps({**frame, 'choices': [], 'usage': usage(text)})}\n\n"
     yield "data: [DONE]\n\n"
 
 

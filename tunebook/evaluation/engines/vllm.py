@@ -66,6 +66,21 @@ def version() -> str:
     return ended.stdout.strip().splitlines()[-1]
 
 
+def with_adapters(rank: int) -> list[str]:
+    """Return the flags with which vLLM takes adapters of this rank.
+
+    Raises:
+        InputError: it takes none so large.
+    """
+    fitting = [each for each in RANKS if each >= rank]
+    if not fitting:
+        raise InputError(
+            f"{COMMAND}: the largest adapter rank of vLLM is {RANKS[-1]} (got {rank}).",
+            code="eval.vllm_cannot_serve",
+        )
+    return ["--enable-lora", "--max-lora-rank", str(fitting[0])]
+
+
 def refusal(config: AxolotlConfig) -> str | None:
     """Return why vLLM cannot serve the fine-tuned model of `config`, None if it can."""
     adapter = config.get("adapter")
@@ -145,13 +160,7 @@ class Server:
         for name, value in (flags | options).items():
             words += [f"--{name}", str(value)]
         if rank is not None:
-            fitting = [each for each in RANKS if each >= rank]
-            if not fitting:
-                raise InputError(
-                    f"{COMMAND}: the largest adapter rank of vLLM is {RANKS[-1]} (got {rank}).",
-                    code="eval.vllm_cannot_serve",
-                )
-            words += ["--enable-lora", "--max-lora-rank", str(fitting[0])]
+            words += with_adapters(rank)
         words += shlex.split(environment().vllm_args or "")
         variables = _environment() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": _card(gpu)})
         self.model, self.log, self.log_start = model, log, log.stat().st_size if log.is_file() else 0
