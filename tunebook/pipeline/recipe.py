@@ -132,7 +132,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
                 words.append(", ".join(f"{len(rows[split])} {split}" for split in SPLITS) + " rows")
                 if replay:
                     write_jsonl(run / FILE, replay)
-                    words.append(f", {len(replay)} general conversations mixed into training")
+                    words.append(f"and {len(replay)} general conversations for training")
             for note in notes:
                 console.note(note)
         if not run.done("train"):
