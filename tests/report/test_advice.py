@@ -73,3 +73,11 @@ def test_invalid_answers_are_named(measured: dict[str, Any]) -> None:
     assert "name no label" in said(measured), "one of twenty is invalid"
     measured["contenders"]["tuned"]["invalid_rate"]["value"] = 0.0
     assert "name no label" not in said(measured)
+
+
+def test_ranked_labels_are_named_where_they_are_better(measured: dict[str, Any]) -> None:
+    tuned = measured["contenders"]["tuned"]["accuracy"]
+    measured["contenders"]["tuned_rank_0"] = {"accuracy": {**tuned, "value": tuned["value"] + 0.05}}
+    assert f"ranked ({tuned['value'] + 0.05:.1%}) than when it writes" in said(measured)
+    measured["contenders"]["tuned_rank_0"]["accuracy"]["value"] = tuned["value"]
+    assert "are ranked" not in said(measured)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tunebook.evaluation.contenders import TUNED_RANKED
 from tunebook.metrics.schema import Metrics
 from tunebook.report import names
 from tunebook.report.light import against, large_drops, outcome
@@ -110,7 +111,14 @@ def _about_answers(measured: Metrics) -> list[str]:
     steps, tuned = [], measured["contenders"][names.TUNED]
     invalid = tuned["invalid_rate"]["value"] if "invalid_rate" in tuned else None
     if invalid is not None and invalid > 0.02:
-        steps.append("Some answers name no label: train longer, or rank the labels when you use the model.")
+        steps.append("Some answers name no label: train longer, or rank the labels, as make predict does.")
+    ranked = measured["contenders"].get(TUNED_RANKED.name, {}).get("accuracy")
+    written = tuned.get("accuracy")
+    if ranked and written and (ranked["value"] or 0) > (written["value"] or 0):
+        steps.append(
+            f"The model does better when its labels are ranked ({ranked['value']:.1%}) than when it writes "
+            f"them ({written['value']:.1%}): make predict ranks them."
+        )
     stop = tuned["stop_rate"]["value"] if "stop_rate" in tuned else None
     if stop is not None and stop < 0.9:
         steps.append(
