@@ -17,8 +17,16 @@ from tunebook.commands.fork.origin import load_origin
 from tunebook.commands.fork.output import dataset_text, earlier, recipe_text, screen
 from tunebook.commands.fork.output.screen import Told, begins_with_prompt, with_own_files
 from tunebook.commands.fork.output.write import LEFT_OUT, write_folders
-from tunebook.commands.fork.recognise import Reading, other_splits
-from tunebook.commands.fork.sample import as_read, by_column, group_of, name_by_line, recognised, sample
+from tunebook.commands.fork.recognise import Reading
+from tunebook.commands.fork.sample import (
+    as_read,
+    by_column,
+    group_of,
+    name_by_line,
+    other_splits,
+    recognised,
+    sample,
+)
 from tunebook.commands.fork.source_options import repair_key, repair_notes, rows_keys
 from tunebook.commands.fork.tables import labels
 from tunebook.commands.fork.tables.facts import encoding_notes, hidden_notes, numbered_fields

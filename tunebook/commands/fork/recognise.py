@@ -1,17 +1,15 @@
 """Recognise the layout of rows and the meaning of their columns.
 
 In: a sample of rows. Out: a `Reading`, with the reasons. If more than one reading fits, an error lists them
-and names the option that decides (`--task`, `--fields`, `--group`).
+and names the option that decides (`--task`, `--fields`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
 from tunebook.commands.fork import conversions
 from tunebook.commands.fork.columns import (
-    GROUPS,
     LABEL_LISTS,
     LAYOUT_FIELDS,
     NAMES,
@@ -40,9 +38,7 @@ from tunebook.data.formats.fields import HISTORY, SCORES, SYSTEM, plain_name
 from tunebook.data.formats.rows.label_lists import listed
 from tunebook.data.formats.rows.picked import sources
 from tunebook.data.formats.rows.row import Columns, Row
-from tunebook.data.splits import time_of
 
-MANY_GROUPS, ROWS_A_GROUP = 24, 2  # values of a column that may be a group, and rows of each on average
 # Read under these names only, without a place in `columns`.
 READ_BY_NAME = {
     "chat": (*SYSTEM, "tools", "functions"),
@@ -127,62 +123,6 @@ def recognise(
     ):
         fits[0].why.append(f"columns not used in training: {', '.join(unused)}")
     return fits[0]
-
-
-def group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | None, str]:
-    """Return the column of the group that rows belong to, or None, and the reason.
-
-    Raises:
-        InputError: more than one column could be the group.
-    """
-    if reading.layout == "squad":
-        return "title", "the article: its paragraphs share facts"
-    if reading.layout == "oasst_best_paths":
-        return "tree", "the tree of messages, of which one path is read"
-    candidates = []
-    for name in dict.fromkeys(name for row in rows for name in row):
-        if plain_name(name) in GROUPS and name not in reading.columns.values():
-            values = [row.get(name) for row in rows]
-            scalar = all(isinstance(value, (str, int)) and value != "" for value in values)
-            if scalar and 1 < len(set(values)) < len(values):
-                candidates.append(name)
-    if len(candidates) > 1:
-        names = ", ".join(f"GROUP={name}" for name in candidates)
-        text = (
-            f"more than one column of {place} could be the group ({', '.join(candidates)}). Choose: {names}, "
-        )
-        text += "or GROUP=none if all rows are independent."
-        raise InputError(Problem(text, key="--group (GROUP=)", code="fork.ambiguous_group"))
-    if candidates:
-        return candidates[
-            0
-        ], f"values of `{candidates[0]}` repeat: rows with the same value stay in one split"
-    if reading.layout == "qa":
-        return "context", "the passage: its questions share facts"
-    return None, "no column groups the rows: all rows are independent"
-
-
-def other_splits(rows: list[Row], reading: Reading) -> list[str]:
-    """Return what to type for splits by a column that nobody named: its values repeat, or are times."""
-    found = []
-    for name in dict.fromkeys(name for row in rows for name in row):
-        values = [row.get(name) for row in rows]
-        if name in reading.columns.values() or not all(isinstance(value, (str, int)) for value in values):
-            continue
-        distinct = len(set(values))
-        if all(_is_time(value, name) for value in values) and distinct > 1:
-            found.append(f"TIME={name} (the newest rows are held out)")
-        elif MANY_GROUPS <= distinct <= len(values) / ROWS_A_GROUP:
-            found.append(f"GROUP={name} (rows of one, as {values[0]!r:.20}, stay together)")
-    return found
-
-
-def _is_time(value: Any, name: str) -> bool:
-    """Whether a value is a date or time as text; numbers could be anything."""
-    try:
-        return isinstance(value, str) and not value.isdecimal() and time_of({name: value}, name) > 0
-    except RowFault:
-        return False
 
 
 def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str | None:

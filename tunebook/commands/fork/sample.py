@@ -10,27 +10,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunebook.commands.fork.columns import Reading
+from tunebook.commands.fork.columns import GROUPS, Reading
 from tunebook.commands.fork.files import ONE_FILE, DataFiles
 from tunebook.commands.fork.options import ForkOptions
-from tunebook.commands.fork.recognise import group_column, recognise
+from tunebook.commands.fork.recognise import recognise
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.files.split_names import split_column
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.bad_rows import bad_rows
+from tunebook.data.formats.fields import plain_name
 from tunebook.data.formats.rows.picked import picked
+from tunebook.data.formats.rows.row import Row
 from tunebook.data.formats.rows.votes import decided
 from tunebook.data.sources import Source, raw_rows
+from tunebook.data.splits import time_of
 
 SAMPLE = 2000  # rows that decide what the columns are
+MANY_GROUPS, ROWS_A_GROUP = 24, 2  # values of a column that may be a group, and rows of each on average
 
 
-def sample(data: DataFiles, folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
+def sample(data: DataFiles, folder: Path) -> tuple[list[Row], list[Problem]]:
     """Return rows sampled from all of train (which may be sorted by label), and the first unreadable ones."""
     shares = {f"{split}_share": 0.1 for split in ("dev", "test") if split not in data.splits}
     _, rows = raw_rows(Source.model_validate({**data.source, **shares}), folder, "train")
     drawn = random.Random(0)
-    good: list[dict[str, Any]] = []
+    good: list[Row] = []
     faults: list[Problem] = []
     index = -1
     for index, (_, row) in enumerate(rows):
@@ -52,9 +56,7 @@ def sample(data: DataFiles, folder: Path) -> tuple[list[dict[str, Any]], list[Pr
     return good, faults
 
 
-def as_read(
-    rows: list[dict[str, Any]], place: str, task: str | None, fields: dict[str, str]
-) -> list[dict[str, Any]]:
+def as_read(rows: list[Row], place: str, task: str | None, fields: dict[str, str]) -> list[Row]:
     """Return sampled rows with votes as pairs and with the columns of FIELDS= that are inside others; without
     those at fault, which are reported when all are read.
 
@@ -74,7 +76,7 @@ def as_read(
 
 
 def recognised(
-    rows: list[dict[str, Any]],
+    rows: list[Row],
     place: str,
     task: str | None,
     fields: dict[str, str],
@@ -93,11 +95,9 @@ def recognised(
     return replace(reading, task=task)
 
 
-def group_of(
-    options: ForkOptions, rows: list[dict[str, Any]], reading: Reading, place: str
-) -> tuple[str | None, str]:
+def group_of(options: ForkOptions, rows: list[Row], reading: Reading, place: str) -> tuple[str | None, str]:
     if not options.group:
-        return group_column(rows, reading, place)
+        return _group_column(rows, reading, place)
     if options.group == "none":
         return None, "none (GROUP=none): all rows are independent"
     there = list(dict.fromkeys(name for row in rows for name in row))
@@ -106,6 +106,61 @@ def group_of(
         raise InputError(Problem(text, key="--group (GROUP=)", code="option.unknown_column"))
     field = next((name for name, column in reading.columns.items() if column == options.group), options.group)
     return field, f"{options.group} (GROUP=)"
+
+
+def _group_column(rows: list[Row], reading: Reading, place: str) -> tuple[str | None, str]:
+    """Return the column of the group that rows belong to, or None, and the reason.
+
+    Raises:
+        InputError: more than one column could be the group.
+    """
+    if reading.layout == "squad":
+        return "title", "the article: its paragraphs share facts"
+    if reading.layout == "oasst_best_paths":
+        return "tree", "the tree of messages, of which one path is read"
+    candidates = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if plain_name(name) in GROUPS and name not in reading.columns.values():
+            values = [row.get(name) for row in rows]
+            scalar = all(isinstance(value, (str, int)) and value != "" for value in values)
+            if scalar and 1 < len(set(values)) < len(values):
+                candidates.append(name)
+    if len(candidates) > 1:
+        names = ", ".join(f"GROUP={name}" for name in candidates)
+        text = (
+            f"more than one column of {place} could be the group ({', '.join(candidates)}). Choose: {names}, "
+        )
+        text += "or GROUP=none if all rows are independent."
+        raise InputError(Problem(text, key="--group (GROUP=)", code="fork.ambiguous_group"))
+    if candidates:
+        name = candidates[0]
+        return name, f"values of `{name}` repeat: rows with the same value stay in one split"
+    if reading.layout == "qa":
+        return "context", "the passage: its questions share facts"
+    return None, "no column groups the rows: all rows are independent"
+
+
+def other_splits(rows: list[Row], reading: Reading) -> list[str]:
+    """Return what to type for splits by a column that nobody named: its values repeat, or are times."""
+    found = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        if name in reading.columns.values() or not all(isinstance(value, (str, int)) for value in values):
+            continue
+        distinct = len(set(values))
+        if all(_is_time(value, name) for value in values) and distinct > 1:
+            found.append(f"TIME={name} (the newest rows are held out)")
+        elif MANY_GROUPS <= distinct <= len(values) / ROWS_A_GROUP:
+            found.append(f"GROUP={name} (rows of one, as {values[0]!r:.20}, stay together)")
+    return found
+
+
+def _is_time(value: Any, name: str) -> bool:
+    """Whether a value is a date or time as text; numbers could be anything."""
+    try:
+        return isinstance(value, str) and not value.isdecimal() and time_of({name: value}, name) > 0
+    except RowFault:
+        return False
 
 
 def name_by_line(options: ForkOptions, source: dict[str, Any], repeated_ids: int, place: str) -> None:
@@ -122,7 +177,7 @@ def name_by_line(options: ForkOptions, source: dict[str, Any], repeated_ids: int
         source["columns"] = {**source.get("columns", {}), "ignored": "id"}
 
 
-def by_column(data: DataFiles, rows: list[dict[str, Any]]) -> None:
+def by_column(data: DataFiles, rows: list[Row]) -> None:
     """Take the splits of one file from the column that names them, where its sampled `rows` have one."""
     files = data.source.get("files", {})
     found = split_column(rows) if [*files] == ["train"] else None
