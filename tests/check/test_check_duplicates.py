@@ -12,10 +12,13 @@ import pytest
 from tests.support.small_data import dataset, seen
 from tunebook.check.duplicates import SAME_WORDS, Duplicates, Where
 from tunebook.check.findings import Findings
-from tunebook.check.rows import Sample, Seen, survey, without_boilerplate
+from tunebook.check.rows import Rows, Sample, Seen, survey, without_boilerplate
 from tunebook.core.files import read_jsonl
 from tunebook.core.paths import ROOT
-from tunebook.data.near_duplicates import Prompt, boilerplate, changes, words
+from tunebook.data import cache
+from tunebook.data.dataset import Dataset
+from tunebook.data.near_duplicates import Index, Prompt, boilerplate, changes, words
+from tunebook.data.render import render_whole
 from tunebook.data.splits import families
 
 ACROSS = "across splits"
@@ -147,6 +150,56 @@ def test_check_finds_nothing_across_splits_that_fork_has_cut(form: str, tmp_path
     assert sum(found.facts["rows"].values()) > len(INTENTS)
     assert any("near-duplicates inside" in kind or "close" in kind for kind in counts(found))
     assert not any(ACROSS in kind for kind in counts(found))
+
+
+def of_check(data: Dataset, rows: Rows | None, folder: Path) -> list[tuple[str, str, str]]:
+    """Return kind, place and text of each finding on repeated texts. A row that repeats another is near what
+    the other is near: that is said of either, and left out here."""
+    found = Findings()
+    sample = Sample(found)
+    strip, labelled = without_boilerplate(data), bool(data.labels)
+    near = Duplicates(found, sample, folder / "none", strip, labelled, rows)
+    survey(data, [sample, near], found, None, rows)
+    told = [(kind, one) for (_, kind), some in found.kinds.items() for one in some.shown]
+    assert found.facts["near-duplicates inside train"]["rows"] == found.facts["rows"]["train"]
+    same = [(kind, one) for kind, one in told if one.code in ("duplicates.exact", "duplicates.same_words")]
+    repeats = {(one.file, one.line) for _, one in same}
+    near = [(kind, one) for kind, one in told if (one.file, one.line) not in repeats]
+    others = [f" is near {file}:{line}, " for file, line in repeats]
+    told = same + [(kind, one) for kind, one in near if not any(other in one.text for other in others)]
+    return sorted((kind, f"{one.file}:{one.line}", one.text) for kind, one in told)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_near_duplicates_are_looked_for_once(
+    labelled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By cutting the splits, or by the first check where files are the splits; and reported as if anew."""
+    monkeypatch.setenv("TUNEBOOK_CACHE", str(tmp_path / "cache"))
+    labels = sorted({row["label"] for row in INTENTS}) if labelled else []
+    rows = intents_with_leaks("{}")
+    more = {"labels": labels} if labelled else {"labels": [], "task": "chat", "turns": None}
+    cut = {"files": {"train": "train.jsonl"}, "dev_share": 0.1, "test_share": 0.2}
+    parts = {"train": rows[::2], "dev": rows[1::4], "test": rows[3::4]}
+    for name, given in {"cut": {"source": cut, **more}, "files": more}.items():
+        own = {"train": rows} if name == "cut" else parts
+        data = dataset(tmp_path / name, own, **given)
+        anew = {*of_check(data, None, tmp_path)}
+        assert len(anew) > 100
+        whole = render_whole(data)
+        assert (whole.near is not None) == (name == "cut")
+        if name == "cut":
+            assert not {*of_check(data, Rows(data), tmp_path)} ^ anew  # nothing is in the cache
+        cache.keep(data, whole)
+        assert not {*of_check(data, Rows(data), tmp_path)} ^ anew
+        with monkeypatch.context() as patch:
+            patch.setattr("tunebook.check.duplicates.Index", only_nothing)
+            assert not {*of_check(data, Rows(data), tmp_path)} ^ anew
+
+
+def only_nothing(texts: list[Prompt]) -> Index:
+    assert texts == [], "the rows are compared again"
+    return Index(texts)
 
 
 def test_each_kind_across_splits(tmp_path: Path) -> None:

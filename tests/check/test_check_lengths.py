@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,10 @@ from tunebook.config.overrides import Options
 from tunebook.config.recipe import load_recipe
 from tunebook.config.resolve import resolve
 from tunebook.models import shapes
+from tunebook.models.shapes import Positions
 
 Sizes = list[list[int]]
+OWN = "max_position_embeddings of its config.json on this machine"
 
 
 def judged(
@@ -33,7 +37,9 @@ def judged(
     found = Findings()
     sizes = [size for some in given.values() for size in some]
     measure = measured(rows, sizes, estimate)
-    Lengths(resolved, measure, total or len(train), found, estimate, True).judge(positions, 32)
+    Lengths(resolved, measure, total or len(train), found, estimate, True).judge(
+        Positions(positions, "its config.json") if positions else None, 32
+    )
     return found
 
 
@@ -138,19 +144,57 @@ def test_prompts_beyond_the_positions_of_the_base_are_an_error() -> None:
     found = judged(FILL, FILL, [[6, 4]] * 9 + [[8180, 8170]], positions=8192)
     (finding,) = found.kinds[("error", "rows over the base model's positions")].shown
     assert (finding.code, finding.line) == ("rows.over_positions", 10)
+    assert "(its config.json)" in finding.text
     assert "1 of 10 test rows" in finding.text and "needs 8202" in finding.text
     assert codes(judged(FILL, FILL, [[8180, 8170]], positions=None)) == []
     trained = judged([*FILL, [9000, 8990]], set="sequence_len=9216", positions=8192)
     assert codes(trained) == [("error", "rows.over_positions")]
 
 
-def test_positions_come_from_the_table_a_config_or_an_override(tmp_path: Any) -> None:
-    assert shapes.positions({"base_model": "Qwen/Qwen3-1.7B"}) == 40960
+def test_positions_come_from_the_table_a_config_or_an_override(tmp_path: Path) -> None:
+    most, source = shapes.positions_by_source({"base_model": "Qwen/Qwen3-1.7B"}) or (0, "")
+    assert most == 40960 and "shapes.yaml, from https://huggingface.co/Qwen/Qwen3-1.7B/" in source
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 4096}')
-    assert shapes.positions({"base_model": str(tmp_path)}) == 4096
+    assert shapes.positions_by_source({"base_model": str(tmp_path)}) == (4096, OWN)
+    scaling = {"original_max_position_embeddings": 4096, "factor": 4.0}
+    longer_by_itself = {"max_position_embeddings": 4096, "rope_scaling": scaling}
+    (tmp_path / "config.json").write_text(json.dumps(longer_by_itself, indent=1))
+    os.utime(tmp_path / "config.json", (1, 1))  # its contents are kept by its time
+    assert shapes.positions_by_source({"base_model": str(tmp_path)}) == (16384, OWN)
     longer = {"overrides_of_model_config": {"max_position_embeddings": 65536}}
-    assert shapes.positions({"base_model": str(tmp_path), **longer}) == 65536
+    assert shapes.positions_by_source({"base_model": str(tmp_path), **longer}) == (
+        65536,
+        "overrides_of_model_config",
+    )
+    assert shapes.positions_by_source({"base_model": "nobody/knows"}) is None
     assert shapes.positions({"base_model": "nobody/knows"}) is None
+    assert shapes.positions({"base_model": str(tmp_path), **longer}) == 65536
+
+
+def test_a_config_of_the_base_on_this_machine_goes_before_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 2048}')
+    monkeypatch.setattr(
+        "tunebook.models.base_files.cached",
+        lambda _, name, __: tmp_path / name if name == "config.json" else None,
+    )
+    assert shapes.positions_by_source({"base_model": "Qwen/Qwen3-1.7B"}) == (2048, OWN)
+
+
+def test_every_row_of_the_tables_names_its_source() -> None:
+    assert [name for name, shape in shapes._tables().items() if not shape.source] == []
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("base", [name for name in shapes._tables() if name not in shapes.others()])
+def test_the_table_says_what_the_config_on_the_hub_says(base: str) -> None:
+    config = json.loads(shapes.fetch(base).read_text())
+    config.setdefault("head_dim", config["hidden_size"] // config["num_attention_heads"])
+    row = shapes.find(base)
+    got = (row.positions, row.layers, row.hidden, row.heads, row.kv_heads, row.head_dim, row.vocab)
+    keys = "max_position_embeddings num_hidden_layers hidden_size num_attention_heads num_key_value_heads"
+    assert got == tuple(config[key] for key in (*keys.split(), "head_dim", "vocab_size"))
 
 
 def test_the_small_parts() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.small_data import seen
 from tunebook.check.findings import Findings
+from tunebook.check.rows import Sample, Seen
 from tunebook.check.tokens import judge, summary
-from tunebook.data.stretches import lacks
-from tunebook.data.tokenize import of_every_kind
+from tunebook.data.stretches import EACH, lacks, of_every_kind, turn_kinds
 
 # One row: ids 1..6, of which the answer is 5 and its end is 6.
 IDS, START = [1, 2, 3, 4, 5, 6], 4
@@ -22,14 +22,22 @@ MASKED = {
     "system_kept": True,
     "tools_kept": True,
 }
-ANSWER = {"refused": {}, "eos": "<end>", "bos": "<bos>", "bos_id": 1}
+ANSWER = {"refused": {}, "eos": "<end>", "bos": "<bos>", "bos_id": 1, "kinds": 1, "kinds_left": 0}
+
+
+def looked_at(rows: list[Seen], size: int = 100) -> Sample:
+    sample = Sample(Findings(), size)
+    for row in rows:
+        sample.see(row)
+    sample.finish()
+    return sample
 
 
 def judged(sizes: list[list[int]], estimate: bool = False, **changes: Any) -> Findings:
     found = Findings()
     sample = [seen("train", line, "x") for line in range(1, len(sizes) + 1)]
     answer = {**ANSWER, "lengths": sizes, "masked": [{**MASKED, **changes}]}
-    judge(answer, sample, found, estimate)
+    judge(answer, looked_at(sample), found, estimate)
     return found
 
 
@@ -66,7 +74,7 @@ def test_the_mask_of_a_row(changes: dict[str, Any], code: str | None) -> None:
 def test_a_row_that_the_template_refuses() -> None:
     found = Findings()
     answer = {**ANSWER, "refused": {"0": "roles must alternate"}, "lengths": [[0, 0]], "masked": []}
-    judge(answer, [seen("train", 3, "x")], found, False)
+    judge(answer, looked_at([seen("train", 3, "x")]), found, False)
     assert grades_and_codes(found) == [("error", "tokens.refused_by_template")]
     (finding,) = next(iter(found.kinds.values())).shown
     assert (finding.line, finding.text) == (3, "roles must alternate")
@@ -113,7 +121,7 @@ def test_special_tokens_are_an_error_unless_accepted_by_number(accepted: int, gr
         "masked": [],
         "special": {"0": "<|im_end|>", "2": "<|im_end|>"},
     }
-    judge(answer, sample, found, False, accepted)
+    judge(answer, looked_at(sample), found, False, accepted)
     assert grades_and_codes(found) == [(grade, "tokens.special_in_text")] * 2
     assert [finding.line for kind in found.kinds.values() for finding in kind.shown] == [1, 3]
 
@@ -122,7 +130,12 @@ def test_an_answer_that_is_not_in_the_rendered_text_is_found_in_any_row() -> Non
     found = Findings()
     sample = [seen("train", line, "x") for line in (1, 2)]
     lost = {"1": "assistant turn 1 is not in the rendered text as the row has it."}
-    judge({**ANSWER, "lengths": [[6, 4], [6, 4]], "masked": [MASKED], "lost": lost}, sample, found, False)
+    judge(
+        {**ANSWER, "lengths": [[6, 4], [6, 4]], "masked": [MASKED], "lost": lost},
+        looked_at(sample),
+        found,
+        False,
+    )
     assert grades_and_codes(found) == [("error", "tokens.answer_in_part")]
     assert [finding.line for kind in found.kinds.values() for finding in kind.shown] == [2]
 
@@ -153,8 +166,73 @@ def test_the_last_answer_is_looked_for_behind_the_ones_before() -> None:
     assert lacks("a b<e> c", row, "<e>") is not None
 
 
-def test_rows_of_every_kind_are_masked() -> None:
-    rows = [seen("train", line, "x", answer).row for line, answer in enumerate([*["acorn"] * 50, "?"])]
-    chosen, kinds = of_every_kind(rows, 5)
-    assert kinds == 2 and len(chosen) == 5 and 50 in chosen
-    assert of_every_kind(rows[:3], 5)[0] == [0, 1, 2]
+def talk(*turns: tuple[str, str], **more: Any) -> dict[str, Any]:
+    said = [{"role": role, "content": text} for role, text in turns]
+    return {"id": "1", "group": "1", "messages": said, "gold": {"answer": said[-1]["content"]}, **more}
+
+
+def test_rows_of_every_kind_of_turn_are_masked() -> None:
+    answers = [*["acorn"] * 4 * EACH, "?"]
+    rows = [seen("train", line, "x", answer).row for line, answer in enumerate(answers)]
+    last = len(rows) - 1
+    chosen, kinds, left = of_every_kind(rows, 1000)
+    assert (kinds, left) == (3, 0)  # the prompt, and two answers
+    assert EACH <= len(chosen) <= EACH + 1 and last in chosen
+    assert chosen[-2] > 2 * EACH, "not the first ones only"
+    assert of_every_kind(rows[:3], 40) == ([0, 1, 2], 2, 0)
+    # Before a second row of any kind, the first of every one; what is left is counted.
+    few, _, left = of_every_kind(rows, 2)
+    assert len(few) == 2 and last in few and left == 0
+    assert of_every_kind(rows, 1)[1:] == (3, 1)
+
+
+PLAIN = (("user", "Is it open?"), ("assistant", "Yes."), ("user", "And today?"), ("assistant", "No."))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        talk(*PLAIN[:3], ("assistant", "")),
+        talk(*PLAIN[:3], ("assistant", "No.\n")),
+        talk(*PLAIN[:3], ("assistant", " No.")),
+        talk(*PLAIN[:3], ("assistant", "4.")),
+        talk(*PLAIN[:3], ("assistant", "Is it open?")),
+        talk(*PLAIN[:3], ("assistant", "No <think>.")),
+        talk(*PLAIN[:3], ("assistant", "No <|end|>.")),
+        talk(*PLAIN[:3], ("assistant", "No \ufb01ve.")),  # a letter that NFKC writes as two
+        talk(*PLAIN[:3], ("assistant", "Yes.")),  # the text stands earlier in the row
+        talk(("system", "Be brief."), *PLAIN),
+        talk(*PLAIN[:2], ("tool", "And today?"), PLAIN[3]),
+        talk(*PLAIN[:2]),
+        talk(*PLAIN, tools="[{}]"),
+        talk(*PLAIN, rejected=[]),
+    ],
+)
+def test_what_a_mask_can_depend_on_makes_a_kind(other: dict[str, Any]) -> None:
+    plain = turn_kinds(talk(*PLAIN))
+    assert turn_kinds(talk(PLAIN[0], ("assistant", "Maybe."), *PLAIN[2:])) == plain
+    assert turn_kinds(talk(*PLAIN, *PLAIN)) != plain  # answers between others
+    assert turn_kinds(other) != plain
+    weighed = talk(*PLAIN)
+    weighed["messages"][1]["weight"] = 0
+    called = talk(*PLAIN)
+    called["messages"][1]["tool_calls"] = [{"function": {"name": "a", "arguments": {}}}]
+    assert plain not in (turn_kinds(weighed), turn_kinds(called))
+
+
+def test_a_rare_kind_is_kept_from_among_more_rows_than_the_sample_has() -> None:
+    rows = [seen("train", line, f"x{line}", "acorn") for line in range(1, 10 * EACH)]
+    rows[5 * EACH] = seen("train", 5 * EACH + 1, "x", "acorn ")
+    sample = looked_at(rows, size=5)
+    assert len(sample.rows) == 5 and rows[5 * EACH] in sample.looked_at
+    assert len(sample.looked_at) <= 5 + 2 * EACH
+
+
+def test_check_says_how_many_masks_were_compared() -> None:
+    rows = [seen("train", line, f"x{line}", "acorn") for line in range(1, 31)]
+    sample, found = looked_at(rows), Findings()
+    answer = {**ANSWER, "lengths": [[6, 4]] * 30, "masked": [MASKED], "kinds": 2, "kinds_left": 1}
+    said = judge(answer, sample, found, False)
+    assert "of 30 rows, the text of all answers is compared in 30 and Axolotl's own mask in 1" in said
+    assert "1 kinds are not compared" in said
+    assert found.facts["masks"] == {"texts": 30, "rows": 1, "of": 30, "kinds": 2, "kinds_left": 1}

@@ -23,7 +23,7 @@ from tests.check.test_check_duplicates import SENTENCES, watch
 from tests.check.test_check_lengths import FILL
 from tests.check.test_check_lengths import judged as judge_lengths
 from tests.check.test_check_promises import provoked
-from tests.check.test_check_tokens import ANSWER, MASKED, judged
+from tests.check.test_check_tokens import ANSWER, MASKED, judged, looked_at
 from tests.check.test_split_sizes import judge_windows
 from tests.check.test_split_sizes import judged as judge_sizes
 from tests.config.test_resolve import RECIPE, make  # noqa: F401 (make is a fixture)
@@ -153,7 +153,9 @@ def test_tokens(
         found += shown(judge_lengths([*FILL, [14, start]], set=long))
     refused = {**ANSWER, "refused": {"0": "roles must alternate"}, "special": {"0": "<|im_end|>"}}
     collected = Findings()
-    judge({**refused, "lengths": [[6, 4]], "masked": []}, [seen("train", 3, "x")], collected, False)
+    judge(
+        {**refused, "lengths": [[6, 4]], "masked": []}, looked_at([seen("train", 3, "x")]), collected, False
+    )
     hold("tokens", found + shown(collected), tmp_path)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunebook.commands.fork.answers import Answers
+from tunebook.commands.fork.output.answers import Answers
 
 
 def rows(*answers: str | None, context: str = "The Wend rises on Crake Fell; no boat goes up.") -> Answers:

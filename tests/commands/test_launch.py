@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import shutil
@@ -17,7 +18,7 @@ import pytest
 import yaml
 
 from tests.support.commands import in_process, tunebook
-from tunebook.commands.launch import On, Order, choose, commands, job, launch, render, rows
+from tunebook.commands.launch import On, Order, choose, commands, job, launch, launch_command, render, rows
 from tunebook.commands.launch.order import refuse_incomplete
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
@@ -415,6 +416,50 @@ def test_an_option_of_another_target_is_refused(on: On, option: str, value: str,
         refuse_incomplete(OPTIONS, order(on, **{option: value}))
     assert caught.value.code == "launch.unused_option"
     assert f"{option.upper()}=" in str(caught.value) and f"ON={target}" in str(caught.value)
+
+
+# Two values of every option of the command but NAME=, ON= and DRY=, which have tests of their own.
+TWO_VALUES: dict[str, tuple[object, object]] = {
+    "set": ("lora_dropout=0.1", "lora_dropout=0.2"),
+    "model": ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B"),
+    "hardware": ("80gb", "48gb"),
+    "seed": (7, 8),
+    "steps": (10, 20),
+    "eval": ("default", "full"),
+    "store": ("s3://bucket/some", "s3://bucket/other"),
+    "smoke": (True, False),
+    "gpu": ("h100", "l40s"),
+    "count": (1, 2),
+    "price": (3.0, 4.0),
+    "max_cost": (1000.0, 1.01),
+    "image": ("registry.invalid/tunebook:1", "registry.invalid/tunebook:2"),
+    "host": ("me@192.0.2.1", "me@192.0.2.2"),
+    "keep": (False, True),
+}
+OF_RUN = frozenset("set model hardware seed steps eval store smoke".split())
+
+
+def test_the_table_has_every_option_of_the_command() -> None:
+    own = inspect.signature(launch_command).parameters.keys()
+    assert {*TWO_VALUES, "name", "on", "dry"} == {*own}
+
+
+@pytest.mark.parametrize("on", ONS)
+@pytest.mark.parametrize("option", TWO_VALUES)
+def test_an_option_changes_what_is_run_or_is_refused_by_name(on: On, option: str, tmp_path: Path) -> None:
+    """Comments do not count: they change nothing on the machine."""
+    found = []
+    for value in TWO_VALUES[option]:
+        of_run = {option: value} if option in OF_RUN else {}
+        rest = {} if option in OF_RUN else {option: value}
+        try:
+            files = generated("chat-lora", on, tmp_path, replace(OPTIONS, **of_run), **rest)  # type: ignore[arg-type]
+        except InputError as error:
+            assert f"{option.upper()}=" in str(error)
+            return
+        lines = "\n".join(files.values()).splitlines()
+        found.append([line for line in lines if not line.startswith("# ")])
+    assert found[0] != found[1]
 
 
 def test_keep_never_switches_off(tmp_path: Path) -> None:

@@ -82,6 +82,35 @@ def test_random_fields_are_accounted_for() -> None:
             assert all(f"planted {name}" in learned for name in extra if name not in ROWS[shape])
 
 
+SAFE = {"hate": {"filtered": False, "severity": "safe"}, "jailbreak": {"detected": False, "filtered": False}}
+TAKEN = {**SAFE, "violence": {"filtered": True, "severity": "high"}}
+
+
+@pytest.mark.parametrize("shape", ["chat", "pairs", "preference", "labels"])
+@pytest.mark.parametrize(
+    ("field", "whole", "cut"),
+    [
+        ("finish_reason", "stop", "length"),
+        ("finish_reason", "tool_calls", "content_filter"),
+        ("finishReason", "STOP", "MAX_TOKENS"),  # Gemini's
+        ("stop_reason", "end_turn", "refusal"),  # Anthropic's
+        ("content_filter_results", SAFE, TAKEN),
+        ("content_filter_results", json.dumps(SAFE), json.dumps(TAKEN)),  # in a table
+        ("prompt_filter_results", [{"prompt_index": 0, "content_filter_results": SAFE}], [TAKEN]),
+    ],
+)
+def test_an_answer_that_was_cut_off_or_blocked_is_refused(
+    shape: str, field: str, whole: Any, cut: Any
+) -> None:
+    assert not isinstance(read(shape, {**ROWS[shape], field: whole}), Problem)
+    problem = read(shape, {**ROWS[shape], field: cut})
+    assert isinstance(problem, Problem) and problem.code == "rows.meaning_not_read"
+    assert problem.key == field and f"DROP={field}" in str(problem)
+    if shape == "chat":
+        turn = {"messages": [TALK[0], {**TALK[1], field: cut}]}
+        assert read(shape, turn).key == f"messages[1].{field}"
+
+
 @pytest.mark.parametrize("value", [None, "", "  ", [], {}, float("nan")])
 def test_an_empty_field_says_nothing(value: Any) -> None:
     assert not isinstance(read("chat", {"messages": TALK, "images": value, "history": value}), Problem)

@@ -28,7 +28,8 @@ def short(row: dict[str, Any]) -> list[str]:
 
 def read(case: Foreign) -> tuple[Any, list[str]]:
     """Return the first row as the fork's dataset.yaml has it read, and the notes."""
-    found = recognised(as_read(case.rows, "a.jsonl", case.task, {}), "a.jsonl", case.task, {})
+    own = case.fields
+    found = recognised(as_read(case.rows, "a.jsonl", case.task, own), "a.jsonl", case.task, own)
     files = {"train": "a.jsonl", "dev": "b.jsonl", "test": "c.jsonl"}
     source = Source(files=files, reader=found.layout, columns=found.columns, **case.source)  # type: ignore[arg-type]
     rows = read_rows_of(source, iter(list(enumerate(case.rows, 1))), "a.jsonl")
@@ -89,6 +90,20 @@ def test_the_better_answer_of_a_conversion_is_the_one_that_people_chose() -> Non
             with pytest.raises(InputError) as caught:
                 read(case)
             assert shown(str(caught.value))[1]["chosen"] == better[case.name]
+
+
+def test_the_number_of_the_better_answer_is_0_or_1() -> None:
+    rows = [
+        {"prompt": "Is it?", "response_0": "Yes.", "response_1": "No.", "safer_response_id": n} for n in "0x"
+    ]
+    case = Foreign("", rows, task="preference", fields={"better": "safer_response_id"})
+    assert read(case)[0]["rejected"] == "No."
+    columns = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "better": "safer_response_id"}
+    files = {"train": "a.jsonl", "dev": "b.jsonl", "test": "c.jsonl"}
+    source = Source(files=files, reader="preference", columns=columns)  # type: ignore[arg-type]
+    problem = [row for _, row in read_rows_of(source, iter([*enumerate(rows, 1)]), "a.jsonl")][1]
+    assert isinstance(problem, Problem)
+    assert (problem.code, problem.line, problem.key) == ("rows.no_vote", 2, "safer_response_id")
 
 
 @pytest.mark.parametrize("answer", ['{"from": "Bergen", "text": "x"}', '[{"author": "Ibsen"}]', "### Human"])

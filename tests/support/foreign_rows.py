@@ -27,6 +27,7 @@ class Foreign:
     task: str = "chat"
     source: Row = field(default_factory=dict)
     says: tuple[str, ...] = ()  # words of the fork's notes
+    fields: dict[str, str] = field(default_factory=dict)  # FIELDS=
 
 
 def gpt(*turns: str, keys: tuple[str, str] = ("from", "value"), names: str = "system human gpt") -> list[Row]:
@@ -811,6 +812,24 @@ CASES = [
         [{"prompt": "Is it?", "response_0": "Yes.", "response_1": "No.", "better_response_id": 1}],
         fault="fork.needs_conversion DATA",
         task="preference",
+    ),
+    Foreign(
+        "PKU-SafeRLHF, the safer one",
+        [
+            {
+                "prompt": "Is the sluice open?",
+                "response_0": "Yes.",
+                "response_1": "It is shut.",
+                "is_response_0_safe": False,
+                "is_response_1_safe": True,
+                "better_response_id": 0,
+                "safer_response_id": 1,
+            }
+        ],
+        [ASK, SAY],
+        rejected="Yes.",
+        task="preference",
+        fields={"better": "safer_response_id"},
     ),
     Foreign(
         "arena",

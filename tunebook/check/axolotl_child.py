@@ -85,7 +85,7 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     limit = config.get("sequence_len")
     if mask and job.get("mask"):
         answer["masked"] = []
-        chosen, answer["kinds"] = tokenize.of_every_kind(rows, job["mask"])
+        chosen, answer["kinds"], answer["kinds_left"] = stretches.of_every_kind(rows, job["mask"])
         for index in chosen:
             if index in refused:
                 continue

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tunebook.check.findings import Finding, Findings, Grade
-from tunebook.check.rows import Sample, Seen
+from tunebook.check.rows import ORDER, Rows, Sample, Seen
 from tunebook.core.paths import ROOT, show
-from tunebook.data.near_duplicates import BLOCK, SHARE, Index, Prompt, Stripper, normalised
+from tunebook.data.near_duplicates import BLOCK, SHARE, Index, NearPairs, Prompt, Stripper, key
 from tunebook.runs.rows import RenderedRow, Turn
 
 MAX_INDEXED = 100_000
@@ -27,7 +27,9 @@ SAME_WORDS = "duplicates but for case, spaces and punctuation"
 class Duplicates:
     """Watches for repeated texts inside and across splits, and against the texts of the evaluation.
 
-    Dev, test and evaluation texts are indexed; train is compared with them in blocks as it streams by.
+    Where the rows come with their near-duplicates, because cutting the splits or an earlier check has looked
+    for them, only the evaluation texts are indexed. Otherwise dev and test are, too: train is compared with
+    them in blocks as it streams by, and what is found is kept with the rows.
     """
 
     def __init__(
@@ -37,39 +39,60 @@ class Duplicates:
         evaluation: Path = ROOT / "evals",
         strip: Stripper = list,
         labelled: bool = False,
+        rows: Rows | None = None,
     ) -> None:
         self.found, self.sample, self.strip, self.labelled = found, sample, strip, labelled
         self.exact: dict[bytes, Where] = {}
-        self.same_words: dict[bytes, Where] = {}
+        self.same_words: dict[str, Where] = {}
         self.held: list[Seen] = []
         self.waiting: list[Seen] = []
         self.left_out = 0
         self.index: Index | None = None
+        self.rows = rows
+        self.known: NearPairs | None = None  # near-duplicates among the rows
+        self.paired: dict[str, Seen | None] = {}  # by the keys in `known`
+        self.pairs: NearPairs = []  # those found here
+        self.begun = False
         for seen in evaluation_texts(evaluation):
             self.see(seen)
 
     def see(self, seen: Seen) -> None:
+        if not self.begun and seen.split != EVALUATION:
+            self.begun, self.known = True, self.rows.near() if self.rows else None
+            self.paired = {key: None for pair in self.known or () for key in pair[:2]}
         here = (seen.split, seen.place, seen.line)
         exact = self.exact.setdefault(_key(seen.asked), here)
-        same = self.same_words.setdefault(_key(normalised(seen.words, seen.asked)), here)
+        words = key(seen.words, seen.asked)
+        same = self.same_words.setdefault(words, here)
         if exact is not here:
             self._report(seen, "exact duplicates", exact, "", code="duplicates.exact")
         elif same is not here:
             self._report(seen, SAME_WORDS, same, "", code="duplicates.same_words")
-        elif seen.split != "train" and len(self.held) < MAX_INDEXED:
+        elif seen.split == EVALUATION or (
+            seen.split != "train" and self.known is None and len(self.held) < MAX_INDEXED
+        ):
             self.held.append(seen)
         else:
-            self.left_out += seen.split != "train"
+            self.left_out += seen.split != "train" and self.known is None
+            if words in self.paired:
+                self.paired[words] = seen
             self.waiting.append(seen)
             if len(self.waiting) >= BLOCK:
                 self._compare()
 
     def finish(self) -> None:
         self._compare()
-        if self.sample:
+        if self.known is not None:
+            self._near_known(self.known)
+            if self.sample:
+                total = self.sample.total
+                self.found.facts["near-duplicates inside train"] = {"rows": total, "of": total}
+        elif self.sample:
             rows = self.sample.rows
             self._near(rows, rows, Index(self._asked(rows)).near())
             self.found.facts["near-duplicates inside train"] = {"rows": len(rows), "of": self.sample.total}
+            if self.rows and not self.left_out and len(rows) == self.sample.total:  # of a part, the part
+                self.rows.keep_near(self.pairs)
         if self.left_out:
             self.found.skip(
                 f"what is near {self.left_out} further dev and test rows", f"only {MAX_INDEXED} are indexed"
@@ -83,6 +106,21 @@ class Duplicates:
         self._near(self.waiting, self.held, self.index.near(self._asked(self.waiting)))
         self.waiting = []
 
+    def _near_known(self, pairs: NearPairs) -> None:
+        """Report each row with the nearest of those seen before it, in train apart for train and the rest."""
+        nearest: dict[tuple[int, bool], tuple[int, Seen, Seen]] = {}
+        for one, other, count in pairs:
+            first, second = self.paired[one], self.paired[other]
+            if first is None or second is None or first is second:
+                continue
+            if _order(first) > _order(second):
+                first, second = second, first
+            at = (id(second), first.split == "train")
+            found = (count, second, first)
+            nearest[at] = min(nearest.get(at, found), found, key=lambda pair: (pair[0], _order(pair[2])))
+        for count, seen, near in nearest.values():
+            self._report_near(seen, near, count)
+
     def _asked(self, rows: list[Seen]) -> list[Prompt]:
         words, labelled = self.strip, self.labelled
         return [Prompt(words(s.words), s.answer if labelled else "", (s.split, s.row["group"])) for s in rows]
@@ -92,6 +130,9 @@ class Duplicates:
         nearest: dict[int, tuple[int, int]] = {}
         for one, other, count in pairs:
             nearest[one] = min(nearest.get(one, (count, other)), (count, other))
+            near = [rows[one], others[other]]
+            if self.rows and EVALUATION not in (near[0].split, near[1].split):
+                self.pairs.append((*(key(seen.words, seen.asked) for seen in near), count))  # type: ignore[arg-type]
         for one, (count, other) in sorted(nearest.items()):
             if count:
                 self._report_near(rows[one], others[other], count)
@@ -133,6 +174,11 @@ def evaluation_texts(folder: Path) -> Iterator[Seen]:
                 turns = [asked, Turn(role="assistant", content="")]
                 row = RenderedRow(id=name, group=name, messages=turns, gold={"answer": ""})
                 yield Seen(EVALUATION, show(path), line, row)
+
+
+def _order(seen: Seen) -> tuple[int, str, int]:
+    """Return when a row is seen: dev, test, and train in the order of its lines."""
+    return ORDER.index(seen.split), seen.place, seen.line
 
 
 def _key(text: str) -> bytes:

@@ -6,11 +6,12 @@ million rows need no more memory than their keys.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Protocol
@@ -23,13 +24,16 @@ from tunebook.data.dataset import Dataset
 from tunebook.data.files.split_names import Split
 from tunebook.data.formats.bad_rows import bad_count, is_fatal
 from tunebook.data.lengths import Counting
-from tunebook.data.render import Located, each_row, held_out, of_split, split_from_train
+from tunebook.data.near_duplicates import NearPairs
+from tunebook.data.render import Located, each_row, held_out, looks_for_near, of_split, split_from_train
+from tunebook.data.stretches import EACH, turn_kinds
 from tunebook.data.tool_calls import texts
 from tunebook.runs.rows import Messages, RenderedRow
 
 ORDER: tuple[Split, ...] = ("dev", "test", "train")
 SAMPLE = 20_000  # rows whose tokens are looked at, and whose near-duplicates inside train are
 HELD_OUT = 5_000  # rows of dev and test whose tokens are looked at
+OF_KINDS = 5_000  # rows that are looked at for their kinds of turn
 SEED = 42
 
 
@@ -66,16 +70,25 @@ class Watcher(Protocol):
 
 
 class Sample:
-    """Keeps a seeded random sample of train (reservoir sampling, Vitter 1985, algorithm R), in any order, and
-    of dev and test the rows with the most letters (`held_out`)."""
+    """Keeps a seeded random sample of train (reservoir sampling, Vitter 1985, algorithm R), in any order; of
+    dev and test the rows with the most letters (`held_out`); and a few rows of every kind of turn that there
+    is (`of_kinds`), those that are in neither of the two."""
 
     def __init__(self, found: Findings, size: int = SAMPLE) -> None:
         self.found, self.size, self.random, self.total = found, size, random.Random(SEED), 0
         self.rows: list[Seen] = []
         self.held_out: list[Seen] = []
+        self.others = 0  # rows of dev and test
+        self.of_kinds: list[Seen] = []
+        self.kinds: Counter[Hashable] = Counter()
 
     def see(self, seen: Seen) -> None:
+        kinds = turn_kinds(seen.row)
+        if len(self.of_kinds) < OF_KINDS and any(self.kinds[kind] < EACH for kind in kinds):
+            self.of_kinds.append(seen)
+        self.kinds.update(kinds)
         if seen.split != "train":
+            self.others += 1
             self.held_out.append(seen)
             return
         self.total += 1
@@ -88,6 +101,13 @@ class Sample:
         self.found.facts["token sample"] = {"rows": len(self.rows), "of": self.total}
         letters = {id(seen): sum(map(len, texts(seen.row))) for seen in self.held_out}
         self.held_out = sorted(self.held_out, key=lambda seen: -letters[id(seen)])[:HELD_OUT]
+        kept = {id(seen) for seen in (*self.rows, *self.held_out)}
+        self.of_kinds = [seen for seen in self.of_kinds if id(seen) not in kept]
+
+    @property
+    def looked_at(self) -> list[Seen]:
+        """All rows that the child looks at; those of `rows` and `held_out` first."""
+        return [*self.rows, *self.held_out, *self.of_kinds]
 
 
 class Counted:
@@ -116,10 +136,14 @@ def without_boilerplate(dataset: Dataset) -> near_duplicates.Stripper:
 
 
 def survey(
-    dataset: Dataset, watchers: list[Watcher], found: Findings, step: Callable[[], None] | None = None
+    dataset: Dataset,
+    watchers: list[Watcher],
+    found: Findings,
+    step: Callable[[], None] | None = None,
+    rows: Rows | None = None,
 ) -> Counter[str]:
     """Show every row of `dataset` to every watcher and return the number of good rows of each split. `step`
-    is called for each row.
+    is called for each row; `rows` are those of the dataset, where the caller reads them, too.
 
     A bad row is an error finding, or a note where `allow_drop` takes it. Where the Hub cannot be reached,
     what needs it is marked as not checked.
@@ -129,7 +153,7 @@ def survey(
     if dataset.group:
         watchers = [*watchers, Groups(found)]
     try:
-        rows = _Rows(dataset)
+        rows = rows or Rows(dataset)
         for split in ORDER:
             for located in rows.of(split):
                 if isinstance(located.value, Problem):
@@ -158,7 +182,7 @@ def survey(
     return counts
 
 
-class _Rows:
+class Rows:
     """The rows of a dataset by split: from the cache, where fork or `make data` rendered them, or from the
     files. What is cut off train is read and cut once; it waits in a temporary file."""
 
@@ -168,6 +192,20 @@ class _Rows:
         self.chosen: dict[Split, dict[str, str]] = {}  # ids of the rows of each split, and their families
         self.starts: list[tuple[str, int]] = []  # id of a row, and where it begins in the file
         self.problems: list[Located] = []
+        self.cut_near: NearPairs = []
+
+    def near(self) -> NearPairs | None:
+        """Return the near-duplicates among all rows, where an earlier command or the cutting of the splits
+        has looked for them. Ask once the first row is there."""
+        if self.entry:
+            return self.entry.near()
+        return self.cut_near if self.chosen and looks_for_near(self.dataset) else None
+
+    def keep_near(self, pairs: NearPairs) -> None:
+        """Keep the near-duplicates among all rows with the rows, for the next check."""
+        if self.entry:
+            with contextlib.suppress(OSError):  # somebody else's cache, which may be read only
+                self.entry.keep_near(pairs)
 
     def of(self, split: Split) -> Iterator[Located]:
         """Yield the rows of `split`, with train a problem for each row that cannot be read."""
@@ -209,7 +247,7 @@ class _Rows:
             if "time" in row:
                 kept["time"] = row["time"]
             light.append(kept)
-        found = held_out(self.dataset, light)
+        found = held_out(self.dataset, light, None, self.cut_near)
         self.chosen = {split: {row["id"]: row["group"] for row in some} for split, some in found.items()}
 
 

@@ -18,7 +18,7 @@ from tunebook.check.labels import Labels
 from tunebook.check.marks import Marks, report
 from tunebook.check.promises import chat_template
 from tunebook.check.promises.schedule import after_counting
-from tunebook.check.rows import Counted, Sample, Watcher, survey, without_boilerplate
+from tunebook.check.rows import Counted, Rows, Sample, Watcher, survey, without_boilerplate
 from tunebook.check.secrets import Secrets
 from tunebook.check.sizes import lengths
 from tunebook.check.sizes.splits import SplitSizes, Windows
@@ -154,7 +154,9 @@ def _rows(
 ) -> int:
     """Look at every row, and return how many good ones train has."""
     with console.timed(None, "rows") as words:
-        near = Duplicates(found, sample, strip=without_boilerplate(dataset), labelled=bool(dataset.labels))
+        read = Rows(dataset)
+        strip, labelled = without_boilerplate(dataset), bool(dataset.labels)
+        near = Duplicates(found, sample, strip=strip, labelled=labelled, rows=read)
         watchers: list[Watcher] = [sample, near, marks, Counted(dataset)]
         place = show(dataset.folder / "dataset.yaml")
         watchers.append(SplitSizes(found, dataset.task, place))
@@ -166,9 +168,9 @@ def _rows(
             watchers.append(Labels(found, dataset))
         if dataset.look_for_secrets:
             watchers.append(Secrets(found))
-        there = cache.find(dataset)
-        with console.counting("rows", sum(cache.counts(there).values()) if there else None) as step:
-            counts = survey(dataset, watchers, found, step)
+        total = sum(cache.counts(read.entry).values()) if read.entry else None
+        with console.counting("rows", total) as step:
+            counts = survey(dataset, watchers, found, step, read)
         summary = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
         words.append(f"datasets/{dataset.name}: {summary if counts else 'not read'}")
     return counts["train"]
@@ -187,7 +189,7 @@ def _axolotl(
     machine, estimate = asked.machine, asked.place == "nowhere"
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "sample.jsonl"
-        looked_at = [*sample.rows, *sample.held_out]
+        looked_at = sample.looked_at
         write_rows(file, [seen.row for seen in looked_at])
         try:
             with console.counting("seconds for Axolotl's import and checks, usually 10 to 40") as step:
@@ -222,7 +224,7 @@ def _axolotl(
         chat_template.say(answer["rows"].get("traits", {}), resolved, adder(resolved, placed))
         found.extend(placed)
     report(marks, answer["rows"], looked_at, found, dataset.allow_special_tokens)
-    summary = tokens.judge(answer["rows"], looked_at, found, estimate)
+    summary = tokens.judge(answer["rows"], sample, found, estimate)
     if sample.rows and not answer["rows_failed"]:
         counted = {**answer["rows"], "estimate": estimate} if answer["rows"] else None
         _lengths(resolved, dataset, sample, counted, found)
@@ -238,12 +240,13 @@ def _lengths(
 ) -> None:
     """Judge lengths by the child's answer, whose tokenizer is the recipe's own unless it says otherwise, or
     by bytes where it has none."""
-    rows = [*sample.rows, *sample.held_out]
-    sizes = answer["lengths"] if answer else [lengths.by_bytes(seen.row) for seen in rows]
+    rows = [*sample.rows, *sample.held_out]  # those of rare kinds would count for more than they are
+    sizes = answer["lengths"][: len(rows)] if answer else [lengths.by_bytes(seen.row) for seen in rows]
     estimate = answer is None or bool(answer.get("estimate"))
     measured = lengths.measured(rows, sizes, estimate)
     judged = lengths.Lengths(resolved, measured, sample.total, found, estimate, dataset.task == "qa")
-    judged.judge(shapes.positions(resolved.config), lengths.most_generated(resolved.recipe, dataset.task))
+    most = shapes.positions_by_source(resolved.config)
+    judged.judge(most, lengths.most_generated(resolved.recipe, dataset.task))
 
 
 def _show_effective(resolved: Resolved, effective: AxolotlConfig, found: Findings, console: Console) -> None:

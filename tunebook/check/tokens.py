@@ -11,15 +11,16 @@ from typing import Any, Literal
 
 from tunebook.check.axolotl_child import LATER
 from tunebook.check.findings import Finding, Findings, Grade
-from tunebook.check.rows import Seen
+from tunebook.check.rows import Sample, Seen
 from tunebook.core.errors import MachineError
 from tunebook.core.files import AxolotlConfig
 from tunebook.data.dataset import Dataset
+from tunebook.data.stretches import EACH
 from tunebook.models import trial_model
 from tunebook.models.hub import cached, reach_hub
 from tunebook.models.registry import model_table
 
-MASKED = 2000  # rows whose mask Axolotl itself makes
+MASKED = 4000  # rows whose mask Axolotl itself makes, at most
 IGNORED = -100
 BARS = 8
 IN_PART = "answers learned in part"
@@ -75,19 +76,19 @@ def stand_in(config: AxolotlConfig) -> dict[str, Any]:
 
 def judge(
     answer: dict[str, Any] | None,
-    sample: list[Seen],
+    looked_at: Sample,
     found: Findings,
     estimate: bool,
     accepted: int = 0,
 ) -> str:
-    """Add what the child's answer says about the sampled rows, and return a line about the lengths of those
-    of train (what they mean is for tunebook/check/sizes/lengths.py). Up to `accepted` rows may hold special
-    tokens in their text."""
+    """Add what the child's answer says about the rows that were looked at, and return a line about the
+    lengths of those of train (what they mean is for tunebook/check/sizes/lengths.py). Up to `accepted` rows
+    may hold special tokens in their text."""
     if answer is None:
         return "not looked at"
+    sample = looked_at.looked_at
     by = "the trial model's tokenizer, an estimate" if estimate else "the recipe's own tokenizer"
-    pairs = zip(sample, answer["lengths"], strict=True)
-    sizes = [size for seen, (size, _) in pairs if seen.split == "train"] or [0]
+    sizes = [size for size, _ in answer["lengths"][: len(looked_at.rows)]] or [0]
     found.facts["lengths"] = {"tokenizer": by, **summary(sizes)}
     for index, text in answer["refused"].items():
         _at(
@@ -122,14 +123,27 @@ def judge(
                 _at(sample[int(index)], "error", IN_PART, text, found, code="tokens.answer_in_part")
         for masked in answer["masked"]:
             _mask(masked, answer, sample[masked["row"]], found)
-        kinds = answer.get("kinds", 0)
-        compared = (
-            f"; the text of all answers, and the masks of {len(answer['masked']):,} of {len(sample):,} "
-        )
-        compared += f"rows (of each of {kinds:,} kinds), compared"
-        found.facts["masks"] = {"rows": len(answer["masked"]), "of": len(sample), "kinds": kinds}
+        compared, found.facts["masks"] = _coverage(answer, looked_at)
     facts = found.facts["lengths"]
     return f"{facts['shortest']} to {facts['longest']}, half below {facts['median']} ({by}){compared}"
+
+
+def _coverage(answer: dict[str, Any], looked_at: Sample) -> tuple[str, dict[str, int]]:
+    """Return which answers and masks were compared, in words and in numbers."""
+    every = looked_at.total + looked_at.others
+    facts = {
+        "texts": len(looked_at.looked_at),
+        "rows": len(answer["masked"]),
+        "of": every,
+        "kinds": len(looked_at.kinds),
+        "kinds_left": answer["kinds_left"] + len(looked_at.kinds) - answer["kinds"],
+    }
+    left = f"; {facts['kinds_left']:,} kinds are not compared" if facts["kinds_left"] else ""
+    return (
+        f"; of {every:,} rows, the text of all answers is compared in {facts['texts']:,} and Axolotl's own "
+        f"mask in {facts['rows']:,}: {EACH} or more rows, or all, of each of the {facts['kinds']:,} kinds of "
+        f"turn that any row has (roles, weights, calls, empty texts, first and last letters, marks){left}"
+    ), facts
 
 
 def summary(sizes: list[int]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tunebook.core.paths import cache_folder
 from tunebook.data.dataset import Dataset
 from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.formats.place import Spot
+from tunebook.data.near_duplicates import NearPairs
 from tunebook.data.render import Located, Rendered, accept, render_all, render_whole, split_from_train
 from tunebook.data.sources import hub_revision, place_of, source_file
 from tunebook.models.hub import cached
@@ -31,6 +32,7 @@ from tunebook.runs.rows import RenderedRow, read_rows, write_rows
 
 KEEP = 5  # entries of a dataset
 CAME = "came.json"  # of each row the line and the group it came in; the rows left out
+NEAR = "near.json"  # the near-duplicates among the rows, where somebody has looked for them
 CODE = Path(__file__).parent  # the code that renders
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "vocab*", "merges.txt")
 PROMPT_KEYS = ("chat_template", "chat_template_jinja", "chat_template_kwargs", "special_tokens", "eot_tokens")
@@ -69,6 +71,15 @@ class Entry:
             for text, (spot, group) in zip(file, came, strict=True):
                 row, at = json.loads(text), Spot(spot[0]).say(*spot[1:])
                 yield Located(at.file or place, at, row | {"group": group}, row["group"])
+
+    def near(self) -> NearPairs | None:
+        """Return the near-duplicates among the rows of all splits, None where nobody has looked for them."""
+        found = read_json(self.folder / NEAR, None)
+        return None if found is None else [(one, other, count) for one, other, count in found]
+
+    def keep_near(self, pairs: NearPairs) -> None:
+        """Store the near-duplicates among the rows of all splits."""
+        write_json(self.folder / NEAR, pairs)
 
     def problems(self) -> list[Problem]:
         """Return the rows that were left out, as `allow_drop` accepts."""
@@ -175,8 +186,9 @@ def _write(dataset: Dataset, made_of: dict[str, Any] | None, whole: Rendered | E
     scratch.mkdir(parents=True)
     try:
         if isinstance(whole, Entry):
-            for name in (CAME, *(whole.path(split).name for split in SPLITS)):
-                shutil.copyfile(whole.folder / name, scratch / name)
+            for name in (CAME, NEAR, *(whole.path(split).name for split in SPLITS)):
+                if (whole.folder / name).is_file():
+                    shutil.copyfile(whole.folder / name, scratch / name)
         else:
             for split, rows in whole.rows.items():
                 write_rows(scratch / f"{split}.jsonl", rows)
@@ -190,6 +202,8 @@ def _write(dataset: Dataset, made_of: dict[str, Any] | None, whole: Rendered | E
                 for split, some in whole.came.items()
             }
             write_json(scratch / CAME, {"rows": came, "problems": problems})
+            if whole.near is not None:
+                write_json(scratch / NEAR, whole.near)
         target = home / (key or "unknown")
         (scratch / "complete").write_text(json.dumps(made_of, indent=1))
         shutil.rmtree(target, ignore_errors=True)

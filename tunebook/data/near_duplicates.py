@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cache
+from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from zlib import crc32
@@ -40,11 +41,17 @@ LONG, WIDE, NARROW = 200, 1024, 128  # words of a text that is counted in more b
 FIRST, MANY = 1_000, 20  # texts whose frame is taken, and how many different ones make one
 Stripper = Callable[[list[str]], list[str]]
 Near = Literal["bounded", "off", "strict"]
+NearPairs = list[tuple[str, str, int]]  # keys of two prompts (`key`), and how many words differ
 
 
 def normalised(own: list[str], text: str) -> str:
     """Return the normalized form of `text`, equal for duplicates; `own` are its words, possibly none."""
     return " ".join(own) or text
+
+
+def key(own: list[str], text: str) -> str:
+    """Return a short name of a prompt, equal for duplicates; `own` are the words of `text`."""
+    return blake2b(normalised(own, text).encode(), digest_size=8).hexdigest()
 
 
 def prompt_text(row: RenderedRow) -> str:

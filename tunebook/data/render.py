@@ -18,6 +18,7 @@ from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.formats.bad_rows import bad_count, bad_rows, is_fatal
 from tunebook.data.formats.leaves import refuse_ignored
 from tunebook.data.formats.place import Spot, fault, id_of
+from tunebook.data.near_duplicates import NearPairs
 from tunebook.data.renderer import Renderer, split_from_train
 from tunebook.data.sources import raw_rows, source_file
 from tunebook.data.splits import split_rows, time_of
@@ -53,11 +54,13 @@ def render(dataset: Dataset, split: Split) -> list[RenderedRow]:
 @dataclass(frozen=True)
 class Rendered:
     """The rows of each split; the line of its source and the group that each row came in, in the same order;
-    and the rows that `allow_drop` leaves out."""
+    the rows that `allow_drop` leaves out; and the near-duplicates among all rows, None where nothing was cut
+    off train, so that nobody looked for them."""
 
     rows: dict[Split, list[RenderedRow]]
     came: dict[Split, list[tuple[int, str]]]
     problems: list[Problem]
+    near: NearPairs | None = None
 
 
 def render_all(dataset: Dataset, notes: list[str] | None = None) -> dict[Split, list[RenderedRow]]:
@@ -80,22 +83,32 @@ def render_whole(
     lines: dict[Split, dict[str, tuple[int, str]]] = {split: {} for split in own}
     rows = {split: _render(dataset, split, problems, lines[split], step) for split in own}
     accept(dataset, problems, sum(map(len, rows.values())), left_out)
-    rows |= held_out(dataset, rows["train"], notes) if shared else {}
+    near: NearPairs | None = [] if looks_for_near(dataset) else None
+    rows |= held_out(dataset, rows["train"], notes, near) if shared else {}
     came = {
         split: [lines["train" if split in shared else split][row["id"]] for row in rows[split]]
         for split in SPLITS
     }
-    return Rendered(rows, came, problems)
+    return Rendered(rows, came, problems, near)
+
+
+def looks_for_near(dataset: Dataset) -> bool:
+    """Return whether cutting the splits finds the near-duplicates among all rows: all come from train, and
+    the prompts that are compared are those that they have in the end (windows differ by split)."""
+    source, shared = dataset.source, split_from_train(dataset)
+    return len(shared) == len(SPLITS) and source.near != "off" and not source.window
 
 
 def held_out(
-    dataset: Dataset, rows: list[RenderedRow], notes: list[str] | None = None
+    dataset: Dataset,
+    rows: list[RenderedRow],
+    notes: list[str] | None = None,
+    near: NearPairs | None = None,
 ) -> dict[Split, list[RenderedRow]]:
     """Split dev and test from the rows of train, as `source` says. Of a row only its id, group, time, gold
-    answer and prompt are looked at."""
-    found = split_rows(
-        rows, dataset.source, bool(dataset.labels), show(dataset.folder / "dataset.yaml"), notes
-    )
+    answer and prompt are looked at. `near` takes the near-duplicates among them."""
+    place = show(dataset.folder / "dataset.yaml")
+    found = split_rows(rows, dataset.source, bool(dataset.labels), place, notes, near)
     return {split: [of_split(row, split) for row in some] for split, some in found.items()}
 
 

@@ -183,7 +183,9 @@ def _prepared(rows: Iterator[Numbered], source: Source, place: str) -> Iterator[
     for number, row in rows:
         try:
             if isinstance(row, dict):
-                row = picked(decided(row) if source.reader == "preference" else row, source.columns.values())
+                if source.reader == "preference":
+                    row = decided(row, source.columns.get("better"))
+                row = picked(row, source.columns.values())
         except RowFault as error:
             row = fault(str(error), place, number, error.field, error.code, id_of(row))
         yield number, row
@@ -254,9 +256,8 @@ def _each_kept(rows: Iterator[Numbered], keep: Any, place: str) -> Iterator[Numb
             if not isinstance(row, dict) or keep(row):
                 yield number, row
         except (TemplateError, TypeError, ValueError) as error:
-            text = (
-                f"the expression fails on this row: {error}. Say what of rows without a value: `x and x > 1`."
-            )
+            text = f"the expression (WHERE= at fork) fails on this row: {error}. "
+            text += "Say what of rows without a value: `x and x > 1`."
             yield number, fault(text, place, number, "source.where", "rows.where_fails")
 
 

@@ -16,7 +16,16 @@ from typing import Any
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.core.words import words
 from tunebook.data.files.split_names import SPLITS, Split
-from tunebook.data.near_duplicates import Index, Near, Prompt, boilerplate, normalised, prompt_text
+from tunebook.data.near_duplicates import (
+    Index,
+    Near,
+    NearPairs,
+    Prompt,
+    boilerplate,
+    key,
+    normalised,
+    prompt_text,
+)
 from tunebook.data.sampling import sample_groups
 from tunebook.data.sources import Source
 from tunebook.runs.rows import RenderedRow
@@ -38,6 +47,7 @@ class Families:
     rows: int = 0
     apart: int = 0
     largest: int = 0  # rows that a family may have
+    pairs: NearPairs | None = None  # all near texts of different groups; None where nobody looked for them
 
 
 def families(
@@ -66,9 +76,9 @@ def families(
             edges.append((0, groups[other], groups[number]))
     distinct, without = list(first.values()), boilerplate(split)
     asks = [Prompt(without(split[number]), labels[number], groups[number]) for number in distinct]
-    edges += [
-        (count, groups[distinct[one]], groups[distinct[other]]) for one, other, count in Index(asks).near()
-    ]
+    found = [(distinct[one], distinct[other], count) for one, other, count in Index(asks).near()]
+    edges += [(count, groups[one], groups[other]) for one, other, count in found]
+    keys = {number: key(split[number], texts[number]) for pair in found for number in pair[:2]}
     sizes = Counter(groups)
     largest = len(texts) if near == "strict" else max(SMALL, int(LARGEST * len(texts)))
     family = _chains(edges) if near == "strict" else _stars(edges, sizes, largest)
@@ -84,6 +94,7 @@ def families(
         sum(group in joined for group in result),
         sum(family.get(one, one) != family.get(other, other) for _, one, other in edges),
         largest,
+        [(keys[one], keys[other], count) for one, other, count in found],
     )
 
 
@@ -123,7 +134,12 @@ def _stars(edges: list[tuple[int, str, str]], sizes: Counter[str], largest: int)
 
 
 def split_rows(
-    rows: Rows, source: Source, stratify: bool, place: str, notes: list[str] | None = None
+    rows: Rows,
+    source: Source,
+    stratify: bool,
+    place: str,
+    notes: list[str] | None = None,
+    near: NearPairs | None = None,
 ) -> dict[Split, Rows]:
     """Return train and what is split from it, as `source` says; rows with the same prompt share a group.
 
@@ -135,6 +151,7 @@ def split_rows(
         stratify: keep the shares of the labels.
         place: dataset.yaml, for messages.
         notes: a list that receives notes for the person who splits.
+        near: a list that receives the near-duplicates among `rows`, unless `source.near` is off.
 
     Raises:
         InputError: a split would have no rows, or miss its share by more than 3 points.
@@ -145,6 +162,8 @@ def split_rows(
     groups = result.groups
     for row, group in zip(rows, groups, strict=True):
         row["group"] = group
+    if near is not None and result.pairs:
+        near += result.pairs
     say = [] if notes is None else notes
     if result.families:
         say.append(

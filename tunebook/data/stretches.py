@@ -2,20 +2,74 @@
 
 In: the tokens and labels that Axolotl makes of a row. Out: what is wrong with each supervised turn. The check
 of the prompt contract (tunebook/data/tokenize.py) looks at the last turn only, token by token; this looks at
-all of them, by their text.
+all of them, by their text. And the kinds of turn that rows have, so that a few rows of each kind say what
+becomes of all.
 """
 
 from __future__ import annotations
 
+import random
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Hashable, Sequence
 from itertools import groupby
 from typing import Any
 
 from tunebook.runs.rows import Messages, RenderedRow, Turn
 
+SEED = 42
 IGNORED = -100  # the label of a token that is not trained on
+EACH = 50  # rows of each kind of turn whose mask Axolotl itself makes
+MARKED = re.compile(r"<\|[^|\s]{1,40}\|>|\[/?INST\]|</?(?:s|think|tool_call|start_of_turn|end_of_turn)>")
+
+
+def turn_kinds(row: RenderedRow) -> set[Hashable]:
+    """Return the kind of each turn of a row: all that a template or a tokenizer can treat it by, beside its
+    very words. That is its role and those beside it, its weight, its calls, whether the row has tools and
+    whether a user still follows; and of its text whether it is empty, what it begins and ends with (a letter,
+    a number, a space, a sign: its first and last tokens may join the template's), marks as of templates,
+    letters that a tokenizer may write another way, and whether the same text stands earlier in the row.
+    """
+    turns = row["messages"]
+    asked = [place for place, turn in enumerate(turns) if turn["role"] == "user"]
+    roles = [None, *(turn["role"] for turn in turns), None]
+    shared = (bool(row.get("tools")), "rejected" in row, asked[-1] if asked else -1)
+    seen: list[str] = []
+    found: set[Hashable] = set()
+    for place, turn in enumerate(turns):
+        text = turn["content"]
+        again = turn["role"] == "assistant" and any(text in one for one in seen)
+        written = (_letter(text[:1]), _letter(text[-1:]), bool(MARKED.search(text)), again)
+        form = text.isascii() or unicodedata.is_normalized("NFKC", text)
+        own = (turn.get("weight") == 0, len(turn.get("tool_calls", ())))
+        found.add((*roles[place : place + 3], *own, *written, form, *shared[:2], place > shared[2]))
+        seen.append(text)
+    return found
+
+
+def _letter(letter: str) -> str:
+    """Return what kind a letter is: its Unicode category, "" for none; a line break is not any space."""
+    return letter if letter in ("", "\n") else unicodedata.category(letter)[0]
+
+
+def of_every_kind(rows: Sequence[RenderedRow], most: int, each: int = EACH) -> tuple[list[int], int, int]:
+    """Return the numbers of rows that have `each` rows of every kind of turn (all, where there are fewer),
+    `most` at most; how many kinds the rows have; and of how many kinds not one row is among them."""
+    kinds = [turn_kinds(row) for row in rows]
+    order = [*range(len(rows))]
+    random.Random(SEED).shuffle(order)  # rows of a file that is sorted are alike
+    every = set[Hashable]().union(*kinds)
+    counts: Counter[Hashable] = Counter()
+    chosen: list[int] = []
+    for wanted in (1, each):  # the first of every kind goes before the second of any
+        taken = {*chosen}
+        for number in order:
+            some = kinds[number]
+            if len(chosen) < most and number not in taken and any(counts[kind] < wanted for kind in some):
+                chosen.append(number)
+                counts.update(some)
+    return sorted(chosen), len(every), len(every - counts.keys())
 
 
 def learned(ids: list[int], labels: list[int]) -> list[list[int]]:

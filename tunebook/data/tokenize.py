@@ -22,7 +22,7 @@ from tunebook.data.tool_calls import texts
 from tunebook.runs.rows import RenderedRow
 
 SEED = 42
-MOST = 25_000  # rows checked at most, evenly spread
+MOST = 30_000  # rows checked at most, evenly spread
 IGNORED = -100  # the label of a token that is not trained on
 # The keys that a row's mask depends on; the rest of a config may need a GPU.
 MASK_KEYS = frozenset(
@@ -177,23 +177,6 @@ def spread(count: int, wanted: int) -> list[int]:
     """Return `wanted` evenly spread indices below `count`."""
     step = max(1, count / max(1, wanted))
     return [int(place * step) for place in range(min(count, wanted))]
-
-
-def of_every_kind(rows: list[RenderedRow], wanted: int) -> tuple[list[int], int]:
-    """Return the indices of `wanted` rows, one of each kind first, and the number of kinds. A kind has the
-    same turns (role, weight, calls, tools), and its last answers begin and end with the same letters: what a
-    mask depends on beside the template."""
-    kinds: dict[Any, int] = {}
-    for index, row in enumerate(rows):
-        turns = tuple((turn["role"], turn.get("weight"), "tool_calls" in turn) for turn in row["messages"])
-        last = row["messages"][-1]["content"]
-        kinds.setdefault((turns, bool(row.get("tools")), last[:1], last[-1:]), index)
-    chosen = dict.fromkeys([*kinds.values()][:wanted])
-    for index in spread(len(rows), wanted):
-        if len(chosen) >= min(wanted, len(rows)):
-            break
-        chosen.setdefault(index)
-    return sorted(chosen), len(kinds)
 
 
 def pick(sizes: list[tuple[int, int]], suspicious: dict[int, str], wanted: int) -> dict[int, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import AxolotlConfig
+from tunebook.models import base_files
 from tunebook.models.hub import cached, hub_error, unreachable
 
 # Model types whose config.json says all that is needed, and where they normalise query and key.
@@ -46,6 +47,7 @@ class Shape(BaseModel):
     head_dim: int
     vocab: int
     positions: int | None = None
+    source: str | None = None  # where a table has the numbers from
     tied: bool
     qk_norm: Literal["none", "head", "whole"]
     norms: int = 2
@@ -95,17 +97,33 @@ class Shape(BaseModel):
 USUAL_POSITIONS = 32768  # where a base does not say how many it has
 
 
+class Positions(NamedTuple):
+    """How many tokens a prompt and its answer may have together, and who says so."""
+
+    most: int
+    source: str
+
+
 def positions(config: AxolotlConfig) -> int | None:
-    """Return how many tokens a prompt and its answer may have together on the base model of an Axolotl
-    config, its `overrides_of_model_config` included; None where its config.json is not on this machine."""
+    """Return how many tokens a prompt and its answer may have together on the base model of a config."""
+    found = positions_by_source(config)
+    return found.most if found else None
+
+
+def positions_by_source(config: AxolotlConfig) -> Positions | None:
+    """Return the positions of the base model of an Axolotl config, its `overrides_of_model_config` included:
+    as its config.json says, where that is on this machine, else as the tables say; None without either."""
     base = str(config["base_model"])
-    override = (config.get("overrides_of_model_config") or {}).get("max_position_embeddings")
-    if override or base in _tables():
-        return override or _tables()[base].positions
-    path = Path(base) / "config.json"
-    here = path if path.is_file() else cached(base, "config.json", config.get("revision_of_model"))
-    found = json.loads(here.read_text()).get("max_position_embeddings") if here else None
-    return found if isinstance(found, int) else None
+    if override := (config.get("overrides_of_model_config") or {}).get("max_position_embeddings"):
+        return Positions(override, "overrides_of_model_config")
+    files = base_files.read(base, config.get("revision_of_model"))
+    if files and isinstance(files.positions, int):
+        return Positions(files.positions, "max_position_embeddings of its config.json on this machine")
+    shape = _tables().get(base)
+    if shape and shape.positions:
+        file = "other_shapes.yaml" if base in others() else "shapes.yaml"
+        return Positions(shape.positions, f"tunebook/models/{file}, from {shape.source}")
+    return None
 
 
 def _read(file: str) -> dict[str, dict[str, Any]]:

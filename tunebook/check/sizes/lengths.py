@@ -19,6 +19,7 @@ from tunebook.core.paths import ROOT
 from tunebook.core.yaml_file import read_yaml
 from tunebook.data.lengths import BYTES_A_TOKEN, FEWEST_ROWS, ROW, STEP, TURN
 from tunebook.data.tool_calls import texts
+from tunebook.models.shapes import Positions
 from tunebook.runs.rows import RenderedRow
 
 # An estimate by another tokenizer is sure enough to be an error where it is this much too long, and where
@@ -88,7 +89,7 @@ class Lengths:
         self.strategy = str(config.get("excess_length_strategy") or "drop").lower()
         self.about = "about " if estimate else ""
 
-    def judge(self, positions: int | None, new_tokens: int) -> None:
+    def judge(self, positions: Positions | None, new_tokens: int) -> None:
         """Add what is found. `positions` are those of the base model, `new_tokens` the most generated."""
         self._rows_over()
         if self.strategy == "raise":
@@ -220,7 +221,7 @@ class Lengths:
                     code="training.packs_too_few",
                 )
 
-    def _over_positions(self, positions: int, new_tokens: int) -> None:
+    def _over_positions(self, positions: Positions, new_tokens: int) -> None:
         """Prompts that the base model was not made for."""
         needs = {
             "train": [(row, row.size) for row in self.splits["train"] if row.surely <= self.limit],
@@ -230,18 +231,19 @@ class Lengths:
             },
         }
         for split, rows in needs.items():
-            over = [(row, need) for row, need in rows if need > positions]
+            over = [(row, need) for row, need in rows if need > positions.most]
             if not over:
                 continue
-            sure = any(row.surely > positions for row, _ in over)
+            sure = any(row.surely > positions.most for row, _ in over)
             row, need = max(over, key=lambda pair: pair[1])
             what = "row" if split == "train" else f"prompt with its answer (up to {new_tokens} tokens)"
             self.found.add(
                 Finding(
                     "error" if sure or not self.estimate else "warning",
                     "rows over the base model's positions",
-                    f"{len(over)} of {len(rows)} {split} rows need more than the {positions} positions of "
-                    f"{self.resolved.config['base_model']}; this {what} needs {self.about}{need}.",
+                    f"{len(over)} of {len(rows)} {split} rows need more than the {positions.most} positions "
+                    f"of {self.resolved.config['base_model']} ({positions.source}); this {what} needs "
+                    f"{self.about}{need}.",
                     CUT * self.passages
                     + "Leave these rows out, or take a base model with more positions (MODEL=).",
                     file=row.seen.place,

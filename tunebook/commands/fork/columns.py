@@ -30,6 +30,7 @@ NAMES = {
     "system": "system system_prompt",
     "chosen": CHOSEN,
     "rejected": REJECTED,
+    "better": "",  # which one of response_0 and response_1; only a person says so
 }
 # Columns of labels that may hold several, after the names above.
 LABEL_LISTS = frozenset("labels categories tags topics intents classes annotation annotations accept".split())
@@ -44,7 +45,7 @@ TASK_OF = {
 }
 LAYOUT_FIELDS = {  # required, optional
     "labels": (("text", "label"), ()),
-    "preference": (("chosen", "rejected"), ("prompt", "input")),
+    "preference": (("chosen", "rejected"), ("prompt", "input", "better")),
     "qa": (("question", "context", "answers"), ()),
     "pairs": (("prompt", "completion"), ("input", "system")),
     "chat": (("messages",), ()),

@@ -107,7 +107,13 @@ MADE_OF_TURNS: Row = {
     "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": ANSWER}]
 }
 FORMATS = (
-    Format("PKU-SafeRLHF: two answers and the better one's number", _has("response_0", "response_1"), _safe),
+    Format(
+        "two answers and the number of the better one (PKU-SafeRLHF)",
+        _has("response_0", "response_1"),
+        _safe,
+        'Name the column of that number: FIELDS="better=better_response_id" for the more helpful answer, '
+        'FIELDS="better=safer_response_id" for the safer one. Or convert each row',
+    ),
     Format(
         "several answers with scores or ranks: take the best and the worst as a pair",
         lambda row: bool(_scored(row)),

@@ -5,35 +5,27 @@ In: DATA: a file, a folder, files by split, or a dataset on the Hub. Out: `sourc
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
 import re
 import shlex
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tunebook.commands.fork.recognise import Reading
-from tunebook.commands.fork.tables.gather import GATHERED, gather, holds_rows
-from tunebook.core.errors import InputError, Problem, RowFault
+from tunebook.commands.fork.tables.gather import GATHERED, TEXT_KINDS, gather, holds_rows
+from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import ROOT, child_environment, show
 from tunebook.data.files.json_rows import lists_of
 from tunebook.data.files.split_names import SPLIT_OF, SPLITS, Split, split_of
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.files.tables import KINDS
-from tunebook.data.formats.fields import is_empty
 from tunebook.data.formats.open_file import COMPRESSED, kind_of
 from tunebook.data.formats.place import origins_of
-from tunebook.data.formats.rows.picked import picked
-from tunebook.data.formats.rows.votes import decided
-from tunebook.data.sources import Source, raw_rows
 from tunebook.models.hub import cache_only, hub_error, unreachable
 
 MOST_COPIED = 1_000_000_000  # bytes
-TARGETS = ("label", "completion", "answers", "chosen")
-LOOKED_AT = 200  # rows
+PLAIN_TEXT = "plain text"  # the kind of a file that is one text, in a folder of such
 ONE_FILE = "one file: dev and test are split from it"
 
 
@@ -45,6 +37,7 @@ class DataFiles:
     place: str
     notes: list[str] = field(default_factory=list)
     scratch: tempfile.TemporaryDirectory[str] | None = None  # of gathered files, until they are copied
+    kinds: frozenset[str] = frozenset()  # of the person's own files: .csv
 
     @property
     def splits(self) -> dict[Split, str]:
@@ -61,29 +54,25 @@ def find(data: str, folder: Path, table: TableOptions = AS_IT_IS) -> DataFiles:
         InputError: there is no such file, or the file of a split is not clear.
         MachineError: the data is on the Hub, which cannot be reached.
     """
-    path = Path(data).expanduser()
+    path, form = Path(data).expanduser(), form_of(data)
     lists: dict[Split, list[str]] = {}
-    scratch = None
-    if path.is_file():
+    scratch = gathered = None
+    if form == "file":
         files: dict[Split, Path] = {"train": path}
         notes = [ONE_FILE]
         if lists := _splits_inside(path, table):
             files = dict.fromkeys(lists, path)
             notes = _notes_on_lists(path, lists, table)
-    elif path.is_dir():
+    elif form == "folder":
         path = _only_folder(path)
         scratch = tempfile.TemporaryDirectory(prefix=GATHERED)
         gathered = gather(path, Path(scratch.name), table)
         files, notes = gathered or _in_folder(path)
-    elif "=" in data:
+    elif form == "named":
         files, lists = _named(data)
         notes = []
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data) and path.suffix[1:].lower() not in _endings():
-        return _on_hub(data)
     else:
-        text = f"{data}: no such file or folder. Give a file, a folder, a dataset on the Hub (owner/name), "
-        text += 'or files by split (DATA="train=a.csv test=b.csv").'
-        raise InputError(Problem(text, key="DATA", code="fork.no_such_file"))
+        return _on_hub(data)
     if "train" not in files:
         text = f'{data}: no train file. Name the files: DATA="train=... test=...".'
         raise InputError(Problem(text, key="DATA", code="fork.no_train"))
@@ -107,10 +96,35 @@ def find(data: str, folder: Path, table: TableOptions = AS_IT_IS) -> DataFiles:
     source: dict[str, Any] = {"files": written}
     if lists:
         source["lists"] = {split: lists[split] for split in SPLITS if split in lists}
-    if said := table.model_dump(exclude_defaults=True):
+    if (said := table.model_dump(exclude_defaults=True)) and not gathered:  # made here, of what was read so
         source["table"] = said
-    place = show(path if scratch and gathered else Path(os.path.abspath(files["train"])))
-    return DataFiles(source, place, notes, scratch)
+    place = show(path if gathered else Path(os.path.abspath(files["train"])))
+    own = (
+        [one for one in path.rglob("*") if one.is_file() and holds_rows(one)] if gathered else files.values()
+    )
+    kinds = {PLAIN_TEXT if gathered and kind_of(one) in TEXT_KINDS else kind_of(one) for one in own}
+    return DataFiles(source, place, notes, scratch, frozenset(kinds))
+
+
+def form_of(data: str) -> Literal["file", "folder", "named", "hub"]:
+    """Return what DATA is, without opening a file.
+
+    Raises:
+        InputError: there is no such file or folder.
+    """
+    path = Path(data).expanduser()
+    if path.is_file():
+        return "file"
+    if path.is_dir():
+        return "folder"
+    if "=" in data:
+        _named(data)
+        return "named"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", data) and path.suffix[1:].lower() not in _endings():
+        return "hub"
+    text = f"{data}: no such file or folder. Give a file, a folder, a dataset on the Hub (owner/name), "
+    text += 'or files by split (DATA="train=a.csv test=b.csv").'
+    raise InputError(Problem(text, key="DATA", code="fork.no_such_file"))
 
 
 def _only_folder(path: Path) -> Path:
@@ -155,39 +169,6 @@ def folder_of(data: str) -> Path | None:
     return path if path.is_dir() else path.parent if path.is_file() else None
 
 
-def without_answers(data: DataFiles, reading: Reading, folder: Path) -> list[str]:
-    """Take files of dev and test out of `data` whose rows have no answer (a test file of Kaggle), and return
-    a note on each."""
-    column = next((reading.columns[name] for name in TARGETS if name in reading.columns), None)
-    notes: list[str] = []
-    for split in [split for split in data.splits if split != "train" and column and "files" in data.source]:
-        plain = {"files": data.source["files"], "dev_share": 0.1, "test_share": 0.1, **_kept(data.source)}
-        plain = {
-            name: value for name, value in plain.items() if name.removesuffix("_share") not in data.splits
-        }
-        place, rows = raw_rows(Source.model_validate(plain), folder, split)
-        some = [row for _, row in itertools.islice(rows, LOOKED_AT) if isinstance(row, dict)]
-        if some and all(_has_none(row, str(column)) for row in some):
-            for part in ("files", "lists"):
-                data.source.get(part, {}).pop(split, None)
-            notes.append(
-                f"{place} has no `{column}`, so it cannot be used as {split}: {split} is split from train "
-                f"instead. To answer its rows after the training: make predict RUN={folder.name}/latest "
-                f"DATA={place} OUT=answers.csv"
-            )
-    return notes
-
-
-def _has_none(row: dict[str, Any], column: str) -> bool:
-    with contextlib.suppress(RowFault):
-        return is_empty(picked(decided(row), [column]).get(column))
-    return False
-
-
-def _kept(source: dict[str, Any]) -> dict[str, Any]:
-    return {name: source[name] for name in ("table", "lists", "split_column") if name in source}
-
-
 def copies(source: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
     """Return `source` with the files outside the checkout as copies in the dataset's folder, and the files to
     copy by their path there. A rented machine has the checkout only."""
@@ -224,6 +205,9 @@ def _named(data: str) -> tuple[dict[Split, Path], dict[Split, list[str]]]:
         if name not in SPLIT_OF or not value:
             text = f"expected train=, dev= or test= and a file (got {word!r})."
             raise InputError(Problem(text, key="DATA", code="option.bad_data"))
+        if SPLIT_OF[name] in files:
+            text = f"names {SPLIT_OF[name]} twice (got {data!r}). Give each split one file."
+            raise InputError(Problem(text, key="DATA", code="option.bad_data"))
         path = Path(value).expanduser()
         if not path.is_file() and "#" in value:
             value, _, inside = value.rpartition("#")
@@ -232,6 +216,11 @@ def _named(data: str) -> tuple[dict[Split, Path], dict[Split, list[str]]]:
         if not path.is_file():
             raise InputError(Problem(f"{value}: no such file.", key="DATA", code="fork.no_such_file"))
         files[SPLIT_OF[name]] = path
+        same = [other for other in files if files[other].resolve() == path.resolve()]
+        if len({tuple(lists.get(other, ())) for other in same}) < len(same):
+            text = f"{' and '.join(same)} are the same rows of {value}, so that they would be trained on and "
+            text += "tested. Give each split its own file."
+            raise InputError(Problem(text, key="DATA", code="option.bad_data"))
     return files, lists
 
 

@@ -11,13 +11,20 @@ from tunebook.check.findings import Findings
 from tunebook.check.run import run_check
 from tunebook.commands.fork import long_rows
 from tunebook.commands.fork.drops import with_all_drops, without
-from tunebook.commands.fork.files import copies, find, folder_of, without_answers
-from tunebook.commands.fork.options import TASKS, ForkOptions, as_recorded, check_arguments, read_fields
+from tunebook.commands.fork.files import copies, find, folder_of
+from tunebook.commands.fork.options import ForkOptions, as_recorded, read_fields
 from tunebook.commands.fork.origin import load_origin
 from tunebook.commands.fork.output import dataset_text, earlier, recipe_text, screen
 from tunebook.commands.fork.output.screen import Told, begins_with_prompt, with_own_files
 from tunebook.commands.fork.output.write import LEFT_OUT, write_folders
 from tunebook.commands.fork.recognise import Reading
+from tunebook.commands.fork.refusals import (
+    check_arguments,
+    check_columns,
+    refuse_idle,
+    refuse_idle_table,
+    with_options_named,
+)
 from tunebook.commands.fork.sample import (
     as_read,
     by_column,
@@ -26,6 +33,7 @@ from tunebook.commands.fork.sample import (
     other_splits,
     recognised,
     sample,
+    without_answers,
 )
 from tunebook.commands.fork.source_options import repair_key, repair_notes, rows_keys
 from tunebook.commands.fork.tables import labels
@@ -60,20 +68,19 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     """
     check_arguments(options)
     length = long_rows.check_length(options.length)
+    named = read_fields(options.fields)
     recipe, config, text, from_notes = load_origin(options.origin, options.allow)
     model = known_model(options.model) if options.model else None
     if not (model or config.get("base_model")):
         text = f"{options.origin} has no base_model. Add --model (MODEL=)."
         raise InputError(Problem(text, key="FROM", code="fork.no_base_model"))
     task = options.task or (load_dataset_config(recipe.dataset).task if recipe else None)
-    if task not in (None, *TASKS):
-        text = f"expected one of {', '.join(TASKS)} (got {options.task!r})."
-        raise InputError(Problem(text, key="--task (TASK=)", code="option.bad_task"))
-    named = read_fields(options.fields)
     folder = datasets_folder() / options.name
     steps = Console(quiet=True)  # what was done is told at the end, on one screen
-    with console.rich.status("reading the rows"), steps.timed(None, "data") as words:
+    named_options = with_options_named(options)
+    with named_options, console.rich.status("reading the rows"), steps.timed(None, "data") as words:
         data = find(options.data, folder, options.table)
+        refuse_idle_table(options.table, data)
         data.source |= rows_keys(options.where, options.roles, options.near)
         rows, faults = sample(data, folder)
         named = numbered_fields(named, options.table)
@@ -94,11 +101,14 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         path = source_file(Source.model_validate(dataset_text.provisional(data, reading)), folder, split)
         why += hidden_notes(path, options.table) if path else []
     why += without_answers(data, reading, folder)
+    refuse_idle(options, data, reading, rows)
     column = reading.columns.get("label", reading.columns.get("completion", "label"))
     source = dataset_text.provisional(data, reading) | repair_key(options.repair, reading)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    check_columns(group, options.time, Source.model_validate(source), folder, columns)
     if window := long_rows.check_window(options.window, reading.layout):
         source["window"] = window
-    with steps.timed(None, "rows") as words:
+    with with_options_named(options), steps.timed(None, "rows") as words:
         counted = dataset_text.survey(source, folder, data, reading, group)
         if not counted.rows["train"]:
             error = bad_rows(counted.faults, options.name, 0)
@@ -172,6 +182,8 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         length,
         left_out,
     )
+    if options.drop_bad and not bad:
+        why.append(f"DROP_BAD={options.drop_bad} leaves nothing out: no row is bad")
     if bad:
         why.append(f"{bad_count(len(bad))} left out: {LEFT_OUT} names each")
     command = as_recorded(options)

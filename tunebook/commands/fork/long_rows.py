@@ -200,12 +200,19 @@ def check_window(window: str, layout: str) -> int | None:
     Raises:
         InputError: not a number of words, or the rows have no passage.
     """
-    if not window:
-        return None
-    if layout not in ("qa", "squad"):
+    if window and layout not in ("qa", "squad"):
         text = f"cuts the passages of questions; these rows ({layout}) have none. Leave it out."
         raise InputError(Problem(text, key="--window (WINDOW=)", code="option.no_passages"))
-    return _number(window, "--window (WINDOW=)", 20, "words, such as 300")
+    return window_words(window)
+
+
+def window_words(window: str) -> int | None:
+    """Return the words of WINDOW=, None where it is not given.
+
+    Raises:
+        InputError: not a number of words.
+    """
+    return _number(window, "--window (WINDOW=)", 20, "words, such as 300") if window else None
 
 
 def check_length(length: str) -> int | None:

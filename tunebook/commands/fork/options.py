@@ -1,22 +1,16 @@
-"""The options of `tunebook fork`: what they are, and which of them cannot be."""
+"""The options of `tunebook fork`: what they are, and how they are typed."""
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from typing import Any
 
 from tunebook.commands.fork.columns import NAMES
-from tunebook.commands.fork.output import earlier
 from tunebook.core.errors import InputError, Problem
-from tunebook.core.paths import recipes_folder
-from tunebook.data.dataset import datasets_folder
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.near_duplicates import Near
-
-TASKS = ("classification", "qa", "chat", "preference")
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,16 @@ class ForkOptions:
     allow: str = ""
 
     @property
+    def reading(self) -> dict[str, str]:
+        """What a person said of how the rows are read and cut, by make's names."""
+        table = self.table.model_dump(exclude_defaults=True)
+        given = {name.upper(): "none" if name == "quotes" else str(value) for name, value in table.items()}
+        given |= {"TASK": self.task, "FIELDS": self.fields, "GROUP": self.group, "TIME": self.time}
+        given |= {"DROP": self.drop, "WHERE": self.where, "ROLES": self.roles, "REPAIR": self.repair}
+        given |= {"NEAR": self.near if self.near != "bounded" else "", "LABELS": self.labels}
+        return {name: value for name, value in given.items() if value}
+
+    @property
     def command(self) -> str:
         """The fork as it is typed, without options about lengths."""
         given = {"FROM": self.origin, "NAME": self.name, "DATA": self.data, "MODEL": self.model or ""}
@@ -58,19 +62,6 @@ def as_recorded(options: ForkOptions) -> dict[str, Any]:
     """Return the options as JSON can hold them."""
     values = {name.name: getattr(options, name.name) for name in fields_of(options)}
     return values | {"table": options.table.model_dump(mode="json")}
-
-
-def check_arguments(options: ForkOptions) -> None:
-    for option, value in (("FROM", options.origin), ("NAME", options.name), ("DATA", options.data)):
-        if not value:
-            text = "missing. Example: make fork FROM=chat-lora NAME=my-task DATA=rows.jsonl"
-            raise InputError(Problem(text, key=option, code="option.missing"))
-    if not re.fullmatch(r"(?=.{1,64}$)[a-z0-9]+(-[a-z0-9]+)*", options.name):
-        text = "expected at most 64 lower-case letters, digits and single hyphens "
-        text += f"(got {options.name[:80]!r})."
-        raise InputError(Problem(text, key="NAME", code="option.bad_name"))
-    folders = [recipes_folder() / options.name, datasets_folder() / options.name]
-    earlier.check_free(folders, as_recorded(options))
 
 
 def read_fields(text: str) -> dict[str, str]:
@@ -88,5 +79,11 @@ def read_fields(text: str) -> dict[str, str]:
             raise InputError(Problem(message, key="--fields (FIELDS=)", code="option.unknown_field"))
         if not name or not column:
             message = f'expected name=column, as in "text=body label=topic" (got {text!r}).'
+            raise InputError(Problem(message, key="--fields (FIELDS=)", code="option.bad_fields"))
+        if [known for known, _ in pairs].count(name) > 1:
+            message = f'names {name!r} twice. To join columns: FIELDS="{name}=title+body".'
+            raise InputError(Problem(message, key="--fields (FIELDS=)", code="option.bad_fields"))
+        if [known for _, known in pairs].count(column) > 1:
+            message = f"takes the column {column!r} for two fields. Name one column for each."
             raise InputError(Problem(message, key="--fields (FIELDS=)", code="option.bad_fields"))
     return dict(pairs)

@@ -5,6 +5,8 @@ In: the files of a fork. Out: rows drawn from all of train, how they are read, a
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -18,21 +20,26 @@ from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.files.split_names import split_column
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.bad_rows import bad_rows
-from tunebook.data.formats.fields import plain_name
+from tunebook.data.formats.fields import is_empty, plain_name
 from tunebook.data.formats.rows.picked import picked
 from tunebook.data.formats.rows.row import Row
 from tunebook.data.formats.rows.votes import decided
-from tunebook.data.sources import Source, raw_rows
+from tunebook.data.sources import Source, kept_and_read, raw_rows, untouched_rows
 from tunebook.data.splits import time_of
 
 SAMPLE = 2000  # rows that decide what the columns are
+TARGETS = ("label", "completion", "answers", "chosen")
+LOOKED_AT = 200  # rows
 MANY_GROUPS, ROWS_A_GROUP = 24, 2  # values of a column that may be a group, and rows of each on average
 
 
 def sample(data: DataFiles, folder: Path) -> tuple[list[Row], list[Problem]]:
     """Return rows sampled from all of train (which may be sorted by label), and the first unreadable ones."""
     shares = {f"{split}_share": 0.1 for split in ("dev", "test") if split not in data.splits}
-    _, rows = raw_rows(Source.model_validate({**data.source, **shares}), folder, "train")
+    source = Source.model_validate({**data.source, **shares})
+    name, untouched = untouched_rows(source, folder, "train")
+    there = itertools.count()
+    rows = kept_and_read(source, folder, (row for row in untouched if next(there) >= 0), name)
     drawn = random.Random(0)
     good: list[Row] = []
     faults: list[Problem] = []
@@ -45,9 +52,16 @@ def sample(data: DataFiles, folder: Path) -> tuple[list[Row], list[Problem]]:
                 good.append(row)
             elif (at := drawn.randrange(index)) < SAMPLE:
                 good[at] = row
+    total = next(there)
+    if source.where:
+        same = ": it changes nothing" * (total == index + 1)
+        data.notes.append(f"WHERE= keeps {index + 1} of {total} rows of train{same}")
     if not good:
         if faults:
             raise bad_rows(faults, folder.name, 0)
+        if index < 0 < total and source.where:
+            text = f"keeps none of the {total} rows of {data.place} (got {source.where!r})."
+            raise InputError(Problem(text, key="--where (WHERE=)", code="data.no_rows"))
         if index < 0:
             raise InputError(Problem(f"{data.place}: has no rows.", key="DATA", code="data.no_rows"))
         text = f"{data.place}: its rows have no names for their fields. Write each as an object, such as "
@@ -67,7 +81,8 @@ def as_read(rows: list[Row], place: str, task: str | None, fields: dict[str, str
     fault: RowFault | None = None
     for row in rows:
         try:
-            made.append(picked(row if task == "classification" else decided(row), fields.values()))
+            row = row if task == "classification" else decided(row, fields.get("better"))
+            made.append(picked(row, fields.values()))
         except RowFault as error:
             fault = fault or error
     if fault and not made:
@@ -188,3 +203,36 @@ def by_column(data: DataFiles, rows: list[Row]) -> None:
         data.notes.append(
             f"`{name}` says which rows are {', '.join(splits)}: they stay so. To split them anew: DROP={name}"
         )
+
+
+def without_answers(data: DataFiles, reading: Reading, folder: Path) -> list[str]:
+    """Take files of dev and test out of `data` whose rows have no answer (a test file of Kaggle), and return
+    a note on each."""
+    column = next((reading.columns[name] for name in TARGETS if name in reading.columns), None)
+    notes: list[str] = []
+    for split in [split for split in data.splits if split != "train" and column and "files" in data.source]:
+        plain = {"files": data.source["files"], "dev_share": 0.1, "test_share": 0.1, **_kept(data.source)}
+        plain = {
+            name: value for name, value in plain.items() if name.removesuffix("_share") not in data.splits
+        }
+        place, rows = raw_rows(Source.model_validate(plain), folder, split)
+        some = [row for _, row in itertools.islice(rows, LOOKED_AT) if isinstance(row, dict)]
+        if some and all(_has_none(row, str(column), reading.columns.get("better")) for row in some):
+            for part in ("files", "lists"):
+                data.source.get(part, {}).pop(split, None)
+            notes.append(
+                f"{place} has no `{column}`, so it cannot be used as {split}: {split} is split from train "
+                f"instead. To answer its rows after the training: make predict RUN={folder.name}/latest "
+                f"DATA={place} OUT=answers.csv"
+            )
+    return notes
+
+
+def _has_none(row: Row, column: str, better: str | None) -> bool:
+    with contextlib.suppress(RowFault):
+        return is_empty(picked(decided(row, better), [column]).get(column))
+    return False
+
+
+def _kept(source: dict[str, Any]) -> dict[str, Any]:
+    return {name: source[name] for name in ("table", "lists", "split_column") if name in source}

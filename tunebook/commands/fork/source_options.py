@@ -8,12 +8,30 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from tunebook.commands.fork.recognise import Reading
+from jinja2 import TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from tunebook.commands.fork.columns import Reading
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.repairs import SAYS
 from tunebook.data.near_duplicates import Near
 
 ROLES = ("system", "user", "assistant", "tool")
+
+
+def check_words(where: str, roles: str, repair: str) -> None:
+    """Refuse what is no expression, no `name=role` or no repair, before a row is read.
+
+    Raises:
+        InputError: it names the option.
+    """
+    try:
+        SandboxedEnvironment().compile_expression(where or "true")
+    except TemplateError as error:
+        text = f'{error.message} (got {where!r}). Write it as "score >= 4".'
+        raise InputError(Problem(text, key="--where (WHERE=)", code="data.bad_where")) from None
+    read_roles(roles)
+    _repairs(repair)
 
 
 def rows_keys(where: str, roles: str, near: Near) -> dict[str, Any]:
@@ -26,13 +44,13 @@ def rows_keys(where: str, roles: str, near: Near) -> dict[str, Any]:
     if where:
         keys["where"] = where
     if roles:
-        keys["roles"] = _roles(roles)
+        keys["roles"] = read_roles(roles)
     if near != "bounded":
         keys["near"] = near
     return keys
 
 
-def _roles(text: str) -> dict[str, str]:
+def read_roles(text: str) -> dict[str, str]:
     """Read ROLES="Kunde=user Haus=assistant"."""
     try:
         pairs = [word.rpartition("=") for word in shlex.split(text)]
@@ -51,18 +69,23 @@ def repair_key(text: str, reading: Reading) -> dict[str, Any]:
     """Return the key of what may be changed in conversations.
 
     Raises:
-        InputError: there is no such repair, or the rows are no conversations.
+        InputError: the rows are no conversations.
     """
+    names = _repairs(text)
+    if names and reading.layout != "chat":
+        message = f"is for conversations, and the rows are read as {reading.layout}. Remove it."
+        raise InputError(Problem(message, key="--repair (REPAIR=)", code="option.repair_not_chat"))
+    return {"repair": names} if names else {}
+
+
+def _repairs(text: str) -> list[str]:
     names = text.replace(",", " ").split()
     for name in names:
         if name not in SAYS:
             known = "; ".join(f"{repair} ({does})" for repair, does in SAYS.items())
             message = f"unknown repair {name!r}. Known: {known}."
             raise InputError(Problem(message, key="--repair (REPAIR=)", code="option.unknown_repair"))
-    if names and reading.layout != "chat":
-        message = f"is for conversations, and the rows are read as {reading.layout}. Remove it."
-        raise InputError(Problem(message, key="--repair (REPAIR=)", code="option.repair_not_chat"))
-    return {"repair": names} if names else {}
+    return names
 
 
 def repair_notes(counts: dict[str, int], asked: list[str]) -> list[str]:

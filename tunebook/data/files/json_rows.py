@@ -108,6 +108,11 @@ def _with_names(rows: Iterator[Numbered], options: TableOptions, path: Path) -> 
     if first is None:
         return
     number, cells = first
+    if options.header not in ((None, "none", 1) if _is_cells(cells) else (None,)):
+        text = f"has no effect on {show(path)} (got {options.header!r}): "
+        text += "its names are in the first row." if _is_cells(cells) else "its rows name their own fields."
+        key = "--header (HEADER=)"
+        raise InputError(Problem(f"{text} Leave it out.", key=key, code="option.no_effect"))
     if not _is_cells(cells):
         yield from ((at, _as_turns(row)) for at, row in itertools.chain([first], rows))
         return

@@ -34,6 +34,7 @@ KINDS = (
     ".xlsx",
 )
 DELIMITED = (".csv", ".tsv", ".tab", ".psv")
+JSON = (".jsonl", ".ndjson", ".json")
 
 
 def read_table(
@@ -51,7 +52,7 @@ def read_table(
     kind = kind_of(path)
     if kind in DELIMITED or (options.delimiter and kind not in KINDS):
         return read_delimited(path, options)
-    if kind in (".jsonl", ".ndjson", ".json"):
+    if kind in JSON:
         return read_json(path, options, lists)
     if kind == ".parquet":
         return read_parquet(path)

@@ -8,6 +8,7 @@ thought, an image, a rating. To leave one out, a person names it in `source.drop
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Collection
@@ -24,6 +25,21 @@ ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 def _is_one(value: Any) -> bool:
     """Return whether a weight equals the default of 1."""
     return value is True or (isinstance(value, (int, float)) and value == 1)
+
+
+def _passed(value: Any) -> bool:
+    """Return whether a content filter let an answer through: nothing in its results says otherwise."""
+    if isinstance(value, dict):
+        judged = [is_true(value.get(key)) for key in ("filtered", "detected", "blocked")]
+        return not any(judged) and all(map(_passed, value.values()))
+    if isinstance(value, list):
+        return all(map(_passed, value))
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return _passed(json.loads(value))
+        except ValueError:
+            return False
+    return not isinstance(value, str) or value.strip().lower() in PASSED
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,12 @@ CHOICES = Meaning(
     _names("choices options endings distractors answer_choices candidate_answers"),
     "Write them into the prompt",
 )
+
+# Why an answer ended, in the exports of APIs: it was whole. Otherwise it was cut off, or a filter took it.
+FINISHED = frozenset(
+    "stop end_turn stop_sequence tool_calls tool_use function_call eos eos_token completed".split()
+)
+PASSED = frozenset("safe low none false passed success".split())
 
 MEANINGS = (
     Meaning(
@@ -134,6 +156,21 @@ MEANINGS = (
         _names("answer"),
         "Keep the accepted ones: {where}",
         lambda value: value not in REFUSED,
+    ),
+    Meaning(
+        "says that the answer was cut off or blocked, so that it is none",
+        _names("finish_reason stop_reason done_reason completion_reason"),
+        """Keep the whole ones: --where "{name} == 'stop'" (WHERE="{name} == 'stop'")""",
+        lambda value: isinstance(value, str) and value.strip().lower() in FINISHED,
+    ),
+    Meaning(
+        "says that a content filter took the answer or a part of it",
+        _names(
+            "content_filter_results content_filter_result content_filter prompt_filter_results "
+            "prompt_filter_result"
+        ),
+        "Remove these rows",
+        _passed,
     ),
     CHOICES,
     Meaning(

@@ -148,16 +148,24 @@ def open_text(path: Path, newline: str = "\n", encoding: str | None = None) -> I
         InputError: the data cannot be decompressed, or is invalid in its encoding.
     """
     with open_bytes(path) as raw:
-        name = encoding or _encoding(raw.peek(4)[:4])
+        start = raw.peek(4)[:4]
+        marked = next((name for mark, name in BOMS.items() if start.startswith(mark)), None)
+        if encoding and marked and not encoding.startswith(marked.removesuffix("-sig")):
+            text = f"begins with the mark of {marked.removesuffix('-sig').upper()}, so it is not {encoding}. "
+            text += "Leave ENCODING= out."
+            raise InputError(Problem(text, show(path), code="data.not_in_encoding"))
+        name = marked or encoding or json.detect_encoding(start)  # zeros between letters: UTF-16, unmarked
         errors = "surrogateescape" if name.startswith("utf-8") else "strict"
         try:
             yield io.TextIOWrapper(raw, encoding=name, errors=errors, newline=newline)
-        except UnicodeDecodeError as error:
-            bad = error.object[error.start : error.start + 4].hex(" ")
+        except UnicodeError as error:  # of UTF-16 without its mark, no UnicodeDecodeError
+            reason = str(error)
+            if isinstance(error, UnicodeDecodeError):
+                reason = f"{error.reason} ({error.object[error.start : error.start + 4].hex(' ')})"
             if encoding:
-                text = f"not {encoding} text: {error.reason} ({bad}). Name another encoding: ENCODING=."
+                text = f"not {encoding} text: {reason}. Name another encoding: ENCODING=."
                 raise InputError(Problem(text, show(path), code="data.not_in_encoding")) from None
-            text = f"not {name.upper()} text: {error.reason}. Save the file as UTF-8."
+            text = f"not {name.upper()} text: {reason}. Save the file as UTF-8."
             raise InputError(Problem(text, show(path), code="data.not_utf16")) from None
 
 
@@ -169,13 +177,6 @@ def broken_text(path: Path) -> str:
         while sample.isascii() and b"\x1b" not in sample and (more := raw.read(SAMPLE)):
             sample = more
     return not_utf8(sample)
-
-
-def _encoding(start: bytes) -> str:
-    for mark, name in BOMS.items():
-        if start.startswith(mark):
-            return name
-    return json.detect_encoding(start)  # zeros between the first letters: UTF-16 without a mark
 
 
 def is_broken(line: str) -> bool:

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from tunebook.commands.fork.answers import Answers
 from tunebook.commands.fork.files import DataFiles
+from tunebook.commands.fork.output.answers import Answers
 from tunebook.commands.fork.recognise import Reading
 from tunebook.commands.fork.tables.labels import LabelCounts
 from tunebook.core.errors import Problem
@@ -69,7 +69,7 @@ def survey(
         result.rows[split] = 0
         ids = set()
         result.found.places[split], rows = raw_rows(Source.model_validate(source), folder, split)
-        for _, row in rows:
+        for number, row in rows:
             if isinstance(row, Problem):
                 result.faults.append(row)
                 continue
@@ -78,7 +78,8 @@ def survey(
                 result.groups.add(str(row.get(group)))
             if reading.task == "classification":
                 name = row[label] if label else row["turns"][-1]["content"]
-                result.found.add(split, row["text"] if label else row["turns"][0]["content"], name)
+                asked = row["text"] if label else row["turns"][0]["content"]
+                result.found.add(split, asked, name, number)
                 if split == "train":
                     result.labels[name] = result.labels.get(name, 0) + 1
             if reading.task == "qa" and split == "train":

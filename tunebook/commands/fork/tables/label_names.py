@@ -34,22 +34,16 @@ def label_names(
     Raises:
         InputError: there is no such file, or it does not name the labels.
     """
-    given = [word for word in shlex.split(option) if word not in (JOIN, WHOLE)]
     values, notes = list(found.every), list[str]()
     names: LabelNames = {}
-    if len(given) > 1:
-        text = f"expected a file, {JOIN} or {WHOLE} (got {option!r})."
-        raise InputError(Problem(text, key=WORD_KEY, code="option.bad_labels"))
-    if given:
-        names = read_names(Path(given[0]).expanduser(), values)
+    if given := names_file(option):
+        names = read_names(given, values)
         left = [value for value, name in names.items() if name is None]
-        notes.append(
-            f"labels are named after {given[0]}: {_some({v: str(n) for v, n in names.items() if n})}"
-        )
+        notes.append(f"labels are named after {given}: {_some({v: str(n) for v, n in names.items() if n})}")
         if left:
             rows = sum(found.every[value] for value in left)
             notes.append(
-                f"{rows} rows are left out, whose label has no name in {given[0]}: {', '.join(left[:SHOWN])}"
+                f"{rows} rows are left out, whose label has no name in {given}: {', '.join(left[:SHOWN])}"
             )
     elif beside and (listed := card_names(beside).get(column)):
         numbers = [int(folded(value)) if folded(value).isdigit() else len(listed) for value in values]
@@ -68,6 +62,28 @@ def label_names(
         joined = [" and ".join(map(repr, group)) for group in spellings(counts)]
         notes.append(f"spellings joined into the most frequent (LABELS=join): {'; '.join(joined) or 'none'}")
     return names, notes
+
+
+def names_file(option: str) -> Path | None:
+    """Return the file that LABELS= names, None where it names none.
+
+    Raises:
+        InputError: it is no word of LABELS= and not there, or more than one is named.
+    """
+    try:
+        given = [word for word in shlex.split(option) if word not in (JOIN, WHOLE)]
+    except ValueError as error:
+        raise InputError(Problem(f"{error} in {option!r}.", key=WORD_KEY, code="option.bad_labels")) from None
+    if len(given) > 1:
+        text = f"expected a file, {JOIN} or {WHOLE} (got {option!r})."
+        raise InputError(Problem(text, key=WORD_KEY, code="option.bad_labels"))
+    if not given:
+        return None
+    path = Path(given[0]).expanduser()
+    if not path.is_file():
+        text = f"{given[0]}: no such file. Give a file with the names of labels, {JOIN} or {WHOLE}."
+        raise InputError(Problem(text, key=WORD_KEY, code="fork.no_such_file"))
+    return path
 
 
 def _some(names: dict[str, str]) -> str:

@@ -11,7 +11,6 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tunebook.commands.fork.columns import MOST_LABELS
 from tunebook.core.errors import InputError, Problem
@@ -38,14 +37,24 @@ class LabelCounts:
     texts: dict[int, dict[str, int]] = field(default_factory=dict)
     examples: dict[int, str] = field(default_factory=dict)
     places: dict[Split, str] = field(default_factory=dict)
+    first: dict[tuple[Split, str], int] = field(default_factory=dict)  # line of the first row of a label
 
-    def add(self, split: Split, text: str, label: str) -> None:
+    def add(self, split: Split, text: str, label: str, line: int) -> None:
+        self.first.setdefault((split, label), line)
         self.counts.setdefault(split, Counter())[label] += 1
         key = hash(normalised(words(text), text))
         has = self.texts.setdefault(key, {})
         has[label] = has.get(label, 0) + 1
         if len(has) == 2:
             self.examples.setdefault(key, text)
+
+    def problem(
+        self, text: str, column: str, label: str, split: Split | None = None, *, code: str
+    ) -> InputError:
+        """Return an error at the first row with `label`, in `split` where it is one of that."""
+        there = next(one for one in ([split] if split else self.counts) if label in self.counts[one])
+        line = self.first[there, label]
+        return InputError(Problem(text, self.places.get(there), line, key=column, code=code))
 
     @property
     def every(self) -> Counter[str]:
@@ -67,7 +76,7 @@ def refuse_new_labels(found: LabelCounts, column: str, own: set[Split]) -> None:
                 "correct the spelling, or leave their rows out with LABELS=names.csv, a file with a line for "
                 "each label (`label,name`) and no name where to leave out."
             )
-            raise InputError(Problem(text, found.places.get(split), key=column, code="labels.not_in_train"))
+            raise found.problem(text, column, new[0], split, code="labels.not_in_train")
 
 
 def check_kinds(found: LabelCounts, column: str, option: str, place: str) -> None:
@@ -95,14 +104,17 @@ def check_kinds(found: LabelCounts, column: str, option: str, place: str) -> Non
             f'all {rows} rows have the same text. Name another column: FIELDS="text=... label=...".',
         )
     if WHOLE not in shlex.split(option) and (several := several_in_one(every)):
-        _refuse_several(several, every, refuse)
+        raise _several(several, found, column)
     if WHOLE not in shlex.split(option) and as_bits(every):
-        refuse(
-            "labels.several_in_one",
-            f"{next(label for label in every if label.count('1') > 1)!r} seems to say yes (1) or no (0) to "
-            "several labels. One label a row is learned: write its name; or make a column for each label and "
-            "fork once for each; or LABELS=whole learns each combination as a label of its own.",
+        bits = next(label for label in every if label.count("1") > 1)
+        text = (
+            f"{bits!r} seems to say yes (1) or no (0) to several labels. One label a row is learned: write "
         )
+        text += (
+            "its name; or make a column for each label and fork once for each; or LABELS=whole learns each "
+        )
+        text += "combination as a label of its own."
+        raise found.problem(text, column, bits, code="labels.several_in_one")
     if len(every) > MOST_LABELS or len(every) > max(2, rows / 2) and rows >= FEWEST_ROWS:
         refuse(
             "labels.nearly_unique",
@@ -136,12 +148,12 @@ def check_counts(found: LabelCounts, column: str, test_share: float | None, plac
         )
     if test_share and (single := [label for label, count in train.items() if count < 2]):
         names = ", ".join(map(repr, single[:SHOWN]))
-        refuse(
-            "labels.one_row",
-            f"{len(single)} labels have one row only ({names}{_more(single)}), which cannot be "
-            "in train and in test. Add rows, give them the name of another label, or leave them out, with "
-            "LABELS=names.csv, a file with a line for each label (`label,name`; no name: left out).",
+        text = (
+            f"{len(single)} labels have one row only ({names}{_more(single)}), which cannot be in train and "
         )
+        text += "in test. Add rows, give them the name of another label, or leave them out, with "
+        text += "LABELS=names.csv, a file with a line for each label (`label,name`; no name: left out)."
+        raise found.problem(text, column, single[0], "train", code="labels.one_row")
     if test_share and len(every) > (tested := math.floor(rows * test_share)):
         needed = math.ceil(len(every) / test_share)
         refuse(
@@ -156,19 +168,17 @@ def _more(names: list[str]) -> str:
     return f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
 
 
-def _refuse_several(several: tuple[str, list[str]], every: Counter[str], refuse: Any) -> None:
+def _several(several: tuple[str, list[str]], found: LabelCounts, column: str) -> InputError:
     separator, singles = several
-    joined = next(label for label in every if separator in label)
+    joined = next(label for label in found.every if separator in label)
     first = joined.split(separator)[0].strip()
-    refuse(
-        "labels.several_in_one",
-        f"{joined!r} seems to be {joined.count(separator) + 1} labels of one row, "
-        f"joined by {separator!r} ({len(every)} combinations of {len(singles)} labels). One label a row is "
-        f"learned. Write one, as {first!r} in place of {joined!r}; or make a column for each label with "
-        f"yes or "
-        f'no and fork once for each: FIELDS="label={first}"; or LABELS=whole learns each combination as a '
-        "label of its own.",
+    text = (
+        f"{joined!r} seems to be {joined.count(separator) + 1} labels of one row, joined by {separator!r} "
+        f"({len(found.every)} combinations of {len(singles)} labels). One label a row is learned. Write one, "
+        f"as {first!r} in place of {joined!r}; or make a column for each label with yes or no and fork once "
+        f'for each: FIELDS="label={first}"; or LABELS=whole learns each combination as a label of its own.'
     )
+    return found.problem(text, column, joined, code="labels.several_in_one")
 
 
 def label_notes(found: LabelCounts, option: str, beside: Path | None) -> list[str]:

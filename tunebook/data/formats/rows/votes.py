@@ -1,4 +1,4 @@
-"""Two answers and a vote, brought to a pair: Stanford Human Preferences and Chatbot Arena.
+"""Two answers and a vote, brought to a pair: Stanford Human Preferences, Chatbot Arena and PKU-SafeRLHF.
 
 In: a row. Out: `prompt`, `chosen` and `rejected` in place of the answers and the vote; any other row as it
 is.
@@ -16,6 +16,7 @@ SHP = ("history", "human_ref_A", "human_ref_B", "labels")
 SHP_SCORES = ("score_A", "score_B")
 CONVERSATIONS = ("conversation_a", "conversation_b")
 RESPONSES = ("response_a", "response_b")
+NUMBERED = ("response_0", "response_1")
 WINNERS = ("winner_model_a", "winner_model_b", "winner_tie")
 NO_PAIR = "neither answer won, so there is no pair."
 
@@ -30,12 +31,18 @@ def has_vote(row: Row) -> bool:
     return answers and ("winner" in row or all(name in row for name in WINNERS))
 
 
-def decided(row: Any) -> Any:
+def decided(row: Any, better: str | None = None) -> Any:
     """Return a row with a vote as a pair; any other row unchanged.
+
+    Args:
+        better: the column with the number of the better one of `response_0` and `response_1`. PKU-SafeRLHF
+            has two, of the more helpful one and of the safer one: a person says which.
 
     Raises:
         RowFault: the vote is a tie, unknown, or against the scores of the row.
     """
+    if isinstance(row, dict) and better and all(name in row for name in NUMBERED):
+        return _numbered(row, better)
     if not isinstance(row, dict) or not has_vote(row):
         return row
     if "human_ref_A" in row:
@@ -66,6 +73,15 @@ def _shp(row: Row) -> Row:
     made = {key: value for key, value in row.items() if key not in (*SHP, *SHP_SCORES)}
     chosen, rejected = answers if first else answers[::-1]
     return {**made, "prompt": row["history"], "chosen": chosen, "rejected": rejected}
+
+
+def _numbered(row: Row, better: str) -> Row:
+    if str(row.get(better)) not in ("0", "1"):
+        message = f"expected 0 or 1, the number of the better response (got {row.get(better)!r})."
+        raise RowFault(better, message, "rows.no_vote")
+    chosen, rejected = NUMBERED if str(row[better]) == "0" else NUMBERED[::-1]
+    made = {key: value for key, value in row.items() if key not in NUMBERED}
+    return {**made, "chosen": row[chosen], "rejected": row[rejected]}
 
 
 def _first_won(row: Row) -> bool:
