@@ -7,33 +7,34 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_randomly
 from xdist.scheduler import LoadFileScheduling
 
-from tests.support.helpers import make_run
-from tunebook.core.paths import cache_folder
-from tunebook.report.report import write_report
-from tunebook.report.verdict import compare
-from tunebook.runs.run import Run
+if TYPE_CHECKING:  # fixtures import what they make: the process that starts the workers makes nothing
+    from tunebook.runs.run import Run
 
 # Where clean folders are wanted, bytecode goes to the cache, as that of child processes does (core/paths.py):
 # to compile torch, transformers and the tests anew takes every process half a minute.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    from tunebook.core.paths import cache_folder
+
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache_folder() / "bytecode"))
     sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
 
 TORCH_WHILE_COLLECTING = pytest.StashKey[bool]()
 
-# Workers share the cores: torch with a thread for every core would make each wait for the others.
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
-
 # DeepSpeed offers pytest-randomly a seeder, which would import torch into every worker: half a minute each.
 pytest_randomly.entrypoint_reseeds = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let workers share the cores: numpy or torch with a thread for every core would make each wait for the
+    others. They inherit it, because numpy, which a plugin imports before this file, reads it as it loads."""
+    if workers := len(config.getoption("tx", None) or []):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
@@ -50,7 +51,8 @@ class OneForTorch(LoadFileScheduling):
 
 @functools.cache
 def _needs_torch(file: str) -> bool:
-    return "lazy(" in (Path(__file__).parent / file).read_text(encoding="utf-8")
+    text = (Path(__file__).parent / file).read_text(encoding="utf-8")
+    return "lazy(" in text or "tiny." in text  # a tokenizer of transformers imports torch, too
 
 
 @pytest.hookimpl(trylast=True)
@@ -89,6 +91,8 @@ def real() -> Path:
 @pytest.fixture
 def handmade(tmp_path: Path) -> Callable[..., Run]:
     """Make a hand-made run, compared; takes what `tests.support.helpers.make_run` takes."""
+    from tests.support.helpers import make_run
+    from tunebook.report.verdict import compare
 
     def make(*args: object, **options: object) -> Run:
         run = make_run(tmp_path / "run", *args, **options)  # type: ignore[arg-type]
@@ -101,6 +105,10 @@ def handmade(tmp_path: Path) -> Callable[..., Run]:
 @pytest.fixture(scope="session", params=["classification", "qa", "chat", "preference"])
 def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A hand-made run with its report, one a task; made once, so not to be changed."""
+    from tests.support.helpers import make_run
+    from tunebook.report.report import write_report
+    from tunebook.report.verdict import compare
+
     run = make_run(tmp_path_factory.mktemp(request.param), request.param)
     compare(run)
     write_report(run)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from tunebook.core.paths import ROOT
 
@@ -43,3 +45,12 @@ def test_no_package_has_too_many_files() -> None:
 
 def test_collecting_tests_imports_no_torch(torch_while_collecting: bool) -> None:
     assert not torch_while_collecting, "name it by tests/support/lazy.py"
+
+
+def test_workers_share_the_cores() -> None:
+    """numpy with a thread for every core in every worker would make them wait for each other."""
+    import numpy  # noqa: F401 (has the threads)
+
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    threads = [pool["num_threads"] for pool in threadpool_info()]
+    assert threads and max(threads) * workers <= max(workers, os.cpu_count() or 1)

@@ -15,13 +15,14 @@ import psutil
 import pytest
 
 from tests.support import tiny
-from tests.support.commands import TRAIN_ONLY
+from tests.support.trainings import train
+from tests.training.test_preflight import found_equal
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
 from tunebook.core.console import Console
 from tunebook.core.files import read_json, read_jsonl, write_jsonl
-from tunebook.core.paths import ROOT, child_environment
+from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
 from tunebook.evaluation import suite
 from tunebook.pipeline.prepare import prepare_rows, write_inputs
@@ -108,10 +109,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, base: Path) -> dict[str, R
     }
     start = {"lora_model_dir": str(runs["lora"] / "model")}
     runs["continued"] = prepare(folder / "continued", base, "classify-lora", 1, start)
-    alone = [str(runs[name].folder) for name in ("lora", "full", "large", "continued")]
-    single = [sys.executable, "-c", TRAIN_ONLY, *alone]
-    result = subprocess.run(single, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    train([runs[name] for name in ("lora", "full", "large", "continued")], {})
     run_child(runs["ddp"], train=True, evaluate=True, console=Console())
     runs["fsdp2"].mark("tokenise", "done")  # one launch is enough to show that; here rank 0 does it
     run_child(runs["fsdp2"], train=True, evaluate=False, console=Console())
@@ -200,6 +198,14 @@ def test_training_goes_on_from_an_adapter(trained: dict[str, Run]) -> None:
     before, after = ([entry["eval_loss"] for entry in log if "eval_loss" in entry] for log in logs)
     assert after[0] == pytest.approx(before[-1], rel=1e-4)
     assert after[-1] < before[-1] < before[0]
+
+
+def test_two_processes_of_a_launch_find_each_other_equal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path)
+    (run / "config.yaml").write_text("seed: 42\n")
+    found_equal(run, capsys)
 
 
 def test_a_killed_process_ends_the_run(base: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ that was trained."""
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +37,20 @@ CASES: dict[str, dict[str, Any]] = {
     "single tokens": {"trainable_token_indices": [5, 6]},
     "single tokens of either": {"trainable_token_indices": {"embed_tokens": [5, 6], "lm_head": [7]}},
 }
-NEW = 4  # tokens that the base does not have
+WORDS, NEW = 512, 4  # tokens of the base, and those that it does not have
+ADDED = [*range(WORDS, WORDS + NEW)]
 LONGER: dict[str, dict[str, Any]] = {
     "new tokens, plain LoRA": {},
     "new tokens, both saved": {"modules_to_save": BOTH},
     "new tokens, LoRA on both": {"target_modules": [*LINEAR, *BOTH]},
-    "new tokens, only they trained": {"trainable_token_indices": [49152, 49153, 49154, 49155]},
+    "new tokens, only they trained": {"trainable_token_indices": ADDED},
 }
 CONTEXT, ANSWER = [5, 6, 7, 8, 9, 20, 33], [6, 5, 41]
+
+
+@functools.cache
+def small() -> Any:
+    return tiny.small_tokenizer(WORDS)
 
 
 def train(base: Path, folder: Path, shape: dict[str, Any], new: int) -> torch.Tensor:
@@ -50,13 +58,13 @@ def train(base: Path, folder: Path, shape: dict[str, Any], new: int) -> torch.Te
     torch.set_num_threads(1)
     torch.manual_seed(1)
     net = transformers.AutoModelForCausalLM.from_pretrained(base)
-    tokenizer = tiny.tokenizer()
+    tokenizer = copy.deepcopy(small())
     if new:
         tokenizer.add_tokens([f"<new-{index}>" for index in range(new)])
         net.resize_token_embeddings(len(tokenizer))
     whole = {"target_modules": LINEAR, "r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"} | shape
     model = peft.get_peft_model(net, peft.LoraConfig(**whole))
-    ids = torch.tensor([[*CONTEXT, *ANSWER, *([49152, 49155] if new else [])]])
+    ids = torch.tensor([[*CONTEXT, *ANSWER, *([ADDED[0], ADDED[-1]] if new else [])]])
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     for weight in trained:
         weight.data += torch.randn_like(weight) * 0.05
@@ -84,15 +92,15 @@ UNTIED = ("both saved", "LoRA on both", "single tokens of either", "new tokens, 
 )
 def test_the_evaluated_model_is_the_trained_one(tmp_path: Path, case: str, tied: bool) -> None:
     base, folder, new = tmp_path / "base", tmp_path / "adapter", NEW if case in LONGER else 0
-    tiny.model(tie_word_embeddings=tied).save_pretrained(base)
+    tiny.model(tie_word_embeddings=tied, vocab_size=WORDS).save_pretrained(base)
     truth = train(base, folder, (CASES | LONGER)[case], new)
-    assert tables.saved_rows(folder) in ((49156,) if new else (49152, None))
+    assert tables.saved_rows(folder) in ((WORDS + NEW,) if new else (WORDS, None))
 
     plain = transformers.AutoModelForCausalLM.from_pretrained(base)
     if new:
-        plain.resize_token_embeddings(49152 + new, mean_resizing=False)
+        plain.resize_token_embeddings(WORDS + new, mean_resizing=False)
     shipped = peft.PeftModel.from_pretrained(plain, str(folder)).eval()
-    ids = torch.tensor([[*CONTEXT, *ANSWER, *([49152, 49155] if new else [])]])
+    ids = torch.tensor([[*CONTEXT, *ANSWER, *([ADDED[0], ADDED[-1]] if new else [])]])
     with torch.inference_mode():
         assert torch.allclose(shipped(input_ids=ids).logits[0], truth, atol=1e-5), "plain PEFT loads it"
 
@@ -111,7 +119,7 @@ def test_the_evaluated_model_is_the_trained_one(tmp_path: Path, case: str, tied:
     if new:
         before = models.open("base")
         assert isinstance(before, token_lm.TokenLM)
-        assert before.generate([[*CONTEXT, 49155]], [], 2), "the base answers prompts with new tokens"
+        assert before.generate([[*CONTEXT, ADDED[-1]]], [], 2), "the base answers prompts with new tokens"
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
@@ -119,7 +127,7 @@ def test_the_base_of_a_qlora_run_is_evaluated_in_4_bits_on_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
     """A GPU is chosen for what 4 bits take (`make plan`). The CPU's published results have a base in 16."""
-    tiny.tokenizer().save_pretrained(tmp_path)
+    small().save_pretrained(tmp_path)
     config = {"base_model": "some/base", "adapter": "qlora", "load_in_4bit": True}
     models = loader.Models(config, tmp_path, Ranks())
     models.device = device
@@ -127,7 +135,7 @@ def test_the_base_of_a_qlora_run_is_evaluated_in_4_bits_on_a_gpu(
 
     def load(name: str, **options: Any) -> Any:
         asked.append(options)
-        return tiny.model()
+        return tiny.model(vocab_size=WORDS)
 
     monkeypatch.setattr(models, "_load", load)
     models.open("base")
@@ -137,10 +145,10 @@ def test_the_base_of_a_qlora_run_is_evaluated_in_4_bits_on_a_gpu(
 
 def test_the_harness_ties_nothing(tmp_path: Path) -> None:
     """Also while it trains (tunebook.plugins.DevMetric), where a step would go on from other weights."""
-    net = tiny.model(tie_word_embeddings=True)
+    net = tiny.model(tie_word_embeddings=True, vocab_size=WORDS)
     model = peft.get_peft_model(net, peft.LoraConfig(target_modules=LINEAR, modules_to_save=BOTH))
     before = {name: id(weight) for name, weight in model.named_parameters(remove_duplicate=False)}
-    lm = token_lm.TokenLM(model, tiny.tokenizer())
+    lm = token_lm.TokenLM(model, small())
     after = {name: id(weight) for name, weight in model.named_parameters(remove_duplicate=False)}
     assert before == after
     assert "tie_weights" not in vars(lm.net)

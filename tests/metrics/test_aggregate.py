@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rouge_score.rouge_scorer import RougeScorer
 from scipy.special import softmax
 from scipy.stats import binom, binomtest
-from sklearn import metrics as sk
-from sklearn.calibration import calibration_curve
 
+from tests.support.lazy import lazy
 from tunebook.metrics.aggregate import (
     balanced_accuracy,
     confusion,
@@ -24,6 +22,8 @@ from tunebook.metrics.aggregate import (
 from tunebook.metrics.aggregate import macro_f1 as macro_f1_of_sums
 from tunebook.metrics.scoring import rouge_l
 
+sk, calibration = lazy("sklearn.metrics"), lazy("sklearn.calibration")
+rouge_scorer = lazy("rouge_score.rouge_scorer")
 LABELS = ["ash", "birch", "cedar", "dogwood"]
 
 
@@ -100,7 +100,7 @@ def test_calibration_error_is_scikit_learns_curve(seed: int, bins: int) -> None:
     records = answered(seed, rows=300, ranked=True)
     confidence = softmax([r["scores"] for r in records], axis=1).max(axis=1)
     hits = np.array([r["label"] == r["gold"] for r in records], dtype=float)
-    right, sure = calibration_curve(hits, confidence, n_bins=bins)
+    right, sure = calibration.calibration_curve(hits, confidence, n_bins=bins)
     counts = np.histogram(confidence, np.linspace(0, 1, bins + 1))[0]
     expected = float((np.abs(right - sure) * counts[counts > 0]).sum() / 300)
     found = measure(records, "classification", LABELS)[f"ece_{bins}"]
@@ -154,7 +154,7 @@ def test_each_number_says_how_its_answers_were_made() -> None:
     ],
 )
 def test_rouge_l_is_rouge_scores(answer: str, reference: str) -> None:
-    expected = RougeScorer(["rougeL"]).score(reference, answer)["rougeL"].fmeasure
+    expected = rouge_scorer.RougeScorer(["rougeL"]).score(reference, answer)["rougeL"].fmeasure
     assert rouge_l(answer, reference) == pytest.approx(expected)
 
 

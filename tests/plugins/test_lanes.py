@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tests.support import tiny
+from tests.support.forked import forked
 from tests.support.lazy import lazy
-from tunebook.core.paths import ROOT
 from tunebook.models import lanes
 
 torch = lazy("torch")
@@ -46,40 +43,34 @@ def test_a_step_averages_over_the_tokens_of_all_its_micro_batches(tmp_path: Path
     assert trainer.args.average_tokens_across_devices
 
 
-SEEDS = """
-import json, torch
-from types import SimpleNamespace
-import axolotl.train
-from tunebook.plugins.training import SeededInit
-
 class LoadingError(Exception):
-    pass
+    """In place of loading a model."""
 
-def load(cfg):
+
+def seeds_while_loading() -> list[int]:
+    """Return torch's seed where Axolotl loads a model, and after SeededInit of a seed and of none."""
+    import axolotl.train
+
+    seeds = []
+
+    def load(cfg: SimpleNamespace) -> None:
+        seeds.append(torch.initial_seed())
+        raise LoadingError
+
+    axolotl.train.setup_model_and_tokenizer = load
+    cfg = SimpleNamespace(seed=7, full_determinism=None)
+    torch.manual_seed(1)
+    with pytest.raises(LoadingError):
+        axolotl.train.setup_model_and_trainer(cfg, None)
+    torch.manual_seed(1)
+    training.SeededInit().pre_model_load(cfg)
     seeds.append(torch.initial_seed())
-    raise LoadingError
-
-seeds = []
-axolotl.train.setup_model_and_tokenizer = load
-cfg = SimpleNamespace(seed=7, full_determinism=None)
-torch.manual_seed(1)
-try:
-    axolotl.train.setup_model_and_trainer(cfg, None)
-except LoadingError:
-    pass
-torch.manual_seed(1)
-SeededInit().pre_model_load(cfg)
-seeds.append(torch.initial_seed())
-SeededInit().pre_model_load(SimpleNamespace(seed=None))
-seeds.append(torch.initial_seed())
-print(json.dumps(seeds))
-"""
+    training.SeededInit().pre_model_load(SimpleNamespace(seed=None))
+    return [*seeds, torch.initial_seed()]
 
 
 def test_the_seed_covers_the_first_weights() -> None:
     """Axolotl 0.21 seeds before it loads the model, where SeededInit does nothing. In a process of its own:
     after it, pytest's standard output was closed."""
-    result = subprocess.run([sys.executable, "-c", SEEDS], capture_output=True, text=True, cwd=ROOT)
-    assert result.returncode == 0, result.stderr[-3000:]
     new = lanes.seeds_weights()
-    assert json.loads(result.stdout.splitlines()[-1]) == [7 if new else 1, 1 if new else 7, 42]
+    assert forked(seeds_while_loading) == [7 if new else 1, 1 if new else 7, 42]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +10,9 @@ import pytest
 import yaml
 
 from tests.support import tiny
+from tests.support.forked import forked
 from tests.support.lazy import lazy
 from tunebook.core.files import read_json
-from tunebook.core.paths import ROOT, child_environment
 from tunebook.runs.checkpoints import ROWS
 from tunebook.training.launch import trained_rows
 
@@ -86,29 +84,29 @@ def test_4bit_layers_pass_their_gradient_after_an_evaluation() -> None:
     assert torch.equal(gradient(), before) and before.abs().sum() > 0
 
 
+def loaded_as(config: Path) -> set[str]:
+    """Return the dtypes of the weights that Axolotl's own loader makes of a config."""
+    from axolotl.cli.config import load_cfg
+    from axolotl.integrations.base import PluginManager
+    from axolotl.loaders import ModelLoader, load_tokenizer
+
+    cfg = load_cfg(str(config))
+    PluginManager.get_instance().load_datasets(cfg)
+    model, _ = ModelLoader(cfg, load_tokenizer(cfg)).load()
+    return {str(weight.dtype) for weight in model.parameters()}
+
+
 def test_fp32_weights_stay_so_where_bf16_computes(tmp_path: Path) -> None:
-    """Axolotl reads the dtype of the weights before `pre_model_load`; asked of its own loader."""
+    """Axolotl reads the dtype of the weights before `pre_model_load`."""
     base = tiny.model().to(torch.bfloat16)
     base.save_pretrained(tmp_path)
     tiny.tokenizer().save_pretrained(tmp_path)
-    script = """
-import sys
-from axolotl.cli.config import load_cfg
-from axolotl.integrations.base import PluginManager
-from axolotl.loaders import ModelLoader, load_tokenizer
-cfg = load_cfg(sys.argv[1])
-PluginManager.get_instance().load_datasets(cfg)
-model, _ = ModelLoader(cfg, load_tokenizer(cfg)).load()
-print("found", sorted({str(weight.dtype) for weight in model.parameters()}))
-"""
     config = {"base_model": str(tmp_path), "bf16": True, "tf32": False, "learning_rate": 1e-4}
     config |= {"datasets": [{"path": "x.jsonl", "type": "chat_template"}], "micro_batch_size": 1}
     config |= {"gradient_accumulation_steps": 1, "num_epochs": 1, "output_dir": str(tmp_path / "out")}
     config |= {"plugins": ["tunebook.plugins.Float32Weights", "tunebook.plugins.CPUArguments"]}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-c", script, str(tmp_path / "config.yaml")]
-    result = subprocess.run(command, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
-    assert "found ['torch.float32']" in result.stdout, result.stdout[-500:] + result.stderr[-2000:]
+    assert forked(loaded_as, tmp_path / "config.yaml") == {"torch.float32"}
 
 
 def test_the_rows_that_axolotl_left_are_counted(tmp_path: Path) -> None:

@@ -320,7 +320,8 @@ def test_with_a_gpu_axolotl_is_no_fork(
         started.append(words)
         return SimpleNamespace(returncode=code)
 
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    cuda = SimpleNamespace(is_available=lambda: True)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))  # the real one is slow to import
     monkeypatch.setattr(worker, "run_command", start)
     monkeypatch.setattr(worker.os, "fork", lambda: pytest.fail("forked"))
     assert worker.train(tmp_path) == code

@@ -1,12 +1,14 @@
-"""Several processes test each other before they train: two of them on gloo, through torchrun."""
+"""Several processes test each other before they train: two of them on gloo."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import multiprocessing
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,53 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(tmp_path / "run")
 
 
-def test_two_processes_find_each_other_equal(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def as_rank(rank: int, port: int, module: str, words: list[str], odd: bool) -> None:
+    """Be process `rank` of two; where `odd`, the second has another torch, and a clock that is ahead."""
+    place = {
+        "RANK": rank,
+        "WORLD_SIZE": 2,
+        "LOCAL_RANK": rank,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    os.environ |= {name: str(value) for name, value in place.items()}
+    if odd and rank:
+        own, now = facts, time.time
+        preflight.facts = lambda config: own(config) | {"torch": "0.0.1"}
+        time.time = lambda: now() + 100
+    raise SystemExit(importlib.import_module(module).main(*map(Path, words)))
+
+
+@pytest.fixture
+def forks(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Start two processes as forks: this one has imported torch, which new ones would take seconds for
+    (through torchrun: tests/e2e/test_ranks.py)."""
+
+    def start(odd: bool, module: str, words: list[str], *_: Any, **__: Any) -> None:
+        assert torch.distributed.is_available()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        process = multiprocessing.get_context("fork").Process
+        both = [process(target=as_rank, args=(rank, port, module, words, odd)) for rank in range(2)]
+        for one in both:
+            one.start()
+        for one in both:
+            one.join()
+        if both[0].exitcode:
+            raise ChildError(f"ended with exit code {both[0].exitcode}")
+
+    return lambda odd: monkeypatch.setattr(preflight, "follow", functools.partial(start, odd))
+
+
+def test_two_processes_find_each_other_equal(
+    run: Run, forks: Callable[[bool], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    forks(False)
+    found_equal(run, capsys)
+
+
+def found_equal(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     write_json(run / preflight.RESULT, {"problems": ["of an earlier launch"]})
     check_collectives(run, 2, Console())
     found = read_json(run / preflight.RESULT)
@@ -50,41 +98,8 @@ def test_two_processes_find_each_other_equal(run: Run, capsys: pytest.CaptureFix
     assert said.count("\n") == 1
 
 
-def as_rank(rank: int, port: int, module: str, words: list[str]) -> None:
-    """Be process `rank` of two; the second has another torch, and a clock that is ahead."""
-    place = {
-        "RANK": rank,
-        "WORLD_SIZE": 2,
-        "LOCAL_RANK": rank,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-    }
-    os.environ |= {name: str(value) for name, value in place.items()}
-    if rank:
-        own, now = facts, time.time
-        preflight.facts = lambda config: own(config) | {"torch": "0.0.1"}
-        time.time = lambda: now() + 100
-    raise SystemExit(importlib.import_module(module).main(*map(Path, words)))
-
-
-def test_the_rank_that_differs_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In two forks: this process has imported torch, which new ones would take seconds for."""
-    assert torch.distributed.is_available()
-
-    def forks(module: str, words: list[str], *_: Any, **__: Any) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        start = multiprocessing.get_context("fork").Process
-        both = [start(target=as_rank, args=(rank, port, module, words)) for rank in range(2)]
-        for process in both:
-            process.start()
-        for process in both:
-            process.join()
-        if both[0].exitcode:
-            raise ChildError(f"ended with exit code {both[0].exitcode}")
-
-    monkeypatch.setattr(preflight, "follow", forks)
+def test_the_rank_that_differs_is_named(run: Run, forks: Callable[[bool], None]) -> None:
+    forks(True)
     with pytest.raises(MachineError) as caught:
         check_collectives(run, 2, Console())
     assert caught.value.exit_code == 4
