@@ -7,7 +7,9 @@ import json
 import re
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -255,3 +257,30 @@ def test_the_command_of_vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError) as caught:
         words(adapter="lora", lora_r=600)
     assert caught.value.code == "eval.vllm_cannot_serve"
+
+
+def test_a_server_is_ready_when_it_answers(tmp_path: Path) -> None:
+    """llama-server takes connections, and says 503, while it loads its model."""
+    asked: list[str] = []
+
+    class Loading(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(503 if len(asked) < 3 else 401)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Loading) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        child: Any = SimpleNamespace(poll=lambda: None)
+        serve.wait_until_ready(child, f"http://127.0.0.1:{server.server_address[1]}/v1", tmp_path / "log")
+        server.shutdown()
+        thread.join()
+    assert asked == ["/v1/models"] * 3
+    ended: Any = SimpleNamespace(poll=lambda: 1, returncode=1)
+    with pytest.raises(MachineError) as caught:
+        serve.wait_until_ready(ended, "http://127.0.0.1:9/v1", tmp_path / "log")
+    assert caught.value.code == "serve.ended"

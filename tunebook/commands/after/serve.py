@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
+import httpx
 import typer
 
 from tunebook.commands.after.export import DEFAULT_QUANT
@@ -129,22 +130,25 @@ def free_port(host: str, port: int) -> int:
         return int(one.getsockname()[1])
 
 
-def wait_until_open(child: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
-    """Wait until the server takes connections.
+def wait_until_ready(child: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Wait until the server at `address` answers: llama-server takes connections long before, and says 503
+    while it loads the model.
 
     Raises:
         MachineError: it ended before, or takes too long.
     """
     deadline = time.monotonic() + START
-    while time.monotonic() < deadline:
-        if child.poll() is not None:
-            raise MachineError(
-                f"the server {describe(child.returncode)}. Its log: {show(log)}", code="serve.ended"
-            )
-        try:
-            socket.create_connection((host, port), timeout=1).close()
-            return
-        except OSError:
+    with httpx.Client(timeout=5, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            if child.poll() is not None:
+                raise MachineError(
+                    f"the server {describe(child.returncode)}. Its log: {show(log)}", code="serve.ended"
+                )
+            try:
+                if client.get(f"{address}/models").status_code < 500:  # 401 where it wants a key
+                    return
+            except httpx.TransportError:
+                pass
             time.sleep(0.2)
     raise MachineError(f"the server does not answer. Its log: {show(log)}", code="serve.ended")
 
@@ -179,12 +183,12 @@ def serve_command(
     variables = child_environment()
     if Path(found.placement()["base_model"]).is_dir():
         variables.setdefault("HF_HUB_OFFLINE", "1")
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
     log = found / f"serve-{engine}.log"
     with running(command.words, variables, log) as (child, _):
         try:
             signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-            wait_until_open(child, host, port, log)
-            address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+            wait_until_ready(child, address, log)
             console.stage("serve", f"{address}, model {command.names[0]}; Ctrl-C ends it")
             console.note(f"{engine}; the name of exactly these weights: {command.names[1]}")
             console.note(f"log: {show(log)}")
