@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from tests.support.masks import CALL, TALKS
-from tunebook.core.paths import ROOT, child_environment
+from tests.support.forked import with_axolotl
+from tests.support.masks import CALL, TALKS, make
+from tunebook.core.paths import ROOT
 
 FAMILIES: dict[str, Any] = json.loads((ROOT / "tests/fixtures/families/families.json").read_text())
 # Families whose template reads `tools`. Phi-4-mini and Olmo 3 take theirs from keys of the system message
@@ -21,16 +20,7 @@ ENDS = {"granite": "<|end_of_text|>", "phi4-mini": "<|end|>", "olmo3": "<|endoft
 
 @pytest.fixture(scope="module")
 def masks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("masks")
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.support.masks", str(folder)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=child_environment() | {"HF_HUB_OFFLINE": "1"},
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads((folder / "masks.json").read_text())
+    return with_axolotl(make, tmp_path_factory.mktemp("masks"))
 
 
 def expected(family: str, talk: str) -> list[str]:

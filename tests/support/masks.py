@@ -7,8 +7,6 @@ The import takes half a minute, so it is paid once for all families.
 
 from __future__ import annotations
 
-import json
-import sys
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -68,11 +66,11 @@ TALKS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> int:
+def make(folder: Path) -> dict[str, Any]:
+    """Return what Axolotl learns of TALKS, {family: {talk: ...}}, with bases made in `folder`."""
     from tunebook.data.stretches import faults
     from tunebook.data.tokenize import IGNORED, AxolotlMask
 
-    folder = Path(sys.argv[1])
     found: dict[str, Any] = {}
     models = {facts["family"]: facts["axolotl"] for facts in model_table().values()}
     for family in FAMILIES:
@@ -95,9 +93,4 @@ def main() -> int:
             hole = places[-3] if places else None
             cut = [IGNORED if n == hole else label for n, label in enumerate(labels)]
             found[family][name]["cut"] = faults(mask.tokenizer, talk, ids, cut)
-    (folder / "masks.json").write_text(json.dumps(found, indent=1))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return found
