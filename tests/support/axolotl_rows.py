@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.forked import with_axolotl
+from tests.support.forked import forked, with_axolotl
 from tunebook.data.tokenize import cut_pair, load_tokenizer
 
 Rows = list[tuple[list[int], list[int]]]
@@ -29,7 +29,11 @@ def run(folders: list[Path]) -> list[Rows]:
     """Preprocess every prepared folder and return the training rows of each."""
     with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", scratch)  # forks leave the files of `datasets` behind
-        return [with_axolotl(_preprocess, folder) for folder in folders]
+        return with_axolotl(_preprocess_each, folders)
+
+
+def _preprocess_each(folders: list[Path]) -> list[Rows]:
+    return [forked(_preprocess, folder) for folder in folders]
 
 
 def _preprocess(folder: Path) -> Rows:
@@ -37,7 +41,7 @@ def _preprocess(folder: Path) -> Rows:
 
     from datasets import load_from_disk  # type: ignore[attr-defined]
 
-    sys.argv = ["axolotl"]
+    sys.argv = ["axolotl", "--download", "false"]  # the base model is loaded otherwise, to have it here
     do_cli(str(folder / "config.yaml"))
     found = sorted(path.parent for path in (folder / "prepared").rglob("dataset_info.json"))
     whole = [row for path in found for row in load_from_disk(str(path))]
