@@ -21,6 +21,8 @@ from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.commands.fork.tables.facts import table_options
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
+from tunebook.data.dataset import load_dataset_config
+from tunebook.data.render import render_all
 
 ROWS = 60
 WORDS = """order refund parcel login card invoice window lamp shelf garden bike train ticket meal hotel river
@@ -237,3 +239,87 @@ def test_two_options_together_end_in_a_fork_or_a_sentence_that_names_one(kind: s
             if not said_by_name(home, given):
                 wrong.append((given, (home / "said").read_text()))
     assert not wrong, "\n".join(str(one) for one in wrong)
+
+
+def test_what_needs_no_row_is_said_before_a_file_is_opened(
+    home: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither FROM's files nor DATA's."""
+    data = DATA["csv"].made(home / "own")
+    monkeypatch.setattr("tunebook.commands.fork.fork.load_origin", None)
+    monkeypatch.setattr("tunebook.commands.fork.fork.find", None)
+    for given, code in (
+        ({"data": "nofile"}, "fork.no_such_file"),
+        ({"data": f"train={data} test={data}"}, "option.bad_data"),
+        ({"data": f"train={data} train={data}"}, "option.bad_data"),
+        ({"fields": "text=text text=who"}, "option.bad_fields"),
+        ({"fields": "text=text label=text"}, "option.bad_fields"),
+        ({"fields": "title=text"}, "option.unknown_field"),
+        ({"drop": "who", "group": "who"}, "option.contradiction"),
+        ({"drop": "when", "time": "when"}, "option.contradiction"),
+        ({"drop": "meta", "fields": "text=meta.text label=label"}, "option.contradiction"),
+        ({"task": "summaries"}, "option.bad_task"),
+        ({"model": "nobody/nothing"}, "model.unknown_base"),
+        ({"where": "score >="}, "data.bad_where"),
+        ({"roles": "agent"}, "option.bad_roles"),
+        ({"repair": "mend"}, "option.unknown_repair"),
+        ({"labels": "nofile.txt"}, "fork.no_such_file"),
+        ({"labels": "join whole join.txt more.txt"}, "option.bad_labels"),
+        ({"window": "few"}, "option.bad_length"),
+        ({"length": "long"}, "option.bad_length"),
+    ):
+        options = ForkOptions(**{"origin": "classify-lora", "name": "mine", "data": data, **given})  # type: ignore[arg-type]
+        with pytest.raises(InputError) as caught:
+            run_fork(options, Console(quiet=True))
+        assert caught.value.code == code, given
+
+
+def test_a_folder_of_texts_in_another_encoding_is_decoded_once(home: Path) -> None:  # noqa: F811
+    data = folders(home / "own")
+    for path in Path(data).rglob("*.txt"):
+        path.write_bytes(path.read_text().encode("cp1252"))
+    options = ForkOptions("classify-lora", "mine", data, table=table_options("cp1252", "", "", "", "usual"))
+    assert run_fork(options, Console(quiet=True)) == 0
+    texts = [row["messages"][-2]["content"] for row in render_all(load_dataset_config("mine"))["train"]]
+    assert texts and all(text.endswith("\u00e9t\u00e9") for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("start", "named", "fine"), [(b"\xef\xbb\xbf", "utf-8", True), (b"\xef\xbb\xbf", "cp1252", False)]
+)
+def test_the_mark_of_a_file_says_its_encoding(start: bytes, named: str, fine: bool, home: Path) -> None:  # noqa: F811
+    path = put(home, "marked.csv", start + table(",").encode())
+    options = ForkOptions("classify-lora", "mine", str(path), table=table_options(named, "", "", "", "usual"))
+    if fine:
+        assert run_fork(options, Console(quiet=True)) == 0
+        assert load_dataset_config("mine").source.columns["text"] == "text"
+        return
+    with pytest.raises(InputError) as caught:
+        run_fork(options, Console(quiet=True))
+    assert caught.value.code == "data.not_in_encoding" and "ENCODING=" in str(caught.value)
+
+
+def test_what_where_keeps_is_said(home: Path) -> None:  # noqa: F811
+    data = DATA["csv"].made(home / "own")
+    for where, said in (
+        ("n|int >= 0", "keeps 60 of 60 rows of train: it changes nothing"),
+        ("n|int < 50", "keeps 50 of 60"),
+    ):
+        made = outcome(home, data, "classify-lora", {"where": where})
+        assert made and said in made
+    assert outcome(home, data, "classify-lora", {"where": "n|int > 99"}) is None
+    assert "WHERE=" in (home / "said").read_text() and "none of the 60 rows" in (home / "said").read_text()
+
+
+def test_a_label_that_is_several_names_its_line(home: Path) -> None:  # noqa: F811
+    rows = [{**cells(n), "label": "roof|door" if n in (7, 9, 11) else cells(n)["label"]} for n in range(ROWS)]
+    rows[8]["label"], rows[20]["label"] = "door|lift", "lift|roof"
+    options = ForkOptions(
+        "classify-lora", "mine", str(put(home, "b.jsonl", rows)), fields="text=text label=label"
+    )
+    with pytest.raises(InputError) as caught:
+        run_fork(options, Console(quiet=True))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.line, problem.key) == ("labels.several_in_one", 8, "label")
+    assert str(problem.file).endswith("b.jsonl")

@@ -73,7 +73,8 @@ def check_arguments(options: ForkOptions) -> None:
     source_options.check_words(options.where, options.roles, options.repair)
     names_file(options.labels)
     _check_dropped(options, read_fields(options.fields))
-    form_of(options.data)
+    if (recipes_folder() / options.origin).is_dir() or Path(options.origin).expanduser().is_file():
+        form_of(options.data)  # or else FROM is what is said first
 
 
 def _check_dropped(options: ForkOptions, fields: dict[str, str]) -> None:
