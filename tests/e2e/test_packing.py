@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,14 +9,15 @@ import pytest
 from tests.commands.test_fork import TOOL_TALKS
 from tests.data.test_formats import put
 from tests.support import tiny
-from tests.support.commands import TRAIN_ONLY, tunebook
+from tests.support.commands import tunebook
+from tests.support.trainings import train
 from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
 from tunebook.core.console import Console
 from tunebook.core.files import read_json, read_jsonl, write_jsonl
-from tunebook.core.paths import ROOT, child_environment
+from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
 from tunebook.evaluation import suite
 from tunebook.pipeline.prepare import prepare_rows, write_inputs
@@ -45,9 +44,7 @@ def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(tmp_path: P
         resolved.config.pop("test_datasets")
         write_jsonl(run / "data" / "train.jsonl", prepare_rows(resolved, dataset)["train"][:8])
         write_inputs(run, resolved, dataset, suite.load_suite(recipe, dataset.task, "trial", "quick"), "")
-    command = [sys.executable, "-c", TRAIN_ONLY, *(str(run.folder) for run in runs.values())]
-    result = subprocess.run(command, cwd=ROOT, env=child_environment(), capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    train(runs.values(), {})
     logs = {name: read_json(run / "train" / "history.json")["log"] for name, run in runs.items()}
     found = {
         name: [[entry[key] for key in ("loss", "grad_norm")] for entry in log if "loss" in entry]

@@ -19,18 +19,6 @@ OWN = frozenset(
     WINDOW LENGTH GROUP TIME BESIDE TUNEBOOK_DATASETS""".split()
 )
 
-# Trains the runs given as arguments, and nothing else, in one process.
-TRAIN_ONLY = """
-import sys
-from pathlib import Path
-from tunebook.pipeline.worker import train
-from tunebook.runs.run import Run
-from tunebook.training.launch import finish_training
-for run in map(Path, sys.argv[1:]):
-    assert train(run) == 0
-    finish_training(Run(run))
-"""
-
 
 def _run(
     command: list[str], environment: dict[str, str], timeout: float = 120
