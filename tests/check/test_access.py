@@ -51,7 +51,7 @@ def real(name: str, overrides: str = "") -> Resolved:
 def test_offline_what_needs_the_hub_is_marked_and_never_guessed(offline: None, tmp_path: Path) -> None:
     found = Findings()
     said = access.check_access(real("classify-lora"), dataset(tmp_path), found)
-    assert found.not_checked["base model: there, gated, its size"] == "offline"
+    assert found.not_checked["base model: existence, access, size"] == "offline"
     assert not found.kinds
     assert "licences: base Apache-2.0, data Apache-2.0" in said
 

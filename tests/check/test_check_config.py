@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.config.test_resolve import make  # noqa: F401 (a fixture)
-from tunebook.check.config import asked_and_effective, check_config, config_findings
+from tunebook.check.config import check_config, config_findings, requested_and_effective
 from tunebook.check.findings import Finding
 from tunebook.check.tokens import steps
 from tunebook.config import recipe as recipes
@@ -181,7 +181,7 @@ def test_steps(config: dict, rows: int, lengths: dict | None, count: int | None)
     assert steps(config, 16, rows, lengths)[0] == count
 
 
-def test_asked_and_effective_shows_what_axolotl_changes() -> None:
+def test_requested_and_effective_shows_what_axolotl_changes() -> None:
     resolved = resolve(recipes.load_recipe(PACKED), Options("real", "24gb"), for_this_machine=False)
     effective = {
         **resolved.config,
@@ -190,7 +190,8 @@ def test_asked_and_effective_shows_what_axolotl_changes() -> None:
         "load_best_model_at_end": False,
     }
     rows = {
-        row["key"]: (row["recipe.yaml"], row["effective"]) for row in asked_and_effective(resolved, effective)
+        row["key"]: (row["recipe.yaml"], row["effective"])
+        for row in requested_and_effective(resolved, effective)
     }
     assert rows["eval_sample_packing"] == ("not set", "True")
     assert rows["bf16"] == ("auto", "True")

@@ -68,7 +68,7 @@ def test_a_row_that_is_too_long(
     assert codes(found) == expected
     if expected:
         finding = next(iter(found.kinds.values())).shown[0]
-        assert finding.line == 41 and f"{size} tokens, sequence_len is 10" in finding.text
+        assert finding.line == 41 and f"{size} tokens, but sequence_len is 10" in finding.text
 
 
 def test_what_stops_the_training_is_said_with_numbers_and_what_to_type() -> None:

@@ -66,7 +66,7 @@ def test_allow_drop_takes_so_many_bad_rows_and_says_so(
     accepted = dataset(tmp_path, rows, allow_drop=3)
     assert [len(rendered) for rendered in render_all(accepted).values()] == [30, 5, 30]
     said = capsys.readouterr().err
-    assert "3 bad rows are left out (allow_drop: 3)" in said and "train.jsonl:31" in said
+    assert "3 bad rows are dropped (allow_drop: 3)" in said and "train.jsonl:31" in said
     assert len(render(accepted, "train")) == 30
     found = look(accepted)
     faults = {"rows.empty_render": 2, "rows.not_json": 1}
@@ -205,7 +205,7 @@ def test_labels_of_the_same_tokens() -> None:
     found = sharing({"a b": [1, 2], "b a": [2, 1], "a b c": [1, 2, 3], "d": [4]}, "dataset.yaml")
     assert [finding.text.partition(":")[0] for finding in found] == [
         "'a b' and 'b a' consist of the same tokens",
-        "'a b' and 'a b c' begin with the same tokens, up to the end of the shorter one",
+        "'a b' and 'a b c' start with the same tokens, up to the end of the shorter label",
     ]
 
 

@@ -62,7 +62,7 @@ def grades_and_codes(found: Findings) -> list[tuple[str, str]]:
         ({"contract": [[7, *IDS[1:]], START]}, "tokens.prompt_differs"),
         ({"system_kept": False}, "tokens.system_lost"),
         ({"tools_kept": False}, "tokens.tools_lost"),
-        ({"stretches": ["assistant turn 1: its text is not learned."]}, "tokens.answer_in_part"),
+        ({"stretches": ["assistant turn 1: its text is not trained on."]}, "tokens.answer_in_part"),
     ],
 )
 def test_the_mask_of_a_row(changes: dict[str, Any], code: str | None) -> None:

@@ -52,8 +52,8 @@ def test_rows_spread_over_the_set() -> None:
     [
         ("Which tree?", "An oak.", (10, 5), None),
         ("Which tree?", "An oak.", (21, 5), "longer than sequence_len"),
-        ("Which tree?", "An oak.", (25, 20), "its answer lies beyond sequence_len"),
-        ("Which tr\ufffde?", "An oak.", (10, 5), "characters of a wrong encoding"),
+        ("Which tree?", "An oak.", (25, 20), "the answer lies beyond sequence_len"),
+        ("Which tr\ufffde?", "An oak.", (10, 5), "characters from a wrong encoding"),
         (
             "Say: the oak stands by the old mill",
             "the oak stands by the old mill",

@@ -135,9 +135,7 @@ def test_the_screen_of_a_large_noisy_file_has_25_lines(good: bool) -> None:
 def test_an_error_is_on_the_screen_with_what_to_do() -> None:
     found = Findings()
     found.extend([Finding("note", f"kind {n}", "long " * 40, code="rows.left_out") for n in range(9)])
-    text = (
-        "test has 120 rows in 5 groups. " + "With fewer than 6 groups no difference is told from chance. " * 3
-    )
+    text = "test has 120 rows in 5 groups. " + "With fewer than 6 groups, no difference counts as shown. " * 3
     found.add(Finding("error", "size", text, "Take another GROUP=.", "d.yaml", code="split.shows_nothing"))
     told = screen.Told(
         "x", "y", {"train": 9, "dev": 9, "test": 9}, frozenset(), "by title", 9, {}, [], [], [], "f"

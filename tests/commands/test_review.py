@@ -118,7 +118,7 @@ def test_the_result_is_written_and_in_the_report(run: Run, monkeypatch: pytest.M
     assert (counted["n"], counted["wins"], counted["pairs"], counted["same"]) == (5, 5, 5, 1)
     for name in ("report.html", "report.md"):
         text = (run / name).read_text()
-        assert "of 5 pairs the tuned model was preferred in 5" in text
+        assert "of 5 pairs the fine-tuned model was preferred in 5" in text
         assert "0 pairs are unread" in text
 
 

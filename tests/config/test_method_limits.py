@@ -56,12 +56,12 @@ def refused(
         (IA3 + "rl: dpo\n", "adapter", "tried with lora and qlora only"),
         (PREFIX + "sample_packing: true\n", "sample_packing", "position ids"),
         (PREFIX + "gradient_checkpointing: true\n", "gradient_checkpointing", "key-value cache"),
-        (PREFIX + "lora_qkv_kernel: true\n", "lora_qkv_kernel", "replaces layers of LoRA"),
+        (PREFIX + "lora_qkv_kernel: true\n", "lora_qkv_kernel", "replaces LoRA layers"),
         (PREFIX + "prefix_init_std: 0.0\n", "prefix_init_std", "greater than 0 (got 0.0)"),
         (
             PREFIX + "prefix_projection: true\nencoder_hidden_size: 8\nprefix_init_std: 0.1\n",
             "prefix_init_std",
-            "a network makes them",
+            "a network generates them",
         ),
         (
             PREFIX.replace("prefix", "p") + "encoder_reparameterization_type: CNN\n",

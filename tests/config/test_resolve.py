@@ -370,7 +370,7 @@ def test_more_gpus_than_there_are_is_the_machines_fault() -> None:
 def test_sharding_on_one_gpu_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     cards(monkeypatch, 1)
     resolved = resolve(recipes.load_recipe("classify-full"), Options("real", "8x80gb-fsdp2"))
-    with pytest.raises(MachineError, match="shards one model over several GPUs"):
+    with pytest.raises(MachineError, match="shards the model over several GPUs"):
         check_machine(resolved)
 
 
@@ -565,7 +565,7 @@ def test_from_run_needs_a_trained_adapter(make: Make, tmp_path: Path) -> None:
 def test_a_missing_file_of_a_mixture_is_refused(make: Make) -> None:
     more = "  - path: datasets/none/rows/train.jsonl\n    type: chat_template\n"
     recipe = make(RECIPE.replace("sequence_len", more + "sequence_len", 1))
-    with pytest.raises(InputError, match=r"recipe.yaml:6: datasets\[1\].path: no such file"):
+    with pytest.raises(InputError, match=r"recipe.yaml:6: datasets\[1\].path: file not found"):
         check_config(resolve(recipe, Options(tier="real")))
 
 

@@ -208,7 +208,7 @@ def test_from_run_takes_the_merged_model_as_the_base(tmp_path: Path) -> None:
     [
         ("Qwen/Qwen3-8B", {}, "base_model: .*Qwen3-8B"),
         ("Qwen/Qwen3-1.7B", {"load_in_4bit": True}, "quantized base"),
-        ("Qwen/Qwen3-1.7B", {"adapter": "prompt_tuning"}, "stand before the text"),
+        ("Qwen/Qwen3-1.7B", {"adapter": "prompt_tuning"}, "precede the text"),
     ],
 )
 def test_an_adapter_that_cannot_be_merged_is_refused(

@@ -126,7 +126,7 @@ def test_no_times(value: Any) -> None:
     [
         ({"files": {"train": "a", "test": "b"}, "dev_share": 0.1, "test_share": 0.1}, "both a test split"),
         ({"files": {"train": "a", "dev": "b", "test": "c"}, "by_time": "day"}, "by_time has no effect"),
-        ({**SOURCE, "columns": {"text": "a"}}, "columns only apply to"),
+        ({**SOURCE, "columns": {"text": "a"}}, "columns only applies to"),
         ({**SOURCE, "reader": "other"}, "Input should be"),
     ],
 )

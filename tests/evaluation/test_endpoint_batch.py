@@ -155,7 +155,7 @@ def test_one_that_refuses_forever_is_given_up_and_what_came_is_kept(tmp_path: Pa
     with serve(lambda number, body: echo(number, body) if number < 3 else status(503, "closed")) as server:
         with pytest.raises(MachineError) as error:
             ask_all(many, one_by_one(server), path, quiet)
-        assert "5 rows without an answer; the last: status 503: closed (6 requests)" in str(error.value)
+        assert "5 rows got no answer; the last error: status 503: closed (6 requests)" in str(error.value)
         assert "3 answers are kept" in str(error.value) and str(path) in str(error.value)
         assert len(server.bodies) <= 3 + 6 * 6, "the one in flight is finished, no other is begun"
         server.bodies.clear()

@@ -133,7 +133,7 @@ def test_an_unnamed_folder_is_said_and_a_missing_file_refused(monkeypatch: pytes
     assert forgetting.check_files({"arc": task}) == []
     monkeypatch.setenv("TUNEBOOK_TEST_DATA", str(ROOT))
     assert forgetting.missing({"arc": task}) == {}
-    assert "none.jsonl: no such file" in forgetting.check_files({"arc": task})[0]
+    assert "none.jsonl: file not found" in forgetting.check_files({"arc": task})[0]
 
 
 @pytest.mark.parametrize(("mode", "some"), [("quick", set()), ("default", {"general"})])

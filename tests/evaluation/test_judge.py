@@ -175,7 +175,7 @@ def test_the_report_says_how_far_the_judge_can_be_trusted(run: Run) -> None:
     judged(run, fair)
     write_report(run)
     html = (run / "report.html").read_text()
-    assert "Judged by small in both orders: of 19 pairs the tuned model was preferred in 11" in html
+    assert "Judged by small in both orders: of 19 pairs the fine-tuned model was preferred in 11" in html
     assert "how far the judge can be trusted is not known" in html
     for pair in pairs(run)[0]:  # people find the tuned answer better on every row
         files.append_record(run / "review" / "votes.jsonl", {"key": pair.key, "outcome": "tuned"})

@@ -97,13 +97,16 @@ def test_where_all_are_alike(outcome: str, ends: tuple[float | None, float | Non
 def test_nothing_to_count() -> None:
     found = tally([], [])
     assert (found["n"], found["win_rate"], found["low"], found["p"]) == (0, None, None, None)
-    assert in_words(found) == "of 0 pairs the tuned model was preferred in 0, the baseline in 0, neither in 0"
+    assert in_words(found) == (
+        "of 0 pairs the fine-tuned model was preferred in 0, the baseline in 0, neither in 0"
+    )
 
 
 def test_in_words() -> None:
     found = tally(["tuned"] * 30 + ["baseline"] * 10, [f"g{i}" for i in range(40)])
     assert in_words(found).startswith(
-        "of 40 pairs the tuned model was preferred in 30, the baseline in 10, neither in 0; win rate 75.0 %"
+        "of 40 pairs the fine-tuned model was preferred in 30, the baseline in 10, neither in 0; "
+        "win rate 75.0 %"
     )
     assert "95 % interval" in in_words(found) and ", p = 0.00" in in_words(found)
     assert in_words(tally(["tuned"], ["g"])).endswith("win rate 100.0 %, too few groups for a test")

@@ -84,7 +84,7 @@ def test_a_model_beside_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) 
     Path(adapter, "adapter_config.json").write_text("{}")
     for beside, said in (
         (mute, "no chat template"),
-        (adapter, "Merge it first"),
+        (adapter, "Merge it into its base model first"),
         (f"{one} {model(tmp_path / 'x' / 'ONE')}", "another 'one'"),
         (model(tmp_path / "tuned"), "another 'tuned'"),
         (str(tmp_path / "none"), "neither a folder nor a Hub id"),

@@ -154,12 +154,12 @@ def test_a_process_has_its_own_card_of_those_it_sees(monkeypatch: pytest.MonkeyP
         ({"adapter": "ia3"}, "adapter: ia3"),
         ({"adapter": "qlora"}, "adapter: qlora"),
         ({"adapter": "lora", "peft_use_dora": True}, "DoRA"),
-        ({"adapter": "lora", "load_in_8bit": True}, "a base of 4 or 8 bits"),
+        ({"adapter": "lora", "load_in_8bit": True}, "a base model in 4 or 8 bits"),
         ({"adapter": "lora", "class_labels": ["a"]}, "a classification head"),
-        ({"adapter": "lora", "lora_modules_to_save": ["lm_head"]}, "modules that are saved whole"),
+        ({"adapter": "lora", "lora_modules_to_save": ["lm_head"]}, "modules saved in full"),
         ({"adapter": "lora", "lora_target_modules": ["lm_head"]}, "LoRA on the embedding"),
-        ({"adapter": "lora", "peft_trainable_token_indices": [5]}, "tokens that are trained"),
-        ({"adapter": "lora", "tokens": ["<x>"]}, "tokens that are trained"),
+        ({"adapter": "lora", "peft_trainable_token_indices": [5]}, "tokens trained together"),
+        ({"adapter": "lora", "tokens": ["<x>"]}, "tokens trained together"),
     ],
 )
 def test_what_vllm_cannot_serve_is_refused(config: dict[str, Any], said: str) -> None:

@@ -73,7 +73,7 @@ def test_a_file_that_changed_since_is_made_again_and_told_of(
     path.write_bytes(content)
     assert not gguf.of_this_run(run, path)
     assert gguf.convert(run, run / "merged", "q8_0", Console()).read_bytes() == b"gguf"
-    assert "made again" in capsys.readouterr().out
+    assert "exporting it again" in capsys.readouterr().out
     (run / "merged" / "model.safetensors").write_bytes(b"other")
     assert not gguf.of_this_run(run, path)
 

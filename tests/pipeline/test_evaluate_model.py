@@ -39,7 +39,7 @@ def test_a_run_or_a_model_is_needed(tmp_path: Path, folder: Path) -> None:
 def test_a_model_that_is_not_there(tmp_path: Path, folder: Path) -> None:
     words = ["--task", "kettlewick-intents", "--base", str(folder)]
     assert "neither a folder nor a Hub id" in refused(tmp_path, "--model", str(tmp_path / "none"), *words)
-    assert "holds neither adapter_config.json" in refused(tmp_path, "--model", str(tmp_path), *words)
+    assert "contains neither adapter_config.json" in refused(tmp_path, "--model", str(tmp_path), *words)
     assert "not in the local cache" in refused(tmp_path, "--model", "owner/name", *words, code=4)
 
 

@@ -294,5 +294,5 @@ def test_rows_that_will_be_cut_may_be_longer(run: Run) -> None:
 
 
 def test_no_row_that_fits_is_said(run: Run) -> None:
-    with pytest.raises(ValueError, match="no row of train has at most 3 tokens"):
+    with pytest.raises(ValueError, match="no train row has at most 3 tokens"):
         choose(run, sequence_len=3)

@@ -372,10 +372,12 @@ def test_the_evaluation_asks_what_evaluate_asks() -> None:
     banking, oasst = dataset.load_dataset_config("banking77"), dataset.load_dataset_config("oasst2")
     recipe = recipes.load_recipe("classify-lora")
     settings = suite.load_suite(recipe, "classification", "real", "default")
-    jobs = hours.asked(banking, settings, ROWS, adapter=True)
+    jobs = hours.evaluation_jobs(banking, settings, ROWS, adapter=True)
     assert [job.kind for job in jobs].count("rank") == 4
     assert sum(job.rows for job in jobs if job.kind == "generate") == 4 * 100 + 3 * 200 + 2 * 20
-    chat = hours.asked(oasst, suite.load_suite(recipe, "chat", "real", "default"), ROWS, adapter=False)
+    chat = hours.evaluation_jobs(
+        oasst, suite.load_suite(recipe, "chat", "real", "default"), ROWS, adapter=False
+    )
     assert [job.kind for job in chat].count("generate") == 3
     assert sum(job.rows for job in chat if job.kind == "score") == 2 * 100 + 3 * 200
     slow = hours.evaluation_seconds(LARGE, jobs, gpus.gpu("t4"), 1)
@@ -580,10 +582,10 @@ def test_the_command_says_what_would_fit() -> None:
     assert result.returncode == 4
     assert "does not fit" in result.stdout and result.stdout.count("  ->  ") == 3
     a100 = next(line for line in result.stdout.splitlines() if line.startswith("a100 "))
-    assert a100.split()[-4:-1] == ["-", "-", "-"], "no time and no price for what does not fit"
+    assert a100.split()[-4:-1] == ["-", "-", "-"], "no time or price, because the run does not fit"
     result = in_process("plan", "chat-lora", "--gpu", "rtx-3090")
     assert result.returncode == 0, result.stderr
-    assert "give PRICE=" in result.stdout and "cheapest that fits" in result.stdout
+    assert "set PRICE=" in result.stdout and "cheapest that fits" in result.stdout
     result = in_process("plan", "chat-lora", "--gpu", "rtx-2000")
     assert result.returncode == 2 and result.stderr.startswith("GPU: ")
 

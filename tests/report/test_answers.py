@@ -31,7 +31,7 @@ def test_whole_files_are_read(run: Run) -> None:
 @pytest.mark.parametrize(
     ("keep", "said"),
     [
-        (lambda text: text[: len(text) // 2], r"tuned\.test\.jsonl:1\d: is cut off or not JSON"),
+        (lambda text: text[: len(text) // 2], r"tuned\.test\.jsonl:1\d: is truncated or not JSON"),
         (
             lambda text: text[: text.index("\n") + 1],
             r"tuned\.test\.jsonl: has other rows .*got 1, expected 20",

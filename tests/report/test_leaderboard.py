@@ -78,7 +78,7 @@ def test_other_test_rows_are_refused(made: Callable[..., Run], tmp_path: Path) -
     made("aaaa")
     made("bbbb", groups=12)
     made("cccc", task="qa")
-    with pytest.raises(InputError, match="tested on other rows of the same dataset"):
+    with pytest.raises(InputError, match="tested on different rows of the same dataset"):
         compare_runs(["handmade-lora/aaaa", "handmade-lora/bbbb"], Console())
     other = made("dddd")
     write_json(other / "metrics.json", {**read_json(other / "metrics.json"), "split": "dev"})

@@ -58,7 +58,7 @@ def test_a_line_of_another_version_or_of_other_weights_is_named(
     assert [line["artefact"] for line in found["exports"]] == ["gguf-q8_0"]
     assert found["exports_to_measure_again"] == ["merged"]
     for path in (write_report(measured), measured / "report.md"):
-        assert "merged was measured by another version" in path.read_text()
+        assert "the measurement of merged is out of date" in path.read_text()
 
 
 def test_where_no_line_counts_each_is_named(measured: Run) -> None:

@@ -177,7 +177,7 @@ def test_differences_have_the_numbers_of_metrics_json(reported: Run) -> None:
     rows = [[cell.strip() for cell in row] for row in page.tables["comparisons"][1:]]
     assert rows == [[*pair, str(c["n"])] for pair, c in zip(pairs, comparisons, strict=True)]
     assert (
-        markdown_table((reported / "report.md").read_text(encoding="utf-8"), "fine-tuned against")[1:]
+        markdown_table((reported / "report.md").read_text(encoding="utf-8"), "fine-tuned compared with")[1:]
         == pairs
     )
 

@@ -129,7 +129,7 @@ def test_a_cut_optimizer_of_several_processes_is_named(tmp_path: Path) -> None:
     checkpoint = save(tmp_path, 20)
     (checkpoint / "optimizer.pt").rename(checkpoint / "optimizer.bin")
     cut(checkpoint / "optimizer.bin")
-    assert fault(checkpoint) == "optimizer.bin is not whole"
+    assert fault(checkpoint) == "optimizer.bin is incomplete"
 
 
 @damaged

@@ -95,7 +95,7 @@ def test_an_unreachable_store_in_the_end(tmp_path: Path, monkeypatch: pytest.Mon
         assert session.store
         monkeypatch.setattr(session.store.storage, "write", gone)
         raise StoppedError("as after SIGTERM")
-    assert notes[-1] == "the store has state 1 only (step 5): STORE: gone"
+    assert notes[-1] == "the store only has state 1 (step 5): STORE: gone"
     with (
         pytest.raises(MachineError, match="gone"),
         Session(run, str(tmp_path / "store"), notes.append) as session,
@@ -161,7 +161,7 @@ def test_progress_is_read_from_the_files(run: Run) -> None:
     (run / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     write_json(run / "sessions.json", [{"seconds": 1800.0, "dollars_per_hour": 3.0}])
     assert progress(run) == (
-        "train 10 of 100, loss 1.900, 1234 tokens/s a GPU, about 90 minutes of this left, "
+        "train 10 of 100, loss 1.900, 1234 tokens/s per GPU, about 90 minutes left in this stage, "
         "1 sessions, 0.50 hours, $1.50 so far"
     )
     run.mark("report", "done")

@@ -285,7 +285,7 @@ def test_a_full_disk_is_found_before_anything_is_fetched(
     Store(url, run).save()
     monkeypatch.setattr("tunebook.runs.store.shutil.disk_usage", lambda path: type("U", (), {"free": 10})())
     there = machine(tmp_path, "there")
-    with pytest.raises(MachineError, match="come from STORE and .* are free"):
+    with pytest.raises(MachineError, match="from STORE needs .* are free"):
         Store(url, there).fetch(silent)
     assert files(there) == {} and not read_json(there / "store.json")
 

@@ -476,7 +476,7 @@ CASES = [
         ),
         LABEL,
         fault="rows.several_inside",
-        says="Leave the row out",
+        says="Drop the row",
     ),
     Case(
         "Label Studio: JSON-MIN",

@@ -146,7 +146,7 @@ def test_ctrl_c_lets_a_training_save_and_says_how_to_resume(
         start(tmp_path, STOPPABLE)
     assert (caught.value.exit_code, caught.value.code) == (130, "run.interrupted")
     assert "step 1 is saved" in str(caught.value) and "same command" in str(caught.value)
-    assert "once more" in capsys.readouterr().out
+    assert "press Ctrl-C again" in capsys.readouterr().out
 
 
 def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path, send: Callable[..., None]) -> None:

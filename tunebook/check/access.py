@@ -1,4 +1,4 @@
-"""Whether base model and data can be had, under which licences, and whether the disk is large enough."""
+"""Whether base model and data are accessible, their licences, and whether the disk is large enough."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tunebook.models.hub import cached, reach_hub, unreachable
 from tunebook.models.registry import model_table
 from tunebook.training import trackers
 
-ADAPTER_SHARE = 100  # an adapter has at most one weight for so many of its base
+ADAPTER_SHARE = 100  # an adapter has at most one weight per this many weights of its base model
 TOKENS = ("HF_TOKEN", "WANDB_API_KEY", "MLFLOW_TRACKING_TOKEN", "COMET_API_KEY")
 NON_COMMERCIAL = re.compile(r"(?i)\bnc\b|non-?commercial|research")
 NO_DERIVATIVES = re.compile(r"(?i)\bnd\b|no-?deriv")
@@ -30,7 +30,7 @@ LICENCES = "https://creativecommons.org/share-your-work/cclicenses/"
 
 
 def check_access(resolved: Resolved, dataset: Dataset, found: Findings) -> str:
-    """Add what can be summary of base, data, licences, disk and tokens; return a line about the base."""
+    """Add findings about access, licences, disk space and tokens; return a line about the base model."""
     base = str(resolved.config["base_model"])
     revision = resolved.config.get("revision_of_model")
     facts = model_table().get(base, {})
@@ -43,7 +43,7 @@ def check_access(resolved: Resolved, dataset: Dataset, found: Findings) -> str:
             summary += ", in the local cache" if cached(base, "config.json", revision) else ", on the Hub"
             licence = _hub_facts(base, revision, found) or licence
         except MachineError as error:
-            found.skip("base model: there, gated, its size", "offline")
+            found.skip("base model: existence, access, size", "offline")
             found.facts["base"] = str(error)
     if dataset.source.hub and not environment().sources:
         _reach_data(dataset, found)
@@ -55,14 +55,14 @@ def check_access(resolved: Resolved, dataset: Dataset, found: Findings) -> str:
 
 
 def _hub_facts(base: str, revision: str | None, found: Findings) -> str | None:
-    """Return the licence on the Hub's card; a note where access must be requested."""
+    """Return the licence on the model's Hub page; add a note if access must be requested."""
     from huggingface_hub import model_info
 
     try:
         if error := unreachable():
             raise error
         info = model_info(base, revision=revision, timeout=15)
-    except Exception:  # cached, so it can be had; the Hub client lets many kinds of errors through
+    except Exception:  # cached, so it is accessible; the Hub client lets through many kinds of errors
         found.skip("base model: gated", "offline")
         return None
     if info.gated:
@@ -70,7 +70,7 @@ def _hub_facts(base: str, revision: str | None, found: Findings) -> str | None:
             Finding(
                 "warning",
                 "access",
-                f"{base} is gated ({info.gated}): ask for access on its page and set HF_TOKEN.",
+                f"{base} is gated ({info.gated}): request access on its page and set HF_TOKEN.",
                 key="base_model",
                 code="access.base_gated",
                 link=f"https://huggingface.co/{base}",
@@ -105,14 +105,14 @@ def _reach_data(dataset: Dataset, found: Findings) -> None:
         found.skip("data: on the Hub, gated", "offline")
     else:
         if info.gated:
-            text = f"{dataset.source.hub} is gated: ask for access on its page, and set HF_TOKEN."
+            text = f"{dataset.source.hub} is gated: request access on its page and set HF_TOKEN."
             found.add(
                 Finding("warning", "access", text, file=place, key="source.hub", code="access.data_gated")
             )
 
 
 def licence_findings(base: str | None, data: str, file: str) -> list[Finding]:
-    """Return a finding for each thing that the licences of base and data forbid or require. Not legal
+    """Return a finding for each restriction or condition in the licences of base model and data. Not legal
     advice."""
     found = []
 
@@ -128,50 +128,53 @@ def licence_findings(base: str | None, data: str, file: str) -> list[Finding]:
                     "warning",
                     key,
                     f"the {what} has no known licence.",
-                    "Find out before you publish a model.",
+                    "Find out the licence before you publish a model.",
                     code="access.unknown_licence",
                 )
         elif NO_DERIVATIVES.search(words):
             add(
                 "warning",
                 key,
-                f"the {what}'s licence {licence} allows no derivatives; a tuned model may be one.",
-                "Ask its owner, or take other data.",
+                f"the {what}'s licence {licence} allows no derivatives, and a fine-tuned model may count as "
+                "one.",
+                "Ask the owner for permission, or use something else.",
                 code="access.no_derivatives",
             )
         elif NON_COMMERCIAL.search(words):
             add(
                 "warning",
                 key,
-                f"the {what}'s licence {licence} forbids commercial use, of the tuned model too.",
-                "Take another for commercial use.",
+                f"the {what}'s licence {licence} forbids commercial use, including that of the fine-tuned "
+                "model.",
+                "For commercial use, choose another one.",
                 code="access.non_commercial",
             )
         elif COMMUNITY.search(words):
             add(
                 "note",
                 key,
-                f"the {what}'s licence {licence} sets conditions on names and use.",
-                "Read it.",
+                f"the {what}'s licence {licence} has conditions on naming and use.",
+                "Read the licence.",
                 code="access.licence_conditions",
             )
         elif SHARE_ALIKE.search(words):
             add(
                 "note",
                 key,
-                f"the {what}'s licence {licence} requires derived works to be shared under the same one.",
-                "Decide whether that reaches your model before you publish it.",
+                f"the {what}'s licence {licence} requires derived works to be shared under the same licence.",
+                "Decide whether this applies to your model before you publish it.",
                 code="access.share_alike",
             )
     return found
 
 
 def _disk(resolved: Resolved, parameters: int | None, found: Findings) -> None:
-    """Compare free space with what a run needs: weights in bf16, and checkpoints, one more than are kept,
-    while the newest is written. Full tuning keeps weights and two moments of AdamW in fp32 with each; an
-    adapter a hundredth of that (rank 16 on all linear layers is half a percent of the weights)."""
+    """Compare the free disk space with what a run needs: weights in bf16, plus the kept checkpoints and one
+    more while the newest is being written. For full fine-tuning, each checkpoint has fp32 weights and AdamW's
+    two fp32 moments; for an adapter, a hundredth of that (rank 16 on all linear layers is half a percent of
+    the weights)."""
     if not parameters:
-        found.skip("disk needed", "the size of the base is not known")
+        found.skip("disk space", "the size of the base model is not known")
         return
     kept = (resolved.config.get("save_total_limit") or AXOLOTL_KEEPS) + 1
     trained = parameters // ADAPTER_SHARE if resolved.config.get("adapter") else parameters
@@ -180,9 +183,12 @@ def _disk(resolved: Resolved, parameters: int | None, found: Findings) -> None:
     free = shutil.disk_usage(folder).free
     found.facts["disk"] = {"needed_gb": round(needed / 1e9, 1), "free_gb": round(free / 1e9, 1)}
     if needed > free:
-        text = f"a real run needs about {needed / 1e9:.0f} GB of disk; {free / 1e9:.0f} GB are free here."
+        text = (
+            f"a real run needs about {needed / 1e9:.0f} GB of disk; this machine has {free / 1e9:.0f} GB "
+            "free."
+        )
         where = str(runs_folder())
-        do = "Run it on a machine with more free disk."
+        do = "Run it on a machine with more free disk space."
         found.add(Finding("warning", "disk", text, do, where, code="access.disk_too_small"))
 
 

@@ -1,4 +1,4 @@
-"""Ask Axolotl, in a child process, to validate a config and to tokenize rows."""
+"""Let Axolotl validate a config and tokenize rows, in a child process."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tunebook.hardware import overlays
 
 
 class Axolotl:
-    """What Axolotl makes of a config and its rows, in a child process (tunebook/check/axolotl_child.py) that
-    starts at once: its imports take longer than reading most rows, so the caller continues meanwhile."""
+    """Axolotl in a child process (tunebook/check/axolotl_child.py). The child starts at once, and the caller
+    continues in the meantime: importing Axolotl takes longer than reading most datasets."""
 
     def __init__(self, job: dict[str, Any], offline: bool = True) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -36,7 +36,8 @@ class Axolotl:
             preexec_fn=beginning(),
             env=child_environment()
             | ({"HF_HUB_OFFLINE": "1"} if offline else {})
-            | {"TMPDIR": self._folder.name},  # it may be killed, and would leave its libraries' files
+            # it may be killed, which would leave temporary files of its libraries behind
+            | {"TMPDIR": self._folder.name},
         )
 
     def __enter__(self) -> Axolotl:
@@ -49,11 +50,11 @@ class Axolotl:
         self._folder.cleanup()
 
     def answer(self, rows: Path | None = None, step: Callable[[], None] | None = None) -> dict[str, Any]:
-        """Return the child's answer about its job, and about `rows` where the job names them later. `step` is
-        called each second.
+        """Return the child's answer to its job; `rows` is the file of rows if the job left it open. `step` is
+        called every second.
 
         Raises:
-            TunebookError: the child broke down; the message holds its last lines.
+            TunebookError: the child crashed; the message has its last lines.
         """
         words: str | None = f"{rows}\n" if rows else ""
         while True:
@@ -61,7 +62,7 @@ class Axolotl:
                 self._child.communicate(words, timeout=1 if step else None)
                 break
             except subprocess.TimeoutExpired:
-                words = None  # they have been sent
+                words = None  # the rows have been sent
                 if step:
                     step()
         answer = self.scratch / "answer.json"
@@ -73,21 +74,21 @@ class Axolotl:
 
 
 def ask_axolotl(job: dict[str, Any], offline: bool = True) -> dict[str, Any]:
-    """Return what Axolotl says about `job`, half a minute later; raises what `Axolotl.answer` raises."""
+    """Return Axolotl's answer to `job`, which takes half a minute; raises what `Axolotl.answer` raises."""
     with Axolotl(job, offline) as axolotl:
         return axolotl.answer()
 
 
 def validate_with_axolotl(config: AxolotlConfig, machine: overlays.Machine) -> dict[str, Any]:
-    """Let Axolotl validate `config` in a child process, as if on `machine` (half a minute), and return
-    the config as it completes it.
+    """Let Axolotl validate `config` in a child process, as if on `machine` (half a minute), and return the
+    config with Axolotl's defaults filled in.
 
     Raises:
-        InputError: Axolotl refuses it; the message is Axolotl's.
+        InputError: Axolotl rejects the config; the message is Axolotl's.
     """
     answer = ask_axolotl({"config": config, "machine": machine.model_dump()})
     if answer["refused"]:
         raise InputError(
-            f"Axolotl refuses this config: {answer['refused']}", code="config.refused_by_axolotl"
+            f"Axolotl rejects this config: {answer['refused']}", code="config.refused_by_axolotl"
         )
     return answer["effective"]

@@ -1,12 +1,11 @@
-"""Let Axolotl check a config and its rows, in a process of its own, because its import takes half a minute.
+"""Let Axolotl check a config and its rows, in a separate process, because its import takes half a minute.
 
     python -m tunebook.check.axolotl_child JOB.json     # writes answer.json into the job's `scratch` folder
 
-Validation runs under the pretended capabilities of a machine: it proves that Axolotl takes the config, not
-that a GPU can run it. A job holds `config`, and may hold `machine` (validate), `rows` (a JSONL file
-whose lengths are counted; "-": standard input names it later), `rows_config` (the config for that, if it is
-another one), `mask` (how many rows Axolotl masks), `show` (how many rows are returned token by token),
-`labels` (texts to cut into tokens).
+Validation pretends to run on a given machine: it shows that Axolotl accepts the config, not that a GPU can
+run it. A job has `config` and optionally `machine` (validate for it), `rows` (a JSONL file whose lengths are
+counted; "-": its name follows on standard input), `rows_config` (a different config for that), `mask` (how
+many rows Axolotl masks), `show` (how many rows are returned token by token), `labels` (texts to tokenize).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ LATER = "-"
 
 
 def capabilities(machine: dict[str, Any]) -> dict[str, Any]:
-    """Return the capabilities that Axolotl would detect on a `tunebook.hardware.overlays.Machine`."""
+    """Return the capabilities that Axolotl would detect on `machine`."""
     ampere = machine["compute_capability"] >= AMPERE
     return {
         "bf16": ampere,
@@ -41,10 +40,10 @@ def capabilities(machine: dict[str, Any]) -> dict[str, Any]:
 
 
 def validate(config: AxolotlConfig, machine: dict[str, Any]) -> dict[str, Any]:
-    """Return the config as Axolotl completes it on `machine`.
+    """Return the config as completed by Axolotl on `machine`.
 
     Raises:
-        ValueError: Axolotl refuses it (pydantic's ValidationError is one).
+        ValueError: Axolotl rejects the config (pydantic's ValidationError is a ValueError).
     """
     from axolotl.utils.config import prepare_plugins, validate_config
     from axolotl.utils.dict import DictDefault
@@ -58,13 +57,13 @@ def validate(config: AxolotlConfig, machine: dict[str, Any]) -> dict[str, Any]:
 
 
 def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
-    """Return lengths, masks and shown rows of the job's rows, None where none are named in the end."""
+    """Return lengths, masks and token-by-token views of the job's rows, or None if no rows are named."""
 
     config = job.get("rows_config", job["config"])
     encoder = PromptEncoder(tokenize.load_tokenizer(config), config.get("chat_template_kwargs"))
     tokenizer = encoder.tokenizer
     mask = tokenize.AxolotlMask(config) if job.get("mask") or job.get("show") else None
-    # All that takes time without the rows is done before they are waited for.
+    # All slow work that does not need the rows is done before waiting for them.
     file = sys.stdin.readline().strip() if job["rows"] == LATER else job["rows"]
     if not file:
         return None
@@ -119,7 +118,7 @@ def main() -> int:
     if job.get("machine"):
         try:
             answer["effective"] = validate(job["config"], job["machine"])
-        except (ValueError, ImportError) as error:  # a plugin may need a package that is not here
+        except (ValueError, ImportError) as error:  # a plugin may need a package that is not installed
             answer["refused"] = str(error)
     if job.get("rows"):
         try:

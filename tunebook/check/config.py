@@ -1,4 +1,4 @@
-"""Faults of a composed config: what Axolotl refuses or misreads, and settings that are rarely intended.
+"""Faults of a composed config: what Axolotl rejects or misinterprets, and settings that are rarely intended.
 
 Unknown keys and wrong types are reported earlier, when the config is composed (tunebook/config/keys.py).
 """
@@ -20,12 +20,13 @@ TABLES = (".jsonl", ".json", ".parquet", ".csv")
 
 
 def check_config(resolved: Resolved) -> None:
-    """Raise InputError with every error of the composed config; warnings and notes are for `make check`."""
+    """Raise InputError with every error in the composed config; warnings and notes only appear in `make
+    check`."""
     raise_all([finding.problem() for finding in config_findings(resolved) if finding.grade == "error"])
 
 
 def config_findings(resolved: Resolved) -> list[Finding]:
-    """Return all findings about the composed config that need no rows. Fast."""
+    """Return all findings about the composed config that do not depend on the rows. Fast."""
     found: list[Finding] = []
     _needed(resolved, found)
     _rows_files(resolved, found)
@@ -41,7 +42,7 @@ def config_findings(resolved: Resolved) -> list[Finding]:
 
 
 def adder(resolved: Resolved, found: list[Finding], kind: str = "config") -> Add:
-    """Return a function that adds a finding about a key, placed where that key was set."""
+    """Return a function that adds a finding about a key, with the file and line that set the key."""
     config, recipe = resolved.config, resolved.recipe
 
     def add(grade: Grade, key: str, text: str, do: str = "", link: str | None = None, *, code: str) -> None:
@@ -64,7 +65,7 @@ def _needed(resolved: Resolved, found: list[Finding]) -> None:
     if "seed" not in config:
         add("error", "seed", "required for reproducibility.", "Add `seed: 42`.", code="config.no_seed")
     if not config.get("datasets"):
-        add("error", "datasets", "missing; name the rows to train on.", code="config.no_datasets")
+        add("error", "datasets", "missing. List the rows to train on.", code="config.no_datasets")
     if config.get("val_set_size"):
         add(
             "error",
@@ -75,7 +76,7 @@ def _needed(resolved: Resolved, found: list[Finding]) -> None:
 
 
 def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
-    """Dev rows must be the dev split, and further files of a mixture must exist."""
+    """Check that the dev rows are the dev split, and that further files of a mixture exist."""
     config, recipe = resolved.config, resolved.recipe
 
     def add(key: str, index: int, text: str, *, code: str) -> None:
@@ -98,7 +99,8 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
             add(
                 "test_datasets",
                 index,
-                f"must be {dev}, the dev split; test rows never enter training (got {entry.get('path')!r}).",
+                f"must be {dev}, the dev split; test rows must not be used in training (got "
+                f"{entry.get('path')!r}).",
                 code="config.not_the_dev_split",
             )
     for index, entry in enumerate(config.get("datasets") or []):
@@ -107,18 +109,19 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
             add(
                 "datasets",
                 index,
-                f"no such file: {path}. Render the rows of another dataset with `make data`.",
+                f"file not found: {path}. Render the rows of that dataset with `make data`.",
                 code="config.no_such_rows",
             )
 
 
-def asked_and_effective(resolved: Resolved, effective: AxolotlConfig) -> list[dict[str, str]]:
-    """Return the keys that Axolotl sets to other values than the recipe: recipe.yaml, effective."""
-    asked = resolved.recipe.config
-    shown = [key for key in effective if key in asked or key in ASKED_FOR_NOBODY]
+def requested_and_effective(resolved: Resolved, effective: AxolotlConfig) -> list[dict[str, str]]:
+    """Return the keys that Axolotl sets to other values than the recipe, each with recipe.yaml's value and
+    the effective one."""
+    requested = resolved.recipe.config
+    shown = [key for key in effective if key in requested or key in SET_BY_AXOLOTL]
     rows = []
     for key in sorted(shown):
-        before, after = asked.get(key), effective[key]
+        before, after = requested.get(key), effective[key]
         if key in ("datasets", "test_datasets", "plugins", "dataset_prepared_path") or before == after:
             continue
         if after in (None, False) and before in (None, False):
@@ -129,8 +132,8 @@ def asked_and_effective(resolved: Resolved, effective: AxolotlConfig) -> list[di
     return rows
 
 
-# Keys that Axolotl sets by itself and that change what a run does.
-ASKED_FOR_NOBODY = frozenset(
+# Keys that Axolotl sets on its own and that change what a run does.
+SET_BY_AXOLOTL = frozenset(
     """eval_sample_packing pad_to_sequence_len lora_mlp_kernel lora_qkv_kernel lora_o_kernel
     lora_embedding_kernel eval_batch_size batch_size excess_length_strategy sequence_len seed
     load_best_model_at_end attn_implementation fp16 activation_offloading special_tokens""".split()

@@ -1,7 +1,7 @@
-"""Texts that occur more than once, inside and across splits: exact, normalised and near
+"""Texts that occur more than once, within and across splits: exact, normalised and near-duplicates
 (tunebook/data/near_duplicates.py).
 
-Matches are shown, never deleted.
+Duplicates are reported, never deleted.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tunebook.runs.rows import RenderedRow, Turn
 
 MAX_INDEXED = 100_000
 EVALUATION = "evaluation texts"
-TEXTS = ("text", "question", "prompt", "context")  # of which each item of evals/ has one
+TEXTS = ("text", "question", "prompt", "context")  # every item of evals/ has one of these fields
 Where = tuple[str, str, int]  # split, file, line
-SAME_WORDS = "duplicates but for case, spaces and punctuation"
+SAME_WORDS = "duplicates except for case, spaces and punctuation"
 
 
 class Duplicates:
-    """Watches for repeated texts inside and across splits, and against the texts of the evaluation.
+    """Watches for repeated texts within and across splits, and in the evaluation texts.
 
     Where the rows come with their near-duplicates, because cutting the splits or an earlier check has looked
     for them, only the evaluation texts are indexed. Otherwise dev and test are, too: train is compared with
@@ -89,21 +89,22 @@ class Duplicates:
                 self.found.facts["near-duplicates inside train"] = {"rows": total, "of": total}
         elif self.sample:
             rows = self.sample.rows
-            self._near(rows, rows, Index(self._asked(rows)).near())
+            self._near(rows, rows, Index(self._prompts(rows)).near())
             self.found.facts["near-duplicates inside train"] = {"rows": len(rows), "of": self.sample.total}
             if self.rows and not self.left_out and len(rows) == self.sample.total:  # of a part, the part
                 self.rows.keep_near(self.pairs)
         if self.left_out:
             self.found.skip(
-                f"what is near {self.left_out} further dev and test rows", f"only {MAX_INDEXED} are indexed"
+                f"near-duplicates of {self.left_out} further dev and test rows",
+                f"only {MAX_INDEXED} are indexed",
             )
 
     def _compare(self) -> None:
-        """Compare what waits with the index, which is made once dev and test have been seen."""
+        """Compare the waiting rows with the index, which is built after dev and test have been read."""
         if self.index is None:
-            self.index = Index(self._asked(self.held))
+            self.index = Index(self._prompts(self.held))
             self._near(self.held, self.held, self.index.near())
-        self._near(self.waiting, self.held, self.index.near(self._asked(self.waiting)))
+        self._near(self.waiting, self.held, self.index.near(self._prompts(self.waiting)))
         self.waiting = []
 
     def _near_known(self, pairs: NearPairs) -> None:
@@ -126,7 +127,7 @@ class Duplicates:
         return [Prompt(words(s.words), s.answer if labelled else "", (s.split, s.row["group"])) for s in rows]
 
     def _near(self, rows: list[Seen], others: list[Seen], pairs: Iterable[tuple[int, int, int]]) -> None:
-        """Report each row with the nearest of the others; without a difference it has been reported."""
+        """Report each row with its nearest other row; exact matches have already been reported."""
         nearest: dict[int, tuple[int, int]] = {}
         for one, other, count in pairs:
             nearest[one] = min(nearest.get(one, (count, other)), (count, other))
@@ -140,10 +141,11 @@ class Duplicates:
     def _report_near(self, seen: Seen, other: Seen, count: int) -> None:
         length = max(len(self.strip(one.words)) for one in (seen, other))
         same_answer = other.split == EVALUATION or other.answer == seen.answer
-        # One word in twelve, and the same answer: on banking77, under 1 % of the test rows.
+        # At most one word in twelve differs, and the answer is the same: on banking77, under 1 % of the test
+        # rows.
         near = count * SHARE <= length and same_answer
         answers = "" if same_answer else f", answers {seen.answer[:40]!r} and {other.answer[:40]!r}"
-        differ = f", {count} of {length} words differ{answers}: {_short(other.asked)}"
+        differ = f", {count} of {length} words differ{answers}: {_short(other.prompt)}"
         where = (other.split, other.place, other.line)
         if near:
             self._report(seen, "near-duplicates", where, differ, code="duplicates.near")
@@ -157,21 +159,21 @@ class Duplicates:
         if split == EVALUATION:
             between = f"with {EVALUATION}"
         alarm = across and not kind.startswith("close")
-        # To be left alone inside train unless there are many: they count twice, but leak nothing.
+        # Inside train, a few duplicates can be left alone: they count twice, but leak nothing.
         do = "Remove one of them: held-out data must not appear in training data." if alarm else ""
-        text = f"{_short(seen.asked)} is {'near' if more else 'also'} {file}:{line}{more}."
+        text = f"{_short(seen.prompt)} is {'near' if more else 'also'} {file}:{line}{more}."
         grade: Grade = "warning" if alarm else "note"
         self.found.add(Finding(grade, f"{kind} {between}", text, do, seen.place, seen.line, code=code))
 
 
 def evaluation_texts(folder: Path) -> Iterator[Seen]:
-    """Yield the texts of every JSONL file below `folder`, as rows of a split of their own."""
+    """Yield the texts of every JSONL file below `folder`, as rows of a separate split."""
     for path in sorted(folder.rglob("*.jsonl")):
         with path.open(encoding="utf-8") as file:
             for line, value in enumerate(map(json.loads, file), 1):
                 text = next((value[key] for key in TEXTS if key in value), "")
-                name, asked = f"{path.stem}-{line}", Turn(role="user", content=text)
-                turns = [asked, Turn(role="assistant", content="")]
+                name, question = f"{path.stem}-{line}", Turn(role="user", content=text)
+                turns = [question, Turn(role="assistant", content="")]
                 row = RenderedRow(id=name, group=name, messages=turns, gold={"answer": ""})
                 yield Seen(EVALUATION, show(path), line, row)
 

@@ -1,4 +1,4 @@
-"""What a check has found: collected by kind, printed as a list, or as JSON for machines."""
+"""The findings of a check: collected by kind, printed as a list, or as JSON for machines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from tunebook.core.errors import Problem
 Grade = Literal["error", "warning", "note"]
 GRADES: tuple[Grade, ...] = ("error", "warning", "note")
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
-SHOWN, PRINTED, IN_JSON = 1000, 3, 20  # findings of a kind: kept, on the screen (of each code), in JSON
+# findings of each kind that are kept, shown (of each code), and in JSON
+SHOWN, PRINTED, IN_JSON = 1000, 3, 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: how bad it is, what kind, where, what to do, a link to the evidence, and a stable code
+    """A finding: grade, kind, place, what to do, a link to the evidence, and a stable code
     (docs/errors.md)."""
 
     grade: Grade
@@ -30,7 +31,7 @@ class Finding:
     code: str = field(kw_only=True)
 
     def problem(self) -> Problem:
-        """Return the finding as a problem, for an error that stops a run."""
+        """Return the finding as a Problem, for an error that stops a run."""
         text = " ".join(part for part in (self.text, self.do) if part)
         if self.link:
             text += f" ({self.link})"
@@ -48,7 +49,7 @@ def of_problem(problem: Problem, kind: str, grade: Grade = "error") -> Finding:
 
 
 class Add(Protocol):
-    """Adds a finding about a key of the config; every one has a literal code."""
+    """A function that adds a finding about a key of the config. Every call has a literal code."""
 
     def __call__(
         self, grade: Grade, key: str, text: str, do: str = "", link: str | None = None, *, code: str
@@ -57,7 +58,7 @@ class Add(Protocol):
 
 @dataclass
 class Kind:
-    """All findings of one kind and grade: how many there are, and the first of them."""
+    """All findings of one kind and grade: their number, and the first of them."""
 
     count: int = 0
     shown: list[Finding] = field(default_factory=list)
@@ -70,7 +71,7 @@ class Kind:
 
 
 class Findings:
-    """Everything one check found. Of each kind the first 1,000 are kept and all are counted."""
+    """All findings of a check. The first 1,000 of each kind are kept, and all are counted."""
 
     def __init__(self) -> None:
         self.kinds: dict[tuple[Grade, str], Kind] = {}
@@ -95,7 +96,7 @@ class Findings:
         return sum(kind.count for (other, _), kind in self.kinds.items() if other == grade)
 
     def show(self, console: Console) -> None:
-        """Print every kind, errors first, then what was not checked, and one line with the counts."""
+        """Print every kind, errors first, then what was not checked, and a line with the counts."""
         for grade in GRADES:
             for (other, name), kind in self.kinds.items():
                 if other != grade:
@@ -112,16 +113,16 @@ class Findings:
         console.stage("found", self.counts() + see)
 
     def counts(self) -> str:
-        """Return how many errors, warnings and notes there are, and how much was not checked."""
+        """Return the number of errors, warnings and notes, and of things not checked."""
         counts = ", ".join(f"{self.count(g)} {g}{'' if self.count(g) == 1 else 's'}" for g in GRADES)
-        return counts + (f"; {len(self.not_checked)} things not checked" if self.not_checked else "")
+        return counts + (f"; {len(self.not_checked)} checks skipped" if self.not_checked else "")
 
     def shortened(self) -> bool:
-        """Return whether `show` leaves findings out."""
+        """Return whether `show` omits findings."""
         return any(len(kind.first()) < kind.count for kind in self.kinds.values())
 
     def listed(self) -> str:
-        """Return every finding that was kept, as text."""
+        """Return every kept finding as text."""
         lines = []
         kinds = sorted(self.kinds.items(), key=lambda item: GRADES.index(item[0][0]))
         for (grade, name), kind in kinds:
@@ -130,8 +131,8 @@ class Findings:
         return "\n".join([*lines, self.counts(), ""])
 
     def as_json(self) -> dict[str, Any]:
-        """Return the output of `--json`: counts, kinds with their first findings, facts, what was left
-        out."""
+        """Return the output of `--json`: counts, kinds with their first findings, facts, and what was
+        omitted."""
         return {
             "schema": 1,
             "counts": {grade: self.count(grade) for grade in GRADES},

@@ -1,4 +1,4 @@
-"""Labels of a classification set: balance, rare ones, names that are hard to tell apart, conflicts."""
+"""Labels of a classification dataset: balance, rare labels, names that are hard to tell apart, conflicts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tunebook.data.dataset import Dataset
 from tunebook.data.files.label_sets import folded
 
 RARE = 8  # rows in train
-IMBALANCE = 20  # the most frequent label has so many times the rows of the rarest
-ALIKE = 93  # percent of characters in common (rapidfuzz ratio)
+IMBALANCE = 20  # the most frequent label has this many times as many rows as the rarest
+ALIKE = 93  # percent similarity (rapidfuzz ratio)
 
 
 class Labels:
-    """Counts labels and remembers which text had which."""
+    """Counts labels and remembers the label of each text."""
 
     def __init__(self, found: Findings, dataset: Dataset) -> None:
         self.found = found
@@ -38,14 +38,14 @@ class Labels:
         before, place, line = self.first.setdefault(key, (number, seen.place, seen.line))
         if before != number:
             text = (
-                f"{' '.join(seen.asked.split())[:90]!r} is {seen.answer!r} here and {self.labels[before]!r}"
+                f"{' '.join(seen.prompt.split())[:90]!r} is {seen.answer!r} here and {self.labels[before]!r}"
             )
             self.found.add(
                 Finding(
                     "warning",
                     "one text, two labels",
                     f"{text} at {place}:{line}.",
-                    "Decide on one.",
+                    "Use the same label for both.",
                     seen.place,
                     seen.line,
                     code="labels.one_text_two_labels",
@@ -68,7 +68,7 @@ class Labels:
                     "warning",
                     "labels without rows",
                     f"{label!r} has no train rows.",
-                    "Add some, or remove it.",
+                    "Add rows with this label, or remove it.",
                     code="labels.without_rows",
                 )
             elif train[label] < RARE:
@@ -76,7 +76,7 @@ class Labels:
                     "warning",
                     "rare labels",
                     f"{label!r} has {train[label]} rows in train.",
-                    "Add some.",
+                    "Add rows with this label.",
                     code="labels.rare",
                 )
             if not self.counts["test"][label]:
@@ -91,20 +91,21 @@ class Labels:
             add(
                 "note",
                 "uneven labels",
-                f"{most[0]!r} has {most[1]} rows in train, {least[0]!r} {least[1]}: look at macro-F1.",
+                f"{most[0]!r} has {most[1]} rows in train, {least[0]!r} has {least[1]}. Judge the model by "
+                "macro F1.",
                 code="labels.uneven",
             )
 
 
 def alike(labels: list[str], file: str) -> list[Finding]:
-    """Return a finding for each pair of labels whose names are nearly the same."""
+    """Return a finding for each pair of labels with nearly identical names."""
     plain = {label: "".join(c for c in folded(label) if c.isalnum()) for label in labels}
     return [
         Finding(
             "warning",
-            "labels nearly alike",
+            "nearly identical labels",
             f"{a!r} and {b!r} are hard to tell apart.",
-            "Rename one, or make one of the two.",
+            "Rename one of them, or merge the two.",
             file,
             key="labels",
             code="labels.nearly_alike",
@@ -115,16 +116,17 @@ def alike(labels: list[str], file: str) -> list[Finding]:
 
 
 def sharing(tokens: dict[str, list[int]], file: str) -> list[Finding]:
-    """Return a finding for each pair of labels with the same tokens, or where one starts with the other."""
+    """Return a finding for each pair of labels that have the same tokens, or one of which starts with the
+    other."""
     found = []
     for (a, x), (b, y) in combinations(tokens.items(), 2):
         if sorted(x) == sorted(y):
             summary = "consist of the same tokens"
         elif x == y[: len(x)] or y == x[: len(y)]:
-            summary = "begin with the same tokens, up to the end of the shorter one"
+            summary = "start with the same tokens, up to the end of the shorter label"
         else:
             continue
-        text = f"{a!r} and {b!r} {summary}: only the end-of-turn token or the order distinguishes them."
+        text = f"{a!r} and {b!r} {summary}: only the end-of-turn token or the token order distinguishes them."
         found.append(
             Finding(
                 "note",

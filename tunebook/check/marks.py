@@ -1,8 +1,8 @@
-"""Tokens of the base model's chat template in the text of rows: every row of every split is searched.
+"""Special tokens of the base model's chat template in the text of rows: every row of every split is searched.
 
-In: rows, one at a time, while Axolotl is imported; afterwards the tokens of the recipe's own tokenizer and
-template. Out: findings. The rows are searched by the form of such tokens (tunebook/data/markers.py), because
-the tokenizer is only known later; a sample of train is also searched for exactly its tokens.
+In: rows, one at a time, while Axolotl is being imported; later the tokens of the recipe's own tokenizer and
+template. Out: findings. The tokenizer is only known later, so rows are searched for text that has the form of
+such tokens (tunebook/data/markers.py); a sample of train is also searched for exactly its tokens.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ KIND = "special tokens in row text"
 
 
 class Marks:
-    """Remembers the rows whose text has the form of a template's token."""
+    """Remembers the rows whose text has the form of a special token."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, int, str], set[str]] = {}  # by file, line and id: rows may share a line
+        # by file, line and id, because several rows may come from one line
+        self.rows: dict[tuple[str, int, str], set[str]] = {}
         self.searched = 0
 
     def see(self, seen: Seen) -> None:
@@ -31,7 +32,7 @@ class Marks:
             self.rows[_place(seen)] = found
 
     def finish(self) -> None:
-        """Add nothing yet: the tokenizer is not known."""
+        """Add nothing yet: the tokenizer is not known at this point."""
 
 
 def _place(seen: Seen) -> tuple[str, int, str]:
@@ -41,10 +42,10 @@ def _place(seen: Seen) -> tuple[str, int, str]:
 def report(
     marks: Marks, answer: dict[str, Any] | None, sample: list[Seen], found: Findings, accepted: int
 ) -> None:
-    """Add a finding for each row whose text holds a token of the tokenizer or the template.
+    """Add a finding for each row whose text contains a token of the tokenizer or the template.
 
     Args:
-        answer: the child's, None where it was not asked about rows.
+        answer: the answer of the child process, or None if it had no rows.
         accepted: `allow_special_tokens` of dataset.yaml.
     """
     if answer is None:
@@ -57,8 +58,8 @@ def report(
     grade: Grade = "note" if len(placed) <= accepted else "error"
     for (file, line, _), name in sorted(placed.items()):
         text = (
-            f"its text contains {name!r}, a token of the tokenizer or chat template: it can end or open a "
-            "turn. Make it plain with `special_tokens: escape` in dataset.yaml, or accept all of them: "
-            f"`allow_special_tokens: {len(placed)}`."
+            f"its text contains {name!r}, a token of the tokenizer or chat template: it can end or start a "
+            "turn. To make it plain text, set `special_tokens: escape` in dataset.yaml; to accept all of "
+            f"these, set `allow_special_tokens: {len(placed)}`."
         )
         found.add(Finding(grade, KIND, text, file=file, line=line, code="tokens.special_in_text"))

@@ -1,4 +1,4 @@
-"""Whether lengths, packing, template and kernels fit the base model, each rule with its evidence."""
+"""Whether lengths, packing, template and kernels suit the base model; each rule cites its evidence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ATTENTION = [
     *("flex_attention", "xformers_attention", "sage_attention"),
 ]
 KERNELS = ("lora_qkv_kernel", "lora_o_kernel", "lora_mlp_kernel", "lora_embedding_kernel")
-# Vocabulary sizes of the shelf (their config.json), for bases that are not on this machine.
+# Vocabulary sizes of known models (from config.json), for base models that are not on this machine.
 VOCABULARY = {"smollm2": 49152, "qwen3": 151936, "olmo3": 100278, "phi4-mini": 200064, "granite": 100352}
 
 
@@ -34,8 +34,9 @@ def packing(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "sample_packing",
-            f"{base} carries state over the borders of packed rows.",
-            "Set `sample_packing: false`, unless a test shows that this version stops at borders.",
+            f"{base} carries state across the boundaries of packed rows.",
+            "Set `sample_packing: false`, unless you have tested that this version resets its state at "
+            "boundaries.",
             PADDING_FREE,
             code="model.packed_state",
         )
@@ -43,7 +44,7 @@ def packing(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "sample_packing",
-            "without attn_implementation, packed rows see each other.",
+            "without attn_implementation, packed rows attend to each other.",
             "Add `attn_implementation: sdpa`.",
             VALIDATION,
             code="model.packed_attention",
@@ -58,8 +59,8 @@ def lengths(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "sequence_len",
-            "not set; Axolotl takes 512.",
-            "Say how long rows may be.",
+            "not set, so Axolotl uses 512.",
+            "Set the maximum row length.",
             SCHEMA,
             code="model.no_sequence_len",
         )
@@ -67,7 +68,7 @@ def lengths(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "excess_length_strategy",
-            "not set; Axolotl leaves longer rows out, in its log only.",
+            "not set, so Axolotl drops longer rows and only mentions it in its log.",
             "Set it to raise, drop or truncate.",
             SCHEMA,
             code="model.no_excess_strategy",
@@ -75,8 +76,8 @@ def lengths(resolved: Resolved, add: Add) -> None:
 
 
 def evaluation_batch(resolved: Resolved, add: Add) -> None:
-    """Warn where the logits of one evaluation batch fill over half of the GPU: two bytes a value, and four
-    more for the loss in fp32."""
+    """Warn if the logits of one evaluation batch fill over half of the GPU: two bytes per value, plus four
+    for the loss in fp32."""
     config = resolved.config
     machine = resolved.overlay.machine if resolved.overlay else None
     vocabulary = _vocabulary(str(config["base_model"]))
@@ -88,8 +89,9 @@ def evaluation_batch(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "eval_batch_size",
-            f"{batch} full rows have {gib:.0f} GiB of logits, over half of the GPU's {machine.gib} GB.",
-            f"Take {max(1, int(batch * machine.gib / 2 / gib))} or fewer.",
+            f"{batch} rows of full length need {gib:.0f} GiB for logits, over half of the GPU's "
+            f"{machine.gib} GB.",
+            f"Use {max(1, int(batch * machine.gib / 2 / gib))} or fewer.",
             code="model.large_logits",
         )
 
@@ -102,8 +104,9 @@ def turn_end(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "special_tokens",
-            f"{base} ends texts, not turns: the end-of-turn token may not be trained, so answers never stop.",
-            "Name the template's end-of-turn token as special_tokens.eos_token.",
+            f"{base} has a token that ends texts, not turns: the end-of-turn token may not be trained, so "
+            "answers would never stop.",
+            "Set special_tokens.eos_token to the template's end-of-turn token.",
             "https://github.com/hiyouga/LLaMA-Factory/issues/7943",
             code="model.turn_end_not_named",
         )
@@ -111,7 +114,8 @@ def turn_end(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "chat_template",
-            "Axolotl's own qwen3 template is saved with the model and opens a think block when served.",
+            "Axolotl's own qwen3 template is saved with the model and starts a think block when the model "
+            "is served.",
             "Use `chat_template: tokenizer_default` with `chat_template_kwargs: {enable_thinking: false}`.",
             AXOLOTL + "src/axolotl/utils/chat_templates/templates/qwen3.jinja",
             code="model.thinking_template",

@@ -1,7 +1,7 @@
-"""One pass over every row of a dataset: faults of rows, and what the other checks want to see of each.
+"""One pass over every row of a dataset: it reports faulty rows and passes the rest to the other checks.
 
-Dev and test come first, because they are what train is compared with; train is streamed, so that a
-million rows need no more memory than their keys.
+Dev and test come first, because train is compared with them; train is streamed, so that a million rows need
+no more memory than their keys.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ SEED = 42
 
 @dataclass
 class Seen:
-    """A rendered row and its place; `asked` is its prompt without the system turn, `family` the group
-    that it is split and counted with, near-duplicates included."""
+    """A rendered row and its place; `prompt` is the row without its system turn and answer, `family` the
+    group that it is split and counted with, near-duplicates included."""
 
     split: str
     place: str
@@ -49,12 +49,12 @@ class Seen:
     family: str = ""
 
     @cached_property
-    def asked(self) -> str:
+    def prompt(self) -> str:
         return near_duplicates.prompt_text(self.row)
 
     @cached_property
     def words(self) -> list[str]:
-        return words(self.asked)
+        return words(self.prompt)
 
     @property
     def answer(self) -> str:
@@ -62,7 +62,7 @@ class Seen:
 
 
 class Watcher(Protocol):
-    """A check that sees every row once, dev and test before train, and then says what it found."""
+    """A check that sees every row once, dev and test before train, and then adds its findings."""
 
     def see(self, seen: Seen) -> None: ...
 
@@ -111,7 +111,7 @@ class Sample:
 
 
 class Counted:
-    """Keeps what `tunebook plan` wants to know of the rows (tunebook/data/lengths.py)."""
+    """Keeps the facts about rows that `tunebook plan` needs (tunebook/data/lengths.py)."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.counting = dataset, Counting()
@@ -124,14 +124,14 @@ class Counted:
 
 
 def without_boilerplate(dataset: Dataset) -> near_duplicates.Stripper:
-    """Return a function that removes the boilerplate of train's prompts, or nothing where its rows cannot be
-    read."""
+    """Return a function that removes the boilerplate of train's prompts, or removes nothing if train cannot
+    be read."""
     try:
         rows = (located.value for located in each_row(dataset, "train"))
         return near_duplicates.boilerplate(
             words(near_duplicates.prompt_text(row)) for row in rows if not isinstance(row, Problem)
         )
-    except TunebookError:  # `survey` comes upon it, too, and says so
+    except TunebookError:  # `survey` finds the same error and reports it
         return list
 
 
@@ -145,8 +145,8 @@ def survey(
     """Show every row of `dataset` to every watcher and return the number of good rows of each split. `step`
     is called for each row; `rows` are those of the dataset, where the caller reads them, too.
 
-    A bad row is an error finding, or a note where `allow_drop` takes it. Where the Hub cannot be reached,
-    what needs it is marked as not checked.
+    A faulty row is an error finding, or a note if `allow_drop` accepts it. If the Hub cannot be reached, the
+    checks that need it are marked as not checked.
     """
     counts: Counter[str] = Counter()
     problems: list[Problem] = []
@@ -190,7 +190,7 @@ class Rows:
         self.dataset, self.shared, self.entry = dataset, split_from_train(dataset), cache.find(dataset)
         self.file: IO[bytes] = tempfile.TemporaryFile()
         self.chosen: dict[Split, dict[str, str]] = {}  # ids of the rows of each split, and their families
-        self.starts: list[tuple[str, int]] = []  # id of a row, and where it begins in the file
+        self.starts: list[tuple[str, int]] = []  # the id of a row, and its offset in the file
         self.problems: list[Located] = []
         self.cut_near: NearPairs = []
 
@@ -208,7 +208,7 @@ class Rows:
                 self.entry.keep_near(pairs)
 
     def of(self, split: Split) -> Iterator[Located]:
-        """Yield the rows of `split`, with train a problem for each row that cannot be read."""
+        """Yield the rows of `split`; for train, also a problem for each row that cannot be read."""
         if self.entry:
             yield from self.entry.located(self.dataset, split)
         elif split not in self.shared:
@@ -234,14 +234,14 @@ class Rows:
             row = located.value
             self.starts.append((row["id"], self.file.tell()))
             pickle.dump(located, self.file, pickle.HIGHEST_PROTOCOL)
-            asked: Messages = [
+            prompt: Messages = [
                 {"role": "user", "content": near_duplicates.prompt_text(row)},
                 {"role": "assistant", "content": ""},
             ]
             kept: RenderedRow = {
                 "id": row["id"],
                 "group": row["group"],
-                "messages": asked,
+                "messages": prompt,
                 "gold": {"answer": row["gold"]["answer"]},
             }
             if "time" in row:
@@ -254,17 +254,17 @@ class Rows:
 def _judge(dataset: Dataset, problems: list[Problem], found: Findings) -> None:
     fatal = any(is_fatal(problem) for problem in problems)
     if problems and len(problems) <= dataset.allow_drop and not fatal:
-        text = f"{bad_count(len(problems))} left out, as allow_drop: {dataset.allow_drop} accepts."
+        text = f"{bad_count(len(problems))} dropped, as allow_drop: {dataset.allow_drop} permits."
         file = f"datasets/{dataset.name}/dataset.yaml"
-        found.add(Finding("note", "rows left out", text, file=file, code="rows.left_out"))
-        found.extend([of_problem(problem, "rows left out", "note") for problem in problems])
+        found.add(Finding("note", "dropped rows", text, file=file, code="rows.left_out"))
+        found.extend([of_problem(problem, "dropped rows", "note") for problem in problems])
         return
     for problem in problems:
         found.add(of_problem(problem, "rows"))
 
 
 class Groups:
-    """Finds groups (customers, passages, conversations) that have rows in two splits."""
+    """Finds groups (customers, passages, conversations) with rows in two splits."""
 
     def __init__(self, found: Findings) -> None:
         self.found = found
@@ -282,7 +282,7 @@ class Groups:
                     "warning",
                     "groups in two splits",
                     text,
-                    "Keep it in one.",
+                    "Keep the whole group in one split.",
                     seen.place,
                     seen.line,
                     code="rows.group_in_two_splits",

@@ -1,4 +1,4 @@
-"""`tunebook check`: everything that can be wrong with the real run of a recipe, found on any machine."""
+"""`tunebook check`: find everything that can be wrong with the real run of a recipe, on any machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tunebook.check import access, labels, tokens
 from tunebook.check.axolotl import Axolotl
-from tunebook.check.config import adder, asked_and_effective, config_findings
+from tunebook.check.config import adder, config_findings, requested_and_effective
 from tunebook.check.duplicates import Duplicates
 from tunebook.check.findings import Finding, Findings, of_problem
 from tunebook.check.labels import Labels
@@ -43,17 +43,17 @@ from tunebook.runs.rows import write_rows
 H100 = overlays.Machine(gpus=1, gib=80, compute_capability=9.0)
 PACKING_STUDY = "https://arxiv.org/abs/2410.08081"
 FEW_STEPS = 50
-TINY_SET = 500  # rows below which packing leaves a handful of sequences
+TINY_SET = 500  # with fewer rows, packing leaves only a handful of sequences
 
 
 def run_check(
     name: str, options: Options, console: Console, as_json: bool = False, found: Findings | None = None
 ) -> int:
-    """Check the real run of recipe `name`, whatever machine this is; with `as_json`, print nothing but JSON.
-    `found`, if given, takes what is found.
+    """Check the real run of recipe `name` on whatever machine this is; with `as_json`, print nothing but
+    JSON. `found`, if given, collects the findings.
 
     Returns:
-        0, or 2 where an error was found; warnings and notes leave it at 0.
+        2 if there is an error, otherwise 0, even with warnings and notes.
 
     Raises:
         InputError: there is no such recipe, or its YAML cannot be read.
@@ -65,16 +65,16 @@ def run_check(
     dataset = _dataset(recipe, found)
     sample = Sample(found)
     with ExitStack() as stack:
-        asked = _ask(resolved, dataset) if resolved and dataset else None
-        if asked:
-            stack.enter_context(asked.child)
+        job = _start(resolved, dataset) if resolved and dataset else None
+        if job:
+            stack.enter_context(job.child)
         marks = Marks()
         if dataset:
             _fields(dataset, found, console)
         rows = _rows(recipe, dataset, sample, marks, found, console) if dataset else 0
-        if resolved and dataset and asked:
+        if resolved and dataset and job:
             with console.timed(None, "axolotl") as words:
-                words.append(_axolotl(resolved, dataset, asked, sample, marks, found, console))
+                words.append(_axolotl(resolved, dataset, job, sample, marks, found, console))
             _steps(resolved, rows, found)
             with console.timed(None, "access") as words:
                 words.append(access.check_access(resolved, dataset, found))
@@ -102,16 +102,16 @@ def _config(recipe: Recipe, options: Options, found: Findings, console: Console)
 
 
 def _fields(dataset: Dataset, found: Findings, console: Console) -> None:
-    """Say first what becomes of every field of the rows; a fork has found that out already."""
+    """First report how every field of the rows is used, unless fork has already done so."""
     if "fields" in found.facts:
         return
     source = dataset.source
     try:
         fields = uses(dataset, source.splits or source.files)
     except InputError:
-        return  # the rows say so, too
+        return  # reported again when the rows are read
     except MachineError as error:
-        found.skip("what becomes of every field", f"offline: {error}")
+        found.skip("use of every field", f"offline: {error}")
         return
     found.facts["fields"] = [asdict(use) for use in fields]
     for line in field_lines(fields):
@@ -130,7 +130,7 @@ def _say(error: InputError, kind: str, found: Findings) -> None:
     found.extend([of_problem(problem, kind) for problem in error.problems])
 
 
-class _Asked(NamedTuple):
+class _Job(NamedTuple):
     """The child's job: on which machine, and with whose tokenizer."""
 
     child: Axolotl
@@ -139,20 +139,20 @@ class _Asked(NamedTuple):
     about_rows: bool
 
 
-def _ask(resolved: Resolved, dataset: Dataset) -> _Asked:
-    """Start the child that checks config and tokens together: it imports while rows are read."""
+def _start(resolved: Resolved, dataset: Dataset) -> _Job:
+    """Start the child that checks config and tokens; it imports Axolotl while rows are read."""
     machine = (resolved.overlay and resolved.overlay.machine) or H100
     machine = machine.model_copy(update={"gpus": resolved.world})
     place = tokens.tokenizer_place(resolved.config)
     job = tokens.job(resolved.config, dataset, place)
     whole = {"config": resolved.config, "machine": machine.model_dump(), **job}
-    return _Asked(Axolotl(whole, offline=place != "hub"), machine, place, bool(job))
+    return _Job(Axolotl(whole, offline=place != "hub"), machine, place, bool(job))
 
 
 def _rows(
     recipe: Recipe, dataset: Dataset, sample: Sample, marks: Marks, found: Findings, console: Console
 ) -> int:
-    """Look at every row, and return how many good ones train has."""
+    """Check every row, and return the number of valid train rows."""
     with console.timed(None, "rows") as words:
         read = Rows(dataset)
         strip, labelled = without_boilerplate(dataset), bool(dataset.labels)
@@ -179,21 +179,22 @@ def _rows(
 def _axolotl(
     resolved: Resolved,
     dataset: Dataset,
-    asked: _Asked,
+    job: _Job,
     sample: Sample,
     marks: Marks,
     found: Findings,
     console: Console,
 ) -> str:
-    """Tell the child the sampled rows, turn its answer into findings, and return a line for the console."""
-    machine, estimate = asked.machine, asked.place == "nowhere"
+    """Send the sampled rows to the child, turn its answer into findings, and return a line for the
+    console."""
+    machine, estimate = job.machine, job.place == "nowhere"
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "sample.jsonl"
         looked_at = sample.looked_at
         write_rows(file, [seen.row for seen in looked_at])
         try:
-            with console.counting("seconds for Axolotl's import and checks, usually 10 to 40") as step:
-                answer = asked.child.answer(file if sample.rows else None, step)
+            with console.counting("seconds for Axolotl's import and checks (usually 10 to 40)") as step:
+                answer = job.child.answer(file if sample.rows else None, step)
         except TunebookError as error:
             found.skip("config and tokens by Axolotl", str(error))
             return "not checked"
@@ -201,7 +202,7 @@ def _axolotl(
         found.add(
             Finding(
                 "error",
-                "refused by Axolotl",
+                "rejected by Axolotl",
                 answer["refused"],
                 file=resolved.recipe.file,
                 code="config.refused_by_axolotl",
@@ -214,12 +215,13 @@ def _axolotl(
             "loss mask, end-of-turn token, bos token and system prompt, with the recipe's own tokenizer",
             "offline",
         )
-        if sample.rows and not asked.about_rows:
-            found.skip("exact lengths of rows", "offline, and the trial model is not converted yet")
+        if sample.rows and not job.about_rows:
+            found.skip("exact lengths of rows", "offline, and the trial model has not been converted yet")
     if answer["rows_failed"]:
         text = f"the rows cannot be tokenized: {answer['rows_failed']}"
         found.add(Finding("error", "tokens", text, code="tokens.not_tokenized"))
-    if answer["rows"] and asked.place == "hub":  # here, the config's own rules have seen its template
+    # in the other cases the config rules have already checked the template
+    if answer["rows"] and job.place == "hub":
         placed: list[Finding] = []
         chat_template.say(answer["rows"].get("traits", {}), resolved, adder(resolved, placed))
         found.extend(placed)
@@ -250,14 +252,14 @@ def _lengths(
 
 
 def _show_effective(resolved: Resolved, effective: AxolotlConfig, found: Findings, console: Console) -> None:
-    rows = asked_and_effective(resolved, effective)
+    rows = requested_and_effective(resolved, effective)
     found.facts["effective"] = {row["key"]: row["effective"] for row in rows}
     if rows:
         console.table(rows, "settings of the run that differ from recipe.yaml")
 
 
 def _steps(resolved: Resolved, rows: int, found: Findings) -> None:
-    """Add what needs both the config and the number of rows."""
+    """Add findings that depend on both the config and the number of rows."""
     if not rows:
         return
     config, placed = resolved.config, list[Finding]()
@@ -268,8 +270,8 @@ def _steps(resolved: Resolved, rows: int, found: Findings) -> None:
         add(
             "warning",
             "max_steps" if config.get("max_steps") else "num_epochs",
-            f"{count} optimizer steps ({how}); fewer than {FEW_STEPS} rarely learn a task.",
-            "Take more epochs, a smaller batch, or no packing.",
+            f"{count} optimizer steps ({how}); fewer than {FEW_STEPS} are rarely enough to learn a task.",
+            "Use more epochs, a smaller batch, or no packing.",
             LORA_WITHOUT_REGRET,
             code="training.few_steps",
         )
@@ -279,8 +281,8 @@ def _steps(resolved: Resolved, rows: int, found: Findings) -> None:
         add(
             "warning",
             "sample_packing",
-            f"packs {rows} rows into few sequences, so that a step sees many rows and there are few steps.",
-            "Set it to false for so small a set.",
+            f"packs {rows} rows into few sequences, so each step has many rows and there are few steps.",
+            "Set it to false for such a small dataset.",
             PACKING_STUDY,
             code="training.packs_few_rows",
         )

@@ -1,6 +1,6 @@
-"""API keys, e-mail addresses and card numbers in rows: counted and warned of, never shown in full.
+"""Warn of API keys, e-mail addresses and card numbers in rows; they are counted and never shown in full.
 
-`look_for_secrets: false` in dataset.yaml switches it off.
+`look_for_secrets: false` in dataset.yaml switches this off.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ RESERVED = re.compile(r"(?i)(?:^|\.)(?:example\.(?:com|org|net)|example|invalid|
 
 
 def luhn(number: str) -> bool:
-    """Return whether the digits of `number` carry the check digit of a card number (ISO/IEC 7812-1)."""
+    """Return whether the digits of `number` pass the check-digit test of card numbers (ISO/IEC 7812-1)."""
     digits = [int(c) for c in number if c.isdigit()]
     doubled = [sum(divmod(2 * d, 10)) for d in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and len(set(digits)) > 1
 
 
 class Secret(NamedTuple):
-    """Something that should not be in a row: what it is, its text, and the code of the finding."""
+    """Something that should not be in a row: its kind, its text, and the code of the finding."""
 
     kind: str
     text: str
@@ -33,7 +33,7 @@ class Secret(NamedTuple):
 
 
 def find(text: str) -> list[Secret]:
-    """Return everything in `text` that looks like a secret or like somebody's."""
+    """Return everything in `text` that looks like a secret or personal data."""
     found = [Secret("API keys", key, code="secrets.api_key") for key in find_keys(text)]
     if "@" in text:
         mails = (match for match in EMAIL.finditer(text) if not RESERVED.search(match[1]))
@@ -44,23 +44,23 @@ def find(text: str) -> list[Secret]:
 
 
 def masked(text: str) -> str:
-    """Return enough of `text` to find it again, and no more."""
+    """Return just enough of `text` to find it again."""
     return f"{text[:3]}... ({len(text)} characters)"
 
 
 class Secrets:
-    """Watches every turn but the system's."""
+    """Searches every turn except the system turn."""
 
     def __init__(self, found: Findings) -> None:
         self.found = found
 
     def see(self, seen: Seen) -> None:
-        for secret in find(f"{seen.asked}\n{seen.answer}"):
+        for secret in find(f"{seen.prompt}\n{seen.answer}"):
             self.found.add(
                 Finding(
                     "warning",
                     f"{secret.kind} in rows",
-                    f"{masked(secret.text)}; a model can repeat what it was trained on.",
+                    f"{masked(secret.text)}; a model can reproduce its training data.",
                     "Remove or replace it, or set `look_for_secrets: false` in dataset.yaml.",
                     seen.place,
                     seen.line,

@@ -1,6 +1,6 @@
 """What rows become as tokens: lengths, cut answers, what is learned, and where an answer ends.
 
-The tokenizer runs in a child process (tunebook/data/tokenize.py); here its answer is judged.
+The tokenizer runs in a child process (tunebook/data/tokenize.py); this module judges its answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tunebook.models.registry import model_table
 MASKED = 4000  # rows whose mask Axolotl itself makes, at most
 IGNORED = -100
 BARS = 8
-IN_PART = "answers learned in part"
+IN_PART = "answers learned only in part"
 DIFFER = "rows that training and evaluation see differently"
 
 
@@ -31,8 +31,8 @@ Place = Literal["here", "hub", "nowhere"]
 
 
 def job(config: AxolotlConfig, dataset: Dataset, place: Place) -> dict[str, Any]:
-    """Return the child's job for rows that are named later: with the recipe's own tokenizer where
-    it can be had, else lengths by the trial model's, and nothing where that is missing too."""
+    """Return the child's job for rows that are named later: with the recipe's own tokenizer if available,
+    otherwise lengths with the trial model's tokenizer; nothing if that is missing too."""
     if place != "nowhere":
         return {"rows": LATER, "mask": MASKED, "labels": dataset.labels}
     if not (trial_model.folder() / "tunebook.json").is_file():
@@ -41,8 +41,8 @@ def job(config: AxolotlConfig, dataset: Dataset, place: Place) -> dict[str, Any]
 
 
 def tokenizer_place(config: AxolotlConfig) -> Place:
-    """Return whether the tokenizer of a config's base is on this machine (a folder, or the Hub's cache), can
-    be had from the Hub, or neither."""
+    """Return whether the tokenizer of a config's base model is on this machine (a folder, or the Hub's
+    cache), on the Hub, or neither."""
     base = str(config.get("tokenizer_config") or config["base_model"])
     revision = config.get("revision_of_model")
     if Path(base).is_dir() or cached(base, "tokenizer_config.json", revision):
@@ -55,7 +55,7 @@ def tokenizer_place(config: AxolotlConfig) -> Place:
 
 
 def stand_in(config: AxolotlConfig) -> dict[str, Any]:
-    """Return `config` with the trial model's tokenizer in place of one that is not on this machine."""
+    """Return `config` with the trial model's tokenizer, for a base model that is not on this machine."""
     replaced = model_table()[trial_model.NAME]["axolotl"]
     dropped = (
         "special_tokens",
@@ -94,7 +94,7 @@ def judge(
         _at(
             sample[int(index)],
             "error",
-            "rows that the template refuses",
+            "rows that the template rejects",
             f"{text}",
             found,
             code="tokens.refused_by_template",
@@ -102,8 +102,8 @@ def judge(
     special = answer.get("special", {})
     for index, name in special.items():
         text = (
-            f"its text contains {name!r}, which the tokenizer reads as a special token: it can end or open a "
-            f"turn. Write it another way, or accept all of them: allow_special_tokens: {len(special)} in "
+            f"its text contains {name!r}, which the tokenizer reads as a special token: it can end or start "
+            f"a turn. Rewrite it, or accept all of these by setting allow_special_tokens: {len(special)} in "
             "dataset.yaml."
         )
         grade: Grade = "note" if len(special) <= accepted else "error"
@@ -119,13 +119,13 @@ def judge(
     if not estimate:
         seen_in_full = {masked["row"] for masked in answer["masked"]}
         for index, text in answer.get("lost", {}).items():
-            if int(index) not in seen_in_full:  # where Axolotl's own mask says more
+            if int(index) not in seen_in_full:  # if Axolotl's own mask gives more detail
                 _at(sample[int(index)], "error", IN_PART, text, found, code="tokens.answer_in_part")
         for masked in answer["masked"]:
             _mask(masked, answer, sample[masked["row"]], found)
         compared, found.facts["masks"] = _coverage(answer, looked_at)
     facts = found.facts["lengths"]
-    return f"{facts['shortest']} to {facts['longest']}, half below {facts['median']} ({by}){compared}"
+    return f"{facts['shortest']} to {facts['longest']}, median {facts['median']} ({by}){compared}"
 
 
 def _coverage(answer: dict[str, Any], looked_at: Sample) -> tuple[str, dict[str, int]]:
@@ -147,7 +147,8 @@ def _coverage(answer: dict[str, Any], looked_at: Sample) -> tuple[str, dict[str,
 
 
 def summary(sizes: list[int]) -> dict[str, Any]:
-    """Return shortest, median, longest and a histogram: how many rows end in each of eight equal parts."""
+    """Return shortest, median, longest and a histogram: the number of rows that end in each of eight equal
+    intervals."""
     longest = max(sizes)
     width = max(1, -(-longest // BARS))
     counts = [0] * BARS
@@ -165,23 +166,25 @@ def summary(sizes: list[int]) -> dict[str, Any]:
 
 
 def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Findings) -> None:
-    """Hold one row's mask against the prompt contract (tunebook/data/prompt.py)."""
+    """Compare the mask of one row with the prompt contract (tunebook/data/prompt.py)."""
     ids, labels, contract = masked["ids"], masked["labels"], masked["contract"]
     if not any(label != IGNORED for label in labels):
-        text = "Axolotl supervises none of its tokens."
+        text = "Axolotl trains on none of its tokens."
         _at(seen, "error", "rows with nothing to learn", text, found, code="tokens.nothing_learned")
         return
     if not masked["system_kept"]:
         text = "the template drops the system turn."
         _at(seen, "error", "system prompts lost", text, found, code="tokens.system_lost")
     if not masked["tools_kept"]:
-        text = "the chat template leaves its tools or calls out. Take a base whose template has them."
+        text = (
+            "the chat template omits its tools or tool calls. Use a base model whose template supports them."
+        )
         _at(seen, "error", "tools lost", text, found, code="tokens.tools_lost")
         return
     bos = answer["bos_id"]
-    # Where bos is also what opens each turn, it stands there more than once by rights.
+    # If bos is also the token that starts each turn, repeating it is correct.
     if bos is not None and ids[:2] == [bos, bos]:
-        text = f"they begin with {answer['bos']!r} twice."
+        text = f"the tokens begin with {answer['bos']!r} twice."
         _at(seen, "error", "rows with two bos tokens", text, found, code="tokens.two_bos")
     if isinstance(contract, str):
         _at(seen, "error", DIFFER, contract, found, code="tokens.prompt_differs")
@@ -191,7 +194,7 @@ def _mask(masked: dict[str, Any], answer: dict[str, Any], seen: Seen, found: Fin
         text = "the evaluation prompt is not a prefix of the tokens Axolotl trains on."
         _at(seen, "error", DIFFER, text, found, code="tokens.prompt_differs")
     elif labels[len(full) - 1] == IGNORED:
-        text = f"{answer['eos']!r}, at which generation stops, is not learned: answers would never end."
+        text = f"{answer['eos']!r}, at which generation stops, is not trained, so answers would never end."
         _at(
             seen,
             "error",
@@ -215,8 +218,8 @@ def _at(seen: Seen, grade: Grade, kind: str, text: str, found: Findings, *, code
 def steps(
     config: AxolotlConfig, batch: int, rows: int, lengths: dict[str, Any] | None
 ) -> tuple[int | None, str]:
-    """Return how many optimizer steps a run takes, and how that is reckoned. Packed rows are counted by
-    their tokens, with full sequences."""
+    """Return the number of optimizer steps of a run, and an explanation of the calculation. Packed rows are
+    counted by their tokens, assuming full sequences."""
     if config.get("max_steps"):
         return int(config["max_steps"]), "max_steps"
     epochs = config.get("num_epochs") or 1

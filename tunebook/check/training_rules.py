@@ -1,7 +1,7 @@
-"""Training settings that rarely do what was meant, each with its evidence.
+"""Training settings that rarely do what was intended; each rule cites its evidence.
 
-A rule takes the resolved config and a function that adds a finding. Shares of unchanged bf16 weights
-are simulated on weights drawn from N(0, 0.02).
+A rule takes the resolved config and a function that adds a finding. Shares of unchanged bf16 weights are
+simulated on weights drawn from N(0, 0.02).
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ LORA_LEARNS_LESS = "https://arxiv.org/abs/2405.09673"
 REVISITING_BF16 = "https://arxiv.org/abs/2010.06192"
 
 LORA_SIZED_RATE, FULL_SIZED_RATE, TINY_STEP = 1e-4, 2e-5, 2e-5
-AXOLOTL_KEEPS = 4  # axolotl/core/builders/base.py, where save_total_limit is not set
-SMALL_MODEL = 500_000_000  # below it, full tuning at 1e-3 is published (SmolLM2-360M's own recipe)
+AXOLOTL_KEEPS = 4  # from axolotl/core/builders/base.py, if save_total_limit is not set
+# for smaller models, full fine-tuning at 1e-3 is published (SmolLM2-360M's own recipe)
+SMALL_MODEL = 500_000_000
 
 
 def learning_rate(resolved: Resolved, add: Add) -> None:
@@ -38,7 +39,7 @@ def learning_rate(resolved: Resolved, add: Add) -> None:
             "warning",
             "learning_rate",
             f"{rate:g} is a typical learning rate for LoRA, but this recipe does full fine-tuning.",
-            "Full fine-tuning takes about a tenth: 1e-5 to 5e-5.",
+            "Full fine-tuning typically uses about a tenth of it: 1e-5 to 5e-5.",
             STABILITY,
             code="training.rate_of_lora",
         )
@@ -47,7 +48,7 @@ def learning_rate(resolved: Resolved, add: Add) -> None:
             "warning",
             "learning_rate",
             f"{rate:g} is a typical learning rate for full fine-tuning; LoRA learns little with it.",
-            "LoRA takes about ten times as much: 1e-4 to 5e-4.",
+            "LoRA typically uses about ten times as much: 1e-4 to 5e-4.",
             LORA_WITHOUT_REGRET,
             code="training.rate_of_full_tuning",
         )
@@ -61,7 +62,7 @@ def adapter_shape(resolved: Resolved, add: Add) -> None:
                 add(
                     "warning",
                     key,
-                    "is read only with an adapter, and none is set: this is full fine-tuning.",
+                    "has no effect without an adapter: this recipe does full fine-tuning.",
                     "Add `adapter: lora`, or remove the key.",
                     code="training.adapter_key_unused",
                 )
@@ -80,7 +81,7 @@ def adapter_shape(resolved: Resolved, add: Add) -> None:
             "error",
             "lora_r",
             f"lora_r and lora_alpha must be set (got {rank!r} and {alpha!r}).",
-            "Take 16 and 32 for up to ten thousand short rows.",
+            "Use 16 and 32 for up to ten thousand short rows.",
             code="training.no_rank",
         )
         return
@@ -89,7 +90,7 @@ def adapter_shape(resolved: Resolved, add: Add) -> None:
             "warning",
             "lora_r",
             f"rank {rank} is outside the range that is known to work, 4 to 256.",
-            "Take 16 to 64.",
+            "Use 16 to 64.",
             LORA_WITHOUT_REGRET,
             code="training.unusual_rank",
         )
@@ -97,8 +98,8 @@ def adapter_shape(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "lora_alpha",
-            f"alpha / rank is {alpha / rank:g}, which scales every update by as much.",
-            f"Take {2 * rank} (twice the rank), or change learning_rate to match.",
+            f"alpha / rank is {alpha / rank:g}, and every update is scaled by this factor.",
+            f"Use {2 * rank} (twice the rank), or adjust learning_rate accordingly.",
             LORA_LEARNS_LESS,
             code="training.unusual_alpha",
         )
@@ -117,8 +118,8 @@ def small_steps(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "bf16",
-            f"the weights themselves are bf16: a step of {rate:g} rounds away for most of them "
-            "(simulated: 84 % unchanged at 1e-5, 70 % at 2e-5).",
+            f"the weights are stored in bf16, in which an update of {rate:g} is rounded away for most of "
+            "them (simulated: 84 % unchanged at 1e-5, 70 % at 2e-5).",
             "Add the plugin tunebook.plugins.Float32Weights.",
             REVISITING_BF16,
             code="training.steps_round_away",
@@ -126,7 +127,8 @@ def small_steps(resolved: Resolved, add: Add) -> None:
 
 
 def checkpoints(resolved: Resolved, add: Add) -> None:
-    """Of those that are deleted before the evaluation none can be the best."""
+    """Warn if checkpoints are deleted before the evaluation, because a deleted one cannot be chosen as the
+    best."""
     config = resolved.config
     saves = _saves(config)
     kept = config.get("save_total_limit") or AXOLOTL_KEEPS
@@ -137,14 +139,14 @@ def checkpoints(resolved: Resolved, add: Add) -> None:
     add(
         "note",
         "save_total_limit",
-        f"{saves} checkpoints are saved and the newest {kept} kept: the best of these ships.",
-        f"Set {saves}, or metric_for_best_model: eval_loss, which also keeps the best so far.",
+        f"{saves} checkpoints are saved, but only the newest {kept} are kept; the best of those is shipped.",
+        f"Set it to {saves}, or set metric_for_best_model: eval_loss, which also keeps the best one so far.",
         code="training.checkpoints_deleted",
     )
 
 
 def _saves(config: AxolotlConfig) -> int | None:
-    """Return how many checkpoints a run saves, None where that depends on the number of its rows."""
+    """Return the number of checkpoints that a run saves, or None if it depends on the number of rows."""
     if config.get("max_steps") and isinstance(config.get("save_steps"), int):
         return int(config["max_steps"]) // int(config["save_steps"])
     if config.get("max_steps") or not config.get("saves_per_epoch"):
@@ -158,7 +160,7 @@ def batch(resolved: Resolved, add: Add) -> None:
         add(
             "note",
             "micro_batch_size",
-            f"a global batch of {rows} rows; LoRA does worse above about 32.",
+            f"the global batch is {rows} rows; LoRA performs worse above about 32.",
             link=LORA_WITHOUT_REGRET,
             code="training.large_batch_for_lora",
         )
@@ -167,8 +169,8 @@ def batch(resolved: Resolved, add: Add) -> None:
 
 
 def averages_micro_batches(config: AxolotlConfig) -> bool:
-    """Whether Axolotl would average the losses of micro batches in place of tokens: not for preferences and
-    heads, whose loss is of a pair or row."""
+    """Return whether Axolotl would average over micro batches instead of tokens. Does not apply to preference
+    pairs and heads, whose loss is per pair or row."""
     return not (config.get("rl") or methods.uses_head(config) or TOKEN_MEAN in (config.get("plugins") or []))
 
 
@@ -179,7 +181,7 @@ def accumulation(resolved: Resolved, add: Add) -> None:
         add(
             "warning",
             "gradient_accumulation_steps" if "gradient_accumulation_steps" in config else "micro_batch_size",
-            "Axolotl averages the losses of micro batches or GPUs: tokens of short rows count for more.",
+            "Axolotl averages the losses of micro batches or GPUs, so tokens of short rows count more.",
             f"Add the plugin {TOKEN_MEAN}.",
             "https://github.com/axolotl-ai-cloud/axolotl/pull/3982",
             code="training.mean_of_micro_batches",

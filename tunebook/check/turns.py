@@ -1,4 +1,5 @@
-"""Conversations whose answers say what others say too: greetings and goodbyes, which measure nothing."""
+"""Conversations whose answers also occur in other conversations: greetings and goodbyes, which measure
+nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ MANY = 0.5  # of the scored turns
 
 
 class Turns:
-    """Keeps the conversations of test and counts the turns that are scored."""
+    """Keeps the conversations of test and counts the scored turns."""
 
     def __init__(self, found: Findings, dataset: Dataset, evaluation: dict[str, Any]) -> None:
         """`evaluation` is the recipe's eval.yaml."""
@@ -34,17 +35,22 @@ class Turns:
             return
         self.found.facts["turns"] = {**vars(counts), "evaluated": "last" if self.only_last else "all"}
         here = (
-            f"{counts.repeated} of {counts.turns}, and {counts.last_repeated} of the {counts.last} last ones"
+            f"{counts.repeated} of {counts.turns}, and {counts.last_repeated} of the {counts.last} last "
+            "answers"
         )
-        text = f"answers of test that say only what other conversations say, too: {here}."
+        text = f"some test answers also occur in other conversations: {here}."
         scored = (counts.last_repeated, counts.last) if self.only_last else (counts.repeated, counts.turns)
         if scored[0] > MANY * scored[1]:
-            what = "Only the last answers are scored" if self.only_last else "All are scored"
+            what = "Only last answers are scored" if self.only_last else "All answers are scored"
             do = "set evaluate_turns: all in eval.yaml" if self.only_last else "look at the rows of test"
-            do = f"{what}, so that the metrics are mostly about these: {do}."
+            do = f"{what}, so the metrics mostly measure repeated answers: {do}."
             self.found.add(
                 Finding("warning", "repeated answers", text, do, self.file, code="turns.mostly_repeated")
             )
         elif counts.repeated:
-            do = "" if self.only_last else "All are scored, and answers are generated at others."
+            do = (
+                ""
+                if self.only_last
+                else "All answers are scored; answers are generated only at turns that are not repeated."
+            )
             self.found.add(Finding("note", "repeated answers", text, do, self.file, code="turns.repeated"))

@@ -1,6 +1,6 @@
-"""A config that somebody else wrote: what in it runs code, sends something out or reads other files.
+"""Configs written by somebody else: find the keys that run code, send data out or read other files.
 
-Each key of Axolotl's schema is decided in foreign_keys.yaml.
+foreign_keys.yaml classifies every key of Axolotl's schema.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import Lines, Path_, dotted, line_of
 from tunebook.models.methods import OWN_PLUGINS
 
-OFF: tuple[object, ...] = (None, False, "", [], {})  # asks for nothing
-# Axolotl's plugin that switches use_kernels on.
+OFF: tuple[object, ...] = (None, False, "", [], {})  # values that enable nothing
+# Axolotl's plugin that enables use_kernels.
 KERNELS = "axolotl.integrations.kernels.KernelsPlugin"
-# In a mapping of the base's own settings: names of other files and of code.
+# Inside a mapping of model settings: names of other files and of code.
 REACHES_OUT = re.compile(r"(?i)^_|auto_map|code|custom|path|dir|file|url|token$|implementation|kernel|trust")
 
 
 class Decided(BaseModel):
-    """foreign_keys.yaml. `plain` has the keys by the model of Axolotl's schema."""
+    """foreign_keys.yaml. `plain` lists the harmless keys by the model of Axolotl's schema."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     refused: dict[str, frozenset[str]]
@@ -45,7 +45,7 @@ class Decided(BaseModel):
 
 @cache
 def decided() -> Decided:
-    """Return what is decided of every key."""
+    """Return the classification of every key."""
     text = (Path(__file__).parent / "foreign_keys.yaml").read_text(encoding="utf-8")
     return Decided.model_validate(yaml.safe_load(text))
 
@@ -53,8 +53,8 @@ def decided() -> Decided:
 def foreign_problems(
     config: dict[str, Any], lines: Lines, file: str, allowed: Collection[str]
 ) -> list[Problem]:
-    """Return a Problem for each key of `config` that runs code, sends something out or reads other files, and
-    for each of `allowed` that asks for nothing of the kind."""
+    """Return a Problem for each key of `config` that runs code, sends data out or reads other files, and for
+    each key in `allowed` that does none of this."""
     found: dict[str, tuple[Path_, str]] = {}
     for key, value in config.items():
         if value in OFF:
@@ -67,11 +67,14 @@ def foreign_problems(
     problems = []
     for key, (where, what) in found.items():
         if key not in allowed:
-            text = f"{what}. Somebody else wrote it: read it, then remove it, or add --allow {key} (ALLOW=)."
+            text = (
+                f"{what}, and the config comes from somebody else. Read it, then remove the key or add "
+                f"--allow {key} (ALLOW=)."
+            )
             problems.append(Problem(text, file, line_of(lines, where), dotted(where), "fork.foreign_key"))
     for key in allowed:
         if key not in found:
-            text = f"{file} has no key {key} that would need it. Remove it."
+            text = f"{file} has no key {key} that needs to be allowed. Remove the option."
             problems.append(Problem(text, key="--allow (ALLOW=)", code="fork.nothing_to_allow"))
     return problems
 
@@ -91,7 +94,7 @@ def _plugins(value: Any) -> Found:
 
 def _deepspeed(value: Any) -> Found:
     own = re.fullmatch(r"(deepspeed_configs|hardware/deepspeed)/[\w-]+\.json", str(value))
-    return [] if own else [((), "reads settings that may write to other files and send to services")]
+    return [] if own else [((), "reads settings that may write to other files and send data to services")]
 
 
 def _implementation(value: Any) -> Found:
@@ -100,19 +103,19 @@ def _implementation(value: Any) -> Found:
 
 def _class(value: Any) -> Found:
     plain = re.fullmatch(r"[A-Za-z]\w*", str(value))
-    return [] if plain else [((), "names something else than a class of transformers")]
+    return [] if plain else [((), "is not the name of a transformers class")]
 
 
 def _template(value: Any) -> Found:
     plain = re.fullmatch(r"[\w-]+", str(value))
-    return [] if plain else [((), "is a template that writes every prompt, or the path of one")]
+    return [] if plain else [((), "is a template that determines every prompt, or the path of one")]
 
 
 def _settings(value: Any, where: Path_ = ()) -> Found:
     found: Found = []
     for key, item in value.items() if isinstance(value, dict) else ():
         if REACHES_OUT.search(str(key)):
-            found.append(((*where, str(key)), "names code or files to the loader of the base"))
+            found.append(((*where, str(key)), "makes the model loader read other code or files"))
         found += _settings(item, (*where, str(key)))
     return found
 

@@ -1,4 +1,5 @@
-"""Strict check of Axolotl's keys and types; Axolotl itself silently ignores unknown keys."""
+"""Strict check of config keys and types against Axolotl's schema; Axolotl itself silently ignores unknown
+keys."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ LIST = Path(__file__).parent / "axolotl_keys.json"
 
 
 class KeyList(TypedDict):
-    """The keys of one version of Axolotl: the model of each plugin, of the top level (`root`), and the kinds
-    of value that each key of each model takes."""
+    """The keys of one version of Axolotl: the model of each plugin, of the top level (`root`), and the types
+    that each key of each model accepts."""
 
     root: str
     plugins: dict[str, str]
@@ -32,13 +33,14 @@ class KeyList(TypedDict):
 
 @cache
 def versions() -> dict[str, KeyList]:
-    """Return the committed lists made by scripts/list_axolotl_keys.py, by version, oldest first."""
+    """Return the committed key lists, written by scripts/list_axolotl_keys.py, by version, oldest first."""
     content = json.loads(LIST.read_text())
     return {name: of_version(content, name) for name in content if name[0].isdigit()}
 
 
 def of_version(content: dict[str, Any], version: str) -> KeyList:
-    """Return one version's list of axolotl_keys.json: what all have in common, and its own part."""
+    """Return one version's key list from axolotl_keys.json: the part shared by all versions plus its own
+    part."""
     common, own = content["common"], content[version]
     names = [*common["models"], *(name for name in own["models"] if name not in common["models"])]
     return {
@@ -52,7 +54,7 @@ def of_version(content: dict[str, Any], version: str) -> KeyList:
 
 
 def schema() -> KeyList:
-    """Return the list of the installed Axolotl; of the newest listed where that is not listed."""
+    """Return the key list of the installed Axolotl, or of the newest version listed."""
     known = versions()
     return known.get(lanes.axolotl(), list(known.values())[-1])
 
@@ -69,7 +71,7 @@ def check_keys(config: AxolotlConfig, lines: Lines, file: str) -> list[Problem]:
         if plugin in known["plugins"]:
             allowed |= known["models"][known["plugins"][plugin]]
         elif plugin in RENAMED_PLUGINS:
-            text = f"this plugin has a new name (got {plugin!r}). Write {RENAMED_PLUGINS[plugin]}."
+            text = f"this plugin was renamed (got {plugin!r}). Write {RENAMED_PLUGINS[plugin]}."
             where = ("plugins", index)
             problems.append(
                 Problem(text, file, line_of(lines, where), dotted(where), "config.renamed_plugin")
@@ -100,8 +102,8 @@ def _check_mapping(
 
 def _of_other(version: str, place: Place) -> Problem:
     text = (
-        f"Axolotl {lanes.axolotl()}, which is installed, does not have this; {version} does, with "
-        f"{lanes.python_of(version)} (docs/lanes.md)."
+        f"the installed Axolotl {lanes.axolotl()} does not have this key; Axolotl {version} has it and "
+        f"needs {lanes.python_of(version)} (docs/lanes.md)."
     )
     return Problem(text, *place, code="config.other_lane")
 
@@ -117,15 +119,15 @@ def _unknown(key: str, allowed: dict[str, list[str]], path: Path_, place: Place)
     if homes:
         where = "the top level" if schema()["root"] in homes else f"an entry of {', '.join(homes)}"
         plugins = [name for name, model in schema()["plugins"].items() if model in homes]
-        text = f"not a key at this level; it belongs to {where}."
+        text = f"not allowed at this level; it belongs to {where}."
         if plugins and not path:
-            text = f"belongs to a plugin. Add {plugins[0]} to plugins, or remove the key."
+            text = f"this key belongs to a plugin. Add {plugins[0]} to plugins, or remove the key."
     elif others := [version for version, known in versions().items() if _has(known, key, path)]:
         return _of_other(others[0], place)
     elif close:
         text = f"unknown key. Did you mean {' or '.join(close)}?"
     else:
-        text = f"unknown to Axolotl {lanes.axolotl()}, which would ignore it. Remove it."
+        text = f"unknown key; Axolotl {lanes.axolotl()} would ignore it. Remove it."
     return Problem(text, *place, code="config.unknown_key")
 
 

@@ -1,4 +1,4 @@
-"""What the tuning methods cannot be combined with, found before anything is trained."""
+"""What each fine-tuning method cannot be combined with, reported before any training."""
 
 from __future__ import annotations
 
@@ -13,42 +13,41 @@ from tunebook.models import methods
 from tunebook.models.methods import ADAPTERS_PLUGIN, LORA, METHODS, has_encoder
 
 KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
-# Axolotl's own adapter keys that mean something for every method.
+# Axolotl's own adapter keys that apply to every method.
 ANY_METHOD = (*KERNELS, "lora_model_dir", "peft_autocast_adapter_dtype")
 PACKED = (
-    "PEFT drops position ids when there are virtual tokens, so packed rows would attend to each "
-    "other. Set it to false; group_by_length: true saves padding."
+    "PEFT drops position ids when there are virtual tokens, so packed rows would attend to each other. Set "
+    "it to false; group_by_length: true reduces padding instead."
 )
 CHECKPOINTED = (
     "the prefix is a key-value cache, which the second forward pass would lengthen. Set it to false, or use "
     "prompt_tuning."
 )
 IN_SHARDS = (
-    "a sharded model is untested with this adapter. It trains so few weights that several GPUs with "
-    "the whole model each (DDP) need little more memory than one."
+    "a sharded model is untested with this adapter. The adapter has so few weights that DDP, with the "
+    "whole model on each GPU, needs little more memory than one GPU."
 )
 NO_KERNELS_FOR_HEAD = (
-    "Axolotl's LoRA kernels support causal models only, and it enables them unless a key says otherwise. Set "
-    "it to false."
+    "Axolotl's LoRA kernels support causal models only, and it enables them by default. Set it to false."
 )
 PAIRS_PLUGIN = "tunebook.plugins.PreferencePrompts"
 NO_ADAPTER_BEFORE_PAIRS = (
-    "Axolotl does not load it for preference tuning and would start from the base. Use FROM_RUN=, "
+    "Axolotl does not load it for preference tuning and would start from the base model. Use FROM_RUN=, "
     "which merges the adapter first (docs/preference.md)."
 )
 PLAIN_PROMPTS = (
-    "Axolotl does not apply chat_template_kwargs to preference pairs: training would use another prompt than "
-    f"the evaluation. Add {PAIRS_PLUGIN}."
+    "Axolotl does not apply chat_template_kwargs to preference pairs: training would use a different "
+    "prompt than the evaluation. Add {PAIRS_PLUGIN}."
 )
 
-# They move a part of the base's weights into the adapter before the first step.
+# They move part of the base model's weights into the adapter before the first step.
 MOVED = ("loftq", "pissa", "olora", "corda", "lora_ga")
 MOVES_WEIGHTS = (
-    "moves a part of the base's weights into the adapter, and only the adapter is saved: with the published "
-    "base it would be another model than the trained one. Remove it."
+    "moves part of the base model's weights into the adapter, but only the adapter is saved: combined with "
+    "the published base model, it would differ from the trained model. Remove it."
 )
 LOFTQ = "tunebook.plugins.LoftQ"
-MOVES_NOTHING = f" LoftQ on a 4-bit base that stays as it is: the plugin {LOFTQ} (docs/adapters.md)."
+MOVES_NOTHING = f" For LoftQ on an unchanged 4-bit base model, use the plugin {LOFTQ} (docs/adapters.md)."
 MAKES_UP = f"{LOFTQ} compensates for the error of 4-bit quantization: it "
 
 
@@ -61,7 +60,7 @@ def problems(resolved: Resolved) -> list[Problem]:
 
 
 def _place(resolved: Resolved, key: str, text: str) -> Problem:
-    """Return the problem with the layer that set `key`."""
+    """Return a Problem that names the layer that set `key`."""
     recipe, value = resolved.recipe, resolved.config.get(key)
     if resolved.tier == "trial" and key in recipe.trial and recipe.trial[key] == value:
         return Problem(
@@ -71,14 +70,15 @@ def _place(resolved: Resolved, key: str, text: str) -> Problem:
             key,
             "config.method_conflict",
         )
-    if recipe.config.get(key) == value or key == "plugins":  # to which every layer adds
+    if recipe.config.get(key) == value or key == "plugins":  # every layer adds to this key
         return Problem(text, recipe.file, recipe.lines.get((key,)), key, "config.method_conflict")
     above = f" or hardware/{resolved.hardware}.yaml" if resolved.hardware else ""
     return Problem(text, f"--set (SET=){above}", key=key, code="config.method_conflict")
 
 
 def _own_keys(config: AxolotlConfig) -> dict[str, str]:
-    """Return the plugin's keys that have a bad value or belong to another method, each with what is wrong."""
+    """Return the plugin's keys that have an invalid value or belong to another method, each with an
+    explanation."""
     found, given = {}, {key: config[key] for key in AdapterArguments.model_fields if key in config}
     try:
         AdapterArguments.model_validate(given)
@@ -104,15 +104,16 @@ def _lora(config: AxolotlConfig) -> dict[str, str]:
             found["plugins"] = f"{MAKES_UP}needs adapter: qlora and load_in_4bit: true."
         if config.get("peft_use_dora"):
             found["peft_use_dora"] = (
-                f"{MAKES_UP}would leave DoRA with magnitudes of other weights. Remove one."
+                f"{MAKES_UP}would leave DoRA with the magnitudes of different weights. Remove one of the two."
             )
         if config.get("rl"):
             found["rl"] = (
-                f"{MAKES_UP}would start from another model than the reference, the plain 4-bit base."
+                f"{MAKES_UP}would start from a different model than the reference, which is the plain 4-bit "
+                "base model."
             )
         for key in ("fsdp_version", "deepspeed"):
             if config.get(key):
-                found[key] = f"{MAKES_UP}reads whole layers and is untested on a sharded model."
+                found[key] = f"{MAKES_UP}reads whole layers and is untested with a sharded model."
     return found
 
 
@@ -123,7 +124,7 @@ def _adapter(config: AxolotlConfig) -> dict[str, str]:
         return {}
     found = {}
     if ADAPTERS_PLUGIN not in config.get("plugins", []):
-        found["plugins"] = f"adapter: {name} comes with a plugin. Add {ADAPTERS_PLUGIN}."
+        found["plugins"] = f"adapter: {name} needs a plugin. Add {ADAPTERS_PLUGIN}."
     needed = [*method.needs, *(["encoder_hidden_size"] if has_encoder(config) else [])]
     found |= {key: f"missing; adapter: {name} needs it." for key in needed if not config.get(key)}
     if config.get("prompt_tuning_init") == "TEXT" and not config.get("prompt_tuning_init_text"):
@@ -132,11 +133,11 @@ def _adapter(config: AxolotlConfig) -> dict[str, str]:
         if value and key.startswith(("lora_", "peft_")) and key not in (*ANY_METHOD, *method.takes):
             found[key] = f"has no effect with adapter: {name}. Remove it."
         if value and key in KERNELS:
-            found[key] = f"replaces layers of LoRA, which adapter: {name} does not have. Set it to false."
+            found[key] = f"replaces LoRA layers, which adapter: {name} does not have. Set it to false."
         if value and key in ("fsdp_version", "deepspeed"):
             found[key] = IN_SHARDS
         if value and key in ("load_in_4bit", "load_in_8bit"):
-            found[key] = f"Axolotl quantizes the base for {' and '.join(LORA)} only. Remove it."
+            found[key] = f"Axolotl quantizes the base model for {' and '.join(LORA)} only. Remove it."
     return found
 
 
@@ -149,34 +150,35 @@ def _virtual(config: AxolotlConfig) -> dict[str, str]:
         found["gradient_checkpointing"] = CHECKPOINTED
     if has_encoder(config) and config.get("lora_model_dir"):
         found["lora_model_dir"] = (
-            f"adapter: {name} cannot continue from a finished run, which keeps its virtual tokens but "
-            "not the network that produces them."
+            f"adapter: {name} cannot continue from a finished run, because the run saves its virtual tokens "
+            "but not the network that produces them."
         )
     if config.get("prefix_projection") and config.get("prefix_init_std"):
         found["prefix_init_std"] = (
-            "is for keys and values; with prefix_projection a network makes them. Remove it."
+            "initializes keys and values directly, but with prefix_projection a network generates them. "
+            "Remove it."
         )
     if methods.uses_head(config):
         found["adapter"] = (
-            f"{name} with a classification head: PEFT passes embeddings, so that the head reads a row's "
+            f"{name} with a classification head: PEFT passes embeddings, so the head would read a row's "
             "padding instead of its last token. Use lora, ia3 or bottleneck."
         )
     return found
 
 
 def _pairs(config: AxolotlConfig) -> dict[str, str]:
-    """Return the keys that preference tuning cannot be combined with, and why."""
+    """Return the keys that cannot be combined with preference tuning, and why."""
     if not config.get("rl"):
         return {}
     found = {}
     if config["rl"] != "dpo":
-        found["rl"] = f"expected dpo, the only one supported here (got {config['rl']!r})."
+        found["rl"] = f"expected dpo, the only preference method supported here (got {config['rl']!r})."
     if config.get("adapter") not in LORA:
         found["adapter"] = (
-            f"preference tuning was tried with {' and '.join(LORA)} only (got {config.get('adapter')!r})."
+            f"preference tuning was tested with {' and '.join(LORA)} only (got {config.get('adapter')!r})."
         )
     if config.get("sample_packing"):
-        found["sample_packing"] = "pairs cannot be packed. Set it to false."
+        found["sample_packing"] = "preference pairs cannot be packed. Set it to false."
     for key in ("fsdp_version", "deepspeed"):
         if config.get(key):
             found[key] = "a sharded model is untested with preference tuning. Use DDP."
@@ -198,7 +200,7 @@ def _head(config: AxolotlConfig) -> dict[str, str]:
     if config.get("sample_packing"):
         found["sample_packing"] = "a classification head reads the last token of each row. Set it to false."
     if config.get("excess_length_strategy") == "truncate":
-        found["excess_length_strategy"] = "would cut the end of a row, where the head reads. Use raise."
+        found["excess_length_strategy"] = "would cut off the end of a row, which the head reads. Use raise."
     kernels = [config.get(key) for key in KERNELS]
     if config.get("adapter") in LORA and (any(kernels) or kernels == [None] * len(KERNELS)):
         found["lora_mlp_kernel"] = NO_KERNELS_FOR_HEAD
@@ -206,7 +208,7 @@ def _head(config: AxolotlConfig) -> dict[str, str]:
 
 
 def stays_off(config: AxolotlConfig) -> dict[str, bool]:
-    """Return the keys that an overlay of hardware/ must not switch on for this method."""
+    """Return the keys that a hardware overlay must not enable for this method."""
     method = METHODS.get(str(config.get("adapter")))
     unpacked = (method and method.virtual) or methods.uses_head(config) or config.get("rl")
     off = ["sample_packing"] if unpacked else []

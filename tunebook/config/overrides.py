@@ -1,4 +1,4 @@
-"""What the command line says about a run: `Options`, and how its texts are read."""
+"""Command-line options that change a run's config: `Options`, and how their values are parsed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tier = Literal["real", "trial"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says about a run."""
+    """The command-line options that change a run's config."""
 
     tier: Tier | None = None
     hardware: str | None = None
@@ -35,7 +35,7 @@ class Options:
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Lay `above` over `below`: mappings merge, lists replace (`plugins` append), null removes."""
+    """Merge `above` into `below`: mappings merge, lists replace (`plugins` append), null removes."""
     result = dict(below)
     for key, value in above.items():
         if value is None:
@@ -50,10 +50,10 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_set(text: str) -> AxolotlConfig:
-    """Read `SET="key=value a.b=value"`: split as a shell would, values read by OmegaConf.
+    """Parse `SET="key=value a.b=value"`: split as a shell would, values parsed by OmegaConf.
 
     Raises:
-        InputError: a word without `=`, or a value that cannot be read.
+        InputError: a word without `=`, or a value that cannot be parsed.
     """
     from omegaconf import OmegaConf  # slow to import; `tunebook --help` does not need it
     from omegaconf.errors import OmegaConfBaseException
@@ -75,7 +75,7 @@ def parse_set(text: str) -> AxolotlConfig:
 
 
 def parse_rows(text: str) -> dict[str, int]:
-    """Read `ROWS=`: "200" for that many train rows, or "train=200,test=500".
+    """Parse `ROWS=`: "200" for that many train rows, or "train=200,test=500".
 
     Raises:
         InputError: something else.

@@ -37,7 +37,7 @@ class Recipe:
 
     @property
     def dataset(self) -> str:
-        """Name of the dataset whose rendered rows the first `datasets` entry reads."""
+        """Name of the dataset from which the first entry of `datasets` reads rendered rows."""
         entries = self.config.get("datasets")
         first = entries[0] if isinstance(entries, list) and entries else None
         path = first.get("path") if isinstance(first, dict) else None
@@ -46,7 +46,7 @@ class Recipe:
             line = self.lines.get(("datasets", 0, "path"), self.lines.get(("datasets",)))
             raise InputError(
                 Problem(
-                    f"must be datasets/NAME/rows/train.jsonl, which `make data` renders (got {path!r}).",
+                    f"must be datasets/NAME/rows/train.jsonl, which `make data` writes (got {path!r}).",
                     self.file,
                     line,
                     "datasets[0].path",

@@ -18,32 +18,33 @@ from tunebook.hardware import machine, memory, memory_settings, overlays
 from tunebook.models import shapes, trial_model
 from tunebook.models.registry import known_model, model_table
 
-# Hardware keys that decide what is learned: set by the recipe or SET, they make another run.
+# Hardware keys that affect what is learned: if the recipe or SET sets them, the run gets another id.
 RESULT_KEYS = ("optimizer", "sample_packing", "plugins")
 OUTPUT_KEYS = ("output_dir", "dataset_prepared_path")
-FILLED = 0.9  # of a GPU's nominal memory: drivers report less
+FILLED = 0.9  # of a GPU's nominal memory, because drivers report less
 PROGRESS_PLUGIN = "tunebook.plugins.Progress"
 TOKEN_MEAN = "tunebook.plugins.TokenMean"
 
 
 def pick_tier(options: Options) -> Tier:
-    """Return the tier of the options, else `real` with a GPU and `trial` without."""
+    """Return the tier given by the options; by default `real` with a GPU and `trial` without."""
     return options.tier or ("real" if machine.gpus() else "trial")
 
 
 def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> Resolved:
-    """Compose and check the keys of a run's config; with `for_this_machine` False, no overlay is
-    detected from the hardware of this machine.
+    """Compose a run's config and check its keys; with `for_this_machine` False, this machine's hardware is
+    not detected and selects no overlay.
 
     Raises:
-        InputError: unknown keys or wrong types in any layer, all of them, with file and line.
+        InputError: unknown keys or wrong types in any layer; lists all of them, with file and line.
     """
     tier = pick_tier(options)
     overrides = parse_set(options.set)
     trial = dict(recipe.trial) if tier == "trial" else {}
     if tier == "trial" and not trial:
         raise InputError(
-            f"{show(recipe.folder)}: has no trial.yaml, which the trial tier needs.", code="recipe.no_trial"
+            f"{show(recipe.folder)}: the trial tier needs a trial.yaml, which this recipe does not have.",
+            code="recipe.no_trial",
         )
     replay, replayed = take_replay(trial, overrides)
     chosen = {} if options.model is None else {"base_model": known_model(options.model)}
@@ -69,7 +70,8 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
 
     table = model_table().get(plain["base_model"], {}).get("axolotl", {})
     if trial.get("chat_template_jinja") and plain["base_model"] == trial.get("base_model"):
-        table = {key: value for key, value in table.items() if key != "chat_template"}  # it brings its own
+        # this base model brings its own template
+        table = {key: value for key, value in table.items() if key != "chat_template"}
     config = apply_replay(merge(merge(merge(recipe.config, trial), chosen), table), replay)
     name = options.hardware or (overlays.guess() if for_this_machine else None)
     overlay = overlays.overlay(name) if name else None
@@ -89,7 +91,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     }
     identity |= {"global_batch": _global_batch(without_hardware), **replayed}
     if _sets_batch(overrides):
-        identity["global_batch"] *= world  # set by hand, the micro batch is that of each GPU
+        identity["global_batch"] *= world  # a micro batch set by hand is that of each GPU
     else:
         most = over.get("micro_batch_size")
         if most and overlay and overlay.machine:
@@ -107,11 +109,11 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
 
 
 def split_batch(batch: int, most: int | None, world: int, config: AxolotlConfig) -> dict[str, int]:
-    """Return micro_batch_size and gradient_accumulation_steps for `world` processes at a global batch
-    of `batch` rows: the largest micro batch that divides it and is at most `most`.
+    """Return micro_batch_size and gradient_accumulation_steps for `world` processes at a global batch of
+    `batch` rows: the micro batch is the largest divisor that does not exceed `most`.
 
     Raises:
-        InputError: the global batch cannot be shared evenly.
+        InputError: the global batch cannot be divided evenly.
     """
     if most is None and world == 1:
         return {}
@@ -129,8 +131,8 @@ def split_batch(batch: int, most: int | None, world: int, config: AxolotlConfig)
 
 
 def _fitting(config: AxolotlConfig, gib: int, most: int, world: int) -> int:
-    """Return the largest micro batch, at most `most`, whose memory should fit GPUs of `gib` GiB; `most`
-    itself for a base whose shape is not known."""
+    """Return the largest micro batch, at most `most`, expected to fit GPUs of `gib` GiB; `most` itself if the
+    base model's shape is not known."""
     try:
         shape = shapes.find(str(config["base_model"]))
     except InputError:
@@ -140,7 +142,7 @@ def _fitting(config: AxolotlConfig, gib: int, most: int, world: int) -> int:
 
 
 def _processes(overlay: overlays.Overlay | None, for_this_machine: bool) -> int:
-    """Return how many processes train by default: one per GPU."""
+    """Return the default number of training processes: one per GPU."""
     if not for_this_machine:
         return overlay.machine.gpus if overlay and overlay.machine else 1
     return 1 if overlay and overlay.name == "cpu" else max(1, len(machine.gpus()))
@@ -158,6 +160,7 @@ def _must_be_small(base: str) -> None:
     known = model_table().get(base, {})
     if not Path(base).is_dir() and known.get("parameters", 10**12) > 600_000_000:
         raise InputError(
-            f"base_model: the trial tier takes a local folder or a model of at most 0.6B (got {base!r}).",
+            "base_model: the trial tier accepts a local folder or a model with at most 0.6B parameters "
+            f"(got {base!r}).",
             code="config.too_large",
         )

@@ -1,4 +1,4 @@
-"""A composed config."""
+"""The composed config of a run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from tunebook.hardware import overlays
 
 @dataclass(frozen=True)
 class Resolved:
-    """A composed config. `config` is the final Axolotl config, except for run-folder paths;
-    `identity` is the part that makes a run this run; `world` the number of processes that train;
-    `replay` the rows of the second entry of `datasets:` that are trained on for each train row, None for all.
-    """
+    """A composed config. `config` is the final Axolotl config, except for run-folder paths; `identity` holds
+    the settings hashed into the run id; `world` is the number of training processes; `replay` is the number
+    of rows of the second entry of `datasets:` trained on per train row, or None for all of them."""
 
     recipe: Recipe
     tier: Tier

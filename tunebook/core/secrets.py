@@ -1,7 +1,7 @@
-"""Secrets, known by their form or by their value: the environment's variables whose names say so.
+"""Find secrets by their form or by their value: that of an environment variable whose name says so.
 
-They keep back what would be uploaded or written into a launch's files, are warned of in rows, and are masked
-in logs and messages. The forms are those that the issuers document.
+A secret keeps a text from being uploaded or written into launch files, causes a warning in rows, and is
+masked in logs and messages. The forms are those documented by the issuers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FORMS = {
     "GitHub": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{50,})",
     "GitLab": r"\bglpat-[\w-]{20,}",
     "Hugging Face": r"\b(?:hf_[A-Za-z0-9]{16,}|api_org_[A-Za-z0-9]{30,})",
-    # OpenAI, Anthropic and those who copy their form; a digit tells a key from hyphenated words.
+    # OpenAI, Anthropic and those who copied their form; the digit distinguishes a key from hyphenated words.
     "OpenAI or Anthropic": r"\bsk-(?=[\w-]{0,200}\d)[A-Za-z0-9][\w-]{18,}[A-Za-z0-9]",
     "Groq, xAI, NVIDIA or Replicate": r"\b(?:gsk_\w{40,}|xai-\w{60,}|nvapi-[\w-]{50,}|r8_\w{37,})",
     "Google": r"\b(?:AIza[\w-]{35}|GOCSPX-[\w-]{24,}|ya29\.[\w-]{20,})",
@@ -36,22 +36,22 @@ FORMS = {
     "URL with a password": r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@\"'<>]*:[^\s/@\"'<>{}$]+@(?=[\w\[])",
 }
 PATTERN = re.compile("|".join(f"(?P<f{number}>{form})" for number, form in enumerate(FORMS.values())))
-# Each form has one of these: most texts have none, and are not searched.
+# Every form contains one of these: a text without any, as most are, is not searched further.
 HINTS = (
     "sk-|hf_|api_org_|ghp_|gho_|ghu_|ghs_|ghr_|github_pat_|glpat-|AKIA|ASIA|ABIA|ACCA|aws|AWS|Aws|gsk_|xai-|nvapi-"
     "|r8_|AIza|GOCSPX-|ya29.|xox|xapp-|hooks.slack|k_live_|k_test_|wandb_v|rpa_|dop_v1_|npm_|pypi-AgE|SG.|AccountKey="
     "|sig=|PRIVATE KEY|eyJ|earer|EARER|://"
 ).split("|")
-# Options whose names say so. What a model calls a token (eos_token) is none.
+# Options whose names say so. What a model calls a token (eos_token) is no secret.
 NAMED = re.compile(
     r"(?i)(?<![\w.-])(?:[\w.-]*[_.-])?(?<!eos_)(?<!bos_)(?<!pad_)(?<!unk_)(?<!eot_)(?<!sep_)(?<!cls_)(?<!mask_)"
     r"(?:token|secret|password|passwd|api_?key|access_?key)([\"']?\s*[=:]\s*[\"']?)(?![<\[{])[^\s'\"]{8,}"
 )
-# TOKENIZERS_PARALLELISM is no token.
+# TOKENIZERS_PARALLELISM is no secret.
 VARIABLE = re.compile(
     r"(?i)token(?!iz)|secret|passw|passphrase|credential|apikey|(?:^|_)(?:key|pat|pwd)(?:_|$)"
 )
-SHORTEST = 8  # characters; a shorter value would hide words of the text
+SHORTEST = 8  # minimum length in characters; a shorter value would mask ordinary words
 HIDDEN = "[secret]"
 # A key's lines up to its end, or to the first that is none: a message may show the first line only.
 KEY_LINES = re.compile(r"\A(?:[ \t]*[A-Za-z0-9+/=]+[ \t]*(?:[\r\n]+|\Z))*(?:-----END [A-Z0-9 ]+-----)?")
@@ -66,8 +66,8 @@ def find_secrets(text: str) -> list[str]:
 
 
 def find_keys(text: str) -> list[str]:
-    """Return what has the form of an issuer's key, without names that only say so: for rows, in which people
-    write about passwords."""
+    """Return what has the form of an issuer's key. Unlike `find_secrets`, ignore `password: ...` and the
+    like: people write about passwords in rows."""
     if not any(hint in text for hint in HINTS):
         return []
     return [match[0] for match in PATTERN.finditer(text)]
@@ -76,14 +76,14 @@ def find_keys(text: str) -> list[str]:
 def values() -> list[str]:
     """Return the values of variables whose names say that they are secrets, longest first."""
     found = {value for name, value in os.environ.items() if VARIABLE.search(name)}
-    # A path or an address is where something is, as in GOOGLE_APPLICATION_CREDENTIALS and PWD.
+    # A path or an address says where something is, as in GOOGLE_APPLICATION_CREDENTIALS and PWD.
     return sorted(
         (one for one in found if len(one) >= SHORTEST and one[0] not in "/~."), key=len, reverse=True
     )
 
 
 def holds_value(text: str) -> bool:
-    """Return whether `text` holds the value of such a variable."""
+    """Return whether `text` contains the value of such a variable."""
     return any(value in text for value in values())
 
 

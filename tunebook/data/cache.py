@@ -1,9 +1,9 @@
-"""The rendering cache: rendered rows of a dataset, for the model that trains on them.
+"""The rendering cache: rendered rows of a dataset, ready for training.
 
 In: a dataset and a config. Out: a folder with a JSONL file for each split. The key covers the data,
-dataset.yaml, template, tokenizer, revision and the rendering code; a change of any is a miss. Rows know no
-model: an entry of the same data, dataset.yaml and code gives them to any config (`find`), so that what fork
-has read, cut and compared is not read again by check, data, plan and recipe.
+dataset.yaml, template, tokenizer, revision and the rendering code; changing any of them is a miss. Rows do
+not depend on a model, so an entry for the same data, dataset.yaml and code serves any config (`find`): what
+fork has read, split and compared is not read again by check, data, plan and recipe.
 TUNEBOOK_CACHE/rendered/<dataset>/ keeps the newest entries.
 """
 
@@ -40,8 +40,8 @@ PROMPT_KEYS = ("chat_template", "chat_template_jinja", "chat_template_kwargs", "
 
 @dataclass(frozen=True)
 class Entry:
-    """One cache entry. `hit` is True if it existed; `key` is None if the revision of the data is unknown, so
-    that the entry is never reused."""
+    """One cache entry. `hit` is True if it already existed; `key` is None if the revision of the data is
+    unknown, in which case the entry is never reused."""
 
     folder: Path
     key: str | None
@@ -49,7 +49,7 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """Return a few words for the console."""
+        """Return a short summary for the console."""
         if self.key is None:
             return "not cached: the revision of the data is not known"
         return f"cache {'HIT' if self.hit else 'MISS'} {self.key[:10]}"
@@ -58,8 +58,8 @@ class Entry:
         return self.folder / f"{split}.jsonl"
 
     def located(self, dataset: Dataset, split: Split) -> Iterator[Located]:
-        """Yield the rows of `split` as they came: with the line of their source and their own group. The rows
-        that were left out come with train."""
+        """Yield the rows of `split` with their source line and original group. The dropped rows come with
+        train."""
         if split == "train":
             for problem in self.problems():
                 yield Located(str(problem.file), problem.line or 0, problem)
@@ -82,13 +82,13 @@ class Entry:
         write_json(self.folder / NEAR, pairs)
 
     def problems(self) -> list[Problem]:
-        """Return the rows that were left out, as `allow_drop` accepts."""
+        """Return the rows that were dropped, as permitted by `allow_drop`."""
         found = read_json(self.folder / CAME)["problems"]
         return [Problem(**one | {"line": Spot(one["line"][0]).say(*one["line"][1:])}) for one in found]
 
 
 def rows_parts(dataset: Dataset) -> dict[str, Any] | None:
-    """Return what rendered rows depend on, or None if the revision of the data is unknown."""
+    """Return everything that rendered rows depend on, or None if the revision of the data is unknown."""
     data: dict[str, str] = {}
     for split in dataset.source.splits or dataset.source.files:
         path = source_file(dataset.source, dataset.folder, split)
@@ -108,7 +108,7 @@ def rows_parts(dataset: Dataset) -> dict[str, Any] | None:
 
 
 def parts(dataset: Dataset, config: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the contents of the key, or None if the revision of the data is unknown."""
+    """Return the parts of the key, or None if the revision of the data is unknown."""
     made_of = rows_parts(dataset)
     if made_of is None:
         return None
@@ -129,10 +129,10 @@ def tokenizer(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def rendered(dataset: Dataset, config: dict[str, Any]) -> Entry:
-    """Return the cache entry of `dataset` under `config`; render it if no entry has its rows.
+    """Return the cache entry of `dataset` for `config`, rendering the rows if no entry has them.
 
     Raises:
-        InputError, MachineError: as `render_all`; nothing is stored then.
+        InputError, MachineError: as `render_all`; in that case nothing is stored.
     """
     made_of = parts(dataset, config)
     key = digest(made_of) if made_of else None
@@ -143,7 +143,7 @@ def rendered(dataset: Dataset, config: dict[str, Any]) -> Entry:
 
 
 def find(dataset: Dataset) -> Entry | None:
-    """Return an entry with the rows of `dataset` under any config, None if there is none."""
+    """Return an entry with the rows of `dataset` for any config, or None."""
     made_of = rows_parts(dataset)
     if made_of is None or not _home(dataset).is_dir():
         return None
@@ -156,13 +156,13 @@ def find(dataset: Dataset) -> Entry | None:
 
 
 def keep(dataset: Dataset, whole: Rendered) -> None:
-    """Store rows that were rendered as `dataset` says, for any config."""
+    """Store the rendered rows of `dataset`, for use with any config."""
     if made_of := rows_parts(dataset):
         _write(dataset, made_of, whole)
 
 
 def all_rows(dataset: Dataset) -> dict[Split, list[RenderedRow]]:
-    """Return the rows of every split, from the cache where it has them.
+    """Return the rows of every split, from the cache if possible.
 
     Raises:
         InputError, MachineError: as `render_all`.
@@ -179,9 +179,10 @@ def _home(dataset: Dataset) -> Path:
 
 
 def _write(dataset: Dataset, made_of: dict[str, Any] | None, whole: Rendered | Entry) -> Entry:
-    """Store rendered rows, or those of another entry, in an entry of their own."""
+    """Store rendered rows, or the rows of another entry, in a new entry."""
     home, key = _home(dataset), digest(made_of) if made_of else None
-    scratch = home / f"{os.getpid()}.partial"  # not of tempfile, which hides it from all who share the cache
+    # not a folder of tempfile, which other users of the cache could not read
+    scratch = home / f"{os.getpid()}.partial"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:

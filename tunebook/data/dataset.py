@@ -1,9 +1,9 @@
-"""`dataset.yaml` of a dataset folder.
+"""The `dataset.yaml` of a dataset folder.
 
-In: the YAML file. Out: a `Dataset`, from which tunebook/data/render.py makes rows `{id, group, source,
+In: the YAML file. Out: a `Dataset`, from which tunebook/data/render.py renders rows `{id, group, source,
 messages, gold}`. The last message of a row is the gold answer. A preference pair also has `rejected`, a list
-with the rejected answer as its one message; a row with tools has `tools`, their JSON text. Rows do not depend
-on a model or a chat template (docs/ARCHITECTURE.md, "The prompt, once").
+with the rejected answer as its only message; a row with tools has `tools` as JSON text. Rows do not depend on
+a model or a chat template (docs/ARCHITECTURE.md, "The prompt, once").
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tunebook.data.style_rules import Rule, rules_met
 
 
 class Dataset(BaseModel):
-    """`dataset.yaml`, with `folder` added. Without `group`, every row stands alone. Up to `allow_drop`
-    bad rows are left out, and said to be; `special_tokens: escape` writes a template's tokens in row text as
-    plain text (tunebook/data/markers.py), `allow_special_tokens: n` accepts n rows with them;
-    `look_for_secrets: false` silences that part of `make check`."""
+    """`dataset.yaml`, plus `folder`. Without `group`, every row is its own group. Up to `allow_drop` bad rows
+    are dropped and reported; `special_tokens: escape` writes template tokens in row text as plain text
+    (tunebook/data/markers.py), `allow_special_tokens: n` accepts n rows with such tokens; `look_for_secrets:
+    false` switches off that part of `make check`."""
 
     model_config = ConfigDict(extra="forbid")
     folder: Path
@@ -71,7 +71,7 @@ class Dataset(BaseModel):
         if (self.turns is None) == (self.answer is None and self.task != "qa"):
             raise ValueError("set either answer or turns (qa takes its answer from answers)")
         if self.tools and self.turns is None:
-            raise ValueError("tools (the field with the tools of a row) is only allowed with turns")
+            raise ValueError("tools (the field with a row's tools) is only allowed together with turns")
         return self
 
 
@@ -80,7 +80,7 @@ def datasets_folder() -> Path:
 
 
 def load_dataset_or_stand_in(name: str, stand_in: bool) -> Dataset:
-    """Load dataset `name`; with `stand_in` (trial tier, benchmarks), its stand-in if it has one.
+    """Load dataset `name`, or with `stand_in` (trial tier, benchmarks) its stand-in if it has one.
 
     Raises:
         InputError: as `load_dataset_config`.
@@ -112,7 +112,7 @@ def load_dataset_config(name: str) -> Dataset:
 
 
 def _check_rules(dataset: Dataset, path: Path, lines: Lines) -> None:
-    """Raise InputError for an invalid rule, which would otherwise fail only after the training."""
+    """Raise InputError for an invalid rule, which would otherwise only fail after training."""
     problems = []
     for name, rule in dataset.rules.items():
         try:

@@ -1,7 +1,8 @@
-"""How long rows are: in tokens of the trial tier's base model, and in characters, kept for `tunebook plan`.
+"""Row lengths in tokens of the trial tier's base model and in characters, kept for `tunebook plan`.
 
-Characters are counted as `tunebook check` reads the rows (a fork ends with it), into
-TUNEBOOK_CACHE/sizes/NAME.json, which counts for as long as the files and dataset.yaml stay the same.
+`tunebook check`, with which a fork ends, counts characters while it reads the rows.
+TUNEBOOK_CACHE/sizes/NAME.json stores the counts, which are valid as long as the files and dataset.yaml are
+unchanged.
 """
 
 from __future__ import annotations
@@ -25,21 +26,22 @@ from tunebook.data.tool_calls import texts, written
 from tunebook.models import trial_model
 from tunebook.runs.rows import RenderedRow
 
-MEASURED = 2000  # rows: the longest by their letters, and as many taken evenly
-COUNTED = 100  # rows, where about so many tokens are enough
+MEASURED = 2000  # rows counted exactly: the longest by letters, and as many evenly spread
+COUNTED = 100  # rows, if an approximate token count is enough
 TURN, ROW = 5, 24  # tokens that a chat template adds to a turn, and to a row (a default system turn)
-TOOLS_ARE = "word " * 40  # what a template says of tools before it lists them
-STEP = 64  # sequence lengths are multiples of it
-TRIAL_LENGTHS = (1024, 2048, 4096, 8192)  # sequence lengths of the trial tier; its base has 8,192 positions
-FEWEST_ROWS = 30  # rows; fewer train nothing that could be measured
-KEPT, KEPT_LONGEST, SEED = 5000, 24, 42  # rows of train whose size is kept, and its longest
-BYTES_A_TOKEN = 3  # where no tokenizer is at hand; English has four, so lengths come out too high
-ESTIMATED = f"estimated as {BYTES_A_TOKEN} bytes a token"
+TOOLS_ARE = "word " * 40  # text that a template adds before the list of tools
+STEP = 64  # sequence lengths are multiples of this
+# sequence lengths of the trial tier, whose base model has 8,192 positions
+TRIAL_LENGTHS = (1024, 2048, 4096, 8192)
+FEWEST_ROWS = 30  # rows; training on fewer has no measurable effect
+KEPT, KEPT_LONGEST, SEED = 5000, 24, 42  # number of train rows whose size is kept, and of its longest rows
+BYTES_A_TOKEN = 3  # used without a tokenizer; English text has four, so estimates are too high
+ESTIMATED = f"estimated at {BYTES_A_TOKEN} bytes per token"
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens a row with its template: `how` says whether counted or estimated."""
+    """Tokens per row, including the template; `how` says whether they were counted or estimated."""
 
     mean: float
     longest: int
@@ -48,8 +50,8 @@ class Lengths:
 
 
 class TokenCounter:
-    """Counts the tokens of rendered rows with their template, each text once: by the trial model's tokenizer,
-    or estimated from bytes where that is not there yet; `how` says which."""
+    """Counts the tokens of rendered rows including the template, each text once: with the trial model's
+    tokenizer, or estimated from bytes if that is not available yet; `how` says which."""
 
     def __init__(self) -> None:
         path = trial_model.folder() / "tokenizer.json"
@@ -76,8 +78,8 @@ class TokenCounter:
 def fitting(
     rows: list[RenderedRow], limits: tuple[int, ...], counter: TokenCounter | None = None
 ) -> dict[int, list[RenderedRow]]:
-    """Return the rows of at most so many tokens for each of `limits`, as `counter` counts them."""
-    # A token has one byte or more: most rows are short enough without counting.
+    """Return, for each of `limits`, the rows with at most that many tokens, as counted by `counter`."""
+    # A token has at least one byte, so most rows are known to be short enough without counting.
     most = [ROW + sum(len(text.encode()) + TURN for text in _texts(row)) for row in rows]
     doubtful = [row for row, size in zip(rows, most, strict=True) if size > min(limits)]
     counted = iter((counter or TokenCounter()).rows(doubtful) if doubtful else [])
@@ -88,15 +90,16 @@ def fitting(
 
 
 def about(rows: list[RenderedRow], counter: TokenCounter | None = None) -> list[int]:
-    """Return about how many tokens each row has: its letters, by the tokens a letter of `COUNTED` rows."""
+    """Return an approximate token count for each row: its letters, times the tokens per letter of `COUNTED`
+    rows."""
     some = rows[:: max(1, -(-len(rows) // COUNTED))]
     a_letter = sum((counter or TokenCounter()).rows(some)) / max(1, sum(map(_letters, some)))
     return [round(_letters(row) * a_letter) for row in rows]
 
 
 def measure(rows: list[RenderedRow], bounds: tuple[int, ...], counter: TokenCounter | None = None) -> Lengths:
-    """Measure rendered rows, of a pair the longer answer; `over` counts the rows of each length in `bounds`
-    or more."""
+    """Measure rendered rows, preference pairs by the longer answer; `over` counts the rows of at least each
+    length in `bounds`."""
     counter = counter or TokenCounter()
     by_letters = sorted(map(_longer, rows), key=_letters, reverse=True)
     some = by_letters[:: max(1, len(rows) // MEASURED)]
@@ -107,7 +110,7 @@ def measure(rows: list[RenderedRow], bounds: tuple[int, ...], counter: TokenCoun
 
 
 def _longer(row: RenderedRow) -> RenderedRow:
-    """Return a preference pair with the longer of its answers as its last message, another row as it is."""
+    """Return a preference pair with the longer answer as its last message; return any other row unchanged."""
     if "rejected" not in row:
         return row
     other: RenderedRow = {**row, "messages": [*row["messages"][:-1], *row["rejected"]]}
@@ -123,7 +126,7 @@ def _texts(row: RenderedRow) -> list[str]:
 
 
 class Size(NamedTuple):
-    """Characters of a rendered row, its turns, and characters of its answer."""
+    """The characters of a rendered row, its turns, and the characters of its answer."""
 
     characters: int
     turns: int
@@ -136,7 +139,7 @@ def size(row: RenderedRow) -> Size:
 
 
 class Sizes(BaseModel):
-    """Rows of each split; the sizes of a sample of train, and of its longest rows."""
+    """The number of rows in each split; the sizes of a sample of train, and of its longest rows."""
 
     content: str
     rows: dict[str, int]
@@ -146,7 +149,7 @@ class Sizes(BaseModel):
 
 @dataclass
 class Counting:
-    """Collects the sizes of rows as they are read, in any order of splits."""
+    """Collects the sizes of rows as they are read, with splits in any order."""
 
     rows: dict[str, int] = field(default_factory=lambda: {"train": 0, "dev": 0, "test": 0})
     sample: list[Size] = field(default_factory=list)
@@ -168,7 +171,7 @@ class Counting:
             heapq.heappushpop(self.longest, found)
 
     def write(self, dataset: Dataset) -> None:
-        """Keep what was counted, if all of it could be read and is known to be of these files."""
+        """Store the counts if all rows could be read and are known to belong to these files."""
         key = content_of(dataset)
         if key and all(self.rows.values()):
             kept = Sizes(content=key, rows=self.rows, sample=self.sample, longest=self.longest)
@@ -178,20 +181,20 @@ class Counting:
 
 
 def read_sizes(dataset: Dataset) -> Sizes | None:
-    """Return what was counted of `dataset`, None where it was not or its files have changed since."""
+    """Return the stored counts of `dataset`, or None if there are none or its files have changed since."""
     file = _sizes_file(dataset)
     if not file.is_file():
         return None
     try:
         found = Sizes.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, ValidationError):  # of another version, or damaged
+    except (ValueError, ValidationError):  # written by another version, or damaged
         return None
     return found if found.content == content_of(dataset) else None
 
 
 def content_of(dataset: Dataset) -> str | None:
-    """Return the hash of a dataset's files and dataset.yaml, None where a file or the Hub's revision is not
-    known."""
+    """Return the hash of a dataset's files and dataset.yaml, or None if a file or the Hub revision is
+    unknown."""
     source = dataset.source
     data: dict[str, str] = {}
     for split in source.splits or source.files:

@@ -1,9 +1,9 @@
-"""Tokens of chat templates inside row text, such as `<|im_end|>`: found, and made plain text on request.
+"""Chat-template tokens inside row text, such as `<|im_end|>`: found, and made plain text on request.
 
-In: texts of rows. Out: the tokens in them, by their form, whatever the model; and the texts with each token
-broken by a space (`< |im_end|>`), which no tokenizer reads as a special token. `special_tokens: escape` in
-dataset.yaml does that when rows are rendered, so that training, evaluation and `tunebook predict` see the
-same text, and the model learns to write it that way.
+In: texts of rows. Out: the tokens in them, recognized by their form, for any model; and the texts with each
+token broken by a space (`< |im_end|>`), which no tokenizer reads as a special token. `special_tokens: escape`
+in dataset.yaml does this when rows are rendered, so that training, evaluation and `tunebook predict` see the
+same text, and the model learns to write the tokens that way.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ MARK = re.compile(
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|CLS|SEP|PAD|MASK|UNK"
     r"|gMASK|sop)\]|<</?SYS>>"
 )
-# What a template reads as content: reasoning, calls and pictures are not turns.
+# Markers that a template treats as content: reasoning, calls and pictures are not turns.
 CONTENT = re.compile(
     r"think|tool|function|image|vision|video|audio|object|box|quad|fim|repo|file", re.IGNORECASE
 )
 
 
 def marks_in(text: str) -> set[str]:
-    """Return the tokens of chat templates in a text."""
+    """Return the chat-template tokens in a text."""
     return set(MARK.findall(text)) if "<" in text or "[" in text else set()
 
 
 def of_template(template: str) -> set[str]:
-    """Return the tokens with which a chat template opens and ends turns."""
+    """Return the tokens with which a chat template starts and ends turns."""
     return {mark for mark in marks_in(template) if not CONTENT.search(mark)}
 
 

@@ -1,11 +1,11 @@
 """Duplicate and near-duplicate prompts: one definition for `tunebook fork` and `tunebook check`.
 
-In: the prompts of rows. Out: pairs that are near. Two prompts are
-duplicates if they differ only in case, punctuation, spaces and Unicode form (NFKC). They are near-duplicates
-if the longer one has eight words or more and at most two words, or one in twelve of a longer prompt, are
-changed, added or removed. In scripts without blanks, each letter counts as a word. Boilerplate shared by all
-prompts is ignored, and rows with different labels are never near: two words can change the label
-("reset my PIN", "change my address"). Paraphrases are not detected.
+In: the prompts of rows. Out: pairs of near-duplicates. Two prompts are duplicates if they differ only in
+case, punctuation, spaces and Unicode form (NFKC). They are near-duplicates if the longer one has eight words
+or more, and at most two words, or one in twelve of a longer prompt, are changed, added or removed. In scripts
+without spaces, each letter counts as a word. Boilerplate shared by all prompts is ignored, and rows with
+different labels are never near-duplicates: two words can change the label ("reset my PIN", "change my
+address"). Paraphrases are not detected.
 
 Candidates share a band of MinHash signatures over single words (Broder 1997; datasketch), because two changes
 in eight words leave hardly any longer shingle intact; each pair is verified by word Levenshtein distance
@@ -29,23 +29,26 @@ if TYPE_CHECKING:
     import numpy as np
     from datasketch import MinHash
 
-SHORTEST = 8  # words; below, two changed words make another text
+SHORTEST = 8  # words; in a shorter text, two changed words change the meaning
 ALLOWED, SHARE = 2, 12  # words that may differ: two, or one in twelve
-BANDS, ROWS = 32, 4  # texts that share 6 of 10 words meet in a band with 99 %, 1 of 5 with 5 %
-MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)  # a band as one number
-CROWD = 50  # texts with one band that a text is compared with, the first
-KEPT = 200_000  # signatures that are kept for the next comparison, 256 bytes each
-BLOCK = 5_000  # texts whose candidates are held at once
+BANDS, ROWS = 32, 4  # texts that share 6 of 10 words share a band with 99 % probability, 1 of 5 with 5 %
+# multipliers that hash a band to one number
+MIX = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
+CROWD = 50  # a text is compared with at most this many texts of the same band
+KEPT = 200_000  # cached signatures, 256 bytes each
+BLOCK = 5_000  # texts whose candidates are in memory at once
 PAIRS = 50_000  # candidates whose word counts are compared at once
-LONG, WIDE, NARROW = 200, 1024, 128  # words of a text that is counted in more buckets; buckets
-FIRST, MANY = 1_000, 20  # texts whose frame is taken, and how many different ones make one
+# from LONG words on, a text is counted in WIDE buckets, otherwise in NARROW
+LONG, WIDE, NARROW = 200, 1024, 128
+FIRST, MANY = 1_000, 20  # texts from which boilerplate is taken, and how many different texts must share it
 Stripper = Callable[[list[str]], list[str]]
 Near = Literal["bounded", "off", "strict"]
 NearPairs = list[tuple[str, str, int]]  # keys of two prompts (`key`), and how many words differ
 
 
 def normalised(own: list[str], text: str) -> str:
-    """Return the normalized form of `text`, equal for duplicates; `own` are its words, possibly none."""
+    """Return the normalized form of `text`, equal for duplicates; `own` are its words, or [] if it has
+    none."""
     return " ".join(own) or text
 
 
@@ -67,8 +70,8 @@ def repeated(rows: list[RenderedRow], others: list[RenderedRow]) -> int:
 
 
 def boilerplate(texts: Iterable[list[str]]) -> Stripper:
-    """Return a function that removes boilerplate: the words that the first thousand texts all begin and end
-    with. A text without them is returned unchanged."""
+    """Return a function that removes boilerplate: the words with which all of the first thousand texts begin
+    and end. A text without them is returned unchanged."""
     some = [list(found) for found in {tuple(found) for found in islice(texts, FIRST) if found}]
     if len(some) < MANY:
         return list
@@ -84,8 +87,8 @@ def boilerplate(texts: Iterable[list[str]]) -> Stripper:
 
 
 class Prompt(NamedTuple):
-    """The prompt of a row: its words without boilerplate, its label ("" without labels), and its group, whose
-    rows are expected to be alike and are not compared."""
+    """The prompt of a row: its words without boilerplate, its label ("" without labels), and its group. Rows
+    of one group are expected to be similar and are not compared."""
 
     words: list[str]
     label: str
@@ -93,7 +96,7 @@ class Prompt(NamedTuple):
 
 
 def changes(one: Prompt, other: Prompt) -> int | None:
-    """Return the number of words that differ between two near-duplicates, None for other pairs."""
+    """Return the number of words in which two near-duplicates differ, or None for other pairs."""
     from rapidfuzz.distance import Levenshtein
 
     longest = max(len(one.words), len(other.words))
@@ -106,7 +109,7 @@ def changes(one: Prompt, other: Prompt) -> int | None:
 
 
 class Index:
-    """Texts that others are compared with, by the bands of their signatures."""
+    """An index of texts by the bands of their signatures, to find near-duplicates of other texts."""
 
     def __init__(self, texts: Sequence[Prompt]) -> None:
         self.texts = texts
@@ -117,9 +120,10 @@ class Index:
         self.order = self.bands.argsort(axis=1, kind="stable")
 
     def near(self, texts: Sequence[Prompt] | None = None) -> Iterator[tuple[int, int, int]]:
-        """Yield the number of one of `texts`, that of an indexed text near it, and how many words differ.
+        """Yield the index of one of `texts`, the index of an indexed near-duplicate, and how many words
+        differ.
 
-        Without `texts`, the indexed ones are compared with those before them.
+        Without `texts`, each indexed text is compared with the indexed texts before it.
         """
         bags = self.mine if texts is None else _Bags(texts, self.codes, self.width)
         mine, numbers = self.texts if texts is None else texts, bags.numbers
@@ -137,7 +141,8 @@ class Index:
                         yield numbers[one], self.numbers[other], count
 
     def _meeting(self, bands: np.ndarray) -> np.ndarray:
-        """Return each column of `bands` with each indexed one of which a band is equal, once: (pairs, 2)."""
+        """Return each pair of a column of `bands` and an indexed column with an equal band, without repeats:
+        (pairs, 2)."""
         import numpy as np
 
         found = []
@@ -151,11 +156,12 @@ class Index:
 
 
 class _Bags:
-    """What of texts is compared at once, for many pairs, before the words are: those that are long enough,
-    by `numbers`; `codes` numbers groups and labels.
+    """Word counts with which many pairs of texts are compared at once, before their words are compared; only
+    for texts that are long enough, given by `numbers`; `codes` numbers groups and labels.
 
-    Words are counted by their hash in `width` buckets. Two texts of which these counts differ by n, more or
-    less, differ by n words or more: a distance above what is allowed need not be computed.
+    Words are counted by their hash in `width` buckets. If the counts of two texts differ by n in one
+    direction, the texts differ by at least n words. So for larger distances than allowed, the exact distance
+    need not be computed.
     """
 
     def __init__(self, texts: Sequence[Prompt], codes: dict[Hashable, int], width: int) -> None:
@@ -177,7 +183,7 @@ class _Bags:
             self.counts[start : start + len(some)] = np.minimum(counts, 255).reshape(-1, width)
 
     def may_be_near(self, ones: np.ndarray, there: _Bags, others: np.ndarray) -> np.ndarray:
-        """Return for each pair of `ones` here and `others` there whether `changes` has to look at it."""
+        """Return, for each pair of `ones` here and `others` there, whether `changes` has to check it."""
         import numpy as np
 
         longest = np.maximum(self.sizes[ones], there.sizes[others])
@@ -186,7 +192,7 @@ class _Bags:
         able &= (label == other) | (label == 0) | (other == 0)
         left = np.flatnonzero(able)
         difference = self.counts[ones[left]].astype("i2") - there.counts[others[left]]
-        # What one has more and what the other has more; a changed word counts in both.
+        # Excess of the one text, and excess of the other; a changed word counts in both.
         least = (np.abs(difference).sum(axis=1) + np.abs(difference.sum(axis=1))) // 2
         able[left] = least <= np.maximum(ALLOWED, longest[left] // SHARE)
         return able
@@ -203,7 +209,8 @@ def _no_words() -> MinHash:
 
 
 def _signature(own: frozenset[str]) -> np.ndarray:
-    """Return a number for each band of a text (BANDS,), kept: fork compares rows, and then check does."""
+    """Return a number for each band of a text (BANDS,), cached because fork compares rows, and then check
+    does."""
     import numpy as np
 
     found = _SIGNATURES.get(hash(own))
@@ -217,7 +224,7 @@ def _signature(own: frozenset[str]) -> np.ndarray:
 
 
 def _bands(texts: Sequence[Prompt]) -> tuple[list[int], np.ndarray]:
-    """Return the numbers of the texts that are long enough, and a number for each band (BANDS, texts)."""
+    """Return the indices of the texts that are long enough, and a number for each band (BANDS, texts)."""
     import numpy as np
 
     numbers = [number for number, text in enumerate(texts) if len(text.words) >= SHORTEST - ALLOWED]

@@ -29,8 +29,8 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Pass:
-    """Turns that one forward pass scores: token ids of a prompt (`context`) and of all that follows it
-    (`rest`), and where in `rest` each turn's answer stands (`spans`: start and end)."""
+    """A forward pass that scores several turns: token ids of a prompt (`context`) and of all that follows it
+    (`rest`), and the position of each turn's answer in `rest` (`spans`: start and end)."""
 
     context: list[int]
     rest: list[int]
@@ -76,15 +76,15 @@ class PromptEncoder:
         if end not in rest:
             text = f"The chat template does not end a turn with {self.tokenizer.eos_token!r}."
             raise InputError(text, code="model.no_turn_end")
-        # The first one: Phi-4-mini's template writes its end-of-turn token and then eos.
+        # The first of them: Phi-4-mini's template writes its end-of-turn token and then eos.
         return Encoded(context, rest[: rest.index(end)], end)
 
     def passes(self, messages: Messages, places: list[int], tools: str | None = None) -> list[Pass]:
         """Encode the turns at `places` (in order) of one conversation, each after its own prompt.
 
-        One pass takes them all where every earlier turn stands in the later prompts as it was written:
-        attention is causal, so that its tokens have the probabilities of a pass of their own. Some templates
-        rewrite earlier turns (Qwen3 leaves out their thoughts): there each turn has a pass of its own.
+        One pass covers all turns if every earlier turn occurs unchanged in the later prompts: attention is
+        causal, so its tokens have the same probabilities as in a separate pass. Some templates rewrite
+        earlier turns (Qwen3 removes their reasoning); then each turn gets its own pass.
 
         Raises:
             InputError: as `encode`.

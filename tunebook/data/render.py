@@ -27,8 +27,8 @@ from tunebook.runs.rows import RenderedRow
 
 @dataclass(frozen=True)
 class Located:
-    """A rendered row or its Problem, and the place of its source. The row names the group that it came in;
-    `family`, where it is known, is the group that it is split and counted with."""
+    """A rendered row or a Problem, and its place in the source. The row's `group` is its original group;
+    `family`, if known, is the group by which the row is split and counted."""
 
     place: str
     line: int
@@ -40,7 +40,7 @@ def render(dataset: Dataset, split: Split) -> list[RenderedRow]:
     """Read and render every row of `split`.
 
     Raises:
-        InputError: a missing file; or more problems than `allow_drop` takes, the first three of each kind
+        InputError: a missing file, or more problems than `allow_drop` permits: the first three of each kind
             (`file:line: field: text`) and their counts.
         MachineError: the rows are on the Hub, which cannot be reached.
     """
@@ -74,9 +74,8 @@ def render_whole(
     step: Callable[[], None] | None = None,
     left_out: list[Problem] | None = None,
 ) -> Rendered:
-    """Read and render every split, each source once; raises what `render` raises. `notes` takes what a person
-    should know of the split, `left_out` the bad rows that `allow_drop` accepts; `step` is called for each
-    row."""
+    """Read and render every split, each source once; raises what `render` raises. `notes` receives messages
+    about the split, `left_out` the bad rows that `allow_drop` accepts; `step` is called for each row."""
     problems: list[Problem] = []
     shared = split_from_train(dataset)
     own = [split for split in SPLITS if split == "train" or split not in shared]
@@ -113,8 +112,8 @@ def held_out(
 
 
 def of_split(row: RenderedRow, split: Split) -> RenderedRow:
-    """Return a row of train's source as a row of the split that it is cut into: with its own window of the
-    passage (tunebook/data/formats/windows.py)."""
+    """Return a row of train's source as a row of the split it was assigned to, with that split's window of
+    the passage (tunebook/data/formats/windows.py)."""
     if "held_out" not in row:
         return row
     made = row.copy()
@@ -125,7 +124,7 @@ def of_split(row: RenderedRow, split: Split) -> RenderedRow:
 
 
 def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
-    """Yield every row of a split's own source, one at a time; a problem in place of each bad one."""
+    """Yield every row of a split's own source, one at a time, with a problem in place of each bad row."""
     renderer = Renderer(dataset, split)
     place, raw = raw_rows(dataset.source, dataset.folder, split)
     by_time = dataset.source.by_time if split == "train" else None
@@ -133,7 +132,7 @@ def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
     for number, value in raw:
         if not isinstance(value, Problem):
             fallback = f"{split}-{int(number)}"
-            if fallback in seen:  # several rows of a JSON document may begin on one line
+            if fallback in seen:  # several rows of a JSON document may begin on the same line
                 fallback += f".{len(seen)}"
             try:
                 if dataset.source.reader is None and isinstance(value, dict):
@@ -184,10 +183,11 @@ def _render(
 def accept(
     dataset: Dataset, problems: list[Problem], good: int, left_out: list[Problem] | None = None
 ) -> None:
-    """Leave up to `allow_drop` bad rows out, in `left_out` or said on standard error; raise for more.
+    """Drop up to `allow_drop` bad rows: collect them in `left_out` or report them on standard error. Raise
+    for more.
 
     Args:
-        good: how many rows can be read.
+        good: the number of valid rows.
     """
     count = len(problems)
     if count > dataset.allow_drop or any(is_fatal(problem) for problem in problems):
@@ -196,7 +196,7 @@ def accept(
         left_out += problems
     elif problems:
         print(
-            f"datasets/{dataset.name}: {bad_count(count)} left out (allow_drop: {dataset.allow_drop}); "
-            f"the first: {problems[0]}",
+            f"datasets/{dataset.name}: {bad_count(count)} dropped (allow_drop: {dataset.allow_drop}); the "
+            f"first: {problems[0]}",
             file=sys.stderr,
         )

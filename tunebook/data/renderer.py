@@ -1,6 +1,6 @@
 """Render one row with the templates of a dataset.yaml.
 
-In: a row as its reader makes it. Out: a rendered row: messages, gold answer, id, group; or a RowFault.
+In: a row as returned by its reader. Out: a rendered row (messages, gold answer, id, group) or a RowFault.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LONGEST_NAME = 80
 
 
 def split_from_train(dataset: Dataset) -> list[Split]:
-    """Return the splits that share one source, [] where each has its own."""
+    """Return the splits that come from one source, or [] if each has its own."""
     shares = {"dev": dataset.source.dev_share, "test": dataset.source.test_share}
     found: list[Split] = [split for split in SPLITS if shares.get(split)]
     return ["train", *found] if found else []
@@ -62,7 +62,7 @@ class Renderer:
         if not isinstance(value, dict):
             raise RowFault("", f"expected an object (got {type(value).__name__}).", "rows.not_an_object")
         field = self.dataset.group
-        # What a reader made of a person's rows may repeat an id that names a group.
+        # A reader's rows made from nested rows may repeat an id, which then names a group.
         own_id = not (self.dataset.source.reader and field == "id")
         name = fallback_id if not own_id or is_empty(value.get("id")) else str(value["id"])
         group = name if field is None else value.get(field)
@@ -104,12 +104,12 @@ class Renderer:
         return escaped(value) if self.dataset.special_tokens == "escape" else value
 
     def _windowed(self, value: Row, golds: list[str] | None) -> Row:
-        """Return a source row with its passage cut: in train to a window with the answer."""
+        """Return a source row with its passage shortened: in train, to a window with the answer."""
         size = self.dataset.source.window
         return windows.cut(value, size, golds if self.split == "train" else None) if size else value
 
     def _rejected(self, value: Row, chosen: str) -> Messages:
-        """Return the rejected answer in Axolotl's form."""
+        """Return the rejected answer in Axolotl's format."""
         text = self._filled("rejected", value)
         if text == chosen:
             raise RowFault("rejected", "is identical to the chosen answer.", "rows.same_answers")
@@ -148,7 +148,7 @@ class Renderer:
         else:
             turns = self._talk(value)
             if "assistant" not in follows(turns):
-                text = "the last turn must be from the user, for the model to answer."
+                text = "the last turn must be from the user, so that the model can answer."
                 raise RowFault(self.dataset.turns, text, "rows.last_turn")
         messages: Messages = self._plain(self._with_system(value, turns))
         return messages
@@ -220,5 +220,5 @@ class Renderer:
 
 
 def _short(group: str) -> str:
-    """Return the name of a group; a long text (a passage) is replaced by its hash."""
+    """Return a short name for a group: a long text (a passage) is replaced by its hash."""
     return group if len(group) <= LONGEST_NAME else hashlib.sha256(group.encode()).hexdigest()[:16]

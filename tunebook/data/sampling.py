@@ -1,6 +1,6 @@
-"""Sample rows in whole groups or from all groups, or repeat them until there are enough.
+"""Sample rows by whole groups or from every group, or repeat rows until there are enough.
 
-In: rendered rows. Out: a seeded sample of about the size given, or the rows repeated for a number of steps.
+In: rendered rows. Out: a seeded sample of about the given size, or the rows repeated for a number of steps.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from tunebook.data.tool_calls import texts
 from tunebook.runs.rows import RenderedRow
 
 MIN_FOLDS = 30
-MANY_GROUPS = 40  # as many as intervals by the bootstrap take (tunebook/metrics/intervals.py)
+MANY_GROUPS = 40  # the number of groups that bootstrap intervals need (tunebook/metrics/intervals.py)
 NEARLY_ALONE = 0.8  # groups per row
-CHARACTERS_A_TOKEN = 6  # above any supported tokenizer on English, so that rows never run out
+# more than any supported tokenizer produces on English text, so that rows never run out
+CHARACTERS_A_TOKEN = 6
 
 
 def sample_groups(rows: list[RenderedRow], count: int, seed: int, stratify: bool) -> list[RenderedRow]:
-    """Return about `count` rows in their order: whole groups, seeded.
+    """Return about `count` rows in their original order: whole groups, drawn with a seed.
 
     Args:
         rows: rendered rows.
-        stratify: keep the shares of the labels in `gold.answer`.
+        stratify: keep the label proportions of `gold.answer`.
     """
     if count >= len(rows):
         return rows
@@ -37,7 +38,7 @@ def sample_groups(rows: list[RenderedRow], count: int, seed: int, stratify: bool
     kind = GroupKFold if not stratify else StratifiedGroupKFold
     items = list(range(len(rows)))
     if stratify and distinct > NEARLY_ALONE * len(rows):
-        kind = StratifiedKFold  # much faster; one row represents its group
+        kind = StratifiedKFold  # one row represents its group, which is much faster
         items = sorted({group: index for index, group in reversed(list(enumerate(groups)))}.values())
     folds = max(MIN_FOLDS, math.ceil(len(rows) / count))
     folds = min(folds, distinct, max(Counter(labels[i] for i in items).values()))
@@ -48,7 +49,7 @@ def sample_groups(rows: list[RenderedRow], count: int, seed: int, stratify: bool
     held = 0
     sizes = Counter(groups)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a label with fewer rows than folds is fine here
+        warnings.simplefilter("ignore", UserWarning)  # a label with fewer rows than folds is no problem here
         split = list(splitter.split(items, [labels[i] for i in items], [groups[i] for i in items]))
     for _, fold in split:
         names = {groups[items[at]] for at in fold}
@@ -61,18 +62,19 @@ def sample_groups(rows: list[RenderedRow], count: int, seed: int, stratify: bool
 
 
 def sample_rows(rows: list[RenderedRow], count: int, seed: int, stratify: bool) -> list[RenderedRow]:
-    """Return about `count` rows of a split, in their order: whole groups, or, where few would be drawn, some
-    rows of every group, since differences are told by groups.
+    """Return about `count` rows of a split in their original order: whole groups, or some rows of every group
+    if only a few groups would be drawn, because differences are tested over groups.
 
     Args:
-        stratify: keep the shares of the labels in `gold.answer`.
+        stratify: keep the label proportions of `gold.answer`.
     """
     whole = sample_groups(rows, count, seed, stratify)
     drawn = len({row["group"] for row in whole})
     if drawn >= MANY_GROUPS or drawn == len({row["group"] for row in rows}):
         return whole
     random, turns = Random(seed), Counter[tuple[str, str]]()
-    ranked: list[tuple[int, int, int, str]] = []  # one row of each group, then a second one; for each label
+    # one row of each group, then a second row, and so on, for each label
+    ranked: list[tuple[int, int, int, str]] = []
     labels = Counter(row["gold"]["answer"] if stratify else "" for row in rows)
     for index in random.sample(range(len(rows)), len(rows)):
         label = rows[index]["gold"]["answer"] if stratify else ""

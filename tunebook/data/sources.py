@@ -38,24 +38,23 @@ from tunebook.models.hub import cache_only, hub_error, unreachable
 
 OTHER_ROWS = "set TUNEBOOK_SOURCES=folder, or TIER=trial for the dataset's stand-in"
 OASST_FIELDS = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank")
-ROW_KINDS = (".parquet", ".arrow", ".feather", ".xlsx")  # files that have rows instead of lines
+ROW_KINDS = (".parquet", ".arrow", ".feather", ".xlsx")  # files that contain rows instead of lines
 
 
 class Source(BaseModel):
-    """`source:` of dataset.yaml: `files`, a file for each split relative to the dataset folder, or
-    `hub`, a dataset on the Hub with its `config`, `revision` and `splits` (ours: the Hub's).
+    """`source:` of dataset.yaml: either `files`, a file for each split relative to the dataset folder, or
+    `hub`, a dataset on the Hub with its `config`, `revision` and `splits` (our name: the Hub's name).
 
-    A missing split `dev` or `test` is split from train: whole groups, about `dev_share` and
-    `test_share` of the rows, the newest by the column `by_time` or else drawn with a fixed seed
-    (tunebook/data/splits.py). `where` is a Jinja expression that keeps a raw row; `reader` makes rows out of
-    raw rows, whose fields the file calls as `columns` says (tunebook/data/formats). `drop` names fields of
-    rows or turns that are left out on purpose; `near` says which near-duplicates are split as one. `roles`
-    says who the speakers of conversations are, `repair` what may be changed in their turns for them to
-    alternate (tunebook/data/formats/repairs.py). `table` says how the files are read where they do not say it
-    themselves, `lists` which lists of a JSON object are a split, and `label_names` what the labels of the
-    files are called (null: their rows are left out). `window` cuts the passages of questions to so many words
-    (tunebook/data/formats/windows.py). `split_column` names the column that says of which split a row is, in
-    a file that has several.
+    A missing split `dev` or `test` is split from train: whole groups, about `dev_share` and `test_share` of
+    the rows, either the newest by the column `by_time` or drawn with a fixed seed (tunebook/data/splits.py).
+    `split_column` names the column that assigns rows to splits, for a file that has several. `where` is a
+    Jinja expression that filters raw rows; `reader` converts raw rows, and `columns` maps its field names to
+    those of the file (tunebook/data/formats). `drop` names fields of rows or turns that are ignored on
+    purpose; `near` says which near-duplicates stay in one split. `roles` says who the speakers of
+    conversations are, `repair` which changes to turns are permitted so that they alternate
+    (tunebook/data/formats/repairs.py). `table` says how to read files that are ambiguous, `lists` which lists
+    of a JSON object form a split, and `label_names` maps the labels in the files to names (null: drop their
+    rows). `window` shortens the passages of questions to that many words (tunebook/data/formats/windows.py).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -94,23 +93,23 @@ class Source(BaseModel):
             if split in given and share:
                 raise ValueError(f"sets both a {split} split and {split}_share. Remove one")
         if self.repair and self.reader != "chat":
-            raise ValueError("repair is for conversations (reader: chat). Remove it")
+            raise ValueError("repair only applies to conversations (reader: chat). Remove it")
         if self.by_time and not (self.dev_share or self.test_share):
             raise ValueError("by_time has no effect without dev_share or test_share. Remove it")
         if self.columns and self.reader in (None, "oasst_best_paths", "squad"):
-            raise ValueError("columns only apply to the readers labels, qa, chat, pairs and preference")
+            raise ValueError("columns only applies to the readers labels, qa, chat, pairs and preference")
         if self.label_names and self.reader != "labels":
-            raise ValueError("label_names only apply to the reader labels. Remove them")
+            raise ValueError("label_names only applies to the reader labels. Remove it")
         if self.window and self.reader not in ("qa", "squad"):
             raise ValueError("window only applies to the readers qa and squad, whose rows have a passage")
         return self
 
 
 def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[Numbered]]:
-    """Return the name of the file or Hub split of `split`, and its raw rows after `where` and `reader`.
+    """Return the name of the file or Hub split for `split`, and its raw rows after `where` and `reader`.
 
     Args:
-        folder: the dataset's folder; its name is the dataset's.
+        folder: the dataset's folder, named like the dataset.
 
     Raises:
         InputError: a missing file, an invalid `where`, or a dataset that is not on the Hub.
@@ -121,8 +120,8 @@ def raw_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[
 
 
 def untouched_rows(source: Source, folder: Path, split: Split) -> tuple[str, Iterator[Numbered]]:
-    """Return the name of the file or Hub split of `split`, and its rows as they are there; raises what
-    `raw_rows` raises."""
+    """Return the name of the file or Hub split for `split`, and its unmodified rows; raises what `raw_rows`
+    raises."""
     path = source_file(source, folder, split)
     if path is not None:
         if not path.is_file():
@@ -136,7 +135,7 @@ def untouched_rows(source: Source, folder: Path, split: Split) -> tuple[str, Ite
 
 
 def _of_split(rows: Iterator[Numbered], column: str | None, split: Split, place: str) -> Iterator[Numbered]:
-    """Yield the rows whose `column` names `split`; with those of train, the ones that name none."""
+    """Yield the rows whose `column` names `split`; rows without a value belong to train."""
     for number, row in rows:
         found = split_in(row.get(column)) if column and isinstance(row, dict) else "train"
         if column and found is None and split == "train":
@@ -147,7 +146,7 @@ def _of_split(rows: Iterator[Numbered], column: str | None, split: Split, place:
 
 
 def kept_and_read(source: Source, folder: Path, rows: Iterator[Numbered], name: str) -> Iterator[Numbered]:
-    """Return the rows that `where` keeps, as the reader makes them."""
+    """Return the rows that `where` keeps, as converted by the reader."""
     if source.where:
         rows = _kept(rows, source.where, show(folder / "dataset.yaml"), name)
     return read_rows_of(source, rows, name)
@@ -162,7 +161,7 @@ def place_of(source: Source, folder: Path, split: Split) -> str:
 def read_rows_of(
     source: Source, rows: Iterator[Numbered], place: str, answered: bool = True
 ) -> Iterator[Numbered]:
-    """Return raw rows as the source's reader reads them; `answered` is False for rows without an answer."""
+    """Return raw rows as converted by the source's reader; `answered` is False for rows without an answer."""
     if source.drop:
         rows = ((number, without_fields(row, source.drop)) for number, row in rows)
     if source.reader is None or (source.reader == "oasst_best_paths" and not answered):
@@ -179,7 +178,7 @@ def read_rows_of(
 
 
 def _prepared(rows: Iterator[Numbered], source: Source, place: str) -> Iterator[Numbered]:
-    """Yield rows with votes as pairs, and with columns that are inside others or joined."""
+    """Yield rows after turning votes into pairs, unnesting columns and joining columns."""
     for number, row in rows:
         try:
             if isinstance(row, dict):
@@ -192,7 +191,7 @@ def _prepared(rows: Iterator[Numbered], source: Source, place: str) -> Iterator[
 
 
 def source_file(source: Source, folder: Path, split: Split) -> Path | None:
-    """Return the path of the file of `split`, which may not exist; None if the split is on the Hub."""
+    """Return the path of the file for `split`, which may not exist; None if the split is on the Hub."""
     elsewhere = environment().sources
     if not source.hub:
         path = (elsewhere / folder.name if elsewhere else folder) / source.files[split]
@@ -223,7 +222,7 @@ def _hub_rows(source: Source, split: str) -> Iterator[Numbered]:
 
 
 def hub_revision(source: Source) -> str | None:
-    """Return the commit of `source.hub` in the local cache, None before its rows were first read."""
+    """Return the commit of `source.hub` in the local cache, or None if its rows have never been read."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -264,9 +263,9 @@ def _each_kept(rows: Iterator[Numbered], keep: Any, place: str) -> Iterator[Numb
 def oasst_best_paths(rows: Iterator[Numbered], place: str = "") -> Iterator[Numbered]:
     """Turn the flat messages of OpenAssistant (oasst1, oasst2) into one conversation per tree.
 
-    A path follows the reply with the lowest rank from the root (Köpf et al. 2023, arXiv 2304.07327: rank 0 is
-    the best); unranked replies come last, in file order. Deleted and rejected messages are dropped with all
-    their replies, and a path ends with an assistant turn.
+    A path starts at the root and follows the reply with the lowest rank (Köpf et al. 2023, arXiv 2304.07327:
+    rank 0 is the best); unranked replies come last, in file order. Deleted and rejected messages are dropped
+    with all their replies, and a path ends with an assistant turn.
     """
     replies: dict[str | None, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     for number, row in rows:
@@ -290,7 +289,7 @@ def oasst_best_paths(rows: Iterator[Numbered], place: str = "") -> Iterator[Numb
 
 
 def _message_fault(number: int, row: dict[str, Any], place: str) -> Problem | None:
-    """Return what is wrong with a message of a tree: a field that is missing, or one that is not read."""
+    """Return what is wrong with a message of a tree: a field that is missing or unknown."""
     for name in OASST_FIELDS:
         if name not in row:
             return fault("missing.", place, number, name, "rows.missing_field", id_of(row))

@@ -31,16 +31,16 @@ from tunebook.data.sources import Source
 from tunebook.runs.rows import RenderedRow
 
 SPLIT_SEED = 42
-ENOUGH, MISS = 100, 0.03  # rows from which on a split has to be this close to its share
-LARGEST, SMALL = 0.02, 20  # a family has at most this share of all rows, or this many
+ENOUGH, MISS = 100, 0.03  # from this many rows on, a split must be this close to its share
+LARGEST, SMALL = 0.02, 20  # a family has at most this share of all rows, or this many rows
 Rows = list[RenderedRow]
 
 
 @dataclass(frozen=True)
 class Families:
-    """Rows that are split as one. `groups` names the group of each row; `families` of near texts were found
-    across the groups that the rows came in, with `rows` rows; `apart` pairs of near texts stay in different
-    groups, because a family is bounded."""
+    """Rows that are split together. `groups` names the group of each row. `families` of near-duplicates
+    across the original groups were found, with `rows` rows in total; `apart` near-duplicate pairs stay in
+    different groups, because the size of a family is limited."""
 
     groups: list[str]
     families: int = 0
@@ -53,23 +53,23 @@ class Families:
 def families(
     texts: Sequence[str], groups: Sequence[str], labels: Sequence[str], near: Near = "bounded"
 ) -> Families:
-    """Return which rows are split as one: those of a group, its duplicates and its near-duplicates.
+    """Return which rows are split together: a group, its duplicates and its near-duplicates.
 
-    A chain through many small changes is no family: texts join the one text that most others are near to,
-    and only up to `LARGEST` of all rows, or a set of similar chats would end in one split. Duplicates join
-    first. `strict` joins whatever is near, through chains as well; `off` joins nothing.
+    A chain of many small changes is not a family: texts join the text that most others are near to, and only
+    up to `LARGEST` of all rows; otherwise a set of similar chats would end up in one split. Duplicates join
+    first. `strict` joins all near-duplicates, also through chains; `off` joins none.
 
     Args:
-        groups: the groups that the texts are in already; a family is called like its first.
-        labels: the label of each text, "" where there are none.
+        groups: the original groups of the texts; a family is named after its first group.
+        labels: the label of each text, "" if there are no labels.
     """
     if not texts:
         return Families([])
     if near == "off":
         return Families(list(groups))
-    split = [[sys.intern(word) for word in words(text)] for text in texts]  # a word is kept once
-    first: dict[str, int] = {}  # normalized text -> the first row of it
-    edges: list[tuple[int, str, str]] = []  # words that differ, and the groups of two rows
+    split = [[sys.intern(word) for word in words(text)] for text in texts]  # each word is stored once
+    first: dict[str, int] = {}  # normalized text -> its first row
+    edges: list[tuple[int, str, str]] = []  # number of differing words, and the groups of two rows
     for number, (own, text) in enumerate(zip(split, texts, strict=True)):
         other = first.setdefault(normalised(own, text), number)
         if groups[other] != groups[number]:
@@ -99,7 +99,7 @@ def families(
 
 
 def _chains(edges: list[tuple[int, str, str]]) -> dict[str, str]:
-    """Return a family for each group that an edge names: all that edges connect."""
+    """Return the family of each group in `edges`: all groups connected by edges."""
     family: dict[str, str] = {}
 
     def root(group: str) -> str:
@@ -114,8 +114,8 @@ def _chains(edges: list[tuple[int, str, str]]) -> dict[str, str]:
 
 
 def _stars(edges: list[tuple[int, str, str]], sizes: Counter[str], largest: int) -> dict[str, str]:
-    """Return a family for each group that an edge names: a center with groups of which each has an edge to
-    it, the nearest first, up to `largest` rows (star clustering, Aslam et al. 2004)."""
+    """Return the family of each group in `edges`: a center and the groups with an edge to it, the nearest
+    first, up to `largest` rows (star clustering, Aslam et al. 2004)."""
     distance: dict[str, dict[str, int]] = {}
     for count, one, other in edges:
         for a, b in ((one, other), (other, one)):
@@ -141,10 +141,10 @@ def split_rows(
     notes: list[str] | None = None,
     near: NearPairs | None = None,
 ) -> dict[Split, Rows]:
-    """Return train and what is split from it, as `source` says; rows with the same prompt share a group.
+    """Return train and the splits made from it, as `source` says; rows with the same prompt share a group.
 
-    Where a bounded family leaves two rows with equal prompts in different splits, the one of train (or dev,
-    next to test) is left out.
+    If the limit on families leaves two rows with equal prompts in different splits, the row in train (or in
+    dev, if the other is in test) is dropped.
 
     Args:
         rows: rendered rows; with `by_time`, each has a `time`, which is removed.
@@ -154,7 +154,7 @@ def split_rows(
         near: a list that receives the near-duplicates among `rows`, unless `source.near` is off.
 
     Raises:
-        InputError: a split would have no rows, or miss its share by more than 3 points.
+        InputError: a split would be empty, or miss its share by more than 3 percentage points.
     """
     labels = [row["gold"]["answer"] if stratify else "" for row in rows]
     own = [row["group"] for row in rows]
@@ -172,9 +172,9 @@ def split_rows(
         )
     if result.apart:
         say.append(
-            f"{result.apart} near-duplicate pairs stay in different groups: a family has at most "
-            f"{result.largest} rows. --near strict (NEAR=strict) joins them all, "
-            "--near off (NEAR=off) none"
+            f"{result.apart} near-duplicate pairs stay in different groups, because a family has at most "
+            f"{result.largest} rows. --near strict (NEAR=strict) joins all pairs, --near off (NEAR=off) "
+            "joins none"
         )
     if source.by_time:
         rows, times = list(rows), [row.pop("time") for row in rows]
@@ -206,8 +206,8 @@ def split_rows(
         _check_shares(found, shares, total, groups, place)
     if source.near != "off" and (repeats := _without_repeats(found)):
         say.append(
-            f"{repeats} rows are left out of train or dev: a held-out row has the same prompt (ignoring case "
-            "and punctuation)"
+            f"{repeats} rows were dropped from train or dev, because a held-out row has the same prompt "
+            "(ignoring case and punctuation)"
         )
     return found
 
@@ -215,24 +215,24 @@ def split_rows(
 def _check_shares(
     found: dict[Split, Rows], shares: dict[Split, float | None], total: int, groups: list[str], place: str
 ) -> None:
-    """Raise InputError where a split is further than `MISS` from its share."""
+    """Raise InputError if a split misses its share by more than `MISS`."""
     missed = [
-        f"{split} has {len(found[split]) / total:.0%} of the rows and should have {share:.0%}"
+        f"{split} has {len(found[split]) / total:.0%} of the rows instead of {share:.0%}"
         for split, share in shares.items()
         if share and abs(len(found[split]) / total - share) > MISS
     ]
     if missed:
         name, size = Counter(groups).most_common(1)[0]
         text = (
-            f"{' and '.join(missed)}: groups stay whole, of {len(set(groups))} the largest, "
-            f"{name!r:.60}, has {size} of {total} rows. Choose another --group (GROUP=column or none), "
-            "--near off (NEAR=off), which lets near-duplicates part, or name files for the splits."
+            f"{' and '.join(missed)}. Groups stay whole, and the largest of {len(set(groups))} groups, "
+            f"{name!r:.60}, has {size} of {total} rows. Choose another --group (GROUP=column or none), use "
+            "--near off (NEAR=off) to let near-duplicates be separated, or provide the splits as files."
         )
         raise InputError(Problem(text, place, key="source", code="split.missed_share"))
 
 
 def _without_repeats(found: dict[Split, Rows]) -> int:
-    """Take rows out of train, and of dev, whose prompt a more held-out split has; return how many."""
+    """Remove rows from train and dev whose prompt also occurs in a held-out split; return how many."""
     seen: set[str] = set()
     taken = 0
     for split in [split for split in reversed(SPLITS) if split in found]:
@@ -245,7 +245,7 @@ def _without_repeats(found: dict[Split, Rows]) -> int:
 
 
 def _newest(rows: Rows, age: list[str], count: int) -> Rows:
-    """Return the rows of the newest groups, about `count`; `age` is emptied of them."""
+    """Return about `count` rows of the newest groups, and remove those groups from `age`."""
     sizes: dict[str, int] = {}
     for row in rows:
         sizes[row["group"]] = sizes.get(row["group"], 0) + 1
@@ -258,7 +258,7 @@ def _newest(rows: Rows, age: list[str], count: int) -> Rows:
 
 
 def time_of(row: dict[str, Any], column: str) -> float:
-    """Return the time in a column as seconds since 1970; it is a number, ISO 8601 text, or a date.
+    """Return the time in a column as seconds since 1970; the value is a number, ISO 8601 text, or a date.
 
     Raises:
         RowFault: the value is none of these.
@@ -279,5 +279,5 @@ def time_of(row: dict[str, Any], column: str) -> float:
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    text = f"not a time (got {value!r}). Write it as 2026-11-25T14:30:00, or as seconds."
+    text = f"not a time (got {value!r}). Write it as 2026-11-25T14:30:00, or in seconds since 1970."
     raise RowFault(column, text, "rows.bad_time")

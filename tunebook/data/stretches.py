@@ -1,4 +1,4 @@
-"""The stretches of a row that are learned, compared with what should be learned.
+"""Compare the trained parts of a row with what should be trained on.
 
 In: the tokens and labels that Axolotl makes of a row. Out: what is wrong with each supervised turn. The check
 of the prompt contract (tunebook/data/tokenize.py) looks at the last turn only, token by token; this looks at
@@ -73,22 +73,22 @@ def of_every_kind(rows: Sequence[RenderedRow], most: int, each: int = EACH) -> t
 
 
 def learned(ids: list[int], labels: list[int]) -> list[list[int]]:
-    """Return the stretches of token ids that are trained on."""
+    """Return the contiguous runs of token ids that are trained on."""
     runs = groupby(zip(ids, labels, strict=True), lambda pair: pair[1] != IGNORED)
     return [[id for id, _ in run] for is_learned, run in runs if is_learned]
 
 
 def supervised(row: RenderedRow, last_only: bool) -> Messages:
-    """Return the assistant turns of a row that should be trained on; of a preference pair, the last."""
+    """Return the assistant turns of a row that should be trained on; for a preference pair, the last turn."""
     turns = [turn for turn in row["messages"] if turn["role"] == "assistant"]
     return turns[-1:] if last_only else [turn for turn in turns if turn.get("weight") != 0]
 
 
 def lacks(rendered: str, row: RenderedRow, end: str) -> str | None:
-    """Return what the rendered text of a row lacks of the answers that should be learned, None for nothing:
-    each stands there whole, behind the one before, and the end-of-turn token `end` follows the last one. Of
-    calls and of thoughts, which templates write in their own form, nothing is said. It costs a text search,
-    so that every row can be looked at; Axolotl's own mask of a row costs a hundred times that.
+    """Return what the rendered text of a row lacks of the answers to be learned, or None: each answer must
+    occur in full, after the previous one, and the last one must be followed by the end-of-turn token `end`.
+    Calls and reasoning are not compared, because templates write them in their own form. The check is a text
+    search, cheap enough for every row; Axolotl's own mask takes a hundred times as long.
     """
     at = 0
     turns = supervised(row, "rejected" in row)
@@ -99,10 +99,10 @@ def lacks(rendered: str, row: RenderedRow, end: str) -> str | None:
         while (at := rendered.find(text, at)) >= 0:
             at += len(text)
             if number < len(turns) or rendered[at : at + len(end) + 2].lstrip().startswith(end):
-                break  # or else it is the same text inside a prompt
+                break  # otherwise, the match may be the same text inside a prompt
         if at < 0:
-            behind = f", with {end!r} behind it" if number == len(turns) else ""
-            return f"assistant turn {number} is not in the rendered text as the row has it{behind}."
+            behind = f", followed by {end!r}" if number == len(turns) else ""
+            return f"the rendered text does not contain assistant turn {number} unchanged{behind}."
     return None
 
 
@@ -114,8 +114,8 @@ def special_ids(tokenizer: Any) -> set[int]:
 def faults(
     tokenizer: Any, row: RenderedRow, ids: list[int], labels: list[int], last_only: bool = False
 ) -> list[str]:
-    """Return what is wrong with the learned stretches of a row, [] for nothing: each is one supervised turn,
-    all of its text, and holds no special token of the template before its end.
+    """Return what is wrong with the trained parts of a row, or []: each part must be exactly one supervised
+    turn with all of its text, without a special token of the template before its end.
 
     Args:
         last_only: the row is one answer of a preference pair.
@@ -123,7 +123,10 @@ def faults(
     special = special_ids(tokenizer)
     runs, turns = learned(ids, labels), supervised(row, last_only)
     if len(runs) != len(turns):
-        return [f"{len(runs)} stretches are learned, but {len(turns)} turns should be."]
+        return [
+            f"{len(runs)} separate parts of the row are trained on, but there are {len(turns)} turns to "
+            "train on."
+        ]
     found = []
     for number, (run, turn) in enumerate(zip(runs, turns, strict=True), 1):
         end = len(run)
@@ -131,19 +134,19 @@ def faults(
             end -= 1
         text = tokenizer.decode(run[:end], clean_up_tokenization_spaces=False)
         inside = {tokenizer.decode([id]) for id in run[:end] if id in special}
-        # One that the row's own text holds is reported as such (tunebook/check/marks.py).
+        # A token in the row's own text is reported as such (tunebook/check/marks.py).
         if inside := {token for token in inside if token not in turn["content"]}:
             token = min(inside)
-            found.append(f"assistant turn {number}: {token!r} is learned in the middle of the answer.")
+            found.append(f"assistant turn {number}: {token!r} is trained on in the middle of the answer.")
         elif problem := _differs(text, turn):
             found.append(f"assistant turn {number}: {problem}")
     return found
 
 
 def _differs(text: str, turn: Turn) -> str:
-    """Return how a learned text differs from its turn, "" for not at all. Whitespace does not count, which
-    templates trim, nor how a letter is composed, which tokenizers normalize. Of calls the names are looked
-    for: each template writes them in its own form."""
+    """Return how a trained text differs from its turn, "" if it does not. Whitespace is ignored, because
+    templates trim it, and so is the composition of letters, because tokenizers normalize it. For calls, only
+    the names are checked, because each template writes calls in its own form."""
     got, wanted = (
         re.sub(r"\s+", "", unicodedata.normalize("NFKC", part)) for part in (text, turn["content"])
     )
@@ -151,15 +154,15 @@ def _differs(text: str, turn: Turn) -> str:
         names = Counter(call["function"]["name"] for call in calls)
         missing = [name for name, times in names.items() if text.count(name) < times]
         if missing:
-            return f"the call of {missing[0]!r} is not learned."
-        return "" if wanted in got else f"its text is not learned: {turn['content'][:60]!r}."
+            return f"the call of {missing[0]!r} is not trained on."
+        return "" if wanted in got else f"its text is not trained on: {turn['content'][:60]!r}."
     if got == wanted:
         return ""
     if "</think>" in wanted and got == wanted.partition("</think>")[2]:
-        return "the template leaves its reasoning (<think>) out."
+        return "the template removes its reasoning (<think>)."
     empty = re.fullmatch(r"<think></think>(.*)", got, re.DOTALL)
     if empty and empty[1] == wanted:
         return ""
     at = next((n for n, pair in enumerate(zip(got, wanted, strict=False)) if pair[0] != pair[1]), None)
     at = min(len(got), len(wanted)) if at is None else at
-    return f"learned is {got[at : at + 30]!r} where the row has {wanted[at : at + 30]!r}."
+    return f"the trained text is {got[at : at + 30]!r} where the row has {wanted[at : at + 30]!r}."

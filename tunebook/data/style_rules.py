@@ -16,9 +16,9 @@ from tunebook.core.words import pieces
 
 
 class Rule(BaseModel):
-    """One rule of a style guide. Patterns are Python regular expressions over the answer and may contain
-    Jinja fields of the row's gold; with `when`, the rule applies only to answers that match it. `max_words`
-    counts what blanks separate, and each letter of scripts without blanks."""
+    """A rule of a style guide. Patterns are Python regular expressions over the answer and may contain Jinja
+    fields of the row's gold; with `when`, the rule applies only to answers that match it. `max_words` counts
+    parts separated by spaces, and each letter in scripts without spaces."""
 
     model_config = ConfigDict(extra="forbid")
     must: str | None = None

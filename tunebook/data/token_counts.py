@@ -1,7 +1,7 @@
-"""Count the tokens of many texts, and of texts that begin alike their common start only once.
+"""Count the tokens of many texts, tokenizing a common beginning only once.
 
 In: a tokenizer of the `tokenizers` library and texts. Out: the number of tokens of each text. A thousand
-questions on a hundred passages cost a hundred passages.
+questions about a hundred passages cost as much as a hundred passages.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-SHARED = 2000  # letters at the start that two texts have in common at least
-MARGIN = 300  # letters before the end of what they share, where tokens may depend on what follows
-BATCH = 1000  # texts at a time
+SHARED = 2000  # minimum length of a common start, in letters
+MARGIN = 300  # letters before the end of the common start whose tokens may depend on what follows
+BATCH = 1000  # texts per batch
 
 
 def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
-    """Return the tokens of each text, without those that the tokenizer adds.
+    """Return the token count of each text, without tokens added by the tokenizer.
 
-    Of two texts with a long common start, the second is cut at a blank inside it and only its end is
-    encoded. That is the same if the first text, cut there, has the same tokens; where it has not, the second
-    is encoded whole.
+    If two texts share a long start, the second is cut at a space inside it and only the remainder is encoded.
+    That is exact if the first text, cut at the same place, has the same tokens; otherwise the second is
+    encoded whole.
     """
     sizes: dict[str, int] = {}
     short = [text for text in dict.fromkeys(texts) if len(text) < SHARED]
@@ -41,7 +41,7 @@ def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
 
 
 class _Whole:
-    """A text that was encoded whole, and what that says of texts that begin like it."""
+    """A text that was encoded as a whole, with the offsets that help to count texts with the same start."""
 
     def __init__(self, tokenizer: Tokenizer, text: str) -> None:
         self.tokenizer, self.text = tokenizer, text
@@ -52,7 +52,7 @@ class _Whole:
         return self.tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
 
     def size_of(self, text: str) -> int | None:
-        """Return the tokens of `text`, None where this text does not help."""
+        """Return the token count of `text`, or None if this text does not help."""
         place = self._cut(_shared(self.text, text) - MARGIN)
         if place < max(SHARED - MARGIN, len(text) // 2):
             return None
@@ -60,14 +60,15 @@ class _Whole:
         return None if before is None else before + len(self._encode(text[place:]))
 
     def _cut(self, end: int) -> int:
-        """Return the place of the last blank between two letters before `end`, -1 if there is none near."""
+        """Return the position of the last space between two letters before `end`, or -1 if none is near."""
         for place in range(end, max(1, end - MARGIN), -1):
             if self.text[place] == " " and self.text[place - 1].isalpha() and self.text[place + 1].isalpha():
                 return place
         return -1
 
     def _tokens_before(self, place: int) -> int | None:
-        """Return the tokens before `place`, None where the text is not the same in two parts."""
+        """Return the number of tokens before `place`, or None if encoding the two parts separately gives
+        other tokens."""
         if place not in self.before:
             rest = self._encode(self.text[place:])
             same = self.ids[len(self.ids) - len(rest) :] == rest
@@ -76,7 +77,7 @@ class _Whole:
 
 
 def _shared(one: str, other: str) -> int:
-    """Return how many letters two texts have in common at the start."""
+    """Return the length of the common start of two texts, in letters."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

@@ -54,9 +54,9 @@ def load_tokenizer(config: dict[str, Any]) -> Any:
 def lengths(
     encoder: PromptEncoder, rows: list[RenderedRow]
 ) -> tuple[list[tuple[int, int]], dict[int, str], dict[int, str]]:
-    """Return the token count of each row (of a preference pair with its longer answer) and the position of
-    its last answer; the errors of rows that the template refuses (their lengths are 0); and what rendered
-    rows lack of the answers that should be learned."""
+    """Return the token count of each row (for a preference pair, with its longer answer) and the position of
+    its last answer; the errors of rows that the template rejects (their lengths are 0); and what rendered
+    rows lack of the answers to be learned."""
     whole, prompts, refused, lost = list[str](), list[str](), dict[int, str](), dict[int, str]()
     end = encoder.tokenizer.eos_token or ""
     for index, row in enumerate(rows):
@@ -79,7 +79,7 @@ def lengths(
             len(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in whole + prompts
         ]
     else:
-        encoder.tokenizer("", add_special_tokens=False)  # leaves neither padding nor truncation
+        encoder.tokenizer("", add_special_tokens=False)  # a tokenizer without padding and truncation
         sizes = count_tokens(backend, whole + prompts)
     return list(zip(sizes[: len(whole)], sizes[len(whole) :], strict=True)), refused, lost
 
@@ -91,13 +91,13 @@ def special_names(tokenizer: Any) -> set[str]:
 
 
 def marks(tokenizer: Any) -> set[str]:
-    """Return the special tokens of a tokenizer and the tokens with which its chat template writes turns."""
+    """Return the special tokens of a tokenizer and the tokens that its chat template writes around turns."""
     return special_names(tokenizer) | of_template(str(tokenizer.chat_template or ""))
 
 
 def special_in_text(tokenizer: Any, rows: list[RenderedRow]) -> dict[int, str]:
-    """Return the rows, by number, whose own text holds a special token of the tokenizer, and which: it would
-    end a turn or open one, though somebody only wrote about it."""
+    """Return, by row index, the special tokens of the tokenizer that a row's own text contains. Such a token
+    would end or start a turn, although somebody only wrote about it."""
     names = special_names(tokenizer)
     if not names:
         return {}
@@ -112,8 +112,8 @@ def special_in_text(tokenizer: Any, rows: list[RenderedRow]) -> dict[int, str]:
 
 
 def contract(encoder: PromptEncoder, row: RenderedRow) -> tuple[list[int], int] | str:
-    """Return the ids of a row up to its end-of-turn token and the position of its answer, or an error of that
-    or, in a conversation, of an earlier answer."""
+    """Return the ids of a row up to its end-of-turn token and the position of its answer, or the error of
+    that answer or, in a conversation, of an earlier one."""
     try:
         if "rejected" not in row:
             encoder.passes(row["messages"], trained(row["messages"]), row.get("tools"))
@@ -124,7 +124,7 @@ def contract(encoder: PromptEncoder, row: RenderedRow) -> tuple[list[int], int] 
 
 
 class AxolotlMask:
-    """Axolotl's own tokens and labels of a row under a config."""
+    """Axolotl's own tokens and labels of a row for a config."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         from axolotl.loaders.tokenizer import load_tokenizer as axolotl_tokenizer
@@ -142,7 +142,7 @@ class AxolotlMask:
         if config.get("rl"):
             from axolotl.prompt_strategies.dpo import load as load_pairs
 
-            # tunebook.plugins.PreferencePrompts
+            # as tunebook.plugins.PreferencePrompts does
             template = with_arguments(self.tokenizer.chat_template, config.get("chat_template_kwargs"))
             self.tokenizer.chat_template = template
             self.pair, _ = load_pairs(entry.type, cfg)
@@ -180,8 +180,8 @@ def spread(count: int, wanted: int) -> list[int]:
 
 
 def pick(sizes: list[tuple[int, int]], suspicious: dict[int, str], wanted: int) -> dict[int, str]:
-    """Choose `wanted` rows to show, with the reason: suspicious, longest and shortest, a quarter each, and
-    the rest at random."""
+    """Choose `wanted` rows to show, each with a reason: a quarter suspicious, a quarter longest, a quarter
+    shortest, and the rest at random."""
     chosen: dict[int, str] = {}
     order = sorted(range(len(sizes)), key=lambda index: sizes[index][0])
     quarter = max(1, wanted // 4)
@@ -204,11 +204,11 @@ def suspicious(rows: list[RenderedRow], sizes: list[tuple[int, int]], limit: int
     for index, (row, (size, start)) in enumerate(zip(rows, sizes, strict=True)):
         prompt, answer = row["messages"][-2]["content"], row["messages"][-1]["content"]
         if limit and start >= limit:
-            reasons[index] = "its answer lies beyond sequence_len"
+            reasons[index] = "the answer lies beyond sequence_len"
         elif limit and size > limit:
             reasons[index] = "longer than sequence_len"
         elif "\ufffd" in prompt + answer or "\u00c3\u00a9" in prompt + answer:
-            reasons[index] = "characters of a wrong encoding"
+            reasons[index] = "characters from a wrong encoding"
         elif len(answer) > 20 and answer in prompt and row["gold"].get("answers") is None:
             reasons[index] = "the prompt contains the answer"
     return reasons

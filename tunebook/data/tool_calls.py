@@ -1,8 +1,8 @@
-"""Tool calls in conversations: reading them from files, writing them for templates, finding them in answers.
+"""Tool calls in conversations: read from files, written for templates, found in answers.
 
-In: tools and calls in OpenAI's or ShareGPT's form. Out: rendered rows store the tools as one JSON text and
-the arguments of each call as another, because the columns of a table cannot hold objects with different
-fields. Axolotl and tunebook/data/prompt.py parse both.
+In: tools and calls in OpenAI's or ShareGPT's format. Out: rendered rows store the tools as one JSON text and
+the arguments of each call as another, because table columns cannot hold objects with different fields.
+Axolotl and tunebook/data/prompt.py parse both.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ CALLER = ("function_call", "tool_call", "tool_calls")
 ANSWERER = tuple(
     "tool function observation function_response tool_response tool_result function_result ipython".split()
 )
-ARGUMENTS = ("arguments", "parameters")  # Llama's templates use the second
+ARGUMENTS = ("arguments", "parameters")  # Llama's templates use the second name
 
 
 def follows(turns: Messages) -> tuple[str, ...]:
-    """Return the roles that may come after `turns`."""
+    """Return the roles that may follow after `turns`."""
     if not turns:
         return ("user",)
     if turns[-1]["role"] == "user":
@@ -34,10 +34,11 @@ def follows(turns: Messages) -> tuple[str, ...]:
 
 
 def offered(value: Any, at: str) -> list[dict[str, Any]]:
-    """Return the tools of a row in the form that templates read: `{type: function, function: {name, ...}}`.
+    """Return the tools of a row in the format that templates expect: `{type: function, function: {name,
+    ...}}`.
 
     Args:
-        value: a list of those, of bare functions (OpenAI's `functions`), or the JSON text of either.
+        value: a list of these or of bare functions (OpenAI's `functions`), or the JSON text of either list.
 
     Raises:
         RowFault: a tool has no name, or `value` is none of these.
@@ -58,7 +59,8 @@ def calls(value: Any, at: str) -> list[Call]:
     """Return the tool calls of an assistant turn: `{type: function, function: {name, arguments: JSON text}}`.
 
     Args:
-        value: `tool_calls`, one call, or the JSON text of either; ids are dropped, no template uses them.
+        value: `tool_calls`, one call, or the JSON text of either; ids are dropped, because no template uses
+            them.
 
     Raises:
         RowFault: a call has no name, or its arguments are not a JSON object.
@@ -69,7 +71,7 @@ def calls(value: Any, at: str) -> list[Call]:
         here = f"{at}[{index}]" if isinstance(value, list) else at
         function = call.get("function", call) if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise RowFault(here, "expected a call with a tool name.", "rows.call_without_name")
+            raise RowFault(here, "expected a tool call with a name.", "rows.call_without_name")
         arguments = _loaded(function.get("arguments") or {}, f"{here}.arguments")
         if not isinstance(arguments, dict):
             raise RowFault(f"{here}.arguments", "expected an object or its JSON text.", "rows.bad_arguments")
@@ -106,7 +108,7 @@ def _with_object(call: Call) -> dict[str, Any]:
 
 
 def written(turn: Turn) -> str:
-    """Return a turn as text: its content and a line of JSON for each call, independent of any template."""
+    """Return a turn as text: its content and a JSON line for each call, independent of any template."""
     lines = [turn["content"]] if turn["content"] else []
     for call in map(_with_object, turn.get("tool_calls") or []):
         short = {key: call["function"][key] for key in ("name", "arguments")}
@@ -121,7 +123,7 @@ def texts(row: RenderedRow) -> list[str]:
 
 def called(text: str) -> list[dict[str, Any]]:
     """Return the calls in an answer as `{name, arguments}`: every JSON object with a name and arguments,
-    alone or in a list, whatever markers the model's template puts around it."""
+    alone or in a list, ignoring the markers that the model's template puts around it."""
     result, decoder, start = [], json.JSONDecoder(), 0
     while (at := min((i for i in (text.find(mark, start) for mark in "{[") if i >= 0), default=-1)) >= 0:
         try:
@@ -138,7 +140,7 @@ def called(text: str) -> list[dict[str, Any]]:
 
 def calls_met(turn: Turn, text: str) -> float:
     """Return 1 if an answer makes the same calls as the reference turn (names and arguments, in any order),
-    else 0. A turn without calls requires an answer without calls."""
+    otherwise 0. A turn without calls requires an answer without calls."""
 
     def sorted_calls(some: list[dict[str, Any]]) -> list[str]:
         return sorted(json.dumps(call, sort_keys=True) for call in some)
@@ -147,7 +149,8 @@ def calls_met(turn: Turn, text: str) -> float:
 
 
 def kept(row: RenderedRow, text: str) -> bool:
-    """Return whether the rendered text of a row names each tool as often as it is offered and called."""
+    """Return whether the rendered text of a row contains each tool name as often as the tool is offered and
+    called."""
     names = [tool["function"]["name"] for tool in json.loads(row.get("tools") or "[]")]
     names += [call["function"]["name"] for turn in row["messages"] for call in turn.get("tool_calls") or []]
     return all(text.count(name) >= times for name, times in Counter(names).items())

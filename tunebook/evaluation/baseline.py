@@ -1,4 +1,4 @@
-"""The baseline: the best prompting of a base model, chosen on dev."""
+"""The baseline: the best prompting strategy for a base model, chosen on dev."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tunebook.metrics.scoring import HIGHER_IS_BETTER
 
 
 def choose_baseline(evaluator: Evaluator, name: str = "base") -> tuple[Contender, dict[str, float]]:
-    """Try every prompting of the base model, called `name`, on `dev_rows` of dev; return the best contender
-    by the primary metric, the first of equals, and the value of each."""
+    """Evaluate every prompting strategy for the base model called `name` on `dev_rows` of dev. Return the
+    best contender by the primary metric (the first if several are equal) and the score of each."""
     rows = evaluator.inputs.sample(evaluator.rows["dev"], evaluator.suite.dev_rows)
     candidates = {
         (one := untuned(each, name)).name: one

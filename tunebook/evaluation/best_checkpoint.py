@@ -1,4 +1,4 @@
-"""Which of the kept checkpoints ships: the best on dev by the task's primary metric."""
+"""Choose the checkpoint to ship: the best on dev by the task's primary metric."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tunebook.runs.checkpoints import UNPLANNED, fault, numbered, ship
 
 
 def ship_the_best(evaluator: Evaluator) -> dict[str, Any] | None:
-    """Measure every kept checkpoint on dev and put the best into model/; of equals, the later one.
+    """Evaluate every kept checkpoint on dev and put the best into model/; if several are equal, the latest.
 
     Returns:
-        `{metric, dev: {step: value}, shipped, last}`, also written to eval/checkpoints.json; None where
-        the suite ships the last one or fewer than two whole ones are kept.
+        `{metric, dev: {step: value}, shipped, last}`, also written to eval/checkpoints.json; None if the
+        suite ships the last checkpoint or fewer than two intact checkpoints are kept.
     """
     run, suite, here = evaluator.run, evaluator.suite, evaluator.here
     kept = [

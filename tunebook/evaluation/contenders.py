@@ -1,4 +1,5 @@
-"""Who is compared: the base under several promptings, the fine-tuned model, other models."""
+"""The contenders that are compared: the base model with several prompting strategies, the fine-tuned model,
+other models."""
 
 from __future__ import annotations
 
@@ -18,28 +19,28 @@ from tunebook.runs.rows import RenderedRow
 
 @dataclass(frozen=True)
 class Prompting:
-    """How a model is prompted: it generates an answer, or ranks the labels by likelihood; zero-shot or
-    few-shot; with the dataset's own system prompt or its `baseline_prompt`."""
+    """A prompting strategy: generate an answer or rank the labels by likelihood; zero-shot or few-shot; with
+    the dataset's own system prompt or its `baseline_prompt`."""
 
     method: Literal["generate", "rank"] = "generate"
     few_shot: bool = False
     baseline_prompt: bool = False
 
     def name(self, model: str = "base") -> str:
-        """Return the name of `model` under this prompting, in files and reports."""
+        """Return the name of `model` with this prompting, as used in files and reports."""
         shots, prompt = "k" if self.few_shot else "0", "_prompt" if self.baseline_prompt else ""
         return f"{model}_{self.method}_{shots}{prompt}"
 
 
 PLAIN = Prompting()
-LONGEST = 20  # prompts with the most letters, of which the longest in tokens is one
+LONGEST = 20  # number of longest prompts by letters, assumed to include the longest in tokens
 ENDPOINT = "endpoint"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A model under one prompting. `name` is its name in files and reports, `model` the one that the engines
-    know: base, tuned, unmerged or the name of a checkpoint."""
+    """A model with a prompting strategy. `name` is its name in files and reports; `model` is the name of the
+    model for the engines: base, tuned, unmerged or a checkpoint."""
 
     name: str
     model: str
@@ -52,12 +53,12 @@ TUNED_RANKED = Contender("tuned_rank_0", "tuned", Prompting("rank"))
 
 
 def untuned(prompting: Prompting, name: str = "base") -> Contender:
-    """Return the contender that is a base model, called `name`, under `prompting`."""
+    """Return the contender for a base model, called `name`, with `prompting`."""
     return Contender(prompting.name(name), "base", prompting)
 
 
 def promptings(dataset: Dataset) -> list[Prompting]:
-    """Return every prompting of the base that the baseline is chosen from."""
+    """Return every prompting strategy among which the baseline is chosen."""
     methods: tuple[Literal["generate", "rank"], ...] = (
         ("generate", "rank") if dataset.labels else ("generate",)
     )
@@ -70,12 +71,12 @@ def promptings(dataset: Dataset) -> list[Prompting]:
 
 
 def choose_examples(rows: list[RenderedRow], dataset: Dataset, count: int, seed: int) -> list[Messages]:
-    """Draw `count` few-shot examples from `rows` of train: for classification each of another label, as far
-    as there are labels."""
+    """Draw `count` few-shot examples from `rows` of train; for classification, with as many different labels
+    as possible."""
     pool = sorted(rows, key=lambda row: row["id"])
     random.Random(seed).shuffle(pool)
     if dataset.labels:
-        # The first row of each label, then the second of each, and so on.
+        # The first row of each label, then the second row of each, and so on.
         seen: Counter[str] = Counter()
         turn = []
         for row in pool:
@@ -88,8 +89,8 @@ def choose_examples(rows: list[RenderedRow], dataset: Dataset, count: int, seed:
 def that_fit(
     examples: list[Messages], rows: list[RenderedRow], encoder: PromptEncoder, room: int | None
 ) -> list[Messages]:
-    """Return as many of the first few-shot examples as fit, with the longest prompt of `rows`, into `room`
-    tokens; all of them where `room` is None."""
+    """Return as many of the first few-shot examples as fit into `room` tokens together with the longest
+    prompt of `rows`; all of them if `room` is None."""
     if room is None or not examples:
         return examples
     letters = sorted(rows, key=lambda row: sum(len(turn["content"]) for turn in row["messages"]))
@@ -105,7 +106,7 @@ def that_fit(
 
 
 class JobMaker:
-    """Makes the jobs of one dataset for one chat template."""
+    """Creates the jobs of one dataset for one chat template."""
 
     def __init__(
         self, dataset: Dataset, suite: Suite, encoder: PromptEncoder, examples: list[Messages]
@@ -114,13 +115,13 @@ class JobMaker:
         self.dataset, self.suite, self.encoder, self.examples = dataset, suite, encoder, examples
 
     def messages(self, row: RenderedRow, prompting: Prompting) -> Messages:
-        """Return the row's messages under `prompting`."""
+        """Return the row's messages with `prompting`."""
         system = self.dataset.baseline_prompt if prompting.baseline_prompt else None
         messages = with_system(row["messages"], system)
         return with_shots(messages, self.examples) if prompting.few_shot else messages
 
     def answer(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:
-        """Make the job that generates an answer, or ranks the labels, for each row."""
+        """Return the job that generates an answer, or ranks the labels, for each row."""
         messages = [self.messages(row, contender.prompting) for row in rows]
         contexts = [
             self.encoder.context(turns[:-1], row.get("tools"))
@@ -133,15 +134,15 @@ class JobMaker:
         return Job(contender.name, split, "rank", ids, contexts, choices=choices)
 
     def classify(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:
-        """Make the job that scores all labels of each row with a classification head."""
+        """Return the job that scores all labels of each row with a classification head."""
         contexts = [self.encoder.context(row["messages"][:-1]) for row in rows]
         return Job(contender.name, split, "classify", [row["id"] for row in rows], contexts)
 
     def score(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:
-        """Make the job that scores the reference answer of each row, or all its trained turns
+        """Return the job that scores the reference answer of each row, or all its trained turns
         (`evaluate_turns`); a row that takes several passes has as many entries. Preference pairs are scored
-        with their end-of-turn token, as they are trained: an answer that stops too early is the worse one for
-        that."""
+        with their end-of-turn token, as in training, so that an answer that stops too early gets a worse
+        score."""
         prompting = contender.prompting
         if self.suite.evaluate_turns == "all":
             return self._score_turns(contender, split, rows)
@@ -155,8 +156,8 @@ class JobMaker:
         ids, passes = list[str](), list[Pass]()
         for row in rows:
             messages = self.messages(row, contender.prompting)
-            # A prompting changes the system turn and what comes before a conversation: its turns stand at
-            # the same distance from the end.
+            # Prompting changes only the system turn and what precedes a conversation, so the conversation's
+            # turns keep their distance from the end.
             shift = len(messages) - len(row["messages"])
             places = [place + shift for place in trained(row["messages"])]
             found = self.encoder.passes(messages, places, row.get("tools"))

@@ -1,4 +1,4 @@
-"""Axolotl plugin `tunebook.plugins.DevMetric`: the task's own metric on dev during training."""
+"""The Axolotl plugin `tunebook.plugins.DevMetric`: the task's own metric on dev during training."""
 
 from __future__ import annotations
 
@@ -21,25 +21,28 @@ from tunebook.runs.run import Run
 
 
 class DevMetric(BasePlugin):
-    """At each evaluation during training, also evaluate the model on `dev_rows` of the suite: the primary
-    metric on dev is logged as `eval_dev_<metric>`.
+    """At each evaluation during training, also evaluate the model on `dev_rows` of the suite and log the
+    primary metric on dev as `eval_dev_<metric>`.
 
-    With `metric_for_best_model: eval_dev_accuracy`, it is what `early_stopping_patience` watches. The loss
-    alone stops too late or too soon: it keeps falling, or rises, while answers stay as they are.
+    With `metric_for_best_model: eval_dev_accuracy`, it is the metric that `early_stopping_patience` watches.
+    Watching the loss would stop too late or too early: the loss may keep falling, or rise, while the answers
+    stay the same.
 
     Raises:
-        RuntimeError: sharded weights, which no process has whole, or a config outside a run folder.
+        RuntimeError: the weights are sharded, so that no process has all of them, or the config is not in a
+            run folder.
     """
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         if cfg.fsdp_config or cfg.deepspeed:
             raise RuntimeError(
-                "DevMetric: one process evaluates the whole model; with FSDP or DeepSpeed none has it."
+                "DevMetric: a single process evaluates the whole model, which with FSDP or DeepSpeed no "
+                "process has."
             )
         run = Run(Path(cfg.output_dir).parent)
         if not (run / "settings.json").is_file():
-            raise RuntimeError("DevMetric: needs the run folder that `make recipe` makes.")
-        # First, so that early stopping, a callback as well, sees the metric.
+            raise RuntimeError("DevMetric: needs a run folder, which `make recipe` creates.")
+        # First, so that early stopping, which is also a callback, sees the metric.
         trainer.callback_handler.callbacks.insert(0, _DevCallback(run, trainer))
 
 
@@ -58,7 +61,7 @@ class _DevCallback(TrainerCallback):
 
 
 class InTraining(ModelSource):
-    """The one model that `trainer` trains, in its current state, under any name."""
+    """A model source with one model under every name: the one that `trainer` trains, in its current state."""
 
     def __init__(self, config: AxolotlConfig, trainer: Any) -> None:
         self.config, self.trainer, self.tokenizer = config, trainer, trainer.processing_class
@@ -79,7 +82,7 @@ class InTraining(ModelSource):
 
 
 def dev_metric(run: Run, trainer: Any, step: int) -> dict[str, float]:
-    """Return `{"eval_dev_<metric>": value}` of the model that `trainer` trains; its answers are kept in
+    """Return `{"eval_dev_<metric>": value}` for the model that `trainer` trains; its answers are saved in
     eval/jobs/ under the step."""
     evaluator = Evaluator.of_run(run, models=lambda config: InTraining(config, trainer))
     rows = evaluator.inputs.sample(evaluator.rows["dev"], evaluator.suite.dev_rows)

@@ -1,4 +1,5 @@
-"""The order of an evaluation: baseline first, then the fine-tuned model, then what it is compared with."""
+"""The order of an evaluation: first the baseline, then the fine-tuned model, then everything it is compared
+with."""
 
 from __future__ import annotations
 
@@ -21,12 +22,13 @@ from tunebook.runs.run import Run
 
 
 def evaluate_run(run: Run, events: Path | None, here: Ranks) -> None:
-    """Evaluate a trained run; `here` says which of the processes that share the work this is."""
+    """Evaluate a trained run; `here` is this process among those that share the work."""
     evaluate(Evaluator.of_run(run, events, here))
 
 
 def evaluate(evaluator: Evaluator) -> None:
-    """Evaluate all contenders and write eval/choice.json. `EVAL=quick` stays on dev and skips forgetting."""
+    """Evaluate all contenders and write eval/choice.json. With `EVAL=quick`, only dev is used and forgetting
+    is skipped."""
     split = "dev" if evaluator.suite.mode == "quick" else "test"
     baseline, tried = choose_baseline(evaluator)
     plain = untuned(PLAIN)

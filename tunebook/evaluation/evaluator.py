@@ -1,7 +1,7 @@
-"""Load, prompt, score, write: the jobs of one evaluation, for one set of models.
+"""Load, prompt, score, write: the jobs of an evaluation, for one set of models.
 
-Writes `eval/jobs/*.jsonl` (raw, resumable) and `eval/answers/<contender>.<split>.jsonl` of the run folder.
-evaluate.py has the order of the stages, tunebook/report/verdict.py turns answers into metrics.
+Writes `eval/jobs/*.jsonl` (raw, resumable) and `eval/answers/<contender>.<split>.jsonl` in the run folder.
+evaluate.py defines the order of the stages; tunebook/report/verdict.py turns answers into metrics.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tunebook.runs.run import Run
 
 
 def _entry(row: RenderedRow) -> Answer:
-    """Return the part of an answer's record that is about its row; `turn` is the position of the prompted
+    """Return the part of an answer's record that describes its row; `turn` is the index of the answered
     turn."""
     entry: Answer = {"id": row["id"], "group": row["group"], "gold": row["gold"]["answer"]}
     if "turn" in row:
@@ -44,7 +44,7 @@ def _entry(row: RenderedRow) -> Answer:
 
 
 class Evaluator:
-    """Lets the models of one `ModelSource` answer the rows of a run."""
+    """Generates and scores the answers of one `ModelSource` to the rows of a run."""
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class Evaluator:
     ) -> None:
         """
         Args:
-            events: file to which progress is added; None: nowhere.
-            here: this process, of those that share the jobs.
+            events: file to which progress is appended, or None.
+            here: this process among those that share the jobs.
             template_kwargs: arguments of the models' chat template.
         """
         self.inputs, self.models, self.events, self.here = inputs, models, events, here
@@ -77,8 +77,8 @@ class Evaluator:
         here: Ranks = ALONE,
         models: Callable[[dict[str, Any]], ModelSource] | None = None,
     ) -> Evaluator:
-        """Return the evaluator of a run. `models` makes its models from the config; default: those that the
-        run has saved."""
+        """Return the evaluator of a run. `models` creates its models from the config; default: the models
+        saved by the run."""
         inputs = load_inputs(run)
         config = inputs.config
         source = models(config) if models else Models(config, run / "model", here)
@@ -100,8 +100,8 @@ class Evaluator:
         return report
 
     def records(self, job: Job, model: str) -> list[JobRecord]:
-        """Run `job` on the model called `model`, reporting progress."""
-        engine = job.kind != "harness"  # whose own tasks run on transformers
+        """Run `job` with the model called `model`, reporting progress."""
+        engine = job.kind != "harness"  # the harness's own tasks run on transformers
         return jobs.run(
             job,
             lambda: self.models.open(model, engine),
@@ -114,12 +114,12 @@ class Evaluator:
         )
 
     def write(self, name: str, records: list[Answer]) -> None:
-        """Write answers/`name`.jsonl, in the first process; all processes have the same records."""
+        """Write answers/`name`.jsonl, in the first process only; all processes have the same records."""
         if self.here.first:
             write_answers(self.run / "eval" / "answers" / f"{name}.jsonl", records)
 
     def write_values(self, name: str, values: Sequence[Value]) -> None:
-        """Write the values of a forgetting or style task to answers/`name`.jsonl, as `write` does."""
+        """Write the scores of a forgetting or style task to answers/`name`.jsonl, as `write` does."""
         if self.here.first:
             write_values(self.run / "eval" / "answers" / f"{name}.jsonl", values)
 
@@ -130,7 +130,7 @@ class Evaluator:
         return self.maker.answer(contender, split, rows)
 
     def answers(self, contender: Contender, split: str, rows: list[RenderedRow]) -> list[Answer]:
-        """Let `contender` answer `rows` and return one record a row."""
+        """Let `contender` answer `rows` and return one record per row."""
         job = self.answer_job(contender, split, rows)
         results = self.records(job, contender.model)
         if job.kind == "generate":
@@ -147,7 +147,7 @@ class Evaluator:
         return str(self.models.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
     def generated(self, rows: list[RenderedRow], results: list[JobRecord]) -> list[Answer]:
-        """Return one scored record a row from generated answers."""
+        """Return a scored record for each row from generated answers."""
         return [
             {**_entry(row), **self.scored(row, self.text(result["tokens"]), result["stopped"])}
             for row, result in zip(rows, results, strict=True)
@@ -171,9 +171,9 @@ class Evaluator:
         }
 
     def losses(self, contender: Contender, split: str, rows: list[RenderedRow]) -> list[Answer]:
-        """Score the reference answer of each row, in bits per byte, or all its trained turns together, with
-        the number of bits and bytes of each; of preference pairs also by how much the answer is preferred to
-        the rejected one (nats)."""
+        """Score the reference answer of each row, or all its trained turns together, in bits per byte, with
+        the numbers of bits and bytes of each turn; for preference pairs, also return how much the chosen
+        answer is preferred over the rejected one (nats)."""
         records: list[Answer] = []
         job = self.maker.score(contender, split, rows)
         chosen = self.records(job, contender.model)
@@ -219,9 +219,10 @@ class Evaluator:
         """Let `contender` answer a split, write its answers file and return the records.
 
         Args:
-            reference: of preference pairs the margin of each row that rewards are measured from (`margins`
-                of the base under its plain prompt); default: the contender's own, so that its rewards are 0.
-            rows: instead of all rows of the split.
+            reference: for preference pairs, the reference margin of each row, from which rewards are measured
+                (`margins` of the base model with its plain prompt); default: the contender's own margins, so
+                that its rewards are 0.
+            rows: rows to use instead of the whole split.
         """
         some = self.inputs.ask(split, self.suite.generate_rows if self.inputs.chat else None, rows)
         rows = self.rows[split] if rows is None else rows
@@ -262,14 +263,14 @@ class Evaluator:
         self.write(f"{ENDPOINT}.{split}", list(by_id.values()))
 
     def primary(self, contender: Contender, split: str, rows: list[RenderedRow]) -> float:
-        """Return the mean of the primary metric over the `rows` where it can be measured."""
+        """Return the mean of the primary metric over the `rows` for which it can be measured."""
         score = self.losses if self.inputs.chat else self.answers
         values = scoring.per_row(score(contender, split, rows), self.suite.primary)
         measured = [value for value in values if value is not None]
         return sum(measured) / len(measured)
 
     def agreement(self) -> float | None:
-        """Return the share of equal tokens between the unmerged and the merged adapter's answers."""
+        """Return the share of equal tokens in the answers of the unmerged and the merged adapter."""
         if not self.models.merged or not self.suite.agreement_rows:
             return None
         rows = self.inputs.ask("dev", self.suite.agreement_rows)
@@ -286,6 +287,6 @@ class Evaluator:
 
 
 def margins(records: list[Answer]) -> dict[str, float]:
-    """Return by how much a contender prefers the chosen answer of each row (nats), by the row's id; {} for
-    data without pairs."""
+    """Return how much a contender prefers the chosen answer of each row (nats), by row id; {} for data
+    without pairs."""
     return {record["id"]: record["margin"] for record in records if "margin" in record}

@@ -1,8 +1,9 @@
-"""Forgetting: abilities of the base, measured again on the fine-tuned model (evals/suites/retention.yaml).
+"""Forgetting: abilities of the base model, measured again on the fine-tuned model
+(evals/suites/retention.yaml).
 
-Each task gives one value an item, for the base and for the fine-tuned model. The gate is non-inferiority: the
-upper end of the 95 % interval of the drop stays within the task's margin. Tasks on which the base model is at
-chance are excluded.
+Each task scores every item, for the base model and for the fine-tuned model. The gate is a non-inferiority
+test: the upper end of the 95 % interval of the drop must stay within the task's margin. Tasks on which the
+base model is at chance are excluded.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ MAX_NEW = 48
 
 
 class Task(BaseModel):
-    """One retention task. `file` holds the items: texts (`text`), questions with options ranked by
-    likelihood a byte (`options`), or instructions checked by code (`checks`); `harness` names a task
-    of lm-evaluation-harness instead.
+    """A retention task. `file` contains the items: texts (`text`), questions with options ranked by
+    likelihood per byte (`options`), or instructions checked by code (`checks`); alternatively, `harness`
+    names a task of lm-evaluation-harness.
 
-    `margin` bounds the drop: relative bits per byte for `text`, a share for the rest; without one the drop
-    is only shown. `limit` takes the first items. `chat` puts a harness task into the chat template.
-    `tiers` and `full` say when it runs.
+    `margin` limits the drop: relative bits per byte for `text`, otherwise a share; without a margin, the drop
+    is only reported. `limit` uses only the first items. `chat` applies the chat template to a harness task.
+    `tiers` and `full` say when the task runs.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -56,11 +57,11 @@ class Task(BaseModel):
     @model_validator(mode="after")
     def _one_source(self) -> Task:
         if (self.kind == "harness") == (self.harness is None) or (self.kind == "harness") == bool(self.file):
-            raise ValueError("kind harness names `harness`, the others name `file`")
+            raise ValueError("a task of kind harness needs `harness`, any other needs `file`")
         return self
 
     def path(self) -> Path | None:
-        """Return the file of the items; None where it uses a variable that is not set."""
+        """Return the file with the items, or None if its path uses a variable that is not set."""
         if "$" in str(self.file):
             expanded = os.path.expandvars(str(self.file))
             return None if "$" in expanded else Path(expanded)
@@ -79,7 +80,7 @@ def items(task: Task) -> list[Row]:
     path = task.path()
     if path is None or not path.is_file():
         raise InputError(
-            f"evals/suites/retention.yaml: {task.file}: no such file.", code="eval.no_items_file"
+            f"evals/suites/retention.yaml: {task.file}: file not found.", code="eval.no_items_file"
         )
     if path.suffix != ".jsonl":
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
@@ -88,7 +89,7 @@ def items(task: Task) -> list[Row]:
     rows = []
     for number, row in enumerate(read_jsonl(path)[: task.limit]):
         row.setdefault("id", str(number))
-        if task.kind == "options":  # ARC's and HellaSwag's own names as well
+        if task.kind == "options":  # also the field names of ARC and HellaSwag
             row["options"] = row.get("options") or row.get("choices") or row["endings"]
             row["answer"] = row["answer"] if "answer" in row else row["label"]
             row["context"] = row.get("context", row.get("ctx"))
@@ -97,7 +98,7 @@ def items(task: Task) -> list[Row]:
 
 
 def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncoder) -> Job:
-    """Make the job in which `model` answers all items of the task called `name`."""
+    """Return the job in which `model` answers all items of the task called `name`."""
     split, tokenizer = f"retention-{name}", encoder.tokenizer
     if task.kind == "harness":
         settings = {"name": task.harness, "limit": task.limit, "chat": task.chat}
@@ -105,7 +106,7 @@ def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncod
     ids = [str(row["id"]) for row in rows]
     if task.kind == "text":
         encoded = [tokenizer(row["text"], add_special_tokens=False)["input_ids"] for row in rows]
-        # Each passage after its own first token.
+        # The passage after its first token, which has no context.
         return Job(model, split, "score", ids, [ids_[:1] for ids_ in encoded], [ids_[1:] for ids_ in encoded])
     if task.kind == "checks":
         contexts = [encoder.context([{"role": "user", "content": row["prompt"]}]) for row in rows]
@@ -126,7 +127,7 @@ def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncod
 
 
 def values(task: Task, rows: list[Row], records: list[JobRecord], tokenizer: Any) -> list[Value]:
-    """Return the value of each item: bits per byte, or 1 for right and 0 for wrong."""
+    """Return the score of each item: bits per byte, or 1 for right and 0 for wrong."""
     if task.kind == "harness":
         return [{**item, "group": item["id"]} for item in records[0]["items"]]
     result, start = list[Value](), 0
@@ -138,7 +139,7 @@ def values(task: Task, rows: list[Row], records: list[JobRecord], tokenizer: Any
             value = float(all_met(row["checks"], text))
         else:
             options = row["options"]
-            # Likelihood a byte, the harness's acc_norm: long options are not penalized for their length.
+            # Likelihood per byte, the harness's acc_norm: long options are not penalized for their length.
             scores = [records[start + i]["logprob"] / len(text.encode()) for i, text in enumerate(options)]
             value = float(max(range(len(scores)), key=scores.__getitem__) == row["answer"])
             start += len(options)
@@ -147,7 +148,8 @@ def values(task: Task, rows: list[Row], records: list[JobRecord], tokenizer: Any
 
 
 def all_met(checks: list[dict[str, Any]], text: str) -> bool:
-    """Return whether `text` meets every check (evals/retention/README.md); each is one key and its value.
+    """Return whether `text` meets every check (evals/retention/README.md); each check is one key and its
+    value.
 
     Raises:
         InputError: an unknown check.
@@ -177,18 +179,18 @@ def all_met(checks: list[dict[str, Any]], text: str) -> bool:
 
 
 def compared(name: str, task: Task, base: list[Value], tuned: list[Value]) -> RetentionLine:
-    """Compare the fine-tuned model with the base on one task.
+    """Compare the fine-tuned model with the base model on one task.
 
     Returns:
-        `drop` (positive: worse; relative for texts) with its interval over items, and `passed`: whether
-        its upper end is within the margin, None where the task is excluded or has no margin.
+        `drop` (positive: worse; relative for text) with its interval over items, and `passed`: whether the
+        interval's upper end is within the margin, None if the task is excluded or has no margin.
     """
-    import numpy as np  # scipy.stats, too, is slow to import, and a command line needs only the settings
+    import numpy as np  # scipy.stats is slow to import, and the command line only needs the settings
 
     a, b = (np.array([row["value"] for row in rows], dtype=float) for rows in (base, tuned))
     groups = [str(row["group"]) for row in base]
     text = task.kind == "text"
-    shares = not text and max(a.max(), b.max()) <= 1  # a task of the harness may count bits per byte
+    shares = not text and max(a.max(), b.max()) <= 1  # a harness task may report bits per byte
 
     def drop(rows: Any) -> float:
         if text:
@@ -216,12 +218,12 @@ def compared(name: str, task: Task, base: list[Value], tuned: list[Value]) -> Re
 
 
 def answers_file(folder: Path, model: str, name: str) -> Path:
-    """Return where the values of a task are kept for `model` ("base" or "tuned")."""
+    """Return the file with the scores of a task for `model` ("base" or "tuned")."""
     return folder / f"{model}.retention-{name}.jsonl"
 
 
 def retained(folder: Path, tasks: dict[str, Task]) -> list[RetentionLine]:
-    """Compare all tasks whose values are in `folder` (a run's eval/answers/)."""
+    """Compare all tasks whose scores are in `folder` (a run's eval/answers/)."""
     lines = []
     for name, task in tasks.items():
         files = [answers_file(folder, model, name) for model in ("base", "tuned")]
@@ -231,7 +233,7 @@ def retained(folder: Path, tasks: dict[str, Task]) -> list[RetentionLine]:
 
 
 def missing(tasks: dict[str, Task]) -> dict[str, str]:
-    """Return why each task that cannot run is left out: its file uses a variable that is not set."""
+    """Return why each task that cannot run is skipped: its file path uses a variable that is not set."""
     return {
         name: f"{task.file}: the variable is not set"
         for name, task in tasks.items()
@@ -240,6 +242,6 @@ def missing(tasks: dict[str, Task]) -> dict[str, str]:
 
 
 def check_files(tasks: dict[str, Task]) -> list[str]:
-    """Return one line for each task whose file does not exist."""
+    """Return a line for each task whose file does not exist."""
     paths = {name: task.path() for name, task in tasks.items() if task.kind != "harness"}
-    return [f"{name}: {show(p)}: no such file." for name, p in paths.items() if p and not p.is_file()]
+    return [f"{name}: {show(p)}: file not found." for name, p in paths.items() if p and not p.is_file()]

@@ -1,4 +1,4 @@
-"""What is evaluated and how, read from a run folder once."""
+"""The settings and rows of an evaluation, read from the run folder once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tunebook.runs.run import Run
 
 @dataclass(frozen=True)
 class Inputs:
-    """The settings and rows of a run's evaluation. `config` is Axolotl's, `examples` the few-shot ones."""
+    """The settings and rows of a run's evaluation. `config` is the Axolotl config, `examples` are the
+    few-shot examples."""
 
     run: Run
     suite: Suite
@@ -35,11 +36,11 @@ class Inputs:
 
     @property
     def chat(self) -> bool:
-        """Whether answers are free text, scored by the loss of a reference."""
+        """Whether answers are free text, scored by the loss of a reference answer."""
         return self.dataset.task == "chat" or self.pairs
 
     def sample(self, rows: list[RenderedRow], count: int | None) -> list[RenderedRow]:
-        """Return `count` rows drawn with the run's seed, in the order of `rows`; None: all."""
+        """Return `count` rows drawn with the run's seed, in the order of `rows`; None returns all rows."""
         if count is None or count >= len(rows):
             return rows
         chosen = set(random.Random(self.seed).sample([row["id"] for row in rows], count))
@@ -48,9 +49,9 @@ class Inputs:
     def ask(
         self, split: str, count: int | None = None, rows: list[RenderedRow] | None = None
     ) -> list[RenderedRow]:
-        """Return `count` rows of `split` (None: all), as `sample` draws them, or of `rows` of it, each up to
-        the turn that a model is to answer: the last one, or with `evaluate_turns: all` one that is drawn by
-        what it says (tunebook/data/formats/turns.py)."""
+        """Return `count` rows of `split` (None: all), drawn as in `sample`, or `rows` of it, each up to the
+        turn to be answered: the last one, or with `evaluate_turns: all` one that is drawn by its content
+        (tunebook/data/formats/turns.py)."""
         chosen = self.sample(self.rows[split] if rows is None else rows, count)
         if self.suite.evaluate_turns == "last":
             return chosen
@@ -58,7 +59,7 @@ class Inputs:
 
     @cached_property
     def _asked(self) -> dict[str, dict[str, RenderedRow]]:
-        # What a turn shares with others is judged by the whole split.
+        # Which turns are repeated is judged over the whole split.
         return {split: {row["id"]: row for row in asked(self.rows[split])} for split in ("dev", "test")}
 
 

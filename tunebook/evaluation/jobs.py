@@ -1,8 +1,8 @@
-"""One evaluation job: rows divided into batches in advance, results written batch by batch.
+"""An evaluation job: rows divided into batches in advance, results written batch by batch.
 
-Batches decide rounding. A killed evaluation resumes at the next batch, and several processes share the
-batches of the same plan, so that all end with the results of one undisturbed process. Finished jobs of a base
-model are kept in the cache folder, under the hash of everything that decides their result.
+Batches affect rounding. A killed evaluation resumes at the next batch, and several processes share the
+batches of the same plan, so that both give the same results as one uninterrupted process. Finished jobs of a
+base model are kept in the cache folder, under the hash of everything that affects their result.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from tunebook.evaluation.engines.protocol import Engine, common_prefix
 from tunebook.evaluation.records import JobRecord
 
 Kind = Literal["generate", "rank", "score", "classify", "harness"]
-# Rows of a batch, if they are short.
+# Rows per batch, if they are short.
 BATCH = {"generate": 24, "rank": 12, "score": 12, "classify": 24, "harness": 1}
-# Of longer rows a batch has fewer, as its memory grows: with its tokens (padding included; key-value cache
-# and activations), with those whose logits are kept, and, where attention is a matrix (eager, ranking), with
-# the square of its length. The same on every machine, because batches decide rounding. One row always goes.
+# Batches of longer rows are smaller, because memory grows with the number of tokens (padding included;
+# key-value cache and activations), with the number of tokens whose logits are kept, and, if attention is a
+# matrix (eager, ranking), with the square of the length. Batches are the same on every machine, because they
+# affect rounding. There is always at least one row.
 TOKENS, SCORED_TOKENS, RANKED_TOKENS, SQUARES = 32_768, 12_288, 4_096, 2**26
 ALONE = Ranks()
 
@@ -36,7 +37,7 @@ ALONE = Ranks()
 class Job:
     """The prompts of one contender on one split. `contexts` and `answers` are token ids by row; `spans` says
     which parts of an answer are scored (default: all of it); `task` names a task of lm-evaluation-harness,
-    which has items of its own."""
+    which has its own items."""
 
     contender: str
     split: str
@@ -54,12 +55,13 @@ class Job:
         return f"{self.contender}.{self.split}.{self.kind}"
 
     def batches(self, times: int = 1) -> list[list[int]]:
-        """Return row numbers by batch, rows of like length together; batches are `times` as large."""
+        """Return the row indices of each batch, with rows of similar length together; batches are `times` as
+        large."""
         batches: list[list[int]] = []
         answer = 0
         ranked = sum(map(len, self.choices))
         lengths = [len(context) for context in self.contexts] or [0] * len(self.ids)
-        if self.spans:  # most of a conversation comes after its first prompt
+        if self.spans:  # most of a conversation follows its first prompt
             lengths = [size + len(rest) for size, rest in zip(lengths, self.answers, strict=True)]
         for row in sorted(range(len(self.ids)), key=lambda i: (lengths[i], i)):
             own = len(self.answers[row]) if self.answers else 0
@@ -75,18 +77,19 @@ class Job:
 
 
 def batch_rows(kind: Kind, prompt: int, answer: int, times: int = 1) -> int:
-    """Return how many rows a batch of `kind` has at most, one or more.
+    """Return the maximum number of rows in a batch of `kind`, at least 1.
 
     Args:
-        prompt: tokens of its longest prompt.
-        answer: tokens of its longest answer: scored, generated at most, or of all labels ranked together.
-        times: how many times as large as for transformers batches are.
+        prompt: tokens of the batch's longest prompt.
+        answer: tokens of its longest answer: the scored tokens, the limit for generation, or all ranked
+            labels together.
+        times: batch size relative to transformers.
     """
     length = max(1, prompt + answer)
     most = min(BATCH[kind], TOKENS // length, SQUARES // length**2)
     if kind == "score":
         most = min(most, SCORED_TOKENS // max(1, answer))
-    if kind == "rank":  # whose logits are taken in fp32
+    if kind == "rank":  # tokens whose logits are computed in fp32
         most = min(most, RANKED_TOKENS // max(1, answer))
     return max(1, most) * times
 
@@ -101,16 +104,16 @@ def run(
     here: Ranks = ALONE,
     times: int = 1,
 ) -> list[JobRecord]:
-    """Run what is left of `job` and return its records in row order.
+    """Run the remaining part of `job` and return its records in row order.
 
     Args:
-        open_lm: returns the engine; called only when something is left to do.
-        folder: where `<job>.<rank>.jsonl` is kept: a header line, then one line a batch.
-        fingerprint: what decides the result in addition to the job: weights, dtype, attention, versions.
-        shared: keep the finished job in the cache folder, and take it from there.
+        open_lm: returns the engine; only called if something is left to do.
+        folder: the folder of `<job>.<rank>.jsonl`: a header line, then one line per batch.
+        fingerprint: what affects the result in addition to the job: weights, dtype, attention, versions.
+        shared: keep the finished job in the cache folder, and reuse it from there.
         progress: called with (rows done, rows) of this process's share after each batch.
-        here: this process; batch i is for the process of rank i modulo the number of processes.
-        times: how many times as large as for transformers a batch is.
+        here: this process; batch i belongs to the rank i modulo the number of processes.
+        times: batch size relative to transformers.
     """
 
     batches = job.batches(times)
@@ -121,7 +124,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
 
     def saved() -> dict[int, list[JobRecord]]:
-        # The files of all processes, of an earlier try with more of them as well.
+        # The files of all processes, including those of an earlier attempt with more processes.
         files = [cached] * shared + sorted(folder.glob(f"{job.name}.*.jsonl"))
         return {index: records for file in files for index, records in _read_done(file, key).items()}
 
@@ -130,7 +133,7 @@ def run(
     total = sum(len(batches[index]) for index in mine)
     counted = sum(len(batches[index]) for index in mine if index in done)
     progress(counted, total)
-    # The first process also takes over what the cache or an earlier try has.
+    # The first process also takes over results from the cache or an earlier attempt.
     keep = done if here.first else {index: done[index] for index in mine if index in done}
     _rewrite(path, key, keep)
     if any(index not in done for index in mine):
@@ -173,7 +176,7 @@ def _answer(job: Job, lm: Engine, rows: list[int], prefix: list[int]) -> list[Jo
 
 
 def seconds_alone(job: Job, lm: Engine) -> list[float]:
-    """Return the seconds that each row of `job` takes when it is the only request."""
+    """Return the seconds that each row of `job` takes as the only request."""
     seconds = []
     for row in range(len(job.ids)):
         start = time.perf_counter()
@@ -183,7 +186,7 @@ def seconds_alone(job: Job, lm: Engine) -> list[float]:
 
 
 def _read_done(path: Path, key: str) -> dict[int, list[JobRecord]]:
-    """Return the whole batches in `path`; {} if it belongs to another plan."""
+    """Return the complete batches in `path`; {} if the file belongs to another plan."""
     if not path.is_file():
         return {}
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Single-request latency of the fine-tuned model: rows answered one at a time, as a service gets them."""
+"""Single-request latency of the fine-tuned model: rows answered one at a time, as in a service."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tunebook.metrics.schema import Latency
 
 
 def answer_seconds(evaluator: Evaluator, split: str) -> Latency | None:
-    """Time the fine-tuned model on `latency_rows` rows of `split`, after one that does not count.
+    """Time the fine-tuned model on `latency_rows` rows of `split`, after one warm-up row.
 
     Returns:
-        Seconds without tokenization; also in eval/latency.json, from where another evaluation of the same
-        weights takes them. None with `EVAL=quick`, where the suite has no `latency_rows`, and in all
-        processes but the first.
+        Seconds without tokenization, also saved in eval/latency.json and reused by another evaluation of the
+        same weights. None with `EVAL=quick`, if the suite has no `latency_rows`, and in all processes except
+        the first.
     """
     suite, path = evaluator.suite, evaluator.run / "eval" / "latency.json"
     if suite.mode == "quick" or not suite.latency_rows or not evaluator.here.first:

@@ -1,5 +1,5 @@
-"""Other models in addition to the fine-tuned one (`--beside`, BESIDE=): the same rows, each through its own
-chat template."""
+"""Other models that are evaluated, too (`--beside`, BESIDE=): the same rows, each model with its own chat
+template."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _evaluator_of(evaluator: Evaluator, model: str) -> Evaluator:
 
 
 def answer_beside(evaluator: Evaluator, split: str) -> dict[str, Any]:
-    """Let every other model of the suite answer under the prompting that is best for it on dev; return, by
-    contender, `model`, its prompting (`way`) and the values `tried_on_dev`."""
+    """Let every other model of the suite answer with the prompting that is best for it on dev; return, by
+    contender, `model`, its prompting (`way`) and the scores `tried_on_dev`."""
     results = {}
     for model in evaluator.suite.beside:
         evaluator.models.close()

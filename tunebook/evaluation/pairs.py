@@ -2,7 +2,7 @@
 
 People (tunebook/commands/review.py) and a judge (endpoint/judge.py) compare the same pairs; outcomes are
 `tuned`, `baseline` or `tie`. A pair is identified by its row and both texts, so that a vote never counts for
-answers that were generated after it.
+answers generated later.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SCORE = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
 
 @dataclass(frozen=True)
 class Pair:
-    """One row with two different answers. `tuned_first` says which is shown first, or left; `place` which
-    answer of its conversation it is ("" for the only one)."""
+    """A row with two different answers. `tuned_first` says whether the fine-tuned model's answer is shown
+    first, or on the left; `place` says which answer of its conversation the row is ("" for the only one)."""
 
     key: str
     id: str
@@ -47,15 +47,15 @@ class Pair:
         return (self.tuned, self.baseline) if self.tuned_first else (self.baseline, self.tuned)
 
     def outcome(self, choice: str) -> str:
-        """Return which side `choice` (`first`, `second` or `tie`) means: `tuned`, `baseline` or `tie`."""
+        """Return the outcome of `choice` (`first`, `second` or `tie`): `tuned`, `baseline` or `tie`."""
         if choice == "tie":
             return "tie"
         return "tuned" if (choice == "first") == self.tuned_first else "baseline"
 
 
 def pairs(run: Run) -> tuple[list[Pair], int]:
-    """Return the pairs of an evaluated run, in an order drawn with its seed, and how many rows were left
-    out because both answers are the same text."""
+    """Return the pairs of an evaluated run, in an order drawn with its seed, and the number of rows omitted
+    because both answers are the same."""
     choice = read_json(run / "eval" / "choice.json")
     seed, split = read_json(run / "settings.json")["seed"], choice["split"]
     folder = run / "eval" / "answers"
@@ -84,14 +84,14 @@ def pairs(run: Run) -> tuple[list[Pair], int]:
 
 
 def tally(outcomes: list[str], groups: list[str]) -> dict[str, Any]:
-    """Return wins, losses and ties of the fine-tuned model; its win rate, a tie being half a win, with the
-    95 % interval by group; and the p of a sign test that flips whole groups.
+    """Return wins, losses and ties of the fine-tuned model; its win rate, counting a tie as half a win, with
+    the 95 % interval by group; and the p-value of a sign test that flips whole groups.
 
-    No interval where all are ties: its width of 0 would not mean certainty.
+    There is no interval if all are ties, because its width of 0 would suggest certainty.
     """
     values = np.array([SCORE[outcome] for outcome in outcomes])
     bounds = mean_interval(values, groups, SHARE) if len(values) else None
-    # Swapping the two models of a group is flipping its sign.
+    # Swapping the two models in a group flips its sign.
     sides = [
         group_sums(np.stack([side, np.ones(len(side))], axis=1), groups) for side in (values, 1 - values)
     ]
@@ -116,10 +116,10 @@ def votes(run: Run) -> dict[str, str]:
 
 
 def review_summary(run: Run) -> dict[str, Any] | None:
-    """Return the counts of people's votes, None where no pair of this evaluation has one.
+    """Return the counts of people's votes, or None if no pair of this evaluation has a vote.
 
-    In addition to what `tally` returns: the number of `pairs`, of rows where both texts are the `same`, and
-    of `older` votes, on other answers, which do not count.
+    In addition to the result of `tally`: the number of `pairs`, of rows with the `same` text twice, and of
+    `older` votes on other answers, which do not count.
     """
     cast = votes(run)
     if not cast:
@@ -133,10 +133,10 @@ def review_summary(run: Run) -> dict[str, Any] | None:
 
 
 def in_words(counted: dict[str, Any]) -> str:
-    """Return the counts of `tally` in one sentence without its full stop."""
+    """Return the counts of `tally` in one sentence without a full stop."""
     noun = "pair" if counted["n"] == 1 else "pairs"
     text = (
-        f"of {counted['n']} {noun} the tuned model was preferred in {counted['wins']}, the baseline in "
+        f"of {counted['n']} {noun} the fine-tuned model was preferred in {counted['wins']}, the baseline in "
         f"{counted['losses']}, neither in {counted['ties']}"
     )
     if not counted["n"]:

@@ -1,4 +1,4 @@
-"""The records that jobs write, one a row; which fields there are depends on the kind of job."""
+"""The records that jobs write, one per row; their fields depend on the kind of job."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing_extensions import TypedDict
 
 
 class Item(TypedDict):
-    """An item of a task of the harness and its value."""
+    """An item of a harness task and its score."""
 
     id: str
     value: float
 
 
 class JobRecord(TypedDict, total=False):
-    """What a model answered: `tokens` and `stopped` (generate), `scores` in nats by label or choice (rank,
-    classify), `logprob` in nats (score), `logprobs` of each turn where several are scored, `items`
+    """A model's result for a row: `tokens` and `stopped` (generate), `scores` in nats by label or choice
+    (rank, classify), `logprob` in nats (score), `logprobs` of each turn if several are scored, `items`
     (harness)."""
 
     tokens: list[int]

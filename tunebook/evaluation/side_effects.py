@@ -1,4 +1,4 @@
-"""What fine-tuning may have cost: forgotten abilities, and over-fitting to the style of the prompts."""
+"""What fine-tuning may have cost: forgotten abilities, and overfitting to the prompt style."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tunebook.metrics import scoring
 from tunebook.metrics.answers import StyleAnswer
 from tunebook.models.methods import METHODS
 
-TOO_LONG = "not one example fits before the longest prompt, within the positions of the base model"
+TOO_LONG = "not even one example fits into the base model's positions together with the longest prompt"
 NO_TEXT = "a classification head writes no text"
 VIRTUAL = "the harness's own methods do not support virtual tokens"
 
 
 def not_measured(evaluator: Evaluator) -> dict[str, str]:
-    """Return why each task of the suite, and few-shot prompting, that cannot be measured is left out."""
+    """Return why each task of the suite that cannot be measured is skipped; likewise few-shot prompting."""
     tasks = evaluator.suite.retention
     few_shot = {} if evaluator.maker.examples or not evaluator.inputs.examples else {"few_shot": TOO_LONG}
     if evaluator.models.head:
@@ -31,7 +31,8 @@ def not_measured(evaluator: Evaluator) -> dict[str, str]:
 
 
 def measure_side_effects(evaluator: Evaluator, model: str) -> None:
-    """Evaluate `model` ("base" or "tuned") on every forgetting task, and with EVAL=full in other styles."""
+    """Evaluate `model` ("base" or "tuned") on every forgetting task, and with EVAL=full also with other
+    prompt styles."""
     left_out = not_measured(evaluator)
     for name, task in evaluator.suite.retention.items():
         if name not in left_out:
@@ -72,6 +73,6 @@ def _measure_style(evaluator: Evaluator, model: str) -> None:
         values: list[StyleAnswer] = [
             {**record, "value": value}
             for record, value in zip(records, found, strict=True)
-            if value is not None  # a generated answer has one in every task
+            if value is not None  # a generated answer has a text in every task
         ]
         evaluator.write_values(f"{model}.{name}", values)

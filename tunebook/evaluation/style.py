@@ -1,9 +1,9 @@
-"""Over-fitting to prompt style: the fine-tuned model under other prompts than the trained one (EVAL=full).
+"""Overfitting to the prompt style: the fine-tuned model with other prompts than the trained one (EVAL=full).
 
-The rows of the test split are answered again under other system turns (evals/style/systems.yaml), and other
-tasks are put into the trained format (evals/style/other_tasks.jsonl). What is measured: how much of the task
-is left, whether other tasks still get their own answers, and whether answers stop, repeat their openings or
-copy training rows.
+The rows of the test split are answered again with other system turns (evals/style/systems.yaml), and other
+tasks are put into the trained format (evals/style/other_tasks.jsonl). The measurements show how much of the
+task's score remains, whether other tasks still get proper answers, and whether answers stop, have repetitive
+openings or copy training rows.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from tunebook.metrics.schema import Openings, StyleLine, StyleSummary
 from tunebook.runs.rows import Messages, RenderedRow, Turn
 
 FOLDER = ROOT / "evals" / "style"
-COPY = 10  # consecutive words that are also in a training answer
+COPY = 10  # consecutive words that also occur in a training answer
 OPENING = 4  # words
 
 
 class Style(BaseModel):
-    """`rows` of the split, `max_new_tokens` an answer, and for each condition the most that the task may
-    lose against the trained prompt (`other_task`: against the base)."""
+    """`rows` of the split, `max_new_tokens` per answer, and for each condition the largest permitted loss on
+    the task compared with the trained prompt (`other_task`: compared with the base model)."""
 
     model_config = ConfigDict(extra="forbid")
     rows: int
@@ -40,8 +40,8 @@ class Style(BaseModel):
 
 
 def systems(dataset: str) -> dict[str, list[str | None]]:
-    """Return the system turns of each condition for a dataset; None means no system turn. A dataset
-    that is not in the file gets the foreign ones of all others."""
+    """Return the system turns of each condition for a dataset; None means no system turn. A dataset that is
+    not in the file gets the system turns of all other datasets as foreign ones."""
     known = read_yaml(FOLDER / "systems.yaml")[0]
     own = known.get(dataset, {"foreign": [text for entry in known.values() for text in entry["foreign"]]})
     texts: dict[str, list[str | None]] = {"no_system": [None], "foreign_system": own["foreign"]}
@@ -51,13 +51,13 @@ def systems(dataset: str) -> dict[str, list[str | None]]:
 
 
 def under_system(messages: Messages, system: str | None) -> Messages:
-    """Return a row's messages up to its answer, under another system turn."""
+    """Return a row's messages up to its answer, with another system turn."""
     rest = [message for message in messages[:-1] if message["role"] != "system"]
     return rest if system is None else with_system(rest, system)
 
 
 def conditions(rows: list[RenderedRow], dataset: str) -> dict[str, list[Messages]]:
-    """Return the messages of every row under each condition; several system turns are used in turn."""
+    """Return the messages of every row in each condition; several system turns are used in rotation."""
     messages = {"as_trained": [row["messages"][:-1] for row in rows]}
     for name, texts in systems(dataset).items():
         messages[name] = [under_system(row["messages"], texts[i % len(texts)]) for i, row in enumerate(rows)]
@@ -70,13 +70,13 @@ def other_tasks() -> list[Row]:
 
 
 def in_trained_format(prompt: str, row: RenderedRow) -> Messages:
-    """Return a row of another task as a prompt of the dataset: under its system turn."""
+    """Return a row of another task as a prompt of the dataset, with the dataset's system turn."""
     head = [message for message in row["messages"] if message["role"] == "system"]
     return [*head, Turn(role="user", content=prompt)]
 
 
 def other_values(tasks: list[Row], answers: list[str]) -> list[Value]:
-    """Return the value of each answer: 1 where it meets all checks of the task."""
+    """Return the score of each answer: 1 if it meets all checks of the task."""
     return [
         {"id": task["id"], "group": task["id"], "value": float(all_met(task["checks"], text)), "answer": text}
         for task, text in zip(tasks, answers, strict=True)
@@ -107,8 +107,8 @@ def _line(name: str, values: list[Value], reference: list[Value], margin: float 
 
 
 def openings(answers: list[str]) -> Openings:
-    """Return the most frequent first four words, the share of answers that begin so, and distinct-2
-    (Li et al. 2016, arXiv 1510.03055: different word pairs over all word pairs)."""
+    """Return the most frequent first four words, the share of answers that begin with them, and distinct-2
+    (Li et al. 2016, arXiv 1510.03055: distinct word pairs over all word pairs)."""
     texts = [words for text in answers if (words := pieces(text))]
     first = Counter(" ".join(words[:OPENING]) for words in texts)
     pairs = [pair for words in texts for pair in zip(words, words[1:], strict=False)]
@@ -121,7 +121,7 @@ def openings(answers: list[str]) -> Openings:
 
 
 def copies(answers: list[Answer], train: list[RenderedRow]) -> list[dict[str, str]]:
-    """Return each answer that repeats ten words in a row of a training answer, with that row's id."""
+    """Return each answer with ten consecutive words of a training answer, and the id of that training row."""
     seen: dict[tuple[str, ...], str] = {}
     for row in train:
         for turn in row["messages"]:
@@ -140,17 +140,17 @@ def copies(answers: list[Answer], train: list[RenderedRow]) -> list[dict[str, st
 
 
 def values_file(folder: Path, model: str, condition: str) -> Path:
-    """Return where the values of a condition are kept for `model`."""
+    """Return the file with the scores of a condition for `model`."""
     return folder / f"{model}.style-{condition}.jsonl"
 
 
 def styled(
     folder: Path, style: Style, answers: list[Answer], train: list[RenderedRow]
 ) -> StyleSummary | None:
-    """Summarize the values in `folder` (a run's eval/answers/); None where none were measured.
+    """Summarize the scores in `folder` (a run's eval/answers/); None if none were measured.
 
     Args:
-        answers: the fine-tuned model's answers on the test split; `train` its training rows.
+        answers: the fine-tuned model's answers on the test split; `train` are its training rows.
     """
     as_trained = values_file(folder, "tuned", "as_trained")
     if not as_trained.is_file():

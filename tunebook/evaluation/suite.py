@@ -1,4 +1,4 @@
-"""The evaluation settings of a run: evals/suites/<task>.yaml, with the recipe's eval.yaml on top."""
+"""The evaluation settings of a run: evals/suites/<task>.yaml, overridden by the recipe's eval.yaml."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TierInt = dict[Literal["trial", "real"], int | None]
 
 
 class Gate(BaseModel):
-    """A bound on a metric of a contender that fails the run (exit 3); with `times`, on how many times it is
-    that of the base under its plain prompt. Forgetting and style have margins of their own."""
+    """A limit on a metric of a contender; the run fails beyond it (exit 3). With `times`, the limit is a
+    multiple of the base model's metric with its plain prompt. Forgetting and style have their own margins."""
 
     model_config = ConfigDict(extra="forbid")
     contender: str = "tuned"
@@ -32,11 +32,11 @@ class Gate(BaseModel):
 
 
 class Suite(BaseModel):
-    """Settings for one tier: every per-tier value is already picked. `checkpoints` says which one ships:
-    the best on dev by the primary metric, or the last; `evaluate_turns` whether a conversation is judged by
-    all its trained assistant turns or by the last one; `beside` names other models to evaluate as well;
-    `export_tolerance` is how much worse than the run an exported file may be, in the unit of the primary
-    metric (0.02: two points of accuracy, 0.02 bits per byte)."""
+    """Settings for one tier, with every per-tier value already selected. `checkpoints` says which one is
+    shipped: the best on dev by the primary metric, or the last; `evaluate_turns` says whether a conversation
+    is judged by all its trained assistant turns or by the last one; `beside` names other models to evaluate
+    as well; `export_tolerance` is how much worse than the run an exported file may be, in the unit of the
+    primary metric (0.02: two points of accuracy, or 0.02 bits per byte)."""
 
     model_config = ConfigDict(extra="forbid")
     primary: Literal["accuracy", "f1", "loss", "preference"]
@@ -58,11 +58,12 @@ class Suite(BaseModel):
 
 
 def _idle_gates(suite: Suite, file: str, lines: Lines) -> list[Problem]:
-    """Return a Problem for each gate that could never fail: a misspelt name would stay unmeasured."""
+    """Return a Problem for each gate that could never fail, because its misspelt metric would not be
+    measured."""
     names = set(HIGHER_IS_BETTER)
     return [
         Problem(
-            f"no such gate for {gate.contender!r}. Gates are on tuned: {', '.join(sorted(names))}.",
+            f"unknown gate for {gate.contender!r}. Possible gates for tuned: {', '.join(sorted(names))}.",
             file,
             line_of(lines, ("gates", name)),
             f"gates.{name}",
@@ -74,7 +75,7 @@ def _idle_gates(suite: Suite, file: str, lines: Lines) -> list[Problem]:
 
 
 def _of_tier(value: Any, tier: Tier) -> Any:
-    """Pick the value of `tier` wherever a mapping gives one for each."""
+    """Select the value of `tier` wherever a mapping has a value per tier."""
     if not isinstance(value, dict):
         return value
     if set(value) == {"trial", "real"}:
@@ -83,14 +84,13 @@ def _of_tier(value: Any, tier: Tier) -> Any:
 
 
 def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "") -> Suite:
-    """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml that
-    `mode` (quick, default, full) runs; the task's own settings win. `beside` names other models to evaluate,
-    instead of those in eval.yaml, which only `full` evaluates.
+    """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml that `mode`
+    (quick, default, full) runs; the task's own settings take precedence. `beside` names other models to
+    evaluate, instead of those in eval.yaml, which are only evaluated with `full`.
 
     Raises:
-        InputError: an unknown key or value, a missing file of items, or another model that cannot be
-            evaluated.
-        MachineError: such a model is on the Hub, which cannot be reached.
+        InputError: an unknown key or value, a missing items file, or another model that cannot be evaluated.
+        MachineError: another model is on the Hub, which cannot be reached.
     """
     folder = ROOT / "evals" / "suites"
     path = folder / f"{task}.yaml"
@@ -110,7 +110,10 @@ def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "
     try:
         loaded = Suite.model_validate({**picked, "mode": mode})
         if loaded.evaluate_turns == "all" and task != "chat":
-            text = f"all is for conversations (task chat); of {task}, the last turn is the answer. Remove it."
+            text = (
+                f"`all` only applies to conversations (task chat); for {task}, the answer is the last turn. "
+                "Remove the key."
+            )
             where = line_of(lines, ("evaluate_turns",))
             problem = Problem(text, show(path), where, "evaluate_turns", "eval.turns_of_chat")
             raise InputError(problem, problems=[problem])
@@ -126,7 +129,8 @@ def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "
         loaded.beside = beside.split() or (loaded.beside if mode == "full" else [])
         if loaded.beside and mode == "quick":
             raise InputError(
-                f"{option}: --eval quick (EVAL=quick) evaluates only the fine-tuned model and its base.",
+                f"{option}: --eval quick (EVAL=quick) only evaluates the fine-tuned model and its base "
+                "model.",
                 code="option.beside_needs_test",
             )
         ask_beside(loaded.beside, option)

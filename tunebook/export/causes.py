@@ -1,4 +1,5 @@
-"""Why a file scores worse than its run: each cause that other people's exports had, tested and named."""
+"""Why an exported file scores worse than its run: the known causes of faulty exports, each tested and
+named."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from tunebook.runs.run import Run
 if TYPE_CHECKING:
     from torch import Tensor
 
-NEAR_BASE = 0.1  # of the way from the base's losses to the run's
+NEAR_BASE = 0.1  # share of the difference in loss between base model and run
 
 
 def likely_causes(
@@ -34,7 +35,7 @@ def likely_causes(
     losses: dict[str, list[float]],
     rows: list[RenderedRow],
 ) -> list[str]:
-    """Return a sentence for each cause that is found, or one that says that none was found."""
+    """Return a sentence for each cause found, or a sentence saying that none was found."""
     found = [
         *other_prompts(ours, theirs, line, rows),
         *_stop(ours, theirs, line),
@@ -43,19 +44,20 @@ def likely_causes(
         *_scale(ours, files),
     ]
     if base_changed(run):
-        found.append("base changed: its weights are not those that the run was trained on.")
+        found.append("base changed: the base model's weights are not those that the run was trained on.")
     return found or [
-        "none of the usual causes: prompts, stop token, tied weights and the adapter's effect are as in the "
-        "run. A stronger quantisation loses quality by itself; try QUANT=q8_0."
+        "none of the usual causes: prompts, stop token, tied weights and the effect of the adapter are the "
+        "same as in the run. Stronger quantisation itself costs quality; try QUANT=q8_0."
     ]
 
 
 def template_cause(ours: Evaluator, theirs: Evaluator, error: str) -> str:
-    """Return why the file's own template cannot make a prompt with its answer."""
+    """Return why the file's own template cannot render a prompt with its answer."""
     names = [one.models.tokenizer.eos_token for one in (ours, theirs)]
     if names[0] != names[1]:
         return (
-            f"missing stop: the run's answers end with {names[0]!r}, the file stops at {names[1]!r}. {error}"
+            f"missing stop: the run's answers end with {names[0]!r}, but the file stops at {names[1]!r}. "
+            f"{error}"
         )
     return f"wrong template: {error}"
 
@@ -63,37 +65,46 @@ def template_cause(ours: Evaluator, theirs: Evaluator, error: str) -> str:
 def other_prompts(
     ours: Evaluator, theirs: Evaluator, line: ParityLine, rows: list[RenderedRow]
 ) -> Iterator[str]:
-    """A prompt that differs, which may cost nothing on these rows: by the template's text, or by how the
-    text becomes tokens."""
+    """Return how prompts differ, in the template's text or in the tokenization of the text. A difference may
+    have no effect on these rows."""
     if line["prompts_equal"] == 1:
         return
     turns, tools = rows[0]["messages"][:-1], rows[0].get("tools")
     texts = [one.maker.encoder.text(turns, tools, opened=True) for one in (ours, theirs)]
     share = f"{line['prompts_equal']:.0%} of the prompts have the same tokens"
-    told = with_system(turns, "Be brief.")
+    with_system_turn = with_system(turns, "Be brief.")
     if texts[1].endswith(texts[0]) and (before := texts[1].removesuffix(texts[0])):
-        yield f"other special tokens: {share}; the file puts {before!r} before every prompt."
-    elif texts[0] != texts[1] and len({one.maker.encoder.text(told, tools) for one in (ours, theirs)}) == 1:
-        yield f"other system turn: {share}; the file's chat template writes another one by itself."
+        yield f"other special tokens: only {share}; the file puts {before!r} before every prompt."
+    elif (
+        texts[0] != texts[1]
+        and len({one.maker.encoder.text(with_system_turn, tools) for one in (ours, theirs)}) == 1
+    ):
+        yield f"other system turn: only {share}; the file's chat template adds its own system turn."
     elif texts[0] != texts[1]:
-        yield f"wrong template: {share}; the file's chat template renders another text than the run's."
+        yield (
+            f"wrong template: only {share}; the file's chat template renders a different text than the run's."
+        )
     else:
-        yield f"other special tokens: {share}; the texts are equal but tokenized differently."
+        yield f"other special tokens: only {share}; the texts are equal but tokenized differently."
 
 
 def _stop(ours: Evaluator, theirs: Evaluator, line: ParityLine) -> Iterator[str]:
-    """An end-of-turn token that the file does not stop at."""
+    """Return the cause if the file does not stop at the end-of-turn token."""
     before, after = line["stop_rate_run"], line["stop_rate"]
     tokens = [one.models.tokenizer.eos_token_id for one in (ours, theirs)]
     if tokens[0] != tokens[1]:
         names = [one.models.tokenizer.eos_token for one in (ours, theirs)]
-        yield f"missing stop: the run's answers end with {names[0]!r}, the file stops at {names[1]!r}."
+        yield f"missing stop: the run's answers end with {names[0]!r}, but the file stops at {names[1]!r}."
     elif before is not None and after is not None and before - after > STOPS_LESS:
-        yield f"missing stop: {after:.0%} of the answers end by themselves, {before:.0%} of the run's did."
+        yield (
+            f"missing stop: {after:.0%} of the file's answers end by themselves, but {before:.0%} of the "
+            "run's did."
+        )
 
 
 def _effect(ours: Evaluator, losses: dict[str, list[float]], rows: list[RenderedRow]) -> Iterator[str]:
-    """An adapter without effect: how far the file is on the way from the base to the run."""
+    """Return the cause if the adapter has no effect: how far the file's losses are from those of the base
+    model towards those of the run."""
     split = "test" if ours.suite.mode != "quick" else "dev"
     records = ours.losses(Contender("parity_base", "base"), split, rows)
     base = np.array([record["loss"] for record in records])
@@ -102,12 +113,12 @@ def _effect(ours: Evaluator, losses: dict[str, list[float]], rows: list[Rendered
         return
     share = float((np.array(losses[FILE]) - base) @ way / (way @ way))
     if abs(share) < NEAR_BASE:
-        yield "adapter without effect: the reference answers are as likely as under the base model."
+        yield "adapter without effect: the reference answers are only as likely as under the base model."
 
 
 def _scale(ours: Evaluator, files: list[Path]) -> Iterator[str]:
-    """Weights that are further from the base, or nearer to it, than the run's: by the weight that moved
-    most, in a folder of full weights."""
+    """Return the cause if the weights of a folder of full weights are further from the base model, or nearer
+    to it, than in the run; judged by the weight that changed most."""
     base = Path(ours.inputs.config["base_model"])
     if not files[0].is_dir() or not base.is_dir():
         return
@@ -131,11 +142,12 @@ def _scale(ours: Evaluator, files: list[Path]) -> Iterator[str]:
     way = moved[name].flatten()
     share = float((file[name].float() - before[name].float()).flatten() @ way / (way @ way))
     if abs(share) >= NEAR_BASE and not 0.9 < share < 1.1:
-        yield f"wrong scale: {name} is {share:.2f} times as far from the base as in the run."
+        yield f"wrong scale: {name} is {share:.2f} times as far from the base model as in the run."
 
 
 def _weights(run: Run, files: list[Path]) -> Iterator[str]:
-    """An output layer that is tied to the embeddings in the run, but differs from them in the file."""
+    """Return the cause if the output layer is tied to the embeddings in the run, but differs from them in the
+    file."""
     folder = files[0]
     if not folder.is_dir():
         return
@@ -143,4 +155,7 @@ def _weights(run: Run, files: list[Path]) -> Iterator[str]:
     base = Path(run.config()["base_model"])
     was = read_json(base / "config.json", {}).get("tie_word_embeddings") if base.is_dir() else None
     if was and not tied:
-        yield "tied head untied: the base shares its output layer with its embeddings, the file does not."
+        yield (
+            "tied head untied: the base model shares its output layer with its embeddings, but the file "
+            "does not."
+        )

@@ -2,10 +2,10 @@
 
 python -m tunebook.export.convert_gguf LLAMA_CPP SCRIPT FOLDER ... (the arguments of SCRIPT)
 
-A byte-level BPE tokenizer whose tokenizer.json says `byte_fallback`, as transformers writes one that it read
-from a GGUF file, is taken for SentencePiece, and llama.cpp's tokenizer then aborts. And the converter knows
-pre-tokenizers by the hash of a text that they encode, which for GPT-2's own it lacks with some vocabularies.
-Both are told here; parity compares the tokens of every prompt.
+The converter mistakes a byte-level BPE tokenizer for SentencePiece if its tokenizer.json sets
+`byte_fallback`, as transformers does after reading a GGUF file, and llama.cpp's tokenizer then aborts. It
+also recognizes pre-tokenizers by the hash of an encoded text, and lacks the hash of GPT-2's for some
+vocabularies. This script corrects both; parity compares the tokens of every prompt.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": Tr
 
 
 def plain_byte_level(tokenizer: dict[str, Any]) -> bool:
-    """Whether a tokenizer.json is byte-level BPE that splits words as GPT-2 does."""
+    """Return whether a tokenizer.json is byte-level BPE that splits words like GPT-2."""
     before = tokenizer.get("pre_tokenizer") or {}
     plain = before.get("type") == "ByteLevel" and before.get("use_regex", True)
     return tokenizer["model"]["type"] == "BPE" and plain
 
 
 def linked(folder: Path, scratch: Path) -> Path:
-    """Return a folder of links to the files of `folder`, with a tokenizer.json that cannot be misread."""
+    """Return a folder of links to the files of `folder`, with a tokenizer.json that the converter reads
+    correctly."""
     for path in folder.iterdir():
         if path.name != "tokenizer.json":
             (scratch / path.name).symlink_to(path.resolve())

@@ -1,4 +1,4 @@
-"""GGUF files of a run: full weights by llama.cpp's converter, quantised by its tool, or the LoRA alone."""
+"""GGUF files of a run: full weights from llama.cpp's converter, quantised by its tool, or only the LoRA."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.run import MERGED, Run
 
 CONVERTER = (sys.executable, "-m", "tunebook.export.convert_gguf")
-PLAIN = ("f32", "f16", "bf16", "q8_0")  # that the converter writes by itself
+PLAIN = ("f32", "f16", "bf16", "q8_0")  # types that the converter writes directly
 # Types of llama-quantize (tools/quantize/quantize.cpp) that need no importance matrix.
 QUANTISED = tuple("q2_k q3_k_s q3_k_m q3_k_l q4_0 q4_1 q4_k_s q4_k_m q5_0 q5_1 q5_k_s q5_k_m q6_k".split())
 ADAPTER = "lora"
 
 
 def parse_quant(text: str) -> list[str]:
-    """Return the types that QUANT= names, small letters, each once.
+    """Return the distinct types in QUANT=, in lower case.
 
     Raises:
-        InputError: an unknown one.
+        InputError: a type is unknown.
     """
     names = list(dict.fromkeys(name.lower() for name in text.replace(",", " ").split())) or [""]
     for name in names:
         known = (*PLAIN, *QUANTISED, ADAPTER)
         if name not in known:
             raise InputError(
-                f"--quant (QUANT=): no such type {name!r}. There are {', '.join(known)}.",
+                f"--quant (QUANT=): unknown type {name!r}. Available: {', '.join(known)}.",
                 code="option.unknown_quant",
             )
     return names
 
 
 def path_of(run: Run, quant: str) -> Path:
-    """Return the path of the GGUF file of `run` with this type, made or not."""
+    """Return the path of the GGUF file of `run` with this type, which may not exist yet."""
     return run / "export" / "gguf" / f"{run.settings()['recipe']}-{quant}.gguf"
 
 
 def convert(run: Run, weights: Path, quant: str, console: Console) -> Path:
-    """Write the GGUF file of the full weights in the folder `weights`, whole or not at all.
+    """Write the GGUF file of the full weights in the folder `weights`, completely or not at all.
 
-    Types that the converter does not write are quantised from the file in the precision of the weights, which
-    is kept next to it.
+    Types that the converter does not write are quantised from a file in the precision of the weights, which
+    is kept next to the result.
 
     Raises:
-        TunebookError: llama.cpp's program failed; the message holds its last line.
+        TunebookError: llama.cpp's program failed; the message has its last output line.
         OSError: the disk is full.
     """
     target = path_of(run, quant)
@@ -68,11 +68,11 @@ def convert(run: Run, weights: Path, quant: str, console: Console) -> Path:
 
 
 def convert_adapter(run: Run, console: Console) -> list[Path]:
-    """Write the LoRA of `run` as a GGUF adapter (`llama-server --lora`), and its unchanged base beside it in
-    export/base; returns base and adapter.
+    """Write the LoRA of `run` as a GGUF adapter (`llama-server --lora`), and its unchanged base model in
+    export/base; return base model and adapter.
 
     Raises:
-        InputError: not a LoRA on an unquantised base in a folder.
+        InputError: not a LoRA on an unquantised base model in a folder.
     """
     config = run.config()
     base = Path(config["base_model"])
@@ -83,7 +83,8 @@ def convert_adapter(run: Run, console: Console) -> list[Path]:
         )
     if not base.is_dir():
         raise InputError(
-            f"--quant lora (QUANT=lora): {base} is not a folder here. Export full weights instead.",
+            f"--quant lora (QUANT=lora): {base} is not a folder on this machine. Export full weights "
+            "instead.",
             code="export.no_gguf_adapter",
         )
     precision = _precision(base)
@@ -106,7 +107,8 @@ def _converter(weights: Path, quant: str) -> list[str]:
 
 
 def _made(run: Run, weights: Path, target: Path, words: list[str], console: Console, *after: str) -> Path:
-    """Run `words FILE after` for the file `target`, unless it is there as it was made of `weights`."""
+    """Run `words FILE after` to create the file `target`, unless it already exists as created from
+    `weights`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     source, made_of = target.with_suffix(".json"), {"weights": weights_hash(weights)}
     with FileLock(target.with_suffix(".lock")):
@@ -114,7 +116,7 @@ def _made(run: Run, weights: Path, target: Path, words: list[str], console: Cons
         if target.is_file() and made == {**made_of, "sha256": file_sha256(target)}:
             return target
         if target.is_file() and made:
-            console.note(f"{show(target)} is not what these weights gave; it is made again")
+            console.note(f"{show(target)} was not made from these weights; exporting it again")
         source.unlink(missing_ok=True)
         partial = target.with_suffix(".partial")
         try:
@@ -128,7 +130,7 @@ def _made(run: Run, weights: Path, target: Path, words: list[str], console: Cons
 
 
 def of_this_run(run: Run, file: Path) -> bool:
-    """Whether a GGUF file is as it was made, and of weights that `run` has now."""
+    """Return whether a GGUF file is unchanged and was made from the current weights of `run`."""
     folders = [folder for folder in (run / MERGED, run / "model") if folder.is_dir()]
     made = read_json(file.with_suffix(".json"), {})
     return made.get("weights") in map(weights_hash, folders) and made.get("sha256") == file_sha256(file)
@@ -147,6 +149,6 @@ def _run(words: list[str], run: Run, target: Path) -> None:
         lines = text.strip().splitlines() or [""]
         raise TunebookError(
             f"{Path(words[4] if words[:3] == [*CONVERTER] else words[0]).name} failed: {lines[-1]}\n"
-            f"The log: {show(run.log)}",
+            f"Log: {show(run.log)}",
             code="export.conversion_failed",
         )

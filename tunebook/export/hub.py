@@ -1,7 +1,7 @@
-"""Publishing on the Hub: which files go, what keeps them back, the card, and the upload.
+"""Publishing on the Hub: which files are sent, what prevents it, the model card, and the upload.
 
-Only safetensors, GGUF, tokenizer and config files go; a file of any other kind stops the upload. The card's
-metadata has the Hub's own form of evaluation results (huggingface_hub.ModelCardData).
+Only safetensors, GGUF, tokenizer and config files are sent; a file of any other kind stops the upload. The
+card's metadata has the Hub's format for evaluation results (huggingface_hub.ModelCardData).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tunebook.report import names, parity
 from tunebook.report.advice import risks
 from tunebook.runs.run import MERGED, Run
 
-# Names that belong to a model and hold no code. README.md is the card, written here.
+# Files that belong to a model and contain no code. README.md is the card, which is written here.
 CONFIGS = re.compile(
     r"(config|generation_config|adapter_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens"
     r"|vocab|model\.safetensors\.index|preprocessor_config)\.json|chat_template\.jinja|merges\.txt|tokenizer\.model"
 )
 WEIGHTS = re.compile(r".*\.(safetensors|gguf)")
 CARD = "README.md"
-OWN = (CARD, "tunebook.json")  # in a model folder, and not sent as they are
+OWN = (CARD, "tunebook.json")  # present in a model folder, but not sent unchanged
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib")
 REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 TASKS = {"classification": "text-classification", "qa": "question-answering"}
@@ -41,7 +41,7 @@ TASKS = {"classification": "text-classification", "qa": "question-answering"}
 
 @dataclass(frozen=True)
 class Upload:
-    """What would be sent, by name in the repository: files as they are, and texts that are written for it."""
+    """What would be sent, by name in the repository: unchanged files, and texts written for the upload."""
 
     repo: str
     files: dict[str, Path]
@@ -59,10 +59,10 @@ class Upload:
 
 
 def folder_of(run: Run, what: str) -> Path:
-    """Return the folder that WHAT= names.
+    """Return the folder named by WHAT=.
 
     Raises:
-        InputError: it was not made yet, or not of the model that the run has now.
+        InputError: the folder does not exist yet, or was not made from the run's current model.
     """
     folder, make = {
         "adapter": (run / "model", f"make recipe NAME={run.settings()['recipe']}"),
@@ -72,22 +72,24 @@ def folder_of(run: Run, what: str) -> Path:
     if what == "merged" and not run.config().get("adapter"):
         return run / "model"
     if not folder.is_dir():
-        raise InputError(f"WHAT: {show(folder)} is not there yet: {make}", code="export.not_made")
+        raise InputError(
+            f"WHAT: {show(folder)} does not exist yet. Create it: {make}", code="export.not_made"
+        )
     other = [path for path in folder.glob("*.gguf") if not gguf.of_this_run(run, path)]
     if other or (what == "merged" and not merge.whole(run)):
         raise InputError(
-            f"WHAT: {show(other[0] if other else folder)} is not whole, or not of the model that the run has "
-            f"now. Make it again: {make}",
+            f"WHAT: {show(other[0] if other else folder)} is incomplete, or was not made from the run's "
+            f"current model. Create it again: {make}",
             code="export.not_made",
         )
     return folder
 
 
 def staged(folder: Path) -> dict[str, Path]:
-    """Return the files of `folder` that go, by name.
+    """Return the files of `folder` that are sent, by name.
 
     Raises:
-        InputError: one that must not go: a pickle, rows, code, or anything unknown.
+        InputError: a file must not be sent: a pickle, rows, code, or anything unknown.
     """
     files, problems = {}, []
     for path in sorted(folder.iterdir()):
@@ -95,20 +97,20 @@ def staged(folder: Path) -> dict[str, Path]:
         if name in OWN or (folder.name == "gguf" and path.suffix in (".json", ".partial", ".lock")):
             continue
         if path.suffix in PICKLES:
-            text = "is a pickle, which runs code where it is loaded. Save safetensors instead."
+            text = "is a pickle, which can run code when loaded. Save safetensors instead."
             problems.append(Problem(text, show(path), code="export.pickle"))
         elif path.is_file() and (WEIGHTS.fullmatch(name) or CONFIGS.fullmatch(name)):
             files[name] = path
         else:
-            text = "is not a model file: rows, logs and code are not published. Move it away."
+            text = "is not a model file; rows, logs and code are not published. Move the file elsewhere."
             problems.append(Problem(text, show(path), code="export.foreign_file"))
     if not problems and not any(WEIGHTS.fullmatch(name) for name in files):
-        problems.append(Problem("holds no weights.", show(folder), code="export.no_weights"))
+        problems.append(Problem("contains no weights.", show(folder), code="export.no_weights"))
     for path in files.values():
         if path.suffix in (".json", ".jinja", ".txt"):
             found = [one for one in secrets.find(path.read_text(encoding="utf-8")) if one.kind == "API keys"]
             if found:
-                text = f"holds what looks like a key: {secrets.masked(found[0].text)}."
+                text = f"contains what looks like a key: {secrets.masked(found[0].text)}."
                 problems.append(Problem(text, show(path), code="export.secret"))
     if problems:
         raise InputError("\n".join(map(str, problems)), problems=problems)
@@ -116,10 +118,10 @@ def staged(folder: Path) -> dict[str, Path]:
 
 
 def licence_of(run: Run, given: str | None) -> str:
-    """Return the licence of the model: LICENCE=, else that of the base where nothing speaks against it.
+    """Return the licence of the model: LICENCE=, or that of the base model if nothing speaks against it.
 
     Raises:
-        InputError: base or data have no known licence, or one that forbids or limits it.
+        InputError: base model or data have no known licence, or one that forbids or restricts publishing.
     """
     model = read_metrics(run / "metrics.json")["model"]
     base, data = model_table().get(model, {}).get("licence"), run.settings()["dataset"]["licence"]
@@ -127,22 +129,24 @@ def licence_of(run: Run, given: str | None) -> str:
         return given.lower()
     if base is None:
         raise InputError(
-            f"the licence of {model} is not known here. Read it, and say under which licence the fine-tuned "
-            "model may be published: LICENCE=apache-2.0",
+            f"the licence of {model} is unknown. Look it up, and set the licence under which the fine-tuned "
+            "model may be published, for example LICENCE=apache-2.0",
             code="export.licence_needed",
         )
     found = licence_findings(base, data, show(run / "settings.json"))
     against = "\n".join(f"- {one.text}" for one in found if one.grade in ("error", "warning"))
     if against:
         raise InputError(
-            f"the licences forbid it:\n{against}\nIf you may publish it, say under which one: LICENCE=...",
+            f"the licences do not permit publishing:\n{against}\nIf you may publish the model nevertheless, "
+            "set its licence: LICENCE=...",
             code="export.licence_conflict",
         )
     return str(base).lower()
 
 
 def card(run: Run, what: str, repo: str, licence: str) -> str:
-    """Return the model card: the run's own, limits, parity, how to use it, and the Hub's metadata."""
+    """Return the model card: the run's own card, limits, parity, how to use the model, and the Hub's
+    metadata."""
     from huggingface_hub import EvalResult, ModelCardData
 
     measured, settings = read_metrics(run / "metrics.json"), run.settings()
@@ -150,7 +154,7 @@ def card(run: Run, what: str, repo: str, licence: str) -> str:
     lines = [line for line in measured.get("exports", []) if belongs(line, what)]
     text = (run / "model_card.md").read_text(encoding="utf-8")
     body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip()
-    # The command line and the code that loads the run name somebody's folders.
+    # The command line and the code that loads the run contain names of private folders.
     body = re.sub(r"\nMade by `.*", "", body).strip()
     body = re.sub(r", as here(; in another one.*?\.)\n\n```python\n.*?```", r"\1", body, flags=re.DOTALL)
     turns = [{"role": "system", "content": dataset["system"]}] if dataset.get("system") else []
@@ -219,12 +223,12 @@ def public_texts(run: Run, files: dict[str, Path]) -> dict[str, str]:
 
 
 def belongs(line: ParityLine, what: str) -> bool:
-    """Whether a measured file is among those that WHAT= names."""
+    """Return whether a measured file is among those that WHAT= names."""
     return line["artefact"] == what or line["artefact"].startswith(f"{what}-")
 
 
 def results(measured: Metrics, task: str, hub: str | None, kind: Any) -> list[Any]:
-    """Return the primary metric of the fine-tuned model in the Hub's form."""
+    """Return the primary metric of the fine-tuned model in the Hub's format."""
     value = measured["contenders"]["tuned"][measured["primary"]]
     interval = "" if value["low"] is None else f" (95 % interval {value['low']:.4f} to {value['high']:.4f})"
     return [
@@ -241,10 +245,10 @@ def results(measured: Metrics, task: str, hub: str | None, kind: Any) -> list[An
 
 
 def prepare(run: Run, what: str, repo: str, licence: str | None) -> Upload:
-    """Return the upload as it would be sent.
+    """Return the upload without sending it.
 
     Raises:
-        InputError: a bad name, something that must not be sent, or licences that keep it back.
+        InputError: an invalid name, a file that must not be sent, or licences that do not permit publishing.
     """
     if not REPO.fullmatch(repo):
         raise InputError(f"REPO: expected owner/name (got {repo!r}).", code="export.bad_repo")
@@ -256,14 +260,14 @@ def prepare(run: Run, what: str, repo: str, licence: str | None) -> Upload:
 
 
 def send(upload: Upload, private: bool) -> str:
-    """Create the repository where it is missing and send everything in one commit; returns its address.
+    """Create the repository if it is missing and send everything in one commit; return its address.
 
-    The Hub keeps what arrived of an interrupted upload, by hash: the same call sends the rest. Nobody sees
-    anything before the commit.
+    The Hub keeps the files of an interrupted upload, by hash, so the same call sends only the rest. Nothing
+    is visible before the commit.
 
     Raises:
-        InputError: no token, or one that may not write there.
-        MachineError: the Hub cannot be reached, or refused.
+        InputError: there is no token, or it may not write to the repository.
+        MachineError: the Hub cannot be reached, or rejects the upload.
     """
     from httpx import HTTPError
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -285,16 +289,18 @@ def send(upload: Upload, private: bool) -> str:
                 code="hub.no_right_to_write",
             ) from None
         text = (
-            "somebody else wrote at the same time; run it again." if status in (409, 412) else "run it again."
+            "somebody else wrote to it at the same time. Run the command again."
+            if status in (409, 412)
+            else "Run the command again."
         )
         raise MachineError(
-            f"REPO: the Hub answered {status} for {upload.repo}: {text} What arrived is kept.",
+            f"REPO: the Hub answered {status} for {upload.repo}: {text} Files already uploaded are kept.",
             code="hub.upload_failed",
         ) from None
     except (OSError, RuntimeError, HTTPError) as error:
         raise MachineError(
-            f"REPO: the upload to {upload.repo} broke off ({type(error).__name__}). Run it again: what "
-            "arrived is kept.",
+            f"REPO: the upload to {upload.repo} was interrupted ({type(error).__name__}). Run the command "
+            "again; files already uploaded are kept.",
             code="hub.upload_failed",
         ) from None
     return str(found.commit_url)

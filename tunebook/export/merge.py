@@ -1,11 +1,12 @@
-"""A run's adapter merged into its base: full weights that every other program loads.
+"""A run's adapter merged into its base model: full weights that every other program can load.
 
-For a base of 16 or 32 bits the merged model is the one that the run's own evaluation measured, in the same
-precision. An adapter trained on a 4-bit base has two such models: merged into the original weights, or into
-what the 4 bits stand for, which is what it was trained on; both are measured on dev and the better is kept.
+For a base model in 16 or 32 bits, the merged model is the one that the run's own evaluation measured, in the
+same precision. An adapter trained on a 4-bit base model has two merged forms: merged into the original
+weights, or into the dequantised 4-bit weights on which it was trained. Both are measured on dev and the
+better one is kept.
 
-Preference tuning starts from the same folder: Axolotl does not read `lora_model_dir` for it, and trl
-refuses a model that already has an adapter.
+Preference tuning starts from the same folder: Axolotl does not read `lora_model_dir` for it, and trl rejects
+a model that already has an adapter.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ WAYS = ("original", "dequantised")
 
 
 class OnDev(TypedDict):
-    """The primary metric on dev of a 4-bit run and of both its merged forms (WAYS), and the better one."""
+    """The primary metric on dev of a 4-bit run and of both its merged forms (WAYS), and the better form."""
 
     metric: str
     dev: dict[str, float]
@@ -39,7 +40,7 @@ class OnDev(TypedDict):
 
 class MadeOf(TypedDict):
     """merged/tunebook.json: hashes of the adapter and of the merged weights, the peak memory of the process,
-    and of a 4-bit run what OnDev says."""
+    and for a 4-bit run the content of OnDev."""
 
     adapter: str
     merged: str
@@ -50,65 +51,65 @@ class MadeOf(TypedDict):
 
 
 def made_of(folder: Path) -> MadeOf | None:
-    """Return the record of the merge in a folder of merged weights; None where there is none."""
+    """Return the record of the merge in a folder of merged weights, or None if there is none."""
     found: MadeOf | None = read_json(folder / MADE_OF)
     return found
 
 
 def refusal(config: AxolotlConfig) -> str | None:
-    """Return why the model of a run with this config cannot become full weights, None if it can."""
+    """Return why a model trained with this config cannot be merged into full weights, or None if it can."""
     if uses_head(config):
         return (
-            "a classification head scores labels; programs that load full weights expect a model that writes."
+            "a classification head scores labels, but programs that load full weights expect a model that "
+            "generates text."
         )
     return merge_refusal(str(config.get("adapter") or ""))
 
 
 def base_changed(run: Run) -> bool:
-    """Whether the base in a folder has other weights than when the run started; False where the run did not
-    record them. A base of the Hub is pinned by its revision."""
+    """Return whether a local base model has other weights than when the run started; False if the run did not
+    record them. A base model on the Hub is pinned by its revision."""
     base, known = Path(run.config()["base_model"]), read_json(run / "manifest.json", {}).get("base_weights")
     return bool(known) and base.is_dir() and weights_hash(base) != known
 
 
 def whole(run: Run) -> bool:
-    """Whether `merged/` is there with the weights that were written, made of the adapter that `run` has
-    now."""
+    """Return whether `merged/` exists with unchanged weights, made from the current adapter of `run`."""
     made = made_of(run / MERGED)
     found = (weights_hash(run / "model"), weights_hash(run / MERGED))
     return made is not None and (made["adapter"], made["merged"]) == found
 
 
 def refuse_changed_base(run: Run) -> None:
-    """Stop where the base has other weights than the run was trained on, under which its adapter would say
-    something else.
+    """Raise if the base model has other weights than those the run was trained on, because its adapter does
+    not fit them.
 
     Raises:
-        InputError: it has.
+        InputError: the weights differ.
     """
     if base_changed(run):
         base = Path(run.config()["base_model"])
         raise InputError(
-            f"RUN: the weights in {show(base)} are not those that the run was trained on. Put the old ones "
-            "back, or run the recipe again.",
+            f"RUN: the weights in {show(base)} are not those that the run was trained on. Restore the old "
+            "weights, or run the recipe again.",
             code="export.base_changed",
         )
 
 
 def ensure(run: Run, console: Console) -> Path:
-    """Return the folder of full weights of `run`: `model/` where it was tuned in full, else `merged/`, made
-    where it is missing or belongs to another adapter.
+    """Return the folder with the full weights of `run`: `model/` after full fine-tuning, otherwise `merged/`,
+    created if it is missing or belongs to another adapter.
 
     Raises:
-        InputError: the method of the run has no merged form, or its base changed.
-        TunebookError: the merge failed; the message holds its last line.
+        InputError: the run's method cannot be merged, or its base model changed.
+        TunebookError: the merge failed; the message has its last output line.
     """
     config = run.config()
     why = refusal(config)
     if why:
         raise InputError(
-            f"RUN: {show(run.folder)} cannot be merged: {why} make serve, make chat and make predict use the "
-            "run as it is.",
+            f"RUN: {show(run.folder)} cannot be merged: {why} make serve, make chat and make predict can "
+            "use the run without merging.",
             code="export.cannot_merge",
         )
     refuse_changed_base(run)
@@ -119,13 +120,15 @@ def ensure(run: Run, console: Console) -> Path:
         if whole(run):
             return target
         if made_of(target):
-            console.note(f"{show(target)}: adapter or weights changed since it was made; it is made again")
-        console.stage("set-up", f"merging the adapter of {show(run.folder)} into its base (once)")
+            console.note(
+                f"{show(target)}: the adapter or the weights have changed since the merge; merging again"
+            )
+        console.stage("set-up", f"merging the adapter of {show(run.folder)} into its base model (only once)")
         try:
             write_folder("tunebook.export.merge_worker", [str(run.folder)], target, run.log)
         except ChildError as error:
             raise TunebookError(
-                f"The adapter could not be merged: {error}\nThe log: {show(run.log)}",
+                f"The adapter could not be merged: {error}\nLog: {show(run.log)}",
                 code="model.merge_failed",
             ) from error
     return target

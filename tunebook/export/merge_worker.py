@@ -24,7 +24,8 @@ from tunebook.runs.run import Run
 
 
 class MergedModels(Models):
-    """The models of a run whose base was quantised; `original` and `dequantised` are its two merged forms."""
+    """The models of a run whose base model was quantised; `original` and `dequantised` are its two merged
+    forms."""
 
     def open(self, name: str, engine: bool = True) -> Any:
         if name not in WAYS:

@@ -1,8 +1,7 @@
-"""An Ollama Modelfile for a GGUF file: template, stops, system turn and parameters as the run had them.
+"""An Ollama Modelfile for a GGUF file: template, stop tokens, system turn and parameters as in the run.
 
-Ollama renders Go templates, not the Jinja of the model. The Go template is put together from the text
-between the turns when the Jinja template renders a few marked messages, and it is used only where it gives
-the text of every test prompt of the run.
+Ollama renders Go templates, not the model's Jinja template. The Go template is built from the text around the
+turns in a few rendered test conversations, and it is used only if it reproduces every test prompt of the run.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from tunebook.runs.run import Run
 ROOM = 4096  # tokens
 USAGE = "Serve the GGUF file with llama.cpp instead, which renders the model's own template."
 
-# Conversations whose rendered text shows what stands around the turns.
+# Conversations whose rendered text shows the text around the turns.
 PROBES = {
     "system": [("system", "SYS1"), ("user", "USER1"), ("assistant", "ANSWER1"), ("user", "USER2")],
     "user": [("user", "USER1")],
@@ -36,19 +35,19 @@ PROBES = {
 
 @dataclass(frozen=True)
 class Pieces:
-    """The text of a chat template around the turns. Every user turn is followed by an answer: by one of the
-    conversation, or by the one that the model is to write, which some templates open in another way."""
+    """The text of a chat template around the turns. Every user turn is followed by an answer: either one in
+    the conversation, or the one to be generated, which some templates start differently."""
 
-    start: str  # before the first turn where it is not a system turn
+    start: str  # before the first turn if it is not a system turn
     before_system: str
     after_system: str
     before_user: str
     to_answer: str  # between a question and its answer
-    to_next: str  # between the last question and the answer that is to come
+    to_next: str  # between the last question and the answer to be generated
     after_assistant: str
 
     def text(self, messages: Messages) -> str:
-        """Return `messages` as the template renders them, with the assistant's turn opened at the end."""
+        """Return `messages` as rendered by the template, including the start of the assistant's turn."""
         around = {
             "system": (self.before_system, self.after_system),
             "user": (self.before_user, self.to_answer),
@@ -63,7 +62,8 @@ class Pieces:
         return "".join(parts)
 
     def go(self) -> str:
-        """Return the Go template. Nothing stands between its actions, since every blank would be text."""
+        """Return the Go template. There is no text between its actions, because every space would be
+        output."""
         start, before_system, after_system, before_user, to_answer, to_next, after_assistant = (
             _literal(text) for text in asdict(self).values()
         )
@@ -79,16 +79,17 @@ class Pieces:
 
 
 def _literal(text: str) -> str:
-    """Return `text` as a literal of a Go template, whatever action follows it."""
+    """Return `text` as a literal of a Go template, safe before any action."""
     quoted = "{{" in text or text.endswith("{")
     return f"{{{{ {json.dumps(text, ensure_ascii=False)} }}}}" if quoted else text
 
 
 def pieces(texts: dict[str, str]) -> Pieces:
-    """Take a template apart from the texts that it rendered of PROBES, with the assistant's turn opened.
+    """Extract the text around turns from PROBES as rendered by the template, including the start of the
+    assistant's turn.
 
     Raises:
-        ValueError: the marks are not all there, in order: the template changes or moves the turns.
+        ValueError: a mark is missing or out of order, because the template changes or moves the turns.
     """
     before_system, rest = texts["system"].split("SYS1")
     to_user, rest = rest.split("USER1")
@@ -96,7 +97,7 @@ def pieces(texts: dict[str, str]) -> Pieces:
     again, to_next = rest.split("USER2")
     start, opened = texts["user"].split("USER1")
     if to_next != opened:
-        raise ValueError("an answer is opened in different ways")
+        raise ValueError("answers start in different ways")
     before_user = _common_end([to_user, again, start])
     return Pieces(
         start=start.removesuffix(before_user),
@@ -118,16 +119,16 @@ def _common_end(texts: list[str]) -> str:
 
 
 def write(run: Run, weights: Path, file: Path) -> Path:
-    """Write export/ollama/Modelfile for the GGUF `file` made of the full weights in `weights`.
+    """Write export/ollama/Modelfile for the GGUF `file`, which was made from the full weights in `weights`.
 
     Raises:
-        InputError: a Go template cannot say what the model's template does.
+        InputError: no Go template reproduces the model's template.
     """
     rows = read_rows(run / "data" / "test.jsonl")
     rendered = _rendered(weights, [row["messages"][:-1] for row in rows], run)
-    refused = f"RUN: {show(run.folder)}: the chat template has no Ollama form"
+    refused = f"RUN: {show(run.folder)}: the chat template cannot be converted for Ollama"
     if any(row.get("tools") for row in rows):
-        raise InputError(f"{refused}: rows offer tools. {USAGE}", code="export.no_ollama_template")
+        raise InputError(f"{refused}, because rows have tools. {USAGE}", code="export.no_ollama_template")
     try:
         parts = pieces(rendered["probes"])
         wrong = sum(
@@ -171,7 +172,7 @@ def _system(row: RenderedRow) -> str:
 def _quoted(text: str) -> str:
     if '"""' in text:
         raise InputError(
-            f"three quotes in a row cannot stand in a Modelfile. {USAGE}", code="export.no_ollama_template"
+            f"a Modelfile cannot contain three quotes in a row. {USAGE}", code="export.no_ollama_template"
         )
     return f'"""{text}"""'
 
@@ -184,7 +185,7 @@ def context_size(run: Run) -> int:
 
 
 class Rendered(TypedDict):
-    """What render_prompts answers: the texts of PROBES and of the prompts, and the end-of-turn token."""
+    """The result of render_prompts: the texts of PROBES and of the prompts, and the end-of-turn token."""
 
     probes: dict[str, str]
     prompts: list[str]
@@ -192,8 +193,8 @@ class Rendered(TypedDict):
 
 
 def _rendered(weights: Path, prompts: list[Messages], run: Run) -> Rendered:
-    """Return the probes and `prompts` as the Jinja template in `weights` renders them, in a process
-    of its own (transformers is slow to import), and the end-of-turn token."""
+    """Return the probes and `prompts` as rendered by the Jinja template in `weights`, in a separate process
+    because transformers is slow to import, and the end-of-turn token."""
     given = json.dumps({"prompts": prompts, "options": run.config().get("chat_template_kwargs") or {}})
     ended = run_command(
         [sys.executable, "-m", "tunebook.export.render_prompts", str(weights)],

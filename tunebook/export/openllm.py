@@ -1,8 +1,8 @@
-"""A model repository for OpenLLM 0.6.30 whose model is a GGUF file behind llama.cpp's own server.
+"""A model repository for OpenLLM 0.6.30 whose model is a GGUF file served by llama.cpp's own server.
 
-OpenLLM lists the folders bentoml/bentos/NAME/VERSION of a repository and starts `bentoml serve` in an
-environment that it makes for each. Its own models need vLLM and a GPU; this one brings llama-server along and
-BentoML passes requests on to it, so that it runs on a CPU. docs/after-training.md says what does not.
+OpenLLM lists the folders bentoml/bentos/NAME/VERSION of a repository and starts `bentoml serve` in a new
+environment for each. Its own models need vLLM and a GPU. This repository includes llama-server, to which
+BentoML passes requests, so that it runs on a CPU. docs/after-training.md lists the limits.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from tunebook.core.files import write_json, write_text
 from tunebook.models import llama_cpp
 from tunebook.runs.run import Run
 
-# OpenLLM's last release and what of 2025 it needs beside it: newer ones break it (click inside typer, fs).
+# OpenLLM's last release, and packages from 2025 that it needs; newer versions break it (click inside typer,
+# fs).
 ENVIRONMENT = ("openllm==0.6.30", "typer==0.15.2", "click==8.1.8", "setuptools<81")
-# What OpenLLM installs into the environment of the model; BentoML passes requests on with fastapi.
+# What OpenLLM installs into the model's environment; BentoML passes requests on with fastapi.
 MODEL_ENVIRONMENT = ("bentoml==1.4.40", "fastapi==0.116.1")
 SERVICE = '''"""Starts llama-server with the model beside this file; BentoML passes requests on to it."""
 
@@ -49,9 +50,9 @@ def path_of(run: Run, quant: str) -> Path:
 
 
 def write(run: Run, file: Path, quant: str) -> Path:
-    """Write the repository's folder for the GGUF `file`, whole or not at all; returns the repository."""
+    """Write the repository's folder for the GGUF `file`, completely or not at all; return the repository."""
     target, name = path_of(run, quant), str(run.settings()["recipe"])
-    partial = target.parents[2] / f"{name}-{quant}.partial"  # not where OpenLLM looks
+    partial = target.parents[2] / f"{name}-{quant}.partial"  # a place that OpenLLM does not search
     shutil.rmtree(partial, ignore_errors=True)
     source = partial / "src"
     (source / "bin").mkdir(parents=True)
@@ -61,13 +62,13 @@ def write(run: Run, file: Path, quant: str) -> Path:
     shutil.copy2(llama_cpp.folder() / "LICENSE", source / "bin")
     try:
         os.link(file, source / "model.gguf")
-    except OSError:  # another file system, or one without links
+    except OSError:  # another file system, or one without hard links
         shutil.copy2(file, source / "model.gguf")
     options = " ".join(llama_cpp.SERVER_OPTIONS)
     write_text(source / "service.py", SERVICE.format(name=name, options=options))
     write_text(partial / "env" / "python" / "requirements.txt", "\n".join(MODEL_ENVIRONMENT) + "\n")
     service = {"name": name, "service": "", "models": [], "dependencies": []}
-    write_json(  # YAML reads JSON
+    write_json(  # JSON is valid YAML
         partial / "bento.yaml",
         {
             "service": "service:Model",
@@ -79,7 +80,7 @@ def write(run: Run, file: Path, quant: str) -> Path:
             "models": [],
             "entry_service": name,
             "services": [{**service, "config": {"workers": 1, "resources": {"cpu": "1"}}}],
-            # BentoML would listen on every address of the machine.
+            # By default, BentoML would listen on every address of the machine.
             "envs": [{"name": "BENTOML_HOST", "value": "127.0.0.1"}],
             "schema": {"name": name, "type": "service", "routes": []},
             "args": {},

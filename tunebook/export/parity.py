@@ -1,7 +1,7 @@
-"""The score of what is handed out, measured again: the same rows, the same metric, before and after.
+"""The score of an exported file, measured again: the same rows and metric before and after.
 
-`measure_parity` starts the measurement in a process of its own; `line_of` makes one line of the table from
-the records of both. The lines are kept in export/parity/ and repeated in metrics.json and the report.
+`measure_parity` starts the measurement in a separate process; `line_of` makes one line of the table from the
+records of both. The lines are stored in export/parity/ and repeated in metrics.json and the report.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 from tunebook.training.child import follow
 
-ROWS = 100  # at least, where the split has as many
-STOPS_LESS = 0.1  # share of answers; a file that stops so much less often is worse, whatever it scores
+ROWS = 100  # minimum number of rows, if the split has as many
+# share of answers; if fewer of a file's answers stop by this margin, the file is worse whatever its score
+STOPS_LESS = 0.1
 RUN, FILE = "tuned", "file"
 
 
 def subset(rows: list[RenderedRow], seed: int) -> list[RenderedRow]:
-    """Return at least ROWS of `rows`, whole groups drawn with `seed`, in their order."""
+    """Return at least ROWS of `rows` in their order, in whole groups drawn with `seed`."""
     groups = sorted({row["group"] for row in rows})
     random.Random(seed).shuffle(groups)
     chosen, count = set[str](), 0
@@ -47,7 +48,7 @@ def blank_line(
     artefact: str, weights: str, metric: str, tolerance: float, records: list[Answer]
 ) -> ParityLine:
     """Return the line of a file that was not measured, or whose chat template cannot render a prompt with its
-    answer, beside the run's own answers `records`. `weights` is the hash of the run's model."""
+    answer, next to the run's own answers `records`. `weights` is the hash of the run's model."""
     measured = [(record, value) for record in records if (value := per_row([record], metric)[0]) is not None]
     return {
         "artefact": artefact,
@@ -84,15 +85,15 @@ def line_of(
     """Compare the answers of a file with those of its run.
 
     Args:
-        blank: what `blank_line` made of the run's answers.
-        records: by RUN and FILE, one a row in the same order.
-        losses: by RUN and FILE, of the reference answer of each row (bits per byte).
-        prompts_equal: share of the rows whose prompt has the same tokens.
+        blank: the line made by `blank_line` from the run's answers.
+        records: for RUN and FILE, one record per row in the same order.
+        losses: for RUN and FILE, the loss of each row's reference answer (bits per byte).
+        prompts_equal: share of rows whose prompt has the same tokens.
     """
     metric = blank["metric"]
     found = difference(metric, FILE, RUN, records, labels)
     assert found is not None
-    # The drop that the interval cannot rule out at its kindest end; without an interval, the drop seen.
+    # The smallest drop inside the interval; without an interval, the observed drop.
     sign, kind = (1, found["high"]) if HIGHER_IS_BETTER[metric] else (-1, found["low"])
     least = -sign * (found["difference"] if kind is None else kind)
     gaps = np.abs(np.array(losses[FILE]) - np.array(losses[RUN]))
@@ -113,7 +114,7 @@ def line_of(
 
 
 def _same_answers(records: dict[str, list[Answer]]) -> float | None:
-    """Return the share of rows, of those that both answered, with the same answer."""
+    """Return the share of rows with the same answer, among those that both answered."""
     pairs = [
         (one["answer"], other["answer"])
         for one, other in zip(records[RUN], records[FILE], strict=True)
@@ -128,15 +129,15 @@ def _rate(records: list[Answer]) -> float | None:
 
 
 def path_of(run: Run, artefact: str) -> Path:
-    """Return the file of one line of the table."""
+    """Return the file that stores one line of the table."""
     return run / "export" / "parity" / f"{artefact}.json"
 
 
 def measure_parity(run: Run, artefact: str, files: list[Path], console: Console) -> ParityLine:
-    """Measure the run's model and the artefact in `files` on the same rows; returns the line.
+    """Measure the run's model and the artefact in `files` on the same rows; return the line.
 
     Raises:
-        TunebookError: the measurement failed; what was answered so far is kept.
+        TunebookError: the measurement failed; the answers so far are kept.
     """
     path = path_of(run, artefact)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,8 +153,8 @@ def measure_parity(run: Run, artefact: str, files: list[Path], console: Console)
             )
         except ChildError as error:
             raise TunebookError(
-                f"{artefact} could not be measured: {error}\nThe log: {show(run.log)}. The same command "
-                "resumes.",
+                f"{artefact} could not be measured: {error}\nLog: {show(run.log)}. Rerun the same command "
+                "to resume.",
                 code="export.not_measured",
             ) from None
         line: ParityLine = read_json(path)

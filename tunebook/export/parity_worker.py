@@ -1,4 +1,4 @@
-"""Measure a file that is handed out against the run it was made of; started by `parity.measure_parity`.
+"""Measure an exported file against its run; started by `parity.measure_parity`.
 
 python -m tunebook.export.parity_worker RUN ARTEFACT FILE [ADAPTER]
 """
@@ -29,7 +29,7 @@ from tunebook.models.fingerprint import weights_hash
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
-TIMED = 10  # rows that each answers alone, against the clock
+TIMED = 10  # rows answered one at a time to measure latency
 
 
 def measure(run: Run, artefact: str, files: list[Path], events: Path | None) -> None:
@@ -37,7 +37,7 @@ def measure(run: Run, artefact: str, files: list[Path], events: Path | None) -> 
     ours = Evaluator.of_run(run, events)
     split = "test" if ours.suite.mode != "quick" else "dev"
     rows = subset(ours.rows[split], ours.inputs.seed)
-    # The run's own answers: the same jobs for every artefact, so that they are computed once.
+    # The run's own answers are the same jobs for every artefact, so they are computed only once.
     contender = Contender("parity", "tuned")
     before = answered(ours, contender, split, rows)
     positions = longest(ours, before.prompts)
@@ -70,8 +70,8 @@ def measure(run: Run, artefact: str, files: list[Path], events: Path | None) -> 
 
 
 class Answered(NamedTuple):
-    """What a model made of the rows: a record and the loss of the reference answer (bits per byte) for each,
-    the prompts that were answered, and the median of the seconds that TIMED of them take alone."""
+    """A model's results: for each row a record and the loss of the reference answer (bits per byte); the
+    prompts that were answered; and the median latency over TIMED of them in seconds."""
 
     records: list[Answer]
     losses: list[float]
@@ -80,8 +80,8 @@ class Answered(NamedTuple):
 
 
 def answered(evaluator: Evaluator, contender: Contender, split: str, rows: list[RenderedRow]) -> Answered:
-    """Let a model answer and score `rows`; of conversations only `generate_rows` of the suite are answered,
-    since their score is the loss."""
+    """Let a model answer and score `rows`; for conversations, answer only `generate_rows` of the suite,
+    because their score is the loss."""
     chat = evaluator.inputs.chat
     asked = evaluator.inputs.ask(split, evaluator.suite.generate_rows if chat else None, rows)
     losses = evaluator.losses(contender, split, rows)
@@ -99,25 +99,26 @@ def answered(evaluator: Evaluator, contender: Contender, split: str, rows: list[
 
 
 def longest(evaluator: Evaluator, contexts: list[list[int]]) -> int:
-    """Return the positions that the longest prompt takes with its answer, and some room."""
+    """Return the positions needed for the longest prompt with its answer, plus some spare ones."""
     answers = max(len(row["gold"]["answer"].encode()) for split in evaluator.rows.values() for row in split)
     return max(map(len, contexts)) + max(evaluator.suite.max_new_tokens, answers) + 64
 
 
 def source_of(ours: Evaluator, files: list[Path], positions: int) -> ModelSource:
-    """Return the models of the artefact: a folder of full weights, a GGUF file, or a base and its adapter."""
+    """Return the models of the artefact: a folder of full weights, a GGUF file, or a base model and its
+    adapter."""
     if files[0].suffix == ".gguf":
         return GgufModels(files[0], ours.inputs.config, ours.models.tokenizer, positions, *files[1:])
     config = {
         "base_model": str(files[0]),
         "attn_implementation": ours.inputs.config.get("attn_implementation"),
-        "bf16": read_json(files[0] / "config.json")["dtype"] == "bfloat16",  # as dtype="auto" reads it
+        "bf16": read_json(files[0] / "config.json")["dtype"] == "bfloat16",  # as read with dtype="auto"
     }
     return Models(config, files[0], Ranks())
 
 
 def size(path: Path) -> int:
-    """Return the bytes of a file, or of the weights in a folder."""
+    """Return the size in bytes of a file, or of the weights in a folder."""
     files = path.glob("*.safetensors") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)
 

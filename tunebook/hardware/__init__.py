@@ -1,5 +1,5 @@
-"""What this machine has, what a GPU costs and can do, and how much memory a training step takes.
+"""This machine's hardware, GPU prices and capabilities, and the memory of a training step.
 
-In: the machine, hardware/*.yaml. Out: GPUs, overlays of hardware keys, memory by component.
-May import: core, models.
+In: the machine, hardware/*.yaml. Out: GPUs, overlays with hardware keys, memory by component. May import:
+core, models.
 """

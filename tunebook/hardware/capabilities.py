@@ -1,4 +1,4 @@
-"""Which config keys a GPU of a given compute capability cannot honor."""
+"""Config keys that need a newer GPU than the one at hand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ AMPERE, ADA = 8.0, 8.9  # compute capabilities
 
 
 def too_much(config: AxolotlConfig, capability: float) -> dict[str, str]:
-    """Return the keys of a composed config that a GPU of this compute capability cannot honor.
+    """Return the keys of a composed config that a GPU of this compute capability does not support.
 
-    bf16, tf32 and flash attention 2 came with Ampere (8.0), fp8 with Ada (8.9), flash attention 3 with
-    Hopper (9.0): NVIDIA's CUDA programming guide, and the flash-attention README.
+    bf16, tf32 and flash attention 2 came with Ampere (8.0), fp8 with Ada (8.9), flash attention 3 with Hopper
+    (9.0): NVIDIA's CUDA programming guide, and the flash-attention README.
     """
     problems = {}
     if capability < AMPERE:
@@ -21,7 +21,7 @@ def too_much(config: AxolotlConfig, capability: float) -> dict[str, str]:
         masters = "tunebook.plugins.Float32Weights" in config.get("plugins", [])
         if not config.get("adapter") and config.get("fp16") and not masters:
             problems["adapter"] = (
-                "full fine-tuning of fp16 weights cannot scale its gradients; add the plugin "
+                "gradient scaling does not work for full fine-tuning of fp16 weights; add the plugin "
             )
             problems["adapter"] += "tunebook.plugins.Float32Weights, or train an adapter."
     needed = {"flash_attention_2": AMPERE, "flash_attention_3": 9.0}.get(

@@ -16,12 +16,12 @@ from tunebook.hardware.capabilities import AMPERE
 
 FILE = "hardware/facts/gpus.yaml"
 API_FILE = "hardware/facts/api_prices.yaml"
-# Overlay by memory of one GPU (GiB); GPUs before Ampere have their own.
+# Overlay by the memory of one GPU (GiB); GPUs older than Ampere have their own overlay.
 OVERLAYS = ((70, "80gb"), (40, "48gb"), (0, "24gb"))
 
 
 class Utilisation(BaseModel):
-    """Share of the peak arithmetic that training reaches."""
+    """Share of the peak FLOP/s that training reaches."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     low: float
@@ -31,7 +31,7 @@ class Utilisation(BaseModel):
 
 
 class Price(BaseModel):
-    """Dollars for one GPU and hour on demand."""
+    """On-demand dollars per GPU-hour."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     usd: float
@@ -41,7 +41,7 @@ class Price(BaseModel):
 
 
 class ApiPrice(BaseModel):
-    """Dollars for a million tokens of a model behind an API, standard tier, nothing cached."""
+    """Dollars per million tokens of a model behind an API, at the standard tier without caching."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     input: float
@@ -51,7 +51,7 @@ class ApiPrice(BaseModel):
 
 
 class Gpu(BaseModel):
-    """One GPU model. `tflops` is its dense speed in 16 bits, `gbs` its memory bandwidth in GB/s."""
+    """One GPU model. `tflops` is its dense 16-bit speed, `gbs` its memory bandwidth in GB/s."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
@@ -65,7 +65,7 @@ class Gpu(BaseModel):
 
     @property
     def overlay(self) -> str:
-        """Name of the overlay in hardware/ for one such GPU."""
+        """Name of the overlay in hardware/ for a single GPU of this model."""
         if self.capability < AMPERE:
             return "t4-16gb"
         return next(name for least, name in OVERLAYS if self.gib > least)
@@ -73,14 +73,14 @@ class Gpu(BaseModel):
 
 @cache
 def gpus() -> dict[str, Gpu]:
-    """Return every GPU of the table, in its order: from the smallest to the largest."""
+    """Return every GPU of the table, in its order: smallest to largest."""
     table = yaml.load((ROOT / FILE).read_text(), Loader=yaml.CSafeLoader)
     return {key: Gpu.model_validate(value) for key, value in table.items()}
 
 
 @cache
 def api_prices() -> dict[str, ApiPrice]:
-    """Return the APIs whose price `make plan` shows beside that of 1,000 answers of one's own."""
+    """Return the APIs whose prices `make plan` compares with the cost of 1,000 answers of your own model."""
     table = yaml.load((ROOT / API_FILE).read_text(), Loader=yaml.CSafeLoader)
     return {key: ApiPrice.model_validate(value) for key, value in table.items()}
 
@@ -100,6 +100,6 @@ def gpu(key: str) -> Gpu:
     raise InputError(Problem(text, key="GPU", code="hardware.unknown_gpu"))
 
 
-def asked_price(usd: float) -> Price:
-    """Return a price that the person gave."""
+def own_price(usd: float) -> Price:
+    """Return a price given by the user."""
     return Price(usd=usd, provider="PRICE=", source="the command line", read=None)

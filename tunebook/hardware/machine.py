@@ -1,4 +1,4 @@
-"""What this machine has, and the overlays of hardware keys in hardware/."""
+"""The hardware of this machine."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tunebook.core import visible
 
 @cache
 def gpus() -> list[dict[str, Any]]:
-    """Return name and memory (GiB) of each NVIDIA GPU that the driver shows and CUDA_VISIBLE_DEVICES
-    leaves visible, in its order; [] without one.
+    """Return name and memory (GiB) of each NVIDIA GPU that CUDA_VISIBLE_DEVICES leaves visible, in its order;
+    [] without a GPU.
 
     Raises:
-        MachineError: a GPU is there and its driver does not answer, or CUDA_VISIBLE_DEVICES names none of
-            this machine's.
+        MachineError: the driver of a GPU does not respond, or CUDA_VISIBLE_DEVICES names a GPU that this
+            machine does not have.
     """
     import pynvml
 
     if visible.words() == []:
-        return []  # hidden on purpose: the driver is not asked
+        return []  # hidden on purpose, so the driver is not queried
     try:
         pynvml.nvmlInit()
         cards, slices = [], []
@@ -39,14 +39,14 @@ def gpus() -> list[dict[str, Any]]:
             raise broken from None
         cards, slices = [], []
     if visible.words() and not cards:
-        return []  # the variable is left over from another machine
+        return []  # the variable was left over from another machine
     if slices and visible.words() is None:
-        return [slices[0].facts()]  # CUDA then shows the first slice only
+        return [slices[0].facts()]  # CUDA then shows only the first slice
     return [card.facts() for card in visible.chosen(cards, slices)]
 
 
 def _card(pynvml: Any, handle: Any, whole: Any) -> visible.Card:
-    """Return the GPU behind an NVML handle; for a MIG slice, `whole` is the GPU it is part of."""
+    """Return the GPU of an NVML handle; for a MIG slice, `whole` is the GPU it belongs to."""
     major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(whole)
     memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
     name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
@@ -59,17 +59,17 @@ def _slices(pynvml: Any, handle: Any) -> list[Any]:
         if not pynvml.nvmlDeviceGetMigMode(handle)[0]:
             return []
         most = pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)
-    except (pynvml.NVMLError, AttributeError):  # a GPU, or a driver, that knows no MIG
+    except (pynvml.NVMLError, AttributeError):  # the GPU or the driver does not support MIG
         return []
     found = []
     for index in range(most):
-        with contextlib.suppress(pynvml.NVMLError):  # numbers without a slice
+        with contextlib.suppress(pynvml.NVMLError):  # indices without a slice
             found.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
     return found
 
 
 def why_no_gpu() -> str:
-    """Return why `gpus` is empty, for a sentence: hidden, or not there."""
+    """Return why `gpus` is empty, for use in a sentence: hidden or not present."""
     if visible.words() == []:
         return f"{visible.VARIABLE}={os.environ[visible.VARIABLE]!r} hides every GPU"
     return "no GPU found"
@@ -86,7 +86,7 @@ def _cpu_name() -> str:
 
 
 def facts() -> dict[str, Any]:
-    """Return the facts about this machine that a report shows."""
+    """Return the facts about this machine that reports show."""
     return {
         "cpu": _cpu_name(),
         "cores": psutil.cpu_count() or 1,
@@ -97,6 +97,6 @@ def facts() -> dict[str, Any]:
 
 
 def kind(machine: dict[str, Any]) -> str:
-    """Return the machine that `facts` describe as people name it: "2 x NVIDIA H200", or "CPU"."""
+    """Return a short name for the machine described by `facts`: "2 x NVIDIA H200", or "CPU"."""
     cards = machine["gpus"]
     return f"{len(cards)} x {cards[0]['name']}" if cards else "CPU"

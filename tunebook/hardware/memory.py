@@ -1,9 +1,9 @@
 """Peak GPU memory of a training step, by component, from shapes alone.
 
-A training step holds weights, gradients and optimizer states (ZeRO: Rajbhandari et al. 2020, arXiv
-1910.02054, section 3), and what the forward pass saves for the backward pass. For the latter Korthikanti et
-al. 2022 (arXiv 2205.05198, section 4) count 34 bytes a token and hidden unit for a GPT layer; a Llama-like
-layer of transformers saves other tensors, so they are counted here one by one, as autograd keeps them.
+A training step stores weights, gradients and optimizer states (ZeRO: Rajbhandari et al. 2020, arXiv
+1910.02054, section 3), and what the forward pass saves for the backward pass. For the latter, Korthikanti et
+al. 2022 (arXiv 2205.05198, section 4) count 34 bytes per token and hidden unit for a GPT layer. A Llama-like
+layer in transformers saves other tensors, so they are counted here one by one, as autograd keeps them.
 benchmarks/plan_memory.py compares the sums with torch's memory tracker (docs/plan.md).
 """
 
@@ -16,12 +16,12 @@ from tunebook.hardware.memory_settings import Setting, Sharding
 from tunebook.models.shapes import Shape
 
 GIB = 2**30
-# 4-bit NF4 with double quantisation: 4 bits, one 8-bit constant for 64 weights and one fp32 for 256 of those
-# (Dettmers et al. 2023, arXiv 2305.14314, section 3); 8-bit: one byte, one fp32 a row of weights.
+# 4-bit NF4 with double quantisation: 4 bits, one 8-bit constant per 64 weights and one fp32 per 256 of those
+# (Dettmers et al. 2023, arXiv 2305.14314, section 3); 8-bit: one byte, one fp32 per row of weights.
 QUANTISED = {"4bit": (4 + 8 / 64 + 32 / (64 * 256)) / 8, "8bit": 1.0}
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
-# Optimizer states, bytes a trained weight, by weight of 4 bytes; AdamW keeps two moments in the dtype of
-# the weight, the 8-bit ones a byte each and constants for blocks of 256.
+# Optimizer states in bytes per trained 4-byte weight; AdamW keeps two moments in the dtype of the weight, the
+# 8-bit optimizers one byte each plus constants for blocks of 256.
 EIGHT_BIT = 2 * (1 + 4 / 256)
 STATES = {
     "adamw_8bit": EIGHT_BIT,
@@ -33,34 +33,36 @@ STATES = {
     "sgd": 0.0,
 }
 # CUDA context, cuBLAS workspace and compiled kernels; NCCL's buffers with more than one GPU. Not measured
-# here: about what nvidia-smi shows above PyTorch's own count on recent GPUs.
+# here: about the difference between nvidia-smi and PyTorch's own count on recent GPUs.
 FRAMEWORK, NCCL = 1.0, 0.7
-# The allocator cannot use every gap between tensors that come and go.
+# The allocator cannot reuse every gap between short-lived tensors.
 SLACK = 0.05
 
 
 def saved_by_layer(shape: Shape, s: Setting) -> float:
-    """Return the bytes that one decoder layer saves for its backward pass, for one token."""
+    """Return the bytes that one decoder layer saves for its backward pass, per token."""
     h, f, q, k, wide = shape.hidden, shape.intermediate, shape.query, shape.key, s.wide
     full = s.rank is None
-    # RMS norm: transformers computes in fp32 and keeps that copy; the scaled result is kept where the norm's
-    # own weight is trained. A fused one keeps its input only.
+    # RMS norm: transformers computes in fp32 and keeps that copy; the scaled result is kept if the norm's own
+    # weight is trained. A fused kernel keeps only its input.
     fused_norm = s.fused_norm or s.compiled
     norm = wide if fused_norm else 4 + (wide if full else 0)
     norms = shape.norms * (h * norm + 4)
     if shape.qk_norm != "none":
         norms += (q + k) * (2 if fused_norm else 6 if full else 4) + 4 * (shape.heads + shape.kv_heads)
-    # The inputs of linear layers. A trained weight needs its input; a frozen one does not, but its adapter
-    # does, in a copy of each layer's own where the adapter's dtype is another one.
+    # The inputs of linear layers. A trained weight needs its input; a frozen weight does not, but its adapter
+    # does, in a separate copy for each layer if the adapter has a different dtype.
     copies = wide == 4 if full else s.adapter_fp32
     own_qkv = 3 if copies and not s.lora_qkv else 1
     own_mlp = 2 if copies and not s.lora_mlp else 1
     inputs = 2 * h * (own_qkv + own_mlp)
     inputs += 2 * q if not full and copies and not s.lora_o else 0
-    inputs += 0 if s.rank is None else len(shape.linears) * s.rank * 2  # what the adapter's first halves give
-    # Attention: query, key, value and output; flash attention keeps one fp32 number for each head, torch's
-    # varlen_attn keys and values repeated for all heads as well (axolotl.monkeypatch.attention.sdpa_varlen),
-    # an eager one also the matrix of scores in fp32 and in 16 bits.
+    # output of the adapter's first matrices
+    inputs += 0 if s.rank is None else len(shape.linears) * s.rank * 2
+    # Attention: query, key, value and output. Flash attention keeps one fp32 number per head; torch's
+    # varlen_attn also keeps keys and values repeated for all heads
+    # (axolotl.monkeypatch.attention.sdpa_varlen); eager attention also keeps the score matrix in fp32 and in
+    # 16 bits.
     attention = 2 * (2 * q + 2 * k) + 4 * shape.heads
     if s.attention == "varlen":
         attention = 2 * (4 * q) + 4 * shape.heads
@@ -77,14 +79,16 @@ def saved_by_layer(shape: Shape, s: Setting) -> float:
 
 
 def activations(shape: Shape, s: Setting) -> tuple[float, float]:
-    """Return (bytes saved by all decoder layers and the last norm, bytes in use within one layer's backward).
+    """Return (bytes saved by all decoder layers and the last norm, bytes in use during the backward pass of
+    one layer).
 
-    With activation checkpointing (Chen et al. 2016, arXiv 1604.06174) each layer keeps its input, and one
-    layer at a time is computed again. `activation_offloading` keeps those inputs in the host's memory.
+    With activation checkpointing (Chen et al. 2016, arXiv 1604.06174), each layer keeps its input, and one
+    layer at a time is recomputed. `activation_offloading` keeps those inputs in host memory.
     """
     tokens = s.sequences * s.tokens
     layer = saved_by_layer(shape, s) * tokens
-    # Gradients that live while a layer goes backward: those of the MLP's inner tensors and of the stream.
+    # Gradients alive during the backward pass of a layer: those of the MLP's inner tensors and of the
+    # residual stream.
     working = tokens * (2 * 3 * shape.intermediate + 2 * s.wide * shape.hidden)
     last = tokens * shape.hidden * (2 + s.wide + (0 if s.fused_norm else 4))
     last += tokens * (4 * shape.head_dim + 24)  # cosines and sines of positions; ids and labels
@@ -93,20 +97,20 @@ def activations(shape: Shape, s: Setting) -> tuple[float, float]:
         return kept * tokens * s.wide * shape.hidden + last, layer + working
     layers = shape.layers
     if s.rank is not None and s.adapted_layers is not None:
-        layers = s.adapted_layers  # below the lowest adapted layer nothing is saved (adapted from the top)
+        layers = s.adapted_layers  # nothing is saved below the lowest adapted layer
     return layers * layer + last, working
 
 
 def loss_buffers(shape: Shape, s: Setting) -> float:
     """Return the bytes of logits and their gradients at the peak of the loss.
 
-    transformers: logits in 16 bits, an fp32 copy and its log-softmax (10 bytes a token and word) forward,
-    then log-softmax and two gradients in fp32 (12 bytes) backward; `chunked_cross_entropy` keeps the 16 bits
-    and does the rest for an eighth of the tokens at a time. Liger's fused linear cross entropy (Hsu et al.
-    2024, arXiv 2410.10989, section 3.2) goes through chunks of tokens, so that no chunk's logits are larger
-    than the hidden states, and keeps gradients of the hidden states and of a trained output layer.
-    Training on preference pairs has neither (trl's DPOTrainer), and holds the reference model's logits as
-    well.
+    transformers: logits in 16 bits, an fp32 copy and its log-softmax (10 bytes per token and vocabulary
+    entry) forward, then log-softmax and two gradients in fp32 (12 bytes) backward. `chunked_cross_entropy`
+    keeps the 16-bit logits and does the rest for an eighth of the tokens at a time. Liger's fused linear
+    cross entropy (Hsu et al. 2024, arXiv 2410.10989, section 3.2) processes chunks of tokens, so that no
+    chunk's logits are larger than the hidden states, and keeps gradients of the hidden states and of a
+    trained output layer. Training on preference pairs uses neither (trl's DPOTrainer), and also keeps the
+    reference model's logits.
     """
     tokens, vocab, hidden = s.sequences * s.tokens, shape.vocab, shape.hidden
     if s.pairs:
@@ -122,12 +126,12 @@ def loss_buffers(shape: Shape, s: Setting) -> float:
 
 
 def trained_parameters(shape: Shape, s: Setting) -> int:
-    """Return how many weights get a gradient."""
+    """Return the number of weights that get a gradient."""
     return shape.parameters if s.rank is None else shape.adapter_parameters(s.rank, s.adapted_layers)
 
 
 def base_bytes(shape: Shape, s: Setting) -> float:
-    """Return the bytes of the base model's weights."""
+    """Return the size of the base model's weights in bytes."""
     if s.weights in QUANTISED:
         quantised = shape.quantised_parameters
         return quantised * QUANTISED[s.weights] + (shape.parameters - quantised) * 2
@@ -137,11 +141,11 @@ def base_bytes(shape: Shape, s: Setting) -> float:
 def components(shape: Shape, s: Setting, how: Sharding = "one GPU", count: int = 1) -> dict[str, float]:
     """Return the peak memory of one GPU in GiB, by component.
 
-    Gradients grow while saved activations shrink: without accumulation, the peak of both together is the
-    larger of the two, and `gradients` holds only their excess over the activations.
+    Gradients grow while saved activations shrink. Without accumulation, the peak of both together is the
+    larger of the two, and `gradients` is only the excess over the activations.
     """
     if s.rank is None and how not in ("one GPU", "ddp"):
-        s = replace(s, weights="bf16")  # what is gathered, and so the residual stream, has 16 bits
+        s = replace(s, weights="bf16")  # gathered weights, and so the residual stream, have 16 bits
     parts = _states(shape, s, how, count) | {"gathered copies": _gathered(shape, s, how)}
     saved, layer = activations(shape, s)
     loss = loss_buffers(shape, s)
@@ -156,9 +160,9 @@ def components(shape: Shape, s: Setting, how: Sharding = "one GPU", count: int =
 def _states(shape: Shape, s: Setting, how: Sharding, count: int) -> dict[str, float]:
     """Return the bytes of weights, adapter, gradients and optimizer states on one GPU.
 
-    ZeRO paper, section 5: DDP keeps everything; ZeRO-1 shares optimizer states, ZeRO-2 gradients too, ZeRO-3
-    and FSDP2 weights too. FSDP2 keeps fp32 weights (Accelerate casts them), DeepSpeed 16-bit weights and
-    gradients and an fp32 master copy besides the moments (K = 12). Offload leaves it all in the host's
+    ZeRO paper, section 5: DDP keeps everything; ZeRO-1 shards optimizer states, ZeRO-2 also gradients, ZeRO-3
+    and FSDP2 also weights. FSDP2 keeps fp32 weights (Accelerate casts them), DeepSpeed 16-bit weights and
+    gradients and an fp32 master copy in addition to the moments (K = 12). Offloading keeps all of it in host
     memory.
     """
     full, trained = s.rank is None, trained_parameters(shape, s)
@@ -182,10 +186,9 @@ def _states(shape: Shape, s: Setting, how: Sharding, count: int) -> dict[str, fl
 
 def _gathered(shape: Shape, s: Setting, how: Sharding) -> float:
     """Return the bytes of weights that exist a second time: autocast's 16-bit copies, which live until the
-    forward pass is over, DDP's buckets of gradients, layers gathered from other GPUs, unpacked 4-bit
-    weights.
+    forward pass is over, DDP's gradient buckets, layers gathered from other GPUs, unpacked 4-bit weights.
 
-    FSDP2 gathers the layer at work and the next one, and one layer's gradients before they are shared;
+    FSDP2 gathers the current layer and the next one, and one layer's gradients before they are sharded;
     embedding and output layer stay gathered (PyTorch, fully_shard).
     """
     full, trained = s.rank is None, trained_parameters(shape, s)
@@ -210,7 +213,7 @@ def total(shape: Shape, s: Setting, how: Sharding = "one GPU", count: int = 1) -
 
 
 def host_gib(shape: Shape, s: Setting, how: Sharding) -> float:
-    """Return the host memory in GiB that offloaded shares of all GPUs need together."""
+    """Return the host memory in GiB that the offloaded shards of all GPUs need together."""
     if how != "offload":
         return 0.0
     trained = trained_parameters(shape, s)
@@ -218,7 +221,7 @@ def host_gib(shape: Shape, s: Setting, how: Sharding) -> float:
 
 
 def largest_rows(shape: Shape, s: Setting, gib: float, most: int, how: Sharding, count: int) -> int:
-    """Return the largest micro batch, at most `most`, that fits `gib`; 1 where none does."""
+    """Return the largest micro batch, at most `most`, that fits `gib`; 1 if none does."""
     for rows in range(most, 1, -1):
         if total(shape, replace(s, rows=rows, accumulate=True), how, count) <= gib:
             return rows

@@ -1,4 +1,4 @@
-"""What of a resolved Axolotl config decides memory and time."""
+"""The settings of a resolved Axolotl config that determine memory and time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SHARDINGS: tuple[Sharding, ...] = ("ddp", "zero1", "zero2", "zero3", "fsdp2", "o
 
 @dataclass(frozen=True)
 class Setting:
-    """The settings of a config that decide memory. `tokens` is the padded length of a row; `pairs` says that
-    a row is two sequences, which a reference model reads as well."""
+    """The settings of a config that determine memory. `tokens` is the padded length of a row; `pairs` says
+    that a row is two sequences, which a reference model processes as well."""
 
     rows: int
     tokens: int
@@ -39,20 +39,20 @@ class Setting:
 
     @property
     def sequences(self) -> int:
-        """Sequences of a micro batch."""
+        """Number of sequences in a micro batch."""
         return self.rows * (2 if self.pairs else 1)
 
     @property
     def wide(self) -> int:
-        """Bytes of an element of the residual stream: that of the embedding's weights."""
+        """Bytes per element of the residual stream, which has the dtype of the embedding."""
         return 4 if self.weights == "fp32" else 2
 
 
 def setting(config: AxolotlConfig, longest: int | None = None) -> Setting:
-    """Read what decides memory off a resolved Axolotl config, as it would run on a GPU.
+    """Extract the settings that determine memory from a resolved Axolotl config, as it would run on a GPU.
 
     Args:
-        longest: tokens of the longest row, where rows are known and not padded to `sequence_len`.
+        longest: tokens of the longest row, if rows are known and not padded to `sequence_len`.
     """
     length = config.get("sequence_len", 512)
     filled = config.get("sample_packing") or config.get("pad_to_sequence_len")
@@ -67,7 +67,7 @@ def setting(config: AxolotlConfig, longest: int | None = None) -> Setting:
     )
     four, eight = config.get("load_in_4bit"), config.get("load_in_8bit")
     pairs = bool(config.get("rl"))
-    # Axolotl switches its LoRA kernels on by itself, all of them, where the config names none.
+    # Axolotl enables all of its LoRA kernels if the config names none.
     named = [f"lora_{part}_kernel" for part in ("mlp", "qkv", "o", "embedding")]
     kernels = adapter in ("lora", "qlora") and not any(key in config for key in named)
     kernels = kernels and not (eight or pairs)
@@ -101,12 +101,12 @@ def _attention(config: AxolotlConfig) -> Literal["flash", "varlen", "eager"]:
     name = config.get("attn_implementation")
     if name == "eager":
         return "eager"
-    # For packed rows Axolotl takes torch's varlen_attn in place of sdpa.
+    # For packed rows, Axolotl replaces sdpa with torch's varlen_attn.
     return "varlen" if name == "sdpa" and config.get("sample_packing") else "flash"
 
 
 def sharding(config: AxolotlConfig, count: int) -> Sharding:
-    """Return how a config shares a model over `count` GPUs, by Axolotl's own keys."""
+    """Return how a config shards a model over `count` GPUs, by Axolotl's own keys."""
     if config.get("fsdp_version") or config.get("fsdp_config"):
         return "offload" if (config.get("fsdp_config") or {}).get("offload_params") else "fsdp2"
     deepspeed = str(config.get("deepspeed") or "")

@@ -1,4 +1,4 @@
-"""The overlays in hardware/: keys for one kind of machine, put on top of a recipe's config."""
+"""The overlays in hardware/: keys for one kind of machine that override a recipe's config."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tunebook.hardware import machine
 from tunebook.hardware.capabilities import AMPERE
 from tunebook.models import trial_model
 
-# The only keys that an overlay may set. They do not enter a run's id: the same run can be resumed
-# on another GPU.
+# The only keys that an overlay may set. They are not part of a run's id, so the same run can be resumed on
+# another GPU.
 KEYS = frozenset(
     """attn_implementation bf16 fp16 tf32 flash_attention gradient_checkpointing
     gradient_checkpointing_kwargs group_by_length sample_packing eval_sample_packing pad_to_sequence_len
@@ -30,7 +30,8 @@ BF16_WORTH_IT = 1.1
 
 
 class Machine(BaseModel):
-    """What an overlay is for: `gib` is the memory of one GPU, `gpus` what `make check` pretends."""
+    """The machine an overlay is for: `gib` is the memory of one GPU, `gpus` the number that `make check`
+    assumes."""
 
     model_config = ConfigDict(extra="forbid")
     gpus: int
@@ -40,7 +41,7 @@ class Machine(BaseModel):
 
 @dataclass(frozen=True)
 class Overlay:
-    """hardware/<name>.yaml: `keys` go on top of a config, `machine` says which GPUs they are for."""
+    """hardware/<name>.yaml: `keys` override those of a config, `machine` says which GPUs they are for."""
 
     name: str
     machine: Machine | None
@@ -48,7 +49,7 @@ class Overlay:
 
 
 def guess() -> str:
-    """Return the name of the overlay for this machine's GPUs; `cpu` without any."""
+    """Return the name of the overlay for this machine's GPUs; `cpu` without a GPU."""
     gpus = machine.gpus()
     if not gpus:
         return "cpu"
@@ -62,7 +63,7 @@ def overlay(name: str) -> Overlay:
     """Return the overlay `name`.
 
     Raises:
-        InputError: no such overlay, or one that sets a key which is not a hardware key.
+        InputError: no such overlay, or it sets a key that is not a hardware key.
     """
     path = ROOT / "hardware" / f"{name}.yaml"
     if not path.is_file():
@@ -74,7 +75,7 @@ def overlay(name: str) -> Overlay:
     raise_all(
         [
             Problem(
-                "not a hardware key; put it into the recipe.",
+                "not a hardware key. Put it into the recipe.",
                 show(path),
                 lines.get((key,)),
                 key,
@@ -90,6 +91,6 @@ def overlay(name: str) -> Overlay:
 
 
 def cpu_has_fast_bf16() -> bool:
-    """Return whether bf16 is faster than fp32 on this CPU, as measured once with the base model."""
+    """Return whether bf16 is faster than fp32 on this CPU, as measured when the base model was converted."""
     trial_model.ensure()
     return trial_model.cpu_facts()["bf16_speedup"] > BF16_WORTH_IT

@@ -1,6 +1,6 @@
-"""What the files of a base model say without loading it: names of its weights, its tokens, its positions.
+"""Facts about a base model, read from its files without loading it: names of weights, tokens, positions.
 
-Read from a local folder or the Hub's cache; nothing is downloaded. What is not there is None.
+The files come from a local folder or the Hub's cache; nothing is downloaded. Missing information is None.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ FILES = ("config.json", INDEX, SINGLE, "tokenizer.json", "tokenizer_config.json"
 
 @dataclass(frozen=True)
 class BaseFiles:
-    """`config` is config.json; `weights` the names of all parameters, `tokens` each token with its id, both
-    None where their file is not on this machine."""
+    """`config` is config.json; `weights` holds the names of all parameters, `tokens` each token with its id.
+    Either is None if its file is not on this machine."""
 
     config: AxolotlConfig
     weights: frozenset[str] | None
@@ -31,15 +31,15 @@ class BaseFiles:
 
     @property
     def modules(self) -> frozenset[str] | None:
-        """Paths of the modules that hold weights, and `lm_head`, which a tied base has without a weight of
-        its own."""
+        """Paths of the modules that have weights, plus `lm_head`, which has no weight of its own in a model
+        with tied embeddings."""
         if self.weights is None:
             return None
         return frozenset({name.rpartition(".")[0] for name in self.weights} | {"lm_head"})
 
     @property
     def text(self) -> dict[str, Any]:
-        """The part of config.json that is about text."""
+        """The part of config.json that describes the text model."""
         return self.config.get("text_config") or self.config
 
     @property
@@ -48,7 +48,7 @@ class BaseFiles:
 
     @property
     def positions(self) -> int | None:
-        """How many positions the base was made for, with the scaling that its config.json asks for."""
+        """The number of positions the model supports, including the scaling set in its config.json."""
         most = self.text.get("max_position_embeddings")
         rope = self.text.get("rope_scaling") or self.text.get("rope_parameters") or {}
         original, factor = rope.get("original_max_position_embeddings"), rope.get("factor")
@@ -58,14 +58,14 @@ class BaseFiles:
 
 
 def read(base: str, revision: str | None = None) -> BaseFiles | None:
-    """Return the contents of the files of `base`, None where not even its config.json is on this machine or
-    one of them cannot be read."""
+    """Return the facts about `base`, or None if its config.json is not on this machine or a file cannot be
+    read."""
 
     return _read(base, tuple((name, _find(base, name, revision)) for name in FILES), _stamp(base))
 
 
 def text_of(base: str, name: str, revision: str | None = None) -> str | None:
-    """Return the text of a file of `base`; None where it is not on this machine."""
+    """Return the text of a file of `base`, or None if it is not on this machine."""
     path = _find(base, name, revision)
     return path.read_text(encoding="utf-8") if path else None
 
@@ -78,7 +78,7 @@ def _find(base: str, name: str, revision: str | None) -> Path | None:
 
 
 def _stamp(base: str) -> tuple[int, ...]:
-    """Return the modification times of the files of a local base: they change with the files."""
+    """Return the modification times of a local model's files, so that changed files are read again."""
     files = sorted(Path(base).glob("*.json*")) if Path(base).is_dir() else []
     return tuple(path.stat().st_mtime_ns for path in files)
 
@@ -110,11 +110,12 @@ def _read(base: str, found: tuple[tuple[str, Path | None], ...], stamp: tuple[in
             template = bool(settings.get("chat_template")) or find("chat_template.jinja") is not None
         return BaseFiles(config, weights, _tokens(tokenizer), template)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, struct.error):
-        return None  # whoever loads the base says what is wrong with it
+        return None  # the code that loads the model reports what is wrong
 
 
 def _names(path: Path) -> frozenset[str]:
-    """Return the names in the header of a safetensors file (8 bytes little-endian length, then JSON)."""
+    """Return the parameter names in the header of a safetensors file (8 bytes little-endian length, then
+    JSON)."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
@@ -126,6 +127,6 @@ def _tokens(tokenizer: dict[str, Any] | None) -> dict[str, int] | None:
         return None
     vocabulary = (tokenizer.get("model") or {}).get("vocab")
     if not isinstance(vocabulary, dict):
-        return None  # a Unigram model lists pairs; its names have their own escapes
+        return None  # a Unigram vocabulary is a list of pairs; its tokens have other escapes
     added = {item["content"]: item["id"] for item in tokenizer.get("added_tokens") or []}
     return {**vocabulary, **added}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def weights_hash(folder: Path) -> str:
-    """Return the SHA-256 over the weight files and adapter config of a model folder."""
+    """Return the SHA-256 of the weight files and adapter config of a model folder."""
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("adapter_config.json")])
     stamps = [path.stat() for path in files]
     return _hash(tuple((path, one.st_size, one.st_mtime_ns) for path, one in zip(files, stamps, strict=True)))
@@ -16,7 +16,7 @@ def weights_hash(folder: Path) -> str:
 
 @functools.cache
 def _hash(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Return the SHA-256 over `files`: path, size and time of change, by which it is computed once."""
+    """Return the SHA-256 of `files`; their paths, sizes and modification times are the cache key."""
     total = hashlib.sha256()
     for path, _, _ in files:
         with path.open("rb") as file:

@@ -22,14 +22,15 @@ def cached(base: str, file: str, revision: str | None) -> Path | None:
 
     try:
         path = try_to_load_from_cache(base, file, revision=revision)
-    except ValueError:  # no id of the Hub: whoever loads the base says so
+    except ValueError:  # not a Hub id: the code that loads the model reports it
         return None
     return Path(path) if isinstance(path, str) else None
 
 
 def unreachable() -> Exception | None:
-    """Return why the Hub cannot be asked, None where it answers, whatever it says. It is asked once a process
-    and for a short time: the client's own retries would take half a minute without a network."""
+    """Return why the Hub cannot be reached, or None if it answers, whatever its answer. The result is cached
+    per process, and the timeout is short: without a network, the client's own retries would take half a
+    minute."""
     settings = (*PROXIES, *map(str.lower, PROXIES), *CERTIFICATES, *OFFLINE, "HF_ENDPOINT")
     return _probe(tuple(os.environ.get(name) for name in settings))
 
@@ -44,13 +45,13 @@ def _probe(settings: tuple[str | None, ...]) -> Exception | None:
         return OfflineModeIsEnabled("switched off")
     try:
         get_session().head(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT, timeout=PROBE_SECONDS)
-    except Exception as error:  # of the connection, a proxy, a certificate
+    except Exception as error:  # errors of the connection, a proxy, a certificate
         return error
     return None
 
 
 def reach_hub(base: str, revision: str | None) -> None:
-    """Raise MachineError unless `base` is on the Hub and reachable, or already in the Hub's cache."""
+    """Raise MachineError unless `base` can be reached on the Hub or is in the Hub's cache."""
     from huggingface_hub import model_info
 
     if cached(base, "config.json", revision):
@@ -59,21 +60,21 @@ def reach_hub(base: str, revision: str | None) -> None:
         if error := unreachable():
             raise error
         model_info(base, revision=revision, timeout=15)
-    except Exception as error:  # the Hub client lets many connection errors through
+    except Exception as error:  # the Hub client lets through many kinds of connection errors
         raise hub_error("base_model", repr(base), error) from None
 
 
 def use_cache_only(base: str, revision: str | None) -> bool:
-    """Return whether the Hub's client must not ask the network for `base`: it is a folder, or in the cache
-    and the Hub cannot be reached, where the client would end with an error of its own."""
+    """Return whether the Hub's client must not use the network for `base`: it is a folder, or it is in the
+    cache and the Hub cannot be reached, so that the client would fail."""
     if Path(base).is_dir():
         return True
     return cached(base, "config.json", revision) is not None and unreachable() is not None
 
 
 def cache_only() -> None:
-    """Keep the Hub's clients in this process from asking it, where it cannot be reached: without their
-    retries they take what is in the cache, or fail, at once."""
+    """Keep the Hub's clients in this process off the network if the Hub cannot be reached: they then use the
+    cache or fail at once, without retries."""
     from huggingface_hub import constants
 
     import datasets
@@ -84,21 +85,24 @@ def cache_only() -> None:
 
 
 def hub_error(key: str, what: str, error: Exception, instead: str = "use a local folder") -> MachineError:
-    """Return the error for a person whose model or dataset could not be read from the Hub.
+    """Return the error to show when a model or dataset could not be read from the Hub.
 
     Args:
-        key: the option or key that names it.
-        what: its name, as it is shown.
-        instead: what the person can do without the Hub.
+        key: the option or key that names the model or dataset.
+        what: its name for the message.
+        instead: what can be done without the Hub.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
     token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         status = error.response.status_code
-        do = "Check the name; set HF_TOKEN if it is gated."
+        do = "Check the name, and set HF_TOKEN if the repository is gated."
         if token and status in (401, 403):
-            do = "HF_TOKEN is set: check that it is valid and has access to this repository, and the name."
+            do = (
+                "HF_TOKEN is set: check the name, and that the token is valid and has access to this "
+                "repository."
+            )
         text = f"{_place()} answered {status} for {what}. {do}"
         return MachineError(Problem(text, key=key, code="hub.refused"))
     why = _reason(error)
@@ -111,51 +115,54 @@ def hub_error(key: str, what: str, error: Exception, instead: str = "use a local
 
 
 def _place() -> str:
-    """Return the Hub's name, with its address where the environment says another one."""
+    """Return the Hub's name, with its address if the environment sets another one."""
     endpoint = os.environ.get("HF_ENDPOINT")
     return f"the Hub at HF_ENDPOINT={endpoint}" if endpoint else "the Hub"
 
 
 def _reason(error: BaseException) -> str | None:
-    """Return which setting of the environment keeps the Hub from being reached, and what to do, if any."""
+    """Return which setting of the environment keeps the Hub from being reached, and what to do about it, if
+    any."""
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in chain:
         chain.append(at)
         at = at.__cause__ or at.__context__
-    said = " ".join(f"{type(one).__name__} {one}" for one in chain)
+    messages = " ".join(f"{type(one).__name__} {one}" for one in chain)
     proxy = next((n for name in PROXIES for n in (name, name.lower()) if os.environ.get(n)), None)
     shown = f"{proxy}={hide_password(os.environ[proxy])}" if proxy else ""
     offline = next((name for name in OFFLINE if is_on(os.environ.get(name))), None)
-    if offline and "OfflineModeIsEnabled" in said:
-        return f"{offline}={os.environ[offline]} keeps the Hub from being asked. Unset it."
-    if "socksio" in said or "SOCKS" in said:
+    if offline and "OfflineModeIsEnabled" in messages:
+        return f"{offline}={os.environ[offline]} keeps this machine off the Hub. Unset it."
+    if "socksio" in messages or "SOCKS" in messages:
         return (
             f"The proxy {shown} is a SOCKS proxy, for which the package socksio is missing. Install it: "
             ".venv/bin/uv pip install socksio; or name an http proxy, or unset it."
         )
-    if "CERTIFICATE_VERIFY_FAILED" in said or "certificate" in said.lower():
+    if "CERTIFICATE_VERIFY_FAILED" in messages or "certificate" in messages.lower():
         file = next((n for n in CERTIFICATES if os.environ.get(n)), None)
         named = f"{file}={os.environ[file]}" if file else "SSL_CERT_FILE is not set"
         return f"Its certificate is not trusted ({named}). Set SSL_CERT_FILE to your network's certificates."
     missing = next((n for n in CERTIFICATES if os.environ.get(n) and not Path(os.environ[n]).exists()), None)
     if missing and any(isinstance(one, OSError) for one in chain):
         return f"{missing}={os.environ[missing]} is not a file. Correct or unset it."
-    if "header value" in said.lower():
-        return "HF_TOKEN holds a character that no token has, as a line end. Set it again."
-    if proxy and ("proxy" in said.lower() or "InvalidURL" in said or "UnsupportedProtocol" in said):
+    if "header value" in messages.lower():
+        return "HF_TOKEN contains a character that no token has, such as a line break. Set it again."
+    if proxy and (
+        "proxy" in messages.lower() or "InvalidURL" in messages or "UnsupportedProtocol" in messages
+    ):
         return f"The proxy {shown} does not work ({type(error).__name__}). Correct or unset it."
-    if os.environ.get("HF_ENDPOINT") and ("UnsupportedProtocol" in said or "InvalidURL" in said):
+    if os.environ.get("HF_ENDPOINT") and ("UnsupportedProtocol" in messages or "InvalidURL" in messages):
         return f"HF_ENDPOINT={os.environ['HF_ENDPOINT']} is not an address such as https://host. Correct it."
     return None
 
 
 def is_on(value: str | None) -> bool:
-    """Return whether a switch is on, as the Hub's client reads it."""
+    """Return whether a switch is on, by the rules of the Hub's client."""
     return (value or "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def hide_password(address: str) -> str:
-    """Return an address without what is written before its host."""
+    """Return an address without the user name and password before its host."""
     before, at, host = address.rpartition("@")
     return f"{before.partition('://')[0]}://...@{host}" if at else address

@@ -1,7 +1,7 @@
-"""The two lanes of requirements.lock, and what the code does differently on one of them (docs/lanes.md).
+"""The two lanes of requirements.lock, and what the code does differently in each (docs/lanes.md).
 
 Python 3.11 has Axolotl 0.19 with transformers 5.16; Python 3.12 and 3.13 have Axolotl 0.21 with transformers
-5.20. Whatever depends on which is installed is here, with the version that needs it.
+5.20. Everything that depends on the installed lane is in this file, with the version that needs it.
 """
 
 from __future__ import annotations
@@ -21,46 +21,48 @@ def axolotl() -> str:
 
 
 def is_new() -> bool:
-    """Whether the newer lane, or a later Axolotl, is installed."""
+    """Return whether the newer lane, or a later Axolotl, is installed."""
     return tuple(int(part) for part in axolotl().split(".")[:2]) >= NEW
 
 
 def python_of(version: str) -> str:
-    """Return the Python whose lane has this version of Axolotl."""
-    return PYTHONS.get(version.rpartition(".")[0], "another Python")
+    """Return the Python version whose lane has this version of Axolotl."""
+    return PYTHONS.get(version.rpartition(".")[0], "a different Python version")
 
 
 def of_launch(on: str) -> str:
-    """Return which Axolotl trains a run launched with `--on`, beside the one that is installed here."""
+    """Return which Axolotl version trains a run launched with `--on`, and the version installed here."""
     newest = max(PYTHONS)
     where = {
-        "slurm": f"Axolotl {axolotl()}: the job uses the environment that launches it",
-        "kubernetes": f"the image's Axolotl; `make image` takes the base with {newest}",
+        "slurm": f"Axolotl {axolotl()}: the job uses the environment of the machine that submits it",
+        "kubernetes": f"the Axolotl of the image; `make image` builds it with {newest}",
     }
-    said = where.get(on, f"Axolotl {newest} where the machine has {PYTHONS[newest]}, else the one before")
+    version = where.get(
+        on, f"Axolotl {newest} if the machine has {PYTHONS[newest]}, otherwise the previous version"
+    )
     if on == "slurm" and not is_new():
-        return f"{said}. {PYTHONS[newest]} would bring {newest} (docs/lanes.md)"
-    return said if on == "slurm" or is_new() else f"{said}; here is {axolotl()} (docs/lanes.md)"
+        return f"{version}. {PYTHONS[newest]} would install {newest} (docs/lanes.md)"
+    return version if on == "slurm" or is_new() else f"{version}; installed here: {axolotl()} (docs/lanes.md)"
 
 
 def counts_tokens() -> bool:
-    """Whether Axolotl divides the loss of a step by the trained tokens of all its micro batches. 0.19 looks
-    for `num_items_in_batch` among the arguments of `forward`, where no model has it (its issue 3982); 0.21
-    looks at the loss function. Over processes both still average."""
+    """Return whether Axolotl divides the loss of a step by the trained tokens of all its micro batches. 0.19
+    looks for `num_items_in_batch` among the arguments of `forward`, where no model has it (Axolotl issue
+    3982); 0.21 looks at the loss function. Both still average over processes."""
     return is_new()
 
 
 def seeds_weights() -> bool:
-    """Whether Axolotl's `seed` covers the first weights of an adapter or head: since 0.21, before the model
-    loads (its `seed_model_initialization`)."""
+    """Return whether Axolotl's `seed` also covers the initial weights of an adapter or head: since 0.21,
+    which seeds before the model is loaded (its `seed_model_initialization`)."""
     return is_new()
 
 
 def load_gguf(model_class: Any, folder: str, file: str, **options: Any) -> Any:
-    """Return the model in a GGUF file with plain weights, which can be saved.
+    """Return the model in a GGUF file with unpacked weights, so that it can be saved.
 
-    transformers 5.20 leaves GGUF weights packed, asks the Hub for kernels that compute on them, and refuses
-    to save such a model, also where it has unpacked it. 5.16 always unpacks and has no such class.
+    transformers 5.20 keeps GGUF weights packed, asks the Hub for kernels that compute on them, and refuses to
+    save such a model even after unpacking it. 5.16 always unpacks and has no such class.
     """
     import transformers
 

@@ -1,10 +1,10 @@
-"""llama.cpp: its converter, tools and library, from a Python package, built once into the cache folder.
+"""llama.cpp: its converter, tools and library, built once into the cache folder from a Python package.
 
-The source distribution of llama-cpp-python carries the whole of llama.cpp. It is built with cmake and a C++
-compiler; the ctypes bindings of the package are used as they are. Nothing of it enters Tunebook's own
-environment: the converter runs with the torch and transformers that are there and llama.cpp's own `gguf`.
+The source distribution of llama-cpp-python contains all of llama.cpp. It is built with cmake and a C++
+compiler; the package's ctypes bindings are used unchanged. Nothing is installed into Tunebook's own
+environment: the converter runs with the installed torch and transformers and with llama.cpp's own `gguf`.
 
-    python -m tunebook.models.llama_cpp FOLDER     # the build itself, in a process of its own
+    python -m tunebook.models.llama_cpp FOLDER     # the build itself, in a separate process
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from tunebook.core.process import ChildError, describe, run_command, together, w
 
 VERSION = "0.3.36"
 SOURCE = (f"llama-cpp-python=={VERSION}", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e")
-# What the bindings import besides numpy and jinja2.
+# Packages that the bindings import, in addition to numpy and jinja2.
 WITH = ("diskcache==5.6.3", "5e31b2d5fbad117cc363ebaf6b689474db18a1f6438bc82358b024abd4c2ca19")
-VENDORED = "vendor/llama.cpp"  # in the source distribution
+VENDORED = "vendor/llama.cpp"  # path in the source distribution
 TOOLS = ("llama-server", "llama-quantize")
 CONVERTER = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "conversion", "gguf-py", "LICENSE")
-# Greedy with the file's own template and all positions; no web page of another site may read its answers.
+# Greedy decoding with the file's own template and all positions; no other web page may read its answers.
 SERVER_OPTIONS = tuple("--jinja --ctx-size 0 --temp 0 --cors-origins localhost --no-cors-credentials".split())
 CPU = Path("/proc/cpuinfo")
 NEED_BYTES = 1_500_000_000
-# No web page inside the server (it would be fetched), and libraries beside the tools, wherever the folder is.
+# Without the server's web page (the build would download it), and with relative library paths, so that the
+# folder can be moved.
 OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DBUILD_SHARED_LIBS=ON",
@@ -53,16 +54,16 @@ OPTIONS = (
 
 
 def folder() -> Path:
-    """Return the folder of llama.cpp, built or not: `bin/`, `python/` and the converter.
+    """Return the folder of llama.cpp, which may not be built yet: `bin/`, `python/` and the converter.
 
-    It is compiled for the processor of this machine and would crash on an older one, so a cache folder that
-    several machines share has one for each kind of processor.
+    A build for this machine's processor would crash on an older one, so a cache folder shared by several
+    machines has a build for each kind of processor.
     """
     return cache_folder() / f"llama.cpp-{VERSION}-{_processor()}"
 
 
 def _processor() -> str:
-    """Return the architecture of this machine and a hash of what Linux says that its processor can run."""
+    """Return the architecture of this machine and a hash of the processor features listed by Linux."""
     names = ("flags", "Features")  # x86, ARM
     able = []
     with suppress(OSError):
@@ -71,15 +72,15 @@ def _processor() -> str:
 
 
 def tool(name: str) -> Path:
-    """Return one of TOOLS or CONVERTER."""
+    """Return the path of one of TOOLS or of CONVERTER."""
     return folder() / "bin" / name if name in TOOLS else folder() / name
 
 
 def ensure(console: Console) -> Path:
-    """Return the folder of llama.cpp, built where it is missing (about ten minutes on two cores).
+    """Return the folder of llama.cpp, building it if it is missing (about ten minutes on two cores).
 
     Raises:
-        MachineError: no cmake, no compiler, no disk space, no package index, or the build failed.
+        MachineError: cmake, a compiler, disk space or the package index is missing, or the build failed.
     """
     target = folder()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,10 +101,10 @@ def ensure(console: Console) -> Path:
                 code="machine.no_compiler",
             )
         if shutil.disk_usage(target.parent).free < NEED_BYTES:
-            text = "less than 1.5 GB free; building llama.cpp needs that."
+            text = "less than 1.5 GB free; building llama.cpp needs that much."
             raise MachineError(Problem(text, str(target.parent), code="machine.disk_full"))
         log = target.with_name(f"{target.name}.log")
-        console.note("building llama.cpp once, about ten minutes on two cores")
+        console.note("building llama.cpp, once only (about ten minutes on two cores)")
         console.note(f"log: {show(log)}")
         try:
             with ExitStack() as stack:
@@ -113,14 +114,15 @@ def ensure(console: Console) -> Path:
                 heard("[100%] also where the last line of cmake says less")
         except ChildError as error:
             raise MachineError(
-                f"llama.cpp could not be built: {error}\nThe log: {show(log)}", code="machine.build_failed"
+                f"llama.cpp could not be built: {error}\nLog: {show(log)}", code="machine.build_failed"
             ) from error
     return target
 
 
 class Percent:
-    """Calls what `begin` returns for each percent that cmake's lines ("[ 12%] Building ...") say is done.
-    The first of them begins: what was done before, and the download, would spoil the time left."""
+    """Calls the function that `begin` returns once for each percent reported by cmake ("[ 12%] Building
+    ..."). Counting starts at the first such line: the download and what was built earlier would distort the
+    time left."""
 
     def __init__(self, begin: Callable[[], Callable[[], None]]) -> None:
         self.begin, self.done = begin, 0
@@ -137,13 +139,14 @@ class Percent:
 
 
 def build(target: Path) -> None:
-    """Build llama.cpp into `target`. An interrupted build resumes; one that failed begins anew, since what a
-    crash of the machine left half-written would fail it again. Output of the tools goes to standard output.
+    """Build llama.cpp into `target`. An interrupted build resumes. A failed build starts over, because files
+    that a crash of the machine left half-written would make it fail again. The tools print to standard
+    output.
     """
     scratch = target.with_name(f"{folder().name}.build")
     scratch.mkdir(exist_ok=True)
     with (scratch / "lock").open("w") as lock:
-        # Compilers inherit it, so that those of a killed command end before this one starts its own.
+        # Compilers inherit the lock, so those of a killed command end before this one starts its own.
         os.set_inheritable(lock.fileno(), True)
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -161,7 +164,7 @@ def build(target: Path) -> None:
 
 
 def compiled(scratch: Path) -> tuple[Path, Path]:
-    """Download and compile in `scratch`; returns the folder of the build and that of the source."""
+    """Download and compile in `scratch`; return the build folder and the source folder."""
     archive = scratch / f"llama_cpp_python-{VERSION}.tar.gz"
     if not archive.is_file() or file_sha256(archive) != SOURCE[1]:
         # Not `:all:`, by which pip would also build the build tools of the package from source.
@@ -182,7 +185,7 @@ def pip(scratch: Path, package: tuple[str, str], words: list[str]) -> None:
 
 
 def run(command: list[str]) -> None:
-    """Run a command of the build; SystemExit with its last line where it fails."""
+    """Run a command of the build; raise SystemExit with its last output line if it fails."""
     ended = run_command(
         together(command), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, close_fds=False
     )

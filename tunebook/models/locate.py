@@ -1,4 +1,4 @@
-"""Models that a person names: a folder, or an id on the Hub."""
+"""Find a model that the user names: a folder, or an id on the Hub."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ WANTED = ["*.safetensors*", "*.json", "*.jinja", "*.txt", "*.model"]
 
 
 def model_folder(model: str, key: str) -> Path:
-    """Return the local folder of `model`, downloaded from the Hub where it is an id.
+    """Return the local folder of `model`, downloading it first if `model` is a Hub id.
 
     Args:
-        key: the option or key that names the model, for the messages.
+        key: the option or key that names the model, for messages.
 
     Raises:
         InputError: neither a folder nor an id, no such model, or a folder without a model.
@@ -38,16 +38,16 @@ def model_folder(model: str, key: str) -> Path:
         except RepositoryNotFoundError:
             text = f"the Hub has no model {model!r}."
             raise InputError(Problem(text, key=key, code="model.not_on_hub")) from None
-        except Exception as error:  # the Hub client lets many connection errors through
+        except Exception as error:  # the Hub client lets through many kinds of connection errors
             raise hub_error(key, repr(model), error) from None
     if not any((path / name).is_file() for name in WEIGHTS):
-        text = f"{show(path)}: holds neither {' nor '.join(WEIGHTS)}."
+        text = f"{show(path)}: contains neither {' nor '.join(WEIGHTS)}."
         raise InputError(Problem(text, key=key, code="model.no_weights"))
     return path
 
 
 def ask_beside(models: list[str], key: str) -> None:
-    """Check that each of `models` can be evaluated too: it has full weights and a chat template.
+    """Check that each of `models` can be evaluated in addition: it has full weights and a chat template.
 
     Raises:
         InputError, MachineError: what `model_folder` raises, and a model that cannot be prompted.
@@ -55,11 +55,11 @@ def ask_beside(models: list[str], key: str) -> None:
     names = [contender_name(model) for model in models]
     for model, name in zip(models, names, strict=True):
         if names.count(name) > 1 or name in TAKEN:
-            text = f"{model}: the table has another {name!r}. Rename the folder."
+            text = f"{model}: another model in the table is already called {name!r}. Rename the folder."
             raise InputError(Problem(text, key=key, code="model.name_taken"))
         folder = model_folder(model, key)
         if (folder / "adapter_config.json").is_file():
-            text = f"{model}: an adapter. Merge it first: axolotl merge-lora."
+            text = f"{model}: is an adapter. Merge it into its base model first: axolotl merge-lora."
             raise InputError(Problem(text, key=key, code="model.is_adapter"))
         settings = folder / "tokenizer_config.json"
         inline = settings.is_file() and "chat_template" in json.loads(settings.read_text("utf-8"))
@@ -69,5 +69,5 @@ def ask_beside(models: list[str], key: str) -> None:
 
 
 def contender_name(model: str) -> str:
-    """Return the name of another model in the table: qwen3-4b for `Qwen/Qwen3-4B`."""
+    """Return the name of another model in tables: qwen3-4b for `Qwen/Qwen3-4B`."""
     return slug(Path(model).name)

@@ -1,4 +1,4 @@
-"""The tuning methods of the plugin and what each can do. Needs neither torch nor PEFT."""
+"""The plugin's fine-tuning methods and the properties of each. Needs neither torch nor PEFT."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from tunebook.core.files import AxolotlConfig
 ADAPTERS_PLUGIN = "tunebook.plugins.Adapters"
 LORA = ("lora", "qlora")
 # Names that recipes used before every plugin was called tunebook.plugins.NAME.
-# All names of tunebook/plugins/__init__.py: any other dotted name would run somebody's code.
 OWN_PLUGINS = tuple(
     f"tunebook.plugins.{name}"
     for name in "SeededInit TokenMean Float32Weights CPUArguments PreferencePrompts Progress Measure "
@@ -25,8 +24,8 @@ RENAMED_PLUGINS = {
 
 @dataclass(frozen=True)
 class Method:
-    """A value of `adapter:`. `needs` are keys it cannot do without, `takes` further keys of its own;
-    `virtual`: it trains vectors that come before the text and leaves every layer as it is."""
+    """A value of `adapter:`. `needs` lists its required keys, `takes` its optional ones; `virtual`: it trains
+    vectors that precede the text and leaves every layer unchanged."""
 
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
@@ -52,18 +51,20 @@ METHODS = {
 
 
 def merge_refusal(adapter: str) -> str | None:
-    """Return why an adapter of this method cannot become part of its base's weights, None if it can."""
+    """Return why an adapter of this method cannot be merged into its base model, or None if it can."""
     method = METHODS.get(adapter)
     if method is None or method.merges:
         return None
     if method.virtual:
-        return f"{adapter} trains vectors that stand before the text; no weight of the base holds them."
-    return f"{adapter} adds layers with a nonlinearity, which no weight of the base can hold."
+        return (
+            f"{adapter} trains vectors that precede the text, and no weight of the base model can hold them."
+        )
+    return f"{adapter} adds layers with a nonlinearity, and no weight of the base model can hold them."
 
 
 def has_encoder(config: AxolotlConfig) -> bool:
-    """Whether a network makes the virtual tokens while they are trained; PEFT saves what it makes, not
-    the network itself."""
+    """Return whether a network generates the virtual tokens during training; PEFT saves its output, not the
+    network."""
     projected = config.get("adapter") == "prefix_tuning" and config.get("prefix_projection")
     return config.get("adapter") == "p_tuning" or bool(projected)
 
@@ -75,5 +76,5 @@ HEAD_MODEL_TYPE = "AutoModelForSequenceClassification"
 
 
 def uses_head(config: AxolotlConfig) -> bool:
-    """Whether `config` trains a classification head."""
+    """Return whether `config` trains a classification head."""
     return HEAD_PLUGIN in (config.get("plugins") or [])

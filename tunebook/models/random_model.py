@@ -1,9 +1,9 @@
 """A base model of the true shape with random weights, for measuring speed and memory only.
 
-The tokenizer is that of the trial tier's base model, which comes without the Hub; how fast a token is does
-not depend on which one it is.
+It has the tokenizer of the trial tier's base model, which is available without the Hub; the choice of
+tokenizer does not affect the time per token.
 
-    python -m tunebook.models.random_model NAME TOKENIZER FOLDER     # in a process of its own
+    python -m tunebook.models.random_model NAME TOKENIZER FOLDER     # in a separate process
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_POSITIONS = 40960
 
 
 def config_of(shape: shapes.Shape, **more: Any) -> Any:
-    """Return a transformers config of the shape: Qwen3 where heads are normalised, Llama where not."""
+    """Return a transformers config of the shape: Qwen3 if query and key are normalised, otherwise Llama."""
     from transformers import LlamaConfig, Qwen3Config
 
     kind = {"none": LlamaConfig, "head": Qwen3Config}[shape.qk_norm]
@@ -45,11 +45,11 @@ def config_of(shape: shapes.Shape, **more: Any) -> Any:
 
 
 def ensure(name: str) -> Path:
-    """Return the cached folder of a random model with the shape of base model `name`, making it first.
+    """Return the cached folder of a random model with the shape of base model `name`, creating it if needed.
 
     Raises:
         InputError: unknown shape.
-        MachineError: no disk space, or it could not be written.
+        MachineError: no disk space, or the model could not be written.
     """
     shape = shapes.find(name)
     target = cache_folder() / "random" / f"{Path(name).name.lower()}-{digest(shape.model_dump())[:8]}"
@@ -70,8 +70,7 @@ def ensure(name: str) -> Path:
 
 
 def make(name: str, tokenizer_folder: Path, target: Path) -> None:
-    """Write the model in bf16, initialised as transformers initialises a new one, on a GPU where there is
-    one."""
+    """Write the model in bf16, with transformers' default initialisation, on a GPU if there is one."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 

@@ -19,10 +19,10 @@ def model_table() -> dict[str, Any]:
 
 
 def known_model(model: str) -> str:
-    """Return `model` if the model table or a local folder has it.
+    """Return `model` if it is in the model table or a local folder.
 
     Raises:
-        InputError: neither has it; the keys it needs are unknown.
+        InputError: it is neither, so the keys it needs are unknown.
     """
     table = model_table()
     if model in table or Path(model).is_dir():

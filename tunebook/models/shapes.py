@@ -1,4 +1,4 @@
-"""The shape of a dense decoder model: what its memory and its arithmetic follow from."""
+"""The shape of a dense decoder model, from which its memory and arithmetic follow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tunebook.core.files import AxolotlConfig
 from tunebook.models import base_files
 from tunebook.models.hub import cached, hub_error, unreachable
 
-# Model types whose config.json says all that is needed, and where they normalise query and key.
+# Model types whose config.json has all that is needed, and whether they normalise query and key.
 KNOWN: dict[str, Literal["none", "head", "whole"]] = {
     "llama": "none",
     "mistral": "none",
@@ -29,14 +29,14 @@ KNOWN: dict[str, Literal["none", "head", "whole"]] = {
     "gemma2": "none",
     "gemma3_text": "head",
 }
-# Gemma 2 and 3 have a norm before and after attention and MLP; the others have two norms a layer.
+# Gemma 2 and 3 have a norm before and after both attention and MLP; the others have two norms per layer.
 NORMS = {"gemma2": 4, "gemma3_text": 4}
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 class Shape(BaseModel):
-    """A Llama-like model: gated MLP, grouped-query attention, `norms` RMS norms a layer. The few biases that
-    some have are not counted."""
+    """A Llama-like model: gated MLP, grouped-query attention, `norms` RMS norms per layer. The few biases
+    that some models have are ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     layers: int
@@ -59,42 +59,44 @@ class Shape(BaseModel):
 
     @property
     def key(self) -> int:
-        """Width of all key heads together; the value has the same."""
+        """Width of all key heads together; the same for the values."""
         return self.kv_heads * self.head_dim
 
     @property
     def linears(self) -> tuple[tuple[int, int], ...]:
-        """(in, out) of the seven linear layers of one decoder layer."""
+        """(in, out) sizes of the seven linear layers of one decoder layer."""
         h, f, q, k = self.hidden, self.intermediate, self.query, self.key
         return ((h, q), (h, k), (h, k), (q, h), (h, f), (h, f), (f, h))
 
     @property
     def layer_parameters(self) -> int:
-        """Weights of one decoder layer."""
+        """Number of weights in one decoder layer."""
         norms = {"none": 0, "head": 2 * self.head_dim, "whole": self.query + self.key}[self.qk_norm]
         return sum(i * o for i, o in self.linears) + self.norms * self.hidden + norms
 
     @property
     def embedding_parameters(self) -> int:
-        """Return the number of weights of the input embedding, and of an output layer of its own."""
+        """Number of weights in the input embedding, plus the output layer if it is not tied."""
         return self.vocab * self.hidden * (1 if self.tied else 2)
 
     @property
     def parameters(self) -> int:
-        """All weights."""
+        """Number of all weights."""
         return self.layers * self.layer_parameters + self.embedding_parameters + self.hidden
 
     @property
     def quantised_parameters(self) -> int:
-        """The weights that bitsandbytes stores in 4 or 8 bits: the linear layers except the output layer."""
+        """Number of weights that bitsandbytes stores in 4 or 8 bits: the linear layers except the output
+        layer."""
         return self.layers * sum(i * o for i, o in self.linears)
 
     def adapter_parameters(self, rank: int, layers: int | None = None) -> int:
-        """Return the weights of a LoRA adapter on all linear layers of `layers` (default: all) layers."""
+        """Return the number of weights in a LoRA adapter on all linear layers of `layers` (default: all)
+        layers."""
         return (self.layers if layers is None else layers) * sum(rank * (i + o) for i, o in self.linears)
 
 
-USUAL_POSITIONS = 32768  # where a base does not say how many it has
+USUAL_POSITIONS = 32768  # if the config does not say how many positions there are
 
 
 class Positions(NamedTuple):
@@ -132,7 +134,8 @@ def _read(file: str) -> dict[str, dict[str, Any]]:
 
 @cache
 def others() -> dict[str, dict[str, Any]]:
-    """Return other_shapes.yaml: shape, `parameters` and `licence` of models that are not on the shelf."""
+    """Return other_shapes.yaml: shape, `parameters` and `licence` of models that are not in the model
+    table."""
     return _read("other_shapes.yaml")
 
 
@@ -145,19 +148,19 @@ def _tables() -> dict[str, Shape]:
 
 
 def known(base: str) -> bool:
-    """Return whether `find(base)` has something to read on this machine."""
+    """Return whether `find(base)` can read a shape on this machine."""
     return base in _tables() or (Path(base) / "config.json").is_file()
 
 
 def find(base: str, revision: str | None = None, download: bool = False) -> Shape:
-    """Return the shape of a base model: of the tables, of a folder with a config.json, or of one in the Hub's
+    """Return the shape of a base model: from the tables, from a folder with a config.json, or from the Hub's
     cache.
 
     Args:
-        download: fetch the config.json from the Hub where it is nowhere on this machine.
+        download: fetch the config.json from the Hub if it is not on this machine.
 
     Raises:
-        InputError: none of them, or a kind of model that these formulas are not for.
+        InputError: the shape is unknown, or the model is of a kind that these formulas do not cover.
         MachineError: the Hub refuses, or cannot be reached.
     """
     if base in _tables():
@@ -183,13 +186,13 @@ def fetch(base: str, revision: str | None) -> Path:
         if error := unreachable():
             raise error
         return Path(hf_hub_download(base, "config.json", revision=revision))
-    except Exception as error:  # the Hub client lets many connection errors through
+    except Exception as error:  # the Hub client lets through many kinds of connection errors
         instead = "use a folder with its config.json (no weights needed)"
         raise hub_error("base_model", repr(base), error, instead) from None
 
 
 def from_config(config: AxolotlConfig, file: str) -> Shape:
-    """Return the shape that a Hugging Face config.json describes.
+    """Return the shape described by a Hugging Face config.json.
 
     Raises:
         InputError: not a dense decoder of a known type, or a number is missing.
@@ -197,7 +200,7 @@ def from_config(config: AxolotlConfig, file: str) -> Shape:
     kind = config.get("model_type")
     if kind == "gemma3" and isinstance(
         config.get("text_config"), dict
-    ):  # text only: without the vision tower
+    ):  # the text model only, without the vision tower
         return from_config({**config["text_config"], "model_type": "gemma3_text"}, file)
     if kind not in KNOWN or any(config.get(key) for key in EXPERTS):
         raise InputError(

@@ -1,6 +1,7 @@
-"""A chat template, rendered as transformers renders it, to find out what it does with a conversation.
+"""Render a chat template as transformers does, to find out what it does with a conversation.
 
-The same sandboxed Jinja as `apply_chat_template`, without importing transformers, and with a date of our own.
+This is the same sandboxed Jinja as `apply_chat_template`, but without importing transformers, and with a
+given date.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tunebook.core.files import AxolotlConfig
 
 Messages = list[dict[str, str]]
-# A template is a program: it can fail as one, and the sandbox refuses what is large or unsafe.
+# A template is a program: it can fail like one, and the sandbox refuses what is too large or unsafe.
 FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 DAYS = (datetime(2024, 2, 3, 4, 5), datetime(2031, 11, 12, 17, 18))
 SYSTEM, USER, ANSWER, THOUGHT = "SysTem7Q", "UsEr8Q", "AnsWer9Q", "ThouGht6Q"
@@ -25,7 +26,7 @@ MORE_USER, MORE_ANSWER = "UsEr5Q", "AnsWer4Q"
 
 
 class _Generation(Extension):
-    """`{% generation %}`, by which transformers marks what the assistant writes; it prints its content."""
+    """`{% generation %}`, with which transformers marks the assistant's text; it prints its content."""
 
     tags = {"generation"}
 
@@ -35,7 +36,8 @@ class _Generation(Extension):
 
 
 class ChatTemplate:
-    """Template `text`; `names` are what else it may read: the tokens by name, and chat_template_kwargs."""
+    """Template `text`; `names` are the other variables it may read: tokens by name, and
+    chat_template_kwargs."""
 
     def __init__(self, text: str, names: dict[str, Any]) -> None:
         """
@@ -52,10 +54,11 @@ class ChatTemplate:
         self._template, self._names = environment.from_string(text), names
 
     def render(self, messages: Messages, opened: bool = False, day: datetime = DAYS[0]) -> str:
-        """Return the text of `messages` on `day`; `opened`: with the generation prompt of an assistant turn.
+        """Return `messages` rendered on `day`; with `opened`, including the generation prompt of an assistant
+        turn.
 
         Raises:
-            TemplateError: the template refuses them.
+            TemplateError: the template rejects them.
         """
         self._now = day
         return self._template.render(
@@ -81,10 +84,10 @@ LONGER = [*PLAIN, turn("user", MORE_USER), turn("assistant", MORE_ANSWER)]
 
 
 def traits(template: ChatTemplate, end: str | None) -> dict[str, str]:
-    """Return the faults and oddities of a template by name, each with an explanation.
+    """Return the faults and peculiarities of a template by name, each with an explanation.
 
-    `broken`, `depends_on_day` and `drops_text` hide the others. `end` is the
-    token at which generation stops; None where it is not known.
+    `broken`, `depends_on_day` and `drops_text` hide the others. `end` is the token at which generation stops,
+    or None if it is not known.
     """
     try:
         plain = template.render(PLAIN)
@@ -98,11 +101,13 @@ def traits(template: ChatTemplate, end: str | None) -> dict[str, str]:
         found["depends_on_day"] = "it renders differently each time"
     lost = [name for name, text in (("question", USER), ("answer", ANSWER)) if text not in plain]
     if lost:
-        found["drops_text"] = f"the {' and the '.join(lost)} of a conversation is not in the text"
+        found["drops_text"] = f"the rendered text lacks the {' and the '.join(lost)}"
     if found:
-        return found  # the others compare texts
+        return found  # the other checks compare texts
     if not plain.startswith(prompt):
-        found["prompt_differs"] = f"asked, it ends in {prompt[-40:]!r}; trained, the answer follows on "
+        found["prompt_differs"] = (
+            f"the generation prompt ends in {prompt[-40:]!r}, but in training the answer follows "
+        )
         found["prompt_differs"] += repr(plain[: plain.index(ANSWER)][-40:])
     elif end and end not in plain[plain.index(ANSWER) :]:
         found["no_turn_end"] = f"{end!r} does not follow an answer"
@@ -112,7 +117,7 @@ def traits(template: ChatTemplate, end: str | None) -> dict[str, str]:
 
 
 def _systems(template: ChatTemplate, plain: str) -> dict[str, str]:
-    """How system turns are taken, and whether the template has words of its own where there is none."""
+    """Return how the template handles system turns, and whether it adds a default system prompt."""
     before = plain.partition(USER)[0]
     found = {}
     try:
@@ -121,7 +126,7 @@ def _systems(template: ChatTemplate, plain: str) -> dict[str, str]:
         found["no_system"] = str(error)
     else:
         if SYSTEM not in text:
-            found["no_system"] = "it leaves a system turn out"
+            found["no_system"] = "it omits system turns"
     if len(_words(before)) > 3:
         found["default_system"] = repr(" ".join(before.split())[:100])
     return found
@@ -132,7 +137,7 @@ def _longer(template: ChatTemplate, plain: str) -> dict[str, str]:
     thinking = [PLAIN[0], turn("assistant", f"<think>\n{THOUGHT}\n</think>\n\n{ANSWER}")]
     try:
         if THOUGHT not in template.render(thinking):
-            found["strips_thoughts"] = "what stands between <think> and </think> is left out of an answer"
+            found["strips_thoughts"] = "the text between <think> and </think> is removed from an answer"
     except FAULTS:
         pass
     try:
@@ -141,12 +146,12 @@ def _longer(template: ChatTemplate, plain: str) -> dict[str, str]:
         found["one_turn_only"] = str(error)
         return found
     if not longer.startswith(plain.partition(ANSWER)[0] + ANSWER):
-        found["rewrites_turns"] = "an earlier answer is written in another way once a later turn follows"
+        found["rewrites_turns"] = "an earlier answer is rendered differently once a later turn follows"
     return found
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of running text, without special tokens and names of roles."""
+    """Return the words of plain text, without special tokens and role names."""
     for opened, closed in (("<", ">"), ("[", "]")):
         while opened in text and closed in text.partition(opened)[2]:
             before, _, rest = text.partition(opened)
@@ -157,8 +162,8 @@ def _words(text: str) -> list[str]:
 
 
 def find_text(config: AxolotlConfig, files: Callable[[str], str | None]) -> tuple[str, dict[str, Any]] | None:
-    """Return the template's text that a config uses, and the tokens by name; None where it is not on this
-    machine. `files` returns a file of the base, or None."""
+    """Return the text of the template that a config uses, and the tokens by name; None if it is not on this
+    machine. `files` returns the text of one of the model's files, or None."""
     settings_text = files("tokenizer_config.json")
     settings = json.loads(settings_text) if settings_text else {}
     tokens = {
@@ -173,8 +178,8 @@ def find_text(config: AxolotlConfig, files: Callable[[str], str | None]) -> tupl
     if own:
         return str(own), tokens
     if not name.startswith("tokenizer_default"):
-        return None  # one of Axolotl's
+        return None  # a built-in template of Axolotl
     inline: Any = files("chat_template.jinja") or settings.get("chat_template")
-    if isinstance(inline, list):  # several, by name
+    if isinstance(inline, list):  # several templates, by name
         inline = next((item["template"] for item in inline if item.get("name") == "default"), None)
     return (inline, tokens) if isinstance(inline, str) else None

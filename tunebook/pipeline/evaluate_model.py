@@ -31,8 +31,8 @@ from tunebook.runs.run import find, pick, point_latest
 
 
 def evaluate_run(name: str, console: Console) -> int:
-    """Evaluate, compare and report a trained run again; finished batches are kept where nothing that
-    decides them has changed. Returns the exit code.
+    """Evaluate, compare and report a trained run again; finished batches are reused if nothing that affects
+    them has changed. Return the exit code.
 
     Raises:
         InputError: no such run, or one that has not finished training.
@@ -47,16 +47,16 @@ def evaluate_run(name: str, console: Console) -> int:
 def evaluate_model(
     model: str, task: str, base: str | None, mode: str, tier: Any, console: Console, beside: str = ""
 ) -> int:
-    """Evaluate a model fine-tuned elsewhere on the dataset `task`, against the best prompt of its `base`.
+    """Evaluate a model fine-tuned elsewhere on the dataset `task`, against the best prompt of its base model.
 
     Args:
         model: a folder or a Hub id: an adapter, or full weights.
-        base: a folder or a Hub id; an adapter names its own.
+        base: a folder or a Hub id; not needed for an adapter, which names its base model.
         mode: quick, default or full.
         beside: other models to evaluate as well: folders or Hub ids.
 
     Raises:
-        InputError: a folder without a model, no base named, or a dataset that does not exist.
+        InputError: a folder without a model, a missing base model, or an unknown dataset.
         MachineError: the Hub is needed and cannot be reached.
     """
     dataset = load_dataset_config(task)
@@ -66,7 +66,7 @@ def evaluate_model(
     base = base or (shape or {}).get("base_model_name_or_path")
     if not base:
         raise InputError(
-            "--base (BASE=) is missing: the base model of this one, to compare with.",
+            "--base (BASE=) is missing. Name the base model of this model, to compare with.",
             code="option.missing_base",
         )
     picked = pick_tier(Options(tier=tier))
@@ -108,8 +108,8 @@ def evaluate_model(
 
 
 def _base_folder(base: str, trial: bool) -> str:
-    """Return the folder of the base model, or its id where it is on the Hub or in the Hub's cache; of the
-    trial tier's base (`trial`) the copy that this machine makes without the Hub.
+    """Return the folder of the base model, or its id if it is on the Hub or in the Hub's cache; for the trial
+    tier's base model (`trial`), return the copy that this machine makes without the Hub.
 
     Raises:
         MachineError: the Hub is needed and cannot be reached.

@@ -1,4 +1,5 @@
-"""The record of what made a run: versions, commit, hashes, seeds, hardware, command. Never a secret."""
+"""The record of everything that determines a run: versions, commit, hashes, seeds, hardware, command. Never a
+secret."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from tunebook.runs.versions import PACKAGES, commit, lock_hash
 
 
 def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
-    """Return the manifest of a run that starts now."""
+    """Return the manifest of a run that is starting."""
     base = Path(resolved.config["base_model"])
     return {
         "schema": 1,
@@ -45,7 +46,7 @@ def build(resolved: Resolved, dataset: Dataset, command: str) -> dict[str, Any]:
 
 
 def _data(dataset: Dataset) -> dict[str, Any]:
-    """Return where the rows came from: files with their hashes, or the Hub with its commit."""
+    """Return where the rows come from: files with their hashes, or the Hub with its commit."""
     source = dataset.source
     found: dict[str, Any] = {"dataset": dataset.name}
     for split in source.splits if source.hub else source.files:

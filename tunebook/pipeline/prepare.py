@@ -30,8 +30,8 @@ from tunebook.runs.run import Run
 
 
 def with_labels(resolved: Resolved, dataset: Dataset) -> Resolved:
-    """Return `resolved` with the labels of `dataset` as `class_labels`, in the order of the outputs, for a
-    run that trains a head.
+    """Return `resolved` with the labels of `dataset` as `class_labels`, in the order of the head's outputs,
+    if the run trains a head.
 
     Raises:
         InputError: the dataset has no labels.
@@ -51,14 +51,18 @@ SAMPLE_SEED = 42
 
 
 def prepare_rows(
-    resolved: Resolved, dataset: Dataset, asked: dict[str, int] | None = None, notes: list[str] | None = None
+    resolved: Resolved,
+    dataset: Dataset,
+    requested: dict[str, int] | None = None,
+    notes: list[str] | None = None,
 ) -> dict[Split, list[RenderedRow]]:
-    """Render every split and draw the rows that trial.yaml names on the trial tier, or fewer where
-    `asked` says so; those of dev and test are the same for every seed of a run. `notes` takes what a person
-    should know of them.
+    """Render every split and draw the number of rows set in trial.yaml for the trial tier, or fewer if
+    `requested` says so; dev and test rows are the same for every seed of a run. `notes` receives messages for
+    the user.
 
     Raises:
-        InputError: hardly any row would be trained on, or none of dev or test fits the trial's base.
+        InputError: hardly any row would be trained on, or no dev or test row fits the trial tier's base
+            model.
     """
     rows = cache.all_rows(dataset)
     trial = resolved.tier == "trial"
@@ -68,7 +72,7 @@ def prepare_rows(
     for split in SPLITS:
         if trial and split != "train":
             rows[split] = _on_positions(rows[split], split, resolved, dataset, [] if notes is None else notes)
-        count = min(counts.get(split, len(rows[split])), (asked or {}).get(split, len(rows[split])))
+        count = min(counts.get(split, len(rows[split])), (requested or {}).get(split, len(rows[split])))
         drawn_by = seed if split == "train" else SAMPLE_SEED
         rows[split] = sample_rows(rows[split], count, drawn_by, stratify=bool(dataset.labels))
     if trial and resolved.config.get("excess_length_strategy") == "raise":
@@ -76,59 +80,61 @@ def prepare_rows(
     return rows
 
 
-def fewer_drawn(rows: dict[Split, list[RenderedRow]], resolved: Resolved, asked: dict[str, int]) -> list[str]:
-    """Return a note for each split of the trial tier with fewer rows than trial.yaml or `asked` names."""
+def fewer_drawn(
+    rows: dict[Split, list[RenderedRow]], resolved: Resolved, requested: dict[str, int]
+) -> list[str]:
+    """Return a note for each split of the trial tier with fewer rows than trial.yaml or `requested` sets."""
     if resolved.tier != "trial":
         return []
-    wanted = {split: min(count, asked.get(split, count)) for split, count in resolved.recipe.rows.items()}
+    wanted = {split: min(count, requested.get(split, count)) for split, count in resolved.recipe.rows.items()}
     return [
-        f"{len(some)} {split} rows are drawn and not {wanted[split]}: a draw keeps whole groups and the "
-        "shares of the labels, and train only has rows that fit sequence_len"
+        f"{len(some)} {split} rows are drawn instead of {wanted[split]}, because a sample keeps whole "
+        "groups and label proportions, and train rows must fit sequence_len"
         for split, some in rows.items()
         if len(some) < wanted.get(split, 0)
     ]
 
 
 def _refuse_long(rows: list[RenderedRow], resolved: Resolved, dataset: Dataset) -> None:
-    """Raise InputError where Axolotl would raise for rows that are too long, after its imports and set-up."""
+    """Raise InputError for rows that are too long, for which Axolotl would only fail after its imports and
+    set-up."""
     limit = int(resolved.config.get("sequence_len") or 512)
-    over = len(rows) - len(fitting(rows, (limit + ROW,))[limit + ROW])  # surely longer, whatever the template
+    # definitely longer, whatever the template
+    over = len(rows) - len(fitting(rows, (limit + ROW,))[limit + ROW])
     if over:
         text = (
             f"{over} of the {len(rows)} train and dev rows of {dataset.name} have more than {limit} tokens "
-            "(sequence_len), and `raise` ends the training at the first of them. --set (SET=): a longer "
-            "sequence_len, or excess_length_strategy=drop."
+            "(sequence_len), and `raise` ends the training at the first of them. Use --set (SET=) to set a "
+            "longer sequence_len, or excess_length_strategy=drop."
         )
         where = resolved.recipe.file
         raise InputError(Problem(text, where, key="excess_length_strategy", code="rows.over_sequence_len"))
 
 
 def _trainable(rows: list[RenderedRow], resolved: Resolved, dataset: Dataset) -> list[RenderedRow]:
-    """Return the train rows that a run may draw from: on the trial tier those that Axolotl will not drop for
-    their length, so that its sample is of rows that are trained on.
+    """Return the train rows from which a run may draw: on the trial tier, those that Axolotl will not drop
+    for their length, so that the sample consists of rows that are trained on.
 
     Raises:
-        InputError: hardly any is left.
+        InputError: hardly any row is left.
     """
     limit = int(resolved.config.get("sequence_len") or 512)
     drops = (resolved.config.get("excess_length_strategy") or "drop") == "drop"
-    # The real tier's own tokenizer is asked by `make check`, and by Axolotl.
+    # With the real tier's tokenizer, `make check` and Axolotl itself check the lengths.
     result = fitting(rows, (limit,))[limit] if drops and resolved.tier == "trial" else rows
     if len(result) >= FEWEST_ROWS:
         return result
     file = resolved.recipe.file
     if len(result) == len(rows):
-        text = (
-            f"{dataset.name} has {len(rows)} train rows; fewer than {FEWEST_ROWS} train nothing that could "
-        )
-        text += "be measured. Add rows."
+        text = f"{dataset.name} has {len(rows)} train rows; fewer than {FEWEST_ROWS} have no measurable "
+        text += "effect. Add rows."
         raise InputError(Problem(text, file, key="datasets", code="rows.too_few_to_train"))
     text = f"only {len(result)} of the {len(rows)} train rows of {dataset.name} have at most {limit} tokens "
-    text += "(sequence_len), and longer ones are dropped. "
+    text += "(sequence_len), and longer rows are dropped. "
     longer = [size for size in TRIAL_LENGTHS if len(fitting(rows, (size,))[size]) >= FEWEST_ROWS]
     ways = [f"--set (SET=): sequence_len={longer[0]}"] if longer else []
     if dataset.answers:
-        ways.append("`window: 300` under `source:` in dataset.yaml cuts the passages (docs/fork.md)")
+        ways.append("`window: 300` under `source:` in dataset.yaml shortens the passages (docs/fork.md)")
     text += "; ".join(ways or ["Shorten the rows"]) + "."
     raise InputError(Problem(text, file, key="sequence_len", code="rows.too_few_to_train"))
 
@@ -136,10 +142,10 @@ def _trainable(rows: list[RenderedRow], resolved: Resolved, dataset: Dataset) ->
 def _on_positions(
     rows: list[RenderedRow], split: Split, resolved: Resolved, dataset: Dataset, notes: list[str]
 ) -> list[RenderedRow]:
-    """Return the dev or test rows of a trial that its base model has positions for.
+    """Return the dev or test rows of a trial that fit its base model's positions.
 
     Raises:
-        InputError: there are none.
+        InputError: no row fits.
     """
     most = positions(resolved.config)
     if most is None:
@@ -147,19 +153,19 @@ def _on_positions(
     result = fitting(rows, (most,))[most]
     if not result:
         text = f"each of the {len(rows)} {split} rows of {dataset.name} has more than {most} tokens, the "
-        text += "positions of the trial's base model. Cut the passages or conversations."
+        text += "positions of the trial tier's base model. Shorten the passages or conversations."
         raise InputError(Problem(text, resolved.recipe.file, key=split, code="rows.over_positions"))
     if len(result) < len(rows):
         notes.append(
-            f"trial tier: {len(rows) - len(result)} of {len(rows)} {split} rows are not drawn from, because "
-            f"they have more than the {most} tokens of its base model"
+            f"trial tier: {len(rows) - len(result)} of {len(rows)} {split} rows are ignored, because they "
+            f"have more than the {most} tokens that the trial tier's base model supports"
         )
     return result
 
 
 def place_paths(config: AxolotlConfig, run: Run, replayed: bool = False) -> dict[str, Any]:
-    """Return `config` with its data and output paths inside the run folder, those of replay rows as well
-    where they are `replayed` from there."""
+    """Return `config` with its data and output paths inside the run folder, including those of replay rows if
+    they are `replayed` from there."""
     placed = dict(config)
     placed["datasets"] = [
         {**config["datasets"][0], "path": str(run / "data" / "train.jsonl"), "ds_type": "json"},
@@ -176,37 +182,37 @@ def place_paths(config: AxolotlConfig, run: Run, replayed: bool = False) -> dict
 
 
 def more_rows(config: AxolotlConfig) -> dict[str, str]:
-    """Return the hash of every further local file under `datasets:`, which is trained on as it is."""
+    """Return the hash of every further local file under `datasets:`, which is trained on unchanged."""
     paths = [ROOT / str(entry.get("path")) for entry in config["datasets"][1:]]
     return {show(path): file_sha256(path) for path in paths if path.is_file()}
 
 
 def evaluation_digest(settings: suite.Suite, dataset: Dataset, config: AxolotlConfig) -> str:
-    """Return the hash of what decides an evaluation in addition to the model and the rows; raises what
-    `_endpoint` and `served.engine` raise."""
-    asked = dataset.model_dump(include={"rules", "labels", "baseline_prompt"}, mode="json")
+    """Return the hash of everything that affects an evaluation in addition to the model and the rows; raises
+    what `_endpoint` and `served.engine` raise."""
+    part = dataset.model_dump(include={"rules", "labels", "baseline_prompt"}, mode="json")
     others = _endpoint(settings, dataset) | vllm.engine(config)
-    return digest({"suite": settings.model_dump(), "dataset": asked, **others})
+    return digest({"suite": settings.model_dump(), "dataset": part, **others})
 
 
 def _endpoint(settings: suite.Suite, dataset: Dataset) -> dict[str, Any]:
-    """Return which endpoint takes part, {} for none.
+    """Return the settings of the endpoint that takes part, or {} for none.
 
     Raises:
-        InputError: its variables are wrong, a judge is set without an endpoint, or rows offer tools.
+        InputError: its variables are invalid, a judge is enabled without an endpoint, or rows have tools.
     """
     named = from_environment()
     if settings.judge and not named:
         raise InputError(
-            "TUNEBOOK_ENDPOINT: the judge needs an endpoint (docs/endpoints.md); none is named.",
+            "TUNEBOOK_ENDPOINT: the judge needs an endpoint, but none is set (docs/endpoints.md).",
             code="endpoint.missing",
         )
     if settings.mode == "quick" or not named:
         return {}
     if dataset.tools:
         raise InputError(
-            f"TUNEBOOK_ENDPOINT: rows of {dataset.name} offer tools, which are not sent to endpoints. "
-            "Unset it.",
+            f"TUNEBOOK_ENDPOINT: rows of {dataset.name} have tools, which cannot be sent to endpoints. "
+            "Unset the variable.",
             code="endpoint.no_tools",
         )
     return {"endpoint": named.model_dump(include={"address", "model", "prompt"}, exclude_defaults=True)}

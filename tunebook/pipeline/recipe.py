@@ -49,12 +49,14 @@ from tunebook.training.launch import run_child
 from tunebook.training.preflight import check_collectives
 
 STAGES = ("check", "data", "train", "evaluate", "compare", "report")
-SHORTER = "A shorter first run, whose verdict says less: STEPS=60 EVAL=quick. Ctrl-C saves this one."
+SHORTER = (
+    "For a shorter first run with a less reliable verdict, use STEPS=60 EVAL=quick. Ctrl-C saves this run."
+)
 
 
 def run_recipe(name: str, options: Options, console: Console, seeds: int = 1) -> int:
     """Run or resume the recipe `name`, show its verdict and return the exit code; raises what `execute`
-    raises. With several `seeds`, one run after the other and a summary, runs/<name>/seeds.json."""
+    raises. With several `seeds`, run one after the other and write a summary, runs/<name>/seeds.json."""
     if seeds == 1:
         return show_run(execute(name, options, console), console)
     first = load_recipe(name).config.get("seed", SAMPLE_SEED) if options.seed is None else options.seed
@@ -70,10 +72,10 @@ def execute(name: str, options: Options, console: Console) -> Run:
     """Run or resume the recipe `name` and return its finished run.
 
     Raises:
-        InputError, MachineError: before anything is written, where the input or machine is at fault.
+        InputError, MachineError: the input or the machine is at fault; raised before anything is written.
     """
     start = time.monotonic()
-    recipe, asked = load_recipe(name), parse_rows(options.rows)
+    recipe, requested = load_recipe(name), parse_rows(options.rows)
     if pick_tier(options) == "trial" and not (trial_model.folder() / "tunebook.json").is_file():
         console.stage("set-up", f"converting the trial base model {trial_model.NAME} (once, about a minute)")
         trial_model.ensure()
@@ -88,14 +90,14 @@ def execute(name: str, options: Options, console: Console) -> Run:
     for text in trackers.unheard(resolved.config):
         console.note(text)
     for name in ranks.ignored():
-        console.note(f"{name} is set; a run takes its settings from the recipe only, so it is ignored")
+        console.note(f"{name} is set but ignored, because a run only takes its settings from the recipe")
     if not machine.gpus() and (few := ranks.threads(machine.facts()["cores"])):
         console.note(few)
     notes: list[str] = []
-    rows = prepare_rows(resolved, dataset, asked, notes)
+    rows = prepare_rows(resolved, dataset, requested, notes)
     replay = replay_rows(resolved, len(rows["train"]))
     identity = {**resolved.identity, "tier": resolved.tier, "rows": rows}
-    identity |= {"lock": versions.lock_hash(), "axolotl": lanes.axolotl()}  # one lock has both lanes
+    identity |= {"lock": versions.lock_hash(), "axolotl": lanes.axolotl()}  # the lock file covers both lanes
     identity["more_rows"] = more_rows(resolved.config)
     run = pick(name, digest(identity)[:10], options.new)
     evaluation = evaluation_digest(settings, dataset, resolved.config)
@@ -123,7 +125,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
         summary = f"{recipe.file}, tier {resolved.tier}, {_on(resolved)}"
         run.mark("check", "done", time.monotonic() - start)
         console.stage("check", summary, time.monotonic() - start)
-        for line in fewer_drawn(rows, resolved, asked or {}):
+        for line in fewer_drawn(rows, resolved, requested or {}):
             console.note(line)
         if not run.done("data"):
             with console.timed(run, "data") as words:
@@ -145,8 +147,9 @@ def execute(name: str, options: Options, console: Console) -> Run:
 
 
 def _expected(resolved: Resolved, options: Options, rows: dict[Split, list[RenderedRow]]) -> str | None:
-    """Say how long the run will take: as the newest published run of this recipe on this kind of machine
-    took, otherwise, without a GPU, by the tokens of its rows. None on a GPU: `tunebook plan` says it there.
+    """Return how long the run will take: as long as the newest published run of this recipe on this kind of
+    machine, or else, without a GPU, estimated from the tokens of its rows. None on a GPU, for which `tunebook
+    plan` gives the time.
     """
     here = (resolved.tier, machine.kind(machine.facts()))
     changed = options.set or options.model or options.steps or options.rows
@@ -156,15 +159,18 @@ def _expected(resolved: Resolved, options: Options, rows: dict[Split, list[Rende
         if (item["tier"], machine.kind(item["hardware"])) == here and not other_base(item)
     }
     if times:
-        return f"about {times[max(times)]:.0f} minutes, as published from {here[1]}"
+        return f"about {times[max(times)]:.0f} minutes, like the published run on {here[1]}"
     minutes = None if machine.gpus() else trial.run_minutes(rows, resolved.config)
     if minutes is None:
         return None
-    return f"about {max(2, round(minutes))} minutes if nothing else runs here, by the tokens of the rows"
+    return (
+        f"about {max(2, round(minutes))} minutes if nothing else runs on this machine, estimated from the "
+        "tokens of the rows"
+    )
 
 
 def finish(run: Run, console: Console, session: Session | None = None) -> None:
-    """Run what is left of a prepared run: train, evaluate, compare, report."""
+    """Run the remaining stages of a prepared run: train, evaluate, compare, report."""
     _train_and_evaluate(run, console, session)
     with console.timed(run, "compare") as words:
         words.append(compare(run))
@@ -189,7 +195,7 @@ def _train_and_evaluate(run: Run, console: Console, session: Session | None) -> 
     losses = [entry["loss"] for entry in history.get("log", []) if "loss" in entry]
     fall = f", loss {losses[0]:.2f} to {losses[-1]:.2f}" if losses else ""
     trained = history.get("trained_tokens")
-    tokens = "" if trained is None else f", {trained} trained tokens"  # preference tuning counts none
+    tokens = "" if trained is None else f", {trained} trained tokens"  # preference tuning counts no tokens
     changed = history.get("changed")
     if changed:
         fall += f", {changed['share']:.0%} of the weights changed after {changed['steps']} steps"

@@ -13,15 +13,15 @@ from tunebook.core.paths import ROOT
 from tunebook.data.lengths import fitting
 from tunebook.runs.rows import RenderedRow
 
-FILE = "data/replay.jsonl"  # below the run folder
+FILE = "data/replay.jsonl"  # relative to the run folder
 
 
 def replay_rows(resolved: Resolved, train: int) -> list[RenderedRow] | None:
-    """Return the first rows of the second entry of `datasets:` that fit `sequence_len`, `replay` of them for
-    each of `train` rows, at least one; None where all of its rows are trained on, or it has none.
+    """Return the first rows of the second entry of `datasets:` that fit `sequence_len`, `replay` of them per
+    train row and at least one; None if all of its rows are trained on, or there is no such entry.
 
     Raises:
-        InputError: the file has too few.
+        InputError: the file has too few such rows.
     """
     if not resolved.replay:
         return None
@@ -33,16 +33,16 @@ def replay_rows(resolved: Resolved, train: int) -> list[RenderedRow] | None:
     count = max(1, round(resolved.replay * train))
     if count > len(fit):
         raise InputError(
-            f"{KEY}: {resolved.replay:g} of {train} train rows are {count}, and {entry['path']} has "
-            f"{len(fit)} rows of at most {limit} tokens (sequence_len). Use a smaller share, or leave "
-            f"{KEY} out for all rows.",
+            f"{KEY}: a share of {resolved.replay:g} of {train} train rows is {count} rows, but "
+            f"{entry['path']} has only {len(fit)} rows of at most {limit} tokens (sequence_len). Use a "
+            f"smaller share, or remove {KEY} to use all rows.",
             code="config.bad_replay",
         )
     return fit[:count]
 
 
 def placed(entries: list[dict[str, Any]], drawn: Path | None) -> list[AxolotlConfig]:
-    """Return the entries of `datasets:` after the first, the replay rows read from `drawn`."""
+    """Return the entries of `datasets:` after the first, with the replay rows read from `drawn`."""
     if drawn is None:
         return entries[1:]
     kept = {key: value for key, value in entries[1].items() if key not in ("shards", "shards_idx")}

@@ -1,9 +1,10 @@
-"""Smoke first: before the job proper five steps of its config on the longest rows, a save, a reload, answers.
+"""The smoke test before the actual job: five steps of its config on the longest rows, a save, a reload,
+answers.
 
-Memory runs out on the longest rows and not on the first ones, and a checkpoint that cannot be written, or a
-model that cannot be loaded again, is found after hours otherwise. It happens in a run folder inside the
-run's, `smoke/`, which is removed whatever happens, so that no later run can take anything of it for its own;
-what it printed is in the run's log. The run's state has what passed: once a machine kind and config.
+Memory runs out on the longest rows, not on the first ones; and without this test, a checkpoint that cannot be
+written or a model that cannot be loaded would only be noticed after hours. The test runs in a nested run
+folder, `smoke/`, which is always removed, so that no later run can mistake its files for its own; its output
+is in the run's log. The run's state records what passed, once per machine kind and config.
 """
 
 from __future__ import annotations
@@ -30,36 +31,38 @@ from tunebook.runs.session import Session
 from tunebook.training.launch import WORKER, follow_all
 
 STEPS, ROWS, NEW_TOKENS = 5, 8, 32
-LOOK = 4  # the step after which dev is looked at: a fault there comes before the last step, and is no save's
+# the step after which dev is evaluated: a fault there happens before the last step and is not a fault of
+# saving
+LOOK = 4
 CHUNK = 256  # rows tokenized at a time
 DROPPED = frozenset(
     """evals_per_epoch saves_per_epoch eval_steps eval_strategy save_strategy save_first_step val_set_size
     early_stopping_patience load_best_model_at_end metric_for_best_model resume_from_checkpoint
     auto_resume_from_checkpoints push_dataset_to_hub profiler_steps""".split()
 )
-# Whoever watches a run elsewhere must not see these steps, and nobody should get their model.
+# These steps must not be reported to trackers, and their model must not be uploaded.
 REPORTING = re.compile(r"(use_)?(wandb|mlflow|hf_mlflow|comet|trackio|tensorboard|otel|hub)(_|$)")
 MEMORY = re.compile(r"out ?of ?memory", re.IGNORECASE)
 
 
-def wanted(run: Run, resolved: Resolved, asked: bool | None) -> bool:
-    """Return whether the smoke test is due: on the real tier, or on request; not if it has passed."""
-    if asked is False or (asked is None and resolved.tier != "real"):
+def wanted(run: Run, resolved: Resolved, requested: bool | None) -> bool:
+    """Return whether the smoke test is due: on the real tier or on request, unless it has already passed."""
+    if requested is False or (requested is None and resolved.tier != "real"):
         return False
     kind, config = _key(resolved)
     return run.state().get("smoke", {}).get(kind) != config
 
 
 def _key(resolved: Resolved) -> tuple[str, str]:
-    """Return the machine kind and what a test on it holds for."""
+    """Return the machine kind and the config for which a passed test is valid."""
     return machine.kind(machine.facts()), digest([resolved.config, resolved.world])
 
 
 def smoke(run: Run, resolved: Resolved, console: Console, session: Session | None = None) -> None:
-    """Run the smoke test of a prepared run, and note in its state that it passed.
+    """Run the smoke test of a prepared run, and record in its state that it passed.
 
     Raises:
-        MachineError: it failed; says in which part.
+        MachineError: the test failed; the message names the part.
         StoppedError: SIGTERM arrived.
     """
     nested, start = Run(run / "smoke"), time.monotonic()
@@ -94,7 +97,8 @@ def smoke(run: Run, resolved: Resolved, console: Console, session: Session | Non
 
 
 def prepare(run: Run, nested: Run) -> None:
-    """Write the config and settings of the smoke test; its rows are chosen where a tokenizer is."""
+    """Write the config and settings of the smoke test; its rows are chosen later, in a process with a
+    tokenizer."""
     config = run.config()
     placed = smoke_config(config, nested)
     (nested / "config.yaml").write_text(yaml.safe_dump(placed, sort_keys=False, allow_unicode=True))
@@ -105,7 +109,7 @@ def prepare(run: Run, nested: Run) -> None:
 
 
 def smoke_config(config: AxolotlConfig, nested: Run) -> dict[str, Any]:
-    """Return a run's config with its data, paths and steps those of the smoke test, and nothing reported.
+    """Return a run's config with the data, paths and steps of the smoke test, and without reporting.
 
     Only rows of the recipe's own dataset take part, not those of further files under `datasets:`.
     """
@@ -134,7 +138,7 @@ def _follow(run: Run, nested: Run, console: Console, session: Session | None) ->
 
 
 def _part(nested: Run) -> str:
-    """Return the part in which a child of the smoke test failed."""
+    """Return the part in which a child process of the smoke test failed."""
     if nested.done("train"):
         return "evaluate" if nested.done("reload") else "reload"
     events = [event for event in read_records(nested / "events.jsonl") if event["stage"] == "train"]
@@ -147,7 +151,8 @@ def _losses(nested: Run) -> list[float]:
 
 
 def _broken(nested: Run) -> tuple[str, str] | None:
-    """Return the part and the fault of a smoke test whose children all ended well; None without any."""
+    """Return the part and the fault of a smoke test whose child processes all succeeded; None if there is no
+    fault."""
     losses = _losses(nested)
     if not losses or not all(map(math.isfinite, losses)):
         return "train", f"the losses of {STEPS} steps are not finite (got {losses})"
@@ -162,10 +167,11 @@ def _message(run: Run, part: str, error: str) -> str:
     do = "Correct the recipe, or skip this test with --no-smoke (SMOKE=0)."
     if MEMORY.search(error):
         name = run.settings()["recipe"]
-        do = f"The longest rows do not fit: `make plan NAME={name}` shows what does. " + (
-            "A smaller micro_batch_size or sequence_len, or gradient_checkpointing: true, needs less."
+        do = f"The longest rows do not fit into memory. `make plan NAME={name}` shows what fits. " + (
+            "A smaller micro_batch_size or sequence_len, or gradient_checkpointing: true, needs less memory."
         )
     return (
-        f"smoke: {part} failed: {error}\nThese were {STEPS} steps of the real config on the longest rows. "
-        f"The run itself has not started, and nothing of this is kept. {do} The whole log: {show(run.log)}."
+        f"smoke: {part} failed: {error}\nThe smoke test runs {STEPS} steps of the real config on the "
+        f"longest rows. The run itself has not started, and none of these steps are kept. {do} Full log: "
+        f"{show(run.log)}."
     )

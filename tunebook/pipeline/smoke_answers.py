@@ -13,7 +13,7 @@ from tunebook.runs.run import Run
 
 
 def answer_longest(nested: Run, events: Path | None, here: Ranks) -> None:
-    """Load what was saved as the evaluation will, and let it answer the longest rows of dev."""
+    """Load the saved model as the evaluation will, and let it answer the longest rows of dev."""
 
     def stage(name: str) -> contextlib.AbstractContextManager[None]:
         return nested.stage(name) if here.first else contextlib.nullcontext()

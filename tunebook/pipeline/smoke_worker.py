@@ -34,7 +34,7 @@ def choose_rows(nested: Run) -> None:
     data = nested.folder.parent / "data"
     rows, tokens = longest(read_rows(data / "train.jsonl"), size, batch * STEPS * world, limit)
     if not rows:
-        raise ValueError(f"no row of train has at most {limit} tokens (sequence_len)")
+        raise ValueError(f"no train row has at most {limit} tokens (sequence_len)")
     write_rows(nested / "data" / "train.jsonl", enough_rows(rows, config, STEPS * world))
     dev = longest(read_rows(data / "dev.jsonl"), size, ROWS, limit)[0] or rows[:ROWS]
     once = {"micro_batch_size": config.get("eval_batch_size") or config.get("micro_batch_size", 1)}
@@ -47,12 +47,13 @@ def choose_rows(nested: Run) -> None:
 def longest(
     rows: list[RenderedRow], size: Callable[[list[RenderedRow]], list[int]], count: int, limit: int | None
 ) -> tuple[list[RenderedRow], int]:
-    """Return the `count` longest of `rows` with at most `limit` tokens, and the tokens of the longest.
+    """Return the `count` longest of `rows` with at most `limit` tokens, and the length of the longest in
+    tokens.
 
-    Characters decide the order, so that only as many rows are tokenised as it takes.
+    Rows are sorted by characters, so that only as many rows as needed are tokenised.
 
     Args:
-        size: returns the tokens of each row; 0 for one that cannot be trained on.
+        size: returns the number of tokens of each row; 0 for a row that cannot be trained on.
     """
     order = sorted(rows, key=lambda row: -sum(map(len, texts(row))))
     chosen: list[RenderedRow] = []

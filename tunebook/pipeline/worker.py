@@ -1,9 +1,9 @@
 """Train the run in RUN with Axolotl; with --evaluate, evaluate it in the same process afterwards.
 
-Started by `tunebook recipe`, not by hand; for several GPUs by torchrun, once a GPU. One process for
-training and evaluation pays for the heavy import once. Axolotl runs in a process of its own: it keeps its
-plugins and process state in singletons, and its memory goes back to the system when that ends. --longest
-and --ask are the beginning and the end of the smoke test (tunebook/pipeline/smoke.py).
+Started by `tunebook recipe`, not by hand; for several GPUs by torchrun, once per GPU. A single process for
+training and evaluation pays for the slow import only once. Axolotl itself runs in a child process: it keeps
+its plugins and process state in singletons, and its memory is released when the process ends. --longest and
+--ask are the first and the last part of the smoke test (tunebook/pipeline/smoke.py).
 
     .venv/bin/python -m tunebook.pipeline.worker RUN [--longest] [--tokenise] [--train] [--evaluate] [--ask]
 """
@@ -27,7 +27,7 @@ from tunebook.runs.run import Run
 from tunebook.training.launch import finish_training, note_usage
 
 # Each stage's function by name, imported when the stage runs: the evaluation imports torch, transformers and
-# lm_eval, and a training that runs as a program of its own would wait for them first.
+# lm_eval, for which a training in a separate program would have to wait.
 STAGES = {
     "longest": "tunebook.pipeline.smoke_worker:choose_rows",
     "evaluate": "tunebook.evaluation.evaluate:evaluate_run",
@@ -43,8 +43,8 @@ def stage(name: str) -> Callable[..., None]:
 def axolotl(command: str, run: Path) -> int:
     """Run Axolotl's `train` or `preprocess` on the run's config and return its exit code.
 
-    Without a GPU, in a fork, so that the evaluation need not repeat the imports. With one, as a program of
-    its own: Axolotl's imports touch the GPU, which a fork cannot use then.
+    Without a GPU, in a fork, so that the evaluation need not repeat the imports. With a GPU, as a new
+    program, because Axolotl's imports touch the GPU, which a fork cannot use afterwards.
     """
     import torch
 
@@ -74,7 +74,7 @@ def fork(module: str, config: str) -> int:
             sys.argv = ["axolotl"]
             do_cli(config)
             code = 0
-        except SystemExit as end:  # a training that was stopped, and has saved
+        except SystemExit as end:  # training was stopped after saving
             code = end.code if isinstance(end.code, int) else 1
         except BaseException:
             traceback.print_exc()
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.tokenise:
         with run.stage("tokenise"):
             if axolotl("preprocess", run.folder):
-                raise SystemExit(1)  # a plain return would mark the stage done
+                raise SystemExit(1)  # a normal return would mark the stage as done
     if options.train:
         with run.stage("train") if here.first else contextlib.nullcontext():
             if code := train(run.folder):

@@ -1,6 +1,7 @@
 """`tunebook plan`: memory, hours and dollars of a real run, before anything is rented or downloaded.
 
-In: a resolved recipe and a GPU. Out: Plan. planner.py puts it together, hours.py has the formulas (those of
-memory are in hardware), rows.py the lengths of rows, changes.py what makes a run fit, show.py the verb.
-docs/plan.md says how good the numbers are. May import: core to evaluation; not report.
+In: a resolved recipe and a GPU. Out: Plan. planner.py assembles the plan; hours.py has the formulas for time
+(those for memory are in the package hardware), rows.py the row lengths, changes.py the changes that make a
+run fit, show.py the verb. docs/plan.md says how accurate the numbers are. May import: core to evaluation; not
+report.
 """

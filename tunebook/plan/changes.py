@@ -1,4 +1,4 @@
-"""Plans for each GPU and setting: which overlay a run takes, and which changes make it fit."""
+"""Plans for each GPU and setting: which overlay a run uses, and which changes make it fit."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tunebook.hardware.capabilities import AMPERE
 from tunebook.models.registry import model_table
 from tunebook.plan.planner import Plan, plan
 
-SHARED = "8x80gb-fsdp2"  # its keys share a model over any number of GPUs
-OFFLOADED = "8x80gb-zero3-offload"  # so do these, with the host's memory: slow, and so the last to be named
+SHARED = "8x80gb-fsdp2"  # its keys shard a model over any number of GPUs
+OFFLOADED = "8x80gb-zero3-offload"  # also shards, and uses host memory: slow, so suggested last
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 WANTED = 3
 
 
 @dataclass(frozen=True)
 class Change:
-    """Words to add to `make plan`, and the plan they lead to."""
+    """Options to add to `make plan`, and the resulting plan."""
 
     words: str
     plan: Plan
 
 
 def planned(recipe: Recipe, options: Options, gpu: str, count: int | None, price: float | None) -> Plan:
-    """Plan `recipe` on the overlay named by HARDWARE=, else on the one for such GPUs: each with the whole
-    model (DDP) where it fits, else one model shared by all (FSDP2)."""
+    """Plan `recipe` with the overlay named by HARDWARE=, or else with the overlay for these GPUs: DDP if the
+    whole model fits on each GPU, otherwise FSDP2."""
     card = gpus.gpu(gpu)
     if options.hardware:
         overlays = [options.hardware]
@@ -49,8 +49,8 @@ def planned(recipe: Recipe, options: Options, gpu: str, count: int | None, price
 
 
 def changes(recipe: Recipe, options: Options, broken: Plan, price: float | None) -> list[Change]:
-    """Return up to three changes, each of which makes `broken` fit: of each kind of change the mildest that
-    does, then more of the first kind."""
+    """Return up to three changes, each of which makes `broken` fit: the mildest change of each kind, then
+    further changes of the first kind."""
     found, spare = [], []
     for kind in (_settings, _cards, _models, _gpus):
         fitting = []
@@ -58,7 +58,7 @@ def changes(recipe: Recipe, options: Options, broken: Plan, price: float | None)
             try:
                 made = planned(recipe, asked, gpu, count, price)
             except InputError:
-                continue  # for one, a batch that so many GPUs cannot share
+                continue  # for example, a batch that is not divisible by that many GPUs
             if made.fits:
                 fitting.append(Change(words, made))
             if len(fitting) == WANTED:
@@ -68,7 +68,7 @@ def changes(recipe: Recipe, options: Options, broken: Plan, price: float | None)
     return (found + spare)[:WANTED]
 
 
-Candidate = tuple[str, Options, str, int | None]  # words, options, GPU, count
+Candidate = tuple[str, Options, str, int | None]  # options as typed, Options, GPU, count
 
 
 def _settings(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:
@@ -82,7 +82,7 @@ def _settings(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candid
 
 
 def _cards(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:
-    """Yield more GPUs of the same kind that share the model."""
+    """Yield larger numbers of the same GPU that shard the model."""
     for count in (2, 4, 8, 16):
         if count > broken.count and gpus.gpu(broken.gpu).capability >= AMPERE:
             shared = replace(options, hardware=SHARED)
@@ -113,7 +113,8 @@ def _gpus(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]
 
 
 def _savings(config: AxolotlConfig, broken: Plan) -> Iterator[str]:
-    """Yield what SET= may say to take less memory, the mildest first: time, then precision, then the data."""
+    """Yield values for SET= that save memory, the mildest first: first those that cost time, then precision,
+    then data."""
     sharded = broken.sharding == "fsdp2"
     if not config.get("gradient_checkpointing") and not sharded:
         yield "gradient_checkpointing=true"

@@ -1,4 +1,4 @@
-"""GPU memory that the evaluation of a model needs: weights, key-value cache and logits."""
+"""GPU memory needed to evaluate a model: weights, key-value cache and logits."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tunebook.models.shapes import Shape
 def evaluation(
     shape: Shape, s: Setting, prompts: Iterable[int], answer: int, new: int, ranked: int = 0
 ) -> tuple[dict[str, float], str]:
-    """Return the memory in GiB of evaluating the base, in 16 bits or in the 4 or 8 that training loads, by
-    component, for the batch that takes most, and what that batch is.
+    """Return the memory in GiB needed to evaluate the base model (in 16 bits, or in the 4 or 8 bits that
+    training loads), by component, for the batch that needs the most; and a description of that batch.
 
     Args:
-        prompts: tokens of prompts, shots included, that may fill whole batches: the mean of the
-            longest rows, the longest row.
-        answer: tokens of the longest reference answer that is scored; 0 for none.
-        new: cap of generated tokens.
-        ranked: tokens of all labels together; 0 where no labels are ranked.
+        prompts: prompt lengths in tokens, including few-shot examples, that may fill a batch: the mean of the
+            longest rows, and the longest row.
+        answer: tokens of the longest scored reference answer; 0 for none.
+        new: maximum number of generated tokens.
+        ranked: tokens of all labels together; 0 if no labels are ranked.
 
-    The cache keeps key and value of each layer (Pope et al. 2022, arXiv 2211.05102, section 2); batches are
-    those of tunebook/evaluation/jobs.py; scoring takes logits for the answer only, ranking for all labels
-    at once.
+    The cache keeps keys and values of each layer (Pope et al. 2022, arXiv 2211.05102, section 2); batches are
+    formed as in tunebook/evaluation/jobs.py; scoring computes logits for the answer only, ranking for all
+    labels at once.
     """
     sizes: list[tuple[Kind, int]] = [("generate", new), ("score", answer), ("rank", ranked)]
     batches = [
@@ -45,12 +45,12 @@ def evaluation(
 
 
 def _batch(shape: Shape, kind: Kind, prompt: int, more: int) -> tuple[float, float, float]:
-    """Return the bytes of cache, activations and logits of one batch: rows of `prompt` and `more` tokens."""
+    """Return the bytes of cache, activations and logits of a batch: rows of `prompt` plus `more` tokens."""
     rows, vocab = batch_rows(kind, prompt, more), shape.vocab
     working = rows * (2 * 3 * shape.intermediate + 4 * shape.hidden)
     if kind == "generate":
         return float(rows * (prompt + more) * 2 * shape.layers * shape.key * 2), float(prompt * working), 0.0
-    if kind == "score":  # all logits in 16 bits, those of one row in 32
+    if kind == "score":  # all logits in 16 bits, those of one row in 32 bits
         logits = float(rows * (more + 1) * vocab * 2 + more * vocab * 8)
     else:
         logits = float(rows * (more + 1) * vocab * 10)

@@ -1,11 +1,11 @@
-"""Arithmetic and time of training and evaluation, from shapes alone.
+"""FLOPs and time of training and evaluation, from shapes alone.
 
-Arithmetic: a matrix product costs 2 FLOPs a weight and token forward and 4 backward (Kaplan et al. 2020,
-arXiv 2001.08361, section 2.1; Hoffmann et al. 2022, arXiv 2203.15556, appendix F): 6 N for full tuning, 4 N
-for an adapter, whose frozen base needs no gradients of weights, and one more forward pass through the layers
-with activation checkpointing. Attention comes on top.
-Time: that arithmetic over the GPU's peak times the share of it that is reached (hardware/facts/gpus.yaml), a
-range; never under the time a CPU needs to start the kernels of a step.
+FLOPs: a matrix product costs 2 FLOPs per weight and token in the forward pass and 4 in the backward pass
+(Kaplan et al. 2020, arXiv 2001.08361, section 2.1; Hoffmann et al. 2022, arXiv 2203.15556, appendix F): 6 N
+for full fine-tuning, 4 N for an adapter, whose frozen base model needs no weight gradients, plus one more
+forward pass through the layers with activation checkpointing. Attention is added. Time: FLOPs over the GPU's
+peak FLOP/s times the share of the peak that is reached (hardware/facts/gpus.yaml), as a range; never less
+than the time a CPU needs to launch the kernels of a step.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from tunebook.hardware.memory_settings import Setting
 from tunebook.models.shapes import Shape
 from tunebook.plan.rows import Rows
 
-# Estimated, none of it measured here. Seconds a decoder layer needs the CPU to start its kernels: a training
-# step (forward and backward), one generated token.
+# Estimated, not measured here. Seconds a CPU needs to launch the kernels of a decoder layer: for a training
+# step (forward and backward), and for one generated token.
 STEP_LAUNCH, TOKEN_LAUNCH = (0.0008, 0.003), (0.0003, 0.0012)
-# 4-bit weights are unpacked on every use: 2 % (3B on an A100) to 28 % (8B on a 4090) slower (torchtune
-# README).
+# Unpacking 4-bit weights at every use makes training 2 % (3B on an A100) to 28 % (8B on a 4090) slower
+# (torchtune README).
 UNPACKING = (1.02, 1.28)
-# The share of their speed that several GPUs keep: joined by NVLink, by PCIe only, over a network.
+# The share of their speed that several GPUs keep when connected by NVLink, by PCIe only, or over a network.
 NVLINK, PCIE, NETWORK = (0.97, 0.85), (0.90, 0.50), (0.95, 0.70)
 CARDS_A_MACHINE = 8
-# Loading, tokenising, compiling kernels; bytes a second from the Hub.
+# Loading, tokenising, compiling kernels; download speed from the Hub in bytes per second.
 START_SECONDS, DOWNLOAD = (90.0, 300.0), (1e9, 1e8)
-BANDWIDTH = (0.8, 0.5)  # share of the memory bandwidth that decoding reaches
+BANDWIDTH = (0.8, 0.5)  # share of the memory bandwidth reached in decoding
 
 
 @dataclass(frozen=True)
 class Range:
-    """A number between `low` and `high`."""
+    """A range of numbers from `low` to `high`."""
 
     low: float
     high: float
@@ -55,8 +55,8 @@ class Range:
 def forward_flops(shape: Shape, length: float, causal: bool = True) -> float:
     """Return the FLOPs of one token's forward pass in a row of `length` tokens.
 
-    The output layer counts, the input embedding is a look-up. Attention: 4 x query width x length for scores
-    and their use (Kaplan et al., table 1), half of it where only earlier tokens are looked at.
+    The output layer counts; the input embedding is a look-up. Attention costs 4 x query width x length for
+    computing and applying the scores (Kaplan et al., table 1), half of it if attention is causal.
     """
     return 2 * (shape.quantised_parameters + shape.vocab * shape.hidden) + attention_flops(
         shape, length, causal
@@ -64,15 +64,16 @@ def forward_flops(shape: Shape, length: float, causal: bool = True) -> float:
 
 
 def attention_flops(shape: Shape, length: float, causal: bool = True) -> float:
-    """Return the FLOPs of attention alone, of one token's forward pass."""
+    """Return the attention FLOPs of one token's forward pass."""
     return shape.layers * 4 * shape.query * length * (0.5 if causal else 1.0)
 
 
 def step_flops(shape: Shape, s: Setting, length: float, causal: bool = True) -> float:
-    """Return the FLOPs of training on one token: forward, backward, and what is computed again.
+    """Return the FLOPs of training on one token: forward, backward, and recomputation.
 
-    Flash attention's backward pass recomputes the scores: 2.5 times its forward (Dao et al. 2022, arXiv
-    2205.14135, algorithm 4), an eager one takes twice. The adapter's own matrices cost 6 FLOPs a weight.
+    The backward pass of flash attention recomputes the scores and costs 2.5 times its forward pass (Dao et
+    al. 2022, arXiv 2205.14135, algorithm 4), that of eager attention twice its forward pass. The adapter's
+    own matrices cost 6 FLOPs per weight.
     """
     output = 2 * shape.vocab * shape.hidden
     attention = attention_flops(shape, length, causal)
@@ -80,7 +81,7 @@ def step_flops(shape: Shape, s: Setting, length: float, causal: bool = True) -> 
     back = 2.0 if s.attention == "eager" else 2.5
     share = 1.0
     if s.rank is not None and s.adapted_layers is not None:
-        share = s.adapted_layers / shape.layers  # backward stops at the lowest adapted layer
+        share = s.adapted_layers / shape.layers  # the backward pass stops at the lowest adapted layer
     again = s.checkpointing * (layers + attention)
     if s.rank is None:
         return 3 * (layers + output) + (1 + back) * attention + again
@@ -91,9 +92,8 @@ def step_flops(shape: Shape, s: Setting, length: float, causal: bool = True) -> 
 
 @dataclass(frozen=True)
 class Work:
-    """A training run: `tokens` are all that go through the model, padding included; `length` is the stretch
-    that attention looks at. For preference pairs, a reference model reads all
-    tokens as well."""
+    """A training run: `tokens` counts all processed tokens, padding included; `length` is the attention
+    length. With preference pairs, a reference model processes all tokens as well."""
 
     steps: int
     micro_steps: int
@@ -104,8 +104,8 @@ class Work:
 
 
 def work(config: AxolotlConfig, rows: Rows, count: int) -> Work | None:
-    """Return the work of a config on `count` GPUs; None where the number of rows is unknown and no
-    `max_steps` says when to stop."""
+    """Return the work of a config on `count` GPUs; None if the number of rows is unknown and `max_steps` is
+    not set."""
     length = config.get("sequence_len", 512)
     micro, accumulate = config.get("micro_batch_size", 1), config.get("gradient_accumulation_steps", 1)
     batch = micro * accumulate * count
@@ -126,13 +126,13 @@ def work(config: AxolotlConfig, rows: Rows, count: int) -> Work | None:
     looks = round(config.get("evals_per_epoch", 0) * epochs)
     dev = looks * (rows.dev or 0) * (mean if config.get("sample_packing") else padded)
     pairs = bool(config.get("rl"))
-    both = 2 if pairs else 1  # the two answers of a pair are about as long
+    both = 2 if pairs else 1  # the two answers of a pair are about equally long
     tokens = steps * batch * padded * both
     return Work(steps, steps * accumulate, tokens, min(mean, padded), dev * both, pairs)
 
 
 def _padded(config: AxolotlConfig, rows: Rows, micro: int, mean: float) -> float:
-    """Return the mean length of rows after padding to the longest of their micro batch."""
+    """Return the mean row length after padding to the longest row of each micro batch."""
     if config.get("group_by_length") or len(rows.lengths) < 2 or micro == 1:
         return mean * (1.05 if micro > 1 else 1.0)
     ordered = sorted(rows.lengths)
@@ -143,7 +143,7 @@ def _padded(config: AxolotlConfig, rows: Rows, micro: int, mean: float) -> float
 
 
 def train_seconds(shape: Shape, s: Setting, todo: Work, gpu: Gpu, count: int, machines: int = 1) -> Range:
-    """Return how long training takes, its looks at dev included."""
+    """Return how long training takes, including its evaluations on dev."""
     flops = todo.tokens * step_flops(shape, s, todo.length)
     read = todo.dev_tokens + (todo.tokens + todo.dev_tokens if todo.pairs else 0.0)
     flops += read * forward_flops(shape, todo.length)
@@ -159,8 +159,8 @@ def train_seconds(shape: Shape, s: Setting, todo: Work, gpu: Gpu, count: int, ma
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One job of the evaluation: `rows` rows of `prompt` tokens, then `kind`."""
+class EvaluationJob:
+    """One job of the evaluation: `rows` prompts of `prompt` tokens each, to be processed as `kind` says."""
 
     kind: Literal["generate", "score", "rank"]
     rows: int
@@ -168,9 +168,9 @@ class Asked:
     answer: Range
 
 
-def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Asked]:
-    """Return the jobs of tunebook/evaluation/evaluator.py: choosing the baseline on dev, then, on test,
-    the base as it is, the chosen way of prompting it (taken as the longest one), and the tuned model."""
+def evaluation_jobs(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[EvaluationJob]:
+    """Return the jobs of tunebook/evaluation/evaluator.py: choosing the baseline on dev; then, on test, the
+    plain base model, its best prompt (assumed to be the longest), and the fine-tuned model."""
     test, dev = rows.test or 0, min(suite.dev_rows, rows.dev or 0)
     if suite.mode == "quick":
         test = rows.dev or 0
@@ -190,27 +190,27 @@ def asked(dataset: Dataset, suite: Suite, rows: Rows, adapter: bool) -> list[Ask
     jobs = []
     for prompting in candidates:
         if scored:
-            jobs += [Asked("score", dev, prompt(prompting), answer)] * scored
+            jobs += [EvaluationJob("score", dev, prompt(prompting), answer)] * scored
         elif prompting.method == "rank":
-            jobs.append(Asked("rank", dev, prompt(prompting), Range(labels, labels)))
+            jobs.append(EvaluationJob("rank", dev, prompt(prompting), Range(labels, labels)))
         else:
-            jobs.append(Asked("generate", dev, prompt(prompting), new))
+            jobs.append(EvaluationJob("generate", dev, prompt(prompting), new))
     longest = max(candidates, key=prompt)
     generated = min(suite.generate_rows or test, test)
     for prompting in (PLAIN, longest, PLAIN):
-        jobs.append(Asked("generate", generated, prompt(prompting), new))
-        jobs += [Asked("score", test, prompt(prompting), answer)] * scored
+        jobs.append(EvaluationJob("generate", generated, prompt(prompting), new))
+        jobs += [EvaluationJob("score", test, prompt(prompting), answer)] * scored
     if adapter:
-        jobs += [Asked("generate", suite.agreement_rows, rows.prompt, new)] * 2
+        jobs += [EvaluationJob("generate", suite.agreement_rows, rows.prompt, new)] * 2
     return jobs
 
 
-def evaluation_seconds(shape: Shape, jobs: list[Asked], gpu: Gpu, count: int) -> Range:
-    """Return how long the evaluation takes, its batches shared by `count` GPUs.
+def evaluation_seconds(shape: Shape, jobs: list[EvaluationJob], gpu: Gpu, count: int) -> Range:
+    """Return how long the evaluation takes, with batches divided over `count` GPUs.
 
-    A prompt is computed once, at the utilisation of training. Each further token reads all weights and the
-    cache once a batch (Pope et al. 2022, arXiv 2211.05102, section 2), or waits for the CPU to start its
-    kernels."""
+    Each prompt is processed once, at the utilisation of training. Each further token reads all weights and
+    the cache once per batch (Pope et al. 2022, arXiv 2211.05102, section 2), or waits for the CPU to launch
+    its kernels."""
     total = [0.0, 0.0]
     for job in jobs:
         size = batch_rows(job.kind, round(job.prompt), round(job.answer.high))
@@ -232,11 +232,11 @@ def evaluation_seconds(shape: Shape, jobs: list[Asked], gpu: Gpu, count: int) ->
 
 
 def start_seconds(shape: Shape) -> Range:
-    """Return the time before the first step: the weights' download and set-up."""
+    """Return the time before the first step: downloading the weights, and set-up."""
     size = shape.parameters * 2
     return Range(START_SECONDS[0] + size / DOWNLOAD[0], START_SECONDS[1] + size / DOWNLOAD[1])
 
 
 def machines(count: int) -> int:
-    """Return how many machines `count` GPUs are spread over."""
+    """Return over how many machines `count` GPUs are distributed."""
     return math.ceil(count / CARDS_A_MACHINE)

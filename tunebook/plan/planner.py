@@ -1,4 +1,4 @@
-"""Put memory, time, price and disk of one run on given GPUs together."""
+"""Combine memory, time, price and disk space of one run on given GPUs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tunebook.plan import evaluation_memory, hours
 from tunebook.plan.hours import Range
 from tunebook.plan.rows import CHARACTERS, FEWEST_CHARACTERS, Rows, known_rows, with_further
 
-# The environment with CUDA's libraries, as the lock installs it on Linux.
+# Size of the environment with CUDA's libraries, as the lock file installs it on Linux.
 ENVIRONMENT_GB = 12.0
-# A run that leaves less of a GPU's memory than this share may stop: a desktop, another process or a driver
-# of another version takes as much.
+# A run that leaves less than this share of a GPU's memory free may fail: a desktop, another process or
+# another driver version uses that much.
 SPARE = 0.05
 
 
 @dataclass(frozen=True)
 class Answers:
-    """1,000 answers of the fine-tuned model: dollars on a GPU that is kept busy; tokens of one prompt, and of
-    one with the instructions and few-shot examples that another model would need; tokens of one answer."""
+    """1,000 answers of the fine-tuned model: dollars on a fully used GPU; tokens of a prompt, and of a prompt
+    with the instructions and few-shot examples that another model would need; tokens of an answer."""
 
     dollars: Range
     prompt: int
@@ -37,7 +37,7 @@ class Answers:
     answer: int
 
     def dollars_at(self, api: gpus.ApiPrice) -> Range:
-        """Return what 1,000 answers cost at an API's price, zero-shot and few-shot."""
+        """Return the cost of 1,000 answers at an API's price, zero-shot and few-shot."""
         out = self.answer * api.output
         return Range(self.prompt * api.input + out, self.prompt_with_examples * api.input + out).times(1e-3)
 
@@ -46,10 +46,10 @@ class Answers:
 class Plan:
     """What a run needs and costs on `count` GPUs of one kind.
 
-    Memory is of one GPU, in GiB; `vram` is the peak of training by component, `evaluation_vram` that of
-    evaluation, `capacity` what the driver reports; `shardings` is the peak of training by ways to share the
-    model. Hours and dollars are ranges, since the speed of a GPU is not known better. `dollars` is None
-    without a price, hours are None where the number of rows is unknown.
+    Memory is per GPU, in GiB: `vram` is the peak in training by component, `evaluation_vram` the peak in
+    evaluation, `capacity` what the driver reports, `shardings` the peak in training for each way to shard the
+    model. Hours and dollars are ranges, because the speed of a GPU is not known more precisely. `dollars` is
+    None without a price; hours are None if the number of rows is unknown.
     """
 
     recipe: str
@@ -64,11 +64,11 @@ class Plan:
     accumulation: int
     tokens_a_row: int
     fits: bool
-    cannot: dict[str, str]  # keys that such a GPU cannot honour, and what to do
+    cannot: dict[str, str]  # keys that such a GPU does not support, and what to do
     capacity: float
     vram: dict[str, float]
     evaluation_vram: dict[str, float]
-    evaluation_batch: str  # the largest one, in words
+    evaluation_batch: str  # description of the largest batch
     shardings: dict[str, float]
     host_gib: float
     steps: int | None
@@ -83,35 +83,35 @@ class Plan:
     answers: Answers | None
     disk_gb: float
     download_gb: float
-    ships_gb: float  # what training makes and somebody takes home
+    ships_gb: float  # size of the result that is downloaded
     rows: str
 
     @property
     def peak(self) -> float:
-        """Return the GiB needed on one GPU: the larger of training and evaluation."""
+        """Return the GiB needed per GPU: the larger of training and evaluation."""
         return max(sum(self.vram.values()), sum(self.evaluation_vram.values()))
 
     @property
     def tight(self) -> bool:
-        """Return whether it fits with less than 5 % of the GPU's memory to spare."""
+        """Return whether the run fits with less than 5 % of the GPU's memory to spare."""
         return self.fits and self.peak > (1 - SPARE) * self.capacity
 
     @property
     def reason(self) -> str:
-        """Why the model is shared the way it is, or not."""
+        """Why the model is sharded, or why not."""
         whole = self.shardings.get("ddp", 0.0)
         if self.sharding == "one GPU":
             return "nothing to share"
         if self.sharding == "ddp":
             fits = "fits" if self.fits else "does not fit"
-            return f"the whole model on each GPU {fits}"
+            return f"with the whole model on each GPU, training {fits}"
         if whole <= self.capacity:
             return f"set by the config; with the whole model on each GPU (DDP) training takes {whole:.1f} GiB"
         return f"the whole model on each GPU would take {whole:.1f} GiB"
 
     @property
     def hours(self) -> Range | None:
-        """All hours that are paid for: start, training, evaluation."""
+        """Total hours billed: start, training, evaluation."""
         if self.training_hours is None or self.evaluation_hours is None:
             return None
         return self.start_hours + self.training_hours + self.evaluation_hours
@@ -130,11 +130,11 @@ class Plan:
 
 
 def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: float | None = None) -> Plan:
-    """Plan the real run of `resolved` on `count` GPUs called `gpu` in hardware/facts/gpus.yaml.
+    """Plan the real run of `resolved` on `count` GPUs named `gpu` in hardware/facts/gpus.yaml.
 
     Args:
-        resolved: composed for this hardware, `world` equal to `count`.
-        price: dollars per GPU-hour, in place of the table's.
+        resolved: composed for this hardware, with `world` equal to `count`.
+        price: dollars per GPU-hour; overrides the table.
 
     Raises:
         InputError: the GPU or the base model's shape is not known.
@@ -144,21 +144,21 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
     shape = shapes.find(base, config.get("revision_of_model"), download=True)
     dataset = load_dataset_config(recipe.dataset)
     rows = with_further(known_rows(dataset, config.get("sequence_len", 512)), config)
-    asked = suite.load_suite(recipe, dataset.task, "real", "default")
+    settings = suite.load_suite(recipe, dataset.task, "real", "default")
     s = memory_settings.setting(config, rows.longest)
     how = memory_settings.sharding(config, count)
     vram = memory.components(shape, s, how, count)
-    evaluated, batch = _evaluation(shape, s, rows, asked, dataset.labels)
+    evaluated, batch = _evaluation(shape, s, rows, settings, dataset.labels)
     todo = hours.work(config, rows, count)
     machines = hours.machines(count)
     training = evaluation = None
     if todo:
         training = hours.train_seconds(shape, s, todo, card, count, machines).times(1 / 3600)
-        jobs = hours.asked(dataset, asked, rows, bool(config.get("adapter")))
+        jobs = hours.evaluation_jobs(dataset, settings, rows, bool(config.get("adapter")))
         if rows.test:
             evaluation = hours.evaluation_seconds(shape, jobs, card, count).times(1 / 3600)
     start = hours.start_seconds(shape).times(1 / 3600)
-    paid = gpus.asked_price(price) if price is not None else card.price
+    paid = gpus.own_price(price) if price is not None else card.price
     dollars = None
     if paid and training and evaluation:
         dollars = (start + training + evaluation).times(paid.usd * count)
@@ -194,7 +194,7 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
         basis=card.utilisation.basis,
         price=paid,
         dollars=dollars,
-        answers=_answers(shape, rows, asked, dataset, card, paid),
+        answers=_answers(shape, rows, settings, dataset, card, paid),
         disk_gb=ENVIRONMENT_GB + _disk_gb(shape, s, config),
         download_gb=shape.parameters * 2 / 1e9,
         ships_gb=_ships_gb(shape, s),
@@ -203,32 +203,38 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
 
 
 def _answers(
-    shape: Shape, rows: Rows, asked: suite.Suite, dataset: Dataset, card: gpus.Gpu, price: gpus.Price | None
+    shape: Shape,
+    rows: Rows,
+    settings: suite.Suite,
+    dataset: Dataset,
+    card: gpus.Gpu,
+    price: gpus.Price | None,
 ) -> Answers | None:
-    """Return what 1,000 answers of the fine-tuned model cost on one card; None without rows or a price."""
+    """Return the cost of 1,000 answers of the fine-tuned model on one GPU; None without rows or a price."""
     if price is None or rows.train is None:
         return None
-    new = min(rows.answer, asked.max_new_tokens)
-    job = hours.Asked("generate", 1000, rows.prompt, Range(new, new))
+    new = min(rows.answer, settings.max_new_tokens)
+    job = hours.EvaluationJob("generate", 1000, rows.prompt, Range(new, new))
     seconds = hours.evaluation_seconds(shape, [job], card, 1)
-    shots = asked.shots * (rows.prompt + rows.answer)
+    shots = settings.shots * (rows.prompt + rows.answer)
     written = len(dataset.baseline_prompt or "") / CHARACTERS
     return Answers(seconds.times(price.usd / 3600), rows.prompt, round(rows.prompt + shots + written), new)
 
 
 def _evaluation(
-    shape: Shape, s: Setting, rows: Rows, asked: suite.Suite, labels: list[str]
+    shape: Shape, s: Setting, rows: Rows, settings: suite.Suite, labels: list[str]
 ) -> tuple[dict[str, float], str]:
-    """Return the memory of the evaluation and its largest batch, prompted with shots of the usual length."""
-    shots = asked.shots * (rows.prompt + rows.answer)
-    scored = rows.longest_answer if asked.primary == "loss" else 0
+    """Return the memory of the evaluation and its largest batch, for prompts with the usual number of
+    few-shot examples."""
+    shots = settings.shots * (rows.prompt + rows.answer)
+    scored = rows.longest_answer if settings.primary == "loss" else 0
     ranked = round(sum(len(label) / FEWEST_CHARACTERS + 1 for label in labels))
     prompts = [length + shots for length in (rows.batch, rows.longest) if length]
-    return evaluation_memory.evaluation(shape, s, prompts, scored, asked.max_new_tokens, ranked)
+    return evaluation_memory.evaluation(shape, s, prompts, scored, settings.max_new_tokens, ranked)
 
 
 def _width(s: Setting) -> int:
-    """Return the bytes that a trained weight has on disk."""
+    """Return the bytes per trained weight on disk."""
     return 4 if s.weights == "fp32" or s.rank is not None else 2
 
 
@@ -237,9 +243,10 @@ def _ships_gb(shape: Shape, s: Setting) -> float:
 
 
 def _disk_gb(shape: Shape, s: Setting, config: AxolotlConfig) -> float:
-    """Return the disk in GB for weights from the Hub, checkpoints with optimizer states, and what ships.
+    """Return the disk space in GB for weights from the Hub, checkpoints with optimizer states, and shipped
+    files.
 
-    One checkpoint more than `save_total_limit` exists while the newest is written.
+    One checkpoint more than `save_total_limit` exists while the newest is being written.
     """
     trained = memory.trained_parameters(shape, s)
     states = memory.STATES.get(s.optimizer, 2.0 * _width(s))

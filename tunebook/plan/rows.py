@@ -1,4 +1,4 @@
-"""How many rows a recipe has and how long they are, as well as can be known without a tokenizer."""
+"""The number of rows of a recipe and their lengths, as far as they are known without a tokenizer."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from tunebook.data.dataset import Dataset
 from tunebook.data.files.split_names import SPLITS
 from tunebook.data.lengths import Counting, Size, read_sizes
 
-# English text in the vocabularies of the shelf: about four characters a token; three for a bound from
-# above. A turn costs its role and its two markers.
+# English text in the vocabularies of the known models has about four characters per token; three gives an
+# upper bound. Each turn adds its role and two markers.
 CHARACTERS, FEWEST_CHARACTERS, TURN = 4.0, 3.0, 5
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows and their lengths in tokens. `lengths` are of a sample of train, empty where unknown; `longest`
-    is one row, `batch` the mean of the longest evaluation batch; `source` is where it all comes from."""
+    """Rows and their lengths in tokens. `lengths` come from a sample of train and are empty if unknown;
+    `longest` is one row, `batch` the mean of the longest evaluation batch; `source` says where the numbers
+    come from."""
 
     train: int | None
     dev: int | None
@@ -43,19 +44,19 @@ class Rows:
 
 
 def known_rows(dataset: Dataset, sequence_len: int) -> Rows:
-    """Return the counts and lengths of a dataset's rows: from those that `make data` rendered, else as
-    `make check` or a fork counted them, else from tunebook/plan/sizes.yaml, else no counts and every row
-    `sequence_len` long."""
+    """Return the counts and lengths of a dataset's rows, from the first source available: rows rendered by
+    `make data`, counts of `make check` or of a fork, tunebook/plan/sizes.yaml. Otherwise there are no counts,
+    and every row is assumed to be `sequence_len` long."""
     folder = ROOT / "datasets" / dataset.name / "rows"
     if all((folder / f"{split}.jsonl").is_file() for split in SPLITS):
         return _rendered(folder)
     if counted := read_sizes(dataset):
-        return _counted(counted.rows, counted.sample, counted.longest, "as the last check read them")
+        return _counted(counted.rows, counted.sample, counted.longest, "as counted by the last check")
     size = _sizes().get(dataset.name)
     if size:
         return _from_size(size)
     half = sequence_len // 2
-    source = f"not read here yet (`make check`): every row taken as {sequence_len} tokens, half of it answer"
+    source = f"not read yet (run `make check`); assuming {sequence_len} tokens per row, half of them answer"
     return Rows(None, None, None, (), None, sequence_len, half, half, half, source)
 
 
@@ -112,7 +113,7 @@ def _counted(counts: dict[str, int], sample: list[Size], longest: list[Size], ba
         answer=answer,
         longest_answer=_tokens(max(size.answer for size in sample + longest)),
         prompt=sum(lengths) // len(lengths) - answer,
-        source=f"{basis}, {CHARACTERS:.0f} characters a token ({FEWEST_CHARACTERS:.0f} for the longest)",
+        source=f"{basis}, {CHARACTERS:.0f} characters per token ({FEWEST_CHARACTERS:.0f} for the longest)",
     )
 
 
@@ -127,5 +128,5 @@ def _from_size(size: dict[str, Any]) -> Rows:
         answer=usual,
         longest_answer=_tokens(answer["longest"]),
         prompt=mean - usual,
-        source=f"{size['basis']} (tunebook/plan/sizes.yaml), {CHARACTERS:.0f} characters a token",
+        source=f"{size['basis']} (tunebook/plan/sizes.yaml), {CHARACTERS:.0f} characters per token",
     )

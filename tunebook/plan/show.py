@@ -1,4 +1,4 @@
-"""The verb `plan`: plans on every GPU of the table, printed or as JSON."""
+"""The verb `plan`: plans for every GPU of the table, printed or as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunebook.plan.changes import Change, changes, planned
 from tunebook.plan.hours import Range
 from tunebook.plan.planner import SPARE, Answers, Plan
 
-BUDGET = 20.0  # dollars of "fastest under"
+BUDGET = 20.0  # budget in dollars for "fastest under"
 
 
 def run_plan(
@@ -26,16 +26,16 @@ def run_plan(
     as_json: bool,
     console: Console,
 ) -> int:
-    """Print what the real run of recipe `name` needs and costs. Returns 4 when `gpu` is named and too small.
+    """Print what the real run of recipe `name` needs and costs. Returns 4 if `gpu` is given and too small.
 
     Raises:
         InputError: something is wrong with the recipe or the options.
     """
     recipe, options = load_recipe(name), replace(options, tier="real")
     if gpu is not None:
-        gpus.gpu(gpu)  # refused here when unknown
+        gpus.gpu(gpu)  # raises InputError for an unknown GPU
         gpu = gpu.lower()
-    # PRICE= is that of the GPU asked about; without GPU=, of every GPU.
+    # PRICE= applies to the GPU given by GPU=, or without GPU= to every GPU.
     plans = {
         key: planned(recipe, options, key, count, price if gpu in (None, key) else None)
         for key in gpus.gpus()
@@ -85,8 +85,8 @@ def _show_memory(one: Plan, console: Console) -> None:
         f"{one.hardware}",
     )
     console.note(
-        f"batch of {batch} = {one.micro_batch_size} rows of {one.tokens_a_row} tokens x "
-        f"{one.accumulation} steps x {one.count} GPUs; rows: {one.rows}"
+        f"batch of {batch} = {one.micro_batch_size} rows of {one.tokens_a_row} tokens x {one.accumulation} "
+        f"accumulation steps x {one.count} GPUs; rows: {one.rows}"
     )
     if one.licence:
         console.note(f"licence of {one.base_model}: {one.licence}")
@@ -105,9 +105,9 @@ def _show_memory(one: Plan, console: Console) -> None:
     if one.count > 1:
         console.note(f"{one.sharding}: {one.reason}")
         shared = ", ".join(f"{name} {gib:.1f}" for name, gib in one.shardings.items())
-        console.note(f"training by sharding, GiB per GPU: {shared}")
+        console.note(f"training with other sharding, GiB per GPU: {shared}")
     if one.host_gib:
-        console.note(f"offloaded to the host's memory: {one.host_gib:.0f} GiB")
+        console.note(f"offloaded to host memory: {one.host_gib:.0f} GiB")
 
 
 def _show_costs(one: Plan, console: Console) -> None:
@@ -118,14 +118,15 @@ def _show_costs(one: Plan, console: Console) -> None:
     elif one.fits:
         console.stage(
             "time",
-            f"unknown: run `make check NAME={one.recipe}`, which reads the rows, or give SET=max_steps=...",
+            f"unknown: run `make check NAME={one.recipe}`, which counts the rows, or set SET=max_steps=...",
         )
     console.stage("money", _money(one))
     if one.fits and one.answers:
         _show_answers(one.answers, console)
     console.stage(
         "disk",
-        f"{one.disk_gb:.0f} GB, {one.download_gb:.1f} of it downloaded; the result has {one.ships_gb:.1f} GB",
+        f"{one.disk_gb:.0f} GB, including {one.download_gb:.1f} GB to download; the result has "
+        f"{one.ships_gb:.1f} GB",
     )
 
 
@@ -144,23 +145,25 @@ def _show_choice(
 
 
 def _show_changes(ways: list[Change], console: Console) -> None:
-    console.stage("changes", "each of these makes it fit:" if ways else "none of the known ones makes it fit")
+    console.stage(
+        "changes", "each of these changes makes the run fit:" if ways else "no known change makes the run fit"
+    )
     for way in ways:
         console.note(f"{way.words}  ->  {way.plan.peak:.1f} of {way.plan.capacity:.1f} GiB")
 
 
 def _show_answers(answers: Answers, console: Console) -> None:
     console.note(
-        f"1,000 answers of the fine-tuned model on this GPU, kept busy: {_cents(answers.dollars)} "
+        f"1,000 answers of the fine-tuned model on this GPU at full load: {_cents(answers.dollars)} "
         f"({answers.prompt} + {answers.answer} tokens each)"
     )
     apis = gpus.api_prices()
     costs = ", ".join(f"{name} {_cents(answers.dollars_at(api))}" for name, api in apis.items())
-    console.note(f"1,000 answers of an API, zero-shot to few-shot: {costs} (prices: {gpus.API_FILE})")
+    console.note(f"1,000 answers from an API, zero-shot to few-shot: {costs} (prices: {gpus.API_FILE})")
 
 
 def _fits(one: Plan) -> str:
-    """Say whether it fits."""
+    """Return whether the run fits, as text."""
     if one.tight:
         return f"tight, less than {SPARE:.0%} to spare"
     return "fits" if one.fits else "does not fit"
@@ -168,9 +171,9 @@ def _fits(one: Plan) -> str:
 
 def _money(one: Plan) -> str:
     if not one.fits:
-        return "no time and no price for what does not fit"
+        return "no time or price, because the run does not fit"
     if not one.price:
-        return f"no price with a source for {one.gpu_name}: give PRICE= (dollars per GPU-hour)"
+        return f"no documented price for {one.gpu_name}; set PRICE= (dollars per GPU-hour)"
     read = f", read {one.price.read}" if one.price.read else ""
     kind = "" if one.price.read is None else " on demand"
     rate = f"${one.price.usd:.2f} per GPU-hour{kind} ({one.price.provider}, {one.price.source}{read})"
@@ -195,7 +198,7 @@ def _gib(value: float | None) -> str:
 
 
 def _time(hours: Range | None) -> str:
-    """Return a range of hours; of minutes below two hours."""
+    """Return a range of hours, in minutes below two hours."""
     if hours is None or hours.high >= 2:
         return f"{_range(hours)} h" if hours else "-"
     low, high = (max(1, round(60 * number)) for number in (hours.low, hours.high))

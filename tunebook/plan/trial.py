@@ -1,4 +1,5 @@
-"""How long a trial takes on an idle machine without a GPU, from the tokens that it trains on and reads."""
+"""How long a trial run takes on an idle machine without a GPU, from the number of tokens trained on and
+read."""
 
 from __future__ import annotations
 
@@ -14,23 +15,24 @@ from tunebook.plan.hours import forward_flops, step_flops, work
 from tunebook.plan.rows import Rows
 from tunebook.runs.rows import RenderedRow
 
-# Tokens a second of the trial's base with LoRA, in training and in reading prompts, at about 200 tokens a
-# row on two cores. Without bf16: measured on AVX2. With it: by what the published runs took.
+# Tokens per second of the trial base model with LoRA, in training and in reading prompts, at about 200 tokens
+# per row on two cores. Without bf16: measured on AVX2. With bf16: from the published runs.
 SPEEDS = {False: (137.0, 850.0), True: (450.0, 1200.0)}
 MEASURED_AT = 200
-START = 40.0  # seconds until the first step
+START = 40.0  # seconds before the first step
 PROMPTINGS, CONTENDERS = 4, 3  # on dev, on test
 
 
 def minutes(trained: float, read: float, length: float, config: dict[str, Any]) -> float:
-    """Return the minutes of a trial under `config`, slower as the base and attention grow.
+    """Return the minutes of a trial run with `config`; the time grows with base model size and attention
+    length.
 
     Args:
-        trained, read: tokens of training and of the evaluation's prompts.
-        length: tokens of a row.
+        trained, read: tokens trained on, and tokens of prompts read in the evaluation.
+        length: tokens per row.
 
     Raises:
-        InputError: the shape of the base is not known.
+        InputError: the shape of the base model is not known.
     """
     shape, usual = shapes.find(str(config["base_model"])), shapes.find(TRIAL_BASE)
     lora = setting({"adapter": "lora", "attn_implementation": "eager"})
@@ -41,7 +43,7 @@ def minutes(trained: float, read: float, length: float, config: dict[str, Any]) 
 
 
 def run_minutes(rows: dict[Split, list[RenderedRow]], config: dict[str, Any]) -> float | None:
-    """Return the minutes of a trial on `rows` as they were drawn, None where its base is not known."""
+    """Return the minutes of a trial run on `rows` as sampled, or None if its base model is not known."""
     sizes = {split: about(rows[split]) for split in SPLITS}
     counts = {split: len(rows[split]) for split in SPLITS}
     longest = max(map(max, sizes.values()))
@@ -60,7 +62,7 @@ def run_minutes(rows: dict[Split, list[RenderedRow]], config: dict[str, Any]) ->
     if todo is None:
         return None
     if todo.pairs:
-        read += todo.tokens  # the reference model reads them
+        read += todo.tokens  # the reference model processes the rows as well
     try:
         return minutes(todo.tokens, read + todo.dev_tokens, todo.length, config)
     except InputError:

@@ -1,7 +1,8 @@
 """Axolotl plugins, named in a recipe as `tunebook.plugins.NAME`. They run inside a training process.
 
-In: Axolotl's config and hooks. Out: what Axolotl lacks (seeded weights, token-mean loss, other adapters, a
-classification head, progress). May import: core, models, runs, data, and torch, which no package above needs.
+In: Axolotl's config and hooks. Out: features that Axolotl lacks (seeded weights, token-mean loss, other
+adapters, a classification head, progress). May import: core, models, runs, data, and torch, which the
+packages above do not need.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-# Axolotl finds a plugin by its dotted name. Each is imported on first use: most need torch, which
+# Axolotl finds a plugin by its dotted name. Each is imported on first use, because most need torch, which
 # checking a recipe does not. DevMetric runs the evaluation, a layer above, so this table only names it.
 HOMES = {
     "SeededInit": "tunebook.plugins.training",

@@ -1,8 +1,8 @@
-"""The Axolotl plugin: `adapter: prompt_tuning | p_tuning | prefix_tuning | ia3 | bottleneck`.
+"""An Axolotl plugin for `adapter: prompt_tuning | p_tuning | prefix_tuning | ia3 | bottleneck`.
 
-Each is a PEFT config made from flat YAML keys (tunebook/config/adapter_keys.py), so that Axolotl trains
-and saves it as it does LoRA. Where a network makes the virtual tokens, it is saved beside each
-checkpoint: PEFT saves only what the network makes, from which training could not go on.
+Each method is a PEFT config built from flat YAML keys (tunebook/config/adapter_keys.py), so that Axolotl
+trains and saves it like LoRA. A network that generates virtual tokens is saved next to each checkpoint: PEFT
+saves only its output, from which training could not resume.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tunebook.models.methods import METHODS, has_encoder
 from tunebook.plugins.bottleneck import BottleneckConfig
 from tunebook.runs.checkpoints import ENCODER
 
-# Keys, values and what enters the second feed-forward layer: Liu et al. 2022, arXiv 2205.05638.
+# Keys, values and the input of the second feed-forward layer: Liu et al. 2022, arXiv 2205.05638.
 IA3_TARGETS, IA3_FEEDFORWARD = ["k_proj", "v_proj", "down_proj"], ["down_proj"]
 BOTTLENECK_TARGETS = ["o_proj", "down_proj"]
 
 
 def build_config(cfg: Any, task_type: Any) -> PeftConfig:
-    """Return the PEFT config that the YAML keys of `cfg` ask for; what they leave open is PEFT's."""
+    """Return the PEFT config defined by the YAML keys of `cfg`; PEFT's defaults fill in the rest."""
 
     def given(*keys: str) -> dict[str, Any]:
         return {key: cfg[key] for key in keys if cfg[key] is not None}
@@ -62,7 +62,7 @@ def build_config(cfg: Any, task_type: Any) -> PeftConfig:
 
 
 class Adapters(BasePlugin):
-    """Offers the methods to Axolotl."""
+    """Registers the methods with Axolotl."""
 
     def get_input_args(self) -> str:
         return "tunebook.config.adapter_keys.AdapterArguments"
@@ -78,7 +78,7 @@ class Adapters(BasePlugin):
         config = build_config(cfg, _get_peft_task_type(model))
         if config_only:
             return None, config
-        # IA3's factors start at 1, where bf16 has steps of 0.008: they are always kept in fp32.
+        # IA3's factors start at 1, where bf16 has steps of 0.008, so they are always kept in fp32.
         cast = cfg.adapter == "ia3" or cfg.peft_autocast_adapter_dtype is not False
         tuned: Any = peft.get_peft_model(model, config, autocast_adapter_dtype=cast)
         if cfg.prefix_init_std:
@@ -110,9 +110,9 @@ def _encoder(model: Any) -> torch.nn.Module:
 
 
 def keep_encoder(trainer: Any) -> None:
-    """Let `trainer` save and load the network that makes the virtual tokens, in place of its output.
+    """Make `trainer` save and load the network that generates the virtual tokens, instead of its output.
 
-    The trainer has no hook around its loading, and PEFT would put the output where the input belongs.
+    The trainer has no hook for loading, and PEFT would load the output as if it were the network's input.
     """
     trainer.add_callback(_SaveEncoder())
 

@@ -1,9 +1,9 @@
 """Bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751) as a PEFT method.
 
-After the attention's output projection and after the feed-forward layer, both before their residual
-sum, stands `h + up(gelu(down(h)))` with a few hidden units. Near zero weights make it the identity
-at the start. Unlike in the paper, the norms of the base are not trained. PEFT 0.20 has no such method;
-importing this module registers one, so that `PeftModel.from_pretrained` and `save_pretrained` know it.
+`h + up(gelu(down(h)))` with a small hidden size is applied after the attention's output projection and after
+the feed-forward layer, in both cases before the residual sum. Weights near zero make it the identity at the
+start. Unlike in the paper, the base model's norms are not trained. PEFT 0.20 has no such method; importing
+this module registers one, so that `PeftModel.from_pretrained` and `save_pretrained` support it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import nn
 from tunebook.models.methods import merge_refusal
 
 NAME = "BOTTLENECK"
-INIT_STD = 0.01  # section 3.6 of the paper: N(0, 0.01), cut at two standard deviations
+INIT_STD = 0.01  # section 3.6 of the paper: N(0, 0.01), truncated at two standard deviations
 
 
 def _add_method(name: str) -> None:
@@ -52,7 +52,7 @@ class BottleneckConfig(PeftConfig):
 
 
 class BottleneckLayer(nn.Module, BaseTunerLayer):
-    """A linear layer of the base, followed by an adapter."""
+    """A linear layer of the base model, followed by an adapter."""
 
     adapter_layer_names = ("bottleneck_down", "bottleneck_up")
 
@@ -67,7 +67,7 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         self.update_layer(adapter_name, config)
 
     def update_layer(self, adapter_name: str, config: BottleneckConfig) -> None:
-        """Add an adapter that is nearly the identity."""
+        """Add an adapter that starts as nearly the identity."""
         down, up = nn.Linear(self.width, config.size), nn.Linear(config.size, self.width)
         for linear in (down, up):
             nn.init.trunc_normal_(linear.weight, std=INIT_STD, a=-2 * INIT_STD, b=2 * INIT_STD)
@@ -91,7 +91,7 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
 
 
 class BottleneckModel(BaseTuner):
-    """Puts a BottleneckLayer around every targeted linear layer."""
+    """Wraps every targeted linear layer in a BottleneckLayer."""
 
     prefix = "bottleneck_"
     tuner_layer_cls = BottleneckLayer

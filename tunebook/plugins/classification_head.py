@@ -1,7 +1,7 @@
-"""The Axolotl plugin that trains a classification head on rendered rows.
+"""An Axolotl plugin that trains a classification head on rendered rows.
 
-It goes with `model_type: AutoModelForSequenceClassification`. Axolotl's own `reward_model` would force
-one output and preference pairs.
+It requires `model_type: AutoModelForSequenceClassification`. Axolotl's own `reward_model` would force a
+single output and preference pairs.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ class HeadArguments(BaseModel):
     """The YAML keys of the plugin."""
 
     class_labels: list[str] | None = None
-    """The labels in the order of the head's outputs; default: those of the dataset.yaml beside the rows."""
+    """The labels in the order of the head's outputs; default: the labels in the dataset's dataset.yaml."""
 
 
 class ClassificationHead(BasePlugin):
-    """Encodes each row as token ids and a label number, and gives the head its size and first weights."""
+    """Encodes each row as token ids and a label index, and sets the size and the initial weights of the
+    head."""
 
     def get_input_args(self) -> str:
         return "tunebook.plugins.classification_head.HeadArguments"
@@ -59,20 +60,21 @@ class ClassificationHead(BasePlugin):
         return DataCollatorWithPadding, {}
 
     def post_model_build(self, cfg: Any, model: Any) -> None:
-        """Initialize the head of a base that has none: on a bf16 base, transformers' own initialization is
-        lost in a copy, which leaves uninitialized memory."""
+        """Initialize the head if the base model has none: on a bf16 base model, transformers' own
+        initialization is lost in a copy, which leaves uninitialized memory."""
         if not any("SequenceClassification" in name for name in model.config.architectures or []):
             model.score.weight.data.normal_(0, model.config.initializer_range)
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
-        model.config.pad_token_id = load_tokenizer(cfg).pad_token_id  # marks where a row ends
+        # pad_token_id shows the model where a row ends
+        model.config.pad_token_id = load_tokenizer(cfg).pad_token_id
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         trainer.compute_metrics = accuracy
 
 
 def accuracy(outputs: Any) -> dict[str, float]:
-    """Return the share of rows whose highest output is that of the label."""
+    """Return the share of rows whose highest output belongs to the right label."""
     return {"accuracy": float((np.argmax(outputs.predictions, axis=-1) == outputs.label_ids).mean())}
 
 
@@ -80,8 +82,8 @@ def encode(path: Path, encoder: PromptEncoder, cfg: Any) -> Dataset:
     """Return `input_ids`, `attention_mask` and `labels` of the rendered rows in `path`.
 
     Raises:
-        ValueError: a label that the head does not have, or a row longer than `sequence_len` under
-            `excess_length_strategy: raise`; under `drop`, such rows are left out.
+        ValueError: an unknown label, or a row longer than `sequence_len` with `excess_length_strategy:
+            raise`; with `drop`, long rows are dropped.
     """
     number = {label: index for index, label in enumerate(cfg.class_labels)}
     rows = []
@@ -92,7 +94,7 @@ def encode(path: Path, encoder: PromptEncoder, cfg: Any) -> Dataset:
         if len(ids) > cfg.sequence_len:
             if cfg.excess_length_strategy == "raise":
                 raise ValueError(
-                    f"{path}: row {row['id']}: {len(ids)} tokens, sequence_len is {cfg.sequence_len}."
+                    f"{path}: row {row['id']}: has {len(ids)} tokens, but sequence_len is {cfg.sequence_len}."
                 )
             continue
         rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": number[label]})

@@ -1,8 +1,9 @@
-"""LoftQ for QLoRA, as an Axolotl plugin: the adapter starts from the quantization error of its base.
+"""LoftQ for QLoRA, as an Axolotl plugin: the adapter is initialized from the quantization error of the base
+model.
 
-PEFT's own `init_lora_weights: loftq` quantizes a full-precision base again and changes its weights, so that
-the adapter does not fit the published base. Here bitsandbytes has quantized the base, and it stays unchanged,
-as in `peft.replace_lora_weights_loftq`, which needs CUDA and leaves LoRA's scale out.
+PEFT's own `init_lora_weights: loftq` quantizes a full-precision model again and changes its weights, so that
+the adapter does not fit the published model. Here, bitsandbytes has already quantized the base model, and it
+stays unchanged, as in `peft.replace_lora_weights_loftq`, which needs CUDA and ignores LoRA's scale.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from axolotl.integrations.base import BasePlugin
 
 
 class LoftQ(BasePlugin):
-    """Start each LoRA from the best approximation of its layer's 4-bit quantization error (Li et al. 2023,
-    arXiv 2310.08659, one round). A resumed adapter (`lora_model_dir`) keeps its weights."""
+    """Initialize each LoRA layer with the best approximation of its layer's 4-bit quantization error (Li et
+    al. 2023, arXiv 2310.08659, one round). A resumed adapter (`lora_model_dir`) keeps its weights."""
 
     def post_lora_load(self, cfg: Any, model: Any) -> None:
         if cfg.lora_model_dir:
@@ -30,18 +31,18 @@ class LoftQ(BasePlugin):
 
 @torch.no_grad()
 def make_up(model: Any, before: dict[str, torch.Tensor]) -> None:
-    """Set the LoRA weights of the PEFT model `model` so that each 4-bit layer and its LoRA come as near as
-    their rank allows (Eckart and Young) to the weights `before` quantisation, named as in the base.
+    """Set the LoRA weights of the PEFT model `model` so that each 4-bit layer plus its LoRA is as close as
+    their rank allows (Eckart and Young) to the weights `before` quantization, named as in the base model.
 
     Raises:
-        ValueError: no layer of 4 bits has a LoRA.
+        ValueError: no 4-bit layer has a LoRA.
     """
     from bitsandbytes.functional import dequantize_4bit
     from peft.tuners.lora import Linear4bit
 
     layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Linear4bit)]
     if not layers:
-        raise ValueError("LoftQ needs LoRA on layers of 4 bits (adapter: qlora, load_in_4bit: true).")
+        raise ValueError("LoftQ needs LoRA on 4-bit layers (adapter: qlora, load_in_4bit: true).")
     for name, layer in layers:
         stored = layer.get_base_layer().weight
         kept = dequantize_4bit(stored.data, stored.quant_state).float()

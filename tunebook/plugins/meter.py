@@ -1,6 +1,6 @@
 """The cost of a training, step by step: seconds, tokens, memory. Runs in a child process only.
 
-Works on any transformers Trainer, so that Axolotl and plain TRL are measured by the same code.
+It works with any transformers Trainer, so that Axolotl and plain TRL are measured by the same code.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ IGNORED = -100
 
 
 class Meter(TrainerCallback):
-    """Writes `path` at the end of the training:
+    """Writes `path` at the end of training.
 
-    `steps`, one entry an optimizer step with `seconds`, `tokens` (all that went through the model), `real`
-    (without padding), `trained` (with a label), `sequences` (conversations, packed or not) and `loss`;
-    `loaded_gib` and `peak_gib`, `reserved_gib`: what the allocator had given out at most before training
-    and during it, and what it held of the GPU (on a CPU the process's resident peak, and null);
-    `began`: the time, in seconds since 1970, at which the first step began.
+    `steps` has one entry per optimizer step: `seconds`, `tokens` (all that the model processed), `real`
+    (without padding), `trained` (with a label), `sequences` (conversations, packed or not) and `loss`.
+    `loaded_gib` and `peak_gib` are the peak memory allocated before and during training, `reserved_gib` is
+    what the allocator reserved on the GPU; on a CPU, these are the resident peak of the process, and None.
+    `began` is the time of the first step in seconds since 1970.
     """
 
     def __init__(self, path: Path, model: torch.nn.Module, pad: int) -> None:
@@ -48,7 +48,7 @@ class Meter(TrainerCallback):
             sequences = ids.new_tensor(len(ids))
         else:
             sequences = ((positions == 0) & (places <= last)).sum()
-        # Stays on the device: waiting for it here would slow down what is measured.
+        # Kept on the device: synchronizing here would slow down what is measured.
         self.counts.append(torch.stack([ids.new_tensor(ids.numel()), last.sum(), trained, sequences]))
 
     def _now(self) -> float:
@@ -67,7 +67,7 @@ class Meter(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         seconds = self._now() - self.start
-        if self.cuda:  # Axolotl resets its count whenever it logs
+        if self.cuda:  # Axolotl resets its counter whenever it logs
             self.peak = max(self.peak, torch.cuda.max_memory_allocated())
         counted = torch.stack(self.counts).sum(dim=0).tolist() if self.counts else [0] * 4
         names = ("tokens", "real", "trained", "sequences")

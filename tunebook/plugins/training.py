@@ -1,4 +1,4 @@
-"""Axolotl plugins for what Axolotl has no key for; recipes name them under `plugins:`."""
+"""Axolotl plugins for features without an Axolotl key; recipes list them under `plugins:`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from tunebook.plugins.meter import Meter
 from tunebook.runs.checkpoints import ASIDE, ROWS, UNPLANNED, set_unplanned_aside
 
 CHANGED_AFTER = 10
-SAMPLED = 4096  # weights of each tensor
+SAMPLED = 4096  # weights sampled from each tensor
 
 
 class SeededInit(BasePlugin):
-    """Seed the generators before the model loads: the `seed` of Axolotl 0.19 does not cover the first weights
-    of an adapter or head, so that two runs of one config would differ. Later versions do it themselves."""
+    """Seed the random generators before the model is loaded: Axolotl 0.19's `seed` does not cover the initial
+    weights of an adapter or head, so two runs of the same config would differ. Later versions do this
+    themselves."""
 
     def pre_model_load(self, cfg: Any) -> None:
         if cfg.seed is None or not lanes.seeds_weights():
@@ -36,16 +37,18 @@ class SeededInit(BasePlugin):
 
 
 class TokenMean(BasePlugin):
-    """Average the loss of a step over its trained tokens, however many micro batches and processes it takes.
+    """Average the loss of a step over all its trained tokens, regardless of the number of micro batches and
+    processes.
 
-    Axolotl 0.19 averages each micro batch, then those means (`lanes.counts_tokens`), and no version adds the
-    tokens up over processes. This restores the rules of transformers.Trainer."""
+    Axolotl 0.19 averages each micro batch and then those means (`lanes.counts_tokens`), and no version adds
+    up the tokens of several processes. This plugin restores the behaviour of transformers.Trainer."""
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
-        from axolotl.core.trainers.base import AxolotlTrainer  # slow to import, and loaded by then
+        # slow to import, but already loaded at this point
+        from axolotl.core.trainers.base import AxolotlTrainer
 
         if not isinstance(trainer, AxolotlTrainer):
-            return  # preference and reward training have losses of their own
+            return  # preference and reward training use other losses
         trainer.args.average_tokens_across_devices = True
         if lanes.counts_tokens():
             return
@@ -57,34 +60,35 @@ class TokenMean(BasePlugin):
 
 
 class CPUArguments(BasePlugin):
-    """Let a CPU train in bf16: transformers refuses `bf16: true` without a GPU, and Axolotl has no key
-    for `use_cpu`. The config's `bf16: true` still loads the weights in bf16.
+    """Let a CPU train in bf16: transformers rejects `bf16: true` without a GPU, and Axolotl has no key for
+    `use_cpu`. The config's `bf16: true` still loads the weights in bf16.
 
-    In fp32 only the logits that are trained on are computed (docs/ARCHITECTURE.md, CPU). The dev loss before
-    the first step, which Axolotl always computes and nothing reads, is left out."""
+    In fp32, logits are computed only for trained positions (docs/ARCHITECTURE.md, CPU). The dev loss before
+    the first step, which Axolotl always computes and nothing reads, is skipped."""
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
         autocast = bool(cfg.bf16) and cfg.torch_dtype == torch.float32
         return {"use_cpu": True, "bf16": autocast, "bf16_full_eval": False, "eval_on_start": False}
 
     def post_model_build(self, cfg: Any, model: Any) -> None:
-        output = getattr(model, "lm_head", None)  # a classification head has none
+        output = getattr(model, "lm_head", None)  # a classification head has no token logits
         if output is not None and output.weight.dtype == torch.float32:
             only_trained_logits(model)
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
-        # Axolotl lets every adapter's input carry a gradient, for gradient checkpointing; below the lowest
-        # adapter (peft_layers_to_transform) that is a backward pass whose result is not used.
+        # For gradient checkpointing, Axolotl makes every adapter's input require a gradient; below the lowest
+        # adapter (peft_layers_to_transform), that backward pass computes a result nobody uses.
         if not cfg.gradient_checkpointing:
             model.disable_input_require_grads()
         keep_gradients_of_4bit(model)
 
 
 def keep_gradients_of_4bit(model: Any) -> None:
-    """Keep bitsandbytes' 4-bit layers from their inference layout on CPUs with AVX512-BF16.
+    """Keep bitsandbytes' 4-bit layers from switching to their inference layout on CPUs with AVX512-BF16.
 
-    bitsandbytes 0.50 changes the layout of the weights at the first evaluation and leaves it so when training
-    resumes; products in that layout have no gradient, so that the layers silently pass none from there on.
+    bitsandbytes 0.50 changes the layout of the weights at the first evaluation and does not change it back
+    when training continues. Products in that layout have no gradient, so from then on those layers silently
+    pass none.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -92,10 +96,10 @@ def keep_gradients_of_4bit(model: Any) -> None:
 
 
 def only_trained_logits(model: Any) -> None:
-    """Give the output layer of a causal model only the positions whose next token has a label.
+    """Make the output layer of a causal model compute only the positions whose next token has a label.
 
-    The loss and its gradients stay the same: the other positions do not enter them. Without labels nothing
-    changes.
+    The loss and its gradients are unchanged, because the other positions do not contribute to them. Without
+    labels nothing changes.
     """
     kept: list[torch.Tensor] = []
 
@@ -115,8 +119,8 @@ def only_trained_logits(model: Any) -> None:
 
 
 class PreferencePrompts(BasePlugin):
-    """Render preference pairs with the config's `chat_template_kwargs`. Axolotl uses them for
-    supervised rows only, so that Qwen3 would be trained on another prompt than it is evaluated with."""
+    """Render preference pairs with the config's `chat_template_kwargs`. Axolotl applies them to supervised
+    rows only, so Qwen3 would be trained on a different prompt than it is evaluated with."""
 
     def register(self, cfg: Any) -> None:
         from axolotl.utils.data import rl
@@ -135,15 +139,14 @@ class PreferencePrompts(BasePlugin):
 
 
 class Float32Weights(SeededInit):
-    """Load the weights in fp32 while `bf16` computes in autocast. Axolotl's `bf16: true` loads them in
-    bf16, where a step of 1e-5 is too small to change most of them.
+    """Load the weights in fp32 while `bf16` computes in autocast. Axolotl's `bf16: true` loads them in bf16,
+    in which a step of 1e-5 is too small to change most of them.
 
-    Raises:
-        RuntimeError: some were loaded in another precision.
+    Raises: RuntimeError: some weights were loaded in another precision.
     """
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
-        # The last hook before Axolotl reads the dtype; `pre_model_load` comes after it.
+        # The last hook before Axolotl reads the dtype; `pre_model_load` runs after that.
         cfg.torch_dtype = torch.float32
 
     def post_model_build(self, cfg: Any, model: Any) -> None:
@@ -153,12 +156,13 @@ class Float32Weights(SeededInit):
 
 
 class Progress(BasePlugin):
-    """Append a JSON line for each training step to the file named by TUNEBOOK_EVENTS, save and stop once
-    the file named by TUNEBOOK_STOP is there, stop a training that has diverged, count the rows that are
-    trained on, and for full fine-tuning write the share of weights that have changed after ten steps.
+    """Reports and controls training.
 
-    A resumed training keeps the precision of its adapter: transformers does not pass
-    `peft_autocast_adapter_dtype` to PEFT, which would turn bf16 into fp32 as it loads the checkpoint."""
+    Appends a JSON line for each training step to the file TUNEBOOK_EVENTS; saves and stops once the file
+    TUNEBOOK_STOP exists; stops a training that has diverged; counts the trained rows; and for full
+    fine-tuning records the share of weights that changed in the first ten steps. A resumed training keeps the
+    precision of its adapter: transformers does not pass `peft_autocast_adapter_dtype` to PEFT, which would
+    turn bf16 into fp32 when it loads the checkpoint."""
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
         cast = cfg.peft_autocast_adapter_dtype
@@ -167,7 +171,7 @@ class Progress(BasePlugin):
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         if trainer.is_world_process_zero() and hasattr(trainer.train_dataset, "__len__"):
-            # After Axolotl has left out what is too long or has nothing to learn.
+            # After Axolotl has dropped rows that are too long or have nothing to learn.
             rows = {"train_rows": len(trainer.train_dataset)}
             Path(cfg.output_dir).mkdir(parents=True, exist_ok=True)
             (Path(cfg.output_dir) / ROWS).write_text(json.dumps(rows))
@@ -180,8 +184,8 @@ class Progress(BasePlugin):
 
 
 class ChangedWeights(TrainerCallback):
-    """Writes `changed.json`: the share of a sample of the trainable weights whose value differs after ten
-    steps, in the shard of process 0."""
+    """Writes `changed.json`: the share of sampled trainable weights whose value differs after ten steps, in
+    the shard of process 0."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "changed.json"
@@ -239,8 +243,8 @@ class _ProgressCallback(TrainerCallback):
 
 
 class StopWhenDiverged(TrainerCallback):
-    """Stops training when weights become NaN or Inf, before they are saved: further steps would be wasted.
-    transformers leaves NaN out of the losses that it logs, and continues.
+    """Stops training when weights become NaN or Inf, before they are saved, because further steps would be
+    wasted. transformers filters NaN from the losses that it logs, and continues.
 
     A NaN gradient alone does not count: fp16's scaler skips such steps. Raises RuntimeError."""
 
@@ -260,15 +264,15 @@ class StopWhenDiverged(TrainerCallback):
 
 
 class StopWhenAsked(TrainerCallback):
-    """Saves a checkpoint after the step during which the file `path` appeared, and ends the process with the
-    exit code for "stopped, state saved" instead of finishing. Evaluation is skipped: the notice is short.
+    """Saves a checkpoint after the step during which the file `path` appeared, then exits with the code for
+    "stopped, state saved". Evaluation is skipped, because there is little time left.
 
-    Such a checkpoint is marked. The next one that is saved replaces it, so that the trainer, which keeps the
-    newest few, keeps those that it would have kept without the stop."""
+    Such a checkpoint is marked. The next saved checkpoint replaces it, so that the trainer, which keeps the
+    newest few, keeps the same checkpoints as without the stop."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.stopping = path, False
-        self.planned = True  # whether the checkpoint that is saved now would have been saved anyway
+        self.planned = True  # whether the checkpoint being saved now was due anyway
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         stop = self.path.exists()
@@ -295,7 +299,7 @@ class StopWhenAsked(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.stopping:
-            if args.world_size > 1:  # torchrun stops the others when one ends
+            if args.world_size > 1:  # torchrun stops the others when one process ends
                 torch.distributed.barrier()
             raise SystemExit(STOPPED)
 

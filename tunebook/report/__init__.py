@@ -1,4 +1,4 @@
-"""From answers to a verdict: metrics.json, report.html, published results, runs side by side.
+"""From answers to a verdict: metrics.json, report.html, published results, comparison of runs.
 
-In: a run folder with answers. Out: what a person reads. May import: core to evaluation; not plan.
+In: a run folder with answers. Out: the files that people read. May import: core to evaluation; not plan.
 """

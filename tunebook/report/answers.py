@@ -1,4 +1,4 @@
-"""Read the answers of the contenders, and refuse files that are cut off or hold something else."""
+"""Read the answers of the contenders, and reject files that are truncated or have other content."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tunebook.metrics.answers import Answer, answer_problems
 from tunebook.runs.rows import read_rows
 from tunebook.runs.run import Run
 
-AGAIN = "The same command evaluates again; finished batches are kept."
+AGAIN = "Rerun the same command to evaluate again; finished batches are kept."
 
 
 def read_answers(run: Run, names: list[str], split: str, labels: list[str]) -> dict[str, list[Answer]]:
-    """Return the answers of each contender, one a row of `split`, in its order.
+    """Return the answers of each contender, one per row of `split`, in its order.
 
-    Where a file is broken, the evaluation of the run is marked as not done, so that it runs again.
+    If a file is damaged, the run's evaluation is marked as not done, so that it runs again.
 
     Raises:
-        InputError: an empty split, a gold label that is not one of `labels`, a file that is missing, cut
-            off or about other rows, or a number that is nan.
+        InputError: an empty split, a gold label that is not one of `labels`, a file that is missing,
+            truncated or about other rows, or a NaN.
     """
     data = run / "data" / f"{split}.jsonl"
     rows = read_rows(data)
     if not rows:
-        text = "has no rows to compare. Give the split some."
+        text = "has no rows to compare. Add rows to the split."
         raise InputError(Problem(text, show(data), code="split.no_rows"))
     golds = [(line, row["gold"]["answer"]) for line, row in enumerate(rows, 1)] if labels else []
     text = "is not among the labels of dataset.yaml (got {!r}). Add it there, or correct the row."
@@ -61,7 +61,7 @@ def _read(path: Path, ids: list[str]) -> tuple[list[Answer], list[Problem]]:
             try:
                 records.append(json.loads(text))
             except json.JSONDecodeError:
-                text = f"is cut off or not JSON. {AGAIN}"
+                text = f"is truncated or not JSON. {AGAIN}"
                 return [], [Problem(text, show(path), line, code="run.damaged_file")]
     if problems := answer_problems(path, records, AGAIN):
         return [], problems

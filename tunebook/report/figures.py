@@ -1,4 +1,5 @@
-"""Pictures as small static SVG: they need no script, and their lines and letters take the page's colour."""
+"""Figures as small static SVG: they need no script, and their lines and letters have the page's text
+colour."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#010203"  # replaced by the page's own text colour
+INK = "#010203"  # replaced by the page's text colour
 COLOURS = ("#3b7dd8", "#d9822b", "#3a9b6b", "#a85cc0", "#b3483b", "#7a7f87")
 STYLE = {
     "svg.fonttype": "none",
@@ -30,7 +31,7 @@ STYLE = {
 
 
 class Dot(TypedDict):
-    """A point with its interval and its name; `x` may be a word, a `y` that was not measured is nan."""
+    """A point with its interval and its name; `x` may be a word; a `y` of NaN was not measured."""
 
     x: float | str
     y: float
@@ -51,7 +52,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, title: str) -> str:
-    """Return the figure as an SVG element with `title` for readers that see no picture."""
+    """Return the figure as an SVG element with `title` for screen readers."""
     from html import escape
 
     buffer = io.StringIO()
@@ -59,7 +60,7 @@ def _svg(figure: Figure, title: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     label = f'<svg role="img" aria-label="{escape(title, quote=True)}" class="figure"'
-    # Fixed width and height would not shrink on a phone.
+    # A fixed width and height would not shrink on a phone.
     return re.sub(
         r'<svg (.*?)(?:width|height)="[^"]*"(.*?)(?:width|height)="[^"]*"',
         rf"{label} \1\2",
@@ -70,7 +71,7 @@ def _svg(figure: Figure, title: str) -> str:
 
 
 def curve(series: dict[str, list[tuple[float, float]]], x_name: str, y_name: str) -> str:
-    """Draw lines of (x, y) points, all on one axis."""
+    """Draw lines of (x, y) points on common axes."""
     figure, axes = _axes(7.2, 3.2)
     for color, (name, points) in zip(COLOURS, series.items(), strict=False):
         if points:
@@ -85,7 +86,7 @@ def curve(series: dict[str, list[tuple[float, float]]], x_name: str, y_name: str
 
 
 def confusion(matrix: list[list[int]], rows: list[str], columns: list[str]) -> str:
-    """Draw a confusion matrix: gold labels downwards, answers across; shares of each row."""
+    """Draw a confusion matrix with gold labels as rows and answers as columns, in shares of each row."""
     size = min(9.0, 1.8 + 0.36 * len(columns))
     figure, axes = _axes(size, size)
     shares = [[value / max(1, sum(row)) for value in row] for row in matrix]
@@ -102,16 +103,17 @@ def confusion(matrix: list[list[int]], rows: list[str], columns: list[str]) -> s
     return _svg(figure, "confusion matrix: gold labels by answers")
 
 
-CORNERS = ((5, 5, "left"), (5, -11, "left"), (-5, -11, "right"), (-5, 5, "right"))  # in points from the dot
+CORNERS = ((5, 5, "left"), (5, -11, "left"), (-5, -11, "right"), (-5, 5, "right"))  # in points, from the dot
 
 
 def _label(figure: Figure, axes: Axes, points: list[Dot]) -> None:
-    """Write the name of each of `points` next to it, at the first corner where it covers no other name, or at
-    the last one."""
-    figure.draw_without_rendering()  # the layout decides the places
+    """Write the name of each of `points` next to it, at the first corner where it overlaps no other name,
+    otherwise at the last corner."""
+    figure.draw_without_rendering()  # the layout determines the positions
     taken: list[Any] = []
     shown = [point for point in points if not math.isnan(point["y"])]
-    for point in sorted(shown, key=lambda point: -point["y"]):  # from above: names stand as their dots
+    # from top to bottom, so that names are in the order of their dots
+    for point in sorted(shown, key=lambda point: -point["y"]):
         text = axes.annotate(
             str(point["name"]),
             (point["x"], point["y"]),
@@ -134,8 +136,8 @@ def points(
     joined: bool = True,
     names: bool = False,
 ) -> str:
-    """Draw `{x, y, low, high, name}` points with their intervals; numbers above 0 that span over a factor
-    of eight get a logarithmic axis, words are placed side by side."""
+    """Draw `{x, y, low, high, name}` points with their intervals; positive numbers that span more than a
+    factor of eight get a logarithmic axis, words are placed side by side."""
     figure, axes = _axes(7.2, 3.6)
     every = [point["x"] for line in series.values() for point in line]
     for number, (name, line) in enumerate(series.items()):
@@ -172,7 +174,7 @@ svg {{ width: 100%; height: auto; }}</style></head><body><p>{title}</p>{figure}<
 
 
 def page(title: str, figure: str) -> str:
-    """Return a page with one picture."""
+    """Return a page with one figure."""
     from html import escape
 
     return PAGE.format(title=escape(title), figure=figure)

@@ -1,4 +1,4 @@
-"""Numbers and tables of a run for people: the console, the cards and the report use the same."""
+"""Numbers and tables of a run for people, shared by the console, the cards and the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunebook.metrics.scoring import UNBOUNDED
 from tunebook.report import names
 from tunebook.report.light import traffic_light
 
-SHOWN = (  # in the console and in a recipe's card; the report shows every metric
+SHOWN = (  # metrics in the console and in a recipe's card; the report shows all
     *("accuracy", "macro_f1", "invalid_rate"),
     *("f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em"),
     *("preference", "reward_accuracy", "loss", "chrf", "rules", "calls", "stop_rate", "length_ratio"),
@@ -20,7 +20,7 @@ SHOWN = (  # in the console and in a recipe's card; the report shows every metri
 
 
 def number(metric: str, value: float | None) -> str:
-    """Return a value as people read it; `not measured` for None."""
+    """Return a value formatted for people; `not measured` for None."""
     if value is None:
         return "not measured"
     return f"{value:.3f}" if metric in UNBOUNDED else f"{value * 100:.1f} %"
@@ -43,8 +43,9 @@ def in_order(measured: Metrics) -> list[str]:
 
 
 def table(measured: Metrics, whole: bool, shots: int | None = None) -> list[dict[str, str]]:
-    """Return one row a metric with a column for each contender; if `whole`, with intervals, how the answers
-    were made and every metric that was measured for any contender, else only those of them in `SHOWN`."""
+    """Return one row per metric with a column for each contender. With `whole`, include intervals, how the
+    answers were produced and every metric measured for any contender; otherwise only the metrics in
+    `SHOWN`."""
     contenders = measured["contenders"]
     columns = {name: names.contender(name, measured["baseline"], shots) for name in in_order(measured)}
     rows = []
@@ -89,8 +90,8 @@ def thresholds(measured: Metrics) -> list[dict[str, str]]:
 
 
 def _of(measures: Mapping[str, Any], rows: int) -> str:
-    """Return of how many examples a metric is, where not of all: answers are generated for a sample of them
-    in chat, and some metrics are of the questions with an answer only."""
+    """Return the number of examples a metric is based on, if not all: in chat, answers are generated for a
+    sample, and some metrics only cover questions with an answer."""
     counts = sorted(
         {measure["n"] for measure in measures.values() if measure and measure["value"] is not None}
     )
@@ -100,7 +101,7 @@ def _of(measures: Mapping[str, Any], rows: int) -> str:
 
 
 def _short(title: str) -> str:
-    """Return a contender's name for the head of a narrow column; the sentence below has it whole."""
+    """Return a contender's name for a narrow column header; the sentence below has the full name."""
     for prompt in ("best prompt", "plain prompt"):
         if title.startswith(f"{prompt} of the base"):
             return prompt

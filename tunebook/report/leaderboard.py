@@ -1,7 +1,7 @@
 """`tunebook compare`: fine-tuned models of several runs side by side, paired on the same test examples.
 
-One command for two runs and for all of runs/. Runs with other test examples, another split or another primary
-metric never share a table: named by hand they are refused, found in runs/ they get a table of their own.
+One command for two runs or all runs in runs/. Runs with other test examples, another split or another primary
+metric never share a table: if named explicitly they are refused, otherwise they get separate tables.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Difference(Comparison):
-    """The best run of a table compared with another, in numbers and in a sentence."""
+    """The best run of a table compared with another run, in numbers and in a sentence."""
 
     sentence: str
 
 
 class Line(TypedDict):
-    """A run in a table; `seconds` is the time of all stages, `latency` the median seconds an answer."""
+    """A run in a table; `seconds` is the time of all stages, `latency` the median seconds per answer."""
 
     run: str
     tier: str
@@ -57,7 +57,8 @@ class Line(TypedDict):
 
 
 class Ranking(TypedDict):
-    """The runs of one test set, best first; `pareto` names those that no other beats in score and time."""
+    """The runs of one test set, best first; `pareto` lists those that no other run beats in both score and
+    time."""
 
     dataset: str
     split: Literal["dev", "test"]
@@ -81,12 +82,12 @@ class Entry:
 
     @property
     def rows_hash(self) -> str:
-        """The hash of the rows that the numbers were measured on."""
+        """The hash of the rows on which the numbers were measured."""
         return self.measured["rows_sha256"]
 
     @property
     def test(self) -> tuple[str, str, str, str]:
-        """What has to be equal for two runs to be compared."""
+        """What must be equal for two runs to be comparable."""
         return self.measured["split"], self.measured["primary"], self.rows_hash, evaluated(self.measured)
 
     @property
@@ -94,7 +95,7 @@ class Entry:
         return sum(self.measured["seconds"].values())
 
     def answers(self) -> list[Answer]:
-        """Return the tuned model's answers."""
+        """Return the fine-tuned model's answers."""
         return read_answer_file(self.run / "eval" / "answers" / f"tuned.{self.measured['split']}.jsonl")
 
 
@@ -102,7 +103,7 @@ def _entry(run: Run) -> Entry:
     """Return a finished run whose files can be read.
 
     Raises:
-        InputError: it has not finished, or one of its files is damaged or of another version.
+        InputError: the run has not finished, or one of its files is damaged or of another version.
     """
     try:
         if not run.done("report") or not (run / "metrics.json").is_file():
@@ -111,15 +112,15 @@ def _entry(run: Run) -> Entry:
         entry = Entry(run, read_metrics(run / "metrics.json"))
         entry.answers()
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        text = f"damaged ({type(error).__name__}: {error}). Fetch the folder again, or delete it."
+        text = f"damaged ({type(error).__name__}: {error}). Fetch the run folder again, or delete it."
         problem = Problem(text, show(run.folder), code="run.damaged_file")
         raise InputError(problem) from error
     return entry
 
 
 def everything() -> tuple[list[Entry], list[Problem]]:
-    """Return every finished run below runs/, without the links called latest, and why each damaged one is
-    left out."""
+    """Return every finished run in runs/, ignoring the links called latest, and why each damaged run is
+    skipped."""
     entries: list[Entry] = []
     left_out: list[Problem] = []
     for path in sorted(runs_folder().glob("*/*/state.json")):
@@ -133,13 +134,13 @@ def everything() -> tuple[list[Entry], list[Problem]]:
 
 
 def compare_runs(run_names: list[str], console: Console) -> int:
-    """Compare the runs that `run_names` name, or all; writes runs/compare.json and a page with a table and a
-    picture of score against time for each test set. Returns the exit code.
+    """Compare the runs in `run_names`, or all runs; write runs/compare.json and, for each test set, a page
+    with a table and a plot of score against time. Return the exit code.
 
-    Of all runs, a damaged one is left out and named.
+    When comparing all runs, damaged ones are skipped and named.
 
     Raises:
-        InputError: a run that does not exist, has not finished or is damaged, fewer than two, or runs that
+        InputError: a run does not exist, has not finished or is damaged; there are fewer than two; or they
             were not tested on the same examples.
     """
     if run_names:
@@ -151,9 +152,9 @@ def compare_runs(run_names: list[str], console: Console) -> int:
     else:
         entries, left_out = everything()
         for problem in left_out:
-            console.note(f"left out: {problem}")
+            console.note(f"skipped: {problem}")
         if not entries:
-            text = f"no finished run below {show(runs_folder())}."
+            text = f"no finished run in {show(runs_folder())}."
             raise InputError(Problem(text, key="RUNS", code="run.none_finished"))
     tables: dict[tuple[str, str, str, str], list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -186,13 +187,18 @@ def _refuse_different_tests(entries: list[Entry]) -> None:
             why = f"the splits {first.test[0]} and {other.test[0]}"
         elif other.test[:3] == first.test[:3]:
             why = (
-                f"other answers of their conversations (evaluate_turns: {first.test[3]} and {other.test[3]})"
+                f"different answers of the conversations (evaluate_turns: {first.test[3]} and "
+                f"{other.test[3]})"
             )
         else:
-            why = "other rows of the same dataset" if other.rows_hash != first.rows_hash else "other metrics"
+            why = (
+                "different rows of the same dataset"
+                if other.rows_hash != first.rows_hash
+                else "different metrics"
+            )
         text = (
-            f"{first.name} and {other.name} were tested on {why}. Their numbers cannot be compared; name "
-            "runs of one test set, or none to see a table for each."
+            f"{first.name} and {other.name} were tested on {why}. Their numbers are not comparable. Name "
+            "runs with the same test set, or no runs to see a table for each test set."
         )
         raise InputError(Problem(text, key="RUNS", code="run.different_tests"))
 
@@ -267,7 +273,7 @@ def pareto(entries: list[Entry], primary: str, sign: int) -> list[str]:
 
 
 def rows(ranking: Ranking) -> list[dict[str, str]]:
-    """Return one row a run, for the console and the page."""
+    """Return one row per run, for the console and the page."""
     primary, timed = ranking["primary"], any(line["latency"] is not None for line in ranking["runs"])
     return [
         {
@@ -292,8 +298,8 @@ def _seconds(latency: float | None) -> str:
 
 
 def compare_page(title: str, ranking: Ranking) -> str:
-    """Return a self-contained page: a table with verdicts and links to the reports, what differs, and a
-    picture of score against time where the runs that no other beats in both are joined."""
+    """Return a self-contained page: a table with verdicts and links to the reports, what differs, and a plot
+    of score against time that connects the runs no other run beats in both."""
     primary = ranking["primary"]
     dots: list[Dot] = [
         {

@@ -1,4 +1,4 @@
-"""How to load a run's model elsewhere so that it is the one that was evaluated: a few lines of Python."""
+"""How to load a run's model elsewhere exactly as it was evaluated: a few lines of Python."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def loading(config: AxolotlConfig, base: str, precision: str, labels: int, folde
     Args:
         config: Axolotl's config of the run.
         base: the base model's id.
-        precision: in which it was evaluated, as "bfloat16". Without `dtype=`, transformers would take what
-            the base's own config.json says.
-        labels: of a classification head.
+        precision: the precision in which it was evaluated, such as "bfloat16". Without `dtype=`, transformers
+            would use the one in the base model's config.json.
+        labels: the labels of a classification head.
     """
     kind = methods.HEAD_MODEL_TYPE if methods.uses_head(config) else "AutoModelForCausalLM"
     options = f"dtype=torch.{precision}" + (f", num_labels={labels}" if methods.uses_head(config) else "")

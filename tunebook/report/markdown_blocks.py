@@ -1,4 +1,4 @@
-"""Keep measured blocks of README files equal to the files they come from."""
+"""Keep measured blocks in README files equal to the files they come from."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Names for people: contenders, metrics, tasks and gates in words, numbers with their unit and direction.
+"""Names for people: contenders, metrics, tasks and gates in words, numbers with unit and direction.
 
-The keys in metrics.json and in file names stay as they are; only what is shown to people is renamed here.
+The keys in metrics.json and in file names are unchanged; these names are only for display.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TUNED, SVM = "tuned", "svm"
 
 
 class Metric(NamedTuple):
-    """A metric for people: its label, and one sentence about it for the glossary."""
+    """A metric for people: its label, and a sentence about it for the glossary."""
 
     label: str
     meaning: str
@@ -25,17 +25,17 @@ METRICS = {
     "accuracy": Metric("accuracy", "Share of the examples that got the right label."),
     "balanced_accuracy": Metric(
         "balanced accuracy",
-        "Accuracy averaged over the labels, so that a rare label counts like a common one.",
+        "Accuracy averaged over the labels, so that a rare label counts as much as a common one.",
     ),
     "macro_f1": Metric(
         "macro F1",
-        "F1 averaged over the labels; F1 is high only if a label is found (recall) and rarely given by "
+        "F1 averaged over the labels; F1 is high only if a label is found (recall) and rarely assigned by "
         "mistake (precision).",
     ),
     "invalid_rate": Metric("invalid answers", "Share of the generated answers that name none of the labels."),
     "ece_10": Metric(
         "calibration error, 10 bins",
-        "Expected calibration error (ECE): how far the stated confidence is from the share that is right, "
+        "Expected calibration error (ECE): how far the confidence is from the share of right answers, "
         "averaged over 10 levels of confidence.",
     ),
     "ece_15": Metric("calibration error, 15 bins", "Expected calibration error (ECE) over 15 levels."),
@@ -46,13 +46,14 @@ METRICS = {
     "em": Metric("exact match", "Share of the answers that equal the reference answer, punctuation aside."),
     "has_answer_f1": Metric("F1, answerable", "F1 over the questions whose answer is in their passage."),
     "has_answer_em": Metric(
-        "exact match, answerable", "Exact match over the questions whose answer stands in their passage."
+        "exact match, answerable", "Exact match over the questions whose answer is in their passage."
     ),
     "no_answer_em": Metric(
         "refused, unanswerable", "Share of the questions without an answer that the model refuses to answer."
     ),
     "preference": Metric(
-        "chosen answer likelier", "Share of the pairs whose chosen answer is likelier than the rejected one."
+        "chosen answer likelier",
+        "Share of the pairs whose chosen answer is more likely than the rejected one.",
     ),
     "preference_per_byte": Metric(
         "chosen answer likelier, per byte", "The same with the length of both answers taken into account."
@@ -103,40 +104,43 @@ TASKS = {
     "ifeval": "IFEval (following instructions)",
 }
 
-TERMS = {  # of the report that are not metrics
-    "base": "The model as it was before fine-tuning.",
+TERMS = {  # terms of the report that are not metrics
+    "base": "The model before fine-tuning.",
     "prompt": "The text that a model is given. The plain prompt is the one that training used.",
     "examples in the prompt": "Few-shot prompting: training examples with answers come before the question.",
     "instructions": "A written description of the task in the prompt (the data set's baseline_prompt).",
-    "labels ranked": "The model does not write its answer; the likeliest of the given labels is taken.",
-    "best prompt of the base": "The prompt of the base that did best on the dev split: the one to beat.",
+    "labels ranked": "The model does not write its answer; the most likely of the given labels is taken.",
+    "best prompt of the base": "The prompt with which the base model scored best on dev: the one to beat.",
     "linear SVM": "A classical text classifier that trains in a second on any computer and costs nothing.",
     "dev, test": "Held-out examples. Choices are made on dev; test is used only for the numbers here.",
     "group": "Examples that belong together, such as those of one customer. They are never split, and "
     "intervals and p are computed over groups.",
     "95 % interval": "Where the true value probably lies; it gets narrower with more test examples.",
-    "p": "How often chance alone would show a difference this large. Below 0.05 counts as shown.",
-    "corrected p": "p made stricter because many comparisons are made at once (Holm's method).",
+    "p": (
+        "How often chance alone would produce a difference this large. A difference with p below 0.05 "
+        "counts as shown."
+    ),
+    "corrected p": "p adjusted for making many comparisons at once (Holm's method).",
     "detectable difference": "The smallest difference that this many test examples can show. A smaller one "
     "needs more examples.",
     "gate": "A limit set in advance. A run that misses one fails (exit code 3).",
     "margin": "The largest loss of ability that is accepted; the whole interval must be within it.",
     "points": "Percentage points: from 40 % to 50 % is 10 points.",
-    "trained tokens": "Pieces of answers that the model learned from; a token is about four letters.",
-    "nats per trained token": "The training loss: how surprised the model is by each piece of the answers. "
+    "trained tokens": "The tokens of answers that the model was trained on; a token is about four letters.",
+    "nats per trained token": "The training loss: how surprised the model is by an answer token. "
     "Lower is better.",
     "optimizer step": "One update of the weights.",
     "adapter": "The small set of weights that was trained; merged means folded into the base.",
-    "trial tier": "A small model on this machine that proves the path and the data before a GPU is paid for.",
+    "trial tier": "A small model on this machine, to test the pipeline and data before you pay for a GPU.",
     "seed": "The number that fixes every random choice, so that a run can be repeated.",
 }
 
 
 def prompting(name: str, shots: int | None = None) -> str:
-    """Return how the base of contender `name` (base_generate_k_prompt) is prompted.
+    """Return how the base model is prompted in contender `name` (base_generate_k_prompt).
 
     Args:
-        shots: the number of examples in a few-shot prompt, None where it is not known.
+        shots: the number of examples in a few-shot prompt, or None if it is not known.
     """
     parts = []
     if "_k" in name:
@@ -148,7 +152,7 @@ def prompting(name: str, shots: int | None = None) -> str:
 
 
 def contender(name: str, baseline: str | None = None, shots: int | None = None) -> str:
-    """Return the name of a contender for people; other models keep their own."""
+    """Return the name of a contender for people; other models keep their names."""
     fixed = {
         TUNED: "fine-tuned",
         TUNED_RANKED.name: "fine-tuned, labels ranked",
@@ -192,7 +196,7 @@ def gate(name: str) -> str:
 
 
 def trained_on(measured: Mapping[str, Any], noun: str = "example") -> str:
-    """Return how many examples were trained on, and of how many where not on all."""
+    """Return the number of examples trained on, and out of how many if not all."""
     rows, given = measured["train_rows"], measured.get("given_rows")
     if given is None or rows >= given:
         return count(rows, noun)
@@ -210,7 +214,7 @@ def p_value(p: float) -> str:
 
 
 def p_number(p: float | None) -> str:
-    """Return `0.0123`, `< 0.0001`, or nothing for None."""
+    """Return `0.0123`, `< 0.0001`, or "" for None."""
     if p is None:
         return ""
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
@@ -232,12 +236,12 @@ def signed(name: str, value: float | None) -> str:
 
 
 def task_number(kind: str, value: float) -> str:
-    """Return the value of a retention task: bits per byte of a text, a share of the rest."""
+    """Return the score of a retention task: bits per byte for text, otherwise a share."""
     return f"{value:.3f} bits per byte" if kind == "text" else f"{value * 100:.1f} %"
 
 
 def task_drop(kind: str, value: float | None, sign: Literal["", "+"] = "") -> str:
-    """Return a drop on a retention task: a relative rise in percent of texts, points of the rest."""
+    """Return a drop on a retention task: a relative rise in percent for text, otherwise points."""
     if value is None:
         return ""
     return f"{value * 100:{sign}.1f}" + (" %" if kind == "text" else " points")

@@ -1,4 +1,4 @@
-"""The files that a run hands out, compared with the run: their scores on the same examples."""
+"""The exported files of a run, compared with the run: their scores on the same examples."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LINE = TypeAdapter(ParityLine)
 
 
 def parity_lines(run: Run) -> tuple[list[ParityLine], list[str]]:
-    """Return the measurements of files made of the run, by name, and the names of those that have to be
-    measured again: of other weights than the run has now, or by another version of Tunebook."""
+    """Return the measurements of exported files by name, and the names of those to measure again, because
+    they belong to other weights than the run's current ones or were made by another version of Tunebook."""
     paths = sorted((run / "export" / "parity").glob("*.json"))
     found = {path.stem: _line(path) for path in paths}
     weights = weights_hash(run / "model") if found else ""
@@ -28,7 +28,7 @@ def parity_lines(run: Run) -> tuple[list[ParityLine], list[str]]:
 
 
 def _line(path: Path) -> ParityLine | None:
-    """Return the line in `path`, None for one of another version."""
+    """Return the line in `path`, or None if it was written by another version."""
     try:
         return LINE.validate_python(read_json(path))
     except ValidationError:
@@ -36,15 +36,15 @@ def _line(path: Path) -> ParityLine | None:
 
 
 def again(name: str) -> str:
-    """Return what to do about a file whose line does not count any more."""
+    """Return what to do about a file whose measurement is no longer valid."""
     return (
-        f"{name} was measured by another version of Tunebook, or before the run's weights changed, and does "
-        "not count: make merge or make export measures it again."
+        f"the measurement of {name} is out of date: it was made by another version of Tunebook, or before "
+        "the run's weights changed. make merge or make export measures it again."
     )
 
 
 def sentence(line: ParityLine) -> str:
-    """Return one file's score beside the run's, for the first screen of the report."""
+    """Return one file's score next to the run's, for the first screen of the report."""
     if line["value"] is None:
         return f"{line['artefact']} could not answer: {' '.join(line['causes'])}"
     metric, examples = line["metric"], names.count(line["rows"], "example")
@@ -56,7 +56,7 @@ def sentence(line: ParityLine) -> str:
 
 
 def rows(lines: list[ParityLine]) -> list[dict[str, str]]:
-    """Return a row of the table for each line, as people read it."""
+    """Return a row of the table for each line, formatted for people."""
     return [
         {
             "file": line["artefact"],
@@ -75,7 +75,7 @@ def rows(lines: list[ParityLine]) -> list[dict[str, str]]:
 
 
 def result(line: ParityLine) -> str:
-    """Return in words whether a file is worse than its run: at all, or by more than its tolerance."""
+    """Return in words whether a file is worse than its run, and if so whether by more than its tolerance."""
     if not line["passed"]:
         return "worse"
     low, high = line["low"], line["high"]
@@ -97,9 +97,9 @@ def share(value: float | None) -> str:
 
 
 def show_lines(lines: list[ParityLine], console: Console) -> None:
-    """Print the table, why a file is worse than its run, and where its prompts differ."""
+    """Print the table, why a file is worse than its run, and how its prompts differ."""
     first, columns = lines[0], rows(lines)
-    # A column for each file, which a screen of 80 columns holds.
+    # One column per file fits into 80 columns.
     shown = [
         {"file": name, **{one["file"]: one[name] for one in columns}} for name in columns[0] if name != "file"
     ]

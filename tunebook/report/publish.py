@@ -19,28 +19,28 @@ from tunebook.report.markdown_blocks import fill
 from tunebook.report.published import benched, other_base, published, recipe_table
 from tunebook.runs.run import find
 
-# Most of a metrics.json; the report of the run shows them, no card or table does.
+# Large parts of metrics.json; only the report of the run shows them, no card or table does.
 UNREAD = ("details", "confusion")
-FOLDERS = re.compile(r"(?<![^\s='\"])/(?:[^\s'\"/]+/)*")  # of whoever publishes, which are nobody's concern
+FOLDERS = re.compile(r"(?<![^\s='\"])/(?:[^\s'\"/]+/)*")  # private details of whoever publishes
 
-# The six recipes of README.md and what each teaches, in the words of whoever looks for one.
+# The six recipes of README.md and what each teaches, in words that a newcomer would search for.
 FRONT_PAGE = {
-    "classify-lora": "sort messages into your labels, by writing the label",
-    "classify-head": "the same with a score for every label, and no text",
+    "classify-lora": "sort messages into your labels by generating the label",
+    "classify-head": "the same with a classification head: a score for every label, no text",
     "qa-lora": "answer a question from a passage, or say that it cannot be answered",
     "chat-lora": "answer over several turns in your style",
-    "chat-dpo": "prefer the better of two answers",
+    "chat-dpo": "learn which of two answers is better",
     "chat-lora-8b": "chat-lora at real size, for one 80 GB GPU",
 }
 
 
 def publish(name: str | None, console: Console) -> int:
-    """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run (its
-    base before the hardware where it is not the recipe's own); fill the cards, recipes/README.md and the six
-    rows of the front page from all published results. Without a name, only the latter.
+    """Write recipes/<recipe>/results/<tier>-<dataset>-<hardware>-seed<seed>.json from a finished run (with
+    its base model before the hardware if it is not the recipe's own); fill the cards, recipes/README.md and
+    the six rows of the front page from all published results. Without a name, only fill.
 
     Raises:
-        InputError: no such run, or it has not finished on the test split.
+        InputError: no such run, or the run has not finished on the test split.
     """
     if name is not None:
         console.stage("results", show(_copy(name)))
@@ -60,7 +60,7 @@ def _copy(name: str) -> Path:
     run = find(name, "report")
     measured = read_json(run / "metrics.json")
     if measured["split"] != "test":
-        text = "not finished on the test split; nothing to publish."
+        text = "the run has not finished on the test split, so there is nothing to publish."
         raise InputError(Problem(text, show(run.folder), code="run.not_finished"))
     manifest = read_json(run / "manifest.json")
     gpus = manifest["hardware"]["gpus"]
@@ -79,14 +79,14 @@ def _copy(name: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     kept = ("started", "commit", "lock", "versions", "command")
     numbers = {key: value for key, value in measured.items() if key not in UNREAD}
-    said = {key: manifest[key] for key in kept}
-    said["command"] = FOLDERS.sub(".../", said["command"])
-    write_json(path, {**numbers, "run": said})
+    origin = {key: manifest[key] for key in kept}
+    origin["command"] = FOLDERS.sub(".../", origin["command"])
+    write_json(path, {**numbers, "run": origin})
     return path
 
 
 def _named(model: str) -> str:
-    """Return the public name of a model, also of one in a local folder."""
+    """Return the public name of a model, even of one in a local folder."""
     if not Path(model).is_absolute():
         return model
     return read_json(Path(model) / "tunebook.json", {}).get("name") or Path(model).name

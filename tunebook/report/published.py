@@ -1,4 +1,4 @@
-"""Read what is published: results of runs, kept with their recipes, and measured speeds."""
+"""Read published data: results of runs, stored with their recipes, and measured speeds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tunebook.metrics.schema import Measured
 from tunebook.report.format import number
 from tunebook.runs.records import read
 
-BENCH = ROOT / "benchmarks" / "results" / "bench"  # what `tunebook bench` writes
+BENCH = ROOT / "benchmarks" / "results" / "bench"  # written by `tunebook bench`
 
 
 class Origin(TypedDict):
-    """What is read of the manifest that is published with the numbers of its run."""
+    """The fields used from the manifest that is published with a run's numbers."""
 
     started: str
     versions: dict[str, str]
 
 
 class Published(TypedDict):
-    """What is read of a file of recipes/<name>/results/, whatever version wrote it (all fields:
+    """The fields used from a file in recipes/<name>/results/, whatever version wrote it (all fields:
     tunebook/metrics/schema.py). `other_base` is the short name of a base model that is not the recipe's own.
     """
 
@@ -48,7 +48,7 @@ class Published(TypedDict):
 
 
 class Gpu(TypedDict):
-    """A GPU of the machine of a benchmark."""
+    """A GPU in the machine of a benchmark."""
 
     name: str
 
@@ -66,7 +66,7 @@ class Predicted(TypedDict):
 
 
 class Speed(TypedDict):
-    """Speed and memory of a training by Tunebook."""
+    """Training speed and memory with Tunebook."""
 
     tokens_per_second: float
     mfu: float
@@ -76,7 +76,7 @@ class Speed(TypedDict):
 
 
 class Bench(TypedDict):
-    """A file of benchmarks/results/bench/; `ratio` is the speed over that of TRL."""
+    """A file of benchmarks/results/bench/; `ratio` is the speed relative to TRL."""
 
     recipe: str
     label: str
@@ -91,13 +91,13 @@ _PUBLISHED, _BENCH = TypeAdapter(Published), TypeAdapter(Bench)
 
 
 def other_base(item: Published) -> list[str]:
-    """Return the short name of a published result's base model, [] where it is the recipe's own."""
+    """Return the short name of a published result's base model, or [] if it is the recipe's own."""
     name = item.get("other_base")
     return [name] if name else []
 
 
 def benched(recipe: str | None = None) -> list[Bench]:
-    """Return the results of `tunebook bench` on GPUs: of one recipe as it ships, or all of them."""
+    """Return the results of `tunebook bench` on GPUs: those of one unmodified recipe, or all of them."""
     found = [read(path, _BENCH) for path in sorted(BENCH.glob("*.json"))]
     found = [item for item in found if item["machine"]["gpus"]]
     return [item for item in found if recipe is None or (item["recipe"], item["label"]) == (recipe, "")]
@@ -107,15 +107,15 @@ def published(results: Path) -> list[Published]:
     """Return the published results in a recipe's results/ folder, by tier and seed.
 
     Raises:
-        InputError: a file that is damaged or of another version.
+        InputError: a file is damaged or of another version.
     """
     found = [read(path, _PUBLISHED) for path in sorted(results.glob("*.json"))]
     return sorted(found, key=lambda item: (item["tier"], item["seed"]))
 
 
 def last_published(folder: Path) -> str | None:
-    """Return the newest published result of a recipe folder in a few words, or None; one of the recipe's own
-    base where there is one."""
+    """Return the newest published result of a recipe folder in a few words, preferring the recipe's own base
+    model, or None."""
     found = published(folder / "results")
     found = [item for item in found if not other_base(item)] or found
     if not found:
@@ -128,7 +128,7 @@ def last_published(folder: Path) -> str | None:
 
 
 def recipe_table() -> list[dict[str, str]]:
-    """Return one row a recipe: name, task, method, base model, data, last published result."""
+    """Return one row per recipe: name, task, method, base model, data, last published result."""
 
     rows = []
     for name in names():

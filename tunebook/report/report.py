@@ -33,11 +33,11 @@ from tunebook.runs.run import Run
 TEMPLATES = Path(__file__).parent / "templates"
 SIDE_BY_SIDE, EXTREMES = 20, 5
 ENDS: tuple[Literal["low", "high"], ...] = ("low", "high")
-LONGEST = 4000  # characters of a text that is shown
+LONGEST = 4000  # maximum number of characters shown of a text
 
 
 def _training_curve(history: Mapping[str, Any]) -> str:
-    """Return the training loss and the dev loss on one axis; "" where none was logged."""
+    """Return the training loss and the dev loss on one axis; "" if none was logged."""
     log = history["log"]
     series = {
         "training examples": [(e["step"], e["loss"]) for e in log if "loss" in e and "step" in e],
@@ -49,7 +49,7 @@ def _training_curve(history: Mapping[str, Any]) -> str:
 
 
 def _watched(measured: Metrics, history: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Return the primary metric on dev at each step where training measured it."""
+    """Return the primary metric on dev at each step where it was measured during training."""
     key, primary = f"eval_dev_{measured['primary']}", measured["primary"]
     return [(e["step"], number(primary, e[key])) for e in history["log"] if key in e and "step" in e]
 
@@ -64,7 +64,7 @@ def _pictures(measured: Metrics, history: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Bar(TypedDict):
-    """A bar of a contender: its title and number, and in percent of the width its end and its interval."""
+    """A bar for a contender: its title and number, and its end and interval in percent of the width."""
 
     title: str
     text: str
@@ -75,7 +75,7 @@ class Bar(TypedDict):
 
 
 def _bars(measured: Metrics, shots: int | None) -> list[Bar]:
-    """Return a bar of the primary metric for each contender that was measured."""
+    """Return a bar of the primary metric for each measured contender."""
     primary = measured["primary"]
     measures = {name: measured["contenders"][name].get(primary) for name in in_order(measured)}
     shown = {name: found for name, found in measures.items() if found and found["value"] is not None}
@@ -110,12 +110,12 @@ def _cost(measured: Metrics) -> str:
     if dollars is not None:
         parts.append(f"${dollars:.2f}")
     if measured["peak_memory_gib"] is not None:
-        parts.append(f"{measured['peak_memory_gib']:.1f} GiB of memory at the peak")
+        parts.append(f"{measured['peak_memory_gib']:.1f} GiB of peak memory")
     return "; ".join(parts) + "."
 
 
 def _forgotten(measured: Metrics) -> tuple[str, str]:
-    """Return a sentence on the largest loss of an ability, and its class: "", "amber" or "red"."""
+    """Return a sentence on the largest loss of an ability, and its CSS class: "", "amber" or "red"."""
     line = largest_drop(measured)
     if line is None:
         return "Not measured.", ""
@@ -138,14 +138,15 @@ def _forgotten(measured: Metrics) -> tuple[str, str]:
 
 
 def _windows(run: Run, split: str) -> str:
-    """Return a sentence on what the score means where passages are cut to windows, "" where they are not."""
+    """Return a sentence on what the score means if passages are shortened to windows, otherwise ""."""
     words = (run.settings()["dataset"].get("source") or {}).get("window")
     if not words:
         return ""
     found, of = held(read_rows(run / "data" / f"{split}.jsonl"))
     return (
-        f"Passages are cut to {words} words. Those of {split} are picked by the words of the question, "
-        f"without looking at the answer: {found} of {of} hold one, and the score counts the others, too."
+        f"Passages are shortened to {words} words. In {split}, the window is chosen by the words of the "
+        f"question, without looking at the answer: {found} of {of} windows contain an answer, and the score "
+        "counts the others, too."
     )
 
 
@@ -154,7 +155,7 @@ def _difference(found: Comparison, baseline: str, shots: int | None) -> dict[str
     metric = found["metric"]
     interval = "" if found["low"] is None else " to ".join(names.signed(metric, found[end]) for end in ENDS)
     return {
-        "fine-tuned against": names.contender(found["b"], baseline, shots),
+        "fine-tuned compared with": names.contender(found["b"], baseline, shots),
         "metric": names.metric(metric),
         "difference": names.signed(metric, found["difference"]),
         "95 % interval": interval,
@@ -211,7 +212,7 @@ def _cut(text: str) -> str:
 
 
 def _loading(run: Run, measured: Metrics, choice: Choice, labels: int) -> dict[str, str | None]:
-    """Return the precision of the evaluation and how the model is loaded in it; older runs record neither."""
+    """Return the precision of the evaluation and how to load the model in it; older runs record neither."""
     precision, config = choice.get("precision"), run / "config.yaml"
     if not precision or not config.is_file():
         return {"precision": None, "loading": None}

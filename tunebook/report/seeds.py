@@ -1,4 +1,4 @@
-"""Several runs that differ in their seed only: how far does a result depend on it?"""
+"""Several runs that differ only in their seed: how much does a result depend on it?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAME: tuple[Same, ...] = ("recipe", "tier", "split", "primary", "model", "datase
 
 
 class Spread(TypedDict):
-    """A metric over several seeds: mean, standard deviation (n - 1), least and greatest value."""
+    """A metric over several seeds: mean, standard deviation (n - 1), minimum and maximum."""
 
     mean: float
     sd: float
@@ -44,16 +44,16 @@ def across_seeds(runs: list[Metrics]) -> Seeds:
         runs: the contents of their metrics.json.
 
     Returns:
-        The spread of each metric of each contender; one that a run did not measure is left out.
+        The spread of each metric of each contender, without metrics that were not measured in every run.
 
     Raises:
-        InputError: fewer than two runs, a seed twice, or runs that differ in more than the seed.
+        InputError: fewer than two runs, a repeated seed, or runs that differ in more than the seed.
     """
     problems = []
     if len(runs) < 2:
         problems.append(
             Problem(
-                f"got {len(runs)} run. Give at least two seeds of a recipe.",
+                f"got {len(runs)} run. Run at least two seeds of a recipe.",
                 key="--seeds (SEEDS=)",
                 code="run.too_few_seeds",
             )
@@ -62,7 +62,7 @@ def across_seeds(runs: list[Metrics]) -> Seeds:
     if len(set(seeds)) < len(seeds):
         problems.append(
             Problem(
-                f"a seed occurs twice (got {seeds}). Give each run its own.",
+                f"a seed occurs twice (got {seeds}). Give each run a different seed.",
                 key="--seeds (SEEDS=)",
                 code="run.seed_twice",
             )
@@ -72,7 +72,7 @@ def across_seeds(runs: list[Metrics]) -> Seeds:
     for key, each in given.items():
         words = list(dict.fromkeys(each))
         if len(words) > 1:
-            text = f"differs between the runs (got {', '.join(words)}). Only seeds may differ."
+            text = f"differs between the runs (got {', '.join(words)}). Only the seed may differ."
             problems.append(Problem(text, key=key, code="run.seeds_differ"))
     raise_all(problems)
     first = runs[0]
@@ -93,7 +93,7 @@ def across_seeds(runs: list[Metrics]) -> Seeds:
         "contenders": {name: measures for name, measures in contenders.items() if measures},
         "verdicts": verdicts,
         "agree": len(set(verdicts.values())) == 1,
-        "sentence": "",  # made from all the others, below
+        "sentence": "",  # computed from all other fields below
     }
     whole["sentence"] = _sentence(whole)
     return whole
@@ -111,16 +111,16 @@ def _spread(values: list[float]) -> Spread:
 
 
 def _sentence(found: Seeds) -> str:
-    """Return in a sentence whether the seeds agree and how far the primary metric spreads."""
+    """Return in a sentence whether the seeds agree and how much the primary metric varies."""
     verdicts = found["verdicts"]
-    said = (
+    verdict_text = (
         f"all {len(verdicts)} seeds: {next(iter(verdicts.values()))}"
         if found["agree"]
         else "the seeds disagree: " + ", ".join(f"seed {seed} {word}" for seed, word in verdicts.items())
     )
     primary = found["contenders"].get("tuned", {}).get(found["primary"])
     if primary is None:
-        return f"{found['recipe']}, {said}."
+        return f"{found['recipe']}, {verdict_text}."
     spread = f"{primary['mean']:.3f} on average, standard deviation between seeds {primary['sd']:.3f}"
     ends = f"from {primary['low']:.3f} to {primary['high']:.3f}"
-    return f"{found['recipe']}, {said}. Tuned {found['primary']} {spread}, {ends}."
+    return f"{found['recipe']}, {verdict_text}. Tuned {found['primary']} {spread}, {ends}."

@@ -1,4 +1,4 @@
-"""Which answers of conversations the numbers of a run are about."""
+"""Which answers of conversations the numbers of a run are based on."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tunebook.runs.rows import RenderedRow
 
 
 def scored_turns(rows: list[RenderedRow], records: list[Answer]) -> TurnCounts | None:
-    """Return the counts of the turns that were scored, and at which ones answers were generated; None where
-    each row has one answer.
+    """Return the counts of the scored turns, and of the turns for which answers were generated; None if each
+    row has one answer.
 
     Args:
-        rows: those of the split.
-        records: the answers of one contender to them.
+        rows: the rows of the split.
+        records: the answers of one contender to these rows.
     """
     counts = count(rows)
     if counts is None:
@@ -40,23 +40,23 @@ def scored_turns(rows: list[RenderedRow], records: list[Answer]) -> TurnCounts |
 
 
 def evaluated(measured: Mapping[str, Any]) -> str:
-    """Return "all" where all trained answers of conversations were scored, else "last"; numbers of the two
-    cannot be compared."""
+    """Return "all" if all trained answers of conversations were scored, otherwise "last"; numbers of the two
+    are not comparable."""
     turns = measured.get("turns")
     return str(turns["evaluated"]) if turns else "last"
 
 
 def in_words(turns: TurnCounts | None) -> str:
-    """Return the counts in a sentence or two; "" where there are none."""
+    """Return the counts in a sentence or two; "" if there are none."""
     if turns is None:
         return ""
     scored, talks = turns["scored"], names.count(turns["conversations"], "conversation")
     generated = names.count(turns["generated"], "answer")
-    same = f"{turns['repeated'] or 'none'} of them only repeat what other conversations say"
+    same = f"{turns['repeated'] or 'none'} of them only repeat answers of other conversations"
     if turns["evaluated"] == "last":
         return f"Only the last answer of {talks} is scored, not the earlier ones; {same}."
     return (
-        f"Bits per byte are of all {scored} trained answers in {talks}; {same}. The other metrics are of "
-        f"{generated}, one per conversation, drawn with more weight on references that say more; "
-        f"{turns['generated_last']} of them are last turns."
+        f"Bits per byte are measured on all {scored} trained answers in {talks}; {same}. The other metrics "
+        f"are measured on {generated}, one per conversation, sampled in favour of informative references; "
+        f"{turns['generated_last']} of them end a conversation."
     )

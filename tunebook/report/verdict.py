@@ -25,12 +25,13 @@ from tunebook.runs.events import interruptions
 from tunebook.runs.rows import read_rows
 from tunebook.runs.run import Run
 
-# Restated by another metric (byte_perplexity by loss) or neither good nor bad when higher.
+# Metrics that restate another one (byte_perplexity: loss) or for which higher is neither good nor bad.
 NOT_COMPARED = ("byte_perplexity", "length_ratio")
 
 
 def correct(comparisons: list[Comparison], main: Comparison) -> None:
-    """Fill `p_holm` of all comparisons but `main`, which alone decides the verdict and stays as it is."""
+    """Fill in `p_holm` of all comparisons except `main`, which alone decides the verdict and is not
+    corrected."""
     others = [c for c in comparisons if c is not main and c["p"] is not None]
     for comparison, p in zip(others, holm([c["p"] or 0.0 for c in others]), strict=True):
         comparison["p_holm"] = p
@@ -46,11 +47,11 @@ def apply_gates(
     retention: Sequence[Mapping[str, Any]],
     style: Mapping[str, Any] | None,
 ) -> list[GateLine]:
-    """Return each gate with its value and bound; `passed` is null where nothing was measured.
+    """Return each gate with its value and bound; `passed` is None if nothing was measured.
 
-    Metrics of a contender are compared with bounds, some relative to the base's own value; losses of ability
-    and losses under other prompt styles by the upper end of their intervals, with their margins
-    (non-inferiority).
+    Metrics of a contender are compared with bounds, some of them relative to the base model's value; losses
+    of ability and losses with other prompt styles are compared by the upper end of their intervals with their
+    margins (non-inferiority).
     """
     gates: list[GateLine] = []
     for name, gate in suite.gates.items():
@@ -135,7 +136,7 @@ def compare(run: Run) -> str:
         "token_agreement_unmerged_merged": choice["token_agreement_unmerged_merged"],
         "gates": gates,
         "verdict": outcome(main),
-        "sentence": "",  # made from all the others, below
+        "sentence": "",  # computed from all other fields below
         "seconds": {name: entry["seconds"] for name, entry in stages.items() if name != "compare"},
         "peak_memory_gib": max(peaks.values()) if peaks else None,
         "peak_memory_by_stage_gib": peaks,
@@ -154,7 +155,8 @@ def compare(run: Run) -> str:
 
 
 def _significance(comparison: Comparison) -> str:
-    """Return how sure a comparison is; with no difference shown also what these examples could have shown."""
+    """Return how certain a comparison is; if no difference is shown, also what these examples could have
+    shown."""
     if comparison["p"] is None:
         sure = "too few groups for a test"
     elif comparison["p_holm"] is None:
@@ -171,7 +173,7 @@ def _significance(comparison: Comparison) -> str:
 
 
 def _main_clause(measured: Metrics, main: Comparison, shots: int | None) -> str:
-    """Return the sentence that says what was evaluated, and the primary metric before and after."""
+    """Return the sentence that says what was evaluated, with the primary metric before and after."""
     metric, measures = main["metric"], measured["contenders"]
     before, after = (number(metric, measures[main[side]][metric]["value"]) for side in ("b", "a"))
     on = f"{names.count(main['n'], measured['split'] + ' example')} of {measured['dataset']}"
@@ -197,8 +199,9 @@ def _other_clause(comparison: Comparison, main: Comparison, shots: int | None) -
 
 
 def sentence(measured: Metrics, main: Comparison, shots: int | None) -> str:
-    """Return the verdict in a few sentences: the change against the best prompt, then each other contender by
-    the first metric measured of both (an endpoint's answers have no loss), then the failed gates."""
+    """Return the verdict in a few sentences: the change compared with the best prompt, then each other
+    contender by the first metric measured for both (an endpoint's answers have no loss), then the failed
+    gates."""
     shown = {main["b"]: main}
     for comparison in measured["comparisons"]:
         shown.setdefault(comparison["b"], comparison)

@@ -1,4 +1,4 @@
-"""A run folder and what happens to it: stages, sessions, checkpoints, the store that outlives a machine.
+"""A run folder and its contents: stages, sessions, checkpoints, and the store that outlives a machine.
 
-In: a folder. Out: Run, Session, Store, faults of checkpoints, the form of its files. May import: core.
+In: a folder. Out: Run, Session, Store, faults of checkpoints, the schemas of its files. May import: core.
 """

@@ -1,5 +1,5 @@
-"""Check checkpoints before Axolotl resumes: it takes the highest `checkpoint-N` as it is, and
-crashes on a damaged one even if there is an intact older one. Needs no torch."""
+"""Check checkpoints before Axolotl resumes: it always takes the highest `checkpoint-N`, and crashes on a
+damaged one even if an older checkpoint is intact. Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from tunebook.runs.run import Run
 
-ENCODER = "prompt_encoder.safetensors"  # tunebook/plugins/adapters.py
-UNPLANNED = "unplanned"  # a file in a checkpoint that was saved because the training was stopped there
-ASIDE = "replaced"  # a folder for such checkpoints while the next one is written
+ENCODER = "prompt_encoder.safetensors"  # written by tunebook/plugins/adapters.py
+UNPLANNED = "unplanned"  # marks a checkpoint that was saved because training was stopped there
+ASIDE = "replaced"  # folder for such checkpoints while the next one is written
 NEEDED = ("trainer_state.json", "training_args.bin", "scheduler.pt")
-# The optimizer's states: of one process or DDP, of FSDP in one file or in shards, of DeepSpeed.
+# The optimizer state: of one process or DDP, of FSDP in one file or in shards, of DeepSpeed.
 OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*/*", "global_step*/*")
 RESUMED = "resumed.json"  # the steps of the checkpoints from which training was resumed
-ROWS = "rows.json"  # in the training folder: how many rows Axolotl left to train on
+ROWS = "rows.json"  # in the training folder: the number of rows that Axolotl kept for training
 
 
 def fault(checkpoint: Path) -> str | None:
-    """Return how a checkpoint folder is damaged, None if it is not."""
+    """Return what is wrong with a checkpoint folder, or None if it is intact."""
     for name in NEEDED:
         if not (checkpoint / name).is_file():
             return f"{name} is missing"
@@ -32,7 +32,7 @@ def fault(checkpoint: Path) -> str | None:
     try:
         step = json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]
     except (ValueError, KeyError, TypeError):
-        return "trainer_state.json is not whole"
+        return "trainer_state.json is incomplete"
     if step != int(checkpoint.name.partition("-")[2]):
         return f"trainer_state.json belongs to step {step}"
     weights = [*checkpoint.glob("*.safetensors")]
@@ -42,7 +42,7 @@ def fault(checkpoint: Path) -> str | None:
         try:
             shards = set(json.loads(index.read_text())["weight_map"].values())
         except (ValueError, KeyError, TypeError, AttributeError):
-            return f"{index.name} is not whole"
+            return f"{index.name} is incomplete"
         for name in sorted(shards):
             if not (checkpoint / name).is_file():
                 return f"{name} is missing"
@@ -50,23 +50,23 @@ def fault(checkpoint: Path) -> str | None:
         return f"{ENCODER} is missing"
     for path in weights:
         if not _whole_safetensors(path):
-            return f"{path.name} is not whole"
+            return f"{path.name} is incomplete"
     for path in [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth"), *checkpoint.glob("optimizer.bin")]:
         if not _whole_zip(path):
-            return f"{path.name} is not whole"
+            return f"{path.name} is incomplete"
     return None
 
 
 def _keeps_encoder(checkpoint: Path) -> bool:
-    """Whether a network makes the virtual tokens of the adapter; PEFT saves only what it makes."""
+    """Return whether a network generates the adapter's virtual tokens; PEFT saves only its output."""
     path = checkpoint / "adapter_config.json"
     adapter = json.loads(path.read_text()) if path.is_file() else {}
     return adapter.get("peft_type") == "P_TUNING" or bool(adapter.get("prefix_projection"))
 
 
 def _whole_safetensors(path: Path) -> bool:
-    """Compare the file's size with what its header says (safetensors format: 8 bytes little-endian
-    header length, JSON header, then the tensors without gaps)."""
+    """Return whether the file's size agrees with its header (safetensors format: 8 bytes little-endian header
+    length, JSON header, then the tensors without gaps)."""
     with path.open("rb") as file:
         start = file.read(8)
         if len(start) < 8:
@@ -83,7 +83,7 @@ def _whole_safetensors(path: Path) -> bool:
 
 
 def _whole_zip(path: Path) -> bool:
-    """torch.save writes zip files; their checksums tell whether they are whole."""
+    """Return whether a zip file written by torch.save is complete, by its checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -98,7 +98,7 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
 
 
 def set_unplanned_aside(folder: Path) -> None:
-    """Move marked checkpoints out of the trainer's sight, into `folder`/replaced/."""
+    """Hide marked checkpoints from the trainer by moving them into `folder`/replaced/."""
     for _, path in numbered(folder):
         if (path / UNPLANNED).is_file():
             (folder / ASIDE).mkdir(exist_ok=True)
@@ -106,7 +106,7 @@ def set_unplanned_aside(folder: Path) -> None:
 
 
 def bring_back(folder: Path) -> None:
-    """Undo `set_unplanned_aside`, after a kill while the next checkpoint was written."""
+    """Undo `set_unplanned_aside`, after a kill while the next checkpoint was being written."""
     for _, path in numbered(folder / ASIDE):
         if not (folder / path.name).exists():
             path.rename(folder / path.name)
@@ -116,7 +116,7 @@ def set_broken_aside(folder: Path) -> tuple[list[str], int | None]:
     """Move broken `checkpoint-N` folders in `folder` into `folder`/broken/.
 
     Returns:
-        One line for each one moved, and the step of the newest whole one (None without any).
+        A line for each folder moved, and the step of the newest intact checkpoint (None if there is none).
     """
     moved, newest = [], None
     for step, path in numbered(folder):
@@ -128,7 +128,7 @@ def set_broken_aside(folder: Path) -> tuple[list[str], int | None]:
         aside.mkdir(exist_ok=True)
         number = len([*aside.iterdir()])
         path.rename(aside / f"{number}-{path.name}")
-        moved.append(f"{path.name} set aside: {reason}")
+        moved.append(f"{path.name} was moved to {folder.name}/broken/: {reason}")
     return moved, newest
 
 
@@ -139,8 +139,8 @@ SHIPPED = [
 
 
 def ship(source: Path, run: Run) -> None:
-    """Make model/ of the files in `source` that a person needs to use the model: not the network that made
-    virtual tokens while they were trained."""
+    """Fill model/ with the files in `source` that are needed to use the model. The network that generated
+    virtual tokens during training is not one of them."""
     model = run / "model.partial"
     shutil.rmtree(model, ignore_errors=True)
     model.mkdir()
@@ -155,12 +155,13 @@ def ship(source: Path, run: Run) -> None:
     model.rename(run / "model")
 
 
-# Names of safetensors' header and of config.json.
+# Dtype names in the safetensors header and in config.json.
 DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
 def _say_dtype(model: Path) -> None:
-    """Let config.json name the precision of the weights: others load a model in the one it names."""
+    """Write the precision of the weights into config.json, because other programs load a model in the
+    precision that it names."""
     path, kinds = model / "config.json", set()
     for weights in model.glob("model*.safetensors"):
         with weights.open("rb") as file:
@@ -168,7 +169,7 @@ def _say_dtype(model: Path) -> None:
         kinds |= {item["dtype"] for name, item in header.items() if name != "__metadata__"}
     named = {DTYPES[kind] for kind in kinds if kind in DTYPES}
     if not path.is_file() or len(named) != 1:
-        return  # mixed weights: as the trainer left it
+        return  # mixed dtypes: keep what the trainer wrote
     config, (dtype,) = json.loads(path.read_text(encoding="utf-8")), named
     if config.pop("torch_dtype", dtype) != dtype or config.get("dtype") != dtype:
         config["dtype"] = dtype

@@ -10,10 +10,10 @@ from tunebook.runs.run import Run
 
 
 def interruptions(run: Run) -> dict[str, Any] | None:
-    """Return the cost of interruptions so far; None where the run has no sessions.
+    """Return the cost of interruptions so far, or None if the run has no sessions.
 
-    `steps_repeated` are training steps done again after a kill that events.jsonl has recorded.
-    `dollars` is what all sessions cost at their rates, None where no rate was given.
+    `steps_repeated` are training steps repeated after a kill, as far as events.jsonl shows. `dollars` is the
+    cost of all sessions at their rates, or None if no rate was given.
     """
     sessions = run.sessions()
     if not sessions:

@@ -6,11 +6,11 @@ from tunebook.core.files import read_records
 from tunebook.runs.events import interruptions
 from tunebook.runs.run import Run
 
-RECENT = 20  # events that the speed is taken from
+RECENT = 20  # number of events from which the speed is computed
 
 
 def progress(run: Run) -> str:
-    """Return one sentence about a run, which may still be running on another machine."""
+    """Return a sentence about the progress of a run, which may still be running on another machine."""
     if run.done("report"):
         parts = ["finished"]
     else:
@@ -23,14 +23,14 @@ def progress(run: Run) -> str:
             event for event in events if event.get("job", event["stage"]) == last.get("job", last["stage"])
         ]
         recent = same[-RECENT:]
-        for key, words in (("loss", "loss {:.3f}"), ("tokens_per_second", "{:.0f} tokens/s a GPU")):
+        for key, words in (("loss", "loss {:.3f}"), ("tokens_per_second", "{:.0f} tokens/s per GPU")):
             values = [event[key] for event in recent if key in event]
             if values:
                 parts.append(words.format(values[-1]))
         done, seconds = last["done"] - recent[0]["done"], last["time"] - recent[0]["time"]
         if done > 0 and last["done"] < last["total"]:
             left = (last["total"] - last["done"]) * seconds / done
-            parts.append(f"about {left / 60:.0f} minutes of this left")
+            parts.append(f"about {left / 60:.0f} minutes left in this stage")
     spent = interruptions(run)
     if spent:
         parts.append(f"{spent['sessions']} sessions, {spent['seconds'] / 3600:.2f} hours")

@@ -1,6 +1,7 @@
-"""The form of the JSON files of a run folder. `Run` reads them. For metrics.json: tunebook/metrics/schema.py.
+"""The schemas of the JSON files in a run folder. `Run` reads them. For metrics.json, see
+tunebook/metrics/schema.py.
 
-Keys may be added, never renamed. A file may hold further keys; they are kept when it is written again.
+Keys may be added, never renamed. A file may contain further keys; they are kept when it is written again.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from tunebook.core.paths import show
 from tunebook.core.yaml_file import dotted
 
 T = TypeVar("T")
-NO_FILE = "no such file. The run has not reached that stage."
+NO_FILE = "file not found. The run has not reached that stage."
 
 
 class Stage(TypedDict):
-    """A stage of a run: `seconds` of all tries together, `status` running or done."""
+    """A stage of a run: `seconds` is the total of all attempts, `status` running or done."""
 
     seconds: float
     status: str
@@ -36,7 +37,7 @@ class State(TypedDict):
 
 
 class Placement(TypedDict):
-    """The part of settings.json that starting child processes needs: base model, number of processes."""
+    """The part of settings.json needed to start child processes: base model, number of processes."""
 
     base_model: str
     world: int
@@ -54,7 +55,7 @@ class Settings(Placement):
 
 
 class History(TypedDict):
-    """train/history.json: the trainer's log. Counts are None where nothing was counted."""
+    """train/history.json: the trainer's log. Counts are None if nothing was counted."""
 
     steps: int | None
     trained_tokens: int | None
@@ -65,7 +66,7 @@ class History(TypedDict):
 
 
 class Choice(TypedDict):
-    """eval/choice.json: which prompt of the base model was best on dev, and what else was evaluated."""
+    """eval/choice.json: which prompt of the base model scored best on dev, and what else was evaluated."""
 
     split: str
     baseline: str
@@ -84,8 +85,8 @@ class Choice(TypedDict):
 
 
 class SessionEntry(TypedDict):
-    """An entry of sessions.json: one start of a run. `seconds` is as last noted; without `end` it still runs
-    or was killed."""
+    """An entry of sessions.json: one start of a run. `seconds` is the last value recorded; without `end`, the
+    session is still running or was killed."""
 
     seconds: float
     started: NotRequired[str]
@@ -95,10 +96,11 @@ class SessionEntry(TypedDict):
 
 
 def read(path: Path, form: TypeAdapter[T], missing: T | None = None) -> T:
-    """Return the JSON in `path`, with keys that `form` does not know; `missing`, if given, for no such file.
+    """Return the JSON in `path`, including keys that `form` does not define; return `missing`, if given, when
+    the file does not exist.
 
     Raises:
-        InputError: no such file, not JSON, or keys that this version needs are missing or of another type.
+        InputError: the file does not exist or is not JSON, or required keys are missing or have another type.
     """
     value = read_json(path, missing)
     if value is None:
@@ -112,5 +114,5 @@ def read(path: Path, form: TypeAdapter[T], missing: T | None = None) -> T:
             for e in error.errors()
         ]
         raise InputError("\n".join(map(str, problems)), problems=problems) from None
-    result: T = value  # not the validated copy, which would lack the other keys
+    result: T = value  # not the validated copy, which lacks the other keys
     return result

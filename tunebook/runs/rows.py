@@ -1,4 +1,4 @@
-"""The form of rendered rows: what a dataset's templates make, and data/{train,dev,test}.jsonl hold."""
+"""The schema of rendered rows: the output of a dataset's templates, stored in data/{train,dev,test}.jsonl."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tunebook.core.forms import read_rows_as, write_rows_as
 
 
 class Function(TypedDict):
-    """The tool that a call names, and its arguments as JSON text."""
+    """The name of the called tool and its arguments as JSON text."""
 
     name: str
     arguments: str
 
 
 class Call(TypedDict):
-    """One call of a tool."""
+    """A tool call."""
 
     type: str
     function: Function
 
 
 class Turn(TypedDict):
-    """A message. `weight` 0 or 1 says whether an assistant's turn is trained on."""
+    """A message. `weight` 0 or 1 says whether an assistant turn is trained on."""
 
     role: str
     content: str
@@ -39,18 +39,19 @@ Messages = list[Turn]
 
 
 class Gold(TypedDict):
-    """What a row's answer is judged by: its text; for questions all gold answers, [] for none; and the
-    `fields` of dataset.yaml under their own names."""
+    """The reference for a row's answer: its text; for questions, all gold answers ([] if there is none); and
+    the `fields` of dataset.yaml under their own names."""
 
     answer: str
     answers: NotRequired[list[str]]
 
 
 class RenderedRow(TypedDict):
-    """A rendered row. Rows with one `group` stay in one split; `tools` is JSON text, because the columns of a
-    table cannot hold objects with different fields; `time` is there only until a split is made by it. In
-    memory, a row that ends at an earlier turn of its conversation has the position of that `turn`, and one
-    whose split is not decided yet has `held_out`, its messages in dev or test."""
+    """A rendered row. Rows with the same `group` stay in one split; `tools` is JSON text, because table
+    columns cannot hold objects with different fields; `time` is kept only until a split by time is made.
+
+    In memory, a row that ends at an earlier turn of its conversation has the index of that `turn`, and a row
+    not yet assigned to a split has `held_out`, its messages in dev or test."""
 
     id: str
     group: str
@@ -73,5 +74,5 @@ def read_rows(path: Path) -> list[RenderedRow]:
 
 
 def write_rows(path: Path, rows: Iterable[RenderedRow]) -> None:
-    """Write rendered rows to `path` in one move; raises what `write_rows_as` raises."""
+    """Write rendered rows to `path` atomically; raises what `write_rows_as` raises."""
     write_rows_as(path, _FORM, rows)

@@ -19,13 +19,13 @@ from tunebook.core.paths import runs_folder, show
 from tunebook.runs import records
 from tunebook.runs.records import Choice, History, Placement, SessionEntry, Settings, State
 
-MERGED = "merged"  # folder of a fine-tuned model whose adapter was merged for the evaluation
+MERGED = "merged"  # folder of a fine-tuned model whose adapter was merged for evaluation
 STATE, SETTINGS, PLACEMENT = TypeAdapter(State), TypeAdapter(Settings), TypeAdapter(Placement)
 HISTORY, CHOICE, SESSIONS = TypeAdapter(History), TypeAdapter(Choice), TypeAdapter(list[SessionEntry])
 
 
 class Run:
-    """One folder below runs/<recipe>/."""
+    """A run's folder, runs/<recipe>/<id>/."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,7 +38,8 @@ class Run:
         return self / "log.txt"
 
     def state(self) -> State:
-        """Return state.json, without stages for a new folder. Errors of these readers: `records.read`."""
+        """Return state.json, without stages for a new folder. For the errors of these readers, see
+        `records.read`."""
         new: State = {"stages": {}}
         return records.read(self / "state.json", STATE, new)
 
@@ -47,7 +48,7 @@ class Run:
         return records.read(self / "settings.json", SETTINGS)
 
     def placement(self) -> Placement:
-        """Return the part of settings.json that every run folder has, a benchmark's too."""
+        """Return the part of settings.json that every run folder has, including a benchmark's."""
         return records.read(self / "settings.json", PLACEMENT)
 
     def history(self) -> History:
@@ -63,10 +64,10 @@ class Run:
         return records.read(self / "sessions.json", SESSIONS, [])
 
     def config(self) -> AxolotlConfig:
-        """Return config.yaml, the config that Axolotl gets.
+        """Return config.yaml, the config passed to Axolotl.
 
         Raises:
-            InputError: there is none, or it is not YAML.
+            InputError: the file is missing or is not YAML.
         """
         path = self / "config.yaml"
         try:
@@ -84,7 +85,7 @@ class Run:
         return entry is not None and entry["status"] == "done"
 
     def mark(self, stage: str, status: str, seconds: float | None = None) -> None:
-        """Record where `stage` is; `seconds` adds to what earlier tries took."""
+        """Record the status of `stage`; `seconds` is added to the time of earlier attempts."""
         state = self.state()
         before = state["stages"].get(stage, {"seconds": 0.0})["seconds"]
         state["stages"][stage] = {"seconds": round(before + (seconds or 0.0), 2), "status": status}
@@ -99,7 +100,7 @@ class Run:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Mark `name` running, then done; after an exception it stays `running`."""
+        """Mark `name` as running, then as done; after an exception it stays `running`."""
         self.mark(name, "running")
         start = time.monotonic()
         try:
@@ -136,7 +137,7 @@ class Run:
 
 
 def pick(recipe: str, run_id: str, new: bool) -> Run:
-    """Return the newest run folder of `run_id`; with `new`, a fresh one if the newest is finished."""
+    """Return the newest run folder of `run_id`; with `new`, return a fresh one if the newest is finished."""
     parent = runs_folder() / recipe
     taken = sorted(
         (path for path in parent.glob(f"{run_id}*") if path.is_dir()),
@@ -152,10 +153,10 @@ def pick(recipe: str, run_id: str, new: bool) -> Run:
 
 
 def find(text: str, finished: str | None = None) -> Run:
-    """Return the run that RUN names: `<recipe>/latest`, `<recipe>/<id>` or a path.
+    """Return the run named by RUN: `<recipe>/latest`, `<recipe>/<id>` or a path.
 
     Raises:
-        InputError: no such run, or one that has not finished the stage `finished`.
+        InputError: no such run, or the run has not finished the stage `finished`.
     """
     folders = [path for path in (Path(text), runs_folder() / text) if (path / "state.json").is_file()]
     if not folders:

@@ -1,11 +1,12 @@
-"""What carries a run across machines: sessions, their cost and limit, SIGTERM, the store.
+"""What carries a run across machines: sessions, their cost and time limit, SIGTERM, the store.
 
-`sessions.json` of a run has one entry for each start: when, where, how many seconds (as last noted), and how
-it ended. Only the parent writes it.
+`sessions.json` of a run has one entry for each start: when, where, how many seconds (as last recorded), and
+how it ended. Only the parent process writes it.
 
-Environment, set by generated jobs (docs/rented-gpus.md): TUNEBOOK_NOTICE, seconds between SIGTERM and the
-machine's end; TUNEBOOK_MAX_HOURS, of all sessions together; TUNEBOOK_QUIET, seconds without progress or
-output after which a child counts as hung; TUNEBOOK_DOLLARS_PER_HOUR, of the whole machine.
+Environment variables, set by generated jobs (docs/rented-gpus.md): TUNEBOOK_NOTICE, seconds between SIGTERM
+and the shutdown of the machine; TUNEBOOK_MAX_HOURS, limit for all sessions together; TUNEBOOK_QUIET, seconds
+without progress or output after which a child counts as hung; TUNEBOOK_DOLLARS_PER_HOUR, price of the whole
+machine.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from tunebook.runs.records import SessionEntry
 from tunebook.runs.run import Run
 from tunebook.runs.store import Store
 
-EVERY = 60.0  # seconds between states of the store, so that progress can be followed from elsewhere
+EVERY = 60.0  # seconds between saved states, so that progress can be followed from another machine
 
 
 class Session:
-    """A context manager around the work on `run`, whose lock is held."""
+    """A context manager around the work on `run`; the caller holds the run's lock."""
 
     def __init__(self, run: Run, url: str | None, note: Callable[[str], None]) -> None:
         self.run, self.note = run, note
@@ -48,16 +49,16 @@ class Session:
             raise
         if state:
             step = f", checkpoint of step {state['step']}" if state["step"] is not None else ""
-            self.run.forget("tokenise")  # the tokenised rows stay where they were made
+            self.run.forget("tokenise")  # the tokenised rows stay on the machine that made them
             self.note(f"store: fetched state {state['number']} of {state['time']}{step}")
         return self
 
     def begin(self) -> None:
         """Record the start of a session and save a first state, so that a store without write access is
-        detected before anything is trained.
+        noticed before any training.
 
         Raises:
-            MachineError: the hours of TUNEBOOK_MAX_HOURS are used up.
+            MachineError: the time limit (TUNEBOOK_MAX_HOURS) is reached.
         """
         sessions = self.run.sessions()
         for earlier in sessions:
@@ -76,12 +77,12 @@ class Session:
             self.saver = _Saver(self.store, self)
 
     def saved(self) -> None:
-        """Note that a checkpoint was written, so that it is uploaded in the background."""
+        """Note that a checkpoint was written; it is then uploaded in the background."""
         if self.saver:
             self.saver.wake.set()
 
     def spent(self) -> bool:
-        """Return whether all sessions together have used up TUNEBOOK_MAX_HOURS."""
+        """Return whether all sessions together have reached TUNEBOOK_MAX_HOURS."""
         most = environment().max_hours
         if most is None or self.begun is None:
             return False
@@ -108,13 +109,14 @@ class Session:
         stopped = isinstance(error, StoppedError)
         try:
             if self.begun is not None:
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the last state
+                # a second signal must not interrupt saving the last state
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 if self.saver:
                     self.saver.close()
                 self.beat("stopped" if stopped else "failed" if error else "finished")
                 self._last_state(stopped)
             elif self.store and error is None and self.run.done("report") and not self.store.has_everything:
-                self.store.save()  # what could not be saved when the run ended
+                self.store.save()  # the state that could not be saved when the run ended
         finally:
             signal.signal(signal.SIGTERM, self.before)
 
@@ -127,7 +129,7 @@ class Session:
                 self.note(f"store: saved as state {number}")
         except MachineError as problem:
             kept = read_json(self.run / "store.json", {})
-            self.note(f"the store has state {kept.get('number')} only (step {kept.get('step')}): {problem}")
+            self.note(f"the store only has state {kept.get('number')} (step {kept.get('step')}): {problem}")
             if not stopped:
                 raise
 
@@ -151,10 +153,10 @@ class _Saver(threading.Thread):
                 self.session.beat()
                 self.store.save()
             except (TunebookError, OSError) as error:
-                self.session.note(f"{error} The run continues and tries again with its next state.")
+                self.session.note(f"{error} The run continues; the next state will be saved again.")
 
     def close(self) -> None:
-        """Wait for the state that is being saved."""
+        """Wait until the current state is saved."""
         self.closing = True
         self.wake.set()
         self.join()

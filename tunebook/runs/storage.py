@@ -1,7 +1,7 @@
-"""Files in object storage or in a folder, through fsspec, with retries and errors a person can act on.
+"""Files in object storage or in a folder, through fsspec, with retries and helpful errors.
 
-s3:// needs the package s3fs, gs:// gcsfs, az:// adlfs; a path is a folder. Keys come from the environment, as
-those packages read them.
+s3:// needs the package s3fs, gs:// gcsfs, az:// adlfs; a path is a folder. Credentials come from the
+environment, as those packages read them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tunebook.core.errors import InputError, MachineError
 from tunebook.core.secrets import find_keys
 
 T = TypeVar("T")
-# Disk errors that do not go away by waiting.
+# Disk errors that waiting does not fix.
 LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
-PAUSES = (1.0, 3.0, 9.0)  # seconds before the second, third and last try
+PAUSES = (1.0, 3.0, 9.0)  # pauses in seconds before the second, third and last attempt
 
 
-# az://container@account: the part before the @ is no name of a person there.
+# az://container@account: the part before the @ is not a user name.
 CONTAINERS = ("az", "abfs", "abfss", "adl")
 
 
 def refuse_key(url: str) -> None:
-    """Raise InputError where an address holds a key: it is written into files, and shown."""
+    """Raise InputError if an address contains a key, because addresses are written into files and shown."""
     try:
         parts = urlsplit(url)
         key = parts.password or (parts.username and parts.scheme not in CONTAINERS) or parts.query
@@ -35,8 +35,8 @@ def refuse_key(url: str) -> None:
         key = "?"
     if not url.isprintable() or ("://" in url and (key or "::" in url)) or find_keys(url):
         raise InputError(
-            "STORE: has a control character, or a key in the address, which would be written into files. "
-            "Give s3://bucket/... and the keys in the environment: docs/rented-gpus.md.",
+            "STORE: the address contains a control character or a key, and it would be written into files. "
+            "Give s3://bucket/... and put the keys into the environment: docs/rented-gpus.md.",
             code="store.holds_key",
         )
 
@@ -56,7 +56,7 @@ class Storage:
         self.fs: Any
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url)
-            self.fs.auto_mkdir = True  # on a disk; buckets have no folders, and none is ever made
+            self.fs.auto_mkdir = True  # on a disk; in buckets there are no folders to create
         except ImportError as error:
             text = f"STORE: {error}. Install it into the virtual environment."
             raise MachineError(text, code="store.missing_package") from None
@@ -84,7 +84,7 @@ class Storage:
         self._put(lambda: self.fs.pipe_file(self._path(name), content))
 
     def upload(self, path: Path, name: str) -> None:
-        path.stat()  # a file missing here must not look like a missing bucket
+        path.stat()  # a missing file must not be reported as a missing bucket
         self._put(lambda: self.fs.put_file(str(path), self._path(name)))
 
     def download(self, name: str, path: Path) -> None:
@@ -110,7 +110,7 @@ class Storage:
             self._try("write", action)
         except FileNotFoundError as error:
             raise MachineError(
-                f"STORE: {self.url}: no such place ({error}). Create the bucket first.",
+                f"STORE: {self.url} does not exist ({error}). Create the bucket first.",
                 code="store.no_bucket",
             ) from None
 
@@ -123,10 +123,11 @@ class Storage:
             except PermissionError as error:
                 raise MachineError(
                     f"STORE: {self.url}: no permission to {word} ({error}). Check the keys in the "
-                    "environment and this machine's clock: a signed request is valid for some minutes only.",
+                    "environment and this machine's clock: a signed request is only valid for a few "
+                    "minutes.",
                     code="store.no_permission",
                 ) from None
-            except Exception as error:  # each storage package has kinds of its own
+            except Exception as error:  # each storage package raises errors of different types
                 if isinstance(error, OSError) and error.errno in LASTING:
                     raise MachineError(
                         f"STORE: {self.url}: cannot {word}: {error}.", code="store.disk_error"
@@ -134,7 +135,7 @@ class Storage:
                 if pause is None:
                     raise MachineError(
                         f"STORE: {self.url}: cannot {word}, tried {len(self.pauses) + 1} times "
-                        f"({type(error).__name__}: {error}). Is the storage reachable from here?",
+                        f"({type(error).__name__}: {error}). Check that this machine can reach the storage.",
                         code="store.unreachable",
                     ) from None
                 time.sleep(pause)

@@ -1,9 +1,8 @@
 """Keep a run in storage (`STORE=`), so that it outlives its machine.
 
 A state of a run is one JSON file that lists the run's files by SHA-256 and size; the files themselves are
-stored next to it under their hashes. The list is written last, so that an upload which was cut leaves an
-earlier state and some bytes that nothing refers to. States are counted, not dated: a wrong clock changes
-nothing.
+stored next to it under their hashes. The list is written last, so an interrupted upload leaves the earlier
+state intact, plus some unreferenced bytes. States are numbered, not dated, so a wrong clock does no harm.
 
     STORE/<recipe>/<id>/states/000007.json     {"number": 7, "step": 40, "host": ..., "files": {path: {...}}}
     STORE/<recipe>/<id>/files/<sha256>
@@ -28,11 +27,11 @@ from tunebook.runs.run import Run
 from tunebook.runs.storage import Storage
 
 KEPT_STATES = 2
-IN_ONE_PIECE = 8_000_000  # bytes; a smaller file is read once, because it may grow meanwhile
+IN_ONE_PIECE = 8_000_000  # bytes; a smaller file is read only once, because it may grow in the meantime
 LEFT_OUT = (
     *(".lock", "holder.json", "store.json", ".merged.lock", "merged"),
     *("train/stop", "train/prepared", "train/broken", f"train/{ASIDE}"),
-    "smoke",  # tunebook/pipeline/smoke.py
+    "smoke",  # the folder of tunebook/pipeline/smoke.py
 )
 OF_TRAIN = ("history.json", "changed.json", RESUMED)
 
@@ -42,7 +41,7 @@ class DamagedError(Exception):
 
 
 class Store:
-    """The place of one run below `url`. The storage's own errors: tunebook/runs/storage.py."""
+    """The states of one run below `url`. For the errors of the storage, see tunebook/runs/storage.py."""
 
     def __init__(self, url: str, run: Run) -> None:
         self.run = run
@@ -52,7 +51,7 @@ class Store:
 
     @property
     def number(self) -> int:
-        """Number of the state that the run folder was last saved as or fetched from; 0 for none."""
+        """Number of the state that the run folder was last saved to or fetched from; 0 for none."""
         here = read_json(self.run / "store.json", {})
         return int(here.get("number", 0)) if here.get("url") == self.storage.url else 0
 
@@ -71,10 +70,10 @@ class Store:
         return sorted(int(stem) for stem in stems if stem.isdecimal())
 
     def save(self) -> int:
-        """Put the run folder as it is now into the store and return the number of the new state.
+        """Save the current run folder to the store and return the number of the new state.
 
         Raises:
-            MachineError: also if another machine has continued the run since.
+            MachineError: also if another machine has since continued the run.
         """
         kept = self._whole_states()
         newest = max(self.numbers(), default=0)
@@ -93,7 +92,8 @@ class Store:
             try:
                 files[name] = self._put(path, there)
             except FileNotFoundError:
-                if "/checkpoint-" in name:  # replaced meanwhile: the next state has a newer one
+                # replaced in the meantime: the next state will contain the newer file
+                if "/checkpoint-" in name:
                     return self.number
                 continue
             if path.name == "trainer_state.json":
@@ -111,14 +111,14 @@ class Store:
         return newest + 1
 
     def fetch(self, note: Callable[[str], None], small: bool = False) -> dict[str, Any] | None:
-        """Bring the newest undamaged state into the run folder and return it; None if it is already there.
+        """Fetch the newest undamaged state into the run folder and return it; None if it is already there.
 
         Args:
-            note: gets a line for each damaged state.
+            note: called with a line for each damaged state.
             small: leave out the checkpoints, so that nothing can resume from this copy.
 
         Raises:
-            MachineError: also if this disk is too small, or every state is damaged.
+            MachineError: also if this disk is too small or every state is damaged.
         """
         numbers = self.numbers()
         if not numbers or numbers[-1] <= self.number:
@@ -130,10 +130,11 @@ class Store:
                 state = self._read_state(number)
                 self._get_all(state, scratch, small)
             except DamagedError as error:
-                note(f"store: state {number} is damaged ({error}); taking the one before")
+                note(f"store: state {number} is damaged ({error}); using the previous state")
                 continue
             self._take_over(state, scratch, small)
-            if not small:  # the newest number even where an older state was taken: the next goes past it
+            # the newest number even if an older state was fetched, so that the next state gets a higher one
+            if not small:
                 self._note(numbers[-1], state["step"])
             return state
         shutil.rmtree(scratch, ignore_errors=True)
@@ -143,8 +144,8 @@ class Store:
         )
 
     def _paths(self) -> Iterator[Path]:
-        """Yield the files of a state: the run folder without what is made again or is being written, and
-        without checkpoints once the evaluation has chosen one."""
+        """Yield the files of a state: the run folder without files that can be recreated or are being
+        written, and without checkpoints once the evaluation has chosen one."""
         kept = set() if self.run.done("evaluate") else self._whole_checkpoints()
         for path in sorted(self.run.folder.rglob("*")):
             name = path.relative_to(self.run.folder).as_posix()
@@ -167,7 +168,7 @@ class Store:
         return {path.name for path in self.whole}
 
     def _put(self, path: Path, there: set[str]) -> dict[str, Any]:
-        """Upload one file unless its bytes are in `there` already; return its hash and size."""
+        """Upload one file unless its content is in `there` already; return its hash and size."""
         before = path.stat()
         if before.st_size <= IN_ONE_PIECE:
             content = path.read_bytes()
@@ -195,7 +196,7 @@ class Store:
         return {"sha256": sha256, "bytes": size}
 
     def _prune(self, states: list[dict[str, Any]]) -> None:
-        """Remove all but the newest states, and what only they refer to."""
+        """Remove all but the newest states, and the files that only the removed states refer to."""
         kept = states[-KEPT_STATES:]
         numbers = {state["number"] for state in kept}
         needed = {file["sha256"] for state in kept for file in state["files"].values()}
@@ -207,13 +208,13 @@ class Store:
                 self.storage.remove(f"files/{name}")
 
     def _whole_states(self) -> list[dict[str, Any]]:
-        """Return the newest states whose list can be read, oldest first."""
+        """Return the newest states whose list of files is intact, oldest first."""
         states = []
         for number in self.numbers()[-KEPT_STATES:]:
             try:
                 states.append(self._read_state(number))
             except DamagedError:
-                continue  # what it refers to is uploaded anew
+                continue  # the files it refers to are uploaded again
         return states
 
     def _read_state(self, number: int) -> dict[str, Any]:
@@ -223,7 +224,7 @@ class Store:
                 return state
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             pass
-        raise DamagedError("its list of files is not whole")
+        raise DamagedError("its list of files is incomplete")
 
     def _get_all(self, state: dict[str, Any], scratch: Path, small: bool) -> None:
         files = {n: file for n, file in state["files"].items() if not (small and "/checkpoint-" in n)}
@@ -231,7 +232,8 @@ class Store:
         needed, free = sum(file["bytes"] for file in files.values()), shutil.disk_usage(scratch).free
         if needed > free:
             raise MachineError(
-                f"{scratch.parent}: {needed / 1e9:.1f} GB come from STORE and {free / 1e9:.1f} GB are free.",
+                f"{scratch.parent}: fetching the run from STORE needs {needed / 1e9:.1f} GB, but only "
+                f"{free / 1e9:.1f} GB are free.",
                 code="machine.disk_full",
             )
         for name, file in files.items():
@@ -242,11 +244,12 @@ class Store:
             except FileNotFoundError:
                 raise DamagedError(f"{name} is missing") from None
             if target.stat().st_size != file["bytes"] or file_sha256(target) != file["sha256"]:
-                raise DamagedError(f"{name} is not what was uploaded")
+                raise DamagedError(f"{name} differs from what was uploaded")
 
     def _take_over(self, state: dict[str, Any], scratch: Path, small: bool) -> None:
-        """Move what was fetched into the run folder; with a whole state, remove other checkpoints."""
-        (self.run / "store.json").unlink(missing_ok=True)  # until all is moved, this is no known state
+        """Move the fetched files into the run folder; for a complete state, remove other checkpoints."""
+        # until all files are moved, the folder holds no known state
+        (self.run / "store.json").unlink(missing_ok=True)
         for _, path in [] if small else numbered(self.run / "train"):
             shutil.rmtree(path)
         now = time.time()
@@ -255,10 +258,11 @@ class Store:
                 (self.run / name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(scratch / name, self.run / name)
         for step, path in numbered(self.run / "train"):
-            os.utime(path, (now, now + step / 1e6))  # the trainer removes the oldest by age
+            # the trainer removes the oldest checkpoints by modification time
+            os.utime(path, (now, now + step / 1e6))
         shutil.rmtree(scratch)
 
 
 def _sound(name: str, file: dict[str, Any]) -> bool:
-    """Return whether an entry of a state's list is whole and stays inside the run folder."""
+    """Return whether an entry of a state's list is valid and stays inside the run folder."""
     return {"sha256", "bytes"} <= set(file) and not Path(name).is_absolute() and ".." not in Path(name).parts

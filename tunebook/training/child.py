@@ -1,4 +1,4 @@
-"""Run a module in one or several child processes, follow its progress, explain how it ended."""
+"""Run a module in one or several child processes, follow its progress, and explain how it ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tunebook.core.system_errors import raise_if_full
 from tunebook.runs.session import Session
 from tunebook.training.stacks import dump_stacks
 
-PORT = 29512  # where the nodes of one job find each other
+PORT = 29512  # port on which the nodes of a job find each other
 
 
 def follow(
@@ -35,21 +35,21 @@ def follow(
     session: Session | None = None,
     tracked: bool = False,
 ) -> None:
-    """Run `python -m module` with `words` and show the progress it appends to `events`; its output goes to
-    `log`. With `world` above 1, torchrun starts that many processes, one a GPU. `offline` keeps the Hub's
-    client from asking the network. `session` is told of checkpoints and holds the limits. `tracked`: the
-    config asks for Weights & Biases.
+    """Run `python -m module` with `words` and show the progress it appends to `events`; its output is written
+    to `log`. With `world` above 1, torchrun starts that many processes, one per GPU. `offline` keeps the
+    Hub's client off the network. `session` is notified of checkpoints and defines the limits. `tracked`: the
+    config enables Weights & Biases.
 
-    After SIGTERM or Ctrl-C a training that is under way saves a checkpoint and stops; anything else is
-    stopped at once, and so is a training by a second Ctrl-C.
-    A child that is silent for longer than the session allows leaves its Python stacks in `log`.
+    On SIGTERM or Ctrl-C, a running training saves a checkpoint and stops; a second Ctrl-C stops it at once.
+    Any other work is stopped at once. A child that is silent for longer than the session allows writes its
+    Python stacks to `log` before it is ended.
 
     Raises:
-        ChildError: it failed, or was silent for too long.
-        StoppedError: SIGTERM arrived; what was saved is kept. After Ctrl-C it is an InterruptedByHandError.
-        KeyboardInterrupt: Ctrl-C where nothing is trained, or a second time.
-        MachineError: the time limit of the session is reached; what was saved is kept.
-        OSError: the disk is full; what was saved is kept.
+        ChildError: the child failed, or was silent for too long.
+        StoppedError: SIGTERM arrived; the saved state is kept. After Ctrl-C it is an InterruptedByHandError.
+        KeyboardInterrupt: Ctrl-C while nothing is being trained, or a second Ctrl-C.
+        MachineError: the time limit of the session is reached; the saved state is kept.
+        OSError: the disk is full; the saved state is kept.
     """
     command = [sys.executable]
     here = environment()
@@ -59,11 +59,11 @@ def follow(
     variables = child_environment(tracked, here.nodes)
     variables |= {"TUNEBOOK_EVENTS": str(events), "PYTHONUNBUFFERED": "1"}
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
-    # A single process that sees more than one GPU falls back to DataParallel.
+    # A single process that sees more than one GPU would use DataParallel.
     seen = visible.words()
     seen = [str(index) for index in range(world // here.nodes)] if seen is None else seen
     variables["CUDA_VISIBLE_DEVICES"] = ",".join(seen[: world // here.nodes])
-    variables.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the driver numbers them
+    variables.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # indices as numbered by the driver
     if offline:
         variables.setdefault("HF_HUB_OFFLINE", "1")
     stop = events.with_name("train") / "stop"
@@ -98,7 +98,7 @@ def follow(
                 f"a checkpoint of step {watch.step} is saved" if watch.step else "no checkpoint is saved yet"
             )
             raise InterruptedByHandError(
-                f"Interrupted; {kept}. Rerun the same command to resume.", code="run.interrupted"
+                f"Interrupted: {kept}. Rerun the same command to resume.", code="run.interrupted"
             )
         raise StoppedError(
             "Stopped. Rerun the same command to resume from the last saved state.", code="run.stopped"
@@ -124,8 +124,9 @@ def _torchrun(nodes: int, head: str | None) -> list[str]:
 
 
 class _Watch:
-    """Stops the child on SIGTERM, on Ctrl-C, at the session's limit, and after a long silence. A
-    training is stopped by the file `stop`, which it looks for after each step."""
+    """Stops the child on SIGTERM, on Ctrl-C, at the session's time limit, and after a long silence.
+
+    The file `stop` stops a training, which checks for the file after each step."""
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class _Watch:
         self.quiet = session.quiet if session else None
         self.stopping: float | None = None
         self.training = self.spent = self.hung = self.by_hand = self.told = False
-        self.step: int | None = None  # of the newest checkpoint
+        self.step: int | None = None  # step of the newest checkpoint
         self.size, self.heard = 0, time.monotonic()
 
     def saw(self, event: dict[str, Any]) -> None:
@@ -154,18 +155,20 @@ class _Watch:
                 self.session.saved()
 
     def look(self) -> None:
-        """Do what is due now."""
+        """Act on whatever has happened since the last call."""
         now, size = time.monotonic(), self.log.stat().st_size
         if size != self.size:
             self.size, self.heard = size, now
         if self.by_hand and not self.told:
             self.told = True
-            self.console.note("Ctrl-C: a checkpoint is saved after this step; once more ends it at once")
+            self.console.note(
+                "Ctrl-C: saving a checkpoint after this step; press Ctrl-C again to stop at once"
+            )
         if self.stopping is None and self.session and self.session.spent():
             self.spent = True
             self.request_stop()
         if self.stopping is not None and not (self.training and now < self.stopping + self.notice):
-            self.child.kill()  # files are replaced in one move, so nothing breaks
+            self.child.kill()  # files are replaced atomically, so nothing is left damaged
         if self.quiet and now > self.heard + self.quiet:
             self.hung = True
             dump_stacks(self.child.pid, self.output)
@@ -178,7 +181,8 @@ class _Watch:
             self.stop.touch()
 
     def interrupt(self, *_: Any) -> None:
-        """Handle Ctrl-C: no machine goes away then, so that a long step may end before the state is saved."""
+        """Handle Ctrl-C: unlike on SIGTERM, the machine stays, so even a long step may end before the state
+        is saved."""
         if not self.training or self.by_hand:
             raise KeyboardInterrupt
         self.by_hand, self.notice = True, float("inf")
@@ -187,7 +191,7 @@ class _Watch:
     def __enter__(self) -> _Watch:
         self.before = signal.signal(signal.SIGTERM, self.request_stop)
         self.before_hand = signal.getsignal(signal.SIGINT)
-        if self.before_hand is signal.default_int_handler:  # in the background it is ignored
+        if self.before_hand is signal.default_int_handler:  # Ctrl-C is ignored in the background
             signal.signal(signal.SIGINT, self.interrupt)
         return self
 

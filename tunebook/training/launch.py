@@ -1,4 +1,4 @@
-"""The training stage in the parent process: start the child, collect its results."""
+"""The training stage in the parent process: start the child process, collect its results."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def run_child(
 ) -> None:
     """Train and evaluate in child processes, following their progress.
 
-    One process does both, because the import of the training stack takes half a minute. For several,
-    the rows are tokenised before they start, so that none waits for another's GPU.
+    One process does both, because importing the training stack takes half a minute. Before several processes
+    start, the rows are tokenised, so that no GPU waits for another's process.
 
     Raises:
-        TunebookError: a child failed; the message holds its last error line and the log's path.
-        StoppedError: SIGTERM arrived; a training saved a checkpoint first.
+        TunebookError: a child failed; the message has its last error line and the path of the log.
+        StoppedError: SIGTERM arrived; training saved a checkpoint first.
     """
     if train:
         bring_back(run / "train")
@@ -57,8 +57,8 @@ def run_child(
     except ChildError as error:
         stage = next((s for s in ("train", "evaluate") if not run.done(s)), "evaluate")
         raise TunebookError(
-            f"{stage} failed: {error}\nThe whole log: {show(run.log)}. "
-            "Rerun the same command to resume from the last saved state.",
+            f"{stage} failed: {error}\nFull log: {show(run.log)}. Rerun the same command to resume from the "
+            "last saved state.",
             code="train.child_failed",
         ) from None
 
@@ -70,10 +70,10 @@ def follow_all(
     session: Session | None = None,
     log: Path | None = None,
 ) -> None:
-    """Run modules on `run`, one after the other, each with its flags and number of processes.
+    """Run modules on `run`, one after the other, each with its flags and its number of processes.
 
     Args:
-        log: file for their output; default: the run's log.
+        log: file for the output of the modules; default: the run's log.
 
     Raises:
         ChildError, StoppedError, MachineError: as `follow`.
@@ -95,11 +95,11 @@ def follow_all(
 
 
 def finish_training(run: Run) -> None:
-    """After training, put the shipped files into model/ and the trainer's log into train/history.json."""
+    """After training, copy the files to ship into model/ and the trainer's log into train/history.json."""
     ship(run / "train", run)
     if (run / "train" / "adapter_config.json").is_file():
         for path in (run / "train").glob("model*.safetensors"):
-            path.unlink()  # after preference tuning Axolotl saves the frozen base as well
+            path.unlink()  # after preference tuning, Axolotl also saves the frozen base model
     saved = numbered(run / "train")
     state = read_json(saved[-1][1] / "trainer_state.json", {}) if saved else {}
     log, resumed = state.get("log_history", []), read_json(run / "train" / RESUMED, [])
@@ -117,16 +117,15 @@ def finish_training(run: Run) -> None:
 
 
 def trained_rows(left: dict[str, int] | None, epochs: float | None) -> int | None:
-    """Return how many rows were trained on: of those that Axolotl left, the share that was reached where
-    training stopped before the first epoch was over; None where they were not counted."""
+    """Return the number of rows trained on: of the rows that Axolotl kept, the share reached if training
+    stopped before the end of the first epoch; None if they were not counted."""
     if not left:
         return None
     return round(left["train_rows"] * min(1.0, 1.0 if epochs is None else epochs))
 
 
 def count_tokens(log: list[dict[str, Any]], key: str, resumed: list[int]) -> int | None:
-    """Add up a counter of the training log, which starts from 0 again after the steps at which training
-    resumed."""
+    """Add up a counter of the training log, which restarts from 0 at each of the steps `resumed`."""
     total = before = last = 0
     entries = [entry for entry in log if key in entry]
     for entry in entries:

@@ -1,7 +1,8 @@
-"""Before several processes train: can they talk, how fast, and are they the same?
+"""Test before training with several processes: can they communicate, how fast, and are they identical?
 
-Processes with other libraries, another config or a clock of their own fail late and in odd ways, if they do
-not train something else. So each launch begins with a test of half a minute, by torchrun like the training.
+Processes with other libraries, another config or a different clock fail late and in strange ways, or silently
+train something else. So each launch begins with a test of half a minute, started by torchrun like the
+training.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from tunebook.runs.versions import PACKAGES
 from tunebook.training.child import follow
 
 RESULT = "collectives.json"
-BYTES = {"cuda": 2**28, "cpu": 2**24}  # that all processes add up at once
+BYTES = {"cuda": 2**28, "cpu": 2**24}  # size of the tensor that all processes add up
 ROUNDS, QUESTIONS = 5, 10
-MOST_SKEW = 2.0  # seconds; clocks that are kept differ by milliseconds
+MOST_SKEW = 2.0  # seconds; synchronized clocks differ by milliseconds
 PATIENCE = timedelta(minutes=5)
 
 
@@ -37,7 +38,7 @@ def check_collectives(run: Run, world: int, console: Console, session: Session |
     """Start `world` processes that test each other, and print the result in one line.
 
     Raises:
-        MachineError: they cannot communicate, or differ; names the rank that differs.
+        MachineError: the processes cannot communicate, or differ; the message names the rank that differs.
         StoppedError: SIGTERM arrived.
     """
     start, result = time.monotonic(), run / RESULT
@@ -50,8 +51,11 @@ def check_collectives(run: Run, world: int, console: Console, session: Session |
         problems = read_json(result, {}).get("problems") or [str(error)]
         raise MachineError(
             "\n".join(f"collectives: {problem}." for problem in problems)
-            + "\nEvery process needs the same environment, the same run folder, a clock that is kept (NTP) "
-            f"and a network to the others. Nothing was trained. The whole log: {show(run.log)}.",
+            + (
+                "\nEvery process needs the same environment, the same run folder, a synchronized clock "
+                "(NTP) and a network connection to the others. Nothing was trained. Full log: "
+                f"{show(run.log)}."
+            ),
             code="train.ranks_differ",
         ) from None
     console.stage("ranks", sentence(read_json(result)), time.monotonic() - start)
@@ -69,7 +73,7 @@ def sentence(result: dict[str, Any]) -> str:
 
 
 def facts(config: Path) -> dict[str, str]:
-    """Return the versions and the hash of the config, which must be the same in every process."""
+    """Return the versions and the config hash, which must be the same in every process."""
     values = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -81,19 +85,19 @@ def facts(config: Path) -> dict[str, str]:
 
 
 def differing(hosts: list[str], facts_of_all: list[dict[str, str]]) -> list[str]:
-    """Return a line for each fact in which a rank differs from most; of two, the second from the first."""
+    """Return a line for each fact in which a rank differs from the majority; with two ranks, from rank 0."""
     lines = []
     for name in facts_of_all[0]:
         values = [one[name] for one in facts_of_all]
         usual = Counter(values).most_common(1)[0][0]
         for rank, value in enumerate(values):
             if value != usual:
-                lines.append(f"rank {rank} on {hosts[rank]} has {name} {value}, most have {usual}")
+                lines.append(f"rank {rank} on {hosts[rank]} has {name} {value}, but most ranks have {usual}")
     return lines
 
 
 def late(hosts: list[str], ahead: list[float]) -> list[str]:
-    """Return a line for each rank whose clock is another than that of the first."""
+    """Return a line for each rank whose clock differs from that of rank 0."""
     return [
         f"the clock of rank {rank} on {hosts[rank]} is {abs(seconds):.1f} s "
         f"{'ahead of' if seconds > 0 else 'behind'} that of rank 0"
@@ -103,12 +107,12 @@ def late(hosts: list[str], ahead: list[float]) -> list[str]:
 
 
 def measure(here: Ranks, config: Path) -> dict[str, Any]:
-    """Test the processes of this launch, in each of them; all return the same except the bandwidth.
+    """Run the test in each process of this launch; all return the same result, except the bandwidth.
 
     Returns:
-        `{world, backend, hosts, ahead_seconds, all_reduce_gb_per_second, problems}`: by rank its host and by
-        how much its clock is ahead of the first one's; the bandwidth as NCCL's tests state it ("bus": what
-        each process sends), null where the processes differ and none was measured.
+        `{world, backend, hosts, ahead_seconds, all_reduce_gb_per_second, problems}`: for each rank its host
+        and how far its clock is ahead of that of rank 0; the bandwidth as NCCL's tests report it ("bus": what
+        each process sends), None if the processes differ and it was not measured.
     """
     import torch
     import torch.distributed as dist
@@ -120,14 +124,14 @@ def measure(here: Ranks, config: Path) -> dict[str, Any]:
     backend = "nccl" if cuda else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
-        talk = dist.new_group(backend="gloo", timeout=PATIENCE)  # for what is not a tensor on a GPU
+        talk = dist.new_group(backend="gloo", timeout=PATIENCE)  # for objects and CPU tensors
         facts_of_all: list[Any] = [None] * here.world
         dist.all_gather_object(facts_of_all, (socket.gethostname(), facts(config)), group=talk)
         hosts = [host for host, _ in facts_of_all]
         ahead = _ahead(here, talk)
         problems = differing(hosts, [one for _, one in facts_of_all]) + late(hosts, ahead)
         rate = None
-        if not problems:  # NCCL of two versions may never answer
+        if not problems:  # NCCL of two different versions may hang
             rate, right = _all_reduce(here, device)
             sums: list[Any] = [None] * here.world
             dist.all_gather_object(sums, right, group=talk)
@@ -146,8 +150,8 @@ def measure(here: Ranks, config: Path) -> dict[str, Any]:
 
 
 def _ahead(here: Ranks, group: Any) -> list[float]:
-    """Return by how many seconds each clock is ahead of the first one's: of several questions to each, the
-    one that was answered fastest, its answer taken for the middle of the way (Cristian 1989)."""
+    """Return how many seconds each clock is ahead of that of rank 0. Each rank is asked several times; the
+    fastest reply counts, and its timestamp is taken as the middle of the round trip (Cristian 1989)."""
     import torch
     import torch.distributed as dist
 
@@ -171,13 +175,13 @@ def _ahead(here: Ranks, group: Any) -> list[float]:
 
 
 def _all_reduce(here: Ranks, device: Any) -> tuple[float, bool]:
-    """Return the bandwidth of adding up tensors of all processes in GB/s, and whether the sum is right."""
+    """Return the bandwidth of adding up tensors of all processes in GB/s, and whether the sum is correct."""
     import torch
     import torch.distributed as dist
 
     size = BYTES[device.type]
     values = torch.full((size // 4,), float(here.rank + 1), device=device)
-    dist.all_reduce(values)  # also the first, which makes the connections
+    dist.all_reduce(values)  # also the first call, which opens the connections
     right = bool((values == here.world * (here.world + 1) / 2).all())
     values.zero_()
     dist.barrier()

@@ -19,7 +19,7 @@ def main(run: Path) -> int:
     begin_worker()
     here = ranks()
     result = preflight.measure(here, run / "config.yaml")
-    if not here.first:  # torchrun stops the others once one has failed, so only the first may fail
+    if not here.first:  # torchrun stops the other processes once one has failed, so only rank 0 may fail
         return GOOD
     write_json(run / preflight.RESULT, result)
     print("\n".join(result["problems"]) or preflight.sentence(result))

@@ -1,7 +1,8 @@
-"""Experiment trackers: who asks for one, and whether it would work. None is used unless the config asks.
+"""Experiment trackers: which one is enabled, and whether it would work. None is used unless the config asks
+for it.
 
-Axolotl takes a tracker from the config only; a variable alone (WANDB_PROJECT) starts nothing, and a note says
-so.
+Axolotl reads trackers from the config only; an environment variable alone (WANDB_PROJECT) starts nothing, and
+a note says so.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ QUIET_MODES = ("disabled", "")
 
 @dataclass(frozen=True)
 class Tracker:
-    """`project` is the key whose value switches it on, as `switch: true` does; `variables` are those by which
-    a person would ask for it."""
+    """A tracker. It is enabled by a value for the key `project` or by `switch: true`; `variables` are
+    environment variables that suggest somebody wants it."""
 
     title: str
     switch: str
@@ -31,8 +32,8 @@ class Tracker:
     package: str
     variables: tuple[str, ...]
 
-    def asked(self, config: AxolotlConfig) -> str | None:
-        """Return the key by which `config` asks for it, None if it does not."""
+    def enabled_by(self, config: AxolotlConfig) -> str | None:
+        """Return the key with which `config` enables the tracker, or None."""
         if config.get(self.switch):
             return self.switch
         return self.project if self.project and config.get(self.project) else None
@@ -71,15 +72,15 @@ SWANLAB = ("SWANLAB_PROJECT", "SWANLAB_PROJ_NAME", "SWANLAB_MODE")
 
 def wandb(config: AxolotlConfig) -> bool:
     """Return whether `config` asks for Weights & Biases."""
-    return WANDB.asked(config) is not None
+    return WANDB.enabled_by(config) is not None
 
 
 def problems(config: AxolotlConfig) -> list[Problem]:
-    """Return why a tracker that `config` asks for would not work here: its package is missing, or there is no
-    login, for which it would ask on a terminal that the training does not have."""
+    """Return why a tracker that `config` enables would not work here: its package is missing, or there is no
+    login, which it would ask for on a terminal that the training does not have."""
     found = []
     for tracker in TRACKERS:
-        key = tracker.asked(config)
+        key = tracker.enabled_by(config)
         if key is None:
             continue
         if importlib.util.find_spec(tracker.package) is None:
@@ -99,28 +100,28 @@ def problems(config: AxolotlConfig) -> list[Problem]:
 
 
 def unheard(config: AxolotlConfig) -> list[str]:
-    """Return a sentence for each tracker that the environment names and the run will not use."""
+    """Return a sentence for each tracker that the environment names but the run will not use."""
     found = []
     for tracker in TRACKERS:
         named = [name for name in tracker.variables if os.environ.get(name)]
         if os.environ.get("WANDB_MODE", "").lower() in QUIET_MODES:
             named = [name for name in named if name != "WANDB_MODE"]
-        key = tracker.asked(config)
+        key = tracker.enabled_by(config)
         if named and key is None:
             found.append(
-                f"{named[0]} is set, and the config does not ask for {tracker.title}: nothing is sent. "
-                f'--set "{tracker.switch}=true" (SET=) does.'
+                f"{named[0]} is set, but the config does not enable {tracker.title}, so nothing is sent. "
+                f'To enable it, pass --set "{tracker.switch}=true" (SET=).'
             )
     if wandb(config) and _mode(config) == "disabled":
-        found.append("the config asks for Weights & Biases, and its mode is disabled: nothing is sent.")
+        found.append("the config enables Weights & Biases, but its mode is disabled, so nothing is sent.")
     named = [name for name in SWANLAB if os.environ.get(name)]
     if named:
-        found.append(f"{named[0]} is set; Tunebook does not support SwanLab: nothing is sent.")
+        found.append(f"{named[0]} is set, but Tunebook does not support SwanLab, so nothing is sent.")
     return found
 
 
 def _mode(config: AxolotlConfig) -> str:
-    """Return the mode of Weights & Biases: Axolotl puts the config's into the environment."""
+    """Return the mode of Weights & Biases: Axolotl copies the config's mode into the environment."""
     return str(config.get("wandb_mode") or os.environ.get("WANDB_MODE") or "online").lower()
 
 

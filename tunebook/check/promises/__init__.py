@@ -1,7 +1,8 @@
-"""Whether a config does what it says: rules about steps, stopping, the base's names and the evaluated model.
+"""Whether a config does what it says: rules about steps, stopping, names in the base model, and the evaluated
+model.
 
-In: a resolved config. Out: findings, by a function that each rule is given. May import: check's findings, and
-what check may.
+In: a resolved config. Out: findings, added through the function passed to each rule. May import: check's
+findings, and what check may import.
 """
 
 from tunebook.check.promises import chat_template, names, same_model, schedule, stopping

@@ -1,4 +1,5 @@
-"""What the chat template of the base does with conversations: a folder's may be anything."""
+"""What the chat template of the base model does with conversations. The template of a local folder may be
+faulty."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ from tunebook.models import base_files
 from tunebook.models.templates import ChatTemplate, find_text, traits
 
 HELP = "https://huggingface.co/docs/transformers/main/en/chat_templating_writing"
-OWN = "Put a corrected template into chat_template_jinja, with chat_template: jinja."
+OWN = "Put a corrected template into chat_template_jinja and set chat_template: jinja."
 
 
 class Said(NamedTuple):
-    """The text about a trait of the template, with its value for the first `...`."""
+    """The finding for a trait of the template; the trait's explanation replaces the first `...`."""
 
     text: str
     code: str
@@ -24,51 +25,54 @@ class Said(NamedTuple):
     do: str = OWN
 
 
-TRAITS = {  # by their names in tunebook/models/templates.py
+TRAITS = {  # by name, as in tunebook/models/templates.py
     "broken": Said("the chat template fails on a plain conversation: ....", code="template.broken"),
     "depends_on_day": Said(
-        "the chat template depends on the day: ..., so that training and a later evaluation differ.",
+        "the chat template depends on the day: ..., so prompts in training and in a later evaluation differ.",
         code="template.depends_on_day",
-        do=f"Pin it: chat_template_kwargs: {{date_string: ...}} where the template reads that. {OWN}",
+        do=(
+            "Pin the date with chat_template_kwargs: {date_string: ...} if the template supports that. "
+            f"{OWN}"
+        ),
     ),
     "drops_text": Said("the chat template loses text: ....", code="template.drops_text"),
     "prompt_differs": Said(
-        "the chat template renders a prompt for training in another way than for an answer: ....",
+        "the chat template renders a prompt differently in training and in generation: ....",
         code="template.prompt_differs",
     ),
     "no_turn_end": Said(
         "the chat template does not end turns: ....",
         code="template.no_turn_end",
-        do=f"Name the token that does as special_tokens.eos_token. {OWN}",
+        do=f"Set special_tokens.eos_token to the token that ends a turn. {OWN}",
     ),
     "no_system": Said(
-        "the chat template takes no system turn (...): rows and prompts with one fail or lose it.",
+        "the chat template does not support system turns (...), so they fail or are dropped.",
         code="template.no_system",
         grade="warning",
-        do="Put instructions into the user turn, or correct the template.",
+        do="Move instructions into the user turn, or correct the template.",
     ),
     "one_turn_only": Said(
-        "the chat template refuses a second turn (...): few-shot prompts are not possible.",
+        "the chat template rejects a second turn (...), so few-shot prompts are not possible.",
         code="template.one_turn_only",
         grade="warning",
     ),
     "default_system": Said(
-        "the chat template adds a system prompt of its own where a row has none: ....",
+        "the chat template adds a default system prompt to rows without one: ....",
         code="template.default_system",
         grade="note",
-        do="Training and evaluation both have it.",
+        do="Training and evaluation both contain it.",
     ),
     "strips_thoughts": Said(
-        "the chat template strips thoughts: .... They are not trained.",
+        "the chat template removes reasoning: .... It is not trained on.",
         code="template.strips_thoughts",
         grade="note",
-        do="Rows without <think> lose nothing.",
+        do="Rows without <think> are not affected.",
     ),
     "rewrites_turns": Said(
-        "the chat template rewrites turns: ....",
+        "the chat template rewrites earlier turns: ....",
         code="template.rewrites_turns",
         grade="note",
-        do="The last answer of a row is as it is asked.",
+        do="The last answer of a row is not affected.",
     ),
 }
 
@@ -79,7 +83,7 @@ def template_rules(resolved: Resolved, add: Add) -> None:
     try:
         known = find_text(config, lambda name: base_files.text_of(base, name, revision))
     except ValueError:
-        return  # its tokenizer_config.json is damaged; whoever loads it says so
+        return  # tokenizer_config.json is damaged; the code that loads the tokenizer reports it
     if known is None:
         return
     text, tokens = known
@@ -93,7 +97,7 @@ def template_rules(resolved: Resolved, add: Add) -> None:
 
 
 def say(found: dict[str, str], resolved: Resolved, add: Add) -> None:
-    """Add what `traits` has found about the template of a config."""
+    """Add a finding for each entry of `found`, the traits of a config's template."""
     keys = ("chat_template_jinja", "chat_template", "base_model")
     key = next(key for key in keys if resolved.config.get(key))
     for trait, said in TRAITS.items():

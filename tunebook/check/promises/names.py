@@ -1,6 +1,6 @@
-"""Names and numbers of a config that the base model must have: layers, modules, tokens, positions.
+"""Names and numbers in a config that the base model must have: layers, modules, tokens, positions.
 
-What is not on this machine is not checked here; Axolotl's own start finds it out.
+Files that are not on this machine are not checked here; Axolotl reports errors when it starts.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ def layers(resolved: Resolved, add: Add) -> None:
     key, chosen = "peft_layers_to_transform", config.get("peft_layers_to_transform")
     wrong = sorted(n for n in chosen or [] if count is not None and not 0 <= n < count)
     if wrong:
-        text = f"the base has {count} layers, 0 to {(count or 0) - 1} (got {', '.join(map(str, wrong))})."
-        add("error", key, text, "Name some of those.", PEFT_TARGETS, code="base.no_such_layer")
+        text = f"the base model has layers 0 to {(count or 0) - 1} (got {', '.join(map(str, wrong))})."
+        add("error", key, text, "List existing layers.", PEFT_TARGETS, code="base.no_such_layer")
     if chosen == []:
-        do = "Remove it to adapt all."
-        add("error", key, "names no layer.", do, PEFT_TARGETS, code="base.no_layers")
+        do = "To adapt all layers, remove the key."
+        add("error", key, "is an empty list.", do, PEFT_TARGETS, code="base.no_layers")
     if chosen and isinstance(config.get("lora_target_modules"), str):
-        text = "PEFT refuses it where lora_target_modules is a regular expression."
-        do = "Say the layers in the expression."
+        text = "PEFT rejects it if lora_target_modules is a regular expression."
+        do = "Put the layers into the expression."
         add("error", key, text, do, PEFT_TARGETS, code="base.layers_of_expression")
 
 
 def modules(resolved: Resolved, add: Add) -> None:
     config, files = resolved.config, files_of(resolved)
     names = files.modules if files else None
-    # transformers gives the weights of experts other names than their files have.
+    # transformers uses other names for the weights of experts than their files.
     if not names or not files or any(files.text.get(key) for key in shapes.EXPERTS):
         return
     if methods.uses_head(config):
         names = names - {"lm_head"} | {"score"}
     ends = sorted({name.rpartition(".")[2] for name in names})
-    there = f"The base has {', '.join(ends)}."
+    there = f"The base model has {', '.join(ends)}."
     if config.get("adapter") in LORA or config.get("adapter") in ("ia3", "bottleneck"):
         for key in TARGETS:
             for wanted in _missing(config.get(key), names, whole=key == "lora_modules_to_save"):
@@ -57,7 +57,7 @@ def modules(resolved: Resolved, add: Add) -> None:
         for key in ("lora_rank_pattern", "lora_alpha_pattern"):
             for pattern in config.get(key) or {}:
                 if not _found(rf"(.*\.)?({pattern})", names):
-                    text = f"{pattern!r} matches no module of the base, so it has no effect."
+                    text = f"{pattern!r} matches no module of the base model, so it has no effect."
                     add("error", key, text, there, PEFT_TARGETS, code="base.pattern_unused")
         parameters = config.get("lora_target_parameters") or []
         for wanted in [parameters] if isinstance(parameters, str) else parameters:
@@ -67,20 +67,20 @@ def modules(resolved: Resolved, add: Add) -> None:
     key, patterns = "unfrozen_parameters", config.get("unfrozen_parameters") or []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         plain = re.sub(r"\[[0-9]*(:[0-9]*)?\]$", "", str(pattern))
-        # As Axolotl reads it: a point is a point, and the beginning of a name is enough.
+        # As in Axolotl: a dot matches only a dot, and matching the beginning of a name is enough.
         if not _found(re.sub(r"\.(?!\+)", r"\\.", plain), files.weights or frozenset(), whole=False):
-            text = f"{pattern!r} matches no parameter of the base, so nothing of it is trained."
-            do = f"A name is, for example, {sorted(files.weights or ())[0]}."
+            text = f"{pattern!r} matches no parameter of the base model, so it trains nothing."
+            do = f"An example of a name: {sorted(files.weights or ())[0]}."
             add("error", key, text, do, FREEZE, code="base.no_such_weight")
     if patterns and config.get("adapter"):
-        text = f"is not read with adapter: {config['adapter']}, which freezes the base."
-        add("error", key, text, "Remove one of them.", FREEZE, code="base.frozen_by_adapter")
+        text = f"is ignored with adapter: {config['adapter']}, which freezes the base model."
+        add("error", key, text, "Remove one of the two keys.", FREEZE, code="base.frozen_by_adapter")
 
 
 def _missing(wanted: Any, names: frozenset[str], whole: bool) -> list[str]:
-    """Return the wanted modules that PEFT would not find: a list names ends of paths, a text is a regular
-    expression over whole paths. `whole` modules are saved, so that one may hold others and be a norm;
-    adapted are linear layers and embeddings."""
+    """Return the wanted modules that PEFT would not find. A list names the ends of paths, a text is a regular
+    expression over whole paths. `whole` modules are saved, so they may contain other modules or be a norm;
+    adapted modules are linear layers and embeddings."""
     if not wanted or wanted == "all-linear":
         return []
     if whole:
@@ -101,7 +101,7 @@ def _found(pattern: str, names: frozenset[str], whole: bool = True) -> bool:
 
 
 def tokens(resolved: Resolved, add: Add) -> None:
-    """New tokens need trained rows; tokens that are only named must be there."""
+    """Check that new tokens have trained rows, and that tokens referred to exist."""
     config, files = resolved.config, files_of(resolved)
     known = files.tokens if files else None
     special = {k: v for k, v in (config.get("special_tokens") or {}).items() if v}
@@ -114,52 +114,59 @@ def tokens(resolved: Resolved, add: Add) -> None:
         new = [word for word in words if known is not None and word not in known]
         unknown = new if known is not None else (words if key == "tokens" else [])
         if unknown and not trains_them:
-            text = f"the base has no token {', '.join(map(repr, unknown))}, and nothing would train it."
-            do = "Add lora_modules_to_save: [embed_tokens, lm_head], or name a token that the base has."
+            text = (
+                f"the base model has no token {', '.join(map(repr, unknown))}, and the embedding of a new "
+                "token is not trained."
+            )
+            do = "Add lora_modules_to_save: [embed_tokens, lm_head], or name a token of the base model."
             add("error", key, text, do, code="base.untrained_token")
         elif new:
-            text = f"the base does not know {', '.join(map(repr, new))}: where rows hold it, the baseline is "
-            text += "prompted with a token without meaning."
-            add("warning", key, text, "Write it in plain words if you can.", code="base.new_token")
+            text = (
+                f"the base model does not know {', '.join(map(repr, new))}: if rows contain it, the "
+                "baseline is "
+            )
+            text += "prompted with a meaningless token."
+            add("warning", key, text, "Use plain words if you can.", code="base.new_token")
     for word in config.get("eot_tokens") or []:
         if known is not None and word not in known and word not in named["tokens"]:
-            text = f"the base has no token {word!r}."
-            add("error", "eot_tokens", text, "Name one that ends a turn.", code="base.unknown_turn_end")
+            text = f"the base model has no token {word!r}."
+            add("error", "eot_tokens", text, "Name a token that ends a turn.", code="base.unknown_turn_end")
     size, key = _size(resolved, "vocab"), "peft_trainable_token_indices"
     for number in _indices(config.get(key)):
         if size is not None and not 0 <= number < size + len(named["tokens"]):
-            text = f"the base has the tokens 0 to {size - 1} (got {number})."
-            add("error", key, text, "Name ids of its tokenizer.", PEFT_TARGETS, code="base.no_such_token")
+            text = f"the base model has token ids 0 to {size - 1} (got {number})."
+            add("error", key, text, "Use ids of its tokenizer.", PEFT_TARGETS, code="base.no_such_token")
 
 
 def lengths(resolved: Resolved, add: Add) -> None:
     config, files = resolved.config, files_of(resolved)
     limit, most = config.get("sequence_len"), files.positions if files else None
     if files and limit and most and limit > most:
-        text = f"{limit} is more than the {most} positions of the base (max_position_embeddings)."
+        text = f"{limit} is more than the {most} positions of the base model (max_position_embeddings)."
         add(
             "error",
             "sequence_len",
             text,
-            f"Take at most {most}, or a base made for longer texts.",
+            f"Use at most {most}, or a base model for longer texts.",
             code="base.too_long",
         )
     window = files.text.get("sliding_window") if files else None
     if window and files and files.text.get("use_sliding_window") is not False and limit and limit > window:
         text = (
-            f"layers with a sliding window see the last {window} tokens only, ranked labels see all of them."
+            f"layers with a sliding window only see the last {window} tokens, but ranked labels see all of "
+            "them."
         )
         add(
             "warning",
             "sequence_len",
             text,
-            f"Keep rows with labels below {window} tokens.",
+            f"Keep rows with ranked labels below {window} tokens.",
             code="base.sliding_window",
         )
 
 
 def ends(resolved: Resolved, add: Add) -> None:
-    """The ids of special tokens in config.json must be rows of its own table."""
+    """Check that the special-token ids in config.json are within the base model's vocabulary."""
     files = files_of(resolved)
     if not files:
         return
@@ -168,8 +175,17 @@ def ends(resolved: Resolved, add: Add) -> None:
         value = files.text.get(key)
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int) and size and not 0 <= number < size and number != -1:
-                text = f"config.json of the base says {key} {number}, and it has {size} tokens."
-                add("error", "base_model", text, "Correct the base's config.json.", code="base.bad_token_id")
+                text = (
+                    f"config.json of the base model sets {key} to {number}, but the vocabulary has {size} "
+                    "tokens."
+                )
+                add(
+                    "error",
+                    "base_model",
+                    text,
+                    "Correct config.json of the base model.",
+                    code="base.bad_token_id",
+                )
 
 
 def _indices(value: Any) -> list[int]:
@@ -178,13 +194,14 @@ def _indices(value: Any) -> list[int]:
 
 
 def files_of(resolved: Resolved) -> BaseFiles | None:
-    """Return the contents of the files of the config's base."""
+    """Return facts about the config's base model, from its files."""
     config = resolved.config
     return base_files.read(str(config["base_model"]), config.get("revision_of_model"))
 
 
 def _size(resolved: Resolved, what: Literal["layers", "vocab"]) -> int | None:
-    """Return how many layers or tokens the config's base has: by its own files, or by its known shape."""
+    """Return the number of layers or tokens of the config's base model: from its files, or from its known
+    shape."""
     if files := files_of(resolved):
         found = files.layers if what == "layers" else files.text.get("vocab_size")
         if found:

@@ -1,5 +1,5 @@
-"""Keys that would make the model that is evaluated, or loaded by others, differ from the trained one:
-quantization, changes of the base in training only, chat templates that are not there.
+"""Keys that would make the evaluated model, or the one loaded by others, differ from the trained one:
+quantization, changes of the base model in training only, missing chat templates.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from tunebook.check.findings import Add, Grade
 from tunebook.check.promises.names import files_of
 from tunebook.config.resolved import Resolved
 
-# Axolotl's ChatTemplate (tests/check/test_check_promises.py compares).
+# Axolotl's ChatTemplate enum (compared in tests/check/test_check_promises.py).
 TEMPLATES = frozenset(
     """alpaca chatml mistral_v1 mistral_v2v3 mistral_v3_tekken mistral_v7_tekken gemma cohere llama3
     llama3_2_vision llama4 phi_3 phi_35 deepseek_v2 deepseek_v3 jamba jinja qwen_25 qwen3 qwen3_5 falcon_h1
@@ -16,22 +16,22 @@ TEMPLATES = frozenset(
     gemma4_unified command_a command_a_tool_use command_a_rag aya""".split()
 )
 FALLBACK = "tokenizer_default_fallback_"
-# The training would run on another model than the one that is evaluated and that others load.
+# With these keys, training would use another model than the evaluation and other users.
 TRAINING_ONLY = {
-    "overrides_of_model_config": "changes config.json for the training only",
-    "overrides_of_model_kwargs": "changes how the base is loaded for the training only",
-    "model_config": "changes config.json for the training only",
-    "model_kwargs": "changes how the base is loaded for the training only",
-    "rope_scaling": "changes the positions for the training only",
-    "base_model_config": "takes config.json from elsewhere for the training only",
-    "cls_model_config": "takes another config class for the training only",
-    "bnb_config_kwargs": "quantizes the base in another way for the training only",
-    "model_quantization_config": "quantizes the base for the training only",
-    "gptq": "trains on a base of 4 bits that the evaluation does not load so",
-    "relora": "merges the adapter into the base while it trains, and that base is not saved",
-    "trust_remote_code": "the evaluation runs no code that comes with a model, so it could not load it",
+    "overrides_of_model_config": "changes config.json in training only",
+    "overrides_of_model_kwargs": "changes how the base model is loaded in training only",
+    "model_config": "changes config.json in training only",
+    "model_kwargs": "changes how the base model is loaded in training only",
+    "rope_scaling": "changes the positions in training only",
+    "base_model_config": "reads config.json from elsewhere in training only",
+    "cls_model_config": "uses another config class in training only",
+    "bnb_config_kwargs": "quantizes the base model differently in training only",
+    "model_quantization_config": "quantizes the base model in training only",
+    "gptq": "trains on a 4-bit base model, which the evaluation does not use",
+    "relora": "merges the adapter into the base model during training, but that base model is not saved",
+    "trust_remote_code": "the evaluation does not run a model's own code, so it could not load the model",
 }
-INTO_THE_BASE = "Put it into a copy of the base's folder, and name that as base_model."
+INTO_THE_BASE = "Make this change in a copy of the base model's folder, and set base_model to that folder."
 
 
 def quantized(resolved: Resolved, add: Add) -> None:
@@ -39,51 +39,53 @@ def quantized(resolved: Resolved, add: Add) -> None:
     adapter, four, eight = (config.get(key) for key in ("adapter", "load_in_4bit", "load_in_8bit"))
     for key in ("load_in_4bit", "load_in_8bit"):
         if config.get(key) and not adapter:
-            text = "full fine-tuning cannot train weights of 4 or 8 bits."
+            text = "full fine-tuning cannot train 4-bit or 8-bit weights."
             add(
                 "error",
                 key,
                 text,
-                "Remove it, or take adapter: qlora with load_in_4bit: true.",
+                "Remove it, or use adapter: qlora with load_in_4bit: true.",
                 code="base.full_quantized",
             )
     if four and eight:
         add(
             "error",
             "load_in_8bit",
-            "excludes load_in_4bit; both are set.",
+            "cannot be combined with load_in_4bit.",
             "Set one of them to false.",
             code="base.both_quantized",
         )
     elif adapter == "lora" and four:
-        text = "Axolotl quantizes to 4 bits for adapter: qlora only; with lora the base stays as it is."
+        text = (
+            "Axolotl only quantizes to 4 bits for adapter: qlora; with lora the base model is not quantized."
+        )
         add(
             "error",
             "load_in_4bit",
             text,
-            "Take adapter: qlora, or remove the key.",
+            "Use adapter: qlora, or remove the key.",
             code="base.not_quantized",
         )
     elif adapter == "lora" and eight:
         grade: Grade = "warning"
-        text = "trains and evaluates on a base of 8 bits, which is not what others load"
+        text = "trains and evaluates on an 8-bit base model, which is not what others load"
         if not config.get("bf16"):
-            grade, text = "error", "without bf16 Axolotl trains it in fp16, and the evaluation is in fp32"
-        do = "Remove it for plain LoRA, or take adapter: qlora with load_in_4bit: true."
+            grade, text = "error", "without bf16, Axolotl trains in fp16, but the evaluation is in fp32"
+        do = "Remove it for plain LoRA, or use adapter: qlora with load_in_4bit: true."
         add(grade, "load_in_8bit", f"{text}.", do, code="base.eight_bits")
     elif adapter == "qlora" and (eight or not four):
         key = "load_in_8bit" if eight else "adapter"
         add(
             "error",
             key,
-            "qlora needs load_in_4bit: true, and no load_in_8bit.",
-            "Set both so.",
+            "qlora needs load_in_4bit: true and does not allow load_in_8bit.",
+            "Set load_in_4bit: true and remove load_in_8bit.",
             code="base.qlora_needs_4bit",
         )
 
 
 def same_model(resolved: Resolved, add: Add) -> None:
-    """Keys that make the trained model another one than is evaluated."""
+    """Report keys that make the trained model differ from the evaluated one."""
     config = resolved.config
     for key, why in TRAINING_ONLY.items():
         if config.get(key):
@@ -100,7 +102,7 @@ def template(resolved: Resolved, add: Add) -> None:
         add(
             "error",
             "chat_template",
-            f"unknown to Axolotl (got {name!r}).",
+            f"unknown chat template (got {name!r}).",
             f"Known: {known}.",
             code="base.unknown_template",
         )
@@ -113,17 +115,20 @@ def template(resolved: Resolved, add: Add) -> None:
             code="base.no_jinja",
         )
     elif own and name not in (None, "jinja"):
-        text = f"chat_template: {name} is used in its place by Axolotl."
+        text = f"Axolotl ignores it and uses chat_template: {name}."
         add(
             "error",
             "chat_template_jinja",
             text,
-            "Set chat_template: jinja, or remove it.",
+            "Set chat_template: jinja, or remove the key.",
             code="base.jinja_unused",
         )
     elif name in (None, "tokenizer_default") and not own and files and files.has_template is False:
         text = f"{config['base_model']} has no chat template."
-        do = "Name one of Axolotl's (chatml), or chat_template: jinja with chat_template_jinja."
+        do = (
+            "Use one of Axolotl's templates, such as chatml, or chat_template: jinja with "
+            "chat_template_jinja."
+        )
         add("error", "chat_template", text, do, code="base.no_template")
 
 

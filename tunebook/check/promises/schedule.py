@@ -1,5 +1,5 @@
-"""Amounts, schedule and resuming: settings that Axolotl or transformers would ignore, or that end a training
-elsewhere than the config says.
+"""Numbers, schedules and resuming: settings that Axolotl or transformers would ignore, or that end a training
+at another point than the config says.
 
 A rule takes the resolved config and a function that adds a finding.
 """
@@ -18,7 +18,7 @@ from tunebook.runs.checkpoints import fault
 TRAINER = "https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments"
 
 # transformers.SchedulerType and Axolotl's own two; transformers.OptimizerNames and Axolotl's
-# CustomSupportedOptimizers (tests/check/test_check_promises.py compares).
+# CustomSupportedOptimizers (compared in tests/check/test_check_promises.py).
 SCHEDULERS = frozenset(
     """linear cosine cosine_with_restarts polynomial constant constant_with_warmup inverse_sqrt
     reduce_lr_on_plateau cosine_with_min_lr cosine_warmup_with_min_lr warmup_stable_decay greedy one_cycle
@@ -35,7 +35,7 @@ OPTIMIZERS = frozenset(
     adamc came_pytorch muon dion sinkgd polora flash_adamw flash_adam flash_sgd flash_sgdw flash_lion
     q_galore_adamw8bit""".split()
 )
-# Schedules that need a number in lr_scheduler_kwargs, any one of them.
+# Schedules that need one of these numbers in lr_scheduler_kwargs.
 NEEDS = {
     "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
     "cosine_warmup_with_min_lr": ("min_lr", "min_lr_rate"),
@@ -75,7 +75,7 @@ EITHER = [
 
 
 def number(value: Any) -> float | None:
-    """Return a number of a config, None for anything else, also for true and false."""
+    """Return the value of a config as a number, or None for anything else, including true and false."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
@@ -94,7 +94,7 @@ def amounts(resolved: Resolved, add: Add) -> None:
             "error",
             key,
             f"{text} (got {config[key]}).",
-            "Set a number that is meant, or remove the key.",
+            "Set the number you mean, or remove the key.",
             code="training.bad_amount",
         )
     for key in BELOW_ONE:
@@ -103,7 +103,7 @@ def amounts(resolved: Resolved, add: Add) -> None:
             add(
                 "error",
                 key,
-                f"a share, below 1 (got {config[key]}).",
+                f"must be a share below 1 (got {config[key]}).",
                 "10 % is 0.1.",
                 code="training.bad_share",
             )
@@ -112,7 +112,7 @@ def amounts(resolved: Resolved, add: Add) -> None:
             add(
                 "error",
                 one,
-                f"excludes {other}; both are set.",
+                f"cannot be combined with {other}.",
                 f"Set {one} or {other} to null.",
                 code="training.both_set",
             )
@@ -126,7 +126,7 @@ def scheduler(resolved: Resolved, add: Add) -> None:
         add(
             "error",
             "lr_scheduler",
-            f"unknown (got {name!r}).",
+            f"unknown scheduler (got {name!r}).",
             f"Known: {known}.",
             TRAINER,
             code="training.unknown_scheduler",
@@ -149,7 +149,7 @@ def scheduler(resolved: Resolved, add: Add) -> None:
                     "warning",
                     key,
                     f"lr_scheduler: {name} has no warmup.",
-                    "Remove it, or take another one.",
+                    "Remove it, or use another scheduler.",
                     code="training.no_warmup",
                 )
     optimizer = config.get("optimizer")
@@ -157,53 +157,62 @@ def scheduler(resolved: Resolved, add: Add) -> None:
         add(
             "error",
             "optimizer",
-            f"unknown (got {optimizer!r}).",
-            "adamw_torch_fused is the usual one.",
+            f"unknown optimizer (got {optimizer!r}).",
+            "The usual choice is adamw_torch_fused.",
             TRAINER,
             code="training.unknown_optimizer",
         )
     steps, warmup = number(config.get("max_steps")), number(config.get("warmup_steps"))
     if steps and warmup and warmup >= steps:
-        text = f"{warmup:g} of {steps:g} steps: learning_rate is never reached."
-        do = f"Take a tenth of the steps: {max(1, int(steps) // 10)}."
+        text = f"the warmup takes {warmup:g} of {steps:g} steps, so learning_rate is never reached."
+        do = f"Use a tenth of the steps: {max(1, int(steps) // 10)}."
         add("error", "warmup_steps", text, do, code="training.long_warmup")
 
 
 def after_counting(config: AxolotlConfig, steps: int, add: Add) -> None:
-    """Add what needs the number of optimizer steps."""
+    """Add findings that depend on the number of optimizer steps."""
     warmup = number(config.get("warmup_steps"))
     if warmup and warmup >= steps and not config.get("max_steps"):
-        text = f"{warmup:g} of about {steps} steps: learning_rate is never reached."
+        text = f"the warmup takes {warmup:g} of about {steps} steps, so learning_rate is never reached."
         add(
             "error",
             "warmup_steps",
             text,
-            "Take a tenth of the steps, or warmup_ratio: 0.1.",
+            "Use a tenth of the steps, or warmup_ratio: 0.1.",
             code="training.long_warmup",
         )
-    for key, what in (("eval_steps", "dev is never looked at"), ("save_steps", "no checkpoint is saved")):
+    for key, what in (("eval_steps", "dev is never evaluated"), ("save_steps", "no checkpoint is saved")):
         every = number(config.get(key))
         if every and every >= 1 and every > steps:
             grade: Grade = "error" if config.get("early_stopping_patience") else "warning"
-            text = f"{every:g} is more than the about {steps} steps of the run: {what} before the end."
-            add(grade, key, text, f"Take at most {max(1, steps // 2)}.", code="training.beyond_the_end")
+            text = f"the run has only about {steps} steps (got {every:g}), so {what} before the end."
+            add(grade, key, text, f"Use at most {max(1, steps // 2)}.", code="training.beyond_the_end")
 
 
 def resuming(resolved: Resolved, add: Add) -> None:
     name = resolved.config.get("resume_from_checkpoint")
     if not name:
         return
-    path = ROOT / str(name)  # where the training runs; an absolute path stays as it is
+    path = ROOT / str(name)  # relative to the working folder of the training
     if not path.is_dir():
-        text = f"no such folder (got {str(name)!r}): the training would stop at once."
-        do = "Remove it: the same command resumes its own run. FROM_RUN= continues another one's adapter."
+        text = f"no such folder (got {str(name)!r}): training would stop at once."
+        do = (
+            "Remove it: the same command resumes its own run. To continue from another run's adapter, use "
+            "FROM_RUN=."
+        )
         add("error", "resume_from_checkpoint", text, do, code="training.no_checkpoint")
         return
     number_ = Path(path).name.partition("-")[2]
     broken = fault(path) if number_.isdecimal() else "its name is not checkpoint-N"
     if broken:
-        text = f"{name} cannot be resumed: {broken}."
-        add("error", "resume_from_checkpoint", text, "Name a whole one.", code="training.broken_checkpoint")
+        text = f"training cannot resume from {name}: {broken}."
+        add(
+            "error",
+            "resume_from_checkpoint",
+            text,
+            "Name an intact checkpoint.",
+            code="training.broken_checkpoint",
+        )
 
 
 RULES = (amounts, scheduler, resuming)

@@ -1,1 +1,1 @@
-"""What lengths and numbers of rows mean for a run: findings of tunebook check that need all rows measured."""
+"""Findings about the lengths and numbers of rows, which need all rows measured."""

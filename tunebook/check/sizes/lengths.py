@@ -1,8 +1,8 @@
-"""Lengths of rows against what a run can take: what Axolotl stops at, what it leaves out, and prompts that
-the base model is too short for.
+"""Row lengths compared with the limits of a run: what makes Axolotl stop, what it drops, and prompts that
+exceed the base model's positions.
 
-In: the lengths that the child counted (tunebook/data/tokenize.py). Out: findings with numbers and what to
-type.
+In: lengths counted by the child process (tunebook/data/tokenize.py). Out: findings with numbers and the
+options to type.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from tunebook.data.tool_calls import texts
 from tunebook.models.shapes import Positions
 from tunebook.runs.rows import RenderedRow
 
-# An estimate by another tokenizer is sure enough to be an error where it is this much too long, and where
-# there are more bytes than so many a token: tokenizers of large vocabularies seldom reach five on plain text.
+# A length estimated with another tokenizer is an error if it exceeds the limit by this factor, or if the row
+# has more than this many bytes per allowed token: tokenizers with large vocabularies rarely reach five bytes
+# per token on plain text.
 SLACK, MOST_BYTES = 1.25, 5
-CUT = "`window: 300` under `source:` in dataset.yaml cuts the passages (docs/fork.md). "
-PACKED_ALONE = ("sdpa", "eager")  # attention that packs each row of a micro batch by itself (Axolotl)
+CUT = "`window: 300` under `source:` in dataset.yaml shortens the passages (docs/fork.md). "
+PACKED_ALONE = ("sdpa", "eager")  # attention for which Axolotl packs each row of a micro batch separately
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A row and its tokens; `surely` is what it has at least where `size` is an estimate. Its last answer
+    """A row and its length in tokens; `surely` is a lower bound if `size` is an estimate. Its last answer
     begins at token `start`."""
 
     seen: Seen
@@ -41,7 +42,7 @@ class Measured:
 
 
 def measured(rows: list[Seen], sizes: list[list[int]], estimate: bool) -> list[Measured]:
-    """Return the rows with their sizes, as the child counted them, in the same order."""
+    """Return the rows with the sizes counted by the child, in the same order."""
     result = []
     for seen, (size, start) in zip(rows, sizes, strict=True):
         surely = size
@@ -53,20 +54,21 @@ def measured(rows: list[Seen], sizes: list[list[int]], estimate: bool) -> list[M
 
 
 def by_bytes(row: RenderedRow) -> list[int]:
-    """Return about how many tokens a row has and where its last answer begins, without a tokenizer."""
+    """Return an estimate, without a tokenizer, of the tokens of a row and of the position of its last
+    answer."""
     counts = [len(text.encode()) // BYTES_A_TOKEN + TURN for text in texts(row)]
     return [ROW + sum(counts), ROW + sum(counts[:-1])]
 
 
 def most_generated(recipe: Recipe, task: str) -> int:
-    """Return the most tokens that an answer gets in the evaluation of the real tier."""
+    """Return the maximum number of tokens generated for an answer in the real tier's evaluation."""
     suite = merge(read_yaml(ROOT / "evals" / "suites" / f"{task}.yaml")[0], recipe.eval)
     most = suite.get("max_new_tokens", 0)
     return int(most["real"] if isinstance(most, dict) else most)
 
 
 class Lengths:
-    """Judges the lengths of one run's rows. `rows` has a sample of the `total` train rows."""
+    """Judges the row lengths of a run. `rows` has a sample of the `total` train rows."""
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Lengths:
         estimate: bool = False,
         passages: bool = False,
     ) -> None:
-        """`passages`: rows are questions on passages, which can be cut."""
+        """`passages`: rows are questions about passages, which can be shortened."""
         self.resolved, self.found, self.estimate, self.passages = resolved, found, estimate, passages
         self.splits = {
             split: [row for row in rows if row.seen.split == split] for split in ("train", "dev", "test")
@@ -105,25 +107,25 @@ class Lengths:
         self.found.extend(placed)
 
     def _rows_over(self) -> None:
-        """Name the rows, one by one. Axolotl treats those of dev as it treats those of train."""
+        """Report the rows one by one. Axolotl treats dev rows like train rows."""
         for row in self.splits["train"] + (self.splits["dev"] if self.strategy == "raise" else []):
             limit = self.limit if row.seen.split == "train" else self.dev_limit
             if row.size <= limit:
                 continue
-            how = f"{self.about}{row.size} tokens, sequence_len is {limit}"
+            how = f"{self.about}{row.size} tokens, but sequence_len is {limit}"
             stops: Grade = "error" if row.surely > limit else "warning"
             over = "rows over sequence_len"
             if self.strategy == "raise":
-                text = f"{how}: training stops there (raise)."
+                text = f"{how}; training stops at this row (raise)."
                 self._row(row, stops, over, text, code="tokens.over_sequence_len")
             elif self.strategy == "truncate" and row.start >= limit - 1:
-                text = f"{how}: the answer begins at token {row.start}, so all of it is cut off."
+                text = f"{how}; the answer begins at token {row.start}, so all of it is cut off (truncate)."
                 self._row(row, stops, "rows that lose their whole answer", text, code="tokens.answer_lost")
             elif self.strategy == "truncate":
-                text = f"{how}: the end is never learned."
+                text = f"{how}; the end of the answer is cut off (truncate)."
                 self._row(row, "warning", "rows whose answer is cut", text, code="tokens.answer_cut")
             else:
-                text = f"{how}: Axolotl leaves the row out (drop)."
+                text = f"{how}; Axolotl drops the row (drop)."
                 self._row(row, "warning", over, text, code="tokens.over_sequence_len")
 
     def _row(self, row: Measured, grade: Grade, kind: str, text: str, *, code: str) -> None:
@@ -140,17 +142,17 @@ class Lengths:
         return max((row.size for split in ("train", "dev") for row in self.splits[split]), default=0)
 
     def _ways(self, leaves_out: bool) -> str:
-        """Return the options that deal with rows that are too long, ready to type."""
+        """Return the options for rows that are too long, ready to type."""
         longest = self._longest()
-        ways = [f"--set (SET=): sequence_len={up(longest)} takes them all (longest: {self.about}{longest})"]
+        ways = [f"--set (SET=): sequence_len={up(longest)} keeps all rows (longest: {self.about}{longest})"]
         if leaves_out:
-            ways.append(f"excess_length_strategy=drop leaves out {self._counted('train', self.limit)}")
+            ways.append(f"excess_length_strategy=drop drops {self._counted('train', self.limit)}")
         if self.passages:
             ways.append(CUT)
         return "; ".join(ways).removesuffix(". ") + "."
 
     def _stops(self) -> None:
-        """Axolotl raises at the first row of train or dev that is too long."""
+        """Report that Axolotl stops at the first train or dev row that is too long."""
         limits = {"train": self.limit, "dev": self.dev_limit}
         over = {s: [r for r in self.splits[s] if r.size > limit] for s, limit in limits.items()}
         if not any(over.values()):
@@ -167,7 +169,7 @@ class Lengths:
         )
 
     def _too_few(self) -> None:
-        """Hardly any row is left to train on, or none to look at during training."""
+        """Report that hardly any rows are left to train on, or none for evaluation during training."""
         rows = self.splits["train"]
         if not rows:
             return
@@ -176,14 +178,14 @@ class Lengths:
         may_fit = sum(row.surely <= self.limit or not drops for row in rows)
         kept = round(fit * self.total / len(rows))
         if kept < FEWEST_ROWS:
-            why = " are there"
+            few = f"there are only {self.total} train rows"
             if drops and fit < len(rows):
-                why = f" have {self.about}at most {self.limit} tokens (sequence_len); longer ones are dropped"
+                few = f"only {kept} of {self.total} train rows have {self.about}at most {self.limit} tokens "
+                few += "(sequence_len), and longer rows are dropped"
             self._say(
                 "error" if may_fit < FEWEST_ROWS else "warning",
                 "sequence_len" if drops and fit < len(rows) else "datasets",
-                f"only {kept} of {self.total} train rows{why}; fewer than {FEWEST_ROWS} train nothing that "
-                "could be measured.",
+                f"{few}; fewer than {FEWEST_ROWS} have no measurable effect.",
                 self._ways(leaves_out=False) if fit < len(rows) else "Add rows.",
                 code="rows.too_few_to_train",
             )
@@ -193,13 +195,13 @@ class Lengths:
                 "error",
                 "sequence_len",
                 f"each of the {len(dev)} dev rows has more than {self.dev_limit} tokens and is dropped, so "
-                "that nothing is left for the loss on dev.",
+                "there is no loss on dev.",
                 self._ways(leaves_out=False),
                 code="rows.no_dev_left",
             )
 
     def _packs(self) -> None:
-        """Axolotl refuses a packed dev split that does not fill one micro batch."""
+        """Report that Axolotl rejects a packed split that does not fill one micro batch."""
         config = self.resolved.config
         if not config.get("sample_packing") or config.get("attn_implementation") not in PACKED_ALONE:
             return
@@ -207,7 +209,7 @@ class Lengths:
         for split in ("dev", "train"):
             if split == "dev" and config.get("eval_sample_packing") is False:
                 continue
-            slack = SLACK if self.estimate else 1  # the more tokens, the more sequences: no error if in doubt
+            slack = SLACK if self.estimate else 1  # more tokens mean more sequences: in doubt, no error
             fit = [row.size for row in self.splits[split] if row.surely <= self.limit]
             bins = packed([min(self.limit, round(size * slack)) for size in fit], self.limit)
             if self.splits[split] and bins < batch and not (split == "train" and self.total > bins):
@@ -216,7 +218,7 @@ class Lengths:
                     "error",
                     key,
                     f"the {len(self.splits[split])} {split} rows pack into {bins} sequences, fewer than the "
-                    f"{batch} of a micro batch: Axolotl stops, or trains on nothing.",
+                    f"{batch} of a micro batch, so Axolotl stops or trains on nothing.",
                     f"--set (SET=): {key}=false.",
                     code="training.packs_too_few",
                 )
@@ -245,7 +247,7 @@ class Lengths:
                     f"of {self.resolved.config['base_model']} ({positions.source}); this {what} needs "
                     f"{self.about}{need}.",
                     CUT * self.passages
-                    + "Leave these rows out, or take a base model with more positions (MODEL=).",
+                    + "Remove these rows, or use a base model with more positions (MODEL=).",
                     file=row.seen.place,
                     line=row.seen.line,
                     code="rows.over_positions",
@@ -259,7 +261,8 @@ def up(tokens: int) -> int:
 
 
 def packed(sizes: list[int], capacity: int) -> int:
-    """Return into how many sequences rows are packed, longest first into the first that has room."""
+    """Return the number of sequences into which rows are packed: longest first, each into the first sequence
+    with room for it."""
     room: list[int] = []
     for size in sorted((size for size in sizes if size <= capacity), reverse=True):
         place = next((n for n, free in enumerate(room) if free >= size), None)

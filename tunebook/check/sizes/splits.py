@@ -1,5 +1,6 @@
-"""What the test split can show: the smallest difference between two models that so many rows in so many
-groups tell from chance, before anything is trained; and how many windows of passages hold their answer."""
+"""What the test split can show: the smallest difference between two models that this number of rows and
+groups can distinguish from chance, before anything is trained; and how many passage windows contain their
+answer."""
 
 from __future__ import annotations
 
@@ -10,14 +11,14 @@ from tunebook.check.rows import Seen
 from tunebook.data.formats.windows import held
 from tunebook.metrics.intervals import FEWEST, expected_detectable
 
-# Standard deviation of the difference of two models' scores of a row, as in the published runs
+# Standard deviation of the difference between two models' scores of a row, as in the published runs
 # (recipes/*/results: 0.24 to 0.52 of accuracy, 0.21 to 0.36 of F1, 0.13 to 0.15 bits per byte).
 SPREAD = {"classification": 0.4, "qa": 0.33, "chat": 0.14, "preference": 0.4}
 METRIC = {"classification": "accuracy", "qa": "F1", "preference": "accuracy of preferences"}
-HOPED_FOR = {"chat": 0.1}  # bits per byte; 15 points for the others: what people hope a fine-tuning gains
+HOPED_FOR = {"chat": 0.1}  # bits per byte for chat, 15 points otherwise: gains that people hope for
 POINTS = 0.15
 FEW_DEV = 20
-HALF = 0.5  # of the windows of test; with fewer that hold an answer the score is about the windows
+HALF = 0.5  # share of test windows; if fewer contain an answer, the score mostly measures the windows
 
 
 class SplitSizes:
@@ -40,31 +41,32 @@ class SplitSizes:
         self.found.facts["test"] = {"rows": rows, "groups": groups, "can_show": least}
         if least is None:
             text = (
-                f"{size}. With fewer than {FEWEST} groups no difference is told from chance, however large: "
-                "the verdict can only be that none is shown."
+                f"{size}. With fewer than {FEWEST} groups, no difference can be distinguished from chance, "
+                "so the verdict can only be that no difference is shown."
             )
-            do = "Add rows, a larger test_share, or another group (GROUP=)."
+            do = "Add rows, a larger test_share, or group rows by another field (GROUP=)."
             self.found.add(Finding("error", kind, text, do, file, code="split.shows_nothing"))
         else:
             what = "loss" if self.task == "chat" else METRIC[self.task]
             shown = f"{least:.2f} bits per byte" if self.task == "chat" else f"{least * 100:.0f} points"
-            text = f"{size}: the smallest difference that it can show is about {shown} of {what}."
+            text = f"{size}; the smallest difference it can show is about {shown} of {what}."
             if least > HOPED_FOR.get(self.task, POINTS):
-                do = "Add rows or groups to test to show a smaller one."
+                do = "Add test rows or groups to show a smaller difference."
                 self.found.add(Finding("warning", kind, text, do, file, code="split.shows_little"))
             else:
                 self.found.add(Finding("note", kind, text, "", file, code="split.shows"))
         dev = self.groups["dev"].total()
         if dev < FEW_DEV:
             text = (
-                f"dev has {_count(dev, 'row')}; the baseline's prompt and the checkpoint are chosen on them."
+                f"dev has only {_count(dev, 'row')}, on which the baseline's prompt and the checkpoint are "
+                "chosen."
             )
-            do = f"With {FEW_DEV} or more, the choice depends less on chance."
+            do = f"With {FEW_DEV} rows or more, the choice depends less on chance."
             self.found.add(Finding("warning", kind, text, do, file, code="split.few_dev_rows"))
 
 
 class Windows:
-    """Counts the windows of passages that hold an answer (tunebook/data/formats/windows.py)."""
+    """Counts the passage windows that contain an answer (tunebook/data/formats/windows.py)."""
 
     def __init__(self, found: Findings, words: int, place: str) -> None:
         self.found, self.words, self.place = found, words, place
@@ -78,18 +80,18 @@ class Windows:
 
     def finish(self) -> None:
         counted = {split: f"{self.holding[split]} of {self.answered[split]}" for split in self.answered}
-        kind, file, key = "windows of passages", self.place, "source.window"
+        kind, file, key = "passage windows", self.place, "source.window"
         without = self.answered["train"] - self.holding["train"]
         if without:
-            text = f"{without} train answers are not in their passage as they are written; their windows are "
-            text += f"picked by the question, and {counted['train']} train windows hold an answer."
-            do = "Write answers as the passage has them, or the model learns to make them up."
+            text = f"{without} train answers do not occur verbatim in their passage, so their windows are "
+            text += f"chosen by the question; {counted['train']} train windows contain an answer."
+            do = "Copy answers verbatim from the passage, or the model learns to make them up."
             self.found.add(Finding("warning", kind, text, do, file, key=key, code="windows.answer_not_found"))
         if self.answered["test"]:
             few = self.holding["test"] < HALF * self.answered["test"]
-            text = f"{counted['test']} windows of test, picked by the question alone, hold an answer. The "
-            text += "score counts the others, too, for the base as well."
-            do = f"A window of more than {self.words} words holds more." if few else ""
+            text = f"{counted['test']} test windows, chosen by the question alone, contain an answer. The "
+            text += "other rows count in the score, too, for every model."
+            do = f"Windows of more than {self.words} words contain more answers." if few else ""
             grade: Grade = "warning" if few else "note"
             self.found.add(Finding(grade, kind, text, do, file, key=key, code="windows.hold_answer"))
 

@@ -1,10 +1,10 @@
-"""What happens to every field of a dataset's rows: learned, only used (for ids, groups, times, checks), or
-not learned.
+"""How each field of a dataset's rows is used: learned, only used (for ids, groups, times, checks), or not
+learned.
 
-In: a dataset. Out: a `Use` for each path, with counts and examples. No layout declares what it reads: that is
-found by changing one value of a row at a time and rendering the row again, so that it holds for every
-layout, reader and template. Rows with the same fields are taken to be read alike, and a few of each such kind
-are tried; fields that change what a row means are looked at in every row (`refuse_ignored`).
+In: a dataset. Out: a `Use` for each path, with counts and examples. Layouts do not declare which fields they
+read. Instead, one value of a row is changed at a time and the row is rendered again, which works for every
+layout, reader and template. Rows with the same fields are assumed to be read the same way, and a few of each
+kind are tried; fields that change what a row means are checked in every row (`refuse_ignored`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from tunebook.data.sources import kept_and_read, untouched_rows
 from tunebook.data.splits import time_of
 
 Rows = list[Any]
-MARK = " zq7kx"  # of no language
-KIND_TRIES, PATH_TRIES, PLACES = 2, 4, 5  # rows of one kind, rows of one field, places of a field in a row
-MOST_TRIES = 30_000  # rows rendered in all
-REPEATED = "repeated"  # not read, but its text is that of another field, which is learned
-UNREAD = ("", "")  # a value that was neutral would be refused now, as it is not read
-LONG_TEXT = 12  # characters of a text that is not in another by chance
+MARK = " zq7kx"  # letters of no language
+# rows tried per kind, rows tried per field, positions tried per field in a row
+KIND_TRIES, PATH_TRIES, PLACES = 2, 4, 5
+MOST_TRIES = 30_000  # maximum number of renderings
+REPEATED = "repeated"  # not read itself, but its text also occurs in a field that is learned
+UNREAD = ("", "")  # a value that was neutral would now be refused, because the field is not read
+LONG_TEXT = 12  # minimum length of a text whose presence in another text is no coincidence
 EXAMPLES = 2
 
 
@@ -40,15 +41,15 @@ class _Found:
     count: int = 0
     tried: int = 0
     examples: list[str] = field(default_factory=list)
-    missed: list[str] = field(default_factory=list)  # examples of values that are not learned
+    missed: list[str] = field(default_factory=list)  # number of examples of values that are not learned
     fates: Counter[str] = field(default_factory=Counter)
 
 
 def uses(dataset: Dataset, splits: Iterable[Split] = ("train",)) -> list[Use]:
-    """Return the use of every field in the files of `splits`, in the order in which they come.
+    """Return the use of every field in the files of `splits`, in their order of appearance.
 
     Raises:
-        InputError, MachineError: a file cannot be read. Rows that cannot be read are left to others.
+        InputError, MachineError: a file cannot be read. Unreadable rows are reported elsewhere.
     """
     finder = _Finder(dataset)
     for split in splits:
@@ -61,19 +62,19 @@ class _Finder:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.renderer = dataset, Renderer(dataset)
         self.found: dict[str, _Found] = defaultdict(_Found)
-        self.whole: set[str] = set()  # paths of objects that are learned with whatever is in them
+        self.whole: set[str] = set()  # paths of objects that are learned with all their content
         self.probed: set[str] = set()
         self.kinds: Counter[frozenset[str]] = Counter()
         self.tries = 0
 
     def look(self, name: str, rows: Iterable[Numbered]) -> None:
-        """Count the fields of every row, and try what some rows' are for."""
+        """Count the fields of every row, and find out for some rows what they are used for."""
         self.name = name
         for unit in _units(rows, self.dataset.source.reader):
             try:
                 self._see(unit)
             except RecursionError:
-                continue  # reported where the row is rendered
+                continue  # reported when the row is rendered
 
     def _see(self, unit: Rows) -> None:
         there = list(leaves(unit, self.whole))
@@ -125,23 +126,24 @@ class _Finder:
         for value in _others(leaf.value):
             outcome = self._outcome(changed(unit, leaf.at, value))
             if outcome is UNREAD or (outcome is None and value is GONE):
-                continue  # it has to be there, which does not say what for
+                continue  # the field is required, which does not show what it is used for
             if outcome is not None and outcome[0] != base[0]:
                 return "learned"
             if outcome is None or outcome[1] != base[1]:
-                fate = "used"  # for ids and groups; or a row cannot be read with another value
+                fate = "used"  # used for ids and groups, or the row cannot be read with another value
         text = json.dumps(leaf.value, ensure_ascii=False) if isinstance(leaf.value, str) else None
         if fate == "used" and text and text in base[0]:
-            return "learned"  # as it is: a role, a label
+            return "learned"  # cannot be changed: a role, a label
         return REPEATED if fate == "not learned" and _stands_in(leaf, base[0]) else fate
 
     def _outcome(self, unit: Rows) -> tuple[str, str] | None:
-        """Return what is learned of the rows and what is known of them besides, as JSON; None for a fault."""
+        """Return what is learned from the rows and what else is known of them, as JSON; None if they are
+        invalid."""
         self.tries += 1
         source, said, known = self.dataset.source, [], []
         try:
             rows = list(kept_and_read(source, self.dataset.folder, enumerate(unit, 1), self.name))
-        except (KeyError, TypeError):  # a field that oasst_best_paths needs is not there
+        except (KeyError, TypeError):  # a field that oasst_best_paths needs is missing
             return None
         for number, row in rows:
             if isinstance(row, Problem):
@@ -195,7 +197,7 @@ def _others(value: Any) -> list[Any]:
 
 
 def _stands_in(leaf: Leaf, said: str) -> bool:
-    """Return whether what is learned holds this value anyway: from a field that repeats it."""
+    """Return whether the learned text contains this value anyway, from another field with the same value."""
     key = next((step for step in reversed(leaf.at) if isinstance(step, str)), "")
     if not isinstance(leaf.value, (str, int, float, bool)):
         return False
@@ -206,7 +208,7 @@ def _stands_in(leaf: Leaf, said: str) -> bool:
 
 
 def _units(rows: Iterable[Numbered], reader: str | None) -> Iterator[Rows]:
-    """Yield the rows that are read together: one; a paragraph of an article; a tree of messages."""
+    """Yield rows that are read together: usually one; a paragraph of an article; a tree of messages."""
     trees: dict[Any, Rows] = defaultdict(list)
     for _, row in rows:
         if not isinstance(row, dict):

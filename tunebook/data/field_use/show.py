@@ -1,4 +1,4 @@
-"""A field and what becomes of it, and its line on the screen."""
+"""How a field is used, and its line in the terminal."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any, Literal
 
 Fate = Literal["learned", "used", "not learned"]
 EXAMPLE_LENGTH = 24
-WIDTH = 80  # columns of the screen
+WIDTH = 80  # columns of the terminal
 TITLES: dict[Fate, str] = {"learned": "learned", "used": "only used", "not learned": "NOT LEARNED"}
 CHECK_ROOM: dict[Fate, int] = {"learned": 12, "used": 12, "not learned": 12}  # fields of a list
 
 
 @dataclass
 class Use:
-    """A field: how many values it has that are not empty, its first different ones, and what becomes of it.
+    """The use of a field: the number of its non-empty values, the first distinct values, and what they are
+    used for.
 
-    `partly` says how many of the values that were tried are not learned, where some are (`3 of 8`); the
-    examples are then of those. `dropped` is true where `source.drop` names it.
+    `partly` says how many of the values tried are not learned, if only some are (`3 of 8`); the examples are
+    then of those. `dropped` is true if `source.drop` names the field.
     """
 
     path: str
@@ -31,7 +32,7 @@ class Use:
 
     def __str__(self) -> str:
         shown = ", ".join(self.examples)
-        how = f", not learned: {self.partly} tried" * bool(self.partly) + " by drop" * self.dropped
+        how = f", {self.partly} values tried are not learned" * bool(self.partly) + ", dropped" * self.dropped
         return f"{self.path} ({self.count}{how}: {shown})"
 
 
@@ -44,13 +45,13 @@ def example(value: Any) -> str:
 
 
 def field_lines(fields: list[Use], room: Mapping[Fate, int] = CHECK_ROOM) -> list[str]:
-    """Return a line for each field under its list, with its count and two examples; at most `room` of each,
-    and the names of the others."""
+    """Return a line for each field under its heading, with its count and two examples; at most `room` per
+    heading, plus the names of the rest."""
     name = min(34, max([len(use.path) for use in fields], default=0))
     result = []
     for fate, title in TITLES.items():
         some = [use for use in fields if use.fate == fate]
-        most = room[fate] + (len(some) == room[fate] + 1)  # a line for one more is a line anyway
+        most = room[fate] + (len(some) == room[fate] + 1)  # naming one more field takes a line anyway
         for use in some[:most]:
             mark = f" ({use.partly} tried)" * bool(use.partly) + " (DROP)" * use.dropped
             path = use.path if len(use.path) <= name else f"...{use.path[3 - name :]}"

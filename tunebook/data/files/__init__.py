@@ -1,5 +1,5 @@
-"""Readers of table files: CSV and its relatives, Excel, JSON, Parquet and Arrow; and the labels in them.
+"""Readers of table files: CSV and similar formats, Excel, JSON, Parquet and Arrow; and of the labels in them.
 
-In: a path, and what a person says of the file. Out: (line, row) pairs. May import: tunebook.data.formats,
-core.
+In: a path, and options that say how to read the file. Out: (line, row) pairs. May import:
+tunebook.data.formats, core.
 """

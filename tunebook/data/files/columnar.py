@@ -1,6 +1,6 @@
 """The rows of Parquet and Arrow files.
 
-In: a .parquet, .arrow or .feather file. Out: (row number, row) pairs with values as other formats have them:
+In: a .parquet, .arrow or .feather file. Out: (row number, row) pairs with values as in other formats: label
 names for the numbers of a ClassLabel column, short decimals for 32-bit floats.
 """
 
@@ -41,7 +41,7 @@ def read_arrow(path: Path) -> Iterator[Numbered]:
     """Yield (row number, row) of an Arrow stream, as Hugging Face's `datasets` saves it, or an Arrow file.
 
     Raises:
-        InputError: neither of the two.
+        InputError: the file is neither of the two.
     """
     import pyarrow
 
@@ -77,7 +77,7 @@ def _rows(batches: Iterable[Any], schema: Any) -> Iterator[Numbered]:
 
 
 def _is_usual(kind: Any) -> bool:
-    """Return whether a column holds nothing but texts, numbers and booleans."""
+    """Return whether a column contains only text, numbers and booleans."""
     from pyarrow import types
 
     usual = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
@@ -85,7 +85,8 @@ def _is_usual(kind: Any) -> bool:
 
 
 def _short_floats(schema: Any) -> dict[str, Callable[[Any], Any]]:
-    """Return for each column of 32-bit floats what makes 0.1 of 0.10000000149011612, its nearest double."""
+    """Return, for each column of 32-bit floats, a function that shortens its values: 0.1 for
+    0.10000000149011612."""
     import numpy
     import pyarrow
 
@@ -98,7 +99,8 @@ def _short_floats(schema: Any) -> dict[str, Callable[[Any], Any]]:
 
 
 def label_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
-    """Return the names of each ClassLabel column that Hugging Face's `datasets` notes in a file's schema."""
+    """Return the names of each ClassLabel column, as stored by Hugging Face's `datasets` in a file's
+    schema."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
@@ -111,7 +113,7 @@ def label_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
 
 
 def named_labels(row: Any, names: dict[str, list[str]]) -> Any:
-    """Return `row` with the numbers of ClassLabel columns as their names; -1 stands for no label."""
+    """Return `row` with ClassLabel numbers replaced by their names; -1 means no label."""
     if not names or not isinstance(row, dict):
         return row
     result = dict(row)

@@ -1,4 +1,4 @@
-"""CSV and its relatives: comma, semicolon, tab, pipe or a delimiter that a person names.
+"""CSV and similar formats, delimited by comma, semicolon, tab, pipe or a given delimiter.
 
 In: a text file. Out: (line, row) pairs of its records, with a Problem in place of a row that cannot be read.
 """
@@ -20,7 +20,7 @@ from tunebook.data.formats.encodings import JAPANESE_7_BIT
 from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
 from tunebook.data.formats.place import Numbered, fault
 
-CSV_CELL = 1 << 30  # characters; Python's own limit of 131,072 would refuse long texts
+CSV_CELL = 1 << 30  # characters; Python's default of 131,072 would reject long texts
 USUAL = ",;\t|"
 
 
@@ -28,7 +28,7 @@ def read_delimited(path: Path, options: TableOptions) -> Iterator[Numbered]:
     """Yield (line, row) of each record below the column names.
 
     Raises:
-        InputError: an empty file, a title above the names, a delimiter that is not clear, or broken quotes.
+        InputError: an empty file, a title above the column names, an ambiguous delimiter, or broken quotes.
     """
     csv.field_size_limit(CSV_CELL)
     place = show(path)
@@ -36,7 +36,7 @@ def read_delimited(path: Path, options: TableOptions) -> Iterator[Numbered]:
         skipped, head = _start(file, options, place)
         lines = list(itertools.islice(file, LOOKED_AT))
         delimiter, hint = _delimiter([head, *lines], options, path)
-        if hint:  # `sep=;`, as Excel writes it
+        if hint:  # `sep=;`, as written by Excel
             skipped, head, lines = skipped + 1, lines[0], lines[1:]
         records = _Records(itertools.chain([head, *lines], file), skipped, delimiter, options.quotes, place)
         first = next(records)[1]
@@ -53,7 +53,7 @@ def read_delimited(path: Path, options: TableOptions) -> Iterator[Numbered]:
 
 
 def _start(file: TextIO, options: TableOptions, place: str) -> tuple[int, str]:
-    """Return how many lines stand above the first one that counts, and that line."""
+    """Return how many lines precede the first line that counts, and that line."""
     wanted = options.header if isinstance(options.header, int) else 1
     skipped = 0
     for skipped, line in enumerate(file):
@@ -66,10 +66,10 @@ def _start(file: TextIO, options: TableOptions, place: str) -> tuple[int, str]:
 
 
 def _delimiter(lines: list[str], options: TableOptions, path: Path) -> tuple[str, bool]:
-    """Return the delimiter, and whether the first line does nothing but name it.
+    """Return the delimiter, and whether the first line only names it.
 
     Raises:
-        InputError: two delimiters divide all lines equally well.
+        InputError: two delimiters split all lines equally well.
     """
     first = lines[0].rstrip("\r\n").lower()
     if first.startswith("sep=") and len(first) == 5 and len(lines) > 1:
@@ -87,9 +87,9 @@ def _delimiter(lines: list[str], options: TableOptions, path: Path) -> tuple[str
     full = [letter for letter, (share, _) in able.items() if share == 1]
     if len(full) > 1 and len(set(map(lines[0].count, full))) == 1:
         names = " or ".join(f"DELIMITER={NAME_OF[letter]}" for letter in full)
-        text = f"can be divided in more than one way. Choose: {names}."
+        text = f"can be split in more than one way. Choose the delimiter: {names}."
         raise InputError(Problem(text, show(path), 1, code="data.ambiguous_delimiter"))
-    # The one that divides most lines alike, then the one that the line of names has most of.
+    # The one that splits most lines evenly, then the one most frequent in the header line.
     best = max(able, key=lambda letter: (round(able[letter][0], 1), lines[0].count(letter)), default="")
     return best or max(USUAL, key=lines[0].count), False
 
@@ -113,7 +113,7 @@ def _refuse_title(lines: list[str], skipped: int, delimiter: str, quotes: bool, 
 
 
 class _Records:
-    """The records of a file with the line that each begins on."""
+    """The records of a file, each with the line on which it begins."""
 
     def __init__(self, lines: Iterable[str], skipped: int, delimiter: str, quotes: bool, place: str) -> None:
         self.reader = csv.reader(
@@ -132,7 +132,7 @@ class _Records:
         try:
             cells = next(self.reader)
         except csv.Error as error:
-            text = f"not valid CSV: {error}. If quotes are letters of the text here: QUOTES=none."
+            text = f"not valid CSV: {error}. If quotes are part of the text, use QUOTES=none."
             raise InputError(Problem(text, self.place, line, code="data.not_csv")) from None
         self.begins = self.reader.line_num + 1
         return line, cells
@@ -159,8 +159,8 @@ def _rows(
             elif len(ready) != len(columns):
                 yield at, fault(_uneven(ready, columns, delimiter), place, at, None, "rows.column_count")
             elif swallowed(ready, delimiter):
-                text = "one cell holds several lines with delimiters of their own: a quote in it was never "
-                text += "closed. Close it, or QUOTES=none if quotes are letters of the text here."
+                text = "one cell contains several lines with delimiters, so a quote was probably never "
+                text += "closed. Close the quote, or use QUOTES=none if quotes are part of the text."
                 yield at, fault(text, place, at, None, "rows.open_quote")
             else:
                 yield at, dict(zip(columns, ready, strict=True))
@@ -168,7 +168,7 @@ def _rows(
 
 
 def swallowed(cells: list[str], delimiter: str) -> bool:
-    """Return whether a cell has whole rows in it. Commas in lines of a text are usual; tabs and pipes are
+    """Return whether a cell contains whole rows. Commas in multi-line text are usual; tabs and pipes are
     not."""
     if delimiter not in "\t|" or len(cells) < 2:
         return False
@@ -176,7 +176,7 @@ def swallowed(cells: list[str], delimiter: str) -> bool:
 
 
 def _uneven(cells: list[str], columns: list[str], delimiter: str) -> str:
-    """Return what to say of a row with too few or too many cells: as it stands, and as it should be."""
+    """Return the message about a row with too few or too many cells: what it is, and what it should be."""
     text = (
         f"expected {len(columns)} columns (got {len(cells)}). Quote fields that contain {delimiter!r} or a "
     )
@@ -186,6 +186,6 @@ def _uneven(cells: list[str], columns: list[str], delimiter: str) -> str:
         joined = [delimiter.join(cells[at : at + extra + 1]) for at in range(len(columns))]
         at = max(range(len(joined)), key=lambda place: len(joined[place]))
         should = [*cells[:at], '"' + joined[at].replace('"', '""') + '"', *cells[at + extra + 1 :]]
-        text += f" It is {delimiter.join(cells)[:80]}; it should be, for example, "
+        text += f" The row is {delimiter.join(cells)[:80]}; it should be, for example, "
         text += f"{delimiter.join(should)[:90]}"
     return text

@@ -1,8 +1,8 @@
 """The rows of an Excel sheet.
 
-In: an .xlsx file. Out: (row number, row) pairs as the sheet shows them: whole numbers without a point, dates
-as dates, leading zeros of a number format kept. What cannot be read as shown is a Problem: a formula without
-its value, an error, merged cells.
+In: an .xlsx file. Out: (row number, row) pairs as the sheet shows them: whole numbers without a decimal
+point, dates as dates, leading zeros kept if the number format shows them. Values that cannot be read as shown
+become Problems: a formula without a value, an error, merged cells.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ SHOWN = 5
 
 @dataclass
 class SheetFacts:
-    """What the file says of a sheet beside its values: hidden rows and columns, merged cells, and formulas
-    that were never calculated."""
+    """Facts about a sheet other than its values: hidden rows and columns, merged cells, and formulas that
+    were never calculated."""
 
     hidden: list[int] = field(default_factory=list)
     merged: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ def read_excel(path: Path, options: TableOptions) -> Iterator[Numbered]:
 
 @contextlib.contextmanager
 def open_sheet(path: Path, options: TableOptions) -> Iterator[Any]:
-    """Open the sheet that a person named, or the only one with anything in it.
+    """Open the sheet named in `options`, or the only sheet with content.
 
     Raises:
         InputError: not an Excel file, or several sheets.
@@ -80,7 +80,7 @@ def open_sheet(path: Path, options: TableOptions) -> Iterator[Any]:
 
 
 def _sheet(book: Any, options: TableOptions, place: str) -> Any:
-    """Return the sheet that a person named, or the only one with anything in it."""
+    """Return the sheet named in `options`, or the only sheet with content."""
     names = book.sheetnames
     if options.sheet is not None:
         if options.sheet not in names:
@@ -106,7 +106,7 @@ def _value(cell: Any) -> Any:
     if isinstance(value, str):
         if cell.data_type == "e":
             return _ExcelError(value)
-        if "_x" in value:  # Excel writes control characters so
+        if "_x" in value:  # Excel's notation for control characters
             from openpyxl.utils.escape import unescape
 
             return unescape(value)
@@ -140,7 +140,7 @@ def _rows(
     if options.header is None:
         refuse_title(ahead, place)
     if below := [area for area in facts.merged if int(re.findall(r"\d+", area)[-1]) >= head]:
-        text = f"has merged cells ({', '.join(below[:SHOWN])}), of which only the first holds the value. "
+        text = f"has merged cells ({', '.join(below[:SHOWN])}), of which only the first has the value. "
         text += "Unmerge them and fill each cell."
         raise InputError(Problem(text, place, head, code="data.merged_cells"))
     if options.header == "none":
@@ -166,10 +166,12 @@ def _below(lines: Iterator[tuple[int, list[Any]]], columns: list[str], place: st
             if not number and seen > 1 and is_total(ready):
                 yield at, fault(totals_fault(ready), place, at, None, "rows.totals")
             elif filled(ready[len(columns) :]):
-                text = f"has a value beyond the {len(columns)} columns that have a name. Name its column."
+                text = f"has a value beyond the {len(columns)} named columns. Give its column a name."
                 yield at, fault(text, place, at, None, "rows.column_count")
             elif error is not None:
-                text = f"an error of Excel (got {ready[error]}). Correct the formula, or clear the cell."
+                text = (
+                    f"contains an Excel error (got {ready[error]}). Correct the formula, or clear the cell."
+                )
                 yield at, fault(text, place, at, columns[error], "rows.excel_error")
             else:
                 yield at, dict(itertools.zip_longest(columns, ready[: len(columns)]))
@@ -177,8 +179,8 @@ def _below(lines: Iterator[tuple[int, list[Any]]], columns: list[str], place: st
 
 
 def facts_of(sheet: Any) -> SheetFacts:
-    """Return what a sheet of a read-only workbook says beside its values. openpyxl tells this only of a
-    workbook that it holds in memory as a whole, so the sheet's XML is read here."""
+    """Return facts about a sheet of a read-only workbook. openpyxl only reports them for a workbook loaded
+    into memory as a whole, so the sheet's XML is read here."""
     facts = SheetFacts()
     with sheet.parent._archive.open(sheet._worksheet_path) as file:
         for _, element in ElementTree.iterparse(file, events=("end",)):
@@ -189,7 +191,7 @@ def facts_of(sheet: Any) -> SheetFacts:
                 for cell in element:
                     inside = {part.tag.rpartition("}")[2]: part for part in cell}
                     if "f" in inside and not (("v" in inside and inside["v"].text) or "is" in inside):
-                        # An empty text is calculated, too.
+                        # An empty string is also a calculated value.
                         if cell.get("t") != "str":
                             facts.uncalculated.append(str(cell.get("r")))
                 element.clear()

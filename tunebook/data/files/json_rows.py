@@ -1,9 +1,9 @@
-"""The rows of a JSON document or of JSON Lines, whatever the file is called.
+"""The rows of a JSON document or of JSON Lines, whatever the file's name.
 
-In: a .json or .jsonl file. Out: (line, row) pairs. Read are: an object a line; a list of objects; an object
-with one list of objects (`{"data": [...]}`); objects one after another; an object of objects (`{"id":
-{...}}`, the key becomes `id`); and rows that are lists of cells, which become `column_1`, `column_2`, ... or
-have the names of their first list.
+In: a .json or .jsonl file. Out: (line, row) pairs. Supported forms: one object per line; a list of objects;
+an object with one list of objects (`{"data": [...]}`); objects one after another; an object of objects
+(`{"id": {...}}`, where the key becomes `id`); and rows that are lists of cells, whose columns are named
+`column_1`, `column_2`, ... or by the first list.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ LOOKED_AT = 1 << 20  # characters of a line that decide whether it is a row
 
 
 def read_json(path: Path, options: TableOptions, lists: list[str] | None = None) -> Iterator[Numbered]:
-    """Yield (line, row); `lists` names lists of the document's object to read, in this order.
+    """Yield (line, row); `lists` names the lists of the document's object to read, in this order.
 
     Raises:
-        InputError: not JSON, or more than one list that could hold the rows.
+        InputError: not JSON, or several lists that could be the rows.
     """
     lines = not lists and _is_jsonl(path, options)
     yield from _with_names(_lines(path, options) if lines else _document(path, options, lists), options, path)
 
 
 def _is_jsonl(path: Path, options: TableOptions) -> bool:
-    """Return whether a file has a JSON value per line, as the first two lines with something in them show."""
+    """Return whether a file has one JSON value per line, judging by the first two non-empty lines."""
     with open_text(path, encoding=options.encoding) as file:
         some = (line for line in iter(lambda: file.readline(LOOKED_AT), "") if line.strip())
         first, second = next(some, ""), next(some, "")
@@ -102,8 +102,8 @@ def _document(path: Path, options: TableOptions, lists: list[str] | None) -> Ite
 
 
 def _with_names(rows: Iterator[Numbered], options: TableOptions, path: Path) -> Iterator[Numbered]:
-    """Give names to the cells of rows that are lists of texts and numbers: those of the first list where it
-    has nothing but usual names (or `header: 1` says so), else numbers."""
+    """Name the cells of rows that are lists of text and numbers: after the first list if it contains only
+    usual names (or with `header: 1`), otherwise by number."""
     first = next(rows, None)
     if first is None:
         return
@@ -131,7 +131,7 @@ def _with_names(rows: Iterator[Numbered], options: TableOptions, path: Path) -> 
 
 
 def _as_turns(row: Any) -> Any:
-    """Return a row that is a list of turns as an object of them."""
+    """Return an object whose only field is the row, a list of turns."""
     turns = isinstance(row, list) and row and all(isinstance(turn, dict) for turn in row)
     return {"messages": row} if turns and all(any(k in turn for k in ROLE_KEYS) for turn in row) else row
 
@@ -144,7 +144,7 @@ def _is_name(cell: Any) -> bool:
     return isinstance(cell, str) and cell.strip().lower() in USUAL_NAMES
 
 
-# The line of names of a table is told from a row by these, the usual ones.
+# If a table's first row contains only these usual names, it is a header.
 USUAL_NAMES = frozenset(
     """id text body message utterance sentence content review tweet label labels category class intent topic
     sentiment target question context answer answers prompt completion instruction input output response
@@ -153,8 +153,8 @@ USUAL_NAMES = frozenset(
 
 
 def lists_of(path: Path, options: TableOptions) -> dict[str, int]:
-    """Return the lists of rows in the object of a JSON document and how many each has; {} for a file of
-    another shape."""
+    """Return the lists of rows in the object of a JSON document, with their lengths; {} for a file of another
+    form."""
     if kind_of(path) not in (".json", ".jsonl") or _is_jsonl(path, options):
         return {}
     with open_text(path, encoding=options.encoding) as file:

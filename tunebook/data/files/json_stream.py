@@ -1,8 +1,8 @@
 """Stream the objects of one JSON document.
 
 In: the text of a list of objects, of an object that contains one (`{"data": [...]}`, as in SQuAD), of objects
-in an object, or one after another. Out: each object with its path and the line it begins on. One element is
-in memory at a time, decoded by `json`; of objects in an object, all.
+in an object, or of objects one after another. Out: each object with its path and the line on which it begins.
+Only one element is in memory at a time, decoded by `json`; for objects in an object, all are.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 CHUNK = 1 << 20
-LONGEST_WORD = 16  # of JSON: `-Infinity`, or an escaped pair
+LONGEST_WORD = 16  # maximum length of a JSON token such as `-Infinity` or an escaped pair
 BLANK = re.compile(r"[ \t\r\n]*")
 ANOTHER = re.compile(r"[ \t\r\n]*,?[ \t\r\n]*\{")
 DECODER = json.JSONDecoder()
 BY_COLUMNS = (
-    'it is written by columns, as pandas does. Write it by rows: .venv/bin/python -c "import pandas; '
+    'the file is column-oriented, as pandas writes it. Convert it: .venv/bin/python -c "import pandas; '
     "pandas.read_json('FILE'{orient}).to_json('FILE.jsonl', orient='records', lines=True)\""
 )
-HINTS = {  # what stands where JSON breaks off, and what to do
-    r"//|/\*|#": "a comment; JSON has none. Remove it",
-    r"'": "a single quote; texts and names stand in double quotes. Written by Python: use json.dump",
-    r"(None|True|False)\b": "a word of Python; JSON has null, true and false. Use json.dump",
-    r",": "a comma behind the object. Remove it: a line of JSON Lines has none",
-    r"[}\]]": "a comma before it is one too many. Remove it",
+HINTS = {  # what stands at the position of the error, and what to do
+    r"//|/\*|#": "a comment, which JSON does not allow. Remove it",
+    r"'": "a single quote, but JSON uses double quotes. If Python wrote the file, use json.dump",
+    r"(None|True|False)\b": "a Python literal; JSON has null, true and false. Write the file with json.dump",
+    r",": "a comma after the object. Remove it: JSON Lines has no commas between lines",
+    r"[}\]]": "there is an extra comma before it. Remove the comma",
     r'[\[{"\d]': "a comma is missing before it",
 }
 
 
 class JsonFault(Exception):
-    """The document is not JSON or not a list of objects; `line` is the line of the fault."""
+    """The document is not JSON or not a list of objects; `line` is where the error is."""
 
     def __init__(self, text: str, line: int) -> None:
         super().__init__(text)
@@ -41,20 +41,20 @@ class JsonFault(Exception):
 
 
 def hint(text: str, at: int) -> str:
-    """Return what stands at `at`, as the end of a message; "" for something unknown."""
+    """Return a description of what stands at `at`, as the end of a message; "" for anything unknown."""
     found = next((say for pattern, say in HINTS.items() if re.match(pattern, text[at:].lstrip())), "")
     return f" ({found})" if found else ""
 
 
 class _Scanner:
-    """A window on the text that grows until it contains the whole value at its start."""
+    """A window on the text that grows until it contains the complete value at its start."""
 
     def __init__(self, file: TextIO) -> None:
         self.file, self.text, self.at, self.line, self.ended = file, "", 0, 1, False
 
     def more(self) -> bool:
-        """Read the next part and return whether there was one. The window doubles, so that a long value is
-        not decoded too often."""
+        """Read more text and return whether there was any. The window doubles, so that a long value is not
+        decoded too often."""
         self.text = self.text[self.at :]
         self.at = 0
         piece = self.file.read(max(CHUNK, len(self.text)))
@@ -77,7 +77,7 @@ class _Scanner:
         """Consume and return one of `letters`.
 
         Raises:
-            JsonFault: the next character is another one.
+            JsonFault: the next character is a different one.
         """
         letter = self.peek()
         if not letter or letter not in letters:
@@ -90,16 +90,16 @@ class _Scanner:
         return letter
 
     def value(self) -> Any:
-        """Decode the next value.
+        """Decode and return the next value.
 
         Raises:
-            JsonFault: it is not JSON, or the file ends within it.
+            JsonFault: the value is not JSON, or the file ends inside it.
         """
         self.peek()
         while True:
             try:
                 value, end = DECODER.raw_decode(self.text, self.at)
-                # A number at the end of the window may continue in the next.
+                # A number at the end of the window may continue after it.
                 if end == len(self.text) and self.more():
                     continue
             except json.JSONDecodeError as error:
@@ -114,7 +114,7 @@ class _Scanner:
             return value
 
     def one_of_several(self) -> bool:
-        """Return whether another object follows the one that begins here, in what the window holds."""
+        """Return whether another object follows the one that begins here, within the current window."""
         while True:
             try:
                 _, end = DECODER.raw_decode(self.text, self.at)
@@ -133,12 +133,11 @@ def stream(
     """Yield (line, path, value) of each element of the document's list; `path` is `[3]` or `data[3]`.
 
     Args:
-        lists: the lists of the document's object to read; None for the only one that holds objects.
+        lists: the lists of the document's object to read; None for the only list of objects.
         every: read every list of the object.
 
     Raises:
-        JsonFault: not JSON, or no list of rows: neither a list, nor an object with a list of objects in it,
-            nor objects in an object or one after another.
+        JsonFault: not JSON, or not a list of rows in one of the forms above.
     """
     scanner = _Scanner(file)
     if scanner.peek() == "[":
@@ -158,7 +157,7 @@ def stream(
         return
     scanner.take("{")
     list_key, wanted, inner = "", set(lists or ()), list[tuple[int, str, list[Any]]]()
-    flat = list[set[Any]]()  # lists without objects
+    flat = list[set[Any]]()  # lists that contain no objects
     objects: list[tuple[int, str, Any]] | None = []
     while scanner.peek() != "}":
         key = str(scanner.value())
@@ -213,7 +212,7 @@ def stream(
 
 
 def _several(names: list[str]) -> str:
-    """Return what to say of a document with several lists of objects."""
+    """Return the message about a document with several lists of objects."""
     first, second, last = (shlex.quote(name) for name in (*names[:2], names[-1]))
     return (
         f"contains {len(names)} lists of objects ({', '.join(names)}). Name the one with the rows, as in "
@@ -222,7 +221,7 @@ def _several(names: list[str]) -> str:
 
 
 def _lists_in(value: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the lists of objects that stand inside objects, with their dotted paths."""
+    """Yield the lists of objects inside objects, with their dotted paths."""
     for key, item in value.items() if isinstance(value, dict) else ():
         if isinstance(item, list) and item and all(isinstance(one, dict) for one in item):
             yield f"{path}.{key}", item
@@ -231,7 +230,7 @@ def _lists_in(value: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _alike(values: list[dict[str, Any]]) -> bool:
-    """Return whether objects are rows: two or more, with fields in common."""
+    """Return whether objects are rows: two or more, with common fields."""
     return len(values) > 1 and bool(set.intersection(*map(set, values)))
 
 

@@ -1,7 +1,7 @@
-"""Labels as a file writes them, and the names that they stand for.
+"""Names for the labels in a file.
 
-In: `source.label_names` of dataset.yaml, or a file that a person gives with LABELS=. Out: rows with the names
-in place of the values. Values without a name are faults, values whose name is null are left out.
+In: `source.label_names` of dataset.yaml, or a file given with LABELS=. Out: rows with label names instead of
+values. A value without a name is a fault; rows whose name is null are dropped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WHOLE = re.compile(r"([-+]?\d+)\.0+")
 
 
 def with_names(rows: Iterator[Numbered], column: str, names: LabelNames, place: str) -> Iterator[Numbered]:
-    """Yield rows with the name of the value in `column`, without those whose name is null."""
+    """Yield rows with the value in `column` replaced by its name, without rows whose name is null."""
     for number, row in rows:
         if isinstance(row, Problem) or not isinstance(row, dict) or row.get(column) in (None, ""):
             yield number, row
@@ -35,22 +35,22 @@ def with_names(rows: Iterator[Numbered], column: str, names: LabelNames, place: 
             yield number, fault(str(error), place, number, error.field, error.code)
             continue
         if value not in names:
-            message = f"{value!r} has no name in source.label_names of dataset.yaml (LABELS= at fork)."
+            message = f"{value!r} has no name in source.label_names of dataset.yaml (LABELS= of fork)."
             yield number, fault(message, place, number, column, "labels.no_name")
         elif (name := names[value]) is not None:
             yield number, {**row, column: name}
 
 
 def read_names(path: Path, values: list[str]) -> LabelNames:
-    """Read a file of label names: a name per line (of class 0, 1, ...), two columns (value, name; CSV, TSV or
-    semicolons), a JSON list of names, or a JSON object of value and name (`id2label`) or name and number
-    (`label2id`). A value whose name is empty (or null) is left out.
+    """Read a file of label names: one name per line (of class 0, 1, ...), two columns (value, name; CSV, TSV
+    or semicolons), a JSON list of names, or a JSON object from value to name (`id2label`) or from name to
+    number (`label2id`). Rows of a value with an empty (or null) name are dropped.
 
     Args:
-        values: the labels that the rows have.
+        values: the labels in the rows.
 
     Raises:
-        InputError: there is no such file, it has none of these forms, or the first number is not clear.
+        InputError: there is no such file, it has another form, or it is unclear which number is the first.
     """
     place, key = show(path), "--labels (LABELS=)"
     if not path.is_file():
@@ -90,20 +90,21 @@ def _of_json(read: Any, values: list[str], place: str) -> LabelNames:
 
 
 def _numbered(names: list[str], values: list[str], place: str) -> LabelNames:
-    """Return names by number, counted from 0 or from 1 as the values are."""
+    """Return names by number, counted from 0 or from 1 like the values."""
     numbers = {int(match.group(1)): value for value in values if (match := _number(value))}
     if len(numbers) < len(values):
         odd = next(value for value in values if not _number(value))
-        text = f"has a name per line, for the numbers of classes, but there is a label {odd!r}. Write two "
+        text = f"has one name per line, for numbered classes, but the rows have the label {odd!r}. Write two "
         text += "columns: value,name."
         raise InputError(Problem(text, place, code="labels.bad_names"))
     from_zero = 0 in numbers and max(numbers) < len(names)
     from_one = 0 not in numbers and max(numbers) == len(names)
     if not (from_zero or from_one):
         text = (
-            f"has {len(names)} names, but the labels are {min(numbers)} to {max(numbers)}: it is not clear "
+            f"has {len(names)} names, but the labels are {min(numbers)} to {max(numbers)}: it is unclear "
+            "which "
         )
-        text += "which is which. Write two columns: value,name."
+        text += "name belongs to which label. Write two columns: value,name."
         raise InputError(Problem(text, place, code="labels.bad_names"))
     return {value: names[number - from_one] for number, value in sorted(numbers.items())}
 
@@ -118,7 +119,7 @@ def _of_pairs(pairs: list[tuple[str, str | None]], values: list[str], place: str
     for value in values:
         written = value if value in names else WHOLE.sub(r"\1", value)
         if written not in names:
-            text = f"has no name for the label {value!r}. Add it; leave its name empty to leave its rows out."
+            text = f"has no name for the label {value!r}. Add one, or an empty name to drop its rows."
             raise InputError(Problem(text, place, code="labels.no_name"))
         found[value] = names[written]
     return found

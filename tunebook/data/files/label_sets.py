@@ -1,7 +1,7 @@
-"""Sets of labels: spellings of one label, several labels in one, numbers in an order.
+"""Peculiarities of label sets: several spellings of a label, several labels in one, ordered numbers.
 
-In: the labels of a classification set and how many rows each has. Out: what is odd about them, for `tunebook
-fork`, which asks or offers an option, and for `tunebook check`.
+In: the labels of a classification dataset and the number of rows of each. Out: what is unusual about them,
+for `tunebook fork`, which asks or offers an option, and for `tunebook check`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-# Between labels that are joined into one, the surest first.
+# Separators between labels joined into one, the most reliable first.
 SEPARATORS = ("\n", "\t", "|", ";", "\uff1b", ",", "\uff0c", "\u3001", "/", "+", "&", "#", " and ", " ")
 BITS = re.compile(r"[01]{3,}")
 MISSING = frozenset("nan none null n/a na #n/a - ? nil undefined unknown missing".split())
@@ -19,14 +19,14 @@ Counts = Mapping[str, int]
 
 
 def folded(label: str) -> str:
-    """Return a label without what only its spelling has: case, blanks, full-width forms, composed or
-    decomposed letters, `.0` behind a whole number."""
+    """Return a label without differences of spelling: case, spaces, full-width forms, composed or decomposed
+    letters, `.0` after a whole number."""
     plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
     return WHOLE.sub(r"\1", plain) if WHOLE.fullmatch(plain) else plain
 
 
 def spellings(counts: Counts) -> list[list[str]]:
-    """Return the groups of labels that differ only in their spelling, the most frequent of each first."""
+    """Return groups of labels that differ only in spelling, the most frequent of each group first."""
     groups: dict[str, list[str]] = {}
     for label in counts:
         groups.setdefault(folded(label), []).append(label)
@@ -34,9 +34,11 @@ def spellings(counts: Counts) -> list[list[str]]:
 
 
 def several_in_one(counts: Counts) -> tuple[str, list[str]] | None:
-    """Return the separator and the single labels where labels are several joined into one (`a|b`), else None.
+    """Return the separator and the single labels if labels are several labels joined into one (`a|b`),
+    otherwise None.
 
-    They are where parts come alone or at several places; in "billing/refund" each part has one place.
+    That is the case if parts occur alone or in several positions; in "billing/refund", each part has a fixed
+    position.
     """
     for separator in SEPARATORS:
         joined = [label for label in counts if separator in label]
@@ -59,13 +61,13 @@ def several_in_one(counts: Counts) -> tuple[str, list[str]] | None:
 
 
 def _parts(label: str, separator: str) -> list[str]:
-    """Return the labels in `label`; a separator that is doubled (`a||b`) is one."""
+    """Return the parts of `label`; a doubled separator (`a||b`) counts as one."""
     doubled = separator * 2
     return [part.strip() for part in label.replace(doubled, separator).split(separator)]
 
 
 def as_bits(counts: Counts) -> bool:
-    """Return whether labels are a 0 or 1 for each of several labels: `010`, `110`."""
+    """Return whether labels consist of a 0 or 1 for each of several labels: `010`, `110`."""
     whole = [BITS.fullmatch(label) for label in counts]
     return (
         all(whole)
@@ -75,7 +77,7 @@ def as_bits(counts: Counts) -> bool:
 
 
 def ordered(counts: Counts) -> list[int] | None:
-    """Return the numbers of labels that are steps of a scale, such as 1 to 5 stars; None for other labels."""
+    """Return the numbers if labels are steps of a scale, such as 1 to 5 stars; None for other labels."""
     numbers = [int(folded(label)) for label in counts if re.fullmatch(r"[-+]?\d+", folded(label))]
     steps = sorted(set(numbers))
     if len(numbers) < len(counts) or not 3 <= len(steps) <= 11 or steps[-1] - steps[0] != len(steps) - 1:
@@ -84,5 +86,5 @@ def ordered(counts: Counts) -> list[int] | None:
 
 
 def missing(counts: Counts) -> list[str]:
-    """Return the labels that may stand for no label, such as `nan`."""
+    """Return the labels that may mean "no label", such as `nan`."""
     return [label for label in counts if folded(label) in MISSING]

@@ -1,6 +1,6 @@
 """Names of splits: in the names of files and folders, in JSON objects, in a column of the rows.
 
-In: a name, or rows. Out: the split that it stands for.
+In: a name, or rows. Out: the split it refers to.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ SPLIT_OF: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-# A word for a split in a name: train.csv, my-test2.csv, trainset.csv, x_valid_full.json.
+# A split word within a name: train.csv, my-test2.csv, trainset.csv, x_valid_full.json.
 NAMED = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLIT_OF, key=len, reverse=True))})(?:set|data)?(?![a-z])")
 COLUMNS = ("split", "partition", "data_split", "dataset_split", "set", "subset", "fold")
 
 
 def split_of(name: str) -> Split | None:
-    """Return the split that a file's or folder's name stands for, None where it names none or several."""
+    """Return the split in the name of a file or folder, or None if it contains none or several."""
     found = {SPLIT_OF[word] for word in NAMED.findall(re.sub(r"([a-z])(?=[A-Z])", r"\1-", name).lower())}
     return found.pop() if len(found) == 1 else None
 
 
 def split_in(value: Any) -> Split | None:
-    """Return the split that a row's own column names."""
+    """Return the split named by the value of a split column."""
     return SPLIT_OF.get(str(value).strip().lower())
 
 
 def split_column(rows: Iterable[dict[str, Any]]) -> tuple[str, list[Split]] | None:
-    """Return the column that says of which split each row is, and the splits that there are; None where no
-    column does, or all rows are of train."""
+    """Return the column that assigns rows to splits, and the splits in it; None if there is no such column or
+    all rows belong to train."""
     rows = list(rows)
     for name in dict.fromkeys(name for row in rows for name in row):
         if name.strip().lower() in COLUMNS:

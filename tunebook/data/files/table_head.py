@@ -1,7 +1,7 @@
-"""The line of column names of a table, and lines that are no rows: titles above it, totals below.
+"""The header of a table, and lines that are not rows: titles above it, totals below.
 
 In: the first lines of a CSV file or sheet as lists of cells. Out: the column names, or an error that shows
-which line they are probably in and the option that says so.
+the line they are probably in and the option that selects it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.open_file import is_broken
 
 Cells = Sequence[Any]
-LOOKED_AT = 50  # lines from which the shape of a table is taken
+LOOKED_AT = 50  # number of lines examined to find the shape of a table
 TOTALS = frozenset(
     "total totals sum grand_total subtotal gesamt summe insgesamt total_general suma totale somma totaal "
     "\u5408\u8ba1 \u603b\u8ba1 \u5408\u8a08 \u7e3d\u8a08 \ud569\uacc4 \u0438\u0442\u043e\u0433\u043e".split()
@@ -23,16 +23,16 @@ TOTALS = frozenset(
 
 
 def filled(cells: Cells) -> int:
-    """Return how many cells are not empty."""
+    """Return the number of non-empty cells."""
     return sum(cell not in (None, "") for cell in cells)
 
 
 def column_names(cells: Cells, place: str, line: int, broken: str = "") -> list[str]:
-    """Return the column names of a header; a column without a name gets its number.
+    """Return the column names in a header; an unnamed column is named by its number.
 
     Raises:
-        InputError: two columns have the same name, or one has bytes that are not in the file's encoding,
-            which `broken` explains.
+        InputError: two columns have the same name, or one has bytes that are invalid in the file's encoding,
+            explained by `broken`.
     """
     names = [
         str(cell).strip() if cell not in (None, "") else f"column_{index}"
@@ -48,10 +48,11 @@ def column_names(cells: Cells, place: str, line: int, broken: str = "") -> list[
 
 
 def refuse_title(lines: Sequence[tuple[int, Cells]], place: str) -> None:
-    """Refuse a title above the column names: a first line with one cell where the lines below have more.
+    """Raise InputError for a title above the column names: a first line with one cell, followed by lines with
+    more.
 
     Raises:
-        InputError: it names the line that the column names are probably in.
+        InputError: the message names the line that probably has the column names.
     """
     if len(lines) < 2:
         return
@@ -66,14 +67,15 @@ def refuse_title(lines: Sequence[tuple[int, Cells]], place: str) -> None:
         shown = ", ".join(str(cell) for cell in cells if cell not in (None, ""))[:100]
         title = next(str(cell) for cell in first if cell not in (None, ""))[:60]
         text = (
-            f"{title!r} is a title, not a line of column names. They are probably in line {at} ({shown}): "
-            f"HEADER={at}. If the file has no column names: remove what is above the rows, and HEADER=none."
+            f"{title!r} is a title, not a header. The column names are probably in line {at} ({shown}); use "
+            f"HEADER={at}. If the file has no column names, remove everything above the rows and use "
+            "HEADER=none."
         )
         raise InputError(Problem(text, place, number, code="data.title_above"))
 
 
 def is_total(cells: Cells) -> bool:
-    """Return whether the last row of a table is its totals: a word for it, then numbers or nothing."""
+    """Return whether the last row of a table contains totals: a word for it, then numbers or empty cells."""
     words = [str(cell).strip() for cell in cells if cell not in (None, "")]
     if not words or len(cells) < 2:
         return False
@@ -82,6 +84,6 @@ def is_total(cells: Cells) -> bool:
 
 
 def totals_fault(cells: Cells) -> str:
-    """Return what to say of a row of totals."""
+    """Return the message about a row of totals."""
     shown = ", ".join(str(cell) for cell in cells if cell not in (None, ""))[:80]
     return f"looks like a row of totals ({shown}), not an example. Remove it from the file."

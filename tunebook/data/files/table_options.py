@@ -1,7 +1,7 @@
-"""How a table file is read where the file itself does not say: encoding, delimiter, header, sheet, quotes.
+"""How to read a table file if the file itself is ambiguous: encoding, delimiter, header, sheet, quotes.
 
-In: `source.table` of dataset.yaml, or options of `tunebook fork`. Out: a TableOptions that every reader
-takes.
+In: `source.table` of dataset.yaml, or options of `tunebook fork`. Out: a TableOptions, accepted by every
+reader.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ NAME_OF = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
 
 class TableOptions(BaseModel):
-    """`source.table`: what a person says of a file. `header` is the line of the column names, or `none` where
-    the first line is a row (columns are then called column_1, column_2, ...); `quotes: false` takes `"` as a
-    letter like others."""
+    """`source.table`: how to read a file. `header` is the line number of the column names, or `none` if the
+    first line is a row (columns are then named column_1, column_2, ...); with `quotes: false`, `"` is an
+    ordinary character."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     encoding: str | None = None

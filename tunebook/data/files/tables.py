@@ -1,7 +1,7 @@
 """Read the rows of a table file one by one.
 
-In: a JSONL, JSON, CSV, TSV, Parquet, Arrow or Excel file, compressed or not. Out: (line, row) pairs, where a
-row that cannot be read is a Problem. The readers are in tunebook/data/files.
+In: a JSONL, JSON, CSV, TSV, Parquet, Arrow or Excel file, compressed or not. Out: (line, row) pairs, with a
+Problem in place of a row that cannot be read. The readers of each format are in tunebook/data/files.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def read_table(
     """Yield (line, object) of each row, with a Problem in place of a row that cannot be read.
 
     Args:
-        options: how the file is read where it does not say so itself.
-        lists: the lists to read of a JSON document that is an object.
+        options: how to read the file if it is ambiguous.
+        lists: the lists to read from a JSON document that is an object.
 
     Raises:
         InputError: an unsupported file type, a table without a header, or a file that cannot be read.
@@ -63,6 +63,9 @@ def read_table(
     if path.suffix.lower() == ".zip" and not kind:
         with open_bytes(path):
             pass  # says what else is in it
-    text = f"unsupported file type. Read are {', '.join(KINDS)}, also compressed as {', '.join(COMPRESSED)}. "
-    text += instead(path) or "A text file with columns: DELIMITER=tab, or another delimiter."
+    text = (
+        f"unsupported file type. Supported types: {', '.join(KINDS)}, also compressed as "
+        f"{', '.join(COMPRESSED)}. "
+    )
+    text += instead(path) or "For a text file with columns, use DELIMITER=tab or another delimiter."
     raise InputError(Problem(text, show(path), code="data.unknown_kind"))

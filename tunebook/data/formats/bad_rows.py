@@ -1,4 +1,4 @@
-"""Rows that cannot be used: the error that lists them by kind, and what is written down of each."""
+"""Rows that cannot be used: the error that lists them by kind, and the file with all of them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import Row, write_jsonl
 from tunebook.core.paths import cache_folder, show
 
-MAX_SHOWN = 3  # bad rows of one kind
+MAX_SHOWN = 3  # bad rows shown per kind
 
 
 def bad_rows(problems: list[Problem], name: str, good: int, allowed: int = 0) -> InputError:
-    """Return the error of bad rows: of each kind the first three and a count, and how to leave them out.
+    """Return the error about bad rows: the first three of each kind and a count, and how to drop them.
 
-    More than three of a kind are all written to a file, which the error names.
+    If there are more than three of a kind, all are written to a file, which the error names.
 
     Args:
-        name: of the dataset.
-        good: how many rows can be read.
-        allowed: how many bad rows are left out without an error.
+        name: the name of the dataset.
+        good: the number of valid rows.
+        allowed: how many bad rows may be dropped without an error.
     """
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
@@ -45,19 +45,19 @@ def bad_rows(problems: list[Problem], name: str, good: int, allowed: int = 0) ->
     if count <= good and not any(is_fatal(problem) for problem in problems):
         of = f"{count} of {count + good} rows cannot be used" + (f" (allowed: {allowed})" if allowed else "")
         lines.append(
-            f"{of}. Correct them, or leave them out: --drop-bad {count} (DROP_BAD={count}) of fork, or "
+            f"{of}. Correct them, or drop them with --drop-bad {count} (DROP_BAD={count}) of fork or "
             f"`allow_drop: {count}` in dataset.yaml."
         )
     return InputError("\n".join(lines), problems=shown)
 
 
 def bad_count(count: int) -> str:
-    """Return a number of bad rows, in front of what is done with them."""
+    """Return the number of bad rows as the subject of a sentence."""
     return f"{count} bad row is" if count == 1 else f"{count} bad rows are"
 
 
 def is_fatal(problem: Problem) -> bool:
-    """Return whether rows after this one cannot be read either, as in a JSON document that is cut off."""
+    """Return whether the rows after this one cannot be read either, as in a truncated JSON document."""
     return problem.code.startswith("data.")
 
 

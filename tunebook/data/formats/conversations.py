@@ -1,8 +1,8 @@
 """Conversations in the formats of other tools.
 
 In: a list of turns in OpenAI's fine-tuning format (role and content, `weight` 0 or 1 on an assistant turn,
-tool calls), in ShareGPT's (from and value) or a relative of them. Out: the system prompt and alternating
-turns `{role, content}`, with `weight` and `tool_calls` where a turn has them.
+tool calls), in ShareGPT's (from and value) or a similar one. Out: the system prompt and alternating turns
+`{role, content}`, plus `weight` and `tool_calls` if a turn has them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tunebook.data.formats.turn_forms import (
 from tunebook.data.tool_calls import CALLER, calls, follows
 from tunebook.runs.rows import Call, Messages, Turn
 
-TEXT_PARTS = ("text", "input_text", "output_text")  # the last two are of OpenAI's Responses API
+TEXT_PARTS = ("text", "input_text", "output_text")  # the last two come from OpenAI's Responses API
 
 
 class Conversation(NamedTuple):
@@ -54,10 +54,10 @@ def repaired_conversation(
     Args:
         value: the content of the row's `field`, in any form of turn_forms.py, or turns with their places.
         answered: the last turn must be from the assistant.
-        repairs: what may be changed for the turns to alternate (repairs.py).
+        repairs: permitted changes to make the turns alternate (repairs.py).
 
     Raises:
-        RowFault: the conversation is not valid; names the place below `field`.
+        RowFault: the conversation is invalid; the message names the place below `field`.
     """
     if not isinstance(value, Turns):
         value = from_json(value, field)
@@ -70,7 +70,7 @@ def repaired_conversation(
     for index, (at, turn) in enumerate(placed):
         if turn["role"] == "system":
             if index:
-                message = "only the first turn may be a system turn. Write its text there, or remove it."
+                message = "only the first turn may be a system turn. Move the text there, or remove the turn."
                 raise RowFault(at, message, "rows.system_not_first")
             system = turn["content"]
             continue
@@ -81,15 +81,15 @@ def repaired_conversation(
         raise RowFault(field, "has no user turn.", "rows.no_user_turn")
     if answered and turns[-1]["role"] != "assistant":
         message = (
-            "the last turn must be from the assistant. Remove it, or leave what follows the last answer out "
-            f"with {option('drop_unanswered')}."
+            "the last turn must be from the assistant. Remove this turn, or drop everything after the last "
+            f"answer with {option('drop_unanswered')}."
         )
         raise RowFault(placed[-1][0], message, "rows.last_turn")
     return Conversation(system, _weighted(turns, field) if answered else turns, done)
 
 
 def _is_empty_system(item: Any) -> bool:
-    """Return whether a turn is the empty system prompt that many exports write for none."""
+    """Return whether a turn is the empty system prompt that many exports write if there is none."""
     role = next((item[key] for key in ROLE_KEYS if key in item), None) if isinstance(item, dict) else None
     if role is None or ROLE_OF.get(str(role).strip().lower()) != "system":
         return False
@@ -97,11 +97,11 @@ def _is_empty_system(item: Any) -> bool:
 
 
 def _out_of_turn(role: str, turns: Messages, at: str, expected: tuple[str, ...]) -> RowFault:
-    """Return the fault of a turn whose role cannot come after `turns`."""
+    """Return the fault of a turn whose role is not allowed after `turns`."""
     if role == "assistant" and not turns:
         message = (
-            "the assistant speaks first. Leave that out with "
-            f"{option('drop_opening')}, or write it into the system prompt."
+            f"the assistant speaks first. Drop its first turns with {option('drop_opening')}, or move their "
+            "text into the system prompt."
         )
         return RowFault(at, message, "rows.turn_order")
     if turns and role == turns[-1]["role"]:
@@ -114,7 +114,7 @@ def _out_of_turn(role: str, turns: Messages, at: str, expected: tuple[str, ...])
 
 
 def unread_fields(value: Any, field: str) -> Iterator[str]:
-    """Yield the names of what the turns of a conversation hold besides what is read: ids, names, times."""
+    """Yield the names of the fields in a conversation's turns that are not read: ids, names, times."""
     try:
         found = turns_of(from_json(value, field), field)
     except RowFault:
@@ -126,7 +126,8 @@ def unread_fields(value: Any, field: str) -> Iterator[str]:
 
 
 def _weighted(turns: Messages, field: str) -> Messages:
-    """Give every assistant turn a weight if one has it, and remove the turns after the last trained one."""
+    """Give every assistant turn a weight if one of them has it, and remove the turns after the last trained
+    one."""
     if not any("weight" in turn for turn in turns):
         return turns
     answers = [turn for turn in turns if turn["role"] == "assistant"]
@@ -146,7 +147,7 @@ def _turn(item: Any, at: str) -> Turn:
         raise RowFault(at, f"expected a turn with a role and content (got {_got(item)}).", "rows.not_a_turn")
     role_key = next((key for key in ROLE_KEYS if key in item), None)
     if role_key is None:
-        raise RowFault(at, f"has no role. Name the field one of {', '.join(ROLE_KEYS)}.", "rows.no_role")
+        raise RowFault(at, f"has no role. Call the field one of {', '.join(ROLE_KEYS)}.", "rows.no_role")
     name = str(item[role_key]).strip().lower()
     if name not in ROLE_OF:
         close = difflib.get_close_matches(name, ROLE_OF, n=1)
@@ -161,7 +162,7 @@ def _turn(item: Any, at: str) -> Turn:
     elif call_key and (text_key is None or not item[text_key]):
         turn = {"role": ROLE_OF[name], "content": ""}
     elif text_key is None:
-        raise RowFault(at, f"has no content. Name the field one of {', '.join(TEXT_KEYS)}.", "rows.no_text")
+        raise RowFault(at, f"has no content. Call the field one of {', '.join(TEXT_KEYS)}.", "rows.no_text")
     else:
         turn = _spoken(ROLE_OF[name], item[text_key], f"{at}.{text_key}")
     if call_key:
@@ -174,9 +175,10 @@ def _turn(item: Any, at: str) -> Turn:
 
 
 def _spoken(role: str, value: Any, at: str) -> Turn:
-    """Return a turn from its text or its parts; calls in either become tool calls."""
+    """Return a turn from its text or its parts; tool calls in either are converted."""
     made: list[Call] = []
-    if role == "assistant" and isinstance(value, list):  # LLaMA-Factory's v1 has parts of the type tool_call
+    # LLaMA-Factory's v1 format has parts of type tool_call
+    if role == "assistant" and isinstance(value, list):
         for index, part in enumerate(value):
             if isinstance(part, dict) and part.get("type") == "tool_call":
                 made += calls(part.get("value"), f"{at}[{index}].value")
@@ -212,10 +214,10 @@ def _weigh(turn: Turn, item: dict[str, Any], at: str) -> str | None:
 
 
 def parts(value: Any, at: str) -> str:
-    """Return a text that may be written as a list of text parts.
+    """Return a text that may be given as a list of text parts.
 
     Raises:
-        RowFault: a part is not text, or the whole is empty.
+        RowFault: a part is not text, or the whole text is empty.
     """
     if isinstance(value, dict) and isinstance(value.get("parts"), list):  # Gemini's system instruction
         value, at = value["parts"], f"{at}.parts"
@@ -239,9 +241,9 @@ def _kind(part: Any) -> str:
 
 
 def text(value: Any, at: str) -> str:
-    """Return `value` as text without whitespace around it; numbers and booleans as in JSON. NaN counts as
-    empty, because table libraries write it for an empty cell, and 1.0 is 1, because they make it of a whole
-    number where another cell of the column is empty.
+    """Return `value` as text without surrounding whitespace; numbers and booleans as in JSON. NaN counts as
+    empty, because table libraries write it for an empty cell, and 1.0 becomes 1, because they write a whole
+    number that way if another cell of the column is empty.
 
     Raises:
         RowFault: the value is missing, empty, or not text.
@@ -252,8 +254,8 @@ def text(value: Any, at: str) -> str:
             if (isinstance(value, dict))
             else None
         )
-        name = f"what is inside, as in {at}.{inside}," if inside else "the column that has it"
-        message = f"expected text (got {_got(value)}). Name {name} with FIELDS=, or leave the row out."
+        name = f"a value inside it, such as {at}.{inside}," if inside else "the right column"
+        message = f"expected text (got {_got(value)}). Choose {name} with FIELDS=, or drop the row."
         raise RowFault(at, message, "rows.not_text")
     if is_empty(value):
         raise RowFault(at, "must not be empty.", "rows.empty_text")

@@ -1,7 +1,7 @@
-"""Which encoding a file that is not UTF-8 probably has, and whether text was decoded with a wrong one before.
+"""Guess the encoding of a file that is not UTF-8, and detect text that was decoded with the wrong encoding.
 
-In: bytes or text. Out: the name of a codec for `ENCODING=`, or what a text should have been. Nothing is
-decoded by a guess: the name is only offered.
+In: bytes or text. Out: the name of a codec for `ENCODING=`, or the text as it should have been. Nothing is
+decoded by a guess: the name is only suggested.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 
 from tunebook.core.errors import InputError, Problem
 
-SAMPLE = 1 << 18  # bytes that decide
+SAMPLE = 1 << 18  # number of bytes examined
 CONFIDENT = 0.25
-# Codecs of Python for the names of chardet, where a superset reads all that the narrow one does.
+# Python's codecs for the names used by chardet; a superset replaces a narrower codec.
 CODEC_OF = {
     "iso-8859-1": "cp1252",
     "windows-1252": "cp1252",
@@ -33,12 +33,13 @@ JAPANESE_7_BIT = re.compile(r"\x1b\$[@B]")  # ISO-2022-JP; its bytes are all ASC
 WRONG_TWICE = re.compile(
     "[\u00c2\u00c3][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2122]|\u00e2\u20ac"
 )
-LOST = re.compile("\ufffd|\u951f\u65a4\u62f7")  # replaced letters, and the same read as GBK
-CONTROLS = re.compile("[\u0080-\u0084\u0086-\u009f]")  # Windows-1252 read as Latin-1 has these
+LOST = re.compile("\ufffd|\u951f\u65a4\u62f7")  # the replacement character, and its UTF-8 bytes read as GBK
+# characters that occur when Windows-1252 is read as Latin-1
+CONTROLS = re.compile("[\u0080-\u0084\u0086-\u009f]")
 
 
 def known_encoding(name: str) -> str:
-    """Return Python's name of an encoding.
+    """Return Python's name for an encoding.
 
     Raises:
         InputError: there is no such encoding.
@@ -51,7 +52,7 @@ def known_encoding(name: str) -> str:
 
 
 def probable(sample: bytes) -> str | None:
-    """Return the codec that `sample` is probably written in, None where it could be any."""
+    """Return the codec in which `sample` is probably written, or None if it could be any."""
     import chardet
 
     if JAPANESE_7_BIT.search(sample.decode("ascii", errors="ignore")):
@@ -67,7 +68,7 @@ def probable(sample: bytes) -> str | None:
             and _reads(sample, "cp1252")
         ):
             if sample.decode(codec, "ignore") == sample.decode("cp1252", "ignore"):
-                codec = "cp1252"  # the usual one of those that read this text alike
+                codec = "cp1252"  # the most common of the codecs that decode this text identically
         return codec if _reads(sample, codec) else None
     even = sample[: len(sample) // 2 * 2]
     for codec in ("utf-16-le", "utf-16-be"):
@@ -77,7 +78,7 @@ def probable(sample: bytes) -> str | None:
 
 
 def _reads(sample: bytes, codec: str) -> bool:
-    """Return whether the codec decodes `sample`, whose last letter may be cut off."""
+    """Return whether the codec decodes `sample`, whose last character may be truncated."""
     try:
         codecs.getincrementaldecoder(codec)().decode(sample)
     except (UnicodeDecodeError, LookupError):
@@ -86,26 +87,30 @@ def _reads(sample: bytes, codec: str) -> bool:
 
 
 def _is_prose(text: str) -> bool:
-    """Return whether a text is of common letters, as UTF-16 without a mark is in one byte order only."""
+    """Return whether a text consists of common letters; UTF-16 without a byte order mark does so in one byte
+    order only."""
     common = re.findall("[\n -~\u3001-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff5e\u0400-\u04ff]", text)
     return len(common) > 0.9 * len(text) and "\n" in text
 
 
 def not_utf8(sample: bytes) -> str:
-    """Return what to say of a file whose bytes are not UTF-8: the probable encoding and how to read it so."""
+    """Return the message for a file whose bytes are not UTF-8: the probable encoding and how to use it."""
     codec = probable(sample)
     if codec is None:
-        return "not UTF-8 text. Save the file as UTF-8, or name its encoding: ENCODING=cp1252."
+        return "not UTF-8 text. Save the file as UTF-8, or give its encoding, such as ENCODING=cp1252."
     line = next((line for line in sample.split(b"\n") if not line.isascii() or b"\x1b" in line), b"")
     line = sample if codec.startswith("utf-16") else line
     shown = " ".join(line.decode(codec, errors="ignore").split())[:60]
     name = NAME_OF.get(codec, codec.upper())
-    return f"not UTF-8 text; probably {name}, as in {shown!r}. To read it so: ENCODING={codec}."
+    return (
+        f"not UTF-8 text; probably {name}, as in {shown!r}. To read it with this encoding, use "
+        f"ENCODING={codec}."
+    )
 
 
 def repaired(text: str) -> str | None:
-    """Return what a text was before UTF-8 was read as Windows-1252 or another 8-bit encoding ("Ã©" for "é"),
-    None for a text that shows no sign of it."""
+    """Return the original of a text whose UTF-8 was read as Windows-1252 or another 8-bit encoding ("Ã©" for
+    "é"), or None if there is no sign of that."""
     if text.isascii():
         return None
     if WRONG_TWICE.search(text):
@@ -122,7 +127,7 @@ def repaired(text: str) -> str | None:
 
 
 def _once(piece: str, codec: str) -> str | None:
-    """Return a piece that was decoded by `codec` although it was UTF-8; None where it was not."""
+    """Return a piece that was decoded with `codec` although it was UTF-8, or None if it was not."""
     if piece.isascii():
         return None
     try:

@@ -1,9 +1,9 @@
-"""Fields that change what a row means: each is read, or the row is refused.
+"""Fields that change what a row means: each must be read, or the row is refused.
 
-In: a row or a turn, and the fields that its layout reads. Out: a RowFault for any other field below. Most
-unread fields (a time, a source) do not matter for training and are only listed. Those below do: a weight, a
-thought, an image, a rating. To leave one out, a person names it in `source.drop` of dataset.yaml (`make fork
-... DROP=name`).
+In: a row or a turn, and the fields that its layout reads. Out: a RowFault for any other field listed below.
+Most unread fields (a time, a source) do not matter for training and are only listed. Those below do: a
+weight, reasoning, an image, a rating. To ignore one, the user names it in `source.drop` of dataset.yaml
+(`make fork ... DROP=name`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 
 
 def _is_one(value: Any) -> bool:
-    """Return whether a weight equals the default of 1."""
+    """Return whether a weight equals 1, the default."""
     return value is True or (isinstance(value, (int, float)) and value == 1)
 
 
@@ -44,10 +44,10 @@ def _passed(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Meaning:
-    """The meaning of a field, its usual names, and what to do other than leaving it out.
+    """The meaning of a field, its usual names, and the alternatives to dropping it.
 
-    `neutral` recognizes values that change nothing, such as a weight of 1. `instead` may use `{name}`
-    and `{where}`.
+    `neutral` recognizes values that change nothing, such as a weight of 1. `instead` may contain `{name}` and
+    `{where}`.
     """
 
     says: str
@@ -60,7 +60,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# The halves of a preference pair, by their usual names; the first ones are ours.
+# The usual names for the two answers of a preference pair, ours first.
 CHOSEN = (
     "chosen chosen_response response_chosen chosen_messages preferred_output preferred_completion preferred "
     "chosen_answer"
@@ -69,7 +69,7 @@ REJECTED = (
     "rejected rejected_response response_rejected rejected_messages non_preferred_output "
     "non_preferred_completion non_preferred dispreferred rejected_answer"
 )
-# A score of each half, to hold against their order.
+# A score for each answer, to check that they are not swapped.
 SCORES = (
     ("score_chosen", "score_rejected"),
     ("chosen_score", "rejected_score"),
@@ -84,7 +84,7 @@ REFUSED = ("reject", "ignore")
 ONE_CHOICE = re.compile(r"(option|choice|sol|ending|distractor|op)_?[1-9a-e]")
 LETTERS = {"A", "B", "C"}
 CHOICES = Meaning(
-    "holds the answers to choose from",
+    "contains the answers to choose from",
     _names("choices options endings distractors answer_choices candidate_answers"),
     "Write them into the prompt",
 )
@@ -97,13 +97,13 @@ PASSED = frozenset("safe low none false passed success".split())
 
 MEANINGS = (
     Meaning(
-        "holds the assistant's reasoning",
+        "contains the assistant's reasoning",
         _names(
             "reasoning_content reasoning thinking thinking_content thought thoughts chain_of_thought cot "
             "rationale reasoning_details"
         ),
         "Write it into the answer as <think>...</think> to train on it",
-        lambda value: isinstance(value, bool) or value in ("on", "off"),  # a mode, not a text
+        lambda value: isinstance(value, bool) or value in ("on", "off"),  # a mode, not reasoning text
     ),
     Meaning(
         "weights the loss",
@@ -115,19 +115,19 @@ MEANINGS = (
         _is_one,
     ),
     Meaning(
-        "holds earlier turns",
+        "contains earlier turns",
         _names(
             "history chat_history dialogue_history dialog_history past_turns previous_turns previous_messages"
         ),
-        "Put the turns in front of the last one, as `messages`",
+        "Put the turns before the last one, as `messages`",
     ),
     Meaning(
-        "holds a system prompt",
+        "contains a system prompt",
         _names("system_prompt system_message system_instruction sys_prompt developer developer_message"),
         "Call it `system`",
     ),
     Meaning(
-        "holds images, audio or video, and only text is trained",
+        "contains images, audio or video, but only text can be trained on",
         _names(
             "image images image_url image_urls image_path image_paths img picture pictures video videos "
             "video_path audio audios audio_path speech media files attachments pixel_values objects bbox"
@@ -140,10 +140,10 @@ MEANINGS = (
             "preference_score helpfulness correctness overall_score"
         )
         | {name for pair in SCORES for name in pair},
-        'Keep good rows only, as in --where "{name} >= 4" (WHERE=)',
+        'Keep only good rows, for example with --where "{name} >= 4" (WHERE=)',
     ),
     Meaning(
-        "says whether the answer is a good one (KTO)",
+        "says whether the answer is good (KTO)",
         _names(
             "thumbs thumbs_up kto_tag kto_label desirable is_preferred is_chosen is_safe is_correct correct "
             "is_good accepted is_accepted acceptable"
@@ -154,7 +154,7 @@ MEANINGS = (
     Meaning(
         "says whether the label is accepted (Prodigy)",
         _names("answer"),
-        "Keep the accepted ones: {where}",
+        "Keep the accepted rows: {where}",
         lambda value: value not in REFUSED,
     ),
     Meaning(
@@ -179,12 +179,12 @@ MEANINGS = (
         "Set `chat_template_kwargs` in recipe.yaml, for all rows",
     ),
     Meaning(
-        "is the other half of a preference pair",
+        "is the other answer of a preference pair",
         _names(f"{CHOSEN} {REJECTED}"),
-        "Fork chat-dpo to learn which of two answers is better",
+        "Fork chat-dpo to train on which of two answers is better",
     ),
 )
-# Read by every layout that can: a turn's weight, turns before the prompt, a system prompt.
+# These are read by every layout that can: a turn's weight, earlier turns, a system prompt.
 WEIGHTS = ("weight", "loss_weight", "train", "training", "trainable", "learn", "loss")
 HISTORY = ("history", "chat_history", "dialogue_history", "previous_messages")
 SYSTEM = ("system", "system_prompt", "system_message", "system_instruction")
@@ -199,7 +199,7 @@ def plain_name(name: str) -> str:
 
 @lru_cache(10_000)
 def meaning_of(name: Any) -> Meaning | None:
-    """Return the meaning of a field by its name, None for one that does not matter."""
+    """Return the meaning of a field by its name, or None if the field does not matter."""
     if not isinstance(name, str):
         return None
     plain = plain_name(name)
@@ -214,7 +214,7 @@ def is_empty(value: Any) -> bool:
 
 
 def is_true(value: Any) -> bool:
-    """Return whether a value is true, also as a table writes it."""
+    """Return whether a value is true, also in the notation of a table."""
     return value in (True, 1) or (isinstance(value, str) and value.strip().lower() in ("true", "1", "yes"))
 
 
@@ -223,21 +223,21 @@ def is_false(value: Any) -> bool:
 
 
 def kept_where(name: str, value: Any) -> str:
-    """Return the option that keeps the rows where `name`, whose value in a bad row is `value`, is true."""
+    """Return the option that keeps the rows in which `name` is true; `value` is its value in a bad row."""
     kept = {"false": "true", "0": "1", "no": "yes", "reject": "accept", "ignore": "accept"}
     test = f"{name} == {kept.get(value, 'True')!r}" if isinstance(value, str) else name
     return f'--where "{test}" (WHERE="{test}")'
 
 
 def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
-    """Refuse a field of `row` that changes its meaning and is not read.
+    """Raise for a field of `row` that changes its meaning and is not read.
 
     Args:
         read: the fields that the layout reads.
         at: prefix of the field's name in a message, such as `messages[2].`.
 
     Raises:
-        RowFault: there is such a field; names the option that leaves it out.
+        RowFault: there is such a field; the message names the option that drops it.
     """
     lettered = row.keys() >= LETTERS  # a question with the columns A, B, C, D
     for name, value in row.items():
@@ -248,11 +248,12 @@ def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
 
 
 def unread(meaning: Meaning, at: str, drop: str, value: Any) -> RowFault:
-    """Return the fault of a field at the place `at` whose `value` is not read; `drop` is what DROP= names."""
-    told = meaning.instead.format(name=drop, where=kept_where(drop, value))
-    instead = f"{told}, or leave" if meaning.instead else "Leave"
+    """Return the fault of an unread field at the place `at` with value `value`; `drop` is its name for
+    DROP=."""
+    alternative = meaning.instead.format(name=drop, where=kept_where(drop, value))
+    instead = f"{alternative}, or drop it" if meaning.instead else "Drop it"
     message = (
-        f"{meaning.says}, but would be ignored in training. {instead} it out: --drop {drop} "
-        f"(DROP={drop}), or `source.drop` in dataset.yaml."
+        f"{meaning.says}, but would be ignored in training. {instead} with --drop {drop} (DROP={drop}) or "
+        "`source.drop` in dataset.yaml."
     )
     return RowFault(at, message, "rows.meaning_not_read")

@@ -1,7 +1,7 @@
-"""The values inside a raw row, each with its path, and copies of a row with one of them changed.
+"""The values inside a raw row, each with its path, and copies of a row with one value changed.
 
-In: a row as a reader makes it; tables hold lists and objects as JSON texts, which are looked into. Out: paths
-such as `messages[].content`, where `[]` stands for any place of a list.
+In: a row as returned by a reader; tables store lists and objects as JSON text, which is parsed. Out: paths
+such as `messages[].content`, where `[]` stands for any index of a list.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.fields import ROLE_KEYS, WEIGHTS, is_empty, meaning_of, unread
 
-AS_JSON = "as JSON"  # a step of `Leaf.at` into the object or list that a JSON text holds
+AS_JSON = "as JSON"  # a step of `Leaf.at` into the object or list in a JSON text
 GONE = object()
 IN_TOOLS = {"tools", "functions", "tool_calls", "function_call", "arguments", "parameters"}
-Step = str | int | tuple[str]  # a key, a place of a list, or (AS_JSON,)
+Step = str | int | tuple[str]  # a key, an index of a list, or (AS_JSON,)
 
 
 class Leaf(NamedTuple):
-    """A value of a row that is not empty: its path, the steps that lead to it, and itself."""
+    """A non-empty value of a row: its path, the steps that lead to it, and the value."""
 
     path: str
     at: tuple[Step, ...]
@@ -28,7 +28,7 @@ class Leaf(NamedTuple):
 
 
 def leaves(value: Any, whole: Collection[str] = ()) -> list[Leaf]:
-    """Return each text, number and boolean inside `value`; a path in `whole` is not looked into."""
+    """Return each text, number and boolean inside `value`; paths in `whole` are not opened."""
     found: list[Leaf] = []
 
     def walk(value: Any, path: str, at: tuple[Step, ...]) -> None:
@@ -48,7 +48,7 @@ def leaves(value: Any, whole: Collection[str] = ()) -> list[Leaf]:
 
 
 def objects(value: Any, path: str = "", at: tuple[Step, ...] = ()) -> Iterator[Leaf]:
-    """Yield each object inside `value`, the outer one first."""
+    """Yield each object inside `value`, outer objects first."""
     if isinstance(value, dict):
         yield Leaf(path, at, value)
         for key, item in value.items():
@@ -61,7 +61,7 @@ def objects(value: Any, path: str = "", at: tuple[Step, ...] = ()) -> Iterator[L
 
 
 def held_json(value: Any) -> Any:
-    """Return the object or the list of objects that a JSON text holds, None for any other value."""
+    """Return the object or the list of objects in a JSON text, or None for any other value."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return None
     try:
@@ -73,7 +73,7 @@ def held_json(value: Any) -> Any:
 
 
 def changed(value: Any, at: tuple[Step, ...], new: Any) -> Any:
-    """Return a copy of `value` with `new` at the steps `at`; without that key where `new` is GONE."""
+    """Return a copy of `value` with `new` at the steps `at`; if `new` is GONE, without that key."""
     if not at:
         return new
     step, rest = at[0], at[1:]
@@ -88,7 +88,7 @@ def changed(value: Any, at: tuple[Step, ...], new: Any) -> Any:
 
 
 def place(at: tuple[Step, ...]) -> str:
-    """Return the exact place of a value, as messages name it: `messages[3].content`."""
+    """Return the exact place of a value, as shown in messages: `messages[3].content`."""
     text = ""
     for step in at:
         if isinstance(step, int):
@@ -99,8 +99,9 @@ def place(at: tuple[Step, ...]) -> str:
 
 
 def without_fields(value: Any, names: Collection[str], path: str = "") -> Any:
-    """Return `value` without the fields in `names`: a bare name is left out of the row and of the objects
-    inside it, but not of tools and what they are called with; a dotted one (`meta.score`) at that path only.
+    """Return `value` without the fields in `names`: a bare name is removed from the row and the objects
+    inside it, except from tools and the arguments of calls; a dotted name (`meta.score`) is removed at that
+    path only.
     """
     if isinstance(value, dict):
         result = {}
@@ -117,23 +118,23 @@ def without_fields(value: Any, names: Collection[str], path: str = "") -> Any:
         return value
     first = held[0] if isinstance(held, list) else held
     if not (any(key in first for key in ROLE_KEYS) or any(name.startswith(f"{path}.") for name in names)):
-        return value  # a text that is JSON itself, such as an answer
+        return value  # a text that is itself JSON, such as an answer
     return json.dumps(without_fields(held, names, path), ensure_ascii=False)
 
 
 def refuse_ignored(
     row: dict[str, Any], read: Callable[[dict[str, Any]], Any], top: bool, picked: Collection[str] = ()
 ) -> None:
-    """Refuse a field that changes what a row means (fields.py) and that nothing reads: the row without it
-    gives the same.
+    """Raise for a field that changes what a row means (fields.py) but that nothing reads: without the field,
+    the row renders the same.
 
     Args:
-        read: what becomes of a row; it raises RowFault for one that cannot be read.
-        top: look at the fields of the row itself, too, which most layouts do by themselves.
+        read: renders a row; raises RowFault for an invalid one.
+        top: also check the row's own fields, which most layouts do themselves.
         picked: dotted paths that are read under their own name (picked.py).
 
     Raises:
-        RowFault: there is such a field, at any depth; names the option that leaves it out.
+        RowFault: there is such a field, at any depth; the message names the option that drops it.
     """
     try:
         if not _has_meant(row, top):
@@ -147,7 +148,7 @@ def refuse_ignored(
             if meaning is None or is_empty(value) or meaning.neutral(value):
                 continue
             if not top and key in WEIGHTS and any(name in item for name in ROLE_KEYS):
-                continue  # of a turn: read or refused by conversations.py
+                continue  # fields of a turn, read or refused by conversations.py
             base = read(row) if base is GONE else base
             try:
                 same = read(changed(row, (*at, key), GONE)) == base
@@ -159,7 +160,7 @@ def refuse_ignored(
 
 
 def _has_meant(value: Any, here: bool = True) -> bool:
-    """Return whether an object inside `value`, or `value` itself where `here`, has a field with a meaning."""
+    """Return whether an object inside `value`, or `value` itself with `here`, has a field with a meaning."""
     if isinstance(value, dict):
         return any(
             (here and meaning_of(key) is not None)

@@ -1,6 +1,6 @@
-"""Open files: compression by the suffix, the encoding by the first bytes.
+"""Open files: compression by suffix, encoding by the first bytes.
 
-In: a path. Out: a stream of bytes or text, decompressed as it is read.
+In: a path. Out: a stream of bytes or text, decompressed while reading.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHUNK = 1 << 16
 COMPRESSED = {".gz": "gzip", ".zst": "Zstandard", ".bz2": "bzip2", ".xz": "xz", ".zip": "ZIP"}
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it starts with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose byte order mark it starts with
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -50,7 +50,7 @@ def kind_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def _member(path: Path) -> Iterator[tuple[zipfile.ZipFile, str]]:
-    """Open a ZIP archive and return it with the name of its one file.
+    """Open a ZIP archive and return it with the name of its only file.
 
     Raises:
         InputError: not a ZIP archive, an encrypted one, or one with several files.
@@ -64,20 +64,20 @@ def _member(path: Path) -> Iterator[tuple[zipfile.ZipFile, str]]:
                 listed += ", ..." if len(names) > 9 else ""
                 home = shlex.quote(str(path.with_suffix("")))
                 text = f"has {len(names)} files ({listed}). "
-                text += f"Unpack it: unzip {shlex.quote(str(path))} -d {home}; then DATA={home}."
+                text += f"Unpack it with unzip {shlex.quote(str(path))} -d {home}, then set DATA={home}."
                 raise InputError(Problem(text, show(path), code="data.several_in_zip"))
             yield archive, names[0]
     except zipfile.BadZipFile as error:
         text = f"not valid ZIP data: {error}."
         raise InputError(Problem(text, show(path), code="data.not_compressed")) from None
-    except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in a way of its own
-        text = f"{error}. Unpack it and give the file."
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed with an unsupported method
+        text = f"{error}. Unpack the archive and name the file."
         raise InputError(Problem(text, show(path), code="data.not_compressed")) from None
 
 
 @contextlib.contextmanager
 def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
-    """Open `path` for reading and decompress it on the way.
+    """Open `path` for reading, decompressing on the fly.
 
     Raises:
         InputError: the compressed data is invalid or truncated.
@@ -113,7 +113,7 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
 
 
 class _Unpacked(io.RawIOBase):
-    """A Zstandard stream that raises EOFError if the data is truncated, as gzip does and zstandard's own
+    """A Zstandard stream that raises EOFError if the data is truncated, as gzip does but zstandard's own
     reader does not."""
 
     def __init__(self, packed: BinaryIO) -> None:
@@ -140,8 +140,8 @@ class _Unpacked(io.RawIOBase):
 
 @contextlib.contextmanager
 def open_text(path: Path, newline: str = "\n", encoding: str | None = None) -> Iterator[TextIO]:
-    """Open `path` as text without its byte order mark: in the `encoding` that a person named, else as UTF-8
-    unless the first bytes show UTF-16 or UTF-32. Bytes that are not UTF-8 become lone surrogates, so that
+    """Open `path` as text without its byte order mark: in the given `encoding`, or else as UTF-8 unless the
+    first bytes indicate UTF-16 or UTF-32. Bytes that are not UTF-8 become lone surrogates, so that
     `is_broken` can find their line.
 
     Raises:
@@ -170,7 +170,7 @@ def open_text(path: Path, newline: str = "\n", encoding: str | None = None) -> I
 
 
 def broken_text(path: Path) -> str:
-    """Return what to say of a file with bytes that are not UTF-8: the probable encoding, and how to read
+    """Return the message about a file with bytes that are not UTF-8: the probable encoding, and how to read
     it."""
     with open_bytes(path) as raw:
         sample = raw.read(SAMPLE)

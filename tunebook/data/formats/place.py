@@ -14,18 +14,19 @@ from typing import Any
 
 from tunebook.core.errors import Problem
 
-# The line (Parquet and Excel: the row), from 1, and the row or its Problem.
+# The line (in Parquet and Excel: the row), from 1, and the row or its Problem.
 Numbered = tuple[int, Any]
 ID_NAMES = """id _id uuid guid qid question_id example_id row_id conversation_id message_id""".split()
 LONGEST_ID = 60
 
 
 class Spot(int):
-    """A line number that also carries what else says where a row stands, and shows it as text: `3 (id q7)`.
+    """A line number that also carries other information about the place of a row, and shows it as text: `3
+    (id q7)`.
 
-    `path` is its path in a JSON document, where rows may share a line; `row` its own id; `unit` is `row`
-    where files have rows instead of lines; `file` is the person's own file, where rows of several were put
-    into one.
+    `path` is its path in a JSON document, where rows may share a line; `row` its own id; `unit` is `row` in
+    files that have rows instead of lines; `file` is the user's own file, if rows of several files were
+    combined.
     """
 
     path: str = ""
@@ -35,7 +36,7 @@ class Spot(int):
 
     @classmethod
     def of(cls, line: int, path: str = "", row: str = "", unit: str = "", file: str = "") -> Spot:
-        """Return `line`, a Spot or a plain number, with what is given here added."""
+        """Return `line`, a Spot or a plain number, with the given information added."""
         spot = cls(line)
         spot.path = path or getattr(line, "path", "")
         spot.row = row or getattr(line, "row", "")
@@ -44,11 +45,11 @@ class Spot(int):
         return spot
 
     def parts(self) -> list[Any]:
-        """Return what JSON can hold of it: the number, path, id, unit and file."""
+        """Return the information as JSON values: the number, path, id, unit and file."""
         return [int(self), self.path, self.row, self.unit, self.file]
 
     def say(self, path: str, row: str, unit: str, file: str = "") -> Spot:
-        """Return the place that `parts` were of."""
+        """Return the Spot that was stored as these parts."""
         return Spot.of(self, path, row, unit, file)
 
     def __str__(self) -> str:
@@ -61,13 +62,13 @@ class Spot(int):
 
 
 def origins_of(path: Path) -> Path:
-    """Return the file that says where each row of `path` comes from, if it was put together: a line for each,
-    of a number and a file."""
+    """Return the file that records the origin of each row of `path`, if the file was combined from others: a
+    line of number and file for each row."""
     return path.with_suffix(".origins")
 
 
 def at_origins(rows: Iterator[Numbered], path: Path) -> Iterator[Numbered]:
-    """Number the rows of a file as in the files that they come from, where that is written down."""
+    """Number the rows of a file as in the files they come from, if recorded."""
     if not origins_of(path).is_file():
         yield from rows
         return
@@ -78,7 +79,7 @@ def at_origins(rows: Iterator[Numbered], path: Path) -> Iterator[Numbered]:
 
 
 def id_of(row: Any) -> str:
-    """Return the id that a raw row gives itself, "" for none."""
+    """Return the id in a raw row, or "" for none."""
     for name in ID_NAMES if isinstance(row, dict) else ():
         value = row.get(name)
         if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
@@ -87,8 +88,8 @@ def id_of(row: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return what other formats than text files hold as JSON can: dates and decimals as text, bytes as the
-    text that they are."""
+    """Convert values of binary formats to JSON values: dates and decimals to text, bytes to the text they
+    encode."""
     if isinstance(value, (Decimal, date, time, timedelta)):
         return str(value)
     if isinstance(value, bytes):
@@ -109,7 +110,7 @@ def in_rows(rows: Iterator[Numbered]) -> Iterator[Numbered]:
 
 
 def fault(text: str, place: str, number: int, field: str | None, code: str, row: str = "") -> Problem:
-    """Return the Problem of the row at `number`, at the row's `field`; `row` is its id."""
+    """Return a Problem for the row at `number`, at the row's `field`; `row` is its id."""
     path = getattr(number, "path", "")
     separator = "." if path and field and not field.startswith("[") else ""
     spot = Spot.of(int(number), row=row or getattr(number, "row", ""), unit=getattr(number, "unit", ""))

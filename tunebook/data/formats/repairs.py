@@ -1,8 +1,8 @@
-"""Conversations whose turns do not alternate from user to assistant: what a person may have done about it.
+"""Repairs for conversations whose turns do not alternate between user and assistant, chosen by the user.
 
-In: the turns of a conversation, read. Out: the turns with the repairs that `source.repair` of dataset.yaml
-names (`make fork ... REPAIR="join_turns drop_opening"`), and which of them changed something. Nothing is
-repaired without being named there; fork and the dataset's card count the conversations that were changed.
+In: the parsed turns of a conversation. Out: the turns after the repairs that `source.repair` of dataset.yaml
+names (`make fork ... REPAIR="join_turns drop_opening"`), and which repairs changed something. Nothing is
+repaired unless named there; fork and the dataset's card report how many conversations were changed.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from tunebook.runs.rows import Turn
 
 Repair = Literal["join_turns", "drop_opening", "drop_unanswered"]
 SAYS: dict[str, str] = {
-    "join_turns": "turns of one role that follow each other are joined with an empty line between them",
-    "drop_opening": "the turns before the first user turn are left out",
-    "drop_unanswered": "the turns after the last assistant turn are left out",
+    "join_turns": "consecutive turns of the same role are joined with an empty line between them",
+    "drop_opening": "the turns before the first user turn are dropped",
+    "drop_unanswered": "the turns after the last assistant turn are dropped",
 }
 Placed = list[tuple[str, Turn]]
 
 
 def option(repair: Repair) -> str:
-    """Return how to ask for a repair, for messages."""
+    """Return the option that requests a repair, for messages."""
     return f"--repair {repair} (REPAIR={repair})"
 
 
@@ -53,7 +53,7 @@ def _joined(placed: Placed) -> Placed:
             result.append((at, turn))
             continue
         if last.get("weight", 1) != turn.get("weight", 1):
-            message = "has another weight than the turn before, to which it would be joined."
+            message = "has a different weight than the previous turn, to which it would be joined."
             raise RowFault(at, message, "rows.bad_weight")
         joined: Turn = {**last, "content": "\n\n".join(filter(None, (last["content"], turn["content"])))}
         if calls := [*last.get("tool_calls", []), *turn.get("tool_calls", [])]:

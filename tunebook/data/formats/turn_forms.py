@@ -1,6 +1,6 @@
-"""The forms in which conversations are written, brought to one: a list of turns with a role.
+"""The forms in which conversations are written, converted to one: a list of turns with roles.
 
-In: the content of a row's field. Out: its turns, each with its place, and what was assumed about them.
+In: the content of a row's field. Out: its turns, each with its place, and the assumptions made about them.
 
 | form                                              | written by                     |
 |---------------------------------------------------|--------------------------------|
@@ -47,24 +47,24 @@ ROLES = {
 ROLE_OF = {word: role for role, words in ROLES.items() for word in words.split()}
 ROLE_OF |= dict.fromkeys(CALLER, "assistant") | dict.fromkeys(ANSWERER, "tool")
 TEXT_KEYS = ("content", "value", "text", "utterance", "message", "parts")
-INSIDE = ("messages", "conversations", "conversation", "turns")  # where an object holds its turns
-# The two halves of an object that is a question and its answer.
+INSIDE = ("messages", "conversations", "conversation", "turns")  # keys under which an object has its turns
+# The keys of an object that is a question and its answer.
 ASKED = ("human", "user", "input", "question", "instruction", "prompt")
 ANSWERED = ("assistant", "gpt", "bot", "output", "answer", "response")
-ALTERNATING = "the turns name no speaker: they are read as user and assistant in turn, the user first"
-SPEAKERS = "the speaker SYSTEM is read as the assistant, because there is no other beside the user"
-BEST_PATH = "of each tree of replies, the best-ranked path that ends with the assistant is read"
+ALTERNATING = "the turns name no speaker, so they are read as user and assistant alternately, the user first"
+SPEAKERS = "the speaker SYSTEM is read as the assistant, because the user is the only other speaker"
+BEST_PATH = "from each tree of replies, the best-ranked path that ends with the assistant is used"
 
 
 class Turns(NamedTuple):
-    """Turns with their places (`messages[2]`), and what was assumed, "" for nothing."""
+    """Turns with their places (`messages[2]`), and the assumption made about them, "" if none."""
 
     placed: list[tuple[str, Any]]
     assumed: str = ""
 
 
 def turns_of(value: Any, field: str) -> Turns | None:
-    """Return the turns in the content of `field`, None where it holds none. Turns are not checked."""
+    """Return the turns in the content of `field`, or None if it contains none. Turns are not validated."""
     if isinstance(value, dict):
         inside = next((key for key in INSIDE if isinstance(value.get(key), list)), None)
         if inside:
@@ -95,8 +95,8 @@ def turns_of(value: Any, field: str) -> Turns | None:
 
 
 def _are_speakers(names: list[str]) -> bool:
-    """Return whether the first halves of pairs name who speaks (ABCD) and are no questions: all are known
-    roles, or short and said again."""
+    """Return whether the first elements of pairs are speakers (ABCD) rather than questions: all are known
+    roles, or short and repeated."""
     if all(name.strip().lower() in ROLE_OF for name in names):
         return True
     return len(names) > 2 and len(set(names)) < len(names) and all(len(name.split()) < 3 for name in names)
@@ -108,8 +108,8 @@ def _in_turn(placed: list[tuple[str, str]]) -> list[tuple[str, Any]]:
 
 
 def _system_speaks(turns: list[dict[str, Any]]) -> Any:
-    """Return how to read a turn where SYSTEM is the speaker who answers the user (SGD, MultiWOZ 2.2), else
-    None: the user and SYSTEM are the only speakers, and SYSTEM speaks after the user has."""
+    """Return the assumption that SYSTEM is the speaker who answers the user (SGD, MultiWOZ 2.2), if the user
+    and SYSTEM are the only speakers and SYSTEM speaks after the user; otherwise None."""
     key = next(key for key in ROLE_KEYS if any(key in turn for turn in turns))
     names = [str(turn.get(key)).strip().lower() for turn in turns]
     if {ROLE_OF.get(name) for name in names} != {"user", "system"} or "system" not in names[1:]:
@@ -118,7 +118,8 @@ def _system_speaks(turns: list[dict[str, Any]]) -> Any:
 
 
 def _halves(at: str, item: dict[str, Any]) -> list[tuple[str, Any]] | None:
-    """Return the turns of an object that is a question and its answer, or a single turn by its role."""
+    """Return the turns of an object that is a question and its answer, or a single turn with its role as
+    key."""
     texts = {key: value for key, value in item.items() if isinstance(value, str)}
     asked = [key for key in ASKED if key in texts]
     answered = [key for key in ANSWERED if key in texts]
@@ -134,13 +135,13 @@ def _halves(at: str, item: dict[str, Any]) -> list[tuple[str, Any]] | None:
         for key, role in roles.items()
         if texts.get(key, "").strip() or key != "system" and key in texts
     ]
-    made[-1][1].update(rest)  # what else the object says, such as a weight
+    made[-1][1].update(rest)  # the object's other fields, such as a weight
     return made
 
 
 def _best_path(root: dict[str, Any], field: str) -> list[tuple[str, Any]]:
     """Return the path of the lowest-ranked replies (Koepf et al. 2023, arXiv 2304.07327: rank 0 is the best),
-    without what was deleted or rejected, up to its last assistant turn."""
+    without deleted or rejected replies, up to its last assistant turn."""
     path = [(field, root)]
     while True:
         at, turn = path[-1]
@@ -165,7 +166,7 @@ def _rank(placed: tuple[str, dict[str, Any]]) -> float:
 
 
 def transcript(value: str) -> list[dict[str, str]]:
-    """Split `Human: ... Assistant: ...` paragraphs into turns: Anthropic's hh-rlhf separates them by empty
+    """Split `Human: ... Assistant: ...` paragraphs into turns; Anthropic's hh-rlhf separates them by empty
     lines, guanaco by `###`."""
     start = r"\s*### ?" if value.lstrip().startswith("###") else r"(?:^|\n\n)"
     pieces = re.split(start + r"(Human|Assistant): ?", value)
@@ -178,8 +179,8 @@ def transcript(value: str) -> list[dict[str, str]]:
 
 
 def from_json(value: Any, at: str) -> Any:
-    """Return the list or object in a JSON text, as tables hold them, or as Python writes objects and lists of
-    them (pandas' `to_csv`); any other value unchanged."""
+    """Return the list or object in a JSON text, as in tables, or in Python's notation (pandas' `to_csv`);
+    return any other value unchanged."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(value)
@@ -192,8 +193,8 @@ def from_json(value: Any, at: str) -> Any:
 
 
 def _python(value: str) -> Any:
-    """Return the object, or the list of objects or lists, that Python wrote; None for anything else, such as
-    a list of words, which may as well be a text in brackets."""
+    """Return the object, or the list of objects or lists, in Python's notation; None for anything else, such
+    as a list of words, which may just as well be a text in brackets."""
     try:
         read = ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -203,8 +204,8 @@ def _python(value: str) -> Any:
 
 
 def turns_in(value: Any, known: Collection[str] = ROLE_OF) -> Any:
-    """Return the turn or the turns in a JSON text; any other value unchanged, also a text that only looks
-    like one: an answer may be JSON (`{"from": "Bergen"}`), and a prompt may start with a bracket."""
+    """Return the turn or turns in a JSON text; return any other value unchanged, including text that only
+    looks like turns: an answer may be JSON (`{"from": "Bergen"}`), and a prompt may start with a bracket."""
     if not isinstance(value, str):
         return value
     try:

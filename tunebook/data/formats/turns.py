@@ -1,6 +1,7 @@
-"""The assistant turns of a conversation: which are trained, which repeat what others say, which one to ask.
+"""The assistant turns of a conversation: which are trained on, which repeat other conversations, which one to
+generate.
 
-In: rendered rows. Out: positions in `messages`. What training learns is what an evaluation scores: every
+In: rendered rows. Out: positions in `messages`. What training learns is what the evaluation scores: every
 assistant turn, unless its `weight` is 0.
 """
 
@@ -20,11 +21,11 @@ from tunebook.runs.rows import Gold, RenderedRow
 
 CLAUSE = re.compile(r"[.,;:!?\n\u3002\uff0c\uff01\uff1f\u3001\uff1b\uff1a\u0964\u061f\u060c]+")
 SEED = 42
-COMMON = 0.01  # of the conversations, and at least two
+COMMON = 0.01  # share of the conversations, and at least two
 
 
 def trained(messages: Messages) -> list[int]:
-    """Return the positions of the assistant turns that are trained; the last turn where none is."""
+    """Return the positions of the assistant turns that are trained on; if none is, of the last turn."""
     found = [
         place
         for place, turn in enumerate(messages)
@@ -34,8 +35,8 @@ def trained(messages: Messages) -> list[int]:
 
 
 def up_to(row: RenderedRow, place: int) -> RenderedRow:
-    """Return `row` as if the turn at `place` were its last: what comes before it is the prompt, it is the
-    gold answer. `turn` says which it is, in rows of several."""
+    """Return `row` as if the turn at `place` were its last: the turns before it are the prompt, and it is the
+    gold answer. `turn` is its index, in rows with several."""
     if sum(turn["role"] == "assistant" for turn in row["messages"]) < 2:
         return row
     gold: Gold = {**row["gold"], "answer": written(row["messages"][place])}
@@ -43,8 +44,8 @@ def up_to(row: RenderedRow, place: int) -> RenderedRow:
 
 
 def ordinal(messages: Messages, place: int | None) -> str:
-    """Return which answer of its conversation the turn at `place` is (None: the last one), such as "answer 2
-    of 3"; "" for the only one."""
+    """Return the number of the answer at `place` in its conversation (None: the last one), such as "answer 2
+    of 3"; "" if it is the only one."""
     answers = [number for number, turn in enumerate(messages) if turn["role"] == "assistant"]
     if len(answers) < 2:
         return ""
@@ -52,8 +53,8 @@ def ordinal(messages: Messages, place: int | None) -> str:
 
 
 def _clauses(text: str) -> list[tuple[str, ...]]:
-    """Return what stands between punctuation marks, of two words or more ("have a great day", but no name
-    that is only addressed); the whole text where there is none of those."""
+    """Return the parts of a text between punctuation marks that have two words or more ("have a great day",
+    but not a name used in address); the whole text if there is none."""
     clauses = [tuple(words(part)) for part in CLAUSE.split(text)]
     return [clause for clause in clauses if len(clause) > 1] or [tuple(words(text))]
 
@@ -68,7 +69,7 @@ class Repeats:
 
     @classmethod
     def of(cls, rows: Iterable[RenderedRow]) -> Repeats:
-        """Look at the trained turns of `rows`; rows of one group are one conversation."""
+        """Analyse the trained turns of `rows`; rows of one group are one conversation."""
         clauses: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
         spread: defaultdict[str, set[str]] = defaultdict(set)
         groups = set()
@@ -85,21 +86,21 @@ class Repeats:
         return cls(len(groups), common, Counter({word: len(where) for word, where in spread.items()}))
 
     def repeated(self, text: str) -> bool:
-        """Return whether everything that `text` says is also said in other conversations: a greeting, a
+        """Return whether every clause of `text` also occurs in other conversations, as in a greeting or a
         goodbye."""
         return all(clause in self.clauses for clause in _clauses(text))
 
     def information(self, text: str) -> float:
-        """Return how much a turn says, in bits: its different words, each by how few conversations have it
-        (inverse document frequency, Spaerck Jones 1972)."""
+        """Return how informative a turn is, in bits: the sum over its different words of their inverse
+        document frequency over conversations (Spaerck Jones 1972)."""
         return sum(
             math.log2((self.conversations + 1) / max(1, self.spread[word])) for word in set(words(text))
         )
 
     def draw(self, row: RenderedRow, seed: int = SEED) -> int:
-        """Return the position of the trained turn at which `row` is asked: drawn in proportion to
-        `information` among the turns that are not `repeated`, among all where every one is. The seed is not
-        the run's, so that all runs on the same rows are asked the same."""
+        """Return the position of the trained turn of `row` to generate: drawn in proportion to `information`
+        from the turns that are not `repeated`, or from all if every turn is. The seed is not the run's, so
+        that all runs on the same rows use the same turns."""
         places = trained(row["messages"])
         texts = {place: written(row["messages"][place]) for place in places}
         own = [place for place in places if not self.repeated(texts[place])] or places
@@ -110,7 +111,7 @@ class Repeats:
 
 
 def asked(rows: list[RenderedRow], seed: int = SEED) -> list[RenderedRow]:
-    """Return each row up to the turn at which it is asked."""
+    """Return each row up to the turn to generate."""
     if all(len(trained(row["messages"])) == 1 for row in rows):
         return [up_to(row, trained(row["messages"])[0]) for row in rows]
     repeats = Repeats.of(rows)
@@ -119,7 +120,7 @@ def asked(rows: list[RenderedRow], seed: int = SEED) -> list[RenderedRow]:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many trained turns there are, and last turns of conversations; how many of each are `repeated`."""
+    """The number of trained turns, and of conversations (last turns); how many of each are `repeated`."""
 
     turns: int
     repeated: int
@@ -128,7 +129,7 @@ class Counts:
 
 
 def count(rows: list[RenderedRow]) -> Counts | None:
-    """Count the trained turns of `rows`; None where each row has one."""
+    """Count the trained turns of `rows`; None if each row has only one."""
     each = [[written(row["messages"][place]) for place in trained(row["messages"])] for row in rows]
     if all(len(texts) == 1 for texts in each):
         return None

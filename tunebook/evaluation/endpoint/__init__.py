@@ -1,1 +1,1 @@
-"""Any OpenAI-compatible endpoint as one more contender, and as judge."""
+"""Any OpenAI-compatible endpoint as a further contender, and as a judge."""

@@ -1,4 +1,4 @@
-"""Many rows sent to an endpoint, several at a time; no answered row is ever sent again."""
+"""Send many rows to an endpoint, several at a time; an answered row is never sent again."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tunebook.data.prompt import Messages
 from tunebook.evaluation.endpoint.client import PREFIX, Client, RowError, Settings
 from tunebook.runs.rows import RenderedRow
 
-FAILED_IN_A_ROW, FAILED_SHARE = 5, 0.1  # after which the endpoint is given up
+FAILED_IN_A_ROW, FAILED_SHARE = 5, 0.1  # failures after which evaluation with the endpoint stops
 Progress = Callable[[int, int], None]
 
 
 def ask_all(
     prompts: dict[str, Messages], settings: Settings, path: Path, progress: Progress
 ) -> dict[str, Record]:
-    """Send every conversation of `prompts` and return the record of each id: a reply, or its `error`.
+    """Send every conversation in `prompts` and return the record of each id: a reply, or an `error`.
 
-    Records are added to `path` as they come. Replies to the same prompt are taken from there; rows that
-    failed are sent again.
+    Records are appended to `path` as they arrive. Replies to the same prompt are reused from there; failed
+    rows are sent again.
 
     Raises:
-        InputError, MachineError: the endpoint refuses, or too many rows failed; `path` is kept.
+        InputError, MachineError: the endpoint rejects the requests, or too many rows failed; `path` is kept.
     """
     same = settings.model_dump(include={"address", "model", "max_tokens", "seed"})
     keys = {name: digest({"messages": messages, **same}) for name, messages in prompts.items()}
@@ -65,9 +65,10 @@ def ask_all(
                 failed += "error" in record
                 if in_a_row >= FAILED_IN_A_ROW or failed > max(1, FAILED_SHARE * len(prompts)):
                     raise MachineError(
-                        f"{PREFIX}: {settings.address}: {failed} rows without an answer; the last: "
-                        f"{record['error']}. {done - failed} answers are kept in {show(path)}; rerun the "
-                        f"same command for the others, or unset {PREFIX} to evaluate without the endpoint.",
+                        f"{PREFIX}: {settings.address}: {failed} rows got no answer; the last error: "
+                        f"{record['error']}. {done - failed} answers are kept in {show(path)}. Rerun the "
+                        f"same command for the remaining rows, or unset {PREFIX} to evaluate without the "
+                        "endpoint.",
                         code="endpoint.too_many_failures",
                     )
         except BaseException:
@@ -78,7 +79,8 @@ def ask_all(
 
 
 def summary(records: list[Record], settings: Settings) -> dict[str, Any]:
-    """Return the number of requests and their cost; tokens and dollars are None where one is unknown."""
+    """Return the number of requests and their cost; tokens and dollars are None if a price or count is
+    unknown."""
     good = [record for record in records if "error" not in record]
 
     def total(name: str) -> int | None:

@@ -1,7 +1,7 @@
-"""A client of OpenAI-compatible chat completions: paced, retried, counted.
+"""A client for OpenAI-compatible chat completions, with rate limits, retries and counts.
 
-Address, model and key come from the environment (docs/endpoints.md). The key goes into the request's
-header and nowhere else: it is removed from everything that comes back.
+Address, model and key come from the environment (docs/endpoints.md). The key is put into the request header
+only, and removed from everything that the server returns.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ LONGEST_BACKOFF, LONGEST_RETRY_AFTER = 60.0, 300.0  # seconds
 
 
 class Settings(BaseModel):
-    """The address and model of an endpoint, its limits and its prices."""
+    """Address and model of an endpoint, its limits and its prices."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     address: str
     model: str
     key: SecretStr | None = None
     per_minute: float | None = Field(None, gt=0)
-    """Requests a minute; None: without limit."""
+    """Requests per minute; None: no limit."""
     concurrency: int = Field(4, ge=1, le=64)
     timeout: float = Field(120.0, gt=0)
-    """Seconds without a byte from the server."""
+    """Seconds without a byte from the server before a request fails."""
     price_in: float | None = Field(None, ge=0)
-    """Dollars for a million prompt tokens; `price_out` for a million generated ones."""
+    """Dollars per million prompt tokens; `price_out` per million generated tokens."""
     price_out: float | None = Field(None, ge=0)
     prompt: Literal["baseline", "tuned"] = "baseline"
-    """The dataset's prompt for a model that was not trained on it, or the one that the fine-tuned model was
-    trained with, for a run that is served."""
+    """Which prompt to use: the dataset's prompt for untrained models (baseline), or, for a served run, the
+    prompt it was trained with (tuned)."""
     max_tokens: int = 512
     seed: int = 0
     first_wait: float = 1.0
-    """Seconds before the first retry, doubled for each further one."""
+    """Seconds before the first retry, doubled for each further retry."""
 
     @field_validator("address")
     @classmethod
@@ -59,20 +59,20 @@ class Settings(BaseModel):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
             raise ValueError("must be like https://api.example.com/v1, without /chat/completions")
         if "@" in parts.netloc:
-            raise ValueError(f"must not hold a password; the key belongs in {PREFIX}_KEY")
+            raise ValueError(f"must not contain a password; the key belongs in {PREFIX}_KEY")
         return value.rstrip("/")
 
     @field_validator("key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
-            raise ValueError("holds a blank or another character that a header cannot carry")
+            raise ValueError("contains a space or another character that is not allowed in a header")
         return value
 
     def hide_key(self, text: str) -> str:
         """Return `text` without the key."""
         key = self.key.get_secret_value() if self.key else ""
-        # Local servers take words such as "EMPTY" for a key; those may well be part of an answer.
+        # Local servers accept words such as "EMPTY" as a key; those may well be part of an answer.
         return text.replace(key, "[key]") if len(key) >= SHORTEST_SECRET else text
 
 
@@ -93,7 +93,7 @@ def from_environment() -> Settings | None:
     """Return the endpoint set in the environment, or None.
 
     Raises:
-        InputError: every variable that is missing or wrong.
+        InputError: variables are missing or invalid; lists all of them.
     """
     if not os.environ.get(PREFIX):
         return None
@@ -106,7 +106,7 @@ def from_environment() -> Settings | None:
         for item in error.errors(include_url=False, include_input=False):
             field = str(item["loc"][0])
             text = item["msg"].removeprefix("Value error, ")
-            # Neither the key nor an address, which may hold a password, is repeated.
+            # Do not repeat the key, nor an address, which may contain a password.
             got = "" if field in ("key", "address") else f" (got {given.get(field)!r})"
             problems.append(Problem(f"{text}{got}.", key=variable[field], code="endpoint.bad_variable"))
         raise_all(problems)
@@ -114,7 +114,7 @@ def from_environment() -> Settings | None:
 
 
 class RowError(Exception):
-    """One row has no answer, after `retries` retries."""
+    """A row has no answer, after `retries` retries."""
 
     def __init__(self, text: str, retries: int = 0) -> None:
         super().__init__(text)
@@ -148,14 +148,14 @@ class _Models(BaseModel):
 
 
 class _Completion(BaseModel):
-    """The part of a chat completion that is read."""
+    """The fields of a chat completion that are read."""
 
     choices: list[_Choice] = Field(min_length=1)
     usage: _Usage | None = None
 
 
 def retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds in a Retry-After header, which is a number or a date (RFC 9110, 10.2.3)."""
     try:
         seconds = float(value or "")
     except ValueError:
@@ -167,7 +167,7 @@ def retry_after(value: str | None) -> float | None:
 
 
 class Client:
-    """Requests chat completions one at a time, from several threads; greedy, with a fixed seed."""
+    """Requests chat completions, each thread one at a time; greedy, with a fixed seed."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -178,7 +178,7 @@ class Client:
         self._lock, self._free_at = threading.Lock(), 0.0
 
     def _take_turn(self) -> None:
-        """Wait until the next request may start, over all threads."""
+        """Wait until the next request may start, across all threads."""
         with self._lock:
             start = max(time.monotonic(), self._free_at)
             gap = 60 / self.settings.per_minute if self.settings.per_minute else 0.0
@@ -186,7 +186,7 @@ class Client:
         self._sleep(start - time.monotonic())
 
     def _hold(self, seconds: float) -> None:
-        """Let no thread start a request for `seconds`."""
+        """Keep all threads from starting a request for `seconds`."""
         with self._lock:
             self._free_at = max(self._free_at, time.monotonic() + seconds)
 
@@ -221,13 +221,13 @@ class Client:
     def ask(self, messages: Messages) -> Record:
         """Return `{text, stopped, tokens_in, tokens_out, retries, seconds}` for one conversation.
 
-        After status 429, errors of the server, timeouts and dropped connections it retries with growing
-        waits, at most `TRIES` requests in all.
+        After status 429, server errors, timeouts and dropped connections, the request is retried with growing
+        pauses, up to `TRIES` requests in total.
 
         Raises:
-            RowError: no answer to this conversation.
-            InputError: the endpoint refuses the key, the model or the address.
-            MachineError: it requests a pause of more than five minutes.
+            RowError: there is no answer to this conversation.
+            InputError: the endpoint rejects the key, the model or the address.
+            MachineError: the endpoint requests a pause of more than five minutes.
         """
         settings = self.settings
         body = {"model": settings.model, "messages": messages, "temperature": 0, "seed": settings.seed}
@@ -250,8 +250,8 @@ class Client:
                 pause = retry_after(response.headers.get("Retry-After"))
             if pause is not None and pause > LONGEST_RETRY_AFTER:
                 raise MachineError(
-                    f"{PREFIX}: {settings.address} requests a pause of {pause:.0f} s. "
-                    "Rerun the same command after it; answers so far are kept.",
+                    f"{PREFIX}: {settings.address} requests a pause of {pause:.0f} s. Rerun the same "
+                    "command after the pause; the answers so far are kept.",
                     code="endpoint.rate_limited",
                 )
             if retries + 1 < TRIES:
@@ -263,7 +263,7 @@ class Client:
         raise RowError(f"{why} ({TRIES} requests)", TRIES - 1)
 
     def _excerpt(self, response: httpx.Response) -> str:
-        # The key goes first: half of one, cut at the end, would no longer be found.
+        # Remove the key before truncating: half a key at the end would not be recognized.
         return " ".join(self.settings.hide_key(response.text).split())[:200] or "nothing"
 
     def _read(self, response: httpx.Response, retries: int) -> Record:

@@ -1,8 +1,8 @@
-"""A language model as judge of which of two answers is better.
+"""A language model as a judge of which of two answers is better.
 
 Judges have position bias (Zheng et al. 2023, "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", arXiv
-2306.05685), so each pair is judged in both orders; disagreement counts as a tie. How far the judge can be
-trusted is shown by its agreement with people's votes (`make review`), where there are any.
+2306.05685), so each pair is judged in both orders, and disagreement counts as a tie. How far the judge can be
+trusted is shown by its agreement with people's votes (`make review`), if there are any.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def verdict(text: str) -> str | None:
 
 
 def outcome(pair: Pair, replies: dict[str, Record]) -> dict[str, Any]:
-    """Return which side both orders together prefer; `outcome` is None where one of them has no verdict."""
+    """Return which side is preferred in both orders; `outcome` is None if one of the replies has no
+    verdict."""
     verdicts = [verdict(replies[f"{pair.id}, {order}"].get("text", "")) for order in ORDERS]
     sides = [{"A": "tuned", "B": "baseline"}, {"A": "baseline", "B": "tuned"}]
     named = [side.get(one, "tie") if one else None for side, one in zip(sides, verdicts, strict=True)]
@@ -66,7 +67,7 @@ def judge(run: Run, settings: Settings, progress: Progress) -> None:
     """Let the endpoint compare every pair of an evaluated run; writes eval/judge/.
 
     Raises:
-        InputError, MachineError: as `ask_all`; replies that came are kept.
+        InputError, MachineError: as `ask_all`; replies received so far are kept.
     """
     to_judge, same = pairs(run)
     prompts = {f"{pair.id}, {order}": question(pair, order) for pair in to_judge for order in ORDERS}
@@ -79,7 +80,7 @@ def judge(run: Run, settings: Settings, progress: Progress) -> None:
 
 def agreement(judged: dict[str, str], people: dict[str, str]) -> dict[str, Any] | None:
     """Return on how many pairs a judge and people agree, with Cohen's kappa over tuned, baseline and tie
-    (scikit-learn); None without a pair that both judged, kappa None where all outcomes are equal."""
+    (scikit-learn); None if no pair was judged by both, and kappa None if all outcomes are equal."""
     from sklearn.metrics import cohen_kappa_score
 
     both = [(people[key], judged[key]) for key in judged if key in people]
@@ -92,9 +93,9 @@ def agreement(judged: dict[str, str], people: dict[str, str]) -> dict[str, Any] 
 
 
 def judge_summary(run: Run) -> dict[str, Any] | None:
-    """Return the counts of the judge's verdicts and how far people agree with them; None without a judge.
+    """Return the counts of the judge's verdicts and its agreement with people; None without a judge.
 
-    In addition to what `tally` returns: `inconsistent` pairs (counted as ties), `unreadable` ones (not
+    In addition to the result of `tally`: `inconsistent` pairs (counted as ties), `unreadable` pairs (not
     counted), `first`, the share of verdicts for A among those for A or B (0.5 without position bias), the
     judge's model, tokens and cost (`asked`), and `people`, the agreement.
     """

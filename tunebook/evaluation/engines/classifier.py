@@ -10,12 +10,12 @@ from tunebook.evaluation.engines.protocol import Engine, Ids
 
 
 class HeadLM(Engine):
-    """Answers jobs of the kind `classify`; a head writes no text."""
+    """Runs jobs of the kind `classify`; a head writes no text."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.net = model.eval()
         self.tokenizer = tokenizer
-        self.net.config.pad_token_id = tokenizer.pad_token_id  # marks where a row ends
+        self.net.config.pad_token_id = tokenizer.pad_token_id  # pad_token_id shows the model where a row ends
 
     @torch.inference_mode()
     def classify(self, contexts: list[Ids]) -> list[list[float]]:

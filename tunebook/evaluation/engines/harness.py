@@ -10,7 +10,7 @@ from tunebook.core.errors import TunebookError
 from tunebook.core.paths import ROOT
 from tunebook.evaluation.records import Item
 
-# Of several metrics and answer filters of a task, the first of these is the item's value.
+# If a task has several metrics and answer filters, the first of these is used.
 METRICS = ("acc_norm", "acc", "prompt_level_strict_acc", "exact_match", "bits_per_byte")
 FILTERS = ("none", "flexible-extract", "strict-match")
 BATCH = 16
@@ -19,13 +19,13 @@ BATCH = 16
 def evaluate_task(
     lm: Any, name: str, limit: int | None, chat: bool, folder: Path = ROOT / "evals" / "tasks"
 ) -> list[Item]:
-    """Run the harness's task `name` and return the value of each item.
+    """Run the harness's task `name` and return the score of each item.
 
     Args:
         lm: a TokenLM, which is an HFLM.
-        limit: items of each (sub)task; None for all.
-        chat: whether to put the questions into the model's chat template.
-        folder: where our own task files are.
+        limit: number of items of each (sub)task; None for all.
+        chat: whether to apply the model's chat template to the questions.
+        folder: folder of our own task files.
 
     Raises:
         TunebookError: the task has none of `METRICS`.
@@ -62,6 +62,6 @@ def _value(task: str, sample: dict[str, Any]) -> float:
                 return -value[0] / math.log(2) / value[1]
             return float(value)
     raise TunebookError(
-        f"lm-evaluation-harness, {task}: none of its metrics is one of {', '.join(METRICS)}.",
+        f"lm-evaluation-harness, {task}: the task has none of these metrics: {', '.join(METRICS)}.",
         code="eval.no_known_metric",
     )

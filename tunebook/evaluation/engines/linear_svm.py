@@ -1,4 +1,4 @@
-"""A linear SVM on TF-IDF features: the cheap classifier that a fine-tuned one is compared with."""
+"""A linear SVM on TF-IDF features: a cheap classifier to compare a fine-tuned one with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from tunebook.runs.rows import RenderedRow
 
 
 def linear_svm(train: list[RenderedRow], test: list[RenderedRow]) -> list[str]:
-    """Predict labels with TF-IDF (words 1-2, characters 2-5) and a linear SVM, scikit-learn's defaults."""
+    """Predict labels with TF-IDF (words 1-2, characters 2-5) and a linear SVM with scikit-learn's
+    defaults."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline, make_union
     from sklearn.svm import LinearSVC

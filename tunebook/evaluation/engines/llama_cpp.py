@@ -1,7 +1,7 @@
-"""A GGUF file as the engine of an evaluation, through llama.cpp's own library, tokenizer and chat template.
+"""A GGUF file as an evaluation engine, through llama.cpp's own library, tokenizer and chat template.
 
-The file's own tokenizer and template make the prompts, since that is what its users get: a file whose
-template was swapped answers as badly here as it does for them.
+The file's own tokenizer and template create the prompts, because that is what its users get: a file with the
+wrong template answers as badly here as it does for them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tunebook.core.ranks import wanted_threads
 from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, ModelSource, Span
 from tunebook.models import llama_cpp
 
-BATCH = 512  # tokens computed at once
+BATCH = 512  # tokens computed in one batch
 
 
 def bindings() -> Any:
-    """Return the ctypes bindings `llama_cpp.llama_cpp` of the llama.cpp that `models/llama_cpp.py` built."""
+    """Return the ctypes bindings `llama_cpp.llama_cpp` of the llama.cpp built by `models/llama_cpp.py`."""
     home = llama_cpp.folder()
     os.environ["LLAMA_CPP_LIB_PATH"] = str(home / "bin")
     if str(home / "python") not in sys.path:
@@ -35,10 +35,10 @@ def bindings() -> Any:
 
 
 class GgufFile:
-    """A GGUF model in this process, with its tokenizer."""
+    """A GGUF model loaded in this process, with its tokenizer."""
 
     def __init__(self, path: Path, adapter: Path | None = None) -> None:
-        """`adapter` is a LoRA in GGUF, applied at scale 1."""
+        """`adapter` is a LoRA in GGUF format, applied with scale 1."""
         self.lib = bindings()
         self.lib.llama_backend_init()
         self._silence = self.lib.llama_log_callback(lambda level, text, data: None)
@@ -47,7 +47,10 @@ class GgufFile:
             str(path).encode(), self.lib.llama_model_default_params()
         )
         if not self.model:
-            text = "llama.cpp cannot load it. It is damaged: remove it and make it again."
+            text = (
+                "llama.cpp cannot load this file, which is probably damaged. Remove the file and export it "
+                "again."
+            )
             raise MachineError(Problem(text, str(path), code="export.gguf_not_loaded"))
         self.vocab = self.lib.llama_model_get_vocab(self.model)
         self.size: int = self.lib.llama_vocab_n_tokens(self.vocab)
@@ -69,17 +72,17 @@ class GgufFile:
 
     @property
     def begin(self) -> str:
-        """The text of the token that this file's users get before every prompt, "" for none."""
+        """The text of the token that precedes every prompt for users of this file, "" if there is none."""
         if not self.lib.llama_vocab_get_add_bos(self.vocab):
             return ""
         return self.text([int(self.lib.llama_vocab_bos(self.vocab))], special=True)
 
     def ends(self, token: int) -> bool:
-        """Whether llama.cpp stops at `token`."""
+        """Return whether llama.cpp stops at `token`."""
         return bool(self.lib.llama_vocab_is_eog(self.vocab, token))
 
     def tokens(self, text: str) -> Ids:
-        """Return the ids of `text`, special tokens read as such and none added."""
+        """Return the ids of `text`, with special tokens parsed and none added."""
         data = text.encode()
         room = len(data) + 8
         ids = (self.lib.llama_token * room)()
@@ -87,7 +90,7 @@ class GgufFile:
         return list(ids[:count])
 
     def text(self, ids: Ids, special: bool) -> str:
-        """Return the text of `ids`; with `special`, special tokens are written out."""
+        """Return the text of `ids`; with `special`, including special tokens."""
         room = 64 * len(ids) + 64
         buffer = ctypes.create_string_buffer(room)
         array = (self.lib.llama_token * len(ids))(*ids)
@@ -96,9 +99,10 @@ class GgufFile:
 
 
 class GgufTokenizer:
-    """What `PromptEncoder` and `Evaluator` need of a tokenizer, by the GGUF file's own.
+    """The interface that `PromptEncoder` and `Evaluator` need of a tokenizer, implemented by the GGUF file's
+    own.
 
-    The template is rendered by transformers with the values that the Hugging Face tokenizer gives it.
+    The template is rendered by transformers with the variables that the Hugging Face tokenizer passes to it.
     """
 
     def __init__(self, file: GgufFile, hugging_face: Any) -> None:
@@ -109,7 +113,7 @@ class GgufTokenizer:
     def apply_chat_template(self, messages: Any, **options: Any) -> str:
         template = self.file.template
         text = str(self._rendering.apply_chat_template(messages, chat_template=template, **options))
-        # llama-server and Ollama put it there where the file says so.
+        # llama-server and Ollama put this token there if the file says so.
         return text if text.startswith(self.file.begin) else self.file.begin + text
 
     def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, Ids]:
@@ -121,18 +125,18 @@ class GgufTokenizer:
 
 
 class LlamaLM(Engine):
-    """Greedy answers and log probabilities of a GGUF file. One prompt at a time; what a prompt shares with
-    the one before it is not computed again."""
+    """Greedy answers and log probabilities of a GGUF file, one prompt at a time; the part that a prompt
+    shares with the previous one is not computed again."""
 
     def __init__(self, file: GgufFile, positions: int) -> None:
-        """`positions` are the most tokens of a prompt with its answer."""
+        """`positions` is the maximum length of a prompt with its answer, in tokens."""
         self.file, self.lib, self.end = file, file.lib, file.eos
         options = self.lib.llama_context_default_params()
         options.n_ctx, options.n_batch, options.n_ubatch = positions, BATCH, BATCH
         options.n_threads = options.n_threads_batch = wanted_threads() or len(os.sched_getaffinity(0))
         self.context = self.lib.llama_init_from_model(file.model, options)
         if not self.context:
-            raise MemoryError(f"llama.cpp: no memory for a context of {positions} tokens.")
+            raise MemoryError(f"llama.cpp: not enough memory for a context of {positions} tokens.")
         if file.adapter:
             adapters = (self.lib.llama_adapter_lora_p_ctypes * 1)(file.adapter)
             scales = (ctypes.c_float * 1)(1.0)
@@ -140,7 +144,7 @@ class LlamaLM(Engine):
         self._held: Ids = []
 
     def _feed(self, ids: Ids, wanted: int) -> np.ndarray:
-        """Compute the logits (wanted, vocabulary) of the last `wanted` of `ids`, in fp32."""
+        """Return the logits (wanted, vocabulary) of the last `wanted` of `ids`, in fp32."""
         kept = 0
         while kept < min(len(self._held), len(ids) - wanted) and self._held[kept] == ids[kept]:
             kept += 1
@@ -196,7 +200,7 @@ class LlamaLM(Engine):
 
 
 class GgufModels(ModelSource):
-    """One GGUF file, opened under the name `tuned`."""
+    """A model source with one GGUF file, under the name `tuned`."""
 
     def __init__(
         self,
@@ -206,8 +210,8 @@ class GgufModels(ModelSource):
         positions: int,
         adapter: Path | None = None,
     ) -> None:
-        """`config` is that of the run the file was made of, `hugging_face` its tokenizer, for what a template
-        is given besides the messages."""
+        """`config` is that of the run from which the file was exported; `hugging_face` is the run's
+        tokenizer, for the variables that a template gets besides the messages."""
         self.config = config
         self._file, self._positions = GgufFile(path, adapter), positions
         self.tokenizer = GgufTokenizer(self._file, hugging_face)

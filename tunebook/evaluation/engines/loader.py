@@ -1,4 +1,4 @@
-"""The models of a run, loaded for evaluation and prediction: which engine answers for which model."""
+"""The models of a run, loaded for evaluation and prediction, and which engine runs which model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tunebook.plugins.virtual_tokens import virtual_cache
 
 
 class Models(ModelSource):
-    """The saved models of a run, one loaded at a time and only when a job needs it."""
+    """The saved models of a run, loaded one at a time and only when a job needs them."""
 
     def __init__(self, config: AxolotlConfig, model_folder: Path, here: Ranks) -> None:
         import torch
@@ -37,11 +37,11 @@ class Models(ModelSource):
         if bf16 == "auto":
             bf16 = cuda and torch.cuda.is_bf16_supported()
         self.dtype = torch.bfloat16 if bf16 else torch.float32
-        # Ranking labels needs a mask of its own, which flash attention does not take.
+        # Ranking labels needs a custom attention mask, which flash attention does not support.
         wanted = config.get("attn_implementation")
         self.attention = wanted if wanted in ("eager", "sdpa") else "sdpa"
         self._open: dict[str, TokenLM | HeadLM] = {}
-        self.served = vllm.command() is not None  # by vLLM instead of transformers
+        self.served = vllm.command() is not None  # whether vLLM runs the models instead of transformers
         self._here = here
         self._server: vllm.Server | None = None
 
@@ -65,13 +65,14 @@ class Models(ModelSource):
 
     @property
     def quantised(self) -> bool:
-        """Whether the adapter was trained on a base of 4 or 8 bits: it is evaluated on the same."""
+        """Whether the adapter was trained on a base model in 4 or 8 bits, and is therefore evaluated on
+        one."""
         return bool(self.config.get("load_in_4bit") or self.config.get("load_in_8bit"))
 
     @property
     def base_quantised(self) -> bool:
-        """Whether the base itself is evaluated in 4 or 8 bits too: on a GPU, which was chosen for that size.
-        On a CPU, where 4 bits save no time, it is not."""
+        """Whether the plain base model is also evaluated in 4 or 8 bits: on a GPU, because the GPU was chosen
+        for that size; not on a CPU, where 4 bits save no time."""
         return self.quantised and not self.served and self.device != "cpu"
 
     @property
@@ -97,7 +98,8 @@ class Models(ModelSource):
         return folder.name
 
     def _quantisation(self) -> Any:
-        """Return how Axolotl loads a base for training (axolotl.loaders.model, _set_quantization_config)."""
+        """Return how Axolotl quantises a base model for training (axolotl.loaders.model,
+        _set_quantization_config)."""
         from transformers import BitsAndBytesConfig
 
         if self.config.get("load_in_8bit"):
@@ -121,11 +123,12 @@ class Models(ModelSource):
         )
 
     def open(self, name: str, engine: bool = True) -> Engine:
-        """Return the model called `name`: a TokenLM, for a classification head a HeadLM, and where vLLM is
-        set up a ServedLM, unless `engine` is False.
+        """Return the model called `name`: a TokenLM, a HeadLM for a classification head, or a ServedLM if
+        vLLM is set up and `engine` is True.
 
-        A fine-tuned model is the adapter merged into its base. It is kept apart where the method cannot merge
-        or the base is quantised: merging would round it to weights that nobody trained on.
+        A fine-tuned model is the adapter merged into its base model. The adapter stays separate if its method
+        cannot be merged or the base model is quantised, because merging would round the weights to values
+        that were never trained.
         """
         if self.served and engine:
             self._open.clear()
@@ -136,7 +139,7 @@ class Models(ModelSource):
                 base, revision = self.config["base_model"], self.config.get("revision_of_model", "main")
                 options = {"quantization_config": self._quantisation()} if self.base_quantised else {}
                 net = self._load(base, revision=revision, **options)
-                # Prompts are encoded by the fine-tuned model's tokenizer, which may have new tokens.
+                # Prompts are encoded with the fine-tuned model's tokenizer, which may have new tokens.
                 if len(self.tokenizer) > net.get_input_embeddings().num_embeddings:
                     tables.resize(net, len(self.tokenizer))
                 self._open[name] = TokenLM(net, self.tokenizer)
@@ -154,7 +157,8 @@ class Models(ModelSource):
             self._server = None
 
     def _served(self, name: str) -> vllm.ServedLM:
-        """Return the model called `name` on a vLLM server; base and adapters share one."""
+        """Return the model called `name` on a vLLM server; the base model and its adapters share one
+        server."""
         lora = self.config.get("adapter") == "lora"
         folder = self._folders.get(name)
         model = str(self.config["base_model"] if lora or folder is None else folder)

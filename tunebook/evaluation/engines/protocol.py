@@ -1,4 +1,4 @@
-"""What every engine gives and takes. Needs no torch, so that the parent process may import it."""
+"""The interface of every engine. Needs no torch, so that the parent process may import it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ Span = tuple[int, int]  # start and end
 
 @dataclass(frozen=True)
 class Generation:
-    """A greedy answer: `ids` without the end-of-turn token; `stopped` is False when the limit cut it."""
+    """A greedy answer: `ids` without the end-of-turn token; `stopped` is False if the token limit cut it
+    off."""
 
     ids: Ids
     stopped: bool
 
 
 class Engine:
-    """One loaded model that answers jobs in token ids. A subclass overrides what it can do; `prefix` is what
-    all contexts start with, for an engine that computes it once."""
+    """A loaded model that runs jobs on token ids. A subclass overrides the methods it supports; `prefix` is
+    the common start of all contexts, for an engine that computes it once."""
 
     end: int
-    """The id of the end-of-turn token, at which a generation stops."""
+    """The id of the end-of-turn token, at which generation stops."""
 
     def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
         """Continue each context greedily for at most `max_new` tokens."""
-        raise NotImplementedError(f"{type(self).__name__} generates no text.")
+        raise NotImplementedError(f"{type(self).__name__} cannot generate text.")
 
     def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
         """Return, for each context, the summed log probability (nats) of every choice."""
-        raise NotImplementedError(f"{type(self).__name__} ranks no choices.")
+        raise NotImplementedError(f"{type(self).__name__} cannot rank choices.")
 
     def score(self, contexts: list[Ids], answers: list[Ids], prefix: Ids) -> list[float]:
         """Return the summed log probability (nats) of each answer after its context."""
@@ -46,7 +47,7 @@ class Engine:
         self, contexts: list[Ids], answers: list[Ids], spans: list[list[Span]], prefix: Ids
     ) -> list[list[float]]:
         """Return the same for parts of each answer, each given all the text before it."""
-        raise NotImplementedError(f"{type(self).__name__} scores no answers.")
+        raise NotImplementedError(f"{type(self).__name__} cannot score answers.")
 
     def classify(self, contexts: list[Ids]) -> list[list[float]]:
         """Return, for each context, the log probability (nats) of every label."""
@@ -54,52 +55,53 @@ class Engine:
 
 
 class ModelSource(abc.ABC):
-    """The models of one evaluation, by name: `base`, `tuned` (fine-tuned), `unmerged` (the same with its
-    adapter next to the base's weights) and the kept checkpoints."""
+    """The models of one evaluation, by name: `base`, `tuned` (fine-tuned), `unmerged` (fine-tuned, with a
+    separate adapter) and the kept checkpoints."""
 
     tokenizer: Any
     config: AxolotlConfig
-    """Axolotl's, of which `base_model` names the base."""
+    """The Axolotl config, whose `base_model` names the base model."""
 
     @property
     @abc.abstractmethod
     def head(self) -> bool:
-        """Whether the fine-tuned model is a classification head: it scores labels and writes no text."""
+        """Whether the fine-tuned model is a classification head, which scores labels and writes no text."""
 
     @abc.abstractmethod
     def open(self, name: str, engine: bool = True) -> Engine:
-        """Return the model called `name`, loaded; with `engine` False by transformers in this process."""
+        """Load and return the model called `name`; with `engine` False, with transformers in this process."""
 
     @abc.abstractmethod
     def fingerprint(self, name: str) -> dict[str, Any]:
-        """Return the settings that, with the prompts, decide the results of the model called `name`."""
+        """Return the settings that, together with the prompts, determine the results of the model called
+        `name`."""
 
     @property
     def merged(self) -> bool:
-        """Whether the fine-tuned model is an adapter that is evaluated merged into its base."""
+        """Whether the fine-tuned model is an adapter that is merged into its base model for evaluation."""
         return False
 
     @property
     def precision(self) -> str | None:
-        """The floating-point type of the models, as "bfloat16"; None where it is not known."""
+        """The dtype of the models, such as "bfloat16"; None if it is not known."""
         return None
 
     @property
     def times(self) -> int:
-        """How many times as large as transformers' own a batch is."""
+        """The batch size as a multiple of that for transformers."""
         return 1
 
     def add_checkpoint(self, folder: Path) -> str:
-        """Make the checkpoint in `folder` known and return the name by which it is opened."""
-        raise NotImplementedError(f"{type(self).__name__} opens no checkpoints.")
+        """Register the checkpoint in `folder` and return the name under which it can be opened."""
+        raise NotImplementedError(f"{type(self).__name__} cannot open checkpoints.")
 
     def close(self) -> None:
-        """Free the memory of the model that is open."""
+        """Free the memory of the loaded model."""
         return None
 
 
 def common_prefix(sequences: Sequence[Ids]) -> Ids:
-    """Return the longest prefix that all sequences share, leaving each at least one token."""
+    """Return the longest prefix shared by all sequences, leaving each at least one token."""
     first, last = min(sequences), max(sequences)
     length = min(len(sequence) for sequence in sequences) - 1
     shared = 0

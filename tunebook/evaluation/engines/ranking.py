@@ -1,4 +1,4 @@
-"""Labels with their probabilities: the fine-tuned model ranks the label set, so that no answer is invalid."""
+"""Labels with probabilities: the fine-tuned model ranks the label set, so that no answer is invalid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tunebook.evaluation.engines.protocol import Engine, Ids, common_prefix
 
 @dataclass(frozen=True)
 class Ranked:
-    """The likeliest label of a text with its probability among all labels, and the one after it."""
+    """The most likely label of a text with its probability among all labels, and the second most likely
+    one."""
 
     label: str
     probability: float
@@ -32,7 +33,7 @@ def rank_labels(
     """Rank `labels` for each context. Probabilities are the softmax over the labels' log probabilities.
 
     Args:
-        head: the engine is a classification head, which scores the labels itself.
+        head: whether the engine is a classification head, which scores the labels itself.
         answers: the ids of each label as an answer (`label_choices`); unused for a head.
     """
     if head:

@@ -1,8 +1,8 @@
-"""The embedding table and the output layer of a loaded model: of what size, and whether they are one.
+"""The embedding table and the output layer of a loaded model: their size, and whether they are tied.
 
-Plain LoRA leaves both alone. An adapter may also train them (`lora_modules_to_save`, LoRA on `lm_head`,
-single tokens), or make them longer for new tokens. In a base with tied tables both are one parameter: what
-merges into the one would change the other.
+Plain LoRA changes neither. An adapter may also train them (`lora_modules_to_save`, LoRA on `lm_head`, single
+tokens), or extend them for new tokens. In a base model with tied tables both are one parameter, so merging
+into one table would change the other.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-# Parts of a parameter's path which say that PEFT has replaced the layer.
+# Parts of a parameter's path that show that PEFT has replaced the layer.
 REPLACED = ("base_layer", "original_module", "modules_to_save", "token_adapter")
 
 
 @contextmanager
 def left_untied(model: Any) -> Iterator[None]:
-    """Keep others from calling `tie_weights` of `model`, as lm-evaluation-harness does: a trained output
-    layer of a tied base would be lost, or the call would fail."""
+    """Make `tie_weights` of `model` do nothing. lm-evaluation-harness calls it, and the trained output layer
+    of a tied base model would be lost, or the call would fail."""
     model.tie_weights = lambda *_, **__: None
     try:
         yield
@@ -31,8 +31,8 @@ def left_untied(model: Any) -> Iterator[None]:
 
 
 def saved_rows(folder: Path) -> int | None:
-    """Return how many rows the embedding table has that an adapter in `folder` was saved with, None where it
-    holds none: PEFT saves a table that was made longer for new tokens with the adapter."""
+    """Return the number of rows of the embedding table saved with an adapter in `folder`, or None if there is
+    none: PEFT saves a table that was extended for new tokens together with the adapter."""
     for path in folder.glob("adapter_model*.safetensors"):
         with safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 (no mapping)
@@ -45,7 +45,7 @@ def saved_rows(folder: Path) -> int | None:
 
 def resize(model: Any, rows: int | None) -> None:
     """Resize the embedding tables of `model` to `rows` rows; new rows are the mean of the others. Does
-    nothing for None, or where they have that size."""
+    nothing if `rows` is None or already the size."""
     table = model.get_input_embeddings()
     if rows is not None and table is not None and table.num_embeddings != rows:
         with torch.no_grad():
@@ -57,8 +57,8 @@ def resize(model: Any, rows: int | None) -> None:
 
 
 def merge(model: Any) -> Any:
-    """Return the base of a PeftModel with its adapter merged in. Where the adapter touches one of two tied
-    tables, they are two from there on."""
+    """Return the base model of a PeftModel with its adapter merged in. If the adapter changes one of two tied
+    tables, the tables are untied."""
     base = model.get_base_model()
     if _tied_and_touched(base):
         _untie(base)
@@ -66,7 +66,7 @@ def merge(model: Any) -> Any:
 
 
 def _parameters(model: Any) -> Iterator[tuple[str, Any, str, torch.nn.Parameter]]:
-    """Yield every place of every parameter: path, module, name there, and the parameter."""
+    """Yield every occurrence of every parameter: path, module, name in the module, and the parameter."""
     for path, module in model.named_modules():
         for name, weight in module.named_parameters(recurse=False):
             yield f"{path}.{name}", module, name, weight
@@ -83,7 +83,7 @@ def _tied_and_touched(model: Any) -> bool:
 
 
 def _untie(model: Any) -> None:
-    """Give every place of a shared parameter a copy of its own."""
+    """Give every occurrence of a shared parameter its own copy."""
     seen = set()
     for _, module, name, weight in [*_parameters(model)]:
         if id(weight) in seen:

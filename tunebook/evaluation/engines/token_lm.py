@@ -1,8 +1,8 @@
 """lm-evaluation-harness's HFLM, working on token ids.
 
-HFLM re-encodes text, moves trailing blanks, may add a bos and loses why generation stopped. This
-subclass takes the ids of the prompt contract as they are; what all prompts of a job share is computed
-once. Inherited methods still serve the harness's own tasks on the same loaded model.
+HFLM re-encodes text, moves trailing spaces, may add a bos token and does not keep the reason why generation
+stopped. This subclass takes the ids of the prompt contract unchanged, and computes the common start of all
+prompts of a job once. Inherited methods still run the harness's own tasks on the same loaded model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MIN_SHARED = 24
 
 
 def _logprob(logits: torch.Tensor, ids: Ids) -> float:
-    """Return the summed log probability of `ids` (T) by `logits` (T, vocabulary)."""
+    """Return the summed log probability of `ids` (T) under `logits` (T, vocabulary)."""
     target = torch.tensor(ids, device=logits.device)
     return float(logits.float().log_softmax(dim=-1).gather(1, target[:, None]).sum())
 
@@ -31,7 +31,8 @@ class TokenLM(HFLM, Engine):
     """A causal model in this process. All methods are greedy and without dropout."""
 
     def __init__(self, model: Any, tokenizer: Any, virtual: DynamicCache | None = None) -> None:
-        """`virtual` holds trained virtual tokens (plugins/virtual_tokens.py), put before every prompt."""
+        """`virtual` is the cache of trained virtual tokens (plugins/virtual_tokens.py) that precede every
+        prompt."""
         with left_untied(model):
             super().__init__(
                 pretrained=model,
@@ -54,8 +55,8 @@ class TokenLM(HFLM, Engine):
     _model_generate = _model_call
 
     def _shared(self, prefix: Ids, copies: int) -> tuple[DynamicCache | None, int, int]:
-        """Return a cache of what starts all prompts, for a batch of `copies`; the number of positions it
-        holds; and how many tokens of `prefix` are among them: none where it is too short to pay."""
+        """Return a cache of the common start of all prompts, for a batch of `copies`; the number of positions
+        in it; and how many tokens of `prefix` it covers: 0 if the prefix is too short to be worth it."""
         prefix = prefix if len(prefix) >= MIN_SHARED else []
         if not prefix and self.virtual is None:
             return None, 0, 0
@@ -88,8 +89,9 @@ class TokenLM(HFLM, Engine):
         stop: Callable[[], bool],
         **sampling: float | None,
     ) -> bool:
-        """Answer one prompt and call `show` with each piece of text as it is there, until `stop()`. Greedy,
-        unless `sampling` (temperature, top_p) is given. Returns whether the answer ended by itself."""
+        """Answer one prompt and call `show` with each piece of text as it is generated, until `stop()` is
+        true. Greedy, unless `sampling` (temperature, top_p) is given. Return whether the answer ended by
+        itself."""
 
         class Pieces(TextStreamer):
             def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
@@ -117,7 +119,7 @@ class TokenLM(HFLM, Engine):
         cache, held, shared = self._shared(prefix, len(contexts))
         ids, mask = self._left_padded([context[shared:] for context in contexts])
         if held:
-            # `generate` skips as many ids as the cache holds; those of virtual tokens are never read.
+            # `generate` skips as many ids as the cache has positions; those of virtual tokens are never read.
             start = [self.pad] * (held - shared) + prefix[:shared]
             head = torch.tensor([start], device=self.device).expand(len(contexts), -1)
             ids = torch.cat([head, ids], dim=1)
@@ -169,8 +171,9 @@ class TokenLM(HFLM, Engine):
 
     @torch.inference_mode()
     def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
-        """All choices follow their context in one sequence; the mask lets each see the context and itself
-        only, and its positions start where the context ends. So the context is computed once.
+        """Put all choices after their context in one sequence. The attention mask lets each choice see only
+        the context and itself, and its positions continue from the context, so the context is computed only
+        once.
         """
         cache, held, shared = self._shared(prefix, len(contexts))
         rest = [context[shared:] for context in contexts]
@@ -188,7 +191,7 @@ class TokenLM(HFLM, Engine):
         allowed[:, width:, held : held + width] = seen[:, None, :]
         own = (owner[:, None] == owner[None, :]) & (order[None, :] <= order[:, None])
         allowed[:, width:, held + width :] = own[None]
-        # A padding row must see something, or its softmax is not a number.
+        # A padding row must attend to something, or its softmax is NaN.
         allowed |= torch.eye(length, held + length, dtype=torch.bool).roll(held, dims=1)[None]
         dtype = self.net.dtype
         bias = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
@@ -203,7 +206,8 @@ class TokenLM(HFLM, Engine):
             use_cache=cache is not None,
             logits_to_keep=len(tail) + 1,
         ).logits
-        # A choice's first token is predicted where the context ends, the others by the token before them.
+        # The context's last position predicts a choice's first token; each further token is predicted by the
+        # one before it.
         places = [0 if j == 0 else i for i, j in enumerate(order.tolist())]
         logprobs = logits.float().log_softmax(dim=-1)[:, places, tail]
         parts = logprobs.split([len(choice) for choice in choices], dim=1)

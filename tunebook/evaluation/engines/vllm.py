@@ -1,7 +1,8 @@
-"""A vLLM server as the engine of an evaluation: started with it, prompted in token ids, ended with it.
+"""A vLLM server as the evaluation engine: started and stopped with the evaluation, prompted with token ids.
 
-vLLM pins another torch than Axolotl, so it lives in an environment of its own, and `TUNEBOOK_VLLM` is its
-command. Requests have vLLM's form of OpenAI's completions (vllm/entrypoints/openai/completion/protocol.py).
+vLLM pins a different torch than Axolotl, so it lives in a separate environment, and `TUNEBOOK_VLLM` is its
+command. Requests use vLLM's version of OpenAI's completions API
+(vllm/entrypoints/openai/completion/protocol.py).
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from tunebook.core.process import beginning, last_error, run_command, together
 from tunebook.evaluation.engines.protocol import Engine, Generation, Ids, Span
 
 COMMAND, ARGUMENTS = "TUNEBOOK_VLLM", "TUNEBOOK_VLLM_ARGS"
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that --max-lora-rank takes (vllm/config/lora.py)
-START = 900.0  # seconds until the server must answer: weights are loaded, kernels compiled
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # values that --max-lora-rank accepts (vllm/config/lora.py)
+START = 900.0  # seconds until the server must respond, after loading weights and compiling kernels
 ANSWER = 1800.0  # seconds until a batch must be answered
-TIMES = 16  # times the batch of transformers: the server schedules by itself
+TIMES = 16  # batch size relative to transformers, because the server schedules requests itself
 BASE = "base"
 
 
 def command() -> list[str] | None:
-    """Return vLLM's command, None where none is set.
+    """Return vLLM's command, or None if none is set.
 
     Raises:
         InputError: no such command.
@@ -46,7 +47,7 @@ def command() -> list[str] | None:
     words = shlex.split(environment().vllm or "")
     if words and not shutil.which(words[0]):
         raise InputError(
-            f"{COMMAND}: no such command (got {words[0]!r}). Give the path of the `vllm` of its environment.",
+            f"{COMMAND}: no such command (got {words[0]!r}). Give the path of `vllm` in its environment.",
             code="eval.no_vllm_command",
         )
     return words or None
@@ -82,7 +83,7 @@ def with_adapters(rank: int) -> list[str]:
 
 
 def refusal(config: AxolotlConfig) -> str | None:
-    """Return why vLLM cannot serve the fine-tuned model of `config`, None if it can."""
+    """Return why vLLM cannot serve the fine-tuned model of `config`, or None if it can."""
     adapter = config.get("adapter")
     if config.get("num_labels") or config.get("class_labels"):
         return "a classification head"
@@ -91,66 +92,66 @@ def refusal(config: AxolotlConfig) -> str | None:
     if config.get("peft_use_dora"):
         return "DoRA"
     if config.get("lora_modules_to_save"):
-        return "modules that are saved whole next to an adapter"
+        return "modules saved in full with an adapter"
     targets = config.get("lora_target_modules") or []
     if any(name in targets for name in ("embed_tokens", "lm_head")):
         return "LoRA on the embedding or the output layer"
     if config.get("peft_trainable_token_indices") or (adapter and config.get("tokens")):
-        return "tokens that are trained next to an adapter"
+        return "tokens trained together with an adapter"
     if config.get("load_in_4bit") or config.get("load_in_8bit"):
-        return "a base of 4 or 8 bits"
+        return "a base model in 4 or 8 bits"
     return None
 
 
 def engine(config: AxolotlConfig) -> dict[str, Any]:
-    """Return which vLLM evaluates, {} for none.
+    """Return the vLLM settings that affect results, or {} if vLLM is not used.
 
     Raises:
-        InputError: its command does not exist, or it cannot serve the fine-tuned model of `config`.
-        MachineError: it does not start.
+        InputError: the command does not exist, or vLLM cannot serve the fine-tuned model of `config`.
+        MachineError: vLLM does not start.
     """
     if not command():
         return {}
     why = refusal(config)
     if why:
         raise InputError(
-            f"{COMMAND}: vLLM serves LoRA adapters and whole weights, not {why}. Unset it.",
+            f"{COMMAND}: vLLM serves LoRA adapters and full weights, but not {why}. Unset the variable.",
             code="eval.vllm_cannot_serve",
         )
     return {"vllm": [version(), environment().vllm_args]}
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of the server: none of our variables that torch or Python would read."""
+    """Return the server's environment, without variables of ours that torch or Python would read."""
     ours = ("RANK", "WORLD_SIZE", "MASTER_", "GROUP_", "ROLE_", "LOCAL_", "TORCHELASTIC_", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    # `load_lora_adapter` is part of the server only where this is set.
+    # The server supports `load_lora_adapter` only if this is set.
     return kept | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "1"}
 
 
 def _card(number: int) -> str:
-    """Return the name of GPU `number` of those that this process may use."""
+    """Return the id of GPU `number` among those visible to this process."""
     names = visible.words()
     return names[number] if names else str(number)
 
 
 class Server:
-    """One `vllm serve`, for one base model (or full weights) and any number of LoRA adapters."""
+    """A `vllm serve` process, for one base model (or full weights) and any number of LoRA adapters."""
 
     def __init__(
         self, model: str, options: dict[str, Any], rank: int | None, gpu: int | None, log: Path
     ) -> None:
-        """Start it and wait until it answers.
+        """Start the server and wait until it responds.
 
         Args:
             model: folder or Hub id. `options` are further flags of `vllm serve`, without the dashes.
-            rank: largest rank of an adapter; None where there will be none.
-            gpu: the number of its GPU; None leaves that to the environment.
-            log: where its output goes.
+            rank: largest rank of an adapter; None without adapters.
+            gpu: index of the server's GPU; None leaves the choice to the environment.
+            log: file for the server's output.
 
         Raises:
-            InputError: an adapter's rank is larger than vLLM takes.
-            MachineError: it ended, or did not answer in time; the message has the end of its log.
+            InputError: an adapter's rank is larger than vLLM supports.
+            MachineError: the server ended, or did not respond in time; the message has the end of its log.
         """
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -178,13 +179,13 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > end:
                 self.close()
                 raise MachineError(
-                    f"vLLM did not start: {self._why()}\nThe command: {shlex.join(words)}",
+                    f"vLLM did not start: {self._why()}\nCommand: {shlex.join(words)}",
                     code="eval.vllm_failed",
                 )
             time.sleep(0.5)
 
-    def _why(self, else_: str = "it gave no reason.") -> str:
-        return f"{last_error(self.log, self.log_start) or else_}\nIts log: {self.log}"
+    def _why(self, else_: str = "no reason was given.") -> str:
+        return f"{last_error(self.log, self.log_start) or else_}\nLog: {self.log}"
 
     def _answers(self) -> bool:
         try:
@@ -193,7 +194,7 @@ class Server:
             return False
 
     def adapter(self, folder: Path) -> str:
-        """Make a LoRA adapter known to the server and return its name."""
+        """Load a LoRA adapter into the server and return its name."""
         name = str(folder.resolve())
         if name not in self.adapters:
             self.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": name})
@@ -204,7 +205,7 @@ class Server:
         """Send a request.
 
         Raises:
-            MachineError: the server refuses it or has ended; the message has its reason.
+            MachineError: the server rejects the request or has ended; the message has the reason.
         """
         try:
             response = self.http.post(path, json=body)
@@ -219,7 +220,7 @@ class Server:
         return response
 
     def close(self) -> None:
-        """End the server, unless it has ended."""
+        """Stop the server, unless it has already ended."""
         atexit.unregister(self.close)
         self.http.close()
         self.process.terminate()
@@ -232,7 +233,7 @@ class Server:
 
 
 class ServedLM(Engine):
-    """A model that `server` calls `name`. The server itself detects what prompts share."""
+    """A model that `server` calls `name`. The server itself detects shared prompt prefixes."""
 
     def __init__(self, server: Server, name: str, end: int) -> None:
         self.server, self.name, self.end = server, name, end
@@ -243,7 +244,7 @@ class ServedLM(Engine):
         return sorted(choices, key=lambda choice: choice["index"])
 
     def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
-        # `ignore_eos`: a generation ends at the end-of-turn token alone, as everywhere in this project.
+        # `ignore_eos`: generation stops only at the end-of-turn token, as with the other engines.
         stop = {"stop_token_ids": [self.end], "ignore_eos": True, "return_token_ids": True}
         results = []
         for choice in self._complete(contexts, max_tokens=max_new, **stop):

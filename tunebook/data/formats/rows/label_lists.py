@@ -1,7 +1,7 @@
-"""Labels that are written as a list: of one, which is read, or of several, which is refused.
+"""Labels written as a list: a list of one is read, a list of several is refused.
 
-In: the value of a label column: a list, or a text that is one, as tables hold it (`['a', 'b']`, `{'a', 'b'}`,
-`["a"]`, numpy's `['a' 'b']`, `[a, b]`, `{"a": 1, "b": 0}`). Out: the label.
+In: the value of a label column: a list, or a text that contains one, as in tables (`['a', 'b']`, `{'a',
+'b'}`, `["a"]`, numpy's `['a' 'b']`, `[a, b]`, `{"a": 1, "b": 0}`). Out: the label.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ NUMPY = re.compile(r"""\[\s*(['"][^'"]*['"])(\s+['"][^'"]*['"])+\s*\]""")
 
 
 def listed(value: Any) -> list[Any] | None:
-    """Return a list of labels, None for a value that is none. Of an object of 0 and 1, those with 1."""
+    """Return a list of labels, or None if the value is no list. Of an object of 0 and 1, return the keys with
+    1."""
     if isinstance(value, str):
         value = _read(value.strip())
     if isinstance(value, dict) and value and all(number in (0, 1) for number in value.values()):
@@ -30,10 +31,10 @@ def listed(value: Any) -> list[Any] | None:
 
 
 def one_label(value: Any, at: str) -> Any:
-    """Return the label in a list of one; any other value unchanged.
+    """Return the label in a list of one; return any other value unchanged.
 
     Raises:
-        RowFault: a list of several labels, or of none.
+        RowFault: the list has several labels, or none.
     """
     found = listed(value)
     if found is None:
@@ -44,14 +45,15 @@ def one_label(value: Any, at: str) -> Any:
         return None
     first = str(found[0])
     message = (
-        f"holds {len(found)} labels ({found!r:.80}); one label a row is learned. Write one, as {first!r}, or "
-        f'make a column for each label with yes or no, and fork once for each: FIELDS="label={first}".'
+        f"has {len(found)} labels ({found!r:.80}), but only one label per row can be learned. Keep one, such "
+        f"as {first!r}, or make a yes/no column for each label, and fork once for each column: "
+        f'FIELDS="label={first}".'
     )
     raise RowFault(at, message, "labels.several_in_one")
 
 
 def _read(text: str) -> Any:
-    """Return what a text in brackets holds, None for a text that is a label."""
+    """Return the content of a text in brackets, or None if the text is a label."""
     if BRACKETS.get(text[:1]) != text[-1:] or len(text) < 2:
         return None
     if NUMPY.fullmatch(text):

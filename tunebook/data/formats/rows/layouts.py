@@ -2,7 +2,7 @@
 
 In: a raw row, as a file has it. Out: one or more rows for the templates of dataset.yaml, or a Problem that
 names the file's own column. `source.reader` names the layout, `source.columns` maps its fields to the columns
-of the file. A column mapped to a name that no layout has (`ignored: id`) is left out.
+of the file. A column mapped to an unknown field name (`ignored: id`) is ignored.
 
 | layout     | fields                              | gives                                |
 |------------|-------------------------------------|--------------------------------------|
@@ -43,14 +43,15 @@ def read_layout(
     answered: bool = True,
     repairs: Collection[str] = (),
 ) -> Iterator[Numbered]:
-    """Yield the rows of a file as rows for the templates, and a Problem for each row that cannot be read.
+    """Yield the rows of a file as rows for the templates, with a Problem in place of each row that cannot be
+    read.
 
     Args:
         layout: a key of LAYOUTS.
-        columns: the file's column of each field that has another name there.
-        place: the file, for messages.
-        answered: False for rows without an answer, as `tunebook predict` reads them.
-        repairs: what may be changed in conversations (repairs.py), for the layout chat.
+        columns: the file's column for each field that has another name there.
+        place: the file name for messages.
+        answered: False for rows without an answer, as in `tunebook predict`.
+        repairs: permitted changes to conversations (repairs.py), for the layout chat.
     """
     read = partial(chat, repairs=repairs) if layout == "chat" else LAYOUTS[layout]
     for number, row in rows:

@@ -1,8 +1,8 @@
-"""Columns that are not a field of the row by themselves: a value inside an object, or several fields joined.
+"""Columns that are not a field of the row: a value inside an object, or several fields joined.
 
-In: a row, and columns as FIELDS= names them: `data.text`, `responses.label.value`, `title+body`. Out: the row
-with a field for each of them. A list on the way to a value has to have one element, so that nothing is chosen
-among several; a value that is a list of one is what is in it.
+In: a row, and columns as in FIELDS=: `data.text`, `responses.label.value`, `title+body`. Out: the row with a
+field for each of them. A list on the path to a value must have exactly one element, so that nothing is chosen
+among several; a value that is a list of one is replaced by its element.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ GONE = object()
 
 
 def is_picked(row: Row, column: str) -> bool:
-    """Return whether `column` is no field of the row, and names what is inside one or several."""
+    """Return whether `column` is not a field of the row but refers to a nested value or to several fields."""
     return column not in row and ("." in column or "+" in column)
 
 
 def picked(row: Row, columns: Collection[str]) -> Row:
-    """Return `row` with a field for each of `columns` that is none by itself; without the fields that this
-    reads and that another reader would miss (tunebook/data/formats/fields.py).
+    """Return `row` with a field for each of `columns` that is not one yet, and without the fields read here,
+    which another reader would report as unread (tunebook/data/formats/fields.py).
 
     Raises:
-        RowFault: a list on the way to a value has several elements, or one of the texts to join is none.
+        RowFault: a list on the path to a value has several elements, or one of the values to join is not
+            text.
     """
     made = row
     for column in columns:
@@ -44,7 +45,7 @@ def picked(row: Row, columns: Collection[str]) -> Row:
 
 
 def sources(columns: Collection[str]) -> set[str]:
-    """Return the fields of a row that columns are made of."""
+    """Return the fields of a row from which columns are made."""
     parts = {part.strip() for column in columns for part in column.split("+")}
     return parts | {part.partition(".")[0] for part in parts}
 
@@ -52,12 +53,12 @@ def sources(columns: Collection[str]) -> set[str]:
 def _joined(parts: list[str], values: list[Any]) -> str:
     for part, value in zip(parts, values, strict=True):
         if isinstance(value, (dict, list)):
-            raise RowFault(part, "expected text to join with the others.", "rows.not_text")
+            raise RowFault(part, "expected text, to be joined with the other fields.", "rows.not_text")
     return "\n\n".join(str(value).strip() for value in values if not is_empty(value))
 
 
 def _inside(row: Row, path: str) -> Any:
-    """Return the value at a dotted path, GONE where there is none."""
+    """Return the value at a dotted path, or GONE if there is none."""
     if path in row:
         return row[path]
     value: Any = row
@@ -73,11 +74,11 @@ def _inside(row: Row, path: str) -> Any:
 
 
 def _only(value: Any, path: str) -> Any:
-    """Return the one element of a list; any other value unchanged, also a list of turns."""
+    """Return the only element of a list; return any other value unchanged, including a list of turns."""
     if not isinstance(value, list) or _are_turns(value):
         return value
     if len(value) > 1:
-        message = f"holds {len(value)} values in a list ({value!r:.60}); one is expected. Leave the row out."
+        message = f"expected a list with one value (got {len(value)}: {value!r:.60}). Drop the row."
         raise RowFault(path, message, "rows.several_inside")
     return value[0] if value else None
 

@@ -1,7 +1,7 @@
 """Preference pairs: the layout preference.
 
-In: a row with a chosen and a rejected answer. Out: the conversation that ends with the chosen one, and the
-rejected one.
+In: a row with a chosen and a rejected answer. Out: the conversation that ends with the chosen answer, and the
+rejected answer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     before, prompt = "", list[tuple[str, Any]]()
     if name:
         before, prompt = asked(row, {**columns, "prompt": name})
-        if name == columns.get("chosen"):  # ms-swift's: the conversation with the chosen answer at its end
+        if name == columns.get("chosen"):  # ms-swift's format: the conversation ends with the chosen answer
             del prompt[-1]
     _refuse_tools(row, name)
     chosen = with_answer(value_of(row, "chosen", columns), prompt, at) if answered else prompt
@@ -49,14 +49,14 @@ def preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     made = {**other_columns(row, {**columns, "": at}), "turns": turns}
     made["system"] = system_of(row, columns, before or system)
     if answered:
-        rejected = value_of(row, "rejected", columns)  # may be empty where only the chosen is learned
+        rejected = value_of(row, "rejected", columns)  # may be empty if only the chosen answer is learned
         whole = [] if is_empty(rejected) else with_answer(rejected, prompt, other)
         made["rejected"] = _rejected(whole, turns, other) if whole else ""
     yield made
 
 
 def _refuse_tools(row: Row, name: str | None) -> None:
-    """Refuse the tools of a pair: those of the row, and those in OpenAI's `input`."""
+    """Raise for the tools of a pair, in the row or in OpenAI's `input`."""
     inside = row.get(name) if name else None
     for at, holder in (("", row), (f"{name}.", inside)):
         for key in ("tools", "functions"):
@@ -66,8 +66,8 @@ def _refuse_tools(row: Row, name: str | None) -> None:
 
 
 def _scores(row: Row) -> list[str]:
-    """Return the fields that score both answers, after a look at whether they agree with the pair. A tie is
-    taken as agreement.
+    """Return the fields that score both answers, after checking that they agree with the pair. A tie counts
+    as agreement.
 
     Raises:
         RowFault: the rejected answer has the higher score.
@@ -78,9 +78,9 @@ def _scores(row: Row) -> list[str]:
         if all(isinstance(score, (int, float)) and not isinstance(score, bool) for score in pair):
             if row[chosen] < row[rejected]:
                 message = (
-                    f"the chosen answer scores {row[chosen]}, the rejected one {row[rejected]}. Swap them, "
-                    f'keep the other pairs (--where "{chosen} >= {rejected}", WHERE=), or ignore the scores '
-                    f'(--drop "{chosen} {rejected}", DROP=).'
+                    f"the chosen answer scores {row[chosen]}, but the rejected one scores {row[rejected]}. "
+                    f'Swap them, keep only the other pairs (--where "{chosen} >= {rejected}", WHERE=), or '
+                    f'ignore the scores (--drop "{chosen} {rejected}", DROP=).'
                 )
                 raise RowFault(chosen, message, "rows.scores_disagree")
             return [chosen, rejected]
@@ -96,8 +96,8 @@ def _rejected(rejected: Placed, chosen: Messages, at: str) -> str:
     turns = conversation(Turns(rejected), at, True)[1]
     if [turn["content"] for turn in turns[:-1]] != [turn["content"] for turn in chosen[:-1]]:
         message = (
-            "differs from the chosen conversation before the last turn. A pair is one prompt with two "
-            "answers: cut both conversations after the first answer that differs."
+            "differs from the chosen conversation before the last turn. A pair has one prompt and two "
+            "answers. Cut both conversations after the first answer that differs."
         )
         raise RowFault(at, message, "rows.pair_diverges")
     return turns[-1]["content"]

@@ -1,4 +1,4 @@
-"""Conversations, and prompts with their answers: the layouts chat and pairs.
+"""Conversations, and prompts with answers: the layouts chat and pairs.
 
 In: a row. Out: its system prompt, turns and tools.
 """
@@ -26,7 +26,7 @@ from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns
 from tunebook.data.tool_calls import offered
 from tunebook.runs.rows import Messages
 
-Placed = list[tuple[str, Any]]  # turns and where they stand in the row
+Placed = list[tuple[str, Any]]  # turns and their places in the row
 TWO_SYSTEMS = "differs from another system prompt of the same row. Remove one of them."
 
 
@@ -41,7 +41,7 @@ def chat(row: Row, columns: Columns, answered: bool, repairs: Collection[str] = 
         made["repairs"] = done
     key = next((key for key in ("tools", "functions") if not is_empty(row.get(key))), None)
     tools = offered(row[key], key) if key else []
-    # Hermes: the system prompt lists the tools; to pass them to the template would list them twice.
+    # In Hermes data, the system prompt lists the tools; passing them to the template would list them twice.
     made.pop("tools", None)
     if tools and LISTED not in system:
         made["tools"] = tools
@@ -66,15 +66,15 @@ def pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
 
 
 def asked(row: Row, columns: Columns) -> tuple[str, Placed]:
-    """Return the system prompt of a row's history, and the turns up to the one to be answered: its history
-    and its prompt, a text or turns, with the `input` that belongs to it."""
+    """Return the system prompt of a row's history, and the turns up to the one to be answered: the history
+    and the prompt (a text or turns), including its `input`."""
     at, extra = columns.get("prompt", "prompt"), columns.get("input", "input")
     value, more = turns_in(value_of(row, "prompt", columns)), None if at == extra else row.get(extra)
     before, turns = _history(row)
     placed: Placed = [(name, turn) for name in history_names(row) for turn in turns]
     if isinstance(value, (dict, list)) and (found := turns_of(value, at)):
         if not is_empty(more):
-            message = "cannot be added to a prompt of several turns. Write it into the last one."
+            message = "cannot be added to a prompt of several turns. Write it into the last turn."
             raise RowFault(extra, message, "rows.not_text")
         return before, [*placed, *found.placed]
     texts = [text(value, at), *([] if is_empty(more) else [text(more, extra)])]
@@ -82,10 +82,10 @@ def asked(row: Row, columns: Columns) -> tuple[str, Placed]:
 
 
 def system_of(row: Row, columns: Columns, first: str) -> str:
-    """Return the system prompt of a row: from its first turn or from its own column.
+    """Return the system prompt of a row, from its first turn or from its own column.
 
     Raises:
-        RowFault: there are two, and they differ.
+        RowFault: there are two different system prompts.
     """
     names = [columns.get("system", "system"), *system_names(row)]
     given = {name: parts(row[name], name) for name in dict.fromkeys(names) if not is_empty(row.get(name))}
@@ -101,7 +101,7 @@ def system_names(row: Row) -> list[str]:
 
 
 def history_names(row: Row) -> list[str]:
-    """Return the field of the earlier turns; a second one is refused as not read."""
+    """Return the name of the field with earlier turns; a second such field is refused as unread."""
     return [name for name in HISTORY if not is_empty(row.get(name))][:1]
 
 
@@ -126,12 +126,12 @@ def _history(row: Row) -> tuple[str, Messages]:
 
 
 def refuse_halves(row: Row, read: set[str]) -> None:
-    """Refuse what `refuse_unread` refuses, and a boolean label that rates the answer (KTO) as a bad one."""
+    """Raise what `refuse_unread` raises, and raise for a boolean label that rates the answer as bad (KTO)."""
     refuse_unread(row, {*read, *system_names(row)})
     for name in ("label", "labels"):
         if name not in read and is_false(row.get(name)):
             message = (
-                "says that the answer is a bad one (KTO), but it would be trained on. Train on the good rows "
+                "says that the answer is bad (KTO), but it would be trained on. Train on the good rows "
                 f"only: {kept_where(name, row[name])}, or on all of them: --drop {name} (DROP={name})."
             )
             raise RowFault(name, message, "rows.meaning_not_read")
@@ -146,15 +146,16 @@ def with_answer(answer: Any, prompt: Placed, at: str) -> Placed:
         return [*prompt, (at, answer)]
     if isinstance(answer, list) and all(isinstance(turn, dict) for turn in answer):
         placed = [(f"{at}[{index}]", turn) for index, turn in enumerate(answer)]
-        return placed if len(placed) > 1 else [*prompt, *placed]  # trl's include the prompt
+        return placed if len(placed) > 1 else [*prompt, *placed]  # trl's answers include the prompt
     answer = text(answer, at)
     if prompt:
         return [*prompt, (at, {"role": "assistant", "content": answer})]
     turns = transcript(answer)
     if not turns:
         message = (
-            "expected turns, or paragraphs `Human: ...` and `Assistant: ...`, as there is no prompt. Name "
+            "expected turns, or paragraphs `Human: ...` and `Assistant: ...`, because there is no prompt. "
+            "Set "
         )
-        message += 'the column that has it: FIELDS="prompt=...".'
+        message += 'the prompt column: FIELDS="prompt=...".'
         raise RowFault(at, message, "rows.not_turns")
     return [(at, turn) for turn in turns]

@@ -1,4 +1,4 @@
-"""Questions on passages: the layouts qa and squad.
+"""Questions about passages: the layouts qa and squad.
 
 In: a row, or an article of a SQuAD file. Out: question, context and gold answers.
 """
@@ -37,7 +37,7 @@ def _passage(row: Row, columns: Columns) -> str:
 
 
 def _answers(value: Any, at: str) -> list[str]:
-    """Return the gold answers of a text, a list of texts or of objects with `text`, or SQuAD's object."""
+    """Return the gold answers in a text, a list of texts or of objects with `text`, or SQuAD's object."""
     value = from_json(value, at)
     if isinstance(value, dict):
         value = value.get("text")
@@ -53,7 +53,8 @@ def _answers(value: Any, at: str) -> list[str]:
 
 
 def _start(value: Any) -> int | None:
-    """Return where SQuAD's first answer stands in the passage, as the file says; None if it does not."""
+    """Return the position of SQuAD's first answer in the passage, as the file gives it; None if it does
+    not."""
     with contextlib.suppress(KeyError, IndexError, TypeError):
         first = value["answer_start"][0] if isinstance(value, dict) else value[0]["answer_start"]
         return first if isinstance(first, int) else None
@@ -86,9 +87,11 @@ def squad(article: Row, columns: Columns, answered: bool) -> Iterator[Row | RowF
 def _golds(item: Row, context: str, at: str) -> Any:
     golds = _answers(_list(item, "answers", f"{at}."), f"{at}.answers")
     if item.get("is_impossible") and golds:
-        raise RowFault(f"{at}.is_impossible", "true, but there are answers.", "rows.impossible_answered")
+        raise RowFault(
+            f"{at}.is_impossible", "is true, but the question has answers.", "rows.impossible_answered"
+        )
     if not golds and item.get("is_impossible") is not True:
-        raise RowFault(f"{at}.answers", "empty, but is_impossible is not true.", "rows.no_answer")
+        raise RowFault(f"{at}.answers", "is empty, but is_impossible is not true.", "rows.no_answer")
     for index, gold in enumerate(golds):
         if gold not in context:
             message = f"not found in the context (got {gold!r})."

@@ -1,4 +1,4 @@
-"""What every layout reads of a row: a field by its column, a text, the columns that nothing reads."""
+"""Helpers for every layout: a field by its column, a text, the columns that nothing reads."""
 
 from __future__ import annotations
 

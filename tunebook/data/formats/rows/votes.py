@@ -1,7 +1,7 @@
 """Two answers and a vote, brought to a pair: Stanford Human Preferences, Chatbot Arena and PKU-SafeRLHF.
 
-In: a row. Out: `prompt`, `chosen` and `rejected` in place of the answers and the vote; any other row as it
-is.
+In: a row. Out: `prompt`, `chosen` and `rejected` instead of the answers and the vote; any other row
+unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NO_PAIR = "neither answer won, so there is no pair."
 
 
 def has_vote(row: Row) -> bool:
-    """Return whether a row is of one of the forms that are read here."""
+    """Return whether a row has one of the formats that this module reads."""
     if all(name in row for name in SHP):
         return True
     answers = all(name in row for name in CONVERSATIONS) or all(
@@ -39,7 +39,7 @@ def decided(row: Any, better: str | None = None) -> Any:
             has two, of the more helpful one and of the safer one: a person says which.
 
     Raises:
-        RowFault: the vote is a tie, unknown, or against the scores of the row.
+        RowFault: the vote is a tie or unknown, or contradicts the scores of the row.
     """
     if isinstance(row, dict) and better and all(name in row for name in NUMBERED):
         return _numbered(row, better)
@@ -57,8 +57,8 @@ def decided(row: Any, better: str | None = None) -> Any:
 
 
 def _shp(row: Row) -> Row:
-    """Stanford Human Preferences (Ethayarajh et al. 2022): `labels` is 1 where A is the better one, which has
-    the higher score."""
+    """Stanford Human Preferences (Ethayarajh et al. 2022): `labels` is 1 if A is better and has the higher
+    score."""
     if str(row["labels"]) not in ("0", "1"):
         raise RowFault("labels", f"expected 0 or 1 (got {row['labels']!r}).", "rows.no_vote")
     first = str(row["labels"]) == "1"
@@ -66,7 +66,8 @@ def _shp(row: Row) -> Row:
     if all(isinstance(score, (int, float)) for score in scores) and scores[0] != scores[1]:
         if (scores[0] > scores[1]) is not first:  # type: ignore[operator]
             message = (
-                f"says that {'A' if first else 'B'} is better, but the scores say {scores}. Correct one."
+                f"says that {'A' if first else 'B'} is better, but the scores say {scores}. Correct one of "
+                "the two."
             )
             raise RowFault("labels", message, "rows.scores_disagree")
     answers = [row["human_ref_A"], row["human_ref_B"]]
@@ -89,18 +90,19 @@ def _first_won(row: Row) -> bool:
         votes = [str(row[name]).strip().lower() in ("1", "1.0", "true") for name in WINNERS]
         if sum(votes) != 1 or votes[2]:
             test = f"{WINNERS[2]}|int == 0"
-            raise RowFault(WINNERS[2], f'{NO_PAIR} Keep the others: WHERE="{test}".', "rows.no_vote")
+            raise RowFault(WINNERS[2], f'{NO_PAIR} Keep only the other rows: WHERE="{test}".', "rows.no_vote")
         return votes[0]
     winner = str(row["winner"]).strip().lower()
     if winner not in ("model_a", "model_b", "a", "b"):
         kept = "winner in ('model_a', 'model_b')"
-        message = f'{NO_PAIR} Keep the others: --where "{kept}" (WHERE="{kept}").'
+        message = f'{NO_PAIR} Keep only the other rows: --where "{kept}" (WHERE="{kept}").'
         raise RowFault("winner", message, "rows.no_vote")
     return winner.endswith("a")
 
 
 def _texts(value: Any, at: str) -> Any:
-    """Return a text that is written as a JSON list of one text; of several, which are turns, an error."""
+    """Return a text given as a JSON list of one text; a list of several texts, which are turns, is an
+    error."""
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         try:
             value = json.loads(value)
@@ -109,6 +111,6 @@ def _texts(value: Any, at: str) -> Any:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         return value
     if len(value) != 1:
-        message = f"holds {len(value)} turns, and the two answers part after the first. Leave the row out."
+        message = f"contains {len(value)} turns, and the two answers differ after the first. Drop the row."
         raise RowFault(at, message, "rows.several_inside")
     return value[0]
