@@ -85,8 +85,8 @@ def test_a_model_beside_that_cannot_be_asked_is_refused_at_once(tmp_path: Path) 
     for beside, said in (
         (mute, "no chat template"),
         (adapter, "Merge it into its base model first"),
-        (f"{one} {model(tmp_path / 'x' / 'ONE')}", "another 'one'"),
-        (model(tmp_path / "tuned"), "another 'tuned'"),
+        (f"{one} {model(tmp_path / 'x' / 'ONE')}", "already called 'one'"),
+        (model(tmp_path / "tuned"), "already called 'tuned'"),
         (str(tmp_path / "none"), "neither a folder nor a Hub id"),
     ):
         with pytest.raises(InputError, match=said):
