@@ -56,7 +56,7 @@ def test_every_broken_file_is_named(run: Run) -> None:
     with pytest.raises(InputError) as caught:
         compare(run)
     assert "svm.test.jsonl: is missing" in str(caught.value)
-    assert "tuned.test.jsonl:1: is cut off" in str(caught.value)
+    assert "tuned.test.jsonl:1: is truncated" in str(caught.value)
 
 
 def test_nan_is_named_with_its_row(tmp_path: Path) -> None:
