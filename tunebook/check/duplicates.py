@@ -61,8 +61,8 @@ class Duplicates:
             self.begun, self.known = True, self.rows.near() if self.rows else None
             self.paired = {key: None for pair in self.known or () for key in pair[:2]}
         here = (seen.split, seen.place, seen.line)
-        exact = self.exact.setdefault(_key(seen.asked), here)
-        words = key(seen.words, seen.asked)
+        exact = self.exact.setdefault(_key(seen.prompt), here)
+        words = key(seen.words, seen.prompt)
         same = self.same_words.setdefault(words, here)
         if exact is not here:
             self._report(seen, "exact duplicates", exact, "", code="duplicates.exact")
@@ -122,7 +122,7 @@ class Duplicates:
         for count, seen, near in nearest.values():
             self._report_near(seen, near, count)
 
-    def _asked(self, rows: list[Seen]) -> list[Prompt]:
+    def _prompts(self, rows: list[Seen]) -> list[Prompt]:
         words, labelled = self.strip, self.labelled
         return [Prompt(words(s.words), s.answer if labelled else "", (s.split, s.row["group"])) for s in rows]
 
@@ -133,7 +133,7 @@ class Duplicates:
             nearest[one] = min(nearest.get(one, (count, other)), (count, other))
             near = [rows[one], others[other]]
             if self.rows and EVALUATION not in (near[0].split, near[1].split):
-                self.pairs.append((*(key(seen.words, seen.asked) for seen in near), count))  # type: ignore[arg-type]
+                self.pairs.append((*(key(seen.words, seen.prompt) for seen in near), count))  # type: ignore[arg-type]
         for one, (count, other) in sorted(nearest.items()):
             if count:
                 self._report_near(rows[one], others[other], count)
