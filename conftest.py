@@ -45,21 +45,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 class OneForTorch(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        slow = "/e2e/" in file  # they take minutes each
-        return file if slow or not _needs_torch(file) else "torch"
+        return "torch" if _needs_torch(file) else file
 
 
 @functools.cache
 def _needs_torch(file: str) -> bool:
+    if "/e2e/" in file:  # they take minutes each
+        return False
     text = (Path(__file__).parent / file).read_text(encoding="utf-8")
     return "lazy(" in text or "tiny." in text  # a tokenizer of transformers imports torch, too
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the files with slow tests first, after the shuffle, so that no worker is left alone with one."""
+    """Start what one worker has to do alone, then the files with slow tests, after the shuffle, so that no
+    worker is left alone with one."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (not _needs_torch(item.nodeid.partition("::")[0]), item.path not in slow))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
