@@ -8,7 +8,7 @@ export TUNEBOOK_CACHE
 export UV_CACHE_DIR ?= $(TUNEBOOK_CACHE)/uv
 export PIP_CACHE_DIR ?= $(TUNEBOOK_CACHE)/pip
 
-VERBS := recipe recipes sweep verify bench check plan data fork evaluate compare chat merge export serve publish predict review launch fetch results env
+VERBS := recipe recipes sweep verify bench check plan exercise advise data fork evaluate compare chat merge export serve publish predict review launch fetch results env
 # Only what is typed after `make` counts: NAME, HOST and GROUP in the environment are somebody else's.
 OWN := PYTHON VENV TUNEBOOK_CACHE UV_CACHE_DIR PIP_CACHE_DIR ARGS CPU IN
 GIVEN := $(filter-out MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
@@ -63,7 +63,9 @@ bench: setup ## training speed and memory on this machine: NAME=
 recipes: setup ## list the recipes
 check: setup ## find what is wrong with a real run, anywhere: NAME=
 plan: setup ## memory, hours and dollars of a real run, no GPU: NAME=
+exercise: setup ## ten exercises on fine-tuning, checked: [N=]
 ##@ Data
+advise: setup ## what to try first with your rows, or not: DATA=x.csv
 data: setup ## render a recipe's rows: NAME= [SHOW=20: as the model sees them]
 fork: setup ## a recipe for your own data: FROM=chat-lora NAME= DATA=x.csv
 ##@ After training

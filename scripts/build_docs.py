@@ -6,6 +6,7 @@ checkout and on the site. Zensical then fails on a link to a page or heading tha
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = ROOT / ".docs"
 LEFT_OUT = re.compile(r"^(\.|runs/|site/|tests/|.*/rows/|.*/tests/)")
+GLOSSARY, STYLE = Path("docs/guide/glossary.md"), Path("docs/guide/site.css")
+# Blocks, fences, code, links, headings, comments and the heads of tables.
+OTHER_THAN_PROSE = re.compile(
+    r"<!-- [\w-]+ -->.*?<!-- /[\w-]+ -->|```.*?```|`[^`]*`|!?\[[^\]]*\]\([^)]*\)"
+    r"|^#[^\n]*$|^\|[^\n]*\n\|--[^\n]*$",
+    re.DOTALL | re.MULTILINE,
+)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -32,14 +40,41 @@ def linked(page: Path) -> list[Path]:
     return [path.relative_to(ROOT) for path in files]
 
 
+def terms(glossary: str) -> dict[str, str]:
+    """Return the anchor of each term of the glossary."""
+    return {
+        term: term.lower().replace(" ", "-") for term in re.findall(r"^### (.+)$", glossary, re.MULTILINE)
+    }
+
+
+def with_terms(text: str, known: dict[str, str], link: str) -> str:
+    """Return a page with the first use of each term in its prose linked to the glossary at `link`."""
+    left = {term.lower(): anchor for term, anchor in known.items()}
+    words = "|".join(re.escape(term) for term in sorted(known, key=len, reverse=True))
+    term = re.compile(rf"(?<![\w/-])({words})(s?)(?![\w/-])", re.IGNORECASE)
+
+    def linked_once(match: re.Match[str]) -> str:
+        anchor = left.pop(match[1].lower(), None)
+        return f"[{match[0]}]({link}#{anchor})" if anchor else match[0]
+
+    parts = re.split(f"({OTHER_THAN_PROSE.pattern})", text, flags=OTHER_THAN_PROSE.flags)
+    return "".join(part if at % 2 else term.sub(linked_once, part) for at, part in enumerate(parts))
+
+
 def stage() -> None:
-    """Copy pages, and files that they link to, into STAGE in their places."""
+    """Copy pages, and files that they link to, into STAGE in their places; link terms to the glossary."""
     shutil.rmtree(STAGE, ignore_errors=True)
     for page in pages():
         for path in [page, *linked(page)]:
             (STAGE / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / path, STAGE / path)
-    (STAGE / "README.md").rename(STAGE / "index.md")
+    shutil.copyfile(ROOT / STYLE, STAGE / STYLE)
+    known = terms((ROOT / GLOSSARY).read_text(encoding="utf-8")) if (ROOT / GLOSSARY).is_file() else {}
+    for page in pages():
+        if known and page.is_relative_to(GLOSSARY.parent) and page != GLOSSARY:
+            link = os.path.relpath(GLOSSARY, page.parent)
+            text = (ROOT / page).read_text(encoding="utf-8")
+            (STAGE / page).write_text(with_terms(text, known, link), encoding="utf-8")
 
 
 def main() -> int:

@@ -50,7 +50,7 @@ def main(base, rows, out):
     set_seed(42)
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    lora = LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR, layers_to_transform=range(15, 30))
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR, layers_to_transform=list(range(15, 30)))
     model = get_peft_model(model, lora)
     schedule = {
         "lr_scheduler_type": "cosine",

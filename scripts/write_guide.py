@@ -9,13 +9,17 @@ follows is what it printed. A test (tests/commands/test_guide.py) holds both cur
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
+import shlex
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 from scripts import guide_blocks
+from tunebook.commands import cli
 from tunebook.core.paths import ROOT
 from tunebook.report.markdown_blocks import block
 
@@ -54,23 +58,36 @@ def with_output(text: str) -> str:
     return FENCE.sub(lambda match: f"```console\n{_run(match[1])}```", text)
 
 
+def printed(command: str) -> str:
+    """Run `tunebook VERB ... [| shell]` as somebody with an empty environment would, and return its output.
+
+    It runs inside this process, which pays the imports once; a shell gets only what follows a pipe.
+    """
+    own, _, rest = command.partition(" | ")
+    words, out, before = shlex.split(own), io.StringIO(), dict(os.environ)
+    assert words[0] == "tunebook", command
+    with tempfile.TemporaryDirectory() as empty:
+        try:
+            for name in [name for name in before if name.startswith("TUNEBOOK_")]:
+                del os.environ[name]
+            if words[1] == "plan":  # goes by the rows that this machine has read before, where there are some
+                os.environ["TUNEBOOK_CACHE"] = empty
+            os.environ |= {"COLUMNS": "88", "NO_COLOR": "1"}
+            with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+                code = cli.run(words[1:])
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+    text = out.getvalue()
+    if rest:
+        text = subprocess.run(["bash", "-c", rest], input=text, capture_output=True, text=True).stdout
+    lines = [line.rstrip() for line in text.splitlines()]
+    return "\n".join([*lines, *([f"(exit code {code})"] if code else [])])
+
+
 def _run(fence: str) -> str:
-    shown = []
-    for command in re.findall(r"^\$ (.*(?:\\\n.*)*)$", fence, re.MULTILINE):
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TUNEBOOK_")}
-        ended = subprocess.run(
-            ["bash", "-c", command],
-            cwd=ROOT,
-            env={**kept, "PATH": path, "COLUMNS": "88", "NO_COLOR": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        lines = [line.rstrip() for line in ended.stdout.splitlines()]
-        code = [f"(exit code {ended.returncode})"] if ended.returncode else []
-        shown += [f"$ {command}", *lines, *code]
-    return "\n".join(shown) + "\n"
+    commands = re.findall(r"^\$ (.*)$", fence, re.MULTILINE)
+    return "".join(f"$ {command}\n{printed(command)}\n" for command in commands)
 
 
 def main() -> int:

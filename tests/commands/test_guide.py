@@ -28,8 +28,50 @@ RUN, SHOWN = {"console", "python", "yaml", "json"}, {"text", "sh"}
 MEASUREMENT = re.compile(r"\d\s?(?:%|(?:s|ms|GiB|GB|MB|points|minutes|hours|tokens/s)\b)|\$\d")
 # The headings of the brief, and the pages that answer them.
 BRIEF = {
-    "Why fine-tune?": "why/",
-    "Types of fine-tuning": "types/",
+    "Why fine-tune?": (
+        "why",
+        ["Prompting limitations", "Use cases", "Behavioral vs task-specific tuning"],
+    ),
+    "Types of fine-tuning": (
+        "types",
+        ["Full fine-tuning", "Adapter-based tuning", "LoRA", "Prefix and prompt tuning"],
+    ),
+    "Pipeline": (
+        "pipeline",
+        [
+            "Data collection and formatting",
+            "Preprocessing and tokenization",
+            "Training set-up and config",
+            "Evaluation and checkpoints",
+        ],
+    ),
+    "Tools": (
+        "tools",
+        [
+            *("Transformers + Datasets", "PEFT", "TRL", "Accelerate", "bitsandbytes", "DeepSpeed", "Axolotl"),
+            *("OpenLLM", "LoRA libraries"),
+        ],
+    ),
+    "Case studies": (
+        "case-studies",
+        [
+            "Case study: text classification",
+            "Case study: question answering",
+            "Case study: a chatbot",
+        ],
+    ),
+    "Trade-offs": (
+        "trade-offs",
+        ["Compute and cost", "Catastrophic forgetting", "Overfitting to instruction style"],
+    ),
+    "Evaluation practice": (
+        "evaluation",
+        ["Task-specific metrics", "Manual review", "Baseline vs fine-tuned"],
+    ),
+    "Closing": (
+        "closing",
+        ["Summary and when to fine-tune", "Hugging Face workflows next", "What to try on your own"],
+    ),
 }
 
 
@@ -64,6 +106,13 @@ def test_every_block_that_can_be_made_has_its_place() -> None:
 def test_commands_print_what_the_page_shows(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert write_guide.with_output(text) == text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((write_guide.GUIDE / "recorded").glob("*.txt")), ids=lambda p: p.stem)
+def test_recorded_outputs_are_printed_again(path: Path) -> None:
+    command, _, output = path.read_text(encoding="utf-8").partition("\n")
+    assert write_guide.printed(command.removeprefix("$ ")).strip() == output.strip()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=KEYS)
@@ -103,15 +152,16 @@ def test_code_is_valid_and_names_what_exists(page: Path) -> None:
 
 
 def test_the_headings_of_the_brief_are_in_their_order() -> None:
+    """Each heading is the title of a page of its own, in the part that the brief has it in."""
     parts = nav()
     assert [title for title in parts if title in BRIEF] == list(BRIEF)
-    for title, folder in BRIEF.items():
-        assert parts[title]
-        for page in parts[title]:
-            assert page.startswith(f"docs/guide/{folder}"), page
+    for title, (folder, headings) in BRIEF.items():
+        assert all(page.startswith(f"docs/guide/{folder}/") for page in parts[title])
+        titles = [(ROOT / page).read_text().partition("\n")[0].removeprefix("# ") for page in parts[title]]
+        assert [found for found in titles if found in headings] == headings
     listed = {page for pages in parts.values() for page in pages}
     assert {path.relative_to(ROOT).as_posix() for path in PAGES} <= listed
-    assert not [page for page in listed if page != "index.md" and not (ROOT / page).is_file()]
+    assert not [page for page in listed if not (ROOT / page).is_file()]
 
 
 def test_the_site_is_made_of_pages_and_what_they_link_to() -> None:
@@ -120,6 +170,14 @@ def test_the_site_is_made_of_pages_and_what_they_link_to() -> None:
     assert not [page for page in pages if page.startswith((".venv", "runs", "tests", "site"))]
     picture = build_docs.linked(Path("docs/guide/types/index.md"))
     assert Path("docs/methods.svg") in picture
+
+
+def test_terms_are_linked_once_and_only_in_prose() -> None:
+    page = "# LoRA\n\nA `LoRA` and [LoRA](x.md).\n\n| LoRA |\n|---|\n\nLoRA adapters, a LoRA, an adapter.\n"
+    linked = build_docs.with_terms(page, {"LoRA": "lora", "adapter": "adapter"}, "../g.md")
+    assert linked.startswith("# LoRA\n\nA `LoRA` and [LoRA](x.md).\n\n| LoRA |")
+    assert linked.endswith("[LoRA](../g.md#lora) [adapters](../g.md#adapter), a LoRA, an adapter.\n")
+    assert "LoRA" in build_docs.terms((write_guide.GUIDE / "glossary.md").read_text())
 
 
 @pytest.mark.slow

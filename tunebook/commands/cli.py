@@ -43,6 +43,12 @@ VERBS = {
     "recipes": Verb("Look", "recipe", "List the recipes with their last published results."),
     "check": Verb("Look", "check", "Find what is wrong with a real run, from any machine."),
     "plan": Verb("Look", "check", "Show memory, hours and dollars of a real run on each GPU."),
+    "exercise": Verb(
+        "Look", "exercise.command", "Show the ten exercises of the guide, and check their results."
+    ),
+    "advise": Verb(
+        "Data", "advise.command", "Look at your rows and say what to try first, with the evidence."
+    ),
     "data": Verb("Data", "data", "Render a recipe's dataset and show what the model sees."),
     "fork": Verb("Data", "fork.command", "Make a recipe for your own data, and check it."),
     "evaluate": Verb("After training", "evaluate", "Evaluate a run again, or a model fine-tuned elsewhere."),

@@ -14,6 +14,7 @@ from tunebook.hardware import gpus
 from tunebook.hardware.capabilities import AMPERE
 from tunebook.models.registry import model_table
 from tunebook.plan.planner import Plan, plan
+from tunebook.plan.rows import Rows
 
 SHARED = "8x80gb-fsdp2"  # its keys shard a model over any number of GPUs
 OFFLOADED = "8x80gb-zero3-offload"  # also shards, and uses host memory: slow, so suggested last
@@ -29,9 +30,16 @@ class Change:
     plan: Plan
 
 
-def planned(recipe: Recipe, options: Options, gpu: str, count: int | None, price: float | None) -> Plan:
-    """Plan `recipe` with the overlay named by HARDWARE=, or else with the overlay for these GPUs: DDP if the
-    whole model fits on each GPU, otherwise FSDP2."""
+def planned(
+    recipe: Recipe,
+    options: Options,
+    gpu: str,
+    count: int | None,
+    price: float | None,
+    rows: Rows | None = None,
+) -> Plan:
+    """Plan `recipe`, with other `rows` if given, with the overlay named by HARDWARE=, or else with the
+    overlay for these GPUs: DDP if the whole model fits on each GPU, otherwise FSDP2."""
     card = gpus.gpu(gpu)
     if options.hardware:
         overlays = [options.hardware]
@@ -41,7 +49,7 @@ def planned(recipe: Recipe, options: Options, gpu: str, count: int | None, price
     for overlay in overlays:
         asked = replace(options, tier="real", hardware=overlay, gpus=count)
         resolved = resolve(recipe, asked, for_this_machine=False)
-        made = plan(recipe, resolved, gpu, resolved.world, price)
+        made = plan(recipe, resolved, gpu, resolved.world, price, rows)
         if made.fits:
             break
     assert made is not None

@@ -129,12 +129,20 @@ class Plan:
         return value
 
 
-def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: float | None = None) -> Plan:
+def plan(
+    recipe: Recipe,
+    resolved: Resolved,
+    gpu: str,
+    count: int = 1,
+    price: float | None = None,
+    rows: Rows | None = None,
+) -> Plan:
     """Plan the real run of `resolved` on `count` GPUs named `gpu` in hardware/facts/gpus.yaml.
 
     Args:
         resolved: composed for this hardware, with `world` equal to `count`.
         price: dollars per GPU-hour; overrides the table.
+        rows: replaces those of the recipe's dataset.
 
     Raises:
         InputError: the GPU or the base model's shape is not known.
@@ -143,7 +151,7 @@ def plan(recipe: Recipe, resolved: Resolved, gpu: str, count: int = 1, price: fl
     base = str(config["base_model"])
     shape = shapes.find(base, config.get("revision_of_model"), download=True)
     dataset = load_dataset_config(recipe.dataset)
-    rows = with_further(known_rows(dataset, config.get("sequence_len", 512)), config)
+    rows = rows or with_further(known_rows(dataset, config.get("sequence_len", 512)), config)
     settings = suite.load_suite(recipe, dataset.task, "real", "default")
     s = memory_settings.setting(config, rows.longest)
     how = memory_settings.sharding(config, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,9 @@ import yaml
 from tunebook.core.files import AxolotlConfig, read_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import Dataset
-from tunebook.data.files.split_names import SPLITS
+from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.lengths import Counting, Size, read_sizes
+from tunebook.runs.rows import RenderedRow
 
 # English text in the vocabularies of the known models has about four characters per token; three gives an
 # upper bound. Each turn adds its role and two markers.
@@ -80,6 +82,15 @@ def with_further(rows: Rows, config: AxolotlConfig) -> Rows:
         mixed = ((known[0] * rows.train + sum(lengths)) // (rows.train + len(lengths)),)
     train, longest = rows.train + len(lengths), max(rows.longest or 0, *lengths)
     return replace(rows, train=train, lengths=mixed, longest=longest)
+
+
+def rows_of(splits: Mapping[Split, list[RenderedRow]]) -> Rows:
+    """Return the counts and lengths of rows that were rendered just now."""
+    found = Counting()
+    for split, rows in splits.items():
+        for row in rows:
+            found.add(split, row)
+    return _counted(found.rows, found.sample, found.longest, "as read now")
 
 
 @cache

@@ -1,0 +1,7 @@
+"""The measured blocks of docs/guide, a module for each of its parts (scripts/write_guide.py fills them)."""
+
+from scripts.guide_blocks import case_studies, evaluation, pipeline, reference, trade_offs, types, why
+from scripts.guide_blocks.registry import BLOCKS, made
+
+PARTS = (why, types, pipeline, case_studies, trade_offs, evaluation, reference)
+__all__ = ["BLOCKS", "PARTS", "made"]

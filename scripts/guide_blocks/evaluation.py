@@ -1,0 +1,78 @@
+"""Evaluation practice."""
+
+from __future__ import annotations
+
+from scripts.guide_blocks.registry import Sources, block
+from tunebook.core.markdown import markdown_table
+from tunebook.core.paths import ROOT
+from tunebook.metrics.scoring import chrf, squad
+from tunebook.report import names
+from tunebook.report.format import number
+
+ANSWERS = (
+    ("green", "green"),
+    ("green", "The slip is green."),
+    ("14 days", "for 14 days"),
+    ("14 days", "two weeks"),
+    ("Not in the handbook.", "green"),
+)
+
+
+@block("evaluation/task-specific-metrics", "by-hand")
+def by_hand(sources: Sources) -> str:
+    """Five answers and what each metric makes of them."""
+    sources.read[ROOT / "tunebook" / "metrics" / "scoring.py"] = ""
+    rows = []
+    for gold, answer in ANSWERS:
+        scored = squad([gold], answer, "Not in the handbook.")
+        rows.append(
+            {
+                "reference": gold,
+                "answer": answer,
+                "exact match": number("em", scored["em"]),
+                "F1 (shared words)": number("f1", scored["f1"]),
+                "chrF": number("chrf", chrf(answer, gold)),
+            }
+        )
+    return markdown_table(rows)
+
+
+@block("evaluation/baseline-vs-fine-tuned", "detectable")
+def detectable(sources: Sources) -> str:
+    """The difference of each run, its interval, and the smallest one that its test split can show."""
+    rows = []
+    for recipe in ("classify-lora", "qa-lora", "chat-lora", "chat-dpo"):
+        run = sources.run(recipe)
+        for other in (run["baseline"], names.SVM):
+            for one in run["comparisons"]:
+                if (one["b"], one["metric"]) != (other, run["primary"]):
+                    continue
+                values = (one["difference"], one["low"], one["high"], one["detectable"])
+                shown = [number(run["primary"], value) for value in values]
+                rows.append(
+                    {
+                        "recipe": recipe,
+                        "against": names.contender(other, run["baseline"]),
+                        "metric": names.metric(run["primary"]),
+                        "difference": f"{shown[0]} ({shown[1]} to {shown[2]})",
+                        "smallest that can be shown": shown[3],
+                        "test rows, groups": f"{one['n']}, {one['groups']}",
+                    }
+                )
+    return markdown_table(rows)
+
+
+@block("evaluation/baseline-vs-fine-tuned", "coverage")
+def coverage(sources: Sources) -> str:
+    """How often a 95 % interval covers the truth, by what is resampled."""
+    found = sources.benchmark("interval_coverage")["coverage"]
+    return markdown_table(
+        [
+            {
+                "95 % interval by": one["method"],
+                "groups": str(one["groups"]),
+                "covers the truth": f"{one['covered']:.1%}".replace("%", " %"),
+            }
+            for one in found
+        ]
+    )

@@ -1,0 +1,99 @@
+"""Tools, and reference made from code."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+from scripts.guide_blocks.registry import Sources, block
+from tunebook.commands.exercise.exercises import EXERCISES
+from tunebook.core.environment import PREFIX, Environment
+from tunebook.core.markdown import markdown_table
+from tunebook.core.paths import ROOT
+from tunebook.report.markdown_blocks import block as marked
+
+STACK = (
+    *("axolotl", "transformers", "datasets", "peft", "trl", "accelerate", "bitsandbytes", "deepspeed"),
+    *("torch", "lm-eval"),
+)
+
+
+@block("tools/index", "versions")
+def versions(sources: Sources) -> str:
+    """The versions of the stack on both lanes."""
+    path = ROOT / "requirements.lock"
+    sources.read[path] = "make lock"
+    text, rows = path.read_text(encoding="utf-8"), []
+    for name in STACK:
+        found = re.findall(rf"^{name}==(\S+)(?: ; (.*?))? \\$", text, re.MULTILINE)
+        old = [version for version, marker in found if ">= '3.12'" not in marker]
+        new = [version for version, marker in found if "< '3.12'" not in marker]
+        rows.append({"package": name, "Python 3.11": old[0], "Python 3.12, 3.13": new[0]})
+    return markdown_table(rows)
+
+
+@block("reference", "environment")
+def environment(sources: Sources) -> str:
+    """Every variable that Tunebook reads."""
+    sources.read[ROOT / "tunebook" / "core" / "environment.py"] = "tunebook env"
+    return markdown_table(
+        [
+            {"variable": f"`{PREFIX}{name.upper()}`", "what it is for": field.description or ""}
+            for name, field in Environment.model_fields.items()
+        ]
+    )
+
+
+@block("ten-minutes", "fork")
+def fork_output(sources: Sources) -> str:
+    return _from_readme(sources, "fork")
+
+
+@block("ten-minutes", "report")
+def report_output(sources: Sources) -> str:
+    return _from_readme(sources, "output")
+
+
+def _from_readme(sources: Sources, name: str) -> str:
+    """Return real output that README.md shows."""
+    path = ROOT / "README.md"
+    sources.read[path] = ""
+    text = textwrap.dedent(marked(path.read_text(encoding="utf-8"), name)).strip()
+    return f"```text\n{text}\n```"
+
+
+@block("tools/plain-transformers-and-peft", "script")
+def plain_script(sources: Sources) -> str:
+    path = ROOT / "scripts" / "plain_peft.py"
+    sources.read[path] = ""
+    return f"```python\n{path.read_text(encoding='utf-8').strip()}\n```"
+
+
+@block("closing/summary-and-when-to-fine-tune", "advice")
+def advice(sources: Sources) -> str:
+    """What `tunebook advise` prints, recorded: it fits an SVM."""
+    path = ROOT / "docs" / "guide" / "recorded" / "advice.txt"
+    sources.read[path] = ""
+    return f"```text\n{path.read_text(encoding='utf-8').strip()}\n```"
+
+
+@block("closing/what-to-try-on-your-own", "exercises")
+def exercises(sources: Sources) -> str:
+    """The exercises, as the command has them."""
+    sources.read[ROOT / "tunebook" / "commands" / "exercise" / "exercises.py"] = ""
+    return markdown_table(
+        [
+            {"N": str(at), "exercise": f"**{one.title}.** {one.task}", "command": f"`{one.command}`"}
+            for at, one in enumerate(EXERCISES, start=1)
+        ]
+    )
+
+
+@block("reference", "exits")
+def exits(sources: Sources) -> str:
+    """The exit codes, as docs/ARCHITECTURE.md has them."""
+    path = ROOT / "docs" / "ARCHITECTURE.md"
+    sources.read[path] = ""
+    found = re.search(r"## Exit codes\n\n(\|.*?)\n\n", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    return found[1]

@@ -1,0 +1,135 @@
+"""Why fine-tune?"""
+
+from __future__ import annotations
+
+from scripts.guide_blocks.registry import Sources, block
+from tunebook.core.markdown import markdown_table
+from tunebook.report import names
+from tunebook.report.format import cell, number
+
+
+@block("why/prompting-limitations", "tried")
+def prompts_tried(sources: Sources) -> str:
+    """Every prompting of the base on dev, for one recipe of each task."""
+    rows: dict[str, dict[str, str]] = {}
+    for recipe in ("classify-lora", "qa-lora", "chat-lora"):
+        run = sources.run(recipe)
+        head = f"{recipe}: {names.metric(run['primary'])}, {names.direction(run['primary'])}"
+        for name, value in run["dev"]["tried"].items():
+            prompt = "plain prompt" if name == "base_generate_0" else names.prompting(name)
+            rows.setdefault(prompt, {})[head] = number(run["primary"], value)
+    heads = list(dict.fromkeys(head for row in rows.values() for head in row))
+    return markdown_table(
+        [
+            {"base model": prompt} | {head: row.get(head, "-") for head in heads}
+            for prompt, row in rows.items()
+        ]
+    )
+
+
+@block("why/prompting-limitations", "against")
+def prompt_against_tuned(sources: Sources) -> str:
+    """The best prompt and the fine-tuned model on test, and which prompt that was."""
+    rows = []
+    for recipe in ("classify-lora", "qa-lora", "chat-lora", "chat-dpo"):
+        run = sources.run(recipe)
+        metric, who, best = run["primary"], run["contenders"], run["baseline"]
+        rows.append(
+            {
+                "recipe": recipe,
+                "metric": f"{names.metric(metric)}, {names.direction(metric)}",
+                "best prompt": f"{cell(metric, who[best][metric])}: {names.prompting(best)}",
+                "fine-tuned": cell(metric, who[names.TUNED][metric]),
+                "verdict": run["verdict"],
+            }
+        )
+    return markdown_table(rows)
+
+
+USES = {
+    "classify-lora": "route messages: one of your labels for each",
+    "qa-lora": "answer from a passage, or say that it does not tell",
+    "chat-lora": "answer in your style over several turns",
+    "chat-dpo": "prefer the better of two answers",
+}
+
+
+@block("why/use-cases", "published")
+def use_cases(sources: Sources) -> str:
+    """One recipe of each kind with its published run."""
+    rows = []
+    for recipe, use in USES.items():
+        run = sources.run(recipe)
+        metric, who = run["primary"], run["contenders"]
+        rows.append(
+            {
+                "use": use,
+                "recipe": f"[{recipe}](../../../recipes/{recipe}/README.md)",
+                "measured by": f"{names.metric(metric)}, {names.direction(metric)}",
+                "best prompt": number(metric, who[run["baseline"]][metric]["value"]),
+                "fine-tuned": number(metric, who[names.TUNED][metric]["value"]),
+                "verdict": run["verdict"],
+            }
+        )
+    return markdown_table(rows)
+
+
+@block("why/use-cases", "banking")
+def many_labelled_rows(sources: Sources) -> str:
+    """The linear SVM against the fine-tuned model where there are thousands of labelled rows."""
+    run = sources.run("classify-lora", "real")
+    return markdown_table(
+        [
+            {
+                "who answers": names.contender(name, run["baseline"]),
+                "accuracy": cell("accuracy", run["contenders"][name]["accuracy"]),
+            }
+            for name in (names.SVM, names.TUNED, run["baseline"])
+        ]
+    )
+
+
+@block("why/behavioral-vs-task-specific", "voice")
+def voice(sources: Sources) -> str:
+    """What chat-lora changed in how the model writes."""
+    run = sources.run("chat-lora")
+    who = {"plain prompt": "base_generate_0", "best prompt": run["baseline"], "fine-tuned": names.TUNED}
+    metrics = ("rules", "stop_rate", "length_ratio", "chrf", "loss")
+    return markdown_table(
+        [
+            {"measured": f"{names.metric(metric)}, {names.direction(metric)}"}
+            | {title: cell(metric, run["contenders"][name].get(metric)) for title, name in who.items()}
+            for metric in metrics
+        ]
+    )
+
+
+@block("why/behavioral-vs-task-specific", "intents")
+def intents(sources: Sources) -> str:
+    """What classify-lora changed: the answers themselves."""
+    run = sources.run("classify-lora")
+    who = {"plain prompt": "base_generate_0", "best prompt": run["baseline"], "fine-tuned": names.TUNED}
+    return markdown_table(
+        [
+            {"measured": f"{names.metric(metric)}, {names.direction(metric)}"}
+            | {title: cell(metric, run["contenders"][name].get(metric)) for title, name in who.items()}
+            for metric in ("accuracy", "macro_f1", "invalid_rate")
+        ]
+    )
+
+
+@block("why/behavioral-vs-task-specific", "kept")
+def instructions_kept(sources: Sources) -> str:
+    """Whether each kind of model still follows other instructions."""
+    runs = sources.benchmark("forgetting")["runs"]
+    rows = []
+    for recipe in ("classify-lora", "qa-lora", "chat-lora"):
+        line = next(one for one in runs[recipe]["retention"] if one["task"] == "instructions")
+        rows.append(
+            {
+                "recipe": recipe,
+                "instructions followed by the base": f"{line['base']:.0%}".replace("%", " %"),
+                "by the fine-tuned model": f"{line['tuned']:.0%}".replace("%", " %"),
+            }
+        )
+    return markdown_table(rows)

@@ -1,0 +1,95 @@
+"""`tunebook advise`: look at rows and say what to try first, with what was counted and what it would cost."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from tunebook.commands.advise.counts import Splits, facts, read
+from tunebook.commands.fork.refusals import TASKS
+from tunebook.commands.options import Json, console
+from tunebook.config.overrides import Options
+from tunebook.config.recipe import load_recipe
+from tunebook.core.console import Console
+from tunebook.core.errors import GATE_FAILED, GOOD, InputError, Problem
+from tunebook.hardware import gpus
+from tunebook.plan.advise import Advice, Facts, advise
+from tunebook.plan.changes import planned
+from tunebook.plan.planner import Plan
+from tunebook.plan.rows import rows_of
+
+
+def advise_command(
+    data: Annotated[str, typer.Argument(help="a file, a folder, owner/name on the Hub, or train=FILE ...")],
+    task: Annotated[
+        str, typer.Option(help="classification, qa, chat or preference; default: by the rows")
+    ] = "",
+    fields: Annotated[str, typer.Option(help='which column is what: "text=body label=topic"')] = "",
+    group: Annotated[str, typer.Option(help="the column of rows that belong together; none: no group")] = "",
+    as_json: Json = False,
+) -> int:
+    """Look at your rows and say what to try first, with the evidence.
+
+    Prompt, retrieve, SVM, head, LoRA or more data. Writes nothing; exits with 3 where it is not a fine-tune.
+    """
+    return run_advise(data, task, fields, group, as_json, console())
+
+
+def run_advise(data: str, task: str, fields: str, group: str, as_json: bool, out: Console) -> int:
+    """Print the questions, their answers, the advice, and what a fine-tune would cost.
+
+    Raises:
+        InputError: the rows cannot be read, or could be read in two ways.
+    """
+    if task not in ("", *TASKS):
+        text = f"expected one of {', '.join(TASKS)} (got {task!r})."
+        raise InputError(Problem(text, key="--task (TASK=)", code="option.bad_task"))
+    dataset, rows, place = read(data, task, fields, group)
+    found = facts(dataset, rows)
+    advice = advise(found)
+    cost = cheapest(advice.recipe, rows) if advice.recipe else None
+    if as_json:
+        print(json.dumps(_as_json(found, advice, cost), indent=1, ensure_ascii=False))
+    else:
+        _show(advice, found, cost, place, data, out)
+    return GOOD if advice.recipe else GATE_FAILED
+
+
+def cheapest(recipe: str, rows: Splits) -> Plan | None:
+    """Return the plan of `recipe` with these rows on the GPU that costs the least, None without a price."""
+    counted = rows_of(rows)
+    plans = [planned(load_recipe(recipe), Options(), key, None, None, counted) for key in gpus.gpus()]
+    priced = [one for one in plans if one.fits and not one.tight and one.dollars]
+    return min(priced, key=lambda one: one.dollars.high) if priced else None  # type: ignore[union-attr]
+
+
+def _as_json(found: Facts, advice: Advice, cost: Plan | None) -> dict[str, object]:
+    return {
+        "advice": advice.word,
+        "why": advice.why,
+        "recipe": advice.recipe,
+        "questions": [answer._asdict() for answer in advice.answers],
+        "facts": asdict(found),
+        "cost": cost and {"gpu": cost.gpu, "dollars": cost.dollars and asdict(cost.dollars)},
+    }
+
+
+def _show(advice: Advice, found: Facts, cost: Plan | None, place: str, data: str, out: Console) -> None:
+    out.stage("rows", f"{place}: {found.task}, {found.train} to train on and {found.test} to test on")
+    for number, answer in enumerate(advice.answers, start=1):
+        said = {True: "yes", False: "no", None: "?"}[answer.yes]
+        out.stage(f"{number}  {said}", answer.question)
+        out.note(answer.found)
+    out.stage("advice", f"{advice.word}: {advice.why}")
+    if cost and cost.dollars:
+        out.stage(
+            "cost",
+            f"{advice.recipe} with these rows on 1 x {cost.gpu_name}: ${cost.dollars.low:.2g} to "
+            f"{cost.dollars.high:.2g}, training and evaluation; nothing on the trial tier",
+        )
+    if advice.recipe:
+        out.stage("next", f"make fork FROM={advice.recipe} NAME=my-task DATA={shlex.quote(data)}")

@@ -1,0 +1,56 @@
+"""`tunebook exercise`: show the exercises of the guide and check their results among the finished runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunebook.commands.exercise.exercises import EXERCISES
+from tunebook.commands.options import console
+from tunebook.core.console import Console
+from tunebook.core.errors import GATE_FAILED, GOOD, InputError
+from tunebook.core.paths import runs_folder
+from tunebook.metrics.schema import Metrics, read_metrics
+
+
+def exercise_command(
+    number: Annotated[
+        int | None, typer.Argument(metavar="N", min=1, max=len(EXERCISES), help="which; default: all")
+    ] = None,
+) -> int:
+    """Show the ten exercises of the guide, and check their results.
+
+    Exits with 3 where the result of exercise N is not among the finished runs yet.
+    """
+    return run_exercise(number, console())
+
+
+def run_exercise(number: int | None, out: Console) -> int:
+    """Print one exercise and whether its result was found; without a number, all of them in short."""
+    runs = finished()
+    if number is None:
+        rows = [
+            {"N": str(at), "exercise": one.title, "result": one.check(runs) or "not yet"}
+            for at, one in enumerate(EXERCISES, start=1)
+        ]
+        out.table(rows)
+        return GOOD
+    exercise = EXERCISES[number - 1]
+    found = exercise.check(runs)
+    out.stage("exercise", f" {number}: {exercise.title}. {exercise.task}")
+    out.stage("command", exercise.command)
+    out.stage("result", found or "not among the finished runs yet")
+    return GOOD if found else GATE_FAILED
+
+
+def finished() -> list[Metrics]:
+    """Return the metrics of all finished runs, the newest last; those of another version are left out."""
+    paths = [path for path in runs_folder().glob("*/*/metrics.json") if path.parent.name != "latest"]
+    runs = []
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime):
+        try:
+            runs.append(read_metrics(path))
+        except InputError:
+            continue
+    return runs
