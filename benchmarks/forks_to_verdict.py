@@ -268,7 +268,8 @@ def table(found: Row) -> str:
         score = " to ".join(scale.format(run[when]) for when in ("before", "after"))
         lines.append(
             f"| {CASES[run['case']].title} | {', '.join(kept)} | {run['primary']} {score} "
-            f"| {run['verdict']} | {(run['fork_seconds'] + run['run_seconds']) / 60:.0f} |"
+            f"| {run['verdict']}{', a gate failed' if run['run_exit'] == 3 else ''} "
+            f"| {(run['fork_seconds'] + run['run_seconds']) / 60:.0f} |"
         )
     return "\n".join(lines)
 
