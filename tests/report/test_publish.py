@@ -89,5 +89,5 @@ def test_folders_of_whoever_publishes_are_not(run: Run) -> None:
 
 def test_an_unfinished_run_is_not_published(run: Run) -> None:
     run.mark("report", "failed")
-    with pytest.raises(InputError, match="nothing to publish"):
+    with pytest.raises(InputError, match="has not finished the stage `report`"):
         publish.publish(str(run.folder), Console())

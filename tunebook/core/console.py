@@ -167,7 +167,8 @@ class Console:
             return
         table = Table(title=title, title_justify="left", pad_edge=False)
         for index, column in enumerate(rows[0] if rows else []):
-            table.add_column(column, overflow="fold", no_wrap=index == 0)
+            word = max(map(len, column.split()), default=1)  # no header is broken inside a word
+            table.add_column(column, overflow="fold", no_wrap=index == 0, min_width=word)
         for row in rows:
             table.add_row(*row.values())
         self.rich.print(table)

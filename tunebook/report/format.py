@@ -110,8 +110,14 @@ def _short(title: str) -> str:
 
 def show_verdict(measured: Metrics, console: Console) -> None:
     """Print the table, the gates, the traffic light and the verdict sentence."""
-    rows = table(measured, whole=False)
-    console.table([{_short(k): v.replace("not measured", "-") for k, v in row.items()} for row in rows])
+    ranked = names.contender(TUNED_RANKED.name)
+    rows = [
+        {_short(title): cell.replace("not measured", "-") for title, cell in row.items() if title != ranked}
+        for row in table(measured, whole=False)
+    ]
+    console.table(rows)
+    if again := measured["contenders"].get(TUNED_RANKED.name, {}).get("accuracy"):
+        console.note(f"{ranked}: accuracy {number('accuracy', again['value'])} (make predict ranks them)")
     for gate in measured["gates"]:
         if gate["passed"] is False and gate["value"] is not None:
             title = f"{names.gate(gate['name'])} ({gate['name']})"
