@@ -110,7 +110,7 @@ def test_a_damaged_run_is_left_out_and_named(
     assert compare_runs([], Console()) == 0
     (found,) = read_json(tmp_path / "runs" / "compare.json")
     assert [line["run"] for line in found["runs"]] == ["handmade-lora/aaaa"]
-    assert "left out" in capsys.readouterr().out
+    assert "skipped" in capsys.readouterr().out
 
 
 def test_the_page_has_verdicts_and_links_to_the_reports(made: Callable[..., Run], tmp_path: Path) -> None:

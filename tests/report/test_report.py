@@ -287,7 +287,7 @@ def test_says_what_windows_of_passages_mean_for_the_score(handmade: Callable[...
     write_report(run)
     for name in ("report.html", "report.md"):
         text = (run / name).read_text()
-        assert "without looking at the answer: 10 of 20 hold one" in text
+        assert "without looking at the answer: 10 of 20 windows contain an answer" in text
 
 
 def test_thresholds_come_from_the_ranked_labels_of_the_fine_tuned_model() -> None:
