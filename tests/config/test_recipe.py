@@ -14,6 +14,7 @@ from tunebook.check.config import check_config
 from tunebook.config import recipe as recipes
 from tunebook.config.keys import check_keys
 from tunebook.config.overrides import Options
+from tunebook.config.replay import GENERAL, KEY
 from tunebook.config.resolve import resolve
 from tunebook.core.errors import InputError
 from tunebook.core.paths import ROOT
@@ -113,6 +114,9 @@ def test_its_data_exists_and_training_sees_no_test_rows(file: Path) -> None:
     for path in own.source.files.values():
         assert (own.folder / path).is_file()
     paths = [entry["path"] for key in ("datasets", "test_datasets") for entry in recipe.config[key]]
+    paths = [
+        path for path in paths if path != GENERAL
+    ]  # which holds no test rows: datasets/tests/test_general.py
     assert paths == [f"datasets/{data.name}/rows/{split}.jsonl" for split in ("train", "dev")]
 
 
@@ -187,7 +191,8 @@ def test_trial_is_short_and_known(file: Path) -> None:
     assert len(file.read_text().splitlines()) <= 17
     recipe = recipes.load_recipe(file.parent.name)
     plugins = {"plugins": recipe.config.get("plugins", [])}
-    assert [str(p) for p in check_keys({**plugins, **recipe.trial}, recipe.trial_lines, "trial.yaml")] == []
+    keys = {key: value for key, value in recipe.trial.items() if key != KEY}
+    assert [str(p) for p in check_keys({**plugins, **keys}, recipe.trial_lines, "trial.yaml")] == []
     assert recipe.rows, "a trial names how many rows it takes"
 
 
