@@ -13,6 +13,7 @@ from tunebook.check.findings import PRINTED, SHOWN, Findings
 from tunebook.check.labels import Labels, alike, sharing
 from tunebook.check.rows import Sample, survey
 from tunebook.check.secrets import Secrets, find, luhn, masked
+from tunebook.check.turns import OfAService
 from tunebook.core.errors import InputError
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset
@@ -255,6 +256,33 @@ def test_a_secret_is_never_shown_in_full(tmp_path: Path) -> None:
     assert finding.line == 11 and secret[:3] in finding.text
     assert secret not in str(found.as_json())
     assert masked(secret) == "ada... (29 characters)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ("The response was filtered due to Azure OpenAI's content management policy.", True),
+        ('{"finish_reason": "content_filter"}', True),
+        ("Rate limit reached for gpt-4 in organization org-x.", True),
+        ("This model's maximum context length is 4097 tokens.", True),
+        ("Error code: 429", True),
+        ("[content removed]", True),
+        ("The policy of our shop: content of parcels is not checked.", False),
+        ("An error code: look it up on page 429.", False),
+        ("The pipe is blocked.", False),
+    ],
+)
+def test_an_answer_that_a_service_wrote_is_named(answer: str, named: bool) -> None:
+    found = Findings()
+    watcher = OfAService(found)
+    watcher.see(seen("train", 3, answer))  # of the prompt nothing is said
+    assert not found.kinds
+    watcher.see(seen("train", 4, "x", answer))
+    assert [one.line for kind in found.kinds.values() for one in kind.shown] == [4] * named
+    row = seen("train", 5, "x", answer)
+    row.row["messages"][-1]["weight"] = 0  # and nothing of a turn that is not learned
+    watcher.see(row)
+    assert sum(kind.count for kind in found.kinds.values()) == named
 
 
 def test_luhn() -> None:

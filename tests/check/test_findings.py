@@ -37,7 +37,7 @@ from tunebook.check.labels import Labels, alike, sharing
 from tunebook.check.rows import Seen, survey
 from tunebook.check.secrets import Secrets
 from tunebook.check.tokens import judge
-from tunebook.check.turns import Turns
+from tunebook.check.turns import OfAService, Turns
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
 from tunebook.core.paths import ROOT
@@ -208,6 +208,7 @@ def test_duplicates(tmp_path: Path) -> None:
 
 def test_turns(tmp_path: Path) -> None:
     data, found = dataset(tmp_path), Findings()
+    OfAService(found).see(seen("train", 7, "x", "The response was filtered: content management policy."))
     for evaluation in ({}, {"evaluate_turns": {"trial": "all", "real": "last"}}):
         watcher = Turns(found, data, evaluation)
         for row in dialogues():

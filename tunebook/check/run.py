@@ -23,7 +23,7 @@ from tunebook.check.secrets import Secrets
 from tunebook.check.sizes import lengths
 from tunebook.check.sizes.splits import SplitSizes, Windows
 from tunebook.check.training_rules import LORA_WITHOUT_REGRET
-from tunebook.check.turns import Turns
+from tunebook.check.turns import OfAService, Turns
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.config.resolve import resolve
@@ -157,7 +157,7 @@ def _rows(
         read = Rows(dataset)
         strip, labelled = without_boilerplate(dataset), bool(dataset.labels)
         near = Duplicates(found, sample, strip=strip, labelled=labelled, rows=read)
-        watchers: list[Watcher] = [sample, near, marks, Counted(dataset)]
+        watchers: list[Watcher] = [sample, near, marks, Counted(dataset), OfAService(found)]
         place = show(dataset.folder / "dataset.yaml")
         watchers.append(SplitSizes(found, dataset.task, place))
         if dataset.source.window:

@@ -1,8 +1,9 @@
-"""Conversations whose answers also occur in other conversations: greetings and goodbyes, which measure
-nothing."""
+"""Answers that teach nothing: those that also occur in other conversations, such as greetings and goodbyes,
+and those that a service wrote where a model's answer should be."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tunebook.check.findings import Finding, Findings
@@ -10,9 +11,19 @@ from tunebook.check.rows import Seen
 from tunebook.core.paths import show
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats.turns import count
+from tunebook.data.stretches import supervised
 from tunebook.runs.rows import RenderedRow
 
 MANY = 0.5  # of the scored turns
+# What APIs of models write in place of an answer: a content filter's notice, limits, failures.
+OF_A_SERVICE = re.compile(
+    r"""content\ management\ policy | ResponsibleAIPolicyViolation
+    | "?finish_reason"?:\s*"?(length|content_filter)
+    | content_filter_results? | [Rr]ate\ limit\ reached\ for | exceeded\ your\ current\ quota
+    | maximum\ context\ length\ is\ \d+\ tokens | (model|engine)\ is\ currently\ overloaded
+    | upstream\ connect\ error | ^Error\ code:\ \d{3} | ^\[?(blocked|content\ (removed|filtered))""",
+    re.VERBOSE,
+)
 
 
 class Turns:
@@ -54,3 +65,23 @@ class Turns:
                 else "All answers are scored; answers are generated only at turns that are not repeated."
             )
             self.found.add(Finding("note", "repeated answers", text, do, self.file, code="turns.repeated"))
+
+
+class OfAService:
+    """Finds answers that are learned and that a service wrote in place of the model."""
+
+    def __init__(self, found: Findings) -> None:
+        self.found = found
+
+    def see(self, seen: Seen) -> None:
+        for turn in supervised(seen.row, "rejected" in seen.row):
+            if match := OF_A_SERVICE.search(turn["content"]):
+                text = f"an answer seems to be a service's message, no model's answer: {match[0]!r}."
+                do = "Leave the row out, or write the answer that should be learned."
+                kind = "answers that a service wrote"
+                found = Finding("warning", kind, text, do, seen.place, seen.line, code="turns.of_a_service")
+                self.found.add(found)
+                return
+
+    def finish(self) -> None:
+        """Add nothing: findings were added row by row."""
