@@ -385,7 +385,7 @@ CASES = [
     Case(
         "label only in test",
         {"train.csv": CSV, "test.csv": "text,label\nwho is it,c\n"},
-        ["labels.not_in_train test.csv label"],
+        ["labels.not_in_train test.csv:2 label"],
         data=".",
     ),
     Case(
@@ -461,10 +461,7 @@ CASES = [
         "TIME that is no time",
         "a.csv",
         CSV.replace("text,", "day,text,").replace("\nthe", "\nsoon,the"),
-        "rows.bad_time a.csv:2 day",
-        "rows.bad_time a.csv:3 day",
-        "rows.bad_time a.csv:4 day",
-        "rows.more_faults a.csv",
+        "option.not_a_time - --time (TIME=)",
         time="day",
     ),
     file("too few rows to cut", "a.csv", CSV, "split.too_few_groups datasets/mine/dataset.yaml source"),
