@@ -1,7 +1,8 @@
 """Modules that are imported when they are first used.
 
 Each worker of pytest-xdist collects every test file, and torch with all that stands on it takes ten seconds
-to import. A test file that needs it names it by `lazy`, and conftest.py gives those files to one worker:
+to import. A test file that needs it names it by `lazy`, or takes its tokenizer or model from `tiny`, and
+conftest.py gives those files to one worker:
 
     torch = lazy("torch")
 """
