@@ -124,7 +124,7 @@ def test_a_server_that_refuses_is_told(opened: loader.Models) -> None:
 
 
 def test_a_server_that_does_not_start_says_why(saved: dict[str, Path]) -> None:
-    with pytest.raises(MachineError, match=r"(?s)did not start: .*Error.*nothing.*Its log: "):
+    with pytest.raises(MachineError, match=r"(?s)did not start: .*Error.*nothing.*Log: "):
         models(saved, base_model=str(saved["base"] / "nothing")).open("base")
 
 
