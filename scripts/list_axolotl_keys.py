@@ -1,10 +1,10 @@
 """Write tunebook/config/axolotl_keys.json: every key of Axolotl's schema, at every level, with its types.
 
-Axolotl drops unknown keys without a word, and importing it takes half a minute; so the keys are
-listed once here, and `tunebook check` reads the list. A test runs this with --check.
+Axolotl silently drops unknown keys, and importing it takes half a minute; so this script lists the keys
+once, and `tunebook check` reads the list. A test runs this with --check.
 
-The file has what all versions of pyproject.toml share under `common`, and beside it what only one has or has
-otherwise. Each run renews the installed version's part: run it once in the environment of each lane.
+The file has the keys shared by all versions in pyproject.toml under `common`, and for each version the keys
+that differ. Each run updates the part of the installed version: run it once in the environment of each lane.
 
     .venv/bin/python scripts/list_axolotl_keys.py [--check]
 """

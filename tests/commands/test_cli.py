@@ -357,7 +357,7 @@ def test_before_set_up_make_refuses_an_unknown_variable_itself(tmp_path: Path) -
 
 def test_make_refuses_a_flag_that_is_neither_1_nor_0() -> None:
     error = refused_by_make("recipe", f"NAME={NAME}", "SMOKE=yes")
-    assert error.code == "option.bad_flag" and "SMOKE is 1 or 0" in str(error)
+    assert error.code == "option.bad_flag" and "SMOKE must be 1 or 0" in str(error)
 
 
 @pytest.mark.parametrize(

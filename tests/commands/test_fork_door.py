@@ -44,7 +44,7 @@ def test_bad_rows_up_to_n_are_left_out_and_named(home: Path, capsys: pytest.Capt
     assert [line for line, *_ in places] == [21, *range(len(PAIRS) + 2, len(PAIRS) + 6)]
     said = capsys.readouterr().out
     assert "5 bad rows" in said and write.LEFT_OUT in said
-    assert "5 bad rows are left out" in (home / "datasets" / "mine" / "README.md").read_text()
+    assert "5 bad rows are dropped" in (home / "datasets" / "mine" / "README.md").read_text()
 
 
 def test_more_bad_rows_than_allowed_are_counted_by_kind(home: Path) -> None:  # noqa: F811

@@ -65,7 +65,7 @@ def test_windows_make_it_a_recipe_that_trains(home: Path, capsys: pytest.Capture
     assert len(rows["train"]) >= 40 and min(len(rows["dev"]), len(rows["test"])) >= 3
     assert held(rows["train"]) == (len(rows["train"]), len(rows["train"]))
     found, of = held(rows["test"])
-    assert f"{found} of {of} windows of test hold an answer" in shown
+    assert f"{found} of {of} test windows contain an answer" in shown
     assert "without looking at the answer" in shown
     card = (home / "datasets" / "mine" / "README.md").read_text()
     assert "without looking at the answer" in card

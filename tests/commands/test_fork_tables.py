@@ -251,7 +251,7 @@ def test_rows_whose_label_has_no_name_are_left_out(home: Path) -> None:
     labels = [str(number % 3) for number in range(60)]
     notes = fork(home, {"a.csv": csv_of(labels), "n.csv": "0,neg\n1,pos\n2,\n"}, labels="{}/n.csv")
     assert Counter(label for _, label in made()[1]) == {"neg": 20, "pos": 20}
-    assert any(note.startswith("20 rows are left out") for note in notes)
+    assert any(note.startswith("20 rows are dropped") for note in notes)
 
 
 NOTED: dict[str, tuple[Files, str, str]] = {

@@ -633,7 +633,7 @@ def test_dry_prints_files_price_and_command_and_no_token(tmp_path: Path) -> None
     words = ["launch", "classify-lora", "--on", "slurm", "--gpu", "h100", "--dry"]
     result = tunebook(*words, TUNEBOOK_RUNS=str(tmp_path), **PLANTED)
     assert result.returncode == 0, result.stderr
-    for said in ("price     $", "#SBATCH --time=", "would check the recipe, and then: sbatch"):
+    for said in ("price     $", "#SBATCH --time=", "would check the recipe, then run: sbatch"):
         assert said in result.stdout
     assert not [value for value in PLANTED.values() if value in result.stdout + result.stderr]
 

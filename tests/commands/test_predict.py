@@ -214,7 +214,7 @@ def test_csv_in_and_out_gives_the_same_answers(model: Path, tmp_path: Path) -> N
         ([{"text": "fine"}, [1]], "new.jsonl:2: expected an object"),
         (
             [{"text": "a", "predicted_label": "b"}],
-            "new.jsonl:1: predicted_label: a column that predict adds itself",
+            "new.jsonl:1: predicted_label: predict adds a column with this name",
         ),
         ([], "has no rows"),
     ],
@@ -247,13 +247,13 @@ def test_what_is_in_the_way_is_refused(model: Path, tmp_path: Path) -> None:
     write_json(tmp_path / "other.jsonl.state.json", {"plan": "of something else", "rows": 1})
     for out, said in (
         ("there.jsonl", "already exists"),
-        ("other.jsonl", "belongs to another model or file of rows"),
+        ("other.jsonl", "belongs to another model or another file of rows"),
         ("out.parquet", "must end in .jsonl or .csv"),
         ("no/out.csv", "no such folder"),
     ):
         with pytest.raises(InputError, match=said):
             predict(str(run.folder), data, tmp_path / out, Console())
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="file not found"):
         predict(str(run.folder), tmp_path / "none.csv", tmp_path / "out.csv", Console())
     run.forget("train")
     run.mark("check", "done")

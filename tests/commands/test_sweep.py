@@ -108,5 +108,5 @@ def test_a_learning_curve_says_whether_it_rises(runner: list[Options], tmp_path:
     sweep.sweep("classify-lora", "rows=50,100,all", Options(tier="trial"), False, Console())
     assert [asked.rows for asked in runner] == ["train=50", "train=100", ""]
     found = result(tmp_path)
-    assert "From 100 to 300 train rows it still rises" in found["sentence"]
+    assert "From 100 to 300 train rows the score still rises" in found["sentence"]
     assert [point["train_rows"] for point in found["points"]] == [50, 100, 300]

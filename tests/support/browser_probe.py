@@ -61,7 +61,7 @@ def main() -> None:
         page.set_content(f"<form method=post action='{address}'><input name=act value=finish></form>")
         with page.expect_navigation():
             page.evaluate("document.forms[0].submit()")
-        refused = "may not use" in page.content()
+        refused = "not allowed" in page.content()
         found["review"] = {"texts": texts, "wide": wide, "errors": errors}
         found["review"]["foreign"] = "nothing" if refused else page.content()
         browser.close()

@@ -202,7 +202,7 @@ class Rows:
         return self.cut_near if self.chosen and looks_for_near(self.dataset) else None
 
     def keep_near(self, pairs: NearPairs) -> None:
-        """Keep the near-duplicates among all rows with the rows, for the next check."""
+        """Store the near-duplicates with the rendered rows, for the next check."""
         if self.entry:
             with contextlib.suppress(OSError):  # somebody else's cache, which may be read only
                 self.entry.keep_near(pairs)

@@ -1,1 +1,1 @@
-"""One module a verb of the console entry; cli.py has their options. May import: everything."""
+"""The verbs of the command line, one module each; cli.py lists them. May import: everything."""

@@ -1,10 +1,9 @@
-"""`tunebook bench`: how fast a recipe trains on this machine, and in how much memory.
+"""`tunebook bench`: how fast a recipe trains on this machine, and with how much memory.
 
-A few real optimizer steps of the recipe's own config through Axolotl, nothing saved and nothing evaluated.
-With `weights` random, the base is made here, with random weights in the real architecture, and the rows are
-the project's own, repeated:
-no download. With `against` trl, plain transformers, PEFT and TRL train on the same rows at the same settings
-afterwards, on the same GPU.
+Runs a few real optimizer steps of the recipe's own config through Axolotl; nothing is saved or evaluated.
+With `weights` random, a randomly initialised model of the same architecture is created locally and the rows
+are the project's own, repeated, so nothing is downloaded. With `against` trl, plain transformers, PEFT and
+TRL then train on the same rows with the same settings on the same GPU.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ from tunebook.runs.run import Run
 from tunebook.training.launch import WORKER, follow_all
 
 MEASURE_PLUGIN = "tunebook.plugins.Measure"
-DEV_METRIC = "tunebook.plugins.DevMetric"  # looks at dev
-WARM_UP = 2  # steps that are not counted: kernels are compiled, the allocator finds its sizes
+DEV_METRIC = "tunebook.plugins.DevMetric"  # evaluations on dev
+WARM_UP = 2  # warm-up steps that are not counted: kernels are compiled, the allocator adapts its sizes
 DROPPED = """evals_per_epoch saves_per_epoch eval_steps save_steps test_datasets early_stopping_patience
 load_best_model_at_end metric_for_best_model auto_resume_from_checkpoints""".split()
 SHOWN = """adapter lora_r load_in_4bit sequence_len sample_packing micro_batch_size
@@ -70,12 +69,12 @@ def run_bench(
     """Measure recipe `name`, write the result to benchmarks/results/bench/ and show it.
 
     Args:
-        steps: optimizer steps, three or more: the first two are not counted.
-        label: a word for a recipe that is measured in another way than it ships, in the result's file name.
+        steps: number of optimizer steps, at least three, because the first two are not counted.
+        label: a word for the result's file name, if the recipe is measured with changed settings.
 
     Raises:
-        InputError: something is wrong with the recipe or the options.
-        TunebookError: the training failed; its log is named.
+        InputError: the recipe or the options are invalid.
+        TunebookError: the training failed; the message names its log.
     """
     recipe = load_recipe(name)
     resolved = resolve(recipe, replace(options, steps=steps))
@@ -128,7 +127,7 @@ def run_bench(
 
 
 def _short(config: AxolotlConfig) -> dict[str, Any]:
-    """Return a config that trains only: no evaluation on dev, no checkpoints."""
+    """Return a config that only trains: no evaluation on dev, no checkpoints."""
     kept = {key: value for key, value in config.items() if key not in DROPPED}
     plugins = [name for name in config.get("plugins", []) if name != DEV_METRIC] + [MEASURE_PLUGIN]
     return kept | {"save_strategy": "no", "val_set_size": 0, "plugins": plugins}
@@ -137,7 +136,7 @@ def _short(config: AxolotlConfig) -> dict[str, Any]:
 def _measured(
     module: str, flags: list[str], run: Run, folder: str, resolved: Resolved, base: str, console: Console
 ) -> dict[str, Any]:
-    """Train once in a child and return what it cost."""
+    """Train once in a child process and return what it cost."""
     (run / folder).mkdir(exist_ok=True)
     start = time.time()
     with console.timed(None, "measure") as words:
@@ -145,7 +144,7 @@ def _measured(
             follow_all(run, [(module, flags, resolved.world)], console)
         except ChildError as error:
             raise TunebookError(
-                f"the training failed: {error}\nThe whole log: {show(run.log)}.", code="train.failed"
+                f"the training failed: {error}\nFull log: {show(run.log)}.", code="train.failed"
             ) from None
         words.append(f"{'Axolotl' if folder == 'train' else folder}: {resolved.config['max_steps']} steps")
     config = run.config()
@@ -157,10 +156,10 @@ def summary(
 ) -> dict[str, Any]:
     """Return the summary of a meter's file (tunebook/plugins/meter.py): speed, memory and MFU.
 
-    Rates are of all processes together, over the steps after the warm-up. MFU is the arithmetic that the
-    model asks for (tunebook/plan/hours.py: step_flops, nothing computed twice) over time and the GPU's dense
-    16-bit peak (hardware/facts/gpus.yaml); HFU counts recomputation as well (Korthikanti et al. 2022, arXiv
-    2205.05198, section 5).
+    Rates are for all processes together, over the steps after the warm-up. MFU is the FLOPs that the model
+    requires (tunebook/plan/hours.py: step_flops, without recomputation) over time and the GPU's dense 16-bit
+    peak (hardware/facts/gpus.yaml); HFU also counts recomputation (Korthikanti et al. 2022, arXiv 2205.05198,
+    section 5).
     """
     counted = raw["steps"][WARM_UP:]
     took = sum(step["seconds"] for step in counted)
@@ -235,19 +234,19 @@ def _show(found: dict[str, Any], against: str | None, console: Console) -> None:
     card = found["machine"]["gpus"][0]["name"] if found["machine"]["gpus"] else found["machine"]["cpu"]
     console.table(table, f"{found['recipe']}, {found['weights']} weights, {found['world']} x {card}")
     if against:
-        console.note(f"{found['ratio']:.2f} times the tokens a second of {against}")
+        console.note(f"{found['ratio']:.2f} times the tokens per second of {against}")
 
 
 @takes("set", "model", "tier", "hardware", "gpus")
 def bench_command(
     name: Name,
     options: Options,
-    steps: Annotated[int, typer.Option(min=3, help="optimizer steps; the first two do not count")] = 12,
+    steps: Annotated[int, typer.Option(min=3, help="optimizer steps; the first two are not counted")] = 12,
     weights: Annotated[
-        Literal["base", "random"], typer.Option(help="random: no download, the same speed and memory")
+        Literal["base", "random"], typer.Option(help="random: no download, same speed and memory")
     ] = "base",
-    against: Annotated[Literal["trl"] | None, typer.Option(help="then measure plain TRL as well")] = None,
-    label: Annotated[str, typer.Option(help="a word for the result's file name")] = "",
+    against: Annotated[Literal["trl"] | None, typer.Option(help="also measure plain TRL")] = None,
+    label: Annotated[str, typer.Option(help="a word to add to the result's file name")] = "",
 ) -> int:
     """Measure training speed and memory on this machine.
 

@@ -1,9 +1,9 @@
-"""The training of a bench run in RUN once more, by transformers, PEFT and TRL alone.
+"""Repeat the training of a bench run in RUN with transformers, PEFT and TRL alone.
 
-Started by `tunebook bench --against trl`, not by hand. Base, rows, length, packing, batch, attention, loss
-kernel, recomputation, optimizer and precision are those of RUN/config.yaml; what Axolotl adds beyond them is
-what the comparison is about. TRL learns from every token of a row, Axolotl from the answers: the arithmetic
-is the same.
+Started by `tunebook bench --against trl`, not by hand. Base model, rows, length, packing, batch, attention,
+loss kernel, recomputation, optimizer and precision are those of RUN/config.yaml; the comparison shows what
+Axolotl adds beyond them. TRL trains on every token of a row, Axolotl on the answers only; the FLOPs are the
+same.
 
     .venv/bin/python -m tunebook.commands.bench_trl RUN
 """

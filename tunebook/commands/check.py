@@ -1,4 +1,4 @@
-"""`tunebook check` and `tunebook plan`: what a real run would meet, and what it would cost."""
+"""`tunebook check` and `tunebook plan`: what would go wrong in a real run, and what it would cost."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The console entry `tunebook`. Owns exit codes and what an error looks like (docs/ARCHITECTURE.md).
+"""The command line `tunebook`, its exit codes and how it shows errors (docs/ARCHITECTURE.md).
 
-`VERBS` says where each command lives. Its module is imported when it is called, so that `--help` and a
-mistyped word are answered at once.
+`VERBS` says where each command is defined. Its module is imported only when the command is called, so that
+`--help` and mistyped commands respond at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tunebook.core.system_errors import of_system
 
 
 class Verb(NamedTuple):
-    """A command: its section of the help, its module below tunebook.commands, one line of help."""
+    """A command: its section of the help, its module below tunebook.commands, its one-line help."""
 
     section: str
     module: str
@@ -38,7 +38,7 @@ class Verb(NamedTuple):
 VERBS = {
     "recipe": Verb("Run", "recipe", "Check, train, evaluate and report one recipe; resumes a stopped run."),
     "sweep": Verb("Run", "sweep", "Run a recipe over values of its keys; the best is chosen on dev."),
-    "verify": Verb("Run", "verify", "Run a recipe afresh and compare it with its published metrics."),
+    "verify": Verb("Run", "verify", "Run a recipe again and compare it with its published metrics."),
     "bench": Verb("Run", "bench", "Measure training speed and memory on this machine."),
     "recipes": Verb("Look", "recipe", "List the recipes with their last published results."),
     "check": Verb("Look", "check", "Find what is wrong with a real run, from any machine."),
@@ -55,28 +55,32 @@ VERBS = {
     "compare": Verb(
         "After training", "evaluate", "Compare the fine-tuned models of runs on the same test rows."
     ),
-    "chat": Verb("After training", "after.chat", "Chat with a run's fine-tuned model, beside its base."),
+    "chat": Verb("After training", "after.chat", "Chat with a run's fine-tuned model and its base model."),
     "merge": Verb(
-        "After training", "after.export", "Merge a run's adapter into its base, and measure it again."
+        "After training",
+        "after.export",
+        "Merge a run's adapter into its base model, and measure the result.",
     ),
     "export": Verb(
         "After training",
         "after.export",
-        "Write a run's model for vLLM, llama.cpp, Ollama or OpenLLM, measured.",
+        "Export a run's model (vLLM, llama.cpp, Ollama, OpenLLM) and measure it.",
     ),
-    "serve": Verb("After training", "after.serve", "Serve a run's model by an OpenAI-compatible endpoint."),
+    "serve": Verb(
+        "After training", "after.serve", "Serve a run's model through an OpenAI-compatible endpoint."
+    ),
     "publish": Verb("After training", "after.publish", "Publish a run's model on the Hugging Face Hub."),
     "predict": Verb("After training", "predict", "Answer the rows of a file with a run's fine-tuned model."),
-    "review": Verb("After training", "review", "Judge pairs of answers blind, in the browser."),
+    "review": Verb("After training", "review", "Compare pairs of answers blind, in the browser."),
     "launch": Verb("Rented GPUs", "launch", "Start a recipe's real run on rented GPUs, with a price limit."),
     "fetch": Verb("Rented GPUs", "fetch", "Fetch a run's report, metrics, model and logs from its store."),
-    "results": Verb("Maintain", "evaluate", "Publish a run's metrics in its recipe's folder and the cards."),
+    "results": Verb("Maintain", "evaluate", "Publish a run's metrics in its recipe's folder and README."),
     "env": Verb("Maintain", "env", "List the TUNEBOOK_* variables and their values."),
 }
 
 
 class LazyGroup(TyperGroup):
-    """The verbs of `VERBS`, each imported when it is needed."""
+    """The verbs of `VERBS`, each imported only when needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -95,7 +99,7 @@ class LazyGroup(TyperGroup):
         return self._without_imports().shell_complete(ctx, incomplete)
 
     def _without_imports(self) -> TyperGroup:
-        """Return this group with commands that have nothing but their line of help."""
+        """Return this group with commands that have only their one-line help."""
         commands: dict[str, Any] = {
             name: TyperCommand(name, help=verb.help, rich_help_panel=verb.section)
             for name, verb in VERBS.items()
@@ -116,7 +120,7 @@ def load(verb: str) -> Any:
     for parameter in command.params:
         if isinstance(parameter, TyperArgument):  # typer 0.25 loses their help with click 8.5
             parameter.help = described[str(parameter.name)].default.help
-    # Exit codes are what functions return; --quiet may follow the verb as well as come before it.
+    # Functions return the exit code; --quiet may follow the verb or precede it.
     command.params.append(
         TyperOption(
             param_decls=["--quiet", "-q"], is_flag=True, hidden=True, expose_value=False, callback=_quiet
@@ -143,7 +147,7 @@ app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=
 def entry(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print errors and JSON only")] = False,
 ) -> None:
@@ -153,7 +157,7 @@ def entry(
 
 
 def run(words: list[str]) -> int:
-    """Run one command line and return its exit code; a person's mistake is one clear message."""
+    """Run one command line and return its exit code; a user's mistake is reported as one clear message."""
     try:
         made = options.split_words(words)
         if made:
@@ -163,7 +167,7 @@ def run(words: list[str]) -> int:
     except TunebookError as error:
         return _say(error)
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; the same command resumes from the last saved state", file=sys.stderr)
+        print("interrupted. Rerun the same command to resume from the last saved state", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         if os.environ.get("DEBUG") != "1" and (refused := of_system(error)):
@@ -174,7 +178,7 @@ def run(words: list[str]) -> int:
 
 
 def _say(error: TunebookError) -> int:
-    """Print an error meant for the person, and return its exit code."""
+    """Print an error meant for the user, and return its exit code."""
     if os.environ.get("DEBUG") == "1":
         traceback.print_exc()
     print(visible(mask_known(str(error))), file=sys.stderr)
@@ -189,21 +193,21 @@ def _say(error: TunebookError) -> int:
 
 def main() -> None:
     if locale.getencoding().lower() not in ("utf-8", "utf8") and not sys.flags.utf8_mode:
-        # Our files are UTF-8, whatever the shell's are.
+        # Our files are UTF-8, whatever the shell's locale.
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, "-m", "tunebook.commands.cli", *sys.argv[1:]])
     sys.exit(run(sys.argv[1:]))
 
 
 def _unexpected(error: Exception) -> int:
-    # typer's own usage errors (click's ClickException, vendored or not) know how to show themselves.
+    # typer's own usage errors (click's ClickException, vendored or not) can display themselves.
     show = getattr(error, "show", None)
     if callable(show):
         show()
         return BAD_INPUT
     if os.environ.get("DEBUG") == "1":
         traceback.print_exc()
-    said = mask_known(f"unexpected: {type(error).__name__}: {error}. DEBUG=1 shows where.")
+    said = mask_known(f"unexpected: {type(error).__name__}: {error}. Set DEBUG=1 for a traceback.")
     print(visible(said), file=sys.stderr)
     return UNEXPECTED
 

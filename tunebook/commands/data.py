@@ -35,10 +35,11 @@ LEARNED, SPECIAL = "black on green", "bold magenta"
 
 
 def render_rows(name: str, options: Options, shown: int, console: Console) -> int:
-    """Render every split of the dataset of recipe `name`, and with `shown` that many rows token by token.
+    """Render every split of the dataset of recipe `name`, and show `shown` rows token by token.
 
     Raises:
-        InputError, MachineError: a row is at fault, or the data cannot be read; then nothing is written.
+        InputError, MachineError: a row is invalid, or the data cannot be read; nothing is written in this
+            case.
     """
     recipe = load_recipe(name)
     tier = pick_tier(options)
@@ -63,7 +64,7 @@ def render_rows(name: str, options: Options, shown: int, console: Console) -> in
 def show_rows(
     config: AxolotlConfig, dataset: Dataset, entry: cache.Entry, shown: int, console: Console
 ) -> Path:
-    """Print `shown` rows of train as the model sees them and write them as a page; returns its path.
+    """Print `shown` train rows as the model sees them and write them as a page; return its path.
 
     Raises:
         MachineError: neither the recipe's own tokenizer nor the trial model's is on this machine.
@@ -114,19 +115,20 @@ def show_rows(
 
 
 def facts(row: Row) -> str:
-    """Return why a row is shown, how long it is and how much of it is learned."""
+    """Return why a row is shown, how long it is and how many tokens are trained on."""
     learned = sum(token["learned"] for token in row["tokens"])
     return f"({row['why']}; {len(row['tokens'])} tokens, {learned} learned)"
 
 
 def visible(token: dict[str, Any]) -> str:
-    """Return a token's text with line breaks made visible, and none that only stands for part of a letter."""
+    """Return a token's text with line breaks made visible; a token that is only part of a character has no
+    text."""
     return "\ufffd" if "\ufffd" in token["text"] else token["text"].replace("\n", f"{NEW_LINE}\n")
 
 
 def coloured(tokens: list[dict[str, Any]]) -> Text:
-    """Return tokens for the terminal: learned ones on green, every second one dimmed so that they can be
-    told apart, special ones in magenta."""
+    """Return tokens for the terminal: trained ones on green, every second one dimmed to separate them,
+    special ones in magenta."""
     text = Text()
     for number, token in enumerate(tokens):
         style = LEARNED if token["learned"] else "dim" if number % 2 else ""
@@ -135,7 +137,7 @@ def coloured(tokens: list[dict[str, Any]]) -> Text:
 
 
 def as_html(dataset: Dataset, by: str, rows: list[Row], bins: list[list[int]], length: int | None) -> str:
-    """Return the page: self-contained, every text of a row escaped."""
+    """Return the self-contained page, with all text of rows escaped."""
     environment = Environment(
         loader=PackageLoader("tunebook.commands", "templates"),
         autoescape=select_autoescape(["html.jinja"]),

@@ -1,4 +1,4 @@
-"""`tunebook env`: the TUNEBOOK_* variables, their values and where these come from."""
+"""`tunebook env`: the TUNEBOOK_* variables, their values and where each value comes from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def show_environment(console: Console, as_json: bool) -> int:
             "name": variable(field),
             "value": _shown(getattr(here, field)),
             "source": "environment" if field in here.model_fields_set else "default",
-            "what it is for": str(info.description),
+            "purpose": str(info.description),
         }
         for field, info in Environment.model_fields.items()
     ]
@@ -40,7 +40,7 @@ def show_environment(console: Console, as_json: bool) -> int:
 def _shown(value: Any) -> str:
     if isinstance(value, SecretStr):
         return "set"
-    # An address with a password is refused where it is used; it is not shown here either.
+    # An address with a password is refused when it is used, and not shown here either.
     return "" if value is None else re.sub(r"//[^/]*@", "//[hidden]@", str(value))
 
 

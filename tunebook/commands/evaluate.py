@@ -1,4 +1,4 @@
-"""`tunebook evaluate`, `compare` and `results`: what is done with models that are already trained."""
+"""`tunebook evaluate`, `compare` and `results`: commands for models that are already trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def evaluate_command(
     ] = None,
     task: Annotated[str | None, typer.Option(help="the dataset in datasets/ to evaluate it on")] = None,
     base: Annotated[
-        str | None, typer.Option(help="its base model; an adapter's own config names it already")
+        str | None, typer.Option(help="its base model; not needed for an adapter, whose config names it")
     ] = None,
 ) -> int:
     """Evaluate a run again, or a model fine-tuned elsewhere."""
@@ -37,13 +37,14 @@ def evaluate_command(
         )
     if run and options.beside:
         raise InputError(
-            "--beside (BESIDE=) goes with --model (MODEL=), or with `make recipe`.", code="option.beside_run"
+            "--beside (BESIDE=) needs --model (MODEL=), or use it with `make recipe`.",
+            code="option.beside_run",
         )
     if run:
         return evaluate_run(run, console())
     if not task:
         raise InputError(
-            "--task (TASK=) is missing: the dataset in datasets/ to evaluate the model on.",
+            "--task (TASK=) is missing. Name the dataset in datasets/ to evaluate the model on.",
             code="option.missing_task",
         )
     return evaluate_model(str(model), task, base, options.eval, options.tier, console(), options.beside)
@@ -64,8 +65,8 @@ def compare_command(
 
 
 def results_command(run: Run = None) -> int:
-    """Publish a run's metrics in its recipe's folder and the cards.
+    """Publish a run's metrics in its recipe's folder and README.
 
-    Fills the README's tables, too.
+    Also fills the tables of the front page.
     """
     return publish(run, console())

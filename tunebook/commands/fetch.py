@@ -1,4 +1,5 @@
-"""`tunebook fetch`: a run's small results from its store, during the run or after it; no checkpoints."""
+"""`tunebook fetch`: fetch a run's small results from its store, during the run or after it; without
+checkpoints."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ def fetch(text: str, url: str, console: Console) -> int:
 
     Raises:
         InputError: the store has no such run.
-        MachineError: it cannot be reached, or refuses.
+        MachineError: the store cannot be reached, or denies access.
     """
     recipe, _, name = text.strip("/").partition("/")
     times = _times(Storage(f"{url.rstrip('/')}/{recipe}"))
@@ -33,12 +34,12 @@ def fetch(text: str, url: str, console: Console) -> int:
         name = max(times, key=times.__getitem__)
     if name not in times:
         there = ", ".join(f"{recipe}/{one}" for one in times) or "none of that recipe"
-        raise InputError(f"RUN: no run {text!r} in {url}. There are: {there}.", code="store.unknown_run")
+        raise InputError(f"RUN: no run {text!r} in {url}. Available: {there}.", code="store.unknown_run")
     run = Run(runs_folder() / recipe / name)
     with run.locked():
         state = Store(url, run).fetch(console.note, small=True)
     point_latest(run)
-    when = f"as of {state['time']}" if state else "nothing newer in the store"
+    when = f"as of {state['time']}" if state else "the store has nothing newer"
     console.stage("fetch", f"{show(run.folder)}, {when}")
     console.stage("progress", progress(run))
     measured = read_json(run / "metrics.json")
@@ -67,6 +68,6 @@ def fetch_command(
 ) -> int:
     """Fetch a run's report, metrics, model and logs from its store.
 
-    It also says how far the run is.
+    It also shows the progress of the run.
     """
     return fetch(run, store, command_console())

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and how variables of make become them."""
+"""Arguments and options shared by several commands, and their translation from variables of make."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tunebook.core.errors import InputError
 Name = Annotated[str, typer.Argument(help="a folder in recipes/")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="<recipe>/latest, <recipe>/<id> or a folder")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON and nothing else")]
-Gpu = Annotated[str | None, typer.Option(help="a GPU of hardware/facts/gpus.yaml; default: all")]
-Count = Annotated[int | None, typer.Option(min=1, help="how many of them; default: 1")]
-Price = Annotated[float | None, typer.Option(min=0, help="dollars per GPU and hour")]
+Gpu = Annotated[str | None, typer.Option(help="a GPU in hardware/facts/gpus.yaml; default: all")]
+Count = Annotated[int | None, typer.Option(min=1, help="number of GPUs; default: 1")]
+Price = Annotated[float | None, typer.Option(min=0, help="dollars per GPU-hour")]
 
-# One annotated option for each field of Options, in the order of the help texts.
+# One annotated option for each field of Options, in the order of the help text.
 SHARED: dict[str, Any] = {
     "set": Annotated[str, typer.Option("--set", help='overrides: "learning_rate=1e-4 lora_r=32"')],
     "model": Annotated[
@@ -32,7 +32,7 @@ SHARED: dict[str, Any] = {
     ],
     "tier": Annotated[Literal["real", "trial"] | None, typer.Option(help="default: real with a GPU")],
     "hardware": Annotated[str | None, typer.Option(help="an overlay in hardware/; default: detected")],
-    "gpus": Annotated[int | None, typer.Option(min=1, help="how many GPUs to use; default: all")],
+    "gpus": Annotated[int | None, typer.Option(min=1, help="number of GPUs to use; default: all")],
     "seed": Annotated[int | None, typer.Option(help="seed of data sampling, initial weights and row order")],
     "steps": Annotated[int | None, typer.Option(min=1, help="stop training after this many optimizer steps")],
     "rows": Annotated[str, typer.Option(help="at most this many rows: 200, or train=200,test=500")],
@@ -43,7 +43,7 @@ SHARED: dict[str, Any] = {
     "smoke": Annotated[
         bool | None,
         typer.Option(
-            "--smoke/--no-smoke", help="five steps, a save and a reload first; default: on the real tier"
+            "--smoke/--no-smoke", help="first run five steps, a save and a reload; default: on the real tier"
         ),
     ],
     "beside": Annotated[str, typer.Option(help="other models to evaluate as well: folders or Hub ids")],
@@ -52,7 +52,8 @@ DEFAULTS = {field.name: field.default for field in fields(Options)}
 
 
 def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command the shared options `names`; it gets them as one `Options`, its parameter `options`."""
+    """Give a command the shared options `names`; it receives them as one `Options` object in its parameter
+    `options`."""
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         signature = inspect.signature(command, eval_str=True)
@@ -81,25 +82,25 @@ def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
 
 
 def console(quiet: bool = False) -> Console:
-    """Return the console of this command: silent with `--quiet`, or where only JSON is to be printed."""
+    """Return the console of this command, silent with `--quiet` or if only JSON is printed."""
     context = click.get_current_context(silent=True)
     return Console(quiet=quiet or bool(context and context.meta.get("quiet")))
 
 
 def variable(parameter: Any) -> str:
-    """Return make's name for an argument or option of a command: `--max-cost` is MAX_COST."""
+    """Return make's name for an argument or option of a command: MAX_COST for `--max-cost`."""
     if parameter.param_type_name == "argument":
         return str(parameter.metavar or parameter.name).upper()
     return str(parameter.opts[0]).lstrip("-").replace("-", "_").upper()
 
 
 def variables(command: Any) -> dict[str, Any]:
-    """Return the arguments and options of a command by make's names for them."""
+    """Return the arguments and options of a command by their names in make."""
     return {variable(one): one for one in command.params if one.name not in ("help", "quiet")}
 
 
 def from_make(verb: str, command: Any, words: list[str]) -> list[str]:
-    """Return the arguments that `make VERB NAME=value ...` means; HELP=1 is `--help`.
+    """Return the arguments for `make VERB NAME=value ...`; HELP=1 becomes `--help`.
 
     Raises:
         InputError: an unknown variable, a missing one, or a flag that is neither 1 nor 0.
@@ -137,12 +138,12 @@ def from_make(verb: str, command: Any, words: list[str]) -> list[str]:
 
 def _flag(name: str, option: Any, value: str) -> list[str]:
     if value not in ("0", "1"):
-        raise InputError(f"{name} is 1 or 0 (got {value}).", code="option.bad_flag")
+        raise InputError(f"{name} must be 1 or 0 (got {value}).", code="option.bad_flag")
     return option.opts[:1] if value == "1" else option.secondary_opts[:1]
 
 
 def split_words(words: list[str]) -> tuple[str, list[str]] | None:
-    """Return the verb and the variables of `make VERB NAME=value ...`, None for any other command line."""
+    """Return the verb and the variables of `make VERB NAME=value ...`, or None for any other command line."""
     if len(words) < 2 or words[0] != "make":
         return None
     return words[1], [word for word in words[2:] if re.match(r"\w+=", word)]

@@ -1,8 +1,8 @@
-"""Who may use a page that Tunebook serves on this machine: ASGI middleware.
+"""Access control for pages that Tunebook serves on this machine: ASGI middleware.
 
-A browser sends requests to 127.0.0.1 for any page that it shows, and any user of the machine can connect. So
-a request must name this machine as its host (a rebound DNS name does not), must not come from another page,
-and must have the secret of the printed address, which a cookie holds from then on.
+Browsers send requests to 127.0.0.1 from any open page, and any user of the machine can connect. So a request
+must name this machine as its host (a rebound DNS name does not), must not come from another page, and must
+have the secret in the printed address, which is then kept in a cookie.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Any port: `ssh -L` may give the page another one.
+# Any port, because `ssh -L` may forward the page to another one.
 NAMES = ("127.0.0.1", "localhost", "[::1]")
-NEEDS = "Open the whole address that the terminal shows: it ends with a secret of this session.\n"
+NEEDS = "Open the full address shown in the terminal; it ends with a secret for this session.\n"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # with no-referrer, browsers call the page's own forms `Origin: null`
+    # with no-referrer, browsers send `Origin: null` for the page's own forms
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
 
 class OwnPage:
-    """Passes on to `app` only what comes from its own page, opened by the address with `token`."""
+    """Passes on to `app` only requests from its own page, opened with the address that contains `token`."""
 
     def __init__(self, app: App) -> None:
         self.app, self.token = app, secrets.token_urlsafe(32)
-        self.cookie = f"tunebook-{secrets.token_hex(4)}"  # another server here has its own
+        # another such server on this machine has a different cookie
+        self.cookie = f"tunebook-{secrets.token_hex(4)}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -44,9 +46,9 @@ class OwnPage:
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
         if scope["type"] != "http" or not own_host(headers):
-            return await _answer(send, 421, "This server answers for 127.0.0.1 only.\n")
+            return await _answer(send, 421, "This server only answers requests for 127.0.0.1.\n")
         if not own_origin(headers):
-            return await _answer(send, 403, "Another page may not use this one.\n")
+            return await _answer(send, 403, "Requests from other pages are not allowed.\n")
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["method"] == "GET" and self._is_token(given):
             cookie = f"{self.cookie}={self.token}; HttpOnly; SameSite=Lax; Path=/"
@@ -77,8 +79,8 @@ def own_host(headers: dict[str, str]) -> bool:
 
 
 def own_origin(headers: dict[str, str]) -> bool:
-    """Return whether a request comes from the page itself, from no page, or from a program: browsers say so
-    in Origin and, for all but typed addresses, in Sec-Fetch-Site. To open it by a link is allowed."""
+    """Return whether a request comes from the page itself, from no page, or from a program, according to
+    Origin and, except for typed addresses, Sec-Fetch-Site. Opening the page through a link is allowed."""
     origin = headers.get("origin")
     if origin is not None and origin != f"http://{headers.get('host')}":
         return False

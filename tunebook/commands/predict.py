@@ -1,7 +1,7 @@
-"""`tunebook predict`: the fine-tuned model of a run over a file of new rows.
+"""`tunebook predict`: answer a file of new rows with a run's fine-tuned model.
 
-Rows are answered block by block. A block's lines are on the disk before `<out>.state.json` counts them,
-so that a killed prediction resumes without a lost or a duplicate row; the file gets its name at the end.
+Rows are answered in blocks. A block's lines are on disk before `<out>.state.json` counts them, so that a
+killed prediction resumes without lost or repeated rows; the output file gets its final name at the end.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ from tunebook.training.child import follow
 Question = tuple[Messages, str | None]
 OUT_KINDS = (".jsonl", ".csv")
 BLOCK = 4 * jobs.BATCH["generate"]
-ANSWER, STOPPED = "predicted", "predicted_stopped"  # of tasks without labels
-LABEL, SECOND, SECOND_SCORE = "predicted_label", "predicted_second", "predicted_second_score"  # with labels
+ANSWER, STOPPED = "predicted", "predicted_stopped"  # rows per block without labels
+# rows per block with labels
+LABEL, SECOND, SECOND_SCORE = "predicted_label", "predicted_second", "predicted_second_score"
 SCORE = "predicted_score"
 
 
 class Plan(TypedDict):
-    """What OUT.state.json holds: a hash of all that decides the answers, the columns and the number of rows,
-    and how far it came: rows, the bytes of their lines, cells that begin with an apostrophe now, and rows
-    without a label because of the threshold."""
+    """The content of OUT.state.json: a hash of everything that affects the answers, the columns, the number
+    of rows, and the progress: rows, bytes of their lines, cells that were prefixed with an apostrophe, and
+    rows without a label because of the threshold."""
 
     plan: str
     columns: list[str]
@@ -63,32 +64,33 @@ class Plan(TypedDict):
 def predict(
     run_text: str, data: Path, out: Path, console: Console, threshold: float = 0.0, raw: bool = False
 ) -> int:
-    """Answer every row of `data` into `out`; resumes where it was stopped. Returns the exit code.
+    """Answer every row of `data` into `out`, resuming an interrupted prediction. Return the exit code.
 
     Raises:
         InputError: the run has no model, a row has no prompt, or `out` already exists.
-        TunebookError: the child failed; what it wrote is kept.
+        TunebookError: the child process failed; the rows written so far are kept.
     """
     run = find(run_text, "train")
     if out.suffix not in OUT_KINDS:
         raise InputError(f"OUT: {out}: must end in {' or '.join(OUT_KINDS)}.", code="predict.bad_suffix")
     if raw and out.suffix != ".csv":
-        raise InputError("--raw (RAW=1) is for OUT=....csv.", code="option.raw_needs_csv")
+        raise InputError("--raw (RAW=1) only applies to OUT=....csv.", code="option.raw_needs_csv")
     if out.exists():
         raise InputError(
-            f"OUT: {show(out)} already exists. Remove it, or give another name.", code="predict.out_exists"
+            f"OUT: {show(out)} already exists. Remove it, or choose another name.", code="predict.out_exists"
         )
     if not out.parent.is_dir():
         raise InputError(f"OUT: {show(out.parent)}: no such folder.", code="predict.no_folder")
     if not data.is_file():
-        raise InputError(f"DATA: {data}: no such file.", code="predict.no_file")
+        raise InputError(f"DATA: {data}: file not found.", code="predict.no_file")
     refuse_changed_base(run)
     plan = _plan(run, data, out, threshold, raw, console)
     state = Run(out.parent) / f"{out.name}.state.json"
     before: Plan | None = read_json(state)
     if before and before["plan"] != plan["plan"]:
         raise InputError(
-            f"OUT: {show(state)} belongs to another model or file of rows. Remove it, or give another name.",
+            f"OUT: {show(state)} belongs to another model or another file of rows. Remove it, or choose "
+            "another name.",
             code="predict.other_state",
         )
     if before:
@@ -109,7 +111,7 @@ def predict(
             )
         except ChildError as error:
             raise TunebookError(
-                f"predict failed: {error}\nThe whole log: {show(log)}. Rerun the same command to resume.",
+                f"prediction failed: {error}\nFull log: {show(log)}. Rerun the same command to resume.",
                 code="predict.failed",
             ) from None
         ended: Plan = read_json(state)
@@ -117,7 +119,9 @@ def predict(
             path.unlink()
         words.append(f"{count(plan['total'], 'row')} answered in {show(out)}")
     if threshold:
-        console.note(f"{ended['unsure']} of them have no label: less likely than THRESHOLD={threshold:g}")
+        console.note(
+            f"{ended['unsure']} of them have no label, because none is as likely as THRESHOLD={threshold:g}"
+        )
     if ended["changed"]:
         console.note(
             f"{count(ended['changed'], 'cell')} that a spreadsheet would run as a formula: ' put before it "
@@ -135,8 +139,8 @@ def dataset_of(run: Run) -> Dataset:
 
 
 def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console: Console) -> Plan:
-    """Read every row once; return what the prediction is made of, and the columns of `out`. Rows that could
-    end or open a turn are named.
+    """Read every row once; return the plan of the prediction, and the columns of `out`. Rows whose text could
+    end or start a turn are reported.
 
     Raises:
         InputError: the first 20 faulty rows, each with its line.
@@ -144,7 +148,8 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console:
     dataset = dataset_of(run)
     if threshold and not dataset.labels:
         raise InputError(
-            "--threshold (THRESHOLD=) is for a dataset with labels.", code="option.threshold_needs_labels"
+            "--threshold (THRESHOLD=) only applies to a dataset with labels.",
+            code="option.threshold_needs_labels",
         )
     own = marks_in(f"{dataset.system} {dataset.prompt}")
     added = [LABEL, SCORE, SECOND, SECOND_SCORE] if dataset.labels else [ANSWER, SCORE, STOPPED]
@@ -161,7 +166,7 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console:
             if name in added:
                 problems.append(
                     Problem(
-                        "a column that predict adds itself.",
+                        "predict adds a column with this name. Rename yours.",
                         show(data),
                         number,
                         name,
@@ -176,13 +181,13 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console:
         ]
     raise_all(problems)
     if not total:
-        raise InputError(f"DATA: {data}: has no rows.", code="predict.no_rows")
+        raise InputError(f"DATA: {data} has no rows.", code="predict.no_rows")
     if marked:
         number, mark = marked[0]
         console.note(
-            f"{show(data)}: {len(marked)} rows hold what looks like a token of a chat template, the first "
-            f"{mark!r} (line {number}). A model that knows it reads it as such; `special_tokens: escape` in "
-            "dataset.yaml, before training, makes it plain text."
+            f"{show(data)}: {len(marked)} rows contain what looks like a chat-template token; the first is "
+            f"{mark!r} (line {number}). A model with this token reads it as a special token. To make it "
+            "plain text, set `special_tokens: escape` in dataset.yaml before training."
         )
     with data.open("rb") as file:
         rows_hash = hashlib.file_digest(file, "sha256").hexdigest()
@@ -211,10 +216,10 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console:
 
 
 def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Question] | Problem]]:
-    """Yield each row of `data` with what asks it (messages, and the tools it offers), or what is wrong."""
+    """Yield each row of `data` with its prompt (messages, and its tools), or its problem."""
     renderer = Renderer(dataset)
     for number, value in read_table(data, dataset.source.table):
-        # One row at a time, since a reader leaves out columns that the answers' file keeps.
+        # One row at a time, because a reader drops columns that the output file keeps.
         for _, read in read_rows_of(dataset.source, iter([(number, value)]), show(data), answered=False):
             if isinstance(read, Problem):
                 yield number, read
@@ -227,17 +232,18 @@ def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Questi
 
 def predict_command(
     run: RunName,
-    data: Annotated[Path, typer.Argument(help="rows in the format of the dataset's source")],
-    out: Annotated[Path, typer.Argument(help="a new file for the rows with answers: .jsonl or .csv")],
+    data: Annotated[Path, typer.Argument(help="rows in the format of the dataset's source files")],
+    out: Annotated[Path, typer.Argument(help="the new file for the rows with answers: .jsonl or .csv")],
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="no label below this probability: the model does not know")
+        float, typer.Option(min=0, max=1, help="below this probability, give no label")
     ] = 0.0,
     raw: Annotated[
-        bool, typer.Option("--raw", help=".csv: leave cells that a spreadsheet would run as they are")
+        bool, typer.Option("--raw", help=".csv: do not escape cells that a spreadsheet would run as formulas")
     ] = False,
 ) -> int:
     """Answer the rows of a file with a run's fine-tuned model.
 
-    Resumes if it was stopped. With labels, the likeliest one, its probability and the runner-up.
+    Resumes if it was stopped. With labels, also gives the probability of the most likely label, and the
+    runner-up.
     """
     return predict(run, data, out, command_console(), threshold, raw)

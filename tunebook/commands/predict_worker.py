@@ -1,4 +1,5 @@
-"""Answer the rows of DATA with the tuned model of RUN into OUT. Started by `tunebook predict`, not by hand.
+"""Answer the rows of DATA into OUT with the fine-tuned model of RUN. Started by `tunebook predict`, not by
+hand.
 
 .venv/bin/python -m tunebook.commands.predict_worker RUN DATA OUT
 """
@@ -41,13 +42,14 @@ from tunebook.evaluation.jobs import Job
 from tunebook.evaluation.suite import Suite
 from tunebook.runs.run import Run
 
-# What spreadsheets start a formula with, in full width too (OWASP, CSV Injection), but for plain numbers.
+# Characters with which a spreadsheet formula may start, also in full width (OWASP, CSV Injection); plain
+# numbers are excepted.
 FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)([eE][+-]?\d+)?\s?%?", re.ASCII)
 
 
 def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
-    """Answer what is left of `data`, in the child process."""
+    """Answer the remaining rows of `data`, in the child process."""
     state_file, partial = beside(out, "state.json"), beside(out, "partial")
     state: Plan = read_json(state_file)
     dataset = dataset_of(run)
@@ -67,7 +69,7 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
         ]:
             contexts = [encoder.context(*question) for _, question in block]
             if dataset.labels:
-                # A label is the same tokens after every prompt.
+                # A label has the same tokens after every prompt.
                 answers = answers or ([] if models.head else label_choices(dataset, encoder, block[0][1][0]))
                 found = _labels(contexts, answers, models, dataset.labels, state["threshold"])
             else:
@@ -93,7 +95,7 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
 
 
 def _answers(contexts: list[list[int]], models: Models, max_new: int) -> list[Row]:
-    """Generate an answer to each context; its score is the probability of the whole answer, 0 to 1."""
+    """Generate an answer for each context; its score is the probability of the whole answer, 0 to 1."""
     lm = models.open("tuned")
     prefix = common_prefix(contexts) if len(contexts) > 1 else []
     found: dict[int, Row] = {}
@@ -112,7 +114,7 @@ def _answers(contexts: list[list[int]], models: Models, max_new: int) -> list[Ro
 def _labels(
     contexts: list[list[int]], answers: list[list[int]], models: Models, labels: list[str], threshold: float
 ) -> list[Row]:
-    """Rank the labels for each context; below `threshold` the label is null: the model does not know."""
+    """Rank the labels for each context; below the probability `threshold`, the label is null."""
     lm = models.open("tuned")
     found: dict[int, Row] = {}
     job = Job("tuned", "new", "rank", list(map(str, range(len(contexts)))), contexts, choices=answers)
@@ -130,8 +132,8 @@ def _labels(
 
 
 def csv_line(row: Row, columns: list[str], raw: bool) -> tuple[bytes, int]:
-    """Return a line, and how many of its cells a spreadsheet would have taken for a formula: they begin with
-    an apostrophe instead, unless `raw`."""
+    """Return a CSV line, and how many of its cells a spreadsheet would have run as a formula; unless `raw`,
+    these are prefixed with an apostrophe."""
     text, changed = io.StringIO(), 0
     cells = {}
     for name, value in row.items():
@@ -140,7 +142,7 @@ def csv_line(row: Row, columns: list[str], raw: bool) -> tuple[bytes, int]:
         if not raw and isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
             value, changed = f"'{value}", changed + 1
         cells[name] = value
-    # Only what is in the line terminator is quoted by Python 3.11, and a cell may hold a bare \r.
+    # Python 3.11 only quotes the characters of the line terminator, and a cell may contain a bare \r.
     csv.DictWriter(text, columns, lineterminator="\r\n").writerow(cells)
     line = text.getvalue().removesuffix("\r\n")
     return f"{line}\n".encode(), changed

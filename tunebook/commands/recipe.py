@@ -18,7 +18,12 @@ from tunebook.report.published import recipe_table
 def recipe_command(
     name: Name,
     options: Options,
-    seeds: Annotated[int, typer.Option(min=1, help="this many runs, from --seed on, and their spread")] = 1,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, help="number of runs with consecutive seeds, starting at --seed, and their spread"
+        ),
+    ] = 1,
 ) -> int:
     """Check, train, evaluate and report one recipe; resumes a stopped run."""
     return run_recipe(name, options, console(), seeds)

@@ -1,7 +1,7 @@
-"""`tunebook review`: two answers side by side in the browser, which is better, read blind.
+"""`tunebook review`: compare two answers side by side in the browser, without knowing whose they are.
 
-Every vote is on the disk before the next pair is shown, so that a review resumes where it was left. What
-is preferred is counted in tunebook/evaluation/pairs.py and enters the report.
+Every vote is on disk before the next pair is shown, so that a review can be resumed. The votes are counted in
+tunebook/evaluation/pairs.py and shown in the report.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tunebook.evaluation.pairs import Pair, in_words, pairs, review_summary, vot
 from tunebook.report.report import write_report
 from tunebook.runs.run import Run, find
 
-# What a reader may say: the choice, its key on the keyboard, its button.
+# The possible votes: the choice, its key, its button.
 CHOICES = (("first", "1", "A is better"), ("tie", "0", "No difference"), ("second", "2", "B is better"))
 KEYS = """document.addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -40,8 +40,8 @@ KEYS = """document.addEventListener("keydown", (event) => {
   if (button) { event.preventDefault(); button.click(); }
 });
 """
-PORT = 7860  # where it is free; the same one each time can be kept open by `ssh -L`
-LONGEST = 4096  # bytes of a form
+PORT = 7860  # used if free: a fixed port can be kept open with `ssh -L`
+LONGEST = 4096  # maximum size of a form in bytes
 
 
 class Reading:
@@ -63,13 +63,13 @@ class Reading:
         return sum(pair.key in cast for pair in self.pairs)
 
     def unread(self) -> Pair | None:
-        """Return the first pair without a vote, None when all are read."""
+        """Return the first pair without a vote, or None if all have one."""
         cast = votes(self.run)
         return next((pair for pair in self.pairs if pair.key not in cast), None)
 
     def vote(self, key: str, choice: str) -> Pair | None:
-        """Record `choice` on the pair on the reader's screen and return the next one to read. A second
-        click that comes before the next pair is shown repeats the vote; it cannot reach an unread pair."""
+        """Record `choice` for the pair on the reader's screen and return the next pair. A second click before
+        the next pair is shown repeats the vote and cannot affect an unread pair."""
         pair = next((pair for pair in self.pairs if pair.key == key), None)
         if pair:
             vote = {"key": key, "id": pair.id, "choice": choice, "tuned_first": pair.tuned_first}
@@ -78,19 +78,20 @@ class Reading:
         return self.unread()
 
     def before(self, key: str) -> Pair | None:
-        """Return the pair before the one on the screen, to vote on it again; the first has none before."""
+        """Return the pair before the one on the screen, to vote on it again; for the first pair, return the
+        pair itself."""
         keys = [pair.key for pair in self.pairs]
         place = keys.index(key) if key in keys else len(keys)
         return self.pairs[max(0, place - 1)]
 
     def shown(self, pair: Pair | None) -> str:
-        """Return the page for `pair`; None: everything is read."""
+        """Return the page for `pair`; None means that every pair has been read."""
         counts = {"read": self.read(), "total": len(self.pairs), "same": self.same}
         finished = self.finished.is_set()
         return self._template.render(pair=pair, choices=CHOICES, finished=finished, **counts)
 
     def act(self, key: str, act: str) -> Pair | None:
-        """Do what a button of the page says while the pair `key` is on the screen; return the next one.
+        """Perform the action of a button while the pair `key` is on the screen; return the next pair.
 
         Raises:
             ValueError: there is no such button.
@@ -106,7 +107,7 @@ class Reading:
 
 
 def page(reading: Reading) -> OwnPage:
-    """Return the page as an ASGI application; every button posts one form."""
+    """Return the page as an ASGI application; every button submits one form."""
 
     async def show_next(_: Request) -> Response:
         return HTMLResponse(reading.shown(reading.unread()))
@@ -133,11 +134,11 @@ def page(reading: Reading) -> OwnPage:
 
 def review(name: str, console: Console) -> int:
     """Serve the pairs of a finished run on 127.0.0.1 until the reader finishes; then write
-    review/summary.json and the report. Returns the exit code.
+    review/summary.json and the report. Return the exit code.
 
     Raises:
-        InputError: no such run, it has not finished, or no two answers differ.
-        MachineError: another process has the run folder.
+        InputError: no such run, the run has not finished, or no two answers differ.
+        MachineError: another process uses the run folder.
     """
     run = find(name, "report")
     reading = Reading(run)
@@ -152,15 +153,15 @@ def review(name: str, console: Console) -> int:
         if counted:
             write_json(run / "review" / "summary.json", counted)
             console.stage("review", f"{in_words(counted)}.")
-            console.note(f"in the report: {show(write_report(run))}")
+            console.note(f"added to the report: {show(write_report(run))}")
         else:
-            console.stage("review", "nothing was read")
+            console.stage("review", "no pair was read")
     return GOOD
 
 
 @contextmanager
 def served(reading: Reading) -> Iterator[str]:
-    """Serve the page from a thread while the context is open; yields its address with its secret."""
+    """Serve the page from a thread while the context is open; yield its address including the secret."""
     own = page(reading)
     with socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -183,18 +184,18 @@ def _serve(reading: Reading, console: Console) -> None:
     with served(reading) as address:
         console.stage("review", f"{address} ({reading.read()} of {len(reading.pairs)} pairs are read)")
         console.note(
-            "1: A is better, 2: B is better, 0: no difference. Finish, or Ctrl-C here, ends the reading."
+            "1: A is better, 2: B is better, 0: no difference. Press Finish, or Ctrl-C here, to stop."
         )
         try:
             reading.finished.wait()
-            time.sleep(1)  # the last page has still to arrive
+            time.sleep(1)  # the last page has yet to be delivered
         except KeyboardInterrupt:
             pass
 
 
 def review_command(run: RunName) -> int:
-    """Judge pairs of answers blind, in the browser.
+    """Compare pairs of answers blind, in the browser.
 
-    Resumes where it was left.
+    Resumes an unfinished review.
     """
     return review(run, command_console())

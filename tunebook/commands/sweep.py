@@ -1,7 +1,7 @@
-"""`tunebook sweep`: a recipe over values of its keys, or over sizes of its train split, judged on dev.
+"""`tunebook sweep`: run a recipe over values of its keys, or over sizes of its train split, compared on dev.
 
-Every point is a run of its own (EVAL=quick, so test rows are never used), recognized by its id: a stopped
-sweep resumes, a second one shares the points it has in common, and the base is evaluated once.
+Every point is a separate run (EVAL=quick, so test rows are never used), recognized by its id: a stopped sweep
+resumes, two sweeps share common points, and the base model is evaluated only once.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from tunebook.report.figures import Dot, page, points
 from tunebook.report.format import cell, number
 from tunebook.runs.run import Run
 
-ROWS = "rows"  # not a key of Axolotl: how many train rows, in whole groups; `all` for all of them
+ROWS = "rows"  # not a key of Axolotl: the number of train rows, in whole groups; `all` for all rows
 
 
 class Point(TypedDict):
-    """A run of a sweep: the values of its keys, and what was measured on dev."""
+    """A run of a sweep: the values of its keys, and its results on dev."""
 
     values: dict[str, str]
     run: str | None
@@ -50,7 +50,7 @@ class Point(TypedDict):
 
 
 class Sweep(TypedDict):
-    """sweep.json; `best` is the index of the best point, `over` the values that were tried."""
+    """sweep.json; `best` is the index of the best point, `over` lists the values tried."""
 
     recipe: str
     tier: str
@@ -69,10 +69,10 @@ class Sweep(TypedDict):
 
 
 def parse_over(text: str) -> dict[str, list[str]]:
-    """Read `OVER="learning_rate=1e-4,2e-4 lora_r=8,32"` or `OVER="rows=50,100,all"`.
+    """Parse `OVER="learning_rate=1e-4,2e-4 lora_r=8,32"` or `OVER="rows=50,100,all"`.
 
     Raises:
-        InputError: a word without values, or a key that is named twice.
+        InputError: a word without values, or a repeated key.
     """
     over: dict[str, list[str]] = {}
     for word in shlex.split(text):
@@ -83,11 +83,11 @@ def parse_over(text: str) -> dict[str, list[str]]:
                 f"--over (OVER=): expected key=value,value (got {word!r}).", code="option.bad_over"
             )
         if key in over:
-            raise InputError(f"--over (OVER=): {key} is named twice.", code="option.bad_over")
+            raise InputError(f"--over (OVER=): {key} occurs twice.", code="option.bad_over")
         bad = [value for value in listed if key == ROWS and value != "all" and not value.isdecimal()]
         if bad:
             raise InputError(
-                f"--over (OVER=): rows takes whole numbers or all (got {bad[0]!r}).", code="option.bad_over"
+                f"--over (OVER=): rows must be whole numbers or all (got {bad[0]!r}).", code="option.bad_over"
             )
         over[key] = list(dict.fromkeys(listed))
     if not over:
@@ -99,11 +99,11 @@ def parse_over(text: str) -> dict[str, list[str]]:
 
 
 def sweep(name: str, over_text: str, options: Options, keep: bool, console: Console) -> int:
-    """Run every combination, write sweep.json, .md and .html below runs/<name>/sweeps/, and say which is
-    best on dev. With `keep`, recipes/<name>/sweeps/ gets the JSON as well. Returns the exit code.
+    """Run every combination, write sweep.json, .md and .html to runs/<name>/sweeps/, and report the best on
+    dev. With `keep`, also write the JSON to recipes/<name>/sweeps/. Return the exit code.
 
     Raises:
-        InputError, MachineError: what a run of the recipe raises, and a bad OVER.
+        InputError, MachineError: as for a run of the recipe, or an invalid OVER.
     """
     over = parse_over(over_text)
     recipe = load_recipe(name)
@@ -132,7 +132,7 @@ def sweep(name: str, over_text: str, options: Options, keep: bool, console: Cons
         console.note(f"kept: {show(kept)}")
     console.table(table(found))
     console.stage("best", found["sentence"])
-    console.note(f"table and picture: {show(folder / 'sweep.html')}")
+    console.note(f"table and figure: {show(folder / 'sweep.html')}")
     return GOOD
 
 
@@ -166,7 +166,7 @@ def _summary(
     for key, values in over.items():
         chosen = points[best]["values"][key]
         if key != ROWS and len(values) > 2 and chosen in (values[0], values[-1]):
-            sentence += f" {key}={chosen} is at the edge: try values beyond it."
+            sentence += f" {key}={chosen} is at the edge of the range: try values beyond it."
     if list(over) == [ROWS] and len(points) > 1:
         sentence += " " + _more_data(points, primary, sign)
     return {
@@ -188,19 +188,19 @@ def _summary(
 
 
 def _more_data(points: list[Point], primary: str, sign: int) -> str:
-    """Say whether the curve still rises: the last value is outside the interval of the one before."""
+    """Return whether the curve still rises: the last value is outside the interval of the one before."""
     ordered = sorted(points, key=lambda point: point["train_rows"])
     before, last = (point["dev"][primary] for point in ordered[-2:])
     bound = before["high"] if sign > 0 else before["low"]
     rises = bound is not None and last["value"] is not None and sign * (last["value"] - bound) > 0
     rows = [point["train_rows"] for point in ordered[-2:]]
     if rises:
-        return f"From {rows[0]} to {rows[1]} train rows it still rises: more data should help."
+        return f"From {rows[0]} to {rows[1]} train rows the score still rises, so more data should help."
     return f"From {rows[0]} to {rows[1]} train rows no gain is shown on this dev split."
 
 
 def table(found: Sweep) -> list[dict[str, str]]:
-    """Return one row a point for the console and the Markdown file."""
+    """Return one row per point for the console and the Markdown file."""
     rows = []
     for index, point in enumerate(found["points"]):
         row = dict(point["values"])
@@ -251,10 +251,12 @@ def sweep_command(
     over: Annotated[
         str, typer.Option(help='"learning_rate=1e-4,2e-4 lora_r=8,32", or "rows=50,100,all"')
     ] = "",
-    keep: Annotated[bool, typer.Option("--keep", help="also into recipes/<name>/sweeps/")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="also write the result to recipes/<name>/sweeps/")
+    ] = False,
 ) -> int:
     """Run a recipe over values of its keys; the best is chosen on dev.
 
-    A value is a key of the recipe, or `rows` for the size of the train split.
+    Values are for keys of the recipe, or for `rows`, the size of the train split.
     """
     return sweep(name, over, replace(options, eval="quick"), keep, command_console())

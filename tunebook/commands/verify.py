@@ -1,7 +1,7 @@
-"""`tunebook verify`: a fresh run of a recipe compared with its published numbers.
+"""`tunebook verify`: compare a new run of a recipe with its published numbers.
 
-Published means recipes/<name>/results/, of the same tier and kind of machine, on the same test rows. A
-metric is reproduced where it lies
+Published numbers are in recipes/<name>/results/, for the same tier and kind of machine, on the same test
+rows. A metric counts as reproduced if it lies
 
 - with several published seeds: in the 95 % prediction interval of one more seed (Student's t on their mean
   and spread), or in their range widened by the run's own interval over rows, whichever reaches further: two
@@ -41,8 +41,8 @@ LEVEL = 0.05
 
 
 class Line(TypedDict):
-    """A metric of the fresh run next to the published ones, a value for each seed. `result` is inside,
-    below, above, "not measured" (here, although it is published), or "not judged" (there are no bounds)."""
+    """A metric of the new run next to the published values, one per seed. `result` is inside, below, above,
+    "not measured" (here, although it is published), or "not judged" (there are no bounds)."""
 
     contender: str
     metric: str
@@ -54,12 +54,12 @@ class Line(TypedDict):
 
 
 def verify(name: str, options: Options, console: Console) -> int:
-    """Run recipe `name` once more, show its metrics next to the published ones, write verify.json into the
-    run folder, and return the exit code: 3 where a metric is out of range.
+    """Run recipe `name` again, show its metrics next to the published ones, write verify.json into the run
+    folder, and return the exit code: 3 if a metric is out of range.
 
     Raises:
         InputError: nothing is published for this tier and kind of machine, or only for other test rows.
-        TunebookError: what `execute` raises.
+        TunebookError: as in `execute`.
     """
     folder = load_recipe(name).folder / "results"
     items = comparable(folder, pick_tier(options), machine.kind(machine.facts()))
@@ -76,7 +76,7 @@ def comparable(folder: Path, tier: str, kind: str) -> list[Published]:
     """Return the metrics published in `folder` for a tier and a kind of machine.
 
     Raises:
-        InputError: none are.
+        InputError: there are none.
     """
     every = [item for item in published(folder) if not other_base(item)]
     found = [item for item in every if (item["tier"], machine.kind(item["hardware"])) == (tier, kind)]
@@ -96,7 +96,7 @@ def on_same_rows(folder: Path, items: list[Published], measured: Metrics) -> lis
     """Return those of `items` that the run can be compared with.
 
     Raises:
-        InputError: none; says what differs.
+        InputError: there are none; the message says what differs.
     """
     found = [
         item
@@ -117,7 +117,8 @@ def on_same_rows(folder: Path, items: list[Published], measured: Metrics) -> lis
 
 
 def judge(measured: Metrics, items: list[Published]) -> list[Line]:
-    """Return a line a metric: every one of the tuned model, and the primary one of the other contenders."""
+    """Return a line per metric: all of the fine-tuned model, and the primary metric of the other
+    contenders."""
     lines: list[Line] = []
     for contender, measures in items[0]["contenders"].items():
         for metric in measures if contender == "tuned" else [measured["primary"]]:
@@ -160,16 +161,16 @@ def values_of(measured: list[Measured]) -> list[float]:
 
 
 def bounds(by_seed: list[Measured], run: Measured | None) -> tuple[float | None, float | None]:
-    """Return the least and the greatest value that reproduces the published ones; (None, None) for a single
-    one without an interval.
+    """Return the smallest and the largest value that reproduces the published ones; (None, None) for a single
+    value without an interval.
 
     Args:
         by_seed: the metric of each published seed.
-        run: the same of the fresh run; None where it was not measured.
+        run: the metric of the new run; None if it was not measured.
     """
     if len(by_seed) == 1:
         return by_seed[0]["low"], by_seed[0]["high"]
-    from scipy import stats  # slow to import; a refusal needs none of it
+    from scipy import stats  # slow to import, and not needed for a refusal
 
     values = values_of(by_seed)
     count, mean = len(values), statistics.fmean(values)
@@ -200,7 +201,7 @@ def _show(
                 "contender": line["contender"],
                 "metric": metric,
                 "published": number(metric, statistics.fmean(by_seed)),
-                "reproduced from, to": span,
+                "range": span,
                 "this run": number(metric, line["value"]),
                 "": line["result"],
             }
@@ -224,7 +225,7 @@ def _show(
 
 @takes("seed", "tier", "hardware", "gpus", "store", "smoke")
 def verify_command(name: Name, options: Options) -> int:
-    """Run a recipe afresh and compare it with its published metrics.
+    """Run a recipe again and compare it with its published metrics.
 
     Exits with 3 if any metric is outside the published range.
     """

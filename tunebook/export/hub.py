@@ -200,11 +200,11 @@ def public_name(model: str) -> str:
 
 
 def public_texts(run: Run, files: dict[str, Path]) -> dict[str, str]:
-    """Return the text of each JSON file that names the base by its folder here, with its name on the Hub in
-    place of that.
+    """Return the text of each JSON file that names a local base model folder, with the folder replaced by the
+    model's name on the Hub.
 
     Raises:
-        InputError: an adapter whose base nobody else has.
+        InputError: the adapter's base model is not on the Hub.
     """
     model, base = read_metrics(run / "metrics.json")["model"], str(run.config()["base_model"])
     if "adapter_config.json" in files and is_local(model):

@@ -1,1 +1,1 @@
-"""What is done with the model behind a report: chat, merge, export, serve, publish."""
+"""Commands for a run's model after the report: chat, merge, export, serve, publish."""

@@ -1,6 +1,6 @@
-"""`tunebook chat`: talk to a run's fine-tuned model, and to its base, in the terminal.
+"""`tunebook chat`: talk to a run's fine-tuned model and to its base model in the terminal.
 
-Answers are greedy, as they were evaluated. Without a terminal, plain lines go in and out.
+Decoding is greedy, as in the evaluation. Without a terminal, input and output are plain lines.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TITLES = {"tuned": "fine-tuned", "base": "base"}
 
 
 class Event(TypedDict, total=False):
-    """A line of the child: it is ready, a piece of an answer, that it ended, or why there is none."""
+    """A line from the child process: it is ready, a piece of an answer, its end, or an error."""
 
     ready: bool
     text: str
@@ -45,7 +45,7 @@ class Event(TypedDict, total=False):
 
 
 class Models:
-    """The child process that answers."""
+    """The child process that generates answers."""
 
     def __init__(self, run: Run) -> None:
         environment = child_environment()
@@ -64,13 +64,13 @@ class Models:
         line = self.child.stdout.readline()
         if not line:
             raise TunebookError(
-                f"the model could not answer. The log: {show(self.run.log)}", code="chat.no_answer"
+                f"the model could not answer. Log: {show(self.run.log)}", code="chat.no_answer"
             )
         found: Event = json.loads(line)
         return found
 
     def answer(self, model: str, messages: Messages) -> Iterator[str]:
-        """Yield the pieces of an answer; Ctrl-C ends it, and what came before is kept."""
+        """Yield the pieces of an answer; Ctrl-C stops it, and the pieces so far are kept."""
         assert self.child.stdin
         self.child.stdin.write(json.dumps({"model": model, "messages": messages}) + "\n")
         self.child.stdin.flush()
@@ -88,10 +88,10 @@ class Models:
 
 
 class Chat:
-    """One conversation; `models.answer` yields the answer of a model to its messages so far."""
+    """A conversation; `models.answer` yields the answer of a model to the messages so far."""
 
     def __init__(self, models: Any, folder: Path, system: str, out: Any) -> None:
-        """`folder` is where conversations are saved; `system` the system turn of the training rows."""
+        """`folder` is where conversations are saved; `system` is the system turn of the training rows."""
         self.models, self.folder, self.out = models, folder, out
         self.who = ["tuned"]
         self.start(system)
@@ -102,8 +102,8 @@ class Chat:
         self.messages: Messages = [{"role": "system", "content": system}] if system else []
 
     def say(self, text: str) -> None:
-        """Answer what the person wrote. With both models, the conversation continues with the fine-tuned
-        model's answer."""
+        """Answer the user's text. With both models, the conversation continues with the fine-tuned model's
+        answer."""
         self.messages.append({"role": "user", "content": text})
         answers = {}
         try:
@@ -118,12 +118,12 @@ class Chat:
                 answers[model] = "".join(pieces).strip()
         except InputError as error:
             self.messages.pop()
-            self.out(f"{visible(str(error))} /reset begins a new one.\n")
+            self.out(f"{visible(str(error))} Type /reset for a new conversation.\n")
             return
         self.messages.append({"role": "assistant", "content": answers.get("tuned", answers[self.who[-1]])})
 
     def command(self, line: str) -> bool:
-        """Obey a line that starts with a slash; returns False where it ends the chat."""
+        """Execute a line that starts with a slash; return False if it ends the chat."""
         word, _, rest = line.partition(" ")
         if word in ("/quit", "/exit"):
             return False
@@ -144,19 +144,19 @@ class Chat:
         return True
 
     def save(self, kind: str) -> str:
-        """Append the conversation to a file that `fork` reads; returns the message for the person."""
+        """Append the conversation to a file that `fork` can read; return the message for the user."""
         if not any(turn["role"] == "assistant" for turn in self.messages):
             return "nothing to save yet\n"
         self.folder.mkdir(exist_ok=True)
         path = self.folder / f"{kind}.jsonl"
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"messages": self.messages}, ensure_ascii=False) + "\n")
-        return f"saved in {show(path)}; it can be DATA= of make fork\n"
+        return f"saved in {show(path)}, which `make fork` can read as DATA=\n"
 
 
 def lines_of(source: Any, prompt: str) -> Iterator[str]:
-    """Yield what a person writes: lines, joined where one ends with a backslash. Ctrl-C at the prompt drops
-    the line and does not end the program."""
+    """Yield the user's input: lines, joined if one ends with a backslash. Ctrl-C at the prompt discards the
+    line and does not end the program."""
     parts: list[str] = []
     while True:
         try:
@@ -177,7 +177,7 @@ def lines_of(source: Any, prompt: str) -> Iterator[str]:
 
 
 def system_of(run: Run) -> str:
-    """Return the system turn of the run's first training row, "" for none."""
+    """Return the system turn of the run's first training row, or ""."""
     with (run / "data" / "train.jsonl").open(encoding="utf-8") as file:
         first = json.loads(file.readline())["messages"][0]
     return str(first["content"]) if first["role"] == "system" else ""
@@ -187,11 +187,11 @@ Prompt = tuple[int, Messages]
 
 
 def prompts_of(path: Path) -> Iterator[Prompt]:
-    """Yield the number and the messages of each line of a file: JSON with `messages` or `prompt`, or a line
-    of plain text.
+    """Yield the number and the messages of each line of a file: JSON with `messages` or `prompt`, or plain
+    text.
 
     Raises:
-        InputError: a line that is neither.
+        InputError: a line is neither.
     """
     if not path.is_file():
         raise InputError(f"PROMPTS: {path}: no such file.", code="chat.no_prompts")
@@ -215,10 +215,11 @@ def prompts_of(path: Path) -> Iterator[Prompt]:
 
 
 def batch(models: Models, prompts: list[Prompt], system: str, out: Path, source: Path) -> None:
-    """Answer `prompts`, the lines of `source`, into `out`: JSON lines with `messages`, whole or not at all.
+    """Answer `prompts`, the lines of `source`, into `out`: JSON lines with `messages`, completely or not at
+    all.
 
     Raises:
-        InputError: a prompt that the model cannot answer; it names the line.
+        InputError: the model cannot answer a prompt; the message names the line.
     """
     partial = out.with_name(out.name + ".partial")
     try:
@@ -240,17 +241,19 @@ def batch(models: Models, prompts: list[Prompt], system: str, out: Path, source:
 def chat_command(
     run: RunName,
     prompts: Annotated[Path | None, typer.Option(help="answer the lines of this file instead")] = None,
-    out: Annotated[Path | None, typer.Option(help="with PROMPTS: a new .jsonl file for the answers")] = None,
+    out: Annotated[Path | None, typer.Option(help="with PROMPTS=: a new .jsonl file for the answers")] = None,
 ) -> int:
-    """Chat with a run's fine-tuned model, beside its base.
+    """Chat with a run's fine-tuned model and its base model.
 
     /help lists the commands.
     """
     found = find(run, "train")
     if bool(prompts) != bool(out):
-        raise InputError("--prompts and --out (PROMPTS= OUT=) go together.", code="option.prompts_and_out")
+        raise InputError(
+            "--prompts and --out (PROMPTS= OUT=) must be used together.", code="option.prompts_and_out"
+        )
     if out and out.exists():
-        raise InputError(f"OUT: {out} already exists. Give another name.", code="chat.out_exists")
+        raise InputError(f"OUT: {out} already exists. Choose another name.", code="chat.out_exists")
     refuse_changed_base(found)
     asked = list(prompts_of(prompts)) if prompts else []
     system, terminal = system_of(found), sys.stdin.isatty()

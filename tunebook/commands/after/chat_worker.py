@@ -1,9 +1,9 @@
-"""The models of a run behind `tunebook chat`; started by it, not by hand.
+"""The models of a run for `tunebook chat`, which starts this module; not to be run by hand.
 
 python -m tunebook.commands.after.chat_worker RUN
 
-Reads one request a line, {"model": "tuned" or "base", "messages": [...]}. Writes {"text": piece} as they
-come and one {"stopped": bool} at the end, or {"error": text}. SIGUSR1 ends the answer.
+Reads one request per line, {"model": "tuned" or "base", "messages": [...]}. Writes {"text": piece} for each
+piece and {"stopped": bool} at the end, or {"error": text}. SIGUSR1 stops the answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tunebook.runs.run import Run
 
 
 class Answers:
-    """Answers requests with the models of a run, each loaded when it is first needed."""
+    """Answers requests with the models of a run, each loaded when first needed."""
 
     def __init__(self, run: Run, out: Any) -> None:
         inputs = load_inputs(run)
@@ -75,7 +75,7 @@ class Answers:
 
 
 def main(run: Run) -> None:
-    # Whatever a library prints must not end up between the answers.
+    # Output of libraries must not appear between the answers.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     answers = Answers(run, out)

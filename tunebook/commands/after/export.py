@@ -1,4 +1,4 @@
-"""`tunebook merge` and `tunebook export`: the files that a run hands out, and their score measured again."""
+"""`tunebook merge` and `tunebook export`: exported files of a run, with their score measured again."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ Measure = Annotated[
 
 
 def merged(run: Run, console: Console) -> Path:
-    """Return the full weights of a run, and print the memory and scores of their merge."""
+    """Return the full weights of a run, and print the memory use and scores of their merge."""
     folder = merge.ensure(run, console)
     facts = merge.made_of(folder)
     if facts is None:
-        console.stage("merge", f"{show(folder)} holds full weights already")
+        console.stage("merge", f"{show(folder)} already contains full weights")
         return folder
-    console.stage("merge", f"{show(folder)}, {facts['peak_bytes'] / 2**30:.1f} GiB of memory at the peak")
+    console.stage("merge", f"{show(folder)}, {facts['peak_bytes'] / 2**30:.1f} GiB of peak memory")
     if "dev" in facts:
         values = ", ".join(f"{way} {facts['dev'][way]:.4f}" for way in ("run", *merge.WAYS))
-        console.note(f"{facts['metric']} on dev: {values}. Kept: merged into the {facts['way']} weights.")
+        console.note(
+            f"{facts['metric']} on dev: {values}. Kept the adapter merged into the {facts['way']} weights."
+        )
     return folder
 
 
@@ -54,13 +56,13 @@ def finish(run: Run, lines: list[ParityLine], console: Console) -> int:
 
 
 def as_weights(run: Run, measure: bool, console: Console) -> int:
-    """Merge a run and measure the full weights; returns the exit code."""
+    """Merge a run and measure the full weights; return the exit code."""
     folder = merged(run, console)
     return finish(run, [measure_parity(run, "merged", [folder], console)] if measure else [], console)
 
 
 def merge_command(run: RunName, measure: Measure = True) -> int:
-    """Merge a run's adapter into its base, and measure it again."""
+    """Merge a run's adapter into its base model, and measure the result."""
     return as_weights(find(run, "report"), measure, command_console())
 
 
@@ -71,26 +73,27 @@ def export_command(
         typer.Option(help="full weights for transformers, vLLM and SGLang; llama.cpp; Ollama; OpenLLM"),
     ],
     quant: Annotated[
-        str | None, typer.Option(help="types of GGUF files, as q8_0,q4_k_m,lora; default: q8_0")
+        str | None, typer.Option(help="types of GGUF files, such as q8_0,q4_k_m,lora; default: q8_0")
     ] = None,
     measure: Measure = True,
 ) -> int:
-    """Write a run's model for vLLM, llama.cpp, Ollama or OpenLLM, measured.
+    """Export a run's model (vLLM, llama.cpp, Ollama, OpenLLM) and measure it.
 
-    The same test rows go through that program again, and the table compares the scores.
+    The same test rows are answered with the exported file, and a table compares the scores.
     """
     console, found = command_console(), find(run, "report")
     if to == "safetensors":
         if quant:
             raise InputError(
-                "--quant (QUANT=) is for GGUF files: TO=gguf or TO=ollama.", code="option.quant_needs_gguf"
+                "--quant (QUANT=) only applies to GGUF files: TO=gguf or TO=ollama.",
+                code="option.quant_needs_gguf",
             )
         return as_weights(found, measure, console)
     quants = gguf.parse_quant(quant or DEFAULT_QUANT)
     whole = [name for name in quants if name != gguf.ADAPTER]
     if to != "gguf" and not whole:
         raise InputError(
-            f"--quant (QUANT=): TO={to} takes a file of full weights: add one, as q8_0.",
+            f"--quant (QUANT=): TO={to} needs a type with full weights. Add one, such as q8_0.",
             code="option.quant_of_weights",
         )
     folder = merged(found, console) if whole else found / "model"

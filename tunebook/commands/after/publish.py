@@ -1,4 +1,4 @@
-"""`tunebook publish`: a run's model on the Hub, with a card filled from the run."""
+"""`tunebook publish`: upload a run's model to the Hub, with a model card filled from the run."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ def publish_command(
     run: RunName,
     repo: Annotated[str, typer.Option(help="owner/name on the Hub")],
     what: Annotated[
-        Literal["adapter", "merged", "gguf"], typer.Option(help="gguf sends all files of export/gguf")
+        Literal["adapter", "merged", "gguf"], typer.Option(help="gguf uploads all files of export/gguf")
     ] = "adapter",
-    licence: Annotated[str | None, typer.Option(help="of the model; default: that of the base")] = None,
-    public: Annotated[bool, typer.Option("--public", help="a new repository is private without it")] = False,
-    send: Annotated[bool, typer.Option("--send", help="really send it; without it, only a list")] = False,
+    licence: Annotated[
+        str | None, typer.Option(help="licence of the model; default: that of the base model")
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="make a new repository public; default: private")
+    ] = False,
+    send: Annotated[
+        bool, typer.Option("--send", help="upload the files; without it, only list them")
+    ] = False,
 ) -> int:
     """Publish a run's model on the Hugging Face Hub.
 
-    Shows every file and its size; SEND=1 sends them.
+    Lists every file with its size; SEND=1 uploads them.
     """
     console, found = command_console(), find(run, "report")
     upload = hub.prepare(found, what, repo, licence)
@@ -36,10 +42,11 @@ def publish_command(
     write_text(path, upload.card)
     rows = [{"file": name, "size": _size(bytes)} for name, bytes in upload.sizes.items()]
     console.table(rows, f"{'sending' if send else 'would be sent'} to {repo}")
-    console.note(f"{sum(upload.sizes.values()) / 1e6:,.1f} MB in all; the card: {show(path)}")
+    console.note(f"{sum(upload.sizes.values()) / 1e6:,.1f} MB in total; card: {show(path)}")
     if not send:
         console.note(
-            "nothing was sent. SEND=1 (--send) sends it" + ("" if public else ", to a private repository")
+            "nothing was sent. Use SEND=1 (--send) to upload"
+            + ("" if public else ", to a private repository")
         )
         return GOOD
     address = hub.send(upload, private=not public)

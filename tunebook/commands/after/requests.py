@@ -1,4 +1,5 @@
-"""The requests that `tunebook serve` takes: what of OpenAI's chat completions, and how others are refused."""
+"""The requests accepted by `tunebook serve`: the supported part of OpenAI's chat completions, and how others
+are rejected."""
 
 from __future__ import annotations
 
@@ -9,18 +10,18 @@ from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.files import Row
 
-IGNORED = {"user", "metadata", "store", "service_tier"}  # change no answer
+IGNORED = {"user", "metadata", "store", "service_tier"}  # these do not change the answer
 
 
 class StreamOptions(BaseModel):
-    """How a streamed answer ends: `include_usage` adds the numbers of tokens."""
+    """How a streamed answer ends: `include_usage` adds the token counts."""
 
     model_config = ConfigDict(extra="forbid")
     include_usage: bool = False
 
 
 class ChatRequest(BaseModel):
-    """What of OpenAI's chat completions this server takes."""
+    """The supported fields of OpenAI's chat completions."""
 
     model_config = ConfigDict(extra="allow")
     model: str
@@ -38,7 +39,7 @@ class ChatRequest(BaseModel):
 
 
 class Classify(BaseModel):
-    """What to label: rows with the fields of the dataset, or texts where its prompt has one field."""
+    """The inputs to label: rows with the fields of the dataset, or texts if its prompt has only one field."""
 
     model_config = ConfigDict(extra="forbid")
     model: str | None = None
@@ -46,14 +47,14 @@ class Classify(BaseModel):
 
 
 class Until:
-    """Passes an answer on up to the first of `stops`, which is not part of it, and says whether it came."""
+    """Passes an answer on up to the first of `stops`, which is removed, and records whether one was found."""
 
     def __init__(self, stops: list[str], show: Callable[[str], None]) -> None:
         self.stops, self.show = [stop for stop in stops if stop], show
         self.held, self.reached = "", False
 
     def take(self, piece: str) -> None:
-        """Take the next piece; what may be the beginning of a stop is held back."""
+        """Process the next piece; a possible start of a stop sequence is held back."""
         if self.reached:
             return
         self.held += piece
@@ -68,13 +69,13 @@ class Until:
             self.show(ready)
 
     def finish(self) -> None:
-        """Pass on what is held."""
+        """Pass on the text held back."""
         if self.held:
             self.show(self.held)
 
 
 class Refused(Exception):
-    """A request that cannot be answered, in OpenAI's form of an error."""
+    """A request that cannot be answered, as an error in OpenAI's format."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -82,14 +83,14 @@ class Refused(Exception):
 
 
 def plain(turn: dict[str, Any]) -> dict[str, Any]:
-    """Return a message with its parts of text joined, as chat templates take it.
+    """Return a message with its text parts joined, as chat templates expect it.
 
     Raises:
-        Refused: a part that is not text.
+        Refused: a part is not text.
     """
     content = turn.get("content")
     if not isinstance(content, list):
         return turn
     if other := [part.get("type") for part in content if part.get("type") != "text"]:
-        raise Refused(400, "unsupported_content", f"this model reads text only (got {other[0]!r}).")
+        raise Refused(400, "unsupported_content", f"this model only reads text (got {other[0]!r}).")
     return {**turn, "content": "".join(part["text"] for part in content)}

@@ -1,4 +1,4 @@
-"""`tunebook serve`: an OpenAI-compatible endpoint for a run's fine-tuned model."""
+"""`tunebook serve`: serve a run's fine-tuned model through an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ from tunebook.models.methods import uses_head
 from tunebook.runs.run import Run, find
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
-START = 900.0  # seconds until the server must answer
+START = 900.0  # seconds until the server must respond
 
 
 class Command(NamedTuple):
-    """What starts a server, and the names of its model: the recipe's, and one of what is served alone. The
-    harness takes the second, since it keeps answers by address and name (docs/endpoints.md)."""
+    """The command that starts a server, and the names of its model: the recipe's name, and a unique name for
+    exactly these weights. The harness uses the second, because it caches answers by address and name
+    (docs/endpoints.md)."""
 
     words: list[str]
     names: tuple[str, str]
 
 
 def command_of(run: Run, engine: str, host: str, port: int, quant: str, console: Console) -> Command:
-    """Return the command of the server; makes the file that it needs.
+    """Return the server's command, creating the file that it needs.
 
     Raises:
         InputError: the engine cannot serve this run.
@@ -78,7 +79,7 @@ def command_of(run: Run, engine: str, host: str, port: int, quant: str, console:
     command = vllm.command()
     if command is None:
         raise InputError(
-            f"--engine vllm (ENGINE=): set {vllm.COMMAND} to the `vllm` command of its own environment.",
+            f"--engine vllm (ENGINE=): set {vllm.COMMAND} to the `vllm` command in its environment.",
             code="serve.no_vllm",
         )
     why = vllm.refusal(config)
@@ -103,21 +104,21 @@ def one_quant(text: str | None, engine: str) -> str:
         InputError: QUANT= with another engine, several types, an adapter, or an unknown type.
     """
     if text and engine != "llamacpp":
-        raise InputError("--quant (QUANT=) is for ENGINE=llamacpp.", code="option.quant_needs_gguf")
+        raise InputError("--quant (QUANT=) only applies to ENGINE=llamacpp.", code="option.quant_needs_gguf")
     quants = gguf.parse_quant(text or DEFAULT_QUANT)
     if len(quants) != 1 or quants[0] == gguf.ADAPTER:
         raise InputError(
-            f"--quant (QUANT=): one type of full weights is served, as q8_0 (got {text!r}).",
+            f"--quant (QUANT=): give exactly one type with full weights, such as q8_0 (got {text!r}).",
             code="option.quant_of_weights",
         )
     return quants[0]
 
 
 def free_port(host: str, port: int) -> int:
-    """Return `port`, or a free one for 0.
+    """Return `port`, or a free port for 0.
 
     Raises:
-        MachineError: it is in use.
+        MachineError: the port is in use.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -125,7 +126,8 @@ def free_port(host: str, port: int) -> int:
             one.bind((host, port))
         except OSError as error:
             raise MachineError(
-                f"--port (PORT=): {host}:{port}: {error.strerror}. Give another.", code="serve.port_in_use"
+                f"--port (PORT=): {host}:{port}: {error.strerror}. Choose another port.",
+                code="serve.port_in_use",
             ) from None
         return int(one.getsockname()[1])
 
@@ -135,7 +137,7 @@ def wait_until_ready(child: subprocess.Popen[bytes], address: str, log: Path) ->
     while it loads the model.
 
     Raises:
-        MachineError: it ended before, or takes too long.
+        MachineError: the server ended, or takes too long.
     """
     deadline = time.monotonic() + START
     with httpx.Client(timeout=5, trust_env=False) as client:
@@ -150,30 +152,32 @@ def wait_until_ready(child: subprocess.Popen[bytes], address: str, log: Path) ->
             except httpx.TransportError:
                 pass
             time.sleep(0.2)
-    raise MachineError(f"the server does not answer. Its log: {show(log)}", code="serve.ended")
+    raise MachineError(f"the server does not respond. Log: {show(log)}", code="serve.ended")
 
 
 def serve_command(
     run: RunName,
     engine: Annotated[
         Literal["transformers", "llamacpp", "vllm"],
-        typer.Option(help="llamacpp serves a GGUF file, vllm is for a GPU"),
+        typer.Option(help="llamacpp serves a GGUF file, vllm needs a GPU"),
     ] = "transformers",
-    host: Annotated[str, typer.Option(help="another address needs a key: TUNEBOOK_SERVE_KEY")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="addresses other than 127.0.0.1 need a key: TUNEBOOK_SERVE_KEY")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 8000,
     quant: Annotated[
-        str | None, typer.Option(help="type of the GGUF file of llamacpp; default: q8_0")
+        str | None, typer.Option(help="type of the GGUF file for llamacpp; default: q8_0")
     ] = None,
 ) -> int:
-    """Serve a run's model by an OpenAI-compatible endpoint.
+    """Serve a run's model through an OpenAI-compatible endpoint.
 
-    Ctrl-C ends it. A model with labels also has POST /v1/classify (transformers).
+    Stop it with Ctrl-C. A model with labels also has POST /v1/classify (transformers).
     """
     console, found = command_console(), find(run, "train")
     if host not in LOCAL and not environment().serve_key:
         raise InputError(
-            f"--host (HOST=): {host} can be reached from elsewhere: set TUNEBOOK_SERVE_KEY to a key that "
-            "clients must send.",
+            f"--host (HOST=): {host} can be reached from other machines. Set TUNEBOOK_SERVE_KEY to a key "
+            "that clients must send.",
             code="serve.key_needed",
         )
     kind = one_quant(quant, engine)
@@ -189,8 +193,8 @@ def serve_command(
         try:
             signal.signal(signal.SIGTERM, lambda *_: child.terminate())
             wait_until_ready(child, address, log)
-            console.stage("serve", f"{address}, model {command.names[0]}; Ctrl-C ends it")
-            console.note(f"{engine}; the name of exactly these weights: {command.names[1]}")
+            console.stage("serve", f"{address}, model {command.names[0]}; stop it with Ctrl-C")
+            console.note(f"{engine}; name of exactly these weights: {command.names[1]}")
             console.note(f"log: {show(log)}")
             child.wait()
         except KeyboardInterrupt:
@@ -198,7 +202,5 @@ def serve_command(
             child.wait()
             return GOOD
     if child.returncode not in (0, -signal.SIGTERM):
-        raise MachineError(
-            f"the server {describe(child.returncode)}. Its log: {show(log)}", code="serve.ended"
-        )
+        raise MachineError(f"the server {describe(child.returncode)}. Log: {show(log)}", code="serve.ended")
     return GOOD

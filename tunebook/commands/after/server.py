@@ -1,9 +1,9 @@
-"""An OpenAI-compatible endpoint for a run's fine-tuned model, by transformers; started by `tunebook serve`.
+"""An OpenAI-compatible endpoint for a run's fine-tuned model with transformers; started by `tunebook serve`.
 
 python -m tunebook.commands.after.server RUN HOST PORT NAME ..., with the key, if any, in TUNEBOOK_SERVE_KEY
 
-Takes chat completions, streamed or not, and for a dataset with labels `POST /v1/classify`. One request is
-answered at a time; others wait. What this server does not do is refused, never ignored.
+Supports chat completions, streamed or not, and for a dataset with labels `POST /v1/classify`. Requests are
+answered one at a time. Unsupported options are rejected, never ignored.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from tunebook.runs.run import Run
 
 
 class Server:
-    """The fine-tuned model of a run, and who may ask it."""
+    """The fine-tuned model of a run, and the key that clients must send."""
 
     def __init__(self, run: Run, names: list[str], key: str | None) -> None:
         inputs = load_inputs(run)
@@ -59,20 +59,20 @@ class Server:
         self.usual, self.started, self.busy = inputs.suite.max_new_tokens, int(time.time()), asyncio.Lock()
 
     def admit(self, request: Request) -> None:
-        """Refuse a request without the key."""
+        """Reject a request without the key."""
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if self.key and not hmac.compare_digest(given.encode(), self.key.encode()):
             raise Refused(401, "invalid_api_key", "a key is needed: Authorization: Bearer KEY")
 
     def checked(self, asked: ChatRequest) -> tuple[list[int], int]:
-        """Return the prompt's ids and the most tokens of its answer."""
+        """Return the prompt's ids and the maximum number of tokens of its answer."""
         if asked.model not in self.names:
             there = " or ".join(map(repr, self.names))
-            raise Refused(404, "model_not_found", f"no such model {asked.model!r}; it is {there}.")
+            raise Refused(404, "model_not_found", f"no such model {asked.model!r}. Available: {there}.")
         extra = {name for name, value in (asked.model_extra or {}).items() if value not in (None, False, 0)}
         if asked.n != 1 or extra - IGNORED:
             names = ", ".join(sorted(extra - IGNORED)) or "n"
-            raise Refused(400, "unsupported_parameter", f"this server does not do: {names}")
+            raise Refused(400, "unsupported_parameter", f"this server does not support: {names}")
         try:
             tools = json.dumps(asked.tools) if asked.tools else None
             context = self.encoder.context(cast(Messages, [*map(plain, asked.messages)]), tools)
@@ -80,11 +80,11 @@ class Server:
             raise
         except Exception as error:
             raise Refused(
-                400, "invalid_messages", f"the chat template refuses the messages: {error}"
+                400, "invalid_messages", f"the chat template rejects the messages: {error}"
             ) from error
         most = asked.max_completion_tokens or asked.max_tokens or max(self.usual, 512)
         if len(context) >= self.positions:
-            text = f"the prompt has {len(context)} tokens; the model has {self.positions} positions."
+            text = f"the prompt has {len(context)} tokens, but the model has only {self.positions} positions."
             raise Refused(400, "context_length_exceeded", text)
         return context, min(most, self.positions - len(context))
 
@@ -96,7 +96,7 @@ class Server:
         show: Callable[[str], None],
         stop: threading.Event,
     ) -> str:
-        """Answer in this thread; returns OpenAI's reason for its end."""
+        """Generate the answer in this thread; return OpenAI's reason for its end."""
         if isinstance(self.engine, TokenLM):
             sampling = {"temperature": asked.temperature, "top_p": asked.top_p} if asked.temperature else {}
             if sampling and asked.seed is not None:
@@ -114,8 +114,8 @@ class Server:
     async def pieces(
         self, context: list[int], most: int, asked: ChatRequest
     ) -> AsyncIterator[str | tuple[str]]:
-        """Yield the pieces of an answer, then a tuple with the reason for its end. A client that goes away
-        ends the answer."""
+        """Yield the pieces of an answer, then a tuple with the reason for its end. A client that disconnects
+        stops the answer."""
         loop, queue, stop = asyncio.get_running_loop(), asyncio.Queue[Any](), threading.Event()
 
         def put(value: Any) -> None:
@@ -142,7 +142,7 @@ class Server:
                 await asyncio.shield(thread)
 
     def classify(self, inputs: list[str | Row]) -> list[Ranked]:
-        """Return label, probability and runner-up of each text or row."""
+        """Return label, probability and runner-up for each text or row."""
         renderer, names = Renderer(self.dataset), prompt_fields(self.dataset)
         if len(names) != 1 and any(isinstance(value, str) for value in inputs):
             raise Refused(400, "fields_needed", f"give objects with the fields {', '.join(names)}.")
@@ -157,12 +157,12 @@ class Server:
 
 
 def prompt_fields(dataset: Dataset) -> list[str]:
-    """Return the fields of a row that the prompt of `dataset` shows, in alphabetical order."""
+    """Return the fields of a row that occur in the prompt of `dataset`, in alphabetical order."""
     return sorted(find_undeclared_variables(Environment().parse(dataset.prompt or "")))
 
 
 def application(server: Server) -> FastAPI:
-    """Return the endpoint."""
+    """Return the endpoint as an ASGI application."""
     app = FastAPI(title="Tunebook", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(Refused)

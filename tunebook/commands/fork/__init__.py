@@ -1,6 +1,5 @@
-"""`tunebook fork`: a recipe for new data.
+"""`tunebook fork`: create a recipe for new data.
 
-fork.py orders the steps, files.py finds the data, recognise.py and columns.py recognise its columns, tables/
-looks at headers, labels and folders of tables, output/ makes the texts of the two folders, writes them and
-says what was made.
+fork.py runs the steps, files.py finds the data, recognise.py and columns.py recognise its columns, tables/
+handles headers, labels and folders of tables, output/ writes the two folders and reports what was made.
 """

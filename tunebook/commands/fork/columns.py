@@ -73,7 +73,7 @@ def call(reading: Reading) -> str:
 
 
 def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str]) -> str | None:
-    """Return the column whose few values repeat, as labels do; by its name where several do.
+    """Return the column with few, repeating values, as labels are; if several match, choose by name.
 
     Raises:
         InputError: several columns could be the label.
@@ -101,10 +101,10 @@ def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str
 
 
 def refuse_indicators(rows: list[Row], columns: list[str], place: str) -> None:
-    """Refuse several columns of 0 and 1, each of which says whether a row has one label.
+    """Raise for several columns of 0 and 1, each of which says whether a row has one label.
 
     Raises:
-        InputError: it shows how to learn one of them, or a single column.
+        InputError: the message shows how to learn one of them, or a single column.
     """
     values = [[str(row.get(name)).lower() for name in columns] for row in rows]
     if not all(value in ("0", "1", "0.0", "1.0", "true", "false") for some in values for value in some):
@@ -117,7 +117,7 @@ def refuse_indicators(rows: list[Row], columns: list[str], place: str) -> None:
         does = "no row has more than one: write one column with the name of the label"
     text = (
         f"the columns {', '.join(columns)} of {place} each say yes (1) or no (0) to one label, and {does}. "
-        f'One label a row is learned. To learn one of them, yes or no: FIELDS="label={columns[0]}".'
+        f'Only one label per row can be learned. To learn one as yes or no: FIELDS="label={columns[0]}".'
     )
     raise InputError(Problem(text, key="--fields (FIELDS=)", code="labels.several_columns"))
 
@@ -131,7 +131,7 @@ def repeats(rows: list[Row], name: str) -> bool:
 
 
 def wordy(rows: list[Row], name: str) -> bool:
-    """Return whether a column has texts: two words or more on average, and not times or numbers."""
+    """Return whether a column contains text: two words or more on average, and no times or numbers."""
     values = [str(row[name]) for row in rows if row.get(name)]
     if all(re.fullmatch(r"[\d\s.,:/+TZ-]+", value) for value in values):
         return False

@@ -1,6 +1,6 @@
-"""Formats that are recognised and cannot be read: what they are, and one of their rows as it should be.
+"""Formats that are recognised but cannot be read: what they are, and an example of how a row should look.
 
-In: a sample of rows. Out: an error that shows a row as it stands and as it should be.
+In: a sample of rows. Out: an error that shows a row as it is and as it should be.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from tunebook.data.formats.fields import ROLE_KEYS, plain_name
 from tunebook.data.formats.rows.row import Row
 from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS
 
-SHORT = 60  # characters of a text that a message shows
+SHORT = 60  # maximum length of a text shown in a message
 TALKS = frozenset(
     "conversation_id dialogue_id dialog_id conv_id convo_id thread_id session_id ticket_id".split()
 )
-ENOUGH = 0.9  # of the sampled rows have the format
+ENOUGH = 0.9  # share of the sampled rows that have the format
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format: `fits` recognises a row, `made` is the row as it should be, None where only words help."""
+    """A format: `fits` recognises a row, `made` converts it; None if there is only advice."""
 
     what: str
     fits: Callable[[Row], bool]
@@ -47,7 +47,7 @@ def _safe(row: Row) -> Row:
 
 
 def _scored(row: Row) -> list[Row]:
-    """Return the answers of a list of scored or ranked ones, the best first."""
+    """Return the answers in a list of scored or ranked ones, the best first."""
     answers: Any = next((row[key] for key in ("completions", "answers", "responses") if row.get(key)), [])
     if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
         return []
@@ -83,7 +83,7 @@ def _instance(row: Row) -> Row | None:
 
 
 def _are_places(value: Any) -> bool:
-    """Return whether a value is a list of start, end and label, as entities are marked."""
+    """Return whether a value is a list of start, end and label, as entities are annotated."""
     if not isinstance(value, list) or not value:
         return False
     return all(
@@ -115,7 +115,10 @@ FORMATS = (
         'FIELDS="better=safer_response_id" for the safer one. Or convert each row',
     ),
     Format(
-        "several answers with scores or ranks: take the best and the worst as a pair",
+        "PKU-SafeRLHF: two answers and the number of the better one", _has("response_0", "response_1"), _safe
+    ),
+    Format(
+        "several answers with scores or ranks; use the best and the worst as a pair",
         lambda row: bool(_scored(row)),
         _best_and_worst,
     ),
@@ -131,13 +134,13 @@ FORMATS = (
         "Write a row for each instance",
     ),
     Format(
-        "places in texts with a label each (entities), which are not supported: one label a text is learned",
+        "labelled spans in texts (entities), which are not supported: only one label per text can be learned",
         lambda row: any(_are_places(row.get(key)) for key in ("label", "labels", "entities", "spans")),
         lambda row: None,
-        "Write the label of each whole text",
+        "Give each text one label",
     ),
     Format(
-        "one turn a row, with the conversation's id",
+        "one turn per row, with the conversation's id",
         lambda row: _flat_names(row) is not None,
         lambda row: MADE_OF_TURNS,
         "Join the rows of each conversation, in their order (in pandas: groupby(id)[[role, text]].apply("
@@ -150,19 +153,19 @@ FORMATS = (
         "To learn the steps as one answer, convert each row whose labels are all true",
     ),
     Format(
-        "token ids, made by a tokenizer: the text is needed, since the base model's own template writes it",
+        "token ids; the text is needed instead, because the base model's own template formats it",
         _has("input_ids"),
         lambda row: MADE_OF_TURNS,
-        "Take the file that they were made from",
+        "Use the file that the token ids were made from",
     ),
     Format(
-        "segments of Axolotl's input_output format, already written in a template",
+        "segments in Axolotl's input_output format, already formatted with a template",
         lambda row: isinstance(row.get("segments"), list),
         lambda row: MADE_OF_TURNS,
         "Write the turns without the template's tokens",
     ),
     Format(
-        "text that is already written in a chat template; the base model's own template writes it again",
+        "text already formatted with a chat template; the base model's own template would format it again",
         _rendered,
         lambda row: MADE_OF_TURNS,
         "Write the turns without the template's tokens",
@@ -177,10 +180,10 @@ FORMATS = (
 
 
 def refuse_known(rows: list[Row], place: str) -> None:
-    """Refuse rows of a format above.
+    """Raise for rows in one of the formats above.
 
     Raises:
-        InputError: it shows the first such row as it stands and as it should be.
+        InputError: the message shows the first such row as it is and as it should be.
     """
     for known in FORMATS:
         fitting = [row for row in rows if known.fits(row)]
@@ -192,30 +195,30 @@ def refuse_known(rows: list[Row], place: str) -> None:
 
 
 def example(rows: list[Row], task: str | None) -> str:
-    """Return words that show a row of unknown columns and what one for `task` looks like, "" for a task whose
-    rows may have any names."""
+    """Return a description of a row with unknown columns and of what a row for `task` looks like; "" for a
+    task whose rows may have any names."""
     if task not in ("chat", "preference"):
         return ""
-    return f" Or write each row as {_shown(MADE_OF_TURNS)}; the first one is {_shown(rows[0])}."
+    return f" Or convert each row to {_shown(MADE_OF_TURNS)}; the first row is {_shown(rows[0])}."
 
 
 def no_answers(rows: list[Row], place: str) -> InputError:
-    """Return the error for prompts without answers, as for reinforcement fine-tuning."""
-    what = "prompts without answers, as for reinforcement fine-tuning, which is not supported"
+    """Return the error for prompts without answers, as used for reinforcement learning."""
+    what = "prompts without answers, as used for reinforcement learning, which is not supported"
     row = rows[0]
     turns = next((value for value in row.values() if isinstance(value, list)), None)
     if turns:
         made: Row = {"messages": [*turns, {"role": "assistant", "content": ANSWER}]}
     else:
         made = {**row, "completion": ANSWER}
-    do = "Add the answer that should be learned to each row, or name it, if it is there: "
+    do = "Add the answer to learn to each row, or name its column if there is one: "
     do += f'FIELDS="prompt={next(iter(row))} completion=..."'
     return _needed(place, what, do, row, made)
 
 
 def plain_text(rows: list[Row], place: str) -> InputError:
-    """Return the error for texts without a question, as for continued pretraining."""
-    what = "texts without prompt and answer, as for continued pretraining, which is not supported"
+    """Return the error for texts without a question, as used for continued pretraining."""
+    what = "texts without prompt and answer, as used for continued pretraining, which is not supported"
     made = {"prompt": "...", "completion": rows[0].get("text")}
     return _needed(place, what, "Write a prompt for each text", rows[0], made)
 
@@ -223,7 +226,7 @@ def plain_text(rows: list[Row], place: str) -> InputError:
 def _needed(place: str, what: str, do: str, row: Row, made: Row | None) -> InputError:
     text = f"{place} has {what}. {do}"
     if made is not None:
-        text += f". As it stands: {_shown(row)} As it should be: {_shown(made)}"
+        text += f". Now: {_shown(row)} Should be: {_shown(made)}"
     return InputError(Problem(text, key="DATA", code="fork.needs_conversion"))
 
 
@@ -232,7 +235,7 @@ def _shown(value: Any) -> str:
 
 
 def _cut(value: Any) -> Any:
-    """Return `value` with long texts and lists cut for a message."""
+    """Return `value` with long texts and lists shortened for a message."""
     if isinstance(value, str):
         return value if len(value) <= SHORT else value[:SHORT] + "..."
     if isinstance(value, dict):

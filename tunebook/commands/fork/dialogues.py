@@ -1,6 +1,6 @@
-"""Recognise the columns that hold conversations, and say how their turns are read.
+"""Recognise the columns that contain conversations, and report how their turns are read.
 
-In: a sample of rows. Out: which columns hold turns, their roles, and notes for the person.
+In: a sample of rows. Out: the columns with turns, their roles, and notes for the user.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from tunebook.data.formats.hermes import calls_in
 from tunebook.data.formats.rows.row import Columns, Row
 from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS, Turns, from_json, turns_of
 
-# Columns that hold a part of a conversation, so that they are not the whole of it.
+# Columns with only a part of a conversation.
 PARTS = {*HISTORY, *CHOSEN.split(), *REJECTED.split(), "prompt", "input", "completion", "response", "output"}
 HERMES = (
     "calls written as <tool_call> in the text are read as tool calls, which the base model's chat template "
-    "writes in its own form; tools that a system prompt lists stay there as text"
+    "writes in its own format; tools listed in a system prompt stay there as text"
 )
 
 
 def _turns(row: Row, column: str) -> Turns | None:
     with contextlib.suppress(RowFault):
-        return turns_of(from_json(row.get(column), column), column)  # as a table holds them
+        return turns_of(from_json(row.get(column), column), column)  # as in a table
     return None
 
 
 def roles_of(row: Row, column: str) -> set[str | None]:
-    """Return the roles of a row's turns; of one that cannot be read, all, so that its fault is reported."""
+    """Return the roles of a row's turns; for a row that cannot be read, all roles, so that its fault is
+    reported."""
     found = _turns(row, column)
     if not found or not all(isinstance(turn, dict) for _, turn in found.placed):
         return {"assistant"}
@@ -39,7 +40,8 @@ def roles_of(row: Row, column: str) -> set[str | None]:
 
 
 def last_role(row: Row, column: str) -> str | None:
-    """Return the role of the last turn of a row; None for one that cannot be read, so that it is reported."""
+    """Return the role of the last turn of a row, or None for a row that cannot be read, so that it is
+    reported."""
     found = _turns(row, column)
     turn = found.placed[-1][1] if found and found.placed else None
     name = next((str(turn[key]) for key in ROLE_KEYS if key in turn), "") if isinstance(turn, dict) else ""
@@ -47,7 +49,7 @@ def last_role(row: Row, column: str) -> str | None:
 
 
 def notes_on_turns(rows: list[Row], columns: Columns, layout: str) -> list[str]:
-    """Return what is assumed of the turns of conversations, and which of their fields are not used."""
+    """Return the assumptions about the turns of conversations, and which of their fields are not used."""
     holding = [columns[name] for name in ("messages", "prompt", "chosen") if name in columns]
     notes: dict[str, None] = {}
     unread: dict[str, None] = {}
@@ -64,7 +66,7 @@ def notes_on_turns(rows: list[Row], columns: Columns, layout: str) -> list[str]:
     rated = {name for pair in SCORES for name in pair}
     scores = list(dict.fromkeys(name for row in rows for name in row if plain_name(name) in rated))
     if layout == "preference" and scores:
-        notes[f"{', '.join(scores)}: compared with the order of the answers, not learned"] = None
+        notes[f"{', '.join(scores)}: only compared with the order of the answers, not learned"] = None
     if unread:
         notes[f"fields of turns not used in training: {', '.join(unread)}"] = None
     return [*notes]
@@ -76,8 +78,8 @@ def _texts(found: Turns) -> list[str]:
 
 
 def holds_turns(row: Row, column: str) -> bool:
-    """Return whether a column of a row holds a whole conversation. Forms without roles, which other lists
-    have too, count under the usual names only."""
+    """Return whether a column of a row contains a whole conversation. Forms without roles, which other lists
+    also have, only count under the usual names."""
     name, value, found = plain_name(column), row.get(column), _turns(row, column)
     if not found or not found.placed or not isinstance(first := found.placed[0][1], dict):
         return False

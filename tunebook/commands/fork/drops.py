@@ -1,4 +1,4 @@
-"""DROP=: the fields that a person leaves out on purpose, and all those that a row would be refused for."""
+"""DROP=: fields that the user ignores on purpose, and all fields for which a row would be refused."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.leaves import held_json, leaves, without_fields
 from tunebook.data.sources import Source, raw_rows
 
-NOT_READ, LOOKED_AT, MOST = "rows.meaning_not_read", 200, 20  # rows looked at, fields named at most
+NOT_READ, LOOKED_AT, MOST = "rows.meaning_not_read", 200, 20  # rows examined, maximum number of fields named
 
 
 def without(drop: str, rows: list[dict[str, Any]], data: DataFiles) -> list[dict[str, Any]]:
-    """Return `rows` without the fields of `--drop`, which dataset.yaml then names.
+    """Return `rows` without the fields of `--drop`, which are then listed in dataset.yaml.
 
     Raises:
         InputError: no row or turn has such a field.
@@ -27,7 +27,7 @@ def without(drop: str, rows: list[dict[str, Any]], data: DataFiles) -> list[dict
     for name in names:
         if name not in there and not any(path == name or path.startswith(f"{name}.") for path in paths):
             names_there = ", ".join(sorted(there))
-            text = f"no row or turn of {data.place} has a field {name!r}. There are: {names_there}."
+            text = f"no row or turn of {data.place} has a field {name!r}. Available: {names_there}."
             raise InputError(Problem(text, key="--drop (DROP=)", code="option.unknown_field"))
     if names:
         data.source["drop"] = names
@@ -48,8 +48,8 @@ def _field_names(value: Any) -> Iterator[str]:
 
 
 def with_all_drops(error: InputError, source: Source, folder: Path) -> InputError:
-    """Return `error` with the one option for all fields that are refused, where there is more than one: a row
-    is refused for its first."""
+    """Return `error` with a single option for all refused fields if there are several; a row is refused for
+    its first such field."""
     if NOT_READ not in error.codes:
         return error
     names = list(source.drop)
@@ -65,7 +65,7 @@ def with_all_drops(error: InputError, source: Source, folder: Path) -> InputErro
     if len(names) < had + 2:
         return error
     every = " ".join(names)
-    text = f'{error}\nTo leave all of them out: --drop "{every}" (DROP="{every}").'
+    text = f'{error}\nTo ignore all of them: --drop "{every}" (DROP="{every}").'
     return InputError(text, problems=error.problems)
 
 

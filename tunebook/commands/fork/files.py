@@ -31,7 +31,7 @@ ONE_FILE = "one file: dev and test are split from it"
 
 @dataclass
 class DataFiles:
-    """Where the rows are: `source` for dataset.yaml, `place` for messages, `notes` for the person."""
+    """Where the rows are: `source` for dataset.yaml, `place` for messages, `notes` for the user."""
 
     source: dict[str, Any]
     place: str
@@ -48,10 +48,10 @@ def find(data: str, folder: Path, table: TableOptions = AS_IT_IS) -> DataFiles:
     """Return the files of `data`; paths inside the checkout are relative to the dataset's `folder`.
 
     Args:
-        table: how the files are read, as far as a person says so.
+        table: the options that say how to read the files.
 
     Raises:
-        InputError: there is no such file, or the file of a split is not clear.
+        InputError: there is no such file, or the file of a split is ambiguous.
         MachineError: the data is on the Hub, which cannot be reached.
     """
     path, form = Path(data).expanduser(), form_of(data)
@@ -86,13 +86,11 @@ def find(data: str, folder: Path, table: TableOptions = AS_IT_IS) -> DataFiles:
                 continue
             if not inside and full.stat().st_size > MOST_COPIED:
                 notes.append(
-                    f"{full} is over {MOST_COPIED / 1e9:.0f} GB and outside the checkout, so it is read from "
-                    "there: keep it in place; `make launch` does not take it along"
+                    f"{full} is over {MOST_COPIED / 1e9:.0f} GB and outside the checkout, so it is read "
+                    "from there. Keep it in place; `make launch` does not copy it"
                 )
             elif not inside:
-                notes.append(
-                    f"{full} is copied into {show(folder)}/source, so that it goes wherever the recipe does"
-                )
+                notes.append(f"{full} is copied into {show(folder)}/source, so that it stays with the recipe")
     source: dict[str, Any] = {"files": written}
     if lists:
         source["lists"] = {split: lists[split] for split in SPLITS if split in lists}
@@ -128,8 +126,7 @@ def form_of(data: str) -> Literal["file", "folder", "named", "hub"]:
 
 
 def _only_folder(path: Path) -> Path:
-    """Return the folder inside `path` that has everything but a README, where a download has one around
-    it."""
+    """Return the folder inside `path` that contains everything except a README, as in many downloads."""
     while len(inside := [one for one in path.iterdir() if holds_rows(one)]) == 1 and inside[0].is_dir():
         path = inside[0]
     return path
@@ -148,7 +145,8 @@ def _splits_inside(path: Path, table: TableOptions) -> dict[Split, list[str]]:
 
 
 def _notes_on_lists(path: Path, lists: dict[Split, list[str]], table: TableOptions) -> list[str]:
-    """Return which lists of a JSON object are which split, and which are not read and how they would be."""
+    """Return which list of a JSON object is which split, and which lists are not read and how to read
+    them."""
     counts = lists_of(path, table)
     notes = [f"the list `{names[0]}` of {path.name} is {split}" for split, names in lists.items()]
     read = {name for names in lists.values() for name in names}
@@ -163,15 +161,15 @@ def _notes_on_lists(path: Path, lists: dict[Split, list[str]], table: TableOptio
 
 
 def folder_of(data: str) -> Path | None:
-    """Return the folder in which DATA lies, None for a dataset on the Hub."""
+    """Return the folder of DATA, or None for a dataset on the Hub."""
     path = Path(data.partition(" ")[0].partition("=")[2] if "=" in data else data).expanduser()
     path = path if path.exists() else Path(str(path).rpartition("#")[0] or ".")
     return path if path.is_dir() else path.parent if path.is_file() else None
 
 
 def copies(source: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Return `source` with the files outside the checkout as copies in the dataset's folder, and the files to
-    copy by their path there. A rented machine has the checkout only."""
+    """Return `source` with copies in the dataset's folder for files outside the checkout, and the files to
+    copy by their path there. A rented machine only has the checkout."""
     files, taken = dict(source.get("files", {})), dict[str, Path]()
     for split, name in files.items():
         full = Path(name)
@@ -192,7 +190,7 @@ def _endings() -> set[str]:
 
 
 def _named(data: str) -> tuple[dict[Split, Path], dict[Split, list[str]]]:
-    """Read `train=a.csv dev=b.csv test=c.csv`, or `train=a.json#train+more test=a.json#test` for lists of a
+    """Parse `train=a.csv dev=b.csv test=c.csv`, or `train=a.json#train+more test=a.json#test` for lists of a
     JSON object."""
     files: dict[Split, Path] = {}
     lists: dict[Split, list[str]] = {}
@@ -214,7 +212,7 @@ def _named(data: str) -> tuple[dict[Split, Path], dict[Split, list[str]]]:
             path = Path(value).expanduser()
             lists[SPLIT_OF[name]] = inside.split("+")
         if not path.is_file():
-            raise InputError(Problem(f"{value}: no such file.", key="DATA", code="fork.no_such_file"))
+            raise InputError(Problem(f"{value}: file not found.", key="DATA", code="fork.no_such_file"))
         files[SPLIT_OF[name]] = path
         same = [other for other in files if files[other].resolve() == path.resolve()]
         if len({tuple(lists.get(other, ())) for other in same}) < len(same):
@@ -230,7 +228,7 @@ def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
     tables = [path for path in tables if holds_rows(path)]
     if len(tables) == 1:
         return {"train": tables[0]}, [
-            f"one file in the folder, {tables[0].name}: dev and test are split from it"
+            f"the folder has one file, {tables[0].name}; dev and test are split from it"
         ]
     exact: dict[Split, list[Path]] = {}
     likely: dict[Split, list[Path]] = {}
@@ -255,7 +253,7 @@ def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
         text = f"{show(folder)}: no file is named after a split (found: {names}). Give one file, or "
         text += 'name them: DATA="train=... test=...".'
         raise InputError(Problem(text, key="DATA", code="fork.no_train"))
-    notes = [f"{path.name} is {split}, by its name" for split, path in files.items()]
+    notes = [f"{path.name} is used as {split}, by its name" for split, path in files.items()]
     left = [path.name for path in sorted(folder.iterdir()) if path not in files.values()]
     return files, notes + ([f"not read: {', '.join(left)}"] if left else [])
 

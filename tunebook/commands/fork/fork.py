@@ -1,6 +1,6 @@
-"""`tunebook fork`: make a recipe for new data from a Tunebook recipe or a plain Axolotl config.
+"""`tunebook fork`: create a recipe for new data from a Tunebook recipe or a plain Axolotl config.
 
-In: the recipe, the name of the new one and the data. Out: recipes/NAME and datasets/NAME, checked.
+In: the recipe, the new name and the data. Out: recipes/NAME and datasets/NAME, checked.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ from tunebook.data.render import render_whole
 from tunebook.data.sources import Source, source_file
 from tunebook.models.registry import known_model
 
-TRIAL_ROWS = {"train": 300, "dev": 60, "test": 150}  # of the trial tier, where the recipe has none
+TRIAL_ROWS = {"train": 300, "dev": 60, "test": 150}  # of the trial tier, if the recipe has none
 
 
 def run_fork(options: ForkOptions, console: Console) -> int:
-    """Make recipes/NAME and datasets/NAME, then check them. Returns the exit code of the check.
+    """Create recipes/NAME and datasets/NAME, then check them. Return the exit code of the check.
 
     Raises:
         InputError: the data cannot be forked as given; no files are written.
@@ -115,12 +115,12 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             raise with_all_drops(error, Source.model_validate(source), folder)
         source |= dataset_text.shares(counted, data)
         if source.get("test_share", 0) > dataset_text.SHARE["test"]:
-            why.append(f"test has more rows than usual, since {len(counted.groups)} groups are few")
+            why.append(f"test has more rows than usual, because there are only {len(counted.groups)} groups")
         if reading.task == "classification":
             names, more = label_names(options.labels, counted.found, column, folder_of(options.data))
             if names:
                 if reading.layout != "labels":
-                    text = "names are for tables with a text and a label (got conversations)."
+                    text = "label names only apply to tables with a text and a label (got conversations)."
                     raise InputError(Problem(text, key="--labels (LABELS=)", code="option.bad_labels"))
                 source["label_names"] = names
                 counted = dataset_text.survey(source, folder, data, reading, group)
@@ -130,7 +130,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             why += [*more, *labels.label_notes(counted.found, options.labels, folder_of(options.data))]
         if counted.repeated_ids and reading.layout != "squad":
             name_by_line(options, source, counted.repeated_ids, data.place)
-            why.append("`id` repeats, so rows are named by their line")
+            why.append("`id` repeats, so rows get their line number as id")
         if options.time:
             source["by_time"] = options.time
             why.append(f"the newest rows by `{options.time}` become dev and test")
@@ -185,7 +185,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     if options.drop_bad and not bad:
         why.append(f"DROP_BAD={options.drop_bad} leaves nothing out: no row is bad")
     if bad:
-        why.append(f"{bad_count(len(bad))} left out: {LEFT_OUT} names each")
+        why.append(f"{bad_count(len(bad))} dropped; {LEFT_OUT} lists them")
     command = as_recorded(options)
     changed = write_folders(recipe, config, text, made, model, written, why, copied, bad, command)
     cache.keep(load_dataset_config(options.name), whole)
@@ -194,7 +194,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         checked.facts["fields"] = [asdict(use) for use in fields]
         code = run_check(options.name, Options(), steps, False, checked)
     decided = group or options.group or options.time or "test" in data.splits
-    assumed = [f"{why}. Is that so?" for why in reading.why if why == ALTERNATING]
+    assumed = [f"{why}. Is this correct?" for why in reading.why if why == ALTERNATING]
     told = Told(
         read=f"{data.place}: {reading.task}, {screen.as_read(reading.layout, reading.columns)}",
         made=f"{show(recipes_folder() / options.name)}, {show(folder)}",
@@ -227,7 +227,7 @@ def _notes(counted: dataset_text.Survey, reading: Reading) -> list[str]:
         rare = sorted(counted.labels.items(), key=lambda item: item[1])[0]
         notes.append(f"{len(counted.labels)} labels; the rarest is {rare[0]!r} ({rare[1]} rows)")
     if reading.task == "qa":
-        notes.append(f"{counted.answers.in_words()}; `baseline_prompt` goes by that")
+        notes.append(f"{counted.answers.in_words()}; `baseline_prompt` is based on this")
     if counted.unanswered:
         notes.append(
             f"{counted.unanswered} questions have no answer; they are trained with {dataset_text.NO_ANSWER!r}"

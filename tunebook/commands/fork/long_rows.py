@@ -1,4 +1,4 @@
-"""Rows that are longer than a fork's usual sequence length: what can be done about them, and what it costs.
+"""Rows that are longer than a fork's usual sequence length: the possible remedies, and their cost.
 
 In: rendered rows and the options of the fork. Out: choices with numbers and the command to type, or an error
 that lists them.
@@ -36,16 +36,16 @@ from tunebook.plan import hours, trial
 from tunebook.plan.rows import Rows
 from tunebook.runs.rows import RenderedRow
 
-LONGEST = TRIAL_LENGTHS[-1]  # tokens; longer rows need a choice
-WINDOW = 300  # words that are offered
+LONGEST = TRIAL_LENGTHS[-1]  # tokens; for longer rows the user must choose
+WINDOW = 300  # number of words offered
 CARD, FILLED = "h100", 0.9
-TRIAL_TOKENS = 160_000  # trained in all
+TRIAL_TOKENS = 160_000  # tokens trained on in total
 
 
 @dataclass(frozen=True)
 class Long:
-    """The lengths of a fork's rows: about how many tokens each has, the longest as it was counted, rows of
-    each split, and tokens a word."""
+    """The lengths of a fork's rows: approximate tokens of each, exact length of the longest, rows of each
+    split, tokens per word."""
 
     train: list[int]
     held_out: list[int]
@@ -55,7 +55,7 @@ class Long:
     passages: bool
 
     def over(self, limit: int) -> int:
-        """Return about how many train rows are longer than `limit`."""
+        """Return approximately how many train rows are longer than `limit`."""
         return sum(size > limit for size in self.train)
 
 
@@ -67,7 +67,7 @@ def look(rows: dict[Split, list[RenderedRow]], longest: int, passages: bool, cou
         passages: the rows are questions on passages that may be cut.
     """
     some = rows["train"][:: max(1, -(-len(rows["train"]) // COUNTED))]
-    train = [min(longest, size) for size in about(rows["train"], counter)]  # by their letters
+    train = [min(longest, size) for size in about(rows["train"], counter)]  # by number of letters
     words = sum(len(pieces(text)) for row in some for text in texts(row))
     tokens = sum(train[:: max(1, -(-len(train) // COUNTED))])
     counts = {str(split): len(of) for split, of in rows.items()}
@@ -79,7 +79,7 @@ def counted(
     rows: dict[Split, list[RenderedRow]], length: int | None, counter: TokenCounter
 ) -> tuple[Lengths, dict[int, int], dict[str, int]]:
     """Return the lengths of all rows, how many train rows fit each sequence length of the trial tier (and
-    `length`), and how many of train and dev are longer than `length`."""
+    `length`), and how many train and dev rows are longer than `length`."""
     limits = (*TRIAL_LENGTHS, *([length] if length else []))
     fits = {limit: len(some) for limit, some in fitting(rows["train"], limits, counter).items()}
     left_out = {}
@@ -91,14 +91,15 @@ def counted(
 
 
 def window_notes(rows: dict[Split, list[RenderedRow]], words: int) -> list[str]:
-    """Say how many windows hold an answer: those of train by construction, of dev and test as picked."""
+    """Return notes on how many windows contain an answer: in train by construction, in dev and test as
+    chosen."""
     notes = [
-        f"passages are cut to {words} words (source.window): in train around the answer, in dev and test by "
-        "the words of the question, without looking at the answer"
+        f"passages are shortened to {words} words (source.window): in train around the answer, in dev and "
+        "test by the words of the question, without looking at the answer"
     ]
     for split in SPLITS:
         found, of = held(rows[split])
-        notes.append(f"{found} of {of} windows of {split} hold an answer; the others count as they are")
+        notes.append(f"{found} of {of} {split} windows contain an answer; the others count, too")
     return notes
 
 
@@ -110,21 +111,22 @@ def decide(
     trial_rows: dict[str, int],
     command: str,
 ) -> list[str]:
-    """Return what else could be done about long rows, where the fork goes on without asking.
+    """Return the alternatives for long rows, if the fork continues without asking.
 
     Args:
-        found: what `look` found.
+        found: the result of `look`.
         length: LENGTH=.
-        fits: train rows that fit each sequence length, `length` among them.
-        config, trial_rows: as `choices` takes them.
-        command: the fork as it was typed, to which an option is added.
+        fits: the number of train rows that fit each sequence length, including `length`.
+        config, trial_rows: as in `choices`.
+        command: the fork command as typed, to which an option is added.
 
     Raises:
-        InputError: hardly any row to train on, or rows of more than 8,192 tokens and no LENGTH=.
+        InputError: there is hardly any row to train on, or rows have more than 8,192 tokens and LENGTH= is
+            not set.
     """
     train = found.counts["train"]
     if train < FEWEST_ROWS:
-        text = f"{train} train rows; fewer than {FEWEST_ROWS} train nothing that could be measured. Add rows."
+        text = f"{train} train rows; fewer than {FEWEST_ROWS} have no measurable effect. Add rows."
         raise InputError(Problem(text, key="DATA", code="rows.too_few_to_train"))
     if length:
         if fits[length] >= FEWEST_ROWS:
@@ -139,14 +141,14 @@ def decide(
         raise stop(found, ways, command)
     now = _cost(found.train, found.counts, config, trial_rows)
     return [
-        f"long rows ({found.longest} tokens at most) cost time: {now}",
+        f"long rows (up to {found.longest} tokens) take time: {now}",
         *(f"{way.option} instead: {way.text}" for way in ways if way.leaves_out != 0),
     ]
 
 
 class Choice(NamedTuple):
-    """What can be done about long rows: the option to add to the fork, what it does and costs, and how many
-    train rows it leaves out, None where it cuts them."""
+    """A remedy for long rows: the option to add to the fork, its effect and cost, and how many train rows it
+    drops (None if it shortens them)."""
 
     option: str
     text: str
@@ -154,24 +156,24 @@ class Choice(NamedTuple):
 
 
 def choices(found: Long, config: dict[str, Any], trial_rows: dict[str, int]) -> list[Choice]:
-    """Return the choices, up to the first sequence length that leaves no row out.
+    """Return the choices, up to the first sequence length that drops no row.
 
     Args:
-        config: the recipe's, with the base model of the fork.
+        config: the recipe's config, with the base model of the fork.
         trial_rows: rows of each split on the trial tier.
     """
     ways, train = [], found.counts["train"]
     if found.passages:
         cut = [min(size, round((WINDOW + 40) * found.tokens_a_word)) for size in found.train]
         cost = _cost(cut, found.counts, config, trial_rows)
-        text = f"windows of {WINDOW} words around the answer, {max(cut)} tokens a row: {cost}"
+        text = f"windows of {WINDOW} words around the answer, {max(cut)} tokens per row: {cost}"
         ways.append(Choice(f"WINDOW={WINDOW}", text, None))
     for length in sorted({*TRIAL_LENGTHS[1:], -(-round(found.longest * 1.05) // STEP) * STEP}):
         over = found.over(length)
         if train - over >= FEWEST_ROWS:
             kept = [size for size in found.train if size <= length]
             cost = _cost(kept, {**found.counts, "train": train - over}, config, trial_rows)
-            out = f"leaves out {over} of {train} train rows" if over else "leaves no row out"
+            out = f"drops {over} of {train} train rows" if over else "drops no row"
             ways.append(Choice(f"LENGTH={length}", f"sequence_len {length} {out}: {cost}", over))
         if not over:
             break
@@ -179,7 +181,8 @@ def choices(found: Long, config: dict[str, Any], trial_rows: dict[str, int]) -> 
 
 
 def stop(found: Long, ways: list[Choice], command: str) -> InputError:
-    """Return the error for rows that nobody has decided about. `command` is the fork as it was typed."""
+    """Return the error for long rows about which the user must decide. `command` is the fork command as
+    typed."""
     over, held = found.over(LONGEST), sum(size > LONGEST for size in found.held_out)
     text = (
         f"about {over} of {found.counts['train']} train rows and {held} of {len(found.held_out)} dev and "
@@ -195,13 +198,13 @@ def _listed(text: str, ways: list[Choice], command: str) -> str:
 
 
 def check_window(window: str, layout: str) -> int | None:
-    """Return the words of WINDOW=, None where it is not given.
+    """Return the number of words in WINDOW=, or None if it is not given.
 
     Raises:
         InputError: not a number of words, or the rows have no passage.
     """
     if window and layout not in ("qa", "squad"):
-        text = f"cuts the passages of questions; these rows ({layout}) have none. Leave it out."
+        text = f"shortens the passages of questions, but these rows ({layout}) have none. Remove it."
         raise InputError(Problem(text, key="--window (WINDOW=)", code="option.no_passages"))
     return window_words(window)
 
@@ -216,7 +219,7 @@ def window_words(window: str) -> int | None:
 
 
 def check_length(length: str) -> int | None:
-    """Return the tokens of LENGTH=, None where it is not given.
+    """Return the number of tokens in LENGTH=, or None if it is not given.
 
     Raises:
         InputError: not a number of tokens.
@@ -243,7 +246,7 @@ def _minutes(low: int, high: int) -> str:
 
 
 def _trial_minutes(sizes: Sequence[int], counts: dict[str, int], rows: dict[str, int]) -> float:
-    """Return the minutes of a trial on `sizes`; without bf16 where this CPU was not measured yet."""
+    """Return the minutes of a trial run on `sizes`; without bf16 if this CPU has not been measured yet."""
     size = mean([size for size in sizes if size <= LONGEST] or [LONGEST])
     dev, test = (min(rows[split], counts[split]) for split in ("dev", "test"))
     read = (dev * trial.PROMPTINGS + test * trial.CONTENDERS) * size
@@ -259,7 +262,7 @@ def _trial_minutes(sizes: Sequence[int], counts: dict[str, int], rows: dict[str,
 
 
 def _real(sizes: Sequence[int], counts: dict[str, int], config: dict[str, Any]) -> str:
-    """Return memory and time of the training on one H100."""
+    """Return memory and time of training on one H100."""
     try:
         shape = shapes.find(str(config["base_model"]))
     except InputError:

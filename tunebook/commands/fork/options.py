@@ -49,7 +49,7 @@ class ForkOptions:
 
     @property
     def command(self) -> str:
-        """The fork as it is typed, without options about lengths."""
+        """The fork command as typed, without options about lengths."""
         given = {"FROM": self.origin, "NAME": self.name, "DATA": self.data, "MODEL": self.model or ""}
         given |= {"TASK": self.task, "FIELDS": self.fields, "GROUP": self.group, "TIME": self.time}
         given |= {"DROP": self.drop, "NEAR": self.near if self.near != "bounded" else ""}
@@ -59,13 +59,13 @@ class ForkOptions:
 
 
 def as_recorded(options: ForkOptions) -> dict[str, Any]:
-    """Return the options as JSON can hold them."""
+    """Return the options as JSON values."""
     values = {name.name: getattr(options, name.name) for name in fields_of(options)}
     return values | {"table": options.table.model_dump(mode="json")}
 
 
 def read_fields(text: str) -> dict[str, str]:
-    """Read FIELDS="text=body label=topic"."""
+    """Parse FIELDS="text=body label=topic"."""
     try:
         words = shlex.split(text)
     except ValueError as error:

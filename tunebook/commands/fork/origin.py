@@ -1,7 +1,7 @@
-"""What a fork comes from: a recipe of Tunebook, or a plain Axolotl config.
+"""What a fork starts from: a recipe of Tunebook, or a plain Axolotl config.
 
-In: FROM. Out: the recipe or None, the config and its text, and notes. A config that trains something
-else than answers to prompts is refused: its rows would be replaced, and nothing of its training would stay.
+In: FROM. Out: the recipe or None, the config and its text, and notes. A config that trains something other
+than answers to prompts is refused: its rows would be replaced, and nothing of its training would remain.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from tunebook.core.yaml_file import Lines, dotted, line_of, read_yaml
 
 SUPERVISED = "Fork a config for supervised fine-tuning, or a recipe of ours (chat-lora)."
 PAIRS = "a plain Axolotl config for preference tuning cannot be forked. Fork chat-dpo instead."
-ONLINE = (
-    "trains on answers that the model writes and a reward rates, which Tunebook does not do. " + SUPERVISED
-)
+ONLINE = "trains on generated answers rated by a reward, which Tunebook does not support. " + SUPERVISED
 PREFERENCE = ("dpo", "ipo", "orpo", "kto", "simpo")
 KINDS = {
-    "reward_model": "trains a reward model, which rates answers and writes none. ",
-    "process_reward_model": "trains a reward model of single steps, which writes no answers. ",
-    "pretraining_dataset": "is continued pretraining on plain text, and Axolotl takes it before your rows. ",
-    "processor_type": "loads the processor of a model for pictures or sound, and only text is trained. ",
-    "is_multimodal": "trains on pictures or sound, and only text is trained. ",
+    "reward_model": "trains a reward model, which rates answers but does not generate any. ",
+    "process_reward_model": "trains a process reward model, which does not generate answers. ",
+    "pretraining_dataset": "is continued pretraining on plain text, which Axolotl would use first. ",
+    "processor_type": "loads the processor of a multimodal model, but only text can be trained on. ",
+    "is_multimodal": "trains on images or audio, but only text can be trained on. ",
 }
-# Beginnings of `type` of a dataset whose rows are no answers to prompts.
+# Beginnings of the `type` of datasets whose rows are not answers to prompts.
 TYPES = {
     "completion": "is training on plain text. ",
     "pretrain": "is continued pretraining on plain text. ",
@@ -44,31 +42,33 @@ TYPES = {
     "ebft": ONLINE,
 }
 MODEL_TYPES = {
-    "SequenceClassification": "trains a head that writes no text. Fork classify-head for labels. ",
+    "SequenceClassification": "trains a head that generates no text. Fork classify-head for labels. ",
     "TokenClassification": "trains a head that labels each token, which is not supported. ",
 }
 PLUGINS = {
-    "DiffusionPlugin": "trains a diffusion model, which does not write from left to right. ",
+    "DiffusionPlugin": "trains a diffusion model, which does not generate from left to right. ",
     "HatcheryPlugin": "sends the training to another service, where Tunebook cannot follow it. ",
-    "NemoGymPlugin": "trains on answers that the model writes and an environment rates. ",
-    "KDPlugin": "needs the probabilities of a teacher in each row. ",
+    "NemoGymPlugin": "trains on generated answers rated by an environment, which Tunebook does not support. ",
+    "KDPlugin": "needs a teacher's probabilities in each row. ",
     "LLMCompressorPlugin": (
-        "needs the package llmcompressor, which the lock does not have. Fork the config without it instead."
+        "needs the package llmcompressor, which requirements.lock does not have. Fork the config without "
+        "this key."
     ),
 }
-# Packages of Axolotl's plugins that the lock does not have.
+# Packages of Axolotl's plugins that requirements.lock does not have.
 NEEDS = {
     "SwanLabPlugin": "swanlab",
     "DenseMixerPlugin": "densemixer",
     "ExpertParallelPlugin": "deep_ep",
     "CutCrossEntropyPlugin": "cut-cross-entropy (Axolotl's fork of it)",
 }
-# Of `fsdp_config`, from older versions; Axolotl's schema drops them.
+# Keys of `fsdp_config` from older versions, which Axolotl's schema drops.
 DROPPED_FSDP = ("limit_all_gathers", "sharding_strategy", "forward_prefetch", "backward_prefetch")
 
 
 class Origin(NamedTuple):
-    """`recipe` is None for a plain Axolotl config; `text` is that of the config."""
+    """What the fork starts from. `recipe` is None for a plain Axolotl config; `text` is the text of the
+    config."""
 
     recipe: Recipe | None
     config: dict[str, Any]
@@ -77,17 +77,17 @@ class Origin(NamedTuple):
 
 
 def load_origin(origin: str, allow: str = "") -> Origin:
-    """Return what FROM names. `allow` are the keys, with commas or spaces, that may reach out in a config
-    somebody else wrote.
+    """Return what FROM names. `allow` lists the keys, separated by commas or spaces, that may run code or
+    send data out in a config written by somebody else.
 
     Raises:
         InputError: there is no such recipe; or the config has unknown keys, trains something else, or has a
-            key that runs code, sends something out or reads other files.
+            key that runs code, sends data out or reads other files.
     """
     allowed = allow.replace(",", " ").split()
     if not origin.endswith((".yaml", ".yml")):
         if allowed:
-            text = "goes with a plain Axolotl config; a recipe of this checkout is yours. Remove it."
+            text = "only applies to a plain Axolotl config, not to a recipe of this checkout. Remove it."
             raise InputError(Problem(text, key="--allow (ALLOW=)", code="fork.nothing_to_allow"))
         try:
             recipe = load_recipe(origin)
@@ -105,7 +105,7 @@ def load_origin(origin: str, allow: str = "") -> Origin:
         (*where[:1], *map(_plain, where[1:])) if where[:1] == ("fsdp_config",) else where: line
         for where, line in lines.items()
     }
-    # Both at once: a plugin may be unknown because it is somebody's code.
+    # Both errors together: a plugin may be unknown because it is somebody's own code.
     problems = foreign_problems(config, lines, show(path), allowed)
     raise_all(problems + check_keys(config, lines, show(path)))
     plugins = [str(plugin).rpartition(".")[2] for plugin in _list(config.get("plugins"))]
@@ -149,13 +149,13 @@ def _list(value: Any) -> list[Any]:
 
 
 def _without_empty(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str, list[str]]:
-    """Return the config without empty keys that Axolotl does not know, as older examples have them."""
+    """Return the config without empty keys that Axolotl does not know, as in older examples."""
     known = schema()["models"][schema()["root"]]
     gone = [key for key, value in config.items() if value is None and key not in known]
     if not gone:
         return config, text, []
     kept = {key: value for key, value in config.items() if key not in gone}
-    note = f"{', '.join(gone)}: empty, unknown to Axolotl and left out"
+    note = f"{', '.join(gone)}: empty and unknown to Axolotl, so removed"
     return kept, change(text, dict.fromkeys(gone), ""), [note]
 
 
@@ -166,7 +166,7 @@ def _plain(key: Any) -> str:
 
 def _plain_fsdp(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str, list[str]]:
     """Return the config with the keys of `fsdp_config` as Axolotl reads them: it strips their prefix `fsdp_`,
-    and drops the ones of older versions."""
+    and drops those of older versions."""
     old = config.get("fsdp_config")
     if not isinstance(old, dict):
         return config, text, []
@@ -174,11 +174,9 @@ def _plain_fsdp(config: dict[str, Any], text: str) -> tuple[dict[str, Any], str,
     kept = {key: value for key, value in named.items() if key not in DROPPED_FSDP}
     notes = []
     if any(key not in named for key in old):
-        notes.append(
-            "fsdp_config: its keys are written without the prefix fsdp_, which Axolotl removes as well"
-        )
+        notes.append("fsdp_config: the prefix fsdp_ is removed from its keys, as Axolotl does, too")
     if gone := [key for key in named if key not in kept]:
-        notes.append(f"fsdp_config: {', '.join(gone)} is left out, because Axolotl ignores it")
+        notes.append(f"fsdp_config: {', '.join(gone)} is removed, because Axolotl ignores it")
     if not notes:
         return config, text, []
     return (

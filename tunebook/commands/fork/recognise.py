@@ -56,12 +56,12 @@ READ_BY_NAME = {
 def recognise(
     rows: list[Row], place: str, task: str | None, fields: Columns, table: TableOptions = AS_IT_IS
 ) -> Reading:
-    """Return how to read `rows`, a sample of a file's.
+    """Return how to read `rows`, a sample of a file's rows.
 
     Args:
         task: the task of the recipe, if known.
         fields: columns given with FIELDS=.
-        table: how the file is read, as far as the person said so.
+        table: the options that say how to read the file.
 
     Raises:
         InputError: no reading fits, or more than one does.
@@ -88,7 +88,7 @@ def recognise(
         fits = _labels(rows, there, place, fields)
     if not fits and not candidates and any(plain_name(name) in NAMES["label"].split() for name in there):
         with contextlib.suppress(InputError):
-            candidates = _labels(rows, there, place, fields)  # to say what the rows are for
+            candidates = _labels(rows, there, place, fields)  # to report what the rows are for
     if not fits:
         if not candidates and not fields and task in (None, "chat"):
             _refuse_halves(rows, there, place)
@@ -116,7 +116,7 @@ def recognise(
     by_plain_name = read & {*SYSTEM, *(name for pair in SCORES for name in pair)}
     read |= {name for name in there if plain_name(name) in by_plain_name}
     if "prompt" in fits[0].columns and fits[0].layout == "preference":
-        read -= {"messages", "conversations"} - {*fits[0].columns.values()}  # read in place of a prompt only
+        read -= {"messages", "conversations"} - {*fits[0].columns.values()}  # only read instead of a prompt
     fits[0].why.extend(notes_on_turns(rows, fits[0].columns, fits[0].layout))
     if fits[0].layout not in ("squad", "oasst_best_paths") and (
         unused := [name for name in there if name not in read]
@@ -126,7 +126,7 @@ def recognise(
 
 
 def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str | None:
-    """Return the column of field `name`: the one in `fields`, else the most likely by its name."""
+    """Return the column of field `name`: the one in `fields`, or the most likely one by name."""
     if name in fields:
         return fields[name]
     for known in NAMES[name].split():
@@ -137,10 +137,10 @@ def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str
 
 
 def _refuse_halves(rows: list[Row], there: list[str], place: str) -> None:
-    """Refuse prompts without answers, and texts without prompts.
+    """Raise for prompts without answers, and texts without prompts.
 
     Raises:
-        InputError: it shows what is missing.
+        InputError: the message shows what is missing.
     """
     names = {plain_name(name) for name in there}
     prompts = [name for name in there if plain_name(name) in NAMES["prompt"].split()]
@@ -167,7 +167,8 @@ def _by_name(rows: list[Row], there: list[str], layout: str, fields: Columns) ->
     columns: Columns = {}
     for name in required:
         column = _column(there, name, fields, columns)
-        if column is None and name == "chosen":  # ms-swift's pairs: the conversation ends with the chosen one
+        # ms-swift's pairs: the conversation ends with the chosen answer
+        if column is None and name == "chosen":
             column = next((at for at in there if all(holds_turns(row, at) for row in rows)), None)
         if column is None:
             return []
@@ -181,7 +182,7 @@ def _by_name(rows: list[Row], there: list[str], layout: str, fields: Columns) ->
 
 
 def _narrowed(candidates: list[Reading]) -> list[Reading]:
-    """Drop prompt-completion readings if the columns fit preference pairs or questions on passages."""
+    """Remove prompt-completion readings if the columns fit preference pairs or questions about passages."""
     layouts = {reading.layout for reading in candidates}
     if "preference" in layouts:
         return [reading for reading in candidates if reading.layout not in ("pairs", "chat")]
@@ -222,7 +223,8 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
 
 
 def _label_in(value: object) -> object:
-    """Return the label in a list of one. Of several, a text: the rows are refused by their lines."""
+    """Return the label in a list of one. For several labels, return text: the rows are then refused by
+    line."""
     found = listed(value) if isinstance(value, list) else None
     if found is None:
         return value
@@ -249,6 +251,6 @@ def _sorted_by(reading: Reading, rows: list[Row]) -> Reading | None:
         return None
     why = [
         *reading.why,
-        f"{len(set(map(str, answers)))} different answers in {len(rows)} rows: they are labels",
+        f"{len(set(map(str, answers)))} different answers in {len(rows)} rows, so they are read as labels",
     ]
     return Reading(reading.layout, "classification", reading.columns, why)

@@ -1,6 +1,6 @@
-"""A sample of a fork's rows, and what they are.
+"""A sample of a fork's rows, and how to read it.
 
-In: the files of a fork. Out: rows drawn from all of train, how they are read, and what groups them.
+In: the files of a fork. Out: rows sampled from all of train, how they are read, and what groups them.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def sample(data: DataFiles, folder: Path) -> tuple[list[Row], list[Problem]]:
             text = f"keeps none of the {total} rows of {data.place} (got {source.where!r})."
             raise InputError(Problem(text, key="--where (WHERE=)", code="data.no_rows"))
         if index < 0:
-            raise InputError(Problem(f"{data.place}: has no rows.", key="DATA", code="data.no_rows"))
-        text = f"{data.place}: its rows have no names for their fields. Write each as an object, such as "
+            raise InputError(Problem(f"{data.place}: there are no rows.", key="DATA", code="data.no_rows"))
+        text = f"{data.place}: the rows have no field names. Write each row as an object, such as "
         text += '{"text": "...", "label": "..."} or {"messages": [...]}.'
         raise InputError(Problem(text, key="DATA", code="data.no_rows"))
     return good, faults
@@ -75,7 +75,7 @@ def as_read(rows: list[Row], place: str, task: str | None, fields: dict[str, str
     those at fault, which are reported when all are read.
 
     Raises:
-        InputError: every row is at fault.
+        InputError: every row is faulty.
     """
     made = []
     fault: RowFault | None = None
@@ -86,7 +86,9 @@ def as_read(rows: list[Row], place: str, task: str | None, fields: dict[str, str
         except RowFault as error:
             fault = fault or error
     if fault and not made:
-        raise InputError(Problem(f"{fault} So in every row.", place, key=fault.field, code=fault.code))
+        raise InputError(
+            Problem(f"{fault} This applies to every row.", place, key=fault.field, code=fault.code)
+        )
     return made
 
 
@@ -201,7 +203,8 @@ def by_column(data: DataFiles, rows: list[Row]) -> None:
         data.source |= {"files": dict.fromkeys(splits, files["train"]), "split_column": name}
         data.notes = [note for note in data.notes if note != ONE_FILE]
         data.notes.append(
-            f"`{name}` says which rows are {', '.join(splits)}: they stay so. To split them anew: DROP={name}"
+            f"`{name}` assigns the rows to {', '.join(splits)}, and this split is kept. To split again: "
+            f"DROP={name}"
         )
 
 

@@ -1,6 +1,6 @@
-"""Forms of rows that are told by more than the names of their columns, and columns that rival each other.
+"""Row formats recognised by more than their column names, and columns that compete for the same field.
 
-In: a sample of rows. Out: a reading, or an error where two columns could be one field.
+In: a sample of rows. Out: a reading, or an error if two columns could be the same field.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def squad(rows: list[Row]) -> list[Reading]:
 
 
 def oasst(rows: list[Row]) -> list[Reading]:
-    """Recognise the flat messages of OpenAssistant, each with the id of the one before."""
+    """Recognise the flat messages of OpenAssistant, each with the id of its parent."""
     names = ("message_id", "parent_id", "message_tree_id", "role", "text")
     if rows and all(name in row for row in rows for name in names):
         return [Reading("oasst_best_paths", "chat", {}, [f"messages of OpenAssistant: {BEST_PATH}"])]
@@ -40,7 +40,7 @@ def pubmedqa(rows: list[Row]) -> list[Reading]:
 
 
 def label_studio(rows: list[Row]) -> list[Reading]:
-    """Recognise the JSON export of Label Studio: a task with its `data`, and the choice of an annotator."""
+    """Recognise the JSON export of Label Studio: a task with its `data`, and an annotator's choice."""
     if not rows or not all(
         isinstance(row.get("data"), dict) and isinstance(row.get("annotations"), list) for row in rows
     ):
@@ -56,26 +56,28 @@ def label_studio(rows: list[Row]) -> list[Reading]:
     if kinds != {"choices"} or len(texts) != 1:
         return []
     columns = {"text": f"data.{texts[0]}", "label": "annotations.result.value.choices"}
-    return [Reading("labels", "classification", columns, ["an export of Label Studio, one choice a task"])]
+    return [
+        Reading("labels", "classification", columns, ["an export of Label Studio, with one choice per task"])
+    ]
 
 
 def answered_beside(rows: list[Row], there: list[str], reading: Reading) -> Reading | None:
-    """Return a reading of conversations that end with the user and are answered in another column."""
+    """Return a reading of conversations that end with the user and whose answer is in another column."""
     turns = reading.columns["messages"]
     answers = [name for name in there if name != turns and plain_name(name) in NAMES["completion"].split()]
     if len(answers) != 1 or not all(last_role(row, turns) in (None, "user") for row in rows):
         return None
     columns = {"prompt": turns, "completion": answers[0]}
-    why = [f"`{turns}` ends with the user: it is the prompt, and `{answers[0]}` the completion"]
+    why = [f"`{turns}` ends with the user, so it is the prompt and `{answers[0]}` the completion"]
     return Reading("pairs", "chat", columns, why)
 
 
 def refuse_rivals(rows: list[Row], there: list[str], place: str, reading: Reading, fields: Columns) -> None:
-    """Refuse a prompt or an answer beside which another column is called so, too, with other texts: one of
-    them would not be learned.
+    """Raise if another column has the usual name of a prompt or answer, too, and other texts, one of which
+    would not be learned.
 
     Raises:
-        InputError: it shows how both are learned, or one.
+        InputError: the message shows how to learn both, or one.
     """
     if reading.layout not in ("pairs", "preference"):
         return
@@ -101,5 +103,5 @@ def refuse_rivals(rows: list[Row], there: list[str], place: str, reading: Readin
 
 
 def _said_already(row: Row, name: str, learned: list[str]) -> bool:
-    """Return whether what a column says is in the ones that are learned."""
+    """Return whether the content of a column also occurs in the learned columns."""
     return any(str(row[name]).strip() in str(row.get(column)) for column in learned)

@@ -1,4 +1,4 @@
-"""Why rows are not recognised, and what to type: each cause has its own words."""
+"""Why rows are not recognised, and what to type, with a specific message for each cause."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ def unknown(
     fields: Columns,
     example: str = "",
 ) -> InputError:
-    """Return why the rows are not recognised, and what to type: each cause has its own words.
-
-    `example` is a row as it should be.
-    """
+    """Return why the rows are not recognised, and what to type, with a specific message for each cause.
+    `example` shows how a row should look."""
     names = f"{', '.join(there)}"
     key, code = "DATA", "fork.unknown_columns"
     if candidates:
@@ -32,7 +30,7 @@ def unknown(
         text += f"set TASK={candidates[0].task}, or name the columns with FIELDS=."
         return InputError(Problem(text, key="DATA", code="fork.other_task"))
     if fields:
-        text = f"no layout has the fields {', '.join(fields)} alone{f' for {task}' if task else ''}. "
+        text = f"no layout consists of the fields {', '.join(fields)} only{f' for {task}' if task else ''}. "
         more = [form for form in _forms(task) if set(fields) < set(form)]
         if more:
             text += f"Name the rest, too: {_written(more, fields)}."
@@ -45,7 +43,7 @@ def unknown(
         key, code = label, "fork.no_labels"
         if len(values) < 2:
             text = f"every row of {place} has the same label ({next(iter(values), 'none')!r:.60}): there is "
-            text += "nothing to tell apart. Add rows of another label."
+            text += "nothing to learn. Add rows with another label."
         elif len(values) * 2 > len(rows):
             text = f"{len(values)} different values in {len(rows)} rows of {place}: a label has to repeat. "
             text += f'Add rows, or say that it is one all the same: FIELDS="text=... label={label}".'
@@ -72,7 +70,7 @@ def unknown(
 
 
 def _inside(row: Row) -> str:
-    """Return the path of a text inside an object of a row, "" where there is none."""
+    """Return the path of a text inside an object of a row, or ""."""
     paths = (leaf.path for leaf in leaves(row) if isinstance(leaf.value, str) and "." in leaf.path)
     return next((path.replace("[]", "") for path in paths), "")
 
@@ -82,6 +80,6 @@ def _forms(task: str | None) -> list[tuple[str, ...]]:
 
 
 def _written(forms: list[tuple[str, ...]], fields: Columns) -> str:
-    """Return FIELDS= for each of `forms`, with the columns that the person gave."""
+    """Return FIELDS= for each of `forms`, with the columns given by the user."""
     said = [" ".join(f"{name}={fields.get(name, '...')}" for name in form) for form in forms]
     return " or ".join(f'FIELDS="{one}"' for one in said)

@@ -1,8 +1,9 @@
-"""`tunebook launch`: a recipe on rented GPUs, as files that can be read and commands that can be typed.
+"""`tunebook launch`: run a recipe on rented GPUs, through files that can be read and commands that can be
+typed.
 
 The files are rendered from launch/<on>/*.j2 with the figures of the recipe's plan: GPU, count, disk, hours.
-Nothing is rented before check and plan have passed and the person has read what happens to the machine at
-the end and which row files travel; with DRY=1 no network is used.
+Nothing is rented before check and plan have passed, and before the price, the fate of the machine and the row
+files to be sent have been shown; with DRY=1 no network is used.
 """
 
 from __future__ import annotations
@@ -51,19 +52,20 @@ SKYPILOT = {
     "h200": "H200",
 }
 SECRETS = ("HF_TOKEN", "WANDB_API_KEY")
-# What the storage packages read; only ssh has to be given them, the others have roles or a secret store.
+# Variables that the storage packages read. Only ssh needs to receive them; the other targets have roles or a
+# secret store.
 STORE_KEYS = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AZURE_STORAGE_CONNECTION_STRING"),
 )
 NOTICE = {"skypilot": 100, "slurm": 300, "kubernetes": 300, "ssh": 120}  # seconds to save after SIGTERM
 QUIET = 1800  # seconds without progress or output after which a run counts as hung
-# Time limit: hours of the plan's upper end times MARGIN, and MORE for what it leaves out.
+# Time limit: upper end of the planned hours times MARGIN, plus MORE for what the plan does not cover.
 MARGIN, MORE = 1.5, 0.5
-# In a pod's first container; its words are lines of sha256sum.
+# Runs in a pod's first container; its arguments are lines for sha256sum.
 COMPARE = "printf '%s\\n' \"$@\" | sha256sum --check --quiet --strict"
-# {rows} are lines of sha256sum, whose names hold no control character (rows.py).
-SKY_SETUP = """# The rows are those that were here when the launch was written.
+# {rows} are lines for sha256sum, whose names contain no control characters (rows.py).
+SKY_SETUP = """# Check that the row files are unchanged since the launch was written.
 sha256sum --check --quiet --strict <<'ROWS' || exit 1
 {rows}
 ROWS
@@ -73,10 +75,10 @@ NEEDED = {"skypilot": ["sky"], "slurm": ["sbatch"], "kubernetes": ["kubectl"], "
 
 
 def launch(name: str, options: Options, order: Order, console: Console) -> int:
-    """Write the files of a launch below runs/launch/ and, unless `dry`, check the recipe and start it.
+    """Write the files of a launch to runs/launch/ and, unless `dry`, check the recipe and start it.
 
     Raises:
-        InputError: the order is incomplete, costs too much, or holds a secret.
+        InputError: the order is incomplete, costs too much, or contains a secret.
         MachineError: no GPU is large enough, or a command is missing or fails.
     """
     recipe = load_recipe(name)
@@ -108,7 +110,7 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
             print(text)
     words = commands(order.on, folder, values)
     if order.dry:
-        console.stage("dry", f"would check the recipe, and then: {shlex.join(words)}")
+        console.stage("dry", f"would check the recipe, then run: {shlex.join(words)}")
         return GOOD
     code = run_command(words, cwd=ROOT).returncode  # it may ask for a password
     if code:
@@ -118,15 +120,15 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
         )
     script = f"bash {show(folder / 'fetch.sh')}"
     where = script if order.on == "ssh" else f"make fetch RUN={name}/latest STORE=..."
-    console.stage("started", f"follow it, and get the results: {where}")
+    console.stage("started", f"to follow the run and get its results: {where}")
     return GOOD
 
 
 def choose(recipe: Recipe, options: Options, order: Order) -> Plan:
-    """Return the plan of the GPU that was named, else of the cheapest that fits.
+    """Return the plan for the named GPU, or for the cheapest one that fits.
 
     Raises:
-        MachineError: it does not fit.
+        MachineError: the run does not fit.
     """
     if order.gpu:
         plan = planned(recipe, options, order.gpu, order.count, order.price)
@@ -143,7 +145,7 @@ def choose(recipe: Recipe, options: Options, order: Order) -> Plan:
     priced = [(plan.dollars.high, plan.gpu, plan) for plan in plans if plan.fits and plan.dollars]
     if not priced:
         raise MachineError(
-            f"--gpu (GPU=): no GPU with a known price fits {recipe.name}. See `make plan`, then name one.",
+            f"--gpu (GPU=): no GPU with a known price fits {recipe.name}. See `make plan`, then name a GPU.",
             code="plan.nothing_fits",
         )
     return min(priced)[2]
@@ -165,14 +167,14 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
     if order.max_cost is not None:
         if rate is None or plan.dollars is None:
             raise InputError(
-                "--max-cost (MAX_COST=): the price of that GPU is not known. Give --price (PRICE=), "
-                "dollars per GPU and hour.",
+                "--max-cost (MAX_COST=): the price of that GPU is not known. Set --price (PRICE=), in "
+                "dollars per GPU-hour.",
                 code="launch.no_price",
             )
         if plan.dollars.high > order.max_cost:
             raise InputError(
                 f"--max-cost (MAX_COST=): {recipe.name} on {plan.count} x {plan.gpu_name} costs "
-                f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f}; ${order.max_cost:.2f} are "
+                f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f}; but only ${order.max_cost:.2f} are "
                 "allowed. `make plan` shows other GPUs.",
                 code="launch.too_expensive",
             )
@@ -233,7 +235,7 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
 
 
 def _words(name: str, options: Options, plan: Plan, store: str | None) -> list[str]:
-    """Return the words after `tunebook` that run this very plan."""
+    """Return the arguments of `tunebook` that run exactly this plan."""
     words = ["recipe", name, "--tier", "real", "--hardware", str(plan.hardware), "--gpus", str(plan.count)]
     given = {
         "--set": options.set,
@@ -252,15 +254,15 @@ def _words(name: str, options: Options, plan: Plan, store: str | None) -> list[s
 
 
 def render(on: On, values: dict[str, Any]) -> dict[str, str]:
-    """Return the text of each file of a launch by name.
+    """Return the content of each file of a launch by name.
 
     Raises:
-        InputError: an option holds a token or password, which would end up in a file.
+        InputError: an option contains a token or password, which would be written into a file.
     """
     files = texts.render(ROOT / "launch" / on, values)
     if find_secrets(shlex.join(values["words"])) or any(holds_value(text) for text in files.values()):
         raise InputError(
-            "an option holds what looks like a token or a password. Put it into the environment "
+            "an option contains what looks like a token or a password. Put it into the environment "
             "(HF_TOKEN, WANDB_API_KEY) or the scheduler's secret store: docs/rented-gpus.md.",
             code="launch.secret_in_option",
         )
@@ -268,7 +270,7 @@ def render(on: On, values: dict[str, Any]) -> dict[str, str]:
 
 
 def commands(on: On, folder: Path, values: dict[str, Any]) -> list[str]:
-    """Return the words of the command that starts a launch."""
+    """Return the command that starts a launch."""
     if on == "skypilot":
         secrets = [word for key in values["secrets"] for word in ("--secret", key)]
         return ["sky", "jobs", "launch", "--yes", "--detach-run", *secrets, str(folder / "task.yaml")]
@@ -289,10 +291,12 @@ def launch_command(
     ] = None,
     count: Count = None,
     price: Price = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="dollars after which the job stops")] = None,
-    image: Annotated[str | None, typer.Option(help="kubernetes: the image as pushed")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="maximum cost in dollars; the job stops when it is reached")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="kubernetes: name of the pushed image")] = None,
     host: Annotated[str | None, typer.Option(help="ssh: user@address")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="ssh: leave the machine on at the end")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="ssh: leave the machine on after the run")] = False,
     dry: Annotated[bool, typer.Option("--dry", help="print everything, start nothing")] = False,
 ) -> int:
     """Start a recipe's real run on rented GPUs, with a price limit."""

@@ -1,4 +1,5 @@
-"""What a launch says before anything is rented: the price, and what happens to the machine at the end."""
+"""What a launch announces before anything is rented: the price, and what happens to the machine at the
+end."""
 
 from __future__ import annotations
 
@@ -8,15 +9,15 @@ from tunebook.plan.planner import Plan
 
 
 def price(on: On, plan: Plan, rate: float | None, hours: float) -> str:
-    """Return a sentence: the cost of a plan at `rate` dollars an hour, the provider, and the limit."""
+    """Return a sentence on the cost of a plan at `rate` dollars per hour, the provider, and the limit."""
     if rate is None or not plan.price or not plan.dollars:
         return f"price not known (set PRICE=); stops after {hours:.2f} hours"
     given = plan.price.provider == "PRICE="
-    which = "as PRICE= gives it" if given else f"on demand ({plan.price.provider})"
+    which = "(from PRICE=)" if given else f"on demand ({plan.price.provider})"
     if on == "skypilot" and not given:
         which += (
-            "; the job uses a spot machine, which costs less; its price is not known here, so the limit is "
-            "computed with the on-demand price"
+            "; the job uses a spot machine, which costs less, but its price is not known, so the limit is "
+            "computed from the on-demand price"
         )
     return (
         f"${plan.dollars.low:.2f} to ${plan.dollars.high:.2f} at ${rate:.2f} an hour {which}; stops after "
@@ -25,16 +26,16 @@ def price(on: On, plan: Plan, rate: float | None, hours: float) -> str:
 
 
 def hourly(rate: float | None) -> str:
-    """Return the price of an hour, for the middle of a sentence."""
-    return "what an hour of it costs (PRICE= is not set)" if rate is None else f"about ${rate:.2f} an hour"
+    """Return the price of an hour, for use inside a sentence."""
+    return "its hourly price (PRICE= is not set)" if rate is None else f"about ${rate:.2f} an hour"
 
 
 def end(order: Order, store: str | None, rate: float | None, hours: float) -> str:
-    """Return a sentence on what becomes of the machine when the job has ended."""
+    """Return a sentence on what happens to the machine when the job has ended."""
     if order.on == "skypilot":
         return (
-            "SkyPilot terminates the machine when the job has ended, also when set-up fails, and nothing on "
-            f"it is kept; results and checkpoints are in {store}, the output in `sky jobs logs`"
+            "SkyPilot terminates the machine when the job ends, even if set-up fails, and nothing on it is "
+            f"kept; results and checkpoints are in {store}, the output in `sky jobs logs`"
         )
     if order.on == "slurm":
         return (
@@ -43,13 +44,13 @@ def end(order: Order, store: str | None, rate: float | None, hours: float) -> st
     if order.on == "kubernetes":
         return (
             f"the pod ends with the job and is removed a day later; results and checkpoints are in {store}. "
-            "Whether its node is switched off then is decided by the cluster"
+            "The cluster decides whether the node is then switched off"
         )
     if order.keep:
-        return f"{order.host} stays on (KEEP=1) and goes on costing {hourly(rate)} until you end it"
+        return f"{order.host} stays on (KEEP=1) and costs {hourly(rate)} until you switch it off"
     return (
-        f"{order.host} is switched off (on RunPod: the pod is stopped) once the run has ended, at the latest "
-        f"after {hours:.2f} hours, and its results are in {store}. It stays on where set-up fails or the "
-        f"results are not there, and then goes on costing {hourly(rate)} until you end it. KEEP=1 keeps it "
-        "in any case"
+        f"{order.host} is switched off (on RunPod: the pod is stopped) once the run has ended, at the "
+        f"latest after {hours:.2f} hours, and its results are in {store}. It stays on if set-up fails or "
+        f"the results are missing, and then costs {hourly(rate)} until you switch it off. KEEP=1 always "
+        "keeps it on"
     )

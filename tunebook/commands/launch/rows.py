@@ -1,9 +1,9 @@
-"""Which files of a recipe a rented machine needs, and how they reach it.
+"""Which files of a recipe a rented machine needs, and how they get there.
 
-A machine has what its target copies there: the checkout without some folders, nothing from elsewhere. So
-every file that the recipe's dataset names has to be in the checkout, as a file and not as a link, in a place
-that is copied; else the launch is refused before anything is rented. On the machine, sha256sum compares them
-before training. Slurm reads them in place, from a file system that its nodes share.
+A machine has what its target copies: the checkout without some folders, and nothing from elsewhere. So every
+file named by the recipe's dataset must be in the checkout, as a file and not as a link, in a place that is
+copied; otherwise the launch is refused before anything is rented. On the machine, sha256sum verifies the
+files before training. Slurm reads them in place, from a file system that its nodes share.
 """
 
 from __future__ import annotations
@@ -26,17 +26,21 @@ from tunebook.core.yaml_file import line_of, read_yaml
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.sources import source_file
 
-# What launch/ssh/start.sh.j2 and .dockerignore leave out, by a part of the path, and folders of the checkout.
+# Left out by launch/ssh/start.sh.j2 and .dockerignore: parts of paths, and folders of the checkout.
 LEFT_OUT = re.compile(r"\.env.*|.*\.pem|.*\.key|__pycache__|.*\.egg-info|\..*_cache|last_run_prepared")
 FOLDERS_LEFT_OUT = (".git", ".venv", "runs")
-LARGE = 1_000_000_000  # bytes; fork copies smaller files into the checkout by itself
+LARGE = 1_000_000_000  # bytes; fork copies smaller files into the checkout itself
 TRAVELS = {
-    "skypilot": "uploaded with the checkout, also what is not committed; compared there before set-up",
-    "slurm": "read in place, from the file system that the nodes share; compared on the node before training",
-    "kubernetes": "in the image, as they were at `make image`: build and push it again after a change; "
-    "compared in the pod before training",
-    "ssh": "sent by rsync with the checkout, also what git ignores or is not committed; compared "
-    "there before training",
+    "skypilot": "uploaded with the checkout, including uncommitted files; verified there before set-up",
+    "slurm": "read in place, from the file system shared by the nodes; verified on the node before training",
+    "kubernetes": (
+        "in the image, as of `make image` (build and push it again after a change); verified in the pod "
+        "before training"
+    ),
+    "ssh": (
+        "sent by rsync with the checkout, including ignored and uncommitted files; verified there before "
+        "training"
+    ),
 }
 
 
@@ -50,7 +54,7 @@ class Needed:
 
 @dataclass(frozen=True)
 class Hashed:
-    """A file as it was when the launch was written; `name` is relative to the checkout where inside it."""
+    """A file as it was when the launch was written; `name` is relative to the checkout if it is inside."""
 
     name: str
     size: int
@@ -62,7 +66,7 @@ class Hashed:
 
 
 def size(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes formatted for people."""
     for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= least:
             return f"{count / least:.1f} {unit}"
@@ -70,10 +74,10 @@ def size(count: int) -> str:
 
 
 def needed(recipe: Recipe, on: On) -> list[Needed]:
-    """Return every file that the recipe's real run reads: row files first.
+    """Return every file that the recipe's real run reads, row files first.
 
     Raises:
-        InputError: one is missing, or would not be on the machine (`launch.rows_outside`).
+        InputError: a file is missing, or would not be on the machine (`launch.rows_outside`).
     """
     dataset = load_dataset_config(recipe.dataset)
     yaml = dataset.folder.absolute() / "dataset.yaml"
@@ -105,20 +109,20 @@ def hashed(files: list[Needed]) -> list[Hashed]:
 
 
 def refuse_model_outside(base_model: str, on: On) -> None:
-    """Raise InputError where the base model is a folder here that the machine would not have."""
+    """Raise InputError if the base model is a local folder that the machine would not have."""
     folder = Path(os.path.abspath(ROOT / base_model))
     if on == "slurm" or not folder.is_dir():
         return
     if why := _stays_here(folder / "config.json", on):
         raise InputError(
-            f"base_model: {why}. Give a model on the Hub, or copy the folder into the checkout, outside "
+            f"base_model: {why}. Use a model on the Hub, or copy the folder into the checkout, outside "
             f"{', '.join(FOLDERS_LEFT_OUT)}.",
             code="launch.model_outside",
         )
 
 
 def describe(recipe: Recipe, files: list[Hashed], on: On) -> list[str]:
-    """Return the lines about the rows: each file, the total, and how they reach the machine."""
+    """Return the lines about the rows: each file, the total, and how they get to the machine."""
     rows = [one for one in files if one.rows]
     dataset = load_dataset_config(recipe.dataset)
     told = [str(one) for one in rows]
@@ -129,14 +133,14 @@ def describe(recipe: Recipe, files: list[Hashed], on: On) -> list[str]:
         told.append(f"{dataset.source.hub} on the Hub: downloaded by the machine, nothing is sent")
     if (elsewhere := environment().sources) and on != "slurm":
         told.append(
-            f"TUNEBOOK_SOURCES={elsewhere} is not used there: the machine reads {show(dataset.folder)}"
+            f"TUNEBOOK_SOURCES={elsewhere} is not used on the machine, which reads {show(dataset.folder)}"
         )
     return told
 
 
 def _named(dataset: Dataset, on: On) -> Iterator[tuple[str, Path]]:
-    """Yield the key and the path of each file or folder that dataset.yaml names. TUNEBOOK_SOURCES only goes
-    along to Slurm, which passes the environment on."""
+    """Yield the key and the path of each file or folder named in dataset.yaml. TUNEBOOK_SOURCES only applies
+    to Slurm, which passes the environment on."""
     source = dataset.source
     for split in source.splits if source.hub else source.files:
         if on == "slurm":
@@ -148,7 +152,7 @@ def _named(dataset: Dataset, on: On) -> Iterator[tuple[str, Path]]:
 
 
 def _settings(recipe: Recipe, yaml: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the recipe's own files, and what to do where one would not be on the machine."""
+    """Yield the recipe's own files, and what to do if one would not be on the machine."""
     move = "Move its folder into {} of the checkout."
     folder = recipe.folder.absolute()
     for name in ("recipe.yaml", "eval.yaml"):
@@ -164,7 +168,7 @@ def _settings(recipe: Recipe, yaml: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _stays_here(path: Path, on: On) -> str | None:
-    """Return why the machine would not have the file `path`; None where it would."""
+    """Return why the machine would not have the file `path`, or None if it would."""
     if not path.is_file():
         return f"{show(path)} is missing"
     if re.search(r"[\\\x00-\x1f]", str(path)):
@@ -178,35 +182,35 @@ def _stays_here(path: Path, on: On) -> str | None:
         return f"{path}{about} lies outside the checkout, and the rented machine only gets the checkout"
     real, inside = path.resolve(), path.relative_to(ROOT)
     if real != ROOT.resolve() / inside:
-        return f"{show(path)}{about} is a link to {real}, and the rented machine would get the link alone"
+        return f"{show(path)}{about} is a link to {real}, and the rented machine would only get the link"
     parts = inside.parts
     rendered = len(parts) > 3 and (parts[0], parts[2]) == ("datasets", "rows")
     if parts[0] in FOLDERS_LEFT_OUT or rendered or any(LEFT_OUT.fullmatch(part) for part in parts):
-        return f"{show(path)}{about} is in a folder from which nothing is copied to a rented machine"
+        return f"{show(path)}{about} is in a folder that is not copied to a rented machine"
     if on == "skypilot" and _ignored(inside):
         return f"git ignores {show(path)}{about}, and SkyPilot leaves out what git ignores"
     return None
 
 
 def _ignored(path: Path) -> bool:
-    """Return whether git ignores `path` of the checkout and does not track it: what SkyPilot leaves out
+    """Return whether git ignores `path` of the checkout and does not track it: SkyPilot skips such files
     (sky/data/storage_utils.py, get_excluded_files), unless a .skyignore says otherwise."""
     if (ROOT / ".skyignore").is_file():
-        return False  # its patterns are SkyPilot's own; sha256sum finds before set-up what it left out
+        return False  # SkyPilot interprets its patterns itself; sha256sum notices skipped files before set-up
     words = ["git", "check-ignore", "--quiet", "--", str(path)]
     try:
         return run_command(words, cwd=ROOT, capture_output=True).returncode == 0
-    except FileNotFoundError:  # no git here
+    except FileNotFoundError:  # git is not installed
         return False
 
 
 def _mend(path: Path, key: str, dataset: Dataset, yaml: Path) -> str:
-    """Return the next step for the person."""
+    """Return the next step for the user."""
     home = f"datasets/{dataset.name}/source"
     if not path.exists():
-        return f"Put it there, or correct {key}, or make the recipe again with `make fork`."
+        return f"Put it there, or correct {key}, or create the recipe again with `make fork`."
     return (
         f"Copy it: `mkdir -p {home} && cp -rL {shlex.quote(str(path))} {home}/`, and set {key} in "
-        f"{show(yaml)} to source/{path.name}; or make the recipe again with `make fork`, "
-        "which copies files of up to 1 GB."
+        f"{show(yaml)} to source/{path.name}; or create the recipe again with `make fork`, which copies "
+        "files of up to 1 GB."
     )

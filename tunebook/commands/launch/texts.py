@@ -1,7 +1,8 @@
-"""The files of a launch. A value is never pasted into a template: it is written as a literal of the language.
+"""The files of a launch. Values are never pasted into a template: each is written as a literal of the file's
+language.
 
-In a YAML file that is JSON, which YAML contains, or a block of whole lines; in a script a word as shlex
-quotes it, a list as several. Comments are one line.
+In a YAML file, that is JSON, which YAML contains, or a block of whole lines; in a script, a word quoted by
+shlex, or several words for a list. Comments are one line.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from tunebook.core.templates import template_environment
 
 
 class Text(str):
-    """What may stand in a file as it is."""
+    """Text that is inserted unchanged."""
 
 
 def one_line(text: str) -> Text:
-    """Return `text` for a comment or a line of its own: what could end the line becomes a space."""
+    """Return `text` for a comment or a single line: characters that could end the line become spaces."""
     return Text("".join(letter if letter.isprintable() else " " for letter in text))
 
 
 def in_yaml(value: Any) -> str:
-    """Return `value` as YAML for an entry of the top level."""
+    """Return `value` as YAML for a top-level entry."""
     if isinstance(value, Text):
         return value
     lines = value.split("\n") if isinstance(value, str) else []
@@ -35,14 +36,14 @@ def in_yaml(value: Any) -> str:
 
 
 def in_script(value: Any) -> str:
-    """Return `value` as one word of a shell, a list as several."""
+    """Return `value` as one shell word, or a list as several."""
     if isinstance(value, Text):
         return value
     return shlex.join(value) if isinstance(value, list | tuple) else shlex.quote(str(value))
 
 
 def render(folder: Path, values: dict[str, Any]) -> dict[str, str]:
-    """Return the text of each template in `folder` by its file's name."""
+    """Return the rendered text of each template in `folder` by file name."""
     files = {}
     for path in sorted(folder.glob("*.j2")):
         language: Callable[[Any], str] = in_yaml if path.stem.endswith(".yaml") else in_script

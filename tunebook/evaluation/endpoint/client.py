@@ -195,12 +195,12 @@ class Client:
             raise RowError("stopped")
 
     def check_name(self) -> None:
-        """Refuse a name that says too little: `tunebook serve` serves a model by a second name, NAME@hash, of
-        exactly the weights behind it. Answers are kept by name, so that those of another file which was
-        served on the same port would be taken for this one's.
+        """Raise if the name does not identify the weights. `tunebook serve` also serves a model as NAME@hash,
+        for exactly these weights. Answers are cached by name, so with NAME alone, answers of another file
+        served on the same port would be reused.
 
         Raises:
-            InputError: the server lists NAME@hash, and another name is given.
+            InputError: the server lists NAME@hash, but another name is given.
         """
         try:
             reply = self.http.get(f"{self.settings.address}/models")

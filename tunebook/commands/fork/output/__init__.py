@@ -1,6 +1,6 @@
-"""What a fork leaves and says.
+"""What a fork writes and prints.
 
-dataset_text.py, recipe_text.py and trial_text.py (with yaml_text.py) make the texts of the two folders,
-write.py writes them, earlier.py knows what an earlier fork of the name left, and screen.py is the last
-screen.
+dataset_text.py, recipe_text.py and trial_text.py (with yaml_text.py) create the texts of the two folders,
+write.py writes them, earlier.py recognises an earlier fork of the same name, and screen.py prints the
+summary.
 """

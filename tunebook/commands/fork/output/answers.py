@@ -1,7 +1,7 @@
-"""What the answers of a question set are like, so that the base model is told the right thing.
+"""The kinds of answers in a question dataset, so that the base model gets fitting instructions.
 
-In: the rows of train. Out: counts, and the words of `baseline_prompt` that they ask for. A base that is told
-to copy from the passage cannot answer "yes": the baseline would be too low.
+In: the rows of train. Out: counts, and the words of `baseline_prompt` that follow from them. A base model
+that is told to copy from the passage cannot answer "yes", and the baseline would be too low.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 from tunebook.core.words import count, words
 
-# A fixed answer is short, frequent and rarely quoted, or one of DECIDED, which passages have by chance.
+# A fixed answer is short, frequent and rarely quoted, or one of DECIDED, which also occur in passages by
+# chance.
 FIXED_WORDS, FIXED_SHARE, FIXED_ROWS = 3, 0.05, 3
 DECIDED = {(word,) for word in ("yes", "no", "maybe", "true", "false")}
 NEARLY_ALL, MOST, FEW = 0.95, 0.8, 0.2
@@ -30,7 +31,7 @@ class Answers:
     lengths: list[float] = field(default_factory=list)
 
     def see(self, row: dict[str, Any]) -> None:
-        """Count one row of `context` and `answers`; one without an answer is not counted."""
+        """Count one row with `context` and `answers`; a row without an answer is ignored."""
         golds = [gold for gold in row.get("answers") or [] if isinstance(gold, str) and gold.strip()]
         if not golds:
             return
@@ -43,7 +44,7 @@ class Answers:
 
     @property
     def fixed(self) -> list[str]:
-        """The short answers that many questions have, the most frequent first."""
+        """The short answers shared by many questions, the most frequent first."""
         least = max(FIXED_ROWS, FIXED_SHARE * self.first.total())
         return [
             self.written[key]
@@ -53,20 +54,21 @@ class Answers:
         ]
 
     def counts(self) -> tuple[int, int, int]:
-        """Return how many answers there are, how many are fixed ones, and how many of the others stand in
-        their passage."""
+        """Return how many answers there are, how many are fixed, and how many of the others occur in their
+        passage."""
         fixed = {tuple(words(text)) for text in self.fixed}
         others = sum(n for key, n in self.standing.items() if key not in fixed)
         return self.first.total(), sum(self.first[key] for key in fixed), others
 
     def prompt(self, no_answer: str | None) -> str:
-        """Return what the base model is told; `no_answer` is what it says where there is no answer."""
+        """Return the instructions for the base model; `no_answer` is the text to give if there is no
+        answer."""
         whole, fixed, standing = self.counts()
-        say = f", or with {no_answer!r} where the passage does not hold the answer" if no_answer else ""
+        say = f", or with {no_answer!r} if the passage does not contain the answer" if no_answer else ""
         listed = ", ".join(self.fixed)
         if whole and fixed >= NEARLY_ALL * whole:
             return f"Answer with one of these and nothing else: {listed}{say}."
-        ask = f"Where the question asks for one of these, answer with it alone: {listed}. Otherwise answer"
+        ask = f"If the question asks for one of these, answer with it alone: {listed}. Otherwise answer"
         start = ask if fixed else "Answer"
         others = whole - fixed
         if not others or standing >= MOST * others:
@@ -78,7 +80,7 @@ class Answers:
         return f"{start} in as few words as possible{where}{say}."
 
     def in_words(self) -> str:
-        """Return the counts in one line without its full stop."""
+        """Return the counts in one line without a full stop."""
         whole, fixed, standing = self.counts()
         shown = self.fixed
         said = f"{fixed} of {whole} are one of {', '.join(map(repr, shown))}; " if shown else ""

@@ -1,4 +1,5 @@
-"""Write dataset.yaml for recognised rows, and the dataset's README.md with what was guessed and why.
+"""The texts of dataset.yaml for recognised rows, and of the dataset's README.md with what was guessed and
+why.
 
 In: the layout of the rows. Out: the texts of both files.
 """
@@ -24,7 +25,7 @@ from tunebook.data.sources import Source, raw_rows
 from tunebook.metrics.intervals import FEWEST
 
 SHARE, MOST = {"dev": 0.1, "test": 0.15}, {"dev": 1000, "test": 2000}  # of the rows; rows at most
-# Few large groups: test gets more of them, to have some over the fewest that can show a difference.
+# With few large groups, test gets more of them, to exceed the minimum that can show a difference.
 TEST_GROUPS, MOST_OF_GROUPS = FEWEST + 2, 0.25
 WIDTH = 100
 NO_ANSWER = "unanswerable"
@@ -32,7 +33,7 @@ NO_ANSWER = "unanswerable"
 
 @dataclass
 class Survey:
-    """Counts over all rows. Faulty rows are skipped here and reported when the rows are rendered."""
+    """Counts over all rows. Faulty rows are skipped here and reported when rows are rendered."""
 
     rows: dict[Split, int] = field(default_factory=dict)
     groups: set[str] = field(default_factory=set)
@@ -107,7 +108,7 @@ def text(
     """Return the text of dataset.yaml."""
     task = reading.task
     lines = [
-        "# Made by `make fork`; README.md says what was guessed. Change any line.",
+        "# Made by `make fork`; README.md says what was guessed. You can change any line.",
         _dump({"name": name}),
         f"task: {task}",
         "licence: unknown       # the terms under which these rows may be used",
@@ -115,7 +116,7 @@ def text(
         *("  " + line for line in _dump(source).splitlines()),
     ]
     if drop_bad:
-        lines += [f"allow_drop: {drop_bad}          # bad rows that are left out; more are an error"]
+        lines += [f"allow_drop: {drop_bad}          # bad rows that are dropped; more than this is an error"]
     if group:
         lines += [
             "# Rows of one group stay in one split, and statistics count groups.",
@@ -141,7 +142,7 @@ def text(
             "answers: answers",
             *([f"no_answer: {NO_ANSWER}"] if counted.unanswered else []),
             "# The system prompt of the base model, if it scores better on dev than `system`.",
-            f"# Its words go by the {counted.answers.in_words()}.",
+            f"# It is based on the {counted.answers.in_words()}.",
             _dump({"baseline_prompt": counted.answers.prompt(NO_ANSWER if counted.unanswered else None)}),
         ]
     else:
@@ -152,7 +153,8 @@ def text(
 
 
 def _dump(value: dict[str, Any], flow: bool = False) -> str:
-    """Return `value` as YAML that `read_yaml` reads back: to OmegaConf 1e-4 is a number, to PyYAML text."""
+    """Return `value` as YAML that `read_yaml` reads back unchanged: OmegaConf reads 1e-4 as a number, PyYAML
+    as text."""
 
     def dump(**more: Any) -> str:
         style = None if flow else False
@@ -165,7 +167,7 @@ def _dump(value: dict[str, Any], flow: bool = False) -> str:
 
 
 def shares(counted: Survey, data: DataFiles) -> dict[str, float]:
-    """Return the shares of the splits that have no file of their own, of the rows of train."""
+    """Return the shares of train for the splits that have no file."""
     rows = max(1, counted.rows["train"])
     found = {split: min(SHARE[split], MOST[split] / rows) for split in SHARE if split not in data.splits}
     if "test" in found and (groups := len(counted.groups)) * MOST_OF_GROUPS >= FEWEST:

@@ -1,7 +1,7 @@
-"""What an earlier fork of the same name left: finished, half made, or changed by a person since.
+"""An earlier fork of the same name: finished, incomplete, or since changed by the user.
 
-Each folder that fork writes holds `.fork.json`: the command, and the hash of each file. A folder whose files
-are all as they were written may be written again, with the same FROM and DATA; any other is a person's.
+Each folder that fork writes contains `.fork.json`: the command, and the hash of each file. A folder with
+unchanged files may be written again, with the same FROM and DATA; any other folder belongs to the user.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tunebook.core.files import file_sha256, read_json, write_json
 from tunebook.core.paths import runs_folder, show
 
 RECORD, SCRAP, REPORT = ".fork.json", ".fork-", "fork.txt"
-DERIVED = {RECORD, REPORT, "rows"}  # at the top of a folder: written again without a loss
+DERIVED = {RECORD, REPORT, "rows"}  # files at the top of a folder that can be written again without loss
 
 
 def scrap(home: Path) -> Path:
-    """Return a new folder in `home` to fill before it is renamed; its name says whose it is."""
+    """Return a new folder in `home` to fill before it is renamed; its name tells which process owns it."""
     path = home / f"{SCRAP}{os.getpid()}"
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir()
@@ -29,7 +29,7 @@ def scrap(home: Path) -> Path:
 
 
 def clear(home: Path) -> None:
-    """Remove what forks that were killed left in `home`; a fork that is still running keeps its own."""
+    """Remove what killed forks left in `home`; a running fork keeps its own folder."""
     for path in home.glob(f"{SCRAP}*"):
         owner = path.name.removeprefix(SCRAP)
         if not (owner.isdigit() and int(owner) != os.getpid() and _runs(int(owner))):
@@ -47,17 +47,17 @@ def _runs(process: int) -> bool:
 
 
 def record(folder: Path, command: Mapping[str, Any]) -> None:
-    """Write down the command that made `folder`, and its files as they are."""
+    """Record the command that made `folder`, and the hashes of its files."""
     files = {str(path.relative_to(folder)): file_sha256(path) for path in _files(folder)}
     write_json(folder / RECORD, {"command": dict(command), "files": files})
 
 
 def check_free(folders: list[Path], command: Mapping[str, Any]) -> None:
-    """Accept an unchanged fork of the same FROM and DATA that was not run: it is written again; the other
-    options are what a person tries.
+    """Accept an unchanged fork of the same FROM and DATA that was never run: it is written again, so that
+    other options can be tried.
 
     Raises:
-        InputError: one of the folders is there and was made otherwise, was changed since, or has runs.
+        InputError: one of the folders exists and was made differently, has been changed, or has runs.
     """
     for folder in folders:
         if not folder.exists():
@@ -70,7 +70,7 @@ def check_free(folders: list[Path], command: Mapping[str, Any]) -> None:
         now = {str(path.relative_to(folder)): file_sha256(path) for path in _files(folder)}
         then = known["files"]
         if changed := sorted(name for name in {**now, **then} if now.get(name) != then.get(name)):
-            text = f"{show(folder)} was forked and changed since ({', '.join(changed[:3])}). Choose another "
+            text = f"{show(folder)} was changed after the fork ({', '.join(changed[:3])}). Choose another "
             text += "name, or remove it."
             raise InputError(Problem(text, key="NAME", code="fork.name_taken"))
 

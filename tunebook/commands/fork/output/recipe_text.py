@@ -22,23 +22,23 @@ from tunebook.models.registry import model_table
 
 MOST_EPOCHS = 5
 SEEDED = "tunebook.plugins.SeededInit"
-AXOLOTLS_DEV = "                         # Axolotl's word for dev; test rows never enter training"
+AXOLOTLS_DEV = "                         # Axolotl's name for dev; test rows are never used in training"
 PHRASES = {
     "classification": "sort a text into one of {n} labels",
     "qa": "answer a question from a passage",
-    "preference": "prefer the better of two answers",
+    "preference": "learn which of two answers is better",
 }
 REPLAY = f"""\
   - path: {GENERAL}   # general conversations, against forgetting (docs/forgetting.md)
     type: chat_template
     field_messages: messages
     ds_type: json"""
-TITLES = {"lora": "LoRA", "qlora": "QLoRA (4-bit base)", "full": "Full fine-tuning"}
+TITLES = {"lora": "LoRA", "qlora": "QLoRA (4-bit base model)", "full": "Full fine-tuning"}
 
 
 @dataclass(frozen=True)
 class Made:
-    """The facts about a fork that its texts contain."""
+    """The facts about a fork used in its texts."""
 
     name: str
     origin: str  # a recipe's name, or the path of a foreign config
@@ -49,14 +49,14 @@ class Made:
     counts: Mapping[Any, int]
     lengths: Lengths
     data: str
-    foreign: bool  # the origin is a plain Axolotl config
+    foreign: bool  # whether the origin is a plain Axolotl config
     fitting: Mapping[int, int] = field(default_factory=dict)  # sequence length -> train rows that fit
-    length: int | None = None  # LENGTH=: the sequence length that was asked for
-    left_out: Mapping[str, int] = field(default_factory=dict)  # rows of train and dev that are longer
+    length: int | None = None  # LENGTH=: the requested sequence length
+    left_out: Mapping[str, int] = field(default_factory=dict)  # number of train and dev rows that are longer
 
 
 def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None) -> tuple[str, list[str]]:
-    """Return recipe.yaml for the fork, and a line for each thing that had to change."""
+    """Return recipe.yaml for the fork, and a line for each required change."""
     old_head, body = head(text)
     changes: dict[str, str | None] = {
         "datasets": _entries("datasets", made, "train"),
@@ -73,11 +73,11 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         notes.append(f'{GENERAL} is mixed into training, against forgetting; SET="replay=none" leaves it out')
     if more := len(others) - len(replay):
         notes.append(
-            f"{more} other entries of datasets are removed; see docs/mixing-data.md to add them again"
+            f"{more} other entries of datasets are removed; docs/mixing-data.md shows how to add them again"
         )
     if config.get("val_set_size"):
         changes["val_set_size"] = None
-        notes.append("val_set_size is removed: dev has rows of its own")
+        notes.append("val_set_size is removed, because dev has its own rows")
     if "seed" not in config:
         changes["seed"] = "seed: 42"
         notes.append("seed: 42 is added, for reproducible runs")
@@ -86,7 +86,7 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
     if averages_micro_batches(config):
         reasons[TOKEN_MEAN] = "Axolotl 0.19 averages micro batches, not tokens"
     if config.get("adapter"):
-        reasons[SEEDED] = "Axolotl's seed does not cover the adapter's first weights"
+        reasons[SEEDED] = "Axolotl's seed does not cover the initial weights of the adapter"
     if added := [plugin for plugin in reasons if plugin not in plugins]:
         changes["plugins"] = entry("plugins", [*plugins, *added])
         notes += [f"{plugin} is added: {reasons[plugin]}" for plugin in added]
@@ -98,7 +98,7 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         )
         changes["sequence_len"] = f"sequence_len: {needed}"
     if any(made.left_out.values()):
-        changes["excess_length_strategy"] = "excess_length_strategy: drop   # longer rows are left out"
+        changes["excess_length_strategy"] = "excess_length_strategy: drop # longer rows are dropped"
         notes.append(
             f"rows of more than {needed} tokens are dropped from training: {made.left_out['train']} of "
             f"{made.counts['train']} train rows, and {made.left_out['dev']} of {made.counts['dev']} dev rows "
@@ -111,21 +111,25 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         changes["sample_packing"] = f"sample_packing: false   # of {train} rows, few steps would be left"
         changes["pad_to_sequence_len"] = "pad_to_sequence_len: false"
         changes["eval_sample_packing"] = None
-        notes.append(f"sample_packing is false: packed, {train} rows are few sequences, so few steps")
+        notes.append(
+            f"sample_packing is false, because {train} packed rows would be few sequences and so few steps"
+        )
     elif packs and config.get("eval_sample_packing") is not False:
         length = max(needed, config.get("sequence_len") or 0)
         if made.counts["dev"] * made.lengths.mean < batch * length:
             changes["eval_sample_packing"] = (
-                "eval_sample_packing: false   # packed, the dev rows would not fill a batch: Axolotl stops"
+                "eval_sample_packing: false # packed dev rows would not fill a batch, and Axolotl would stop"
             )
-            notes.append("eval_sample_packing is false: packed, the dev rows would not fill a batch")
+            notes.append("eval_sample_packing is false, because packed dev rows would not fill a batch")
     epochs = config.get("num_epochs") or 1
     few = not packs and not config.get("max_steps") and epochs * train < FEW_STEPS * batch
     if few and not made.foreign:
         more = min(MOST_EPOCHS, math.ceil(FEW_STEPS * batch / train))
         if more > epochs:
             changes["num_epochs"] = f"num_epochs: {more}   # {math.ceil(more * train / batch)} steps"
-            notes.append(f"num_epochs is {more}, since {epochs:g} of {train} rows would be few steps")
+            notes.append(
+                f"num_epochs is {more}, because {epochs:g} epochs of {train} rows would be few steps"
+            )
     if model:
         table = model_table().get(model, {})
         new = merge({"base_model": model}, table.get("axolotl", {}))
@@ -169,7 +173,8 @@ def _header(old: list[str], config: dict[str, Any], made: Made, model: str | Non
         f"# Data: datasets/{made.name}, {counts} rows (its README.md says where they come from).",
         f"# Run it:          make recipe NAME={made.name}",
         f'# Change one thing: make recipe NAME={made.name} SET="num_epochs=2"',
-        "# Hardware: not measured. Without a GPU the trial tier (trial.yaml) trains SmolLM2-135M-Instruct on",
+        "# Hardware: not measured. Without a GPU, the trial tier (trial.yaml) trains SmolLM2-135M-Instruct "
+        "on",
         "#   a sample of the same rows instead, and says so.",
         f"# Forked from {made.origin}; its limits were measured on other rows. Limits: not known yet.",
         *kept,

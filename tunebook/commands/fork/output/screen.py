@@ -1,4 +1,5 @@
-"""What a fork prints: at most 25 lines of 80 columns, and the whole story in a file beside the rows.
+"""The summary that a fork prints: at most 25 lines of 80 columns, with the full text in a file next to the
+rows.
 
 In: what was made and found. Out: the lines, and the text of `fork.txt`.
 """
@@ -18,15 +19,15 @@ from tunebook.data.field_use.show import TITLES, Fate, Use, field_lines
 from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.runs.rows import RenderedRow
 
-WIDTH, MOST_LINES, NAME = 80, 25, 10  # columns, lines, columns of a line's name
-DECISIONS = 3  # on the screen
-OFFSETS = ".answer_start"  # of SQuAD: the text of the answer says the same
-FEWEST_LETTERS = 12  # of a prompt that no answer begins with by chance
+WIDTH, MOST_LINES, NAME = 80, 25, 10  # columns, lines, columns for a line's name
+DECISIONS = 3  # shown in the terminal
+OFFSETS = ".answer_start"  # fields of SQuAD that repeat the text of the answer
+FEWEST_LETTERS = 12  # minimum length of a prompt with which no answer begins by chance
 
 
 class Rooms(NamedTuple):
-    """How much of each part is on the screen: fields of each list, kinds of findings, lines of one text.
-    Errors stop the person, so they have more lines than warnings."""
+    """How much of each part is shown: fields per list, kinds of findings, lines per text. Errors stop the
+    user, so they get more lines than warnings."""
 
     fields: dict[Fate, int]
     kinds: int
@@ -35,7 +36,7 @@ class Rooms(NamedTuple):
     of_error: int
 
 
-ROOMS = (  # the first that fits
+ROOMS = (  # the first one that fits is used
     Rooms({"learned": 6, "used": 4, "not learned": 6}, 4, 2, 3, 6),
     Rooms({"learned": 3, "used": 2, "not learned": 4}, 3, 2, 2, 5),
     Rooms({"learned": 2, "used": 1, "not learned": 3}, 2, 1, 1, 4),
@@ -62,12 +63,11 @@ class Told:
 
 
 def lines(told: Told, following: str, good: bool) -> list[str]:
-    """Return the lines of the last screen. `following` is the command to go on with, which stands there only
-    where the check is good."""
+    """Return the lines of the summary. `following` is the next command, shown only if the check passed."""
     for rooms in ROOMS:
         result = _head(told, rooms)
         end = [*_check(told, rooms), *_said("details", _tail(told.report), 1)]
-        stopped = "correct the errors, then run the same command"
+        stopped = "correct the errors, then run the same command again"
         end += _said("next", following, 1) if good else _said("stopped", stopped)
         room = MOST_LINES - len(result) - len(end)
         decisions: list[str] = []
@@ -150,7 +150,7 @@ def _labels(labels: Mapping[str, int]) -> str:
 
 
 def _said(name: str, text: str, most: int = 2) -> list[str]:
-    """Return `text` behind `name`, on at most `most` lines."""
+    """Return `text` after `name`, on at most `most` lines."""
     wrapped = textwrap.wrap(text, WIDTH - NAME, break_on_hyphens=False) or [""]
     if len(wrapped) > most:
         wrapped = [*wrapped[: most - 1], f"{wrapped[most - 1][: WIDTH - NAME - 4].rstrip()} ..."]
@@ -158,17 +158,17 @@ def _said(name: str, text: str, most: int = 2) -> list[str]:
 
 
 def as_read(layout: str, columns: Mapping[str, str]) -> str:
-    """Return the layout of the rows and which column is which field."""
+    """Return the layout of the rows and the column of each field."""
     named = " ".join(f"{name}={column}" for name, column in columns.items())
     return f"layout {layout}{f' ({named})' if named else ''}"
 
 
 def decisions(fields: list[Use], notes: list[str], name: str, splits: list[str]) -> list[str]:
-    """Return what a person has to decide, the most urgent first. `splits` are the columns by which rows that
-    count as independent could be split."""
+    """Return what the user has to decide, the most urgent first. `splits` are columns by which rows that
+    count as independent could be grouped."""
     decide = []
     if splits:
-        decide.append(f"rows count as independent; perhaps {' or '.join(splits)}")
+        decide.append(f"rows count as independent; consider {' or '.join(splits)}")
     if idle := [
         use.path
         for use in fields
@@ -176,14 +176,14 @@ def decisions(fields: list[Use], notes: list[str], name: str, splits: list[str])
     ]:
         fields_are = "1 field is" if len(idle) == 1 else f"{len(idle)} fields are"
         decide.append(
-            f"{fields_are} not learned: leave it so, name the column with FIELDS=, or write it into the texts"
+            f"{fields_are} not learned: accept this, name the column with FIELDS=, or add it to the texts"
         )
     decide += notes
     return [*decide, f"licence: unknown in datasets/{name}/dataset.yaml: whose rows are these?"]
 
 
 def begins_with_prompt(rows: Mapping[Split, list[RenderedRow]]) -> list[str]:
-    """Return what to decide where answers repeat their prompt at their start, as for a completion model."""
+    """Return what to decide if answers repeat their prompt at the start, as in data for completion models."""
     every = [row["messages"] for some in rows.values() for row in some]
     count = sum(
         len(prompt := turns[-2]["content"]) >= FEWEST_LETTERS and turns[-1]["content"].startswith(prompt)
@@ -192,12 +192,13 @@ def begins_with_prompt(rows: Mapping[Split, list[RenderedRow]]) -> list[str]:
     if 2 * count < len(every):
         return []
     return [
-        f"{count} of {len(every)} answers begin with their whole prompt, and learn to: remove it from them?"
+        f"{count} of {len(every)} answers begin with their whole prompt, which the model would learn to "
+        "repeat: remove it?"
     ]
 
 
 def with_own_files(found: Findings, folder: Path, copied: Mapping[str, Path]) -> Findings:
-    """Return `found` with the person's own files in place of their copies in `folder`."""
+    """Return `found` with the user's own files in place of their copies in `folder`."""
     for name, own in copied.items():
         copy = show(folder / name)
         for kind in found.kinds.values():

@@ -1,6 +1,6 @@
-"""Write trial.yaml of a fork: the trial tier on the person's own rows.
+"""trial.yaml of a fork: the trial tier on the user's own rows.
 
-In: the trial.yaml of the recipe it comes from and counts of its rows. Out: the text, and what to say of it.
+In: the trial.yaml of the original recipe and counts of the rows. Out: the text, and notes about it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOT_ON_TRIAL = (
     "revision_of_model tokenizer_config chat_template_jinja"
 ).split()
 SWANLAB = "axolotl.integrations.swanlab.SwanLabPlugin"
-# Axolotl's plugins that do not run on a CPU, or need a package that is not in the lock.
+# Axolotl plugins that do not run on a CPU, or need a package that is not in the lock file.
 INTEGRATIONS = tuple(
     f"axolotl.integrations.{name}."
     for name in "kernels swanlab expert_parallel densemixer llm_compressor lm_eval".split()
@@ -35,11 +35,11 @@ INTEGRATIONS = tuple(
 
 
 def _trial_length(made: Made) -> int:
-    """Return the sequence length of the trial tier: that of the longest row, at most `LONGEST_TRIAL` unless
-    hardly any row is as short.
+    """Return the sequence length of the trial tier: that of the longest row, up to `LONGEST_TRIAL` unless
+    hardly any row is that short.
 
     Raises:
-        InputError: hardly any row fits the longest sequence of all.
+        InputError: hardly any row fits even the maximum length.
     """
     if made.lengths.longest <= LONGEST_TRIAL:
         return up(made.lengths.longest)
@@ -49,7 +49,7 @@ def _trial_length(made: Made) -> int:
     most = TRIAL_LENGTHS[-1]
     text = (
         f"only {made.fitting[most]} of {made.counts['train']} train rows have at most {most} tokens, and "
-        "longer ones are dropped: there is hardly anything to train on. Cut the passages or "
+        "longer ones are dropped: there is hardly anything to train on. Shorten the passages or "
         "conversations to the part that matters."
     )
     raise InputError(Problem(text, key="DATA", code="rows.too_few_to_train"))
@@ -58,8 +58,8 @@ def _trial_length(made: Made) -> int:
 def trial_text(
     trial: dict[str, Any], rows: dict[str, int], config: dict[str, Any], made: Made
 ) -> tuple[str, list[str]]:
-    """Return trial.yaml on the person's own rows, at most 15 lines (and a chat template for rows with tools),
-    and what to say of it.
+    """Return trial.yaml for the user's own rows, at most 15 lines (plus a chat template for rows with tools),
+    and notes about it.
 
     Args:
         trial, rows: keys and row counts of the trial.yaml that the fork comes from.
@@ -103,16 +103,18 @@ def trial_text(
         notes.append(f"trial tier: {too_long} rows of more than {bound} tokens are dropped from training")
     keys |= {key: None for key in [*NOT_ON_TRIAL, *_plugin_keys(config)] if config.get(key) is not None}
     if SWANLAB in (config.get("plugins") or []):
-        keys["use_swanlab"] = False  # its default is true
+        keys["use_swanlab"] = False  # the default is true
     lines = [
-        "# The trial tier: the same path on a small real model and a sample of the same rows, without a GPU.",
+        "# The trial tier: the same pipeline on a small real model and a sample of the same rows, without "
+        "a GPU.",
         f"# Rows have {lengths.mean:.0f} tokens on average, {lengths.longest} at most ({lengths.how}).",
     ]
     if made.tools:
         keys["chat_template"] = "jinja"
         keys.pop("chat_template_jinja", None)
         notes.append(
-            "trial tier: SmolLM2's own chat template has no tools; trial.yaml has one that supports them"
+            "trial tier: SmolLM2's own chat template has no tools; trial.yaml has a template that supports "
+            "them"
         )
     lines += [entry(key, value) for key, value in keys.items()]
     if made.tools:
@@ -122,7 +124,7 @@ def trial_text(
 
 
 def _plugin_keys(config: dict[str, Any]) -> list[str]:
-    """Return the keys of Axolotl's plugins that need a GPU or a package of their own: without them, the
+    """Return the keys of Axolotl plugins that need a GPU or an additional package; without the keys, the
     plugins do nothing."""
     known = schema()
     idle = [plugin for plugin in config.get("plugins") or [] if str(plugin).startswith(INTEGRATIONS)]

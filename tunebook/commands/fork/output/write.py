@@ -1,4 +1,4 @@
-"""Write the two folders of a fork: recipes/NAME and datasets/NAME, each in one move."""
+"""Write the two folders of a fork: recipes/NAME and datasets/NAME, each atomically."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def write_folders(
     left_out: list[Problem],
     command: Mapping[str, Any],
 ) -> list[str]:
-    """Write both folders in one move each, with the files `copied` into the dataset's; return what had to
+    """Write both folders atomically, with the files `copied` into the dataset's folder; return what had to
     change in the recipe.
 
-    A kill leaves scraps and at most one whole folder, which the same command removes (earlier.py).
+    A kill leaves temporary files and at most one complete folder, which the same command removes
+    (earlier.py).
     """
     new_text, changed = recipe_text.recipe_text(text, config, made, model)
     pairs = made.task == "preference"

@@ -1,5 +1,4 @@
-"""What fork looks at in tables: the line of column names, labels, folders of files, what a file says beside
-its rows.
+"""Checks of tables in fork: header, labels, folders of files, other information in a file.
 
-In: sampled rows, counted labels, paths. Out: notes, or errors that say what to type.
+In: sampled rows, counted labels, paths. Out: notes, or errors with what to type.
 """

@@ -1,7 +1,7 @@
-"""What a person says of a table file, and what the file says beside its rows.
+"""Options for a table file, and information in the file besides its rows.
 
 In: options of `tunebook fork`, and the files found. Out: TableOptions for dataset.yaml, and notes: hidden
-rows that are read, text that was decoded with a wrong encoding before.
+rows that are read, text that was decoded with the wrong encoding.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Row = dict[str, Any]
 
 
 def table_options(encoding: str, delimiter: str, header: str, sheet: str, quotes: str) -> TableOptions:
-    """Return the options as dataset.yaml has them; "" for an option that was not given.
+    """Return the options as in dataset.yaml; "" for an option that was not given.
 
     Raises:
-        InputError: a value that is not possible.
+        InputError: an invalid value.
     """
     given: dict[str, Any] = {"encoding": encoding, "delimiter": delimiter, "header": header, "sheet": sheet}
     given = {name: value for name, value in given.items() if value}
@@ -45,7 +45,7 @@ def table_options(encoding: str, delimiter: str, header: str, sheet: str, quotes
 
 
 def numbered_fields(fields: dict[str, str], options: TableOptions) -> dict[str, str]:
-    """Return FIELDS with column numbers as the names that columns without a header have."""
+    """Return FIELDS with column numbers replaced by the names that columns without a header get."""
     if options.header != "none":
         return fields
     return {name: f"column_{column}" if column.isdigit() else column for name, column in fields.items()}
@@ -64,7 +64,8 @@ def hidden_notes(path: Path, options: TableOptions) -> list[str]:
 
 
 def encoding_notes(rows: list[Row], place: str) -> list[str]:
-    """Return notes on texts that were decoded with a wrong encoding before they came into the file."""
+    """Return notes on texts that had already been decoded with the wrong encoding when the file was
+    written."""
     texts = [
         value for row in rows for value in row.values() if isinstance(value, str) and not value.isascii()
     ]
@@ -73,9 +74,8 @@ def encoding_notes(rows: list[Row], place: str) -> list[str]:
     if wrong:
         text, before = min(wrong, key=lambda pair: len(pair[0]))
         notes.append(
-            f"warning: {len(wrong)} texts of {place} were decoded with a wrong encoding before, as in "
-            f"{text[:60]!r}, "
-            f"probably {before[:60]!r}: export them again as UTF-8"
+            f"warning: {len(wrong)} texts of {place} were decoded with the wrong encoding when the file was "
+            f"made, as in {text[:60]!r}, probably {before[:60]!r}. Export them again as UTF-8"
         )
     if lost := [text for text in texts if LOST.search(text)]:
         at = LOST.search(lost[0])

@@ -1,8 +1,7 @@
-"""Folders that hold one split in many files: a folder or file per label, shards, a dataset saved by
-`datasets`.
+"""Folders with one split in many files: a folder or file per label, shards, a dataset saved by `datasets`.
 
-In: a folder. Out: one JSONL file per split, which fork moves into the dataset's folder, and notes that say
-what was put together. Files that are splits by their name are for tunebook/commands/fork/files.py.
+In: a folder. Out: one JSONL file per split, which fork moves into the dataset's folder, and notes on what was
+combined. Files named after splits are handled in tunebook/commands/fork/files.py.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from tunebook.data.files.tables import KINDS, read_table
 from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
 from tunebook.data.formats.place import fault, origins_of
 
-GATHERED = "tunebook-gathered"  # the folder of the files made here
+GATHERED = "tunebook-gathered"  # folder for the combined files
 TEXT_KINDS = (".txt", ".text", ".md", ".eml", "")
 SHARD = re.compile(r"(.*?)[-_.]?(\d+)[-_]of[-_](\d+)$")
 NOT_ROWS = frozenset("readme license licence changelog notice authors copying makefile".split())
-# What `datasets` and LLaMA-Factory write about the files beside it.
+# Files that `datasets` and LLaMA-Factory write to describe the others.
 ABOUT = frozenset("dataset_info.json dataset_infos.json dataset_dict.json state.json".split())
 MOST_SHOWN = 20
 Rows = Iterator[tuple[Path, int, dict[str, Any]]]  # a row with its file and line
 
 
 def gather(folder: Path, scratch: Path, options: TableOptions) -> tuple[dict[Split, Path], list[str]] | None:
-    """Return the files made of `folder` and notes, None for a folder of another kind.
+    """Return the files made from `folder` and notes, or None for a folder of another kind.
 
     Args:
         scratch: an existing folder for the files.
@@ -67,7 +66,8 @@ def gather(folder: Path, scratch: Path, options: TableOptions) -> tuple[dict[Spl
 
 
 def holds_rows(path: Path) -> bool:
-    """Return whether a file or folder may hold rows: it is not hidden, and not about the files beside it."""
+    """Return whether a file or folder may contain rows: it is not hidden, and does not describe other
+    files."""
     about = path.name in ABOUT or (path.is_file() and path.stem.lower() in NOT_ROWS)
     return path.name[:1] not in "._" and not about
 
@@ -76,7 +76,7 @@ Parts = dict[Split, tuple[str, Rows]]
 
 
 def _saved(folder: Path, options: TableOptions) -> Parts | None:
-    """Read what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
+    """Read a dataset written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
     if (folder / "dataset_dict.json").is_file():
         names = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
         homes = {name: folder / name for name in names}
@@ -92,7 +92,7 @@ def _saved(folder: Path, options: TableOptions) -> Parts | None:
 
 
 def _shards(folder: Path, options: TableOptions) -> Parts | None:
-    """Read tables that were cut into numbered files: train-00000-of-00002.parquet."""
+    """Read tables split into numbered files: train-00000-of-00002.parquet."""
     shards: dict[Split, dict[int, Path]] = defaultdict(dict)
     parts: dict[Split, int] = {}
     for path in sorted(folder.iterdir()):
@@ -105,7 +105,8 @@ def _shards(folder: Path, options: TableOptions) -> Parts | None:
     for split, paths in shards.items():
         if len(paths) < parts[split]:
             text = (
-                f"{show(folder)}: {len(paths)} of {parts[split]} parts of {split} are here. Copy all of them."
+                f"{show(folder)}: only {len(paths)} of {parts[split]} parts of {split} are present. Copy "
+                "all of them."
             )
             raise InputError(Problem(text, key="DATA", code="data.shard_missing"))
     return {
@@ -115,7 +116,7 @@ def _shards(folder: Path, options: TableOptions) -> Parts | None:
 
 
 def _class_folders(folder: Path, options: TableOptions) -> Parts | None:
-    """Read a folder per label with a text file per example; above them, folders may be splits."""
+    """Read a folder per label with a text file per example; the folders above them may be splits."""
     homes: dict[Split, Path] = {}
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[:1] not in "._"]
     for path in inside:
@@ -134,7 +135,7 @@ def _class_folders(folder: Path, options: TableOptions) -> Parts | None:
 
 
 def _labelled(folder: Path) -> list[Path]:
-    """Return the folders of text files in `folder`, [] where it has less than two."""
+    """Return the folders of text files in `folder`, or [] if there are fewer than two."""
     found = [
         path
         for path in sorted(folder.iterdir())
@@ -146,7 +147,7 @@ def _labelled(folder: Path) -> list[Path]:
 def _text_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         named = path.name[:1] != "." and path.stem.lower() not in NOT_ROWS
-        # 20 newsgroups has numbers for names, and Enron's mails end in numbers.
+        # 20 newsgroups uses numbers as file names, and Enron's mails end in numbers.
         if named and path.is_file() and (path.suffix.lower() in TEXT_KINDS or path.suffix[1:].isdigit()):
             yield path
 
@@ -170,7 +171,7 @@ def _texts(folder: Path, options: TableOptions) -> Rows:
 
 
 def _class_tables(folder: Path, options: TableOptions) -> Parts | None:
-    """Read a file per label whose rows have none (SNIPS), flat or in a folder per label."""
+    """Read a file per label whose rows have no label (SNIPS), in one folder or in a folder per label."""
     tables = [path for path in sorted(folder.rglob("*")) if path.is_file() and kind_of(path) in KINDS]
     tables = [path for path in tables if holds_rows(path)]
     depths = {len(path.relative_to(folder).parts) for path in tables}

@@ -1,7 +1,7 @@
-"""Whether the first line of a table is its column names or a row.
+"""Whether the first line of a table is a header or a row.
 
-In: a sample of rows under the names that the first line gave them. Out: nothing, or an error that shows the
-line and the options that read it as a row.
+In: a sample of rows under the names in the first line. Out: nothing, or an error that shows the line and the
+options that read it as a row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tunebook.core.errors import InputError, Problem
 from tunebook.data.files.tables import DELIMITED
 from tunebook.data.formats.rows.row import Columns, Row
 
-MOST_NAME_WORDS = 4  # in the name of a column; a longer one is a sentence
+MOST_NAME_WORDS = 4  # maximum length of a column name; a longer text is a sentence
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 
 
@@ -27,16 +27,17 @@ FIELDS_OF = {  # in the usual order of columns
 
 
 def is_table(place: str) -> bool:
-    """Return whether the first line of a file holds the names of its columns."""
+    """Return whether the first line of a file contains the column names."""
     return any(kind in place.lower() for kind in (*DELIMITED, ".xlsx"))
 
 
 def check_header(rows: list[Row], there: list[str], place: str, fields: Columns, task: str | None) -> None:
-    """Refuse a table whose first line is a row and not the names of its columns: one of the names is a
-    sentence, a number, or a value that its own column repeats. A column that the person named is one.
+    """Raise for a table whose first line is a row, not a header: one of the names is a sentence, a number, or
+    a value that its own column repeats. A column named by the user counts as a name.
 
     Raises:
-        InputError: it shows the line as it stands and as it should be, and the options that read it as a row.
+        InputError: the message shows the line as it is and as it should be, and the options that read it as a
+            row.
     """
     if not is_table(place):
         return
@@ -50,8 +51,10 @@ def check_header(rows: list[Row], there: list[str], place: str, fields: Columns,
             names = [guess.get(n, f"name{n + 1}") for n in range(len(there))]
             fields_guess = " ".join(f"{name}={n + 1}" for n, name in sorted(guess.items()))
             text = (
-                f"the first line of {place} looks like a row ({', '.join(map(repr, there))[:200]}) and would "
-                f"be lost as column names. If it is one: HEADER=none"
+                (
+                    f"the first line of {place} looks like a row ({', '.join(map(repr, there))[:200]}) and "
+                    "would be lost as column names. If it is a row: HEADER=none"
+                )
                 + (f' FIELDS="{fields_guess}"' if guess else "")
                 + f", or put a line such as `{','.join(names)}` above it. If it holds the names: HEADER=1. "
                 "If it is a title: HEADER= and the line of the names."
@@ -60,9 +63,9 @@ def check_header(rows: list[Row], there: list[str], place: str, fields: Columns,
 
 
 def _guess(rows: list[Row], there: list[str]) -> dict[int, str]:
-    """Return what the columns probably are, by their number: the one that repeats few values is the label,
-    the longest other one the text; {} where that is not clear."""
-    whole = [*rows, {name: name for name in there}]  # the first line is a row, too
+    """Guess the fields of the columns, by column number: the one with few repeating values is the label, the
+    longest other one the text; {} if this is unclear."""
+    whole = [*rows, {name: name for name in there}]  # the first line is also a row
     able = [n for n, name in enumerate(there) if repeats(whole, name) and len(rows) > 1]
     texts = [n for n, name in enumerate(there) if n not in able and wordy(whole, name)]
     if len(there) == 2 and len(texts) == 2:

@@ -1,6 +1,6 @@
-"""Names of labels: from a file that LABELS= names, or from a dataset's card beside the data.
+"""Names of labels, from a file given with LABELS= or from a dataset card next to the data.
 
-In: LABELS= and the labels of every row. Out: `source.label_names` of dataset.yaml, and notes for the person.
+In: LABELS= and the labels of every row. Out: `source.label_names` of dataset.yaml, and notes for the user.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ WORD_KEY = "--labels (LABELS=)"
 def label_names(
     option: str, found: LabelCounts, column: str, beside: Path | None
 ) -> tuple[LabelNames, list[str]]:
-    """Return the name of each label ({}: as they are) and notes.
+    """Return the name of each label ({}: unchanged) and notes.
 
     Args:
-        option: what LABELS= says: a file, `join`, `whole`, or a file and one of them.
+        option: the value of LABELS=: a file, `join`, `whole`, or a file and one of the two.
         beside: the folder of the data, whose dataset card may name the classes.
 
     Raises:
@@ -60,7 +60,10 @@ def label_names(
         first = {one: group[0] for group in spellings(counts) for one in group}
         names = {v: None if (n := names.get(v, v)) is None else first.get(n, n) for v in values}
         joined = [" and ".join(map(repr, group)) for group in spellings(counts)]
-        notes.append(f"spellings joined into the most frequent (LABELS=join): {'; '.join(joined) or 'none'}")
+        notes.append(
+            "different spellings merged into the most frequent one (LABELS=join): "
+            f"{'; '.join(joined) or 'none'}"
+        )
     return names, notes
 
 
@@ -92,7 +95,7 @@ def _some(names: dict[str, str]) -> str:
 
 
 def card_names(folder: Path) -> dict[str, list[str]]:
-    """Return the names of classes that a dataset's card or `dataset_infos.json` lists, by column."""
+    """Return the names of classes, by column, listed in a dataset's card or `dataset_infos.json`."""
     found: dict[str, list[str]] = {}
     for home in (folder, folder.parent):
         for file in ("dataset_infos.json", "dataset_info.json"):
@@ -112,7 +115,7 @@ def card_names(folder: Path) -> dict[str, list[str]]:
 
 
 def _features(value: Any, found: dict[str, list[str]]) -> None:
-    """Collect the names of class labels in the three forms in which `datasets` writes them."""
+    """Collect the names of class labels in the three notations used by `datasets`."""
     if isinstance(value, list):
         for item in value:
             _features(item, found)

@@ -1,6 +1,6 @@
-"""Labels of a fork: what stands in the way of learning and testing them.
+"""Labels of a fork: what prevents them from being learned and tested.
 
-In: the labels of every row, LABELS=. Out: notes for the person, or an error with numbers and what to type.
+In: the labels of every row, LABELS=. Out: notes for the user, or an error with numbers and what to type.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAME_FILES = (
 
 @dataclass
 class LabelCounts:
-    """The labels of every row: how often in each split, and which label each text has."""
+    """The labels of every row: how often each occurs per split, and which label each text has."""
 
     counts: dict[Split, Counter[str]] = field(default_factory=dict)
     texts: dict[int, dict[str, int]] = field(default_factory=dict)
@@ -62,25 +62,26 @@ class LabelCounts:
 
 
 def refuse_new_labels(found: LabelCounts, column: str, own: set[Split]) -> None:
-    """Refuse labels of dev or test that train lacks; `own` are the splits that have rows of their own.
+    """Raise for labels of dev or test that are missing in train; `own` are the splits that have their own
+    rows.
 
     Raises:
-        InputError: it says how to leave their rows out.
+        InputError: the message says how to drop their rows.
     """
     train = found.counts.get("train", Counter())
     for split in [split for split in found.counts if split in own and split != "train"]:
         if new := [label for label in found.counts[split] if label not in train]:
             names = ", ".join(f"{label!r} ({found.counts[split][label]} rows)" for label in new[:SHOWN])
             text = (
-                f"labels that train lacks: {names}{_more(new)}. Nothing could learn them: add rows to train, "
-                "correct the spelling, or leave their rows out with LABELS=names.csv, a file with a line for "
-                "each label (`label,name`) and no name where to leave out."
+                f"labels that train lacks: {names}{_more(new)}. The model cannot learn them. Add rows to "
+                "train, correct the spelling, or drop their rows out with LABELS=names.csv, a file with a "
+                "line for each label (`label,name`) and no name where to leave out."
             )
             raise found.problem(text, column, new[0], split, code="labels.not_in_train")
 
 
 def check_kinds(found: LabelCounts, column: str, option: str, place: str) -> None:
-    """Refuse labels that are none, or of which there is one only.
+    """Raise for labels that are no labels, or if there is only one.
 
     Raises:
         InputError: one label, one text, several labels in one, or free text as label.
@@ -126,7 +127,7 @@ def check_kinds(found: LabelCounts, column: str, option: str, place: str) -> Non
 
 
 def check_counts(found: LabelCounts, column: str, test_share: float | None, place: str) -> None:
-    """Refuse labels that cannot be learned or tested. Call it once no row is at fault.
+    """Raise for labels that cannot be learned or tested. Called after all rows have been found valid.
 
     Args:
         test_share: the share of train that becomes test, None where test has rows of its own.
@@ -182,13 +183,13 @@ def _several(several: tuple[str, list[str]], found: LabelCounts, column: str) ->
 
 
 def label_notes(found: LabelCounts, option: str, beside: Path | None) -> list[str]:
-    """Return what a person should know of the labels."""
+    """Return what the user should know about the labels."""
     every, notes = found.every, list[str]()
     for group in spellings(every):
         names = ", ".join(f"{label!r} ({every[label]} rows)" for label in group)
         notes.append(
-            f"warning: labels that differ only in case, blanks, Unicode form or `.0` stay separate: {names}. "
-            "LABELS=join makes one of them"
+            "warning: labels that differ only in case, blanks, Unicode form or `.0` stay separate: "
+            f"{names}. LABELS=join merges them"
         )
     if empty := missing(every):
         names = ", ".join(f"{label!r} ({every[label]} rows)" for label in empty)
@@ -218,10 +219,9 @@ def label_notes(found: LabelCounts, option: str, beside: Path | None) -> list[st
         rows = sum(sum(has.values()) for has in mixed.values())
         names = " and ".join(f"{label!r} ({count})" for label, count in has.items())
         notes.append(
-            f"warning: {len(mixed)} texts ({rows} rows) have two labels or more, so that one of them is "
-            f"wrong, as "
-            f"{' '.join(found.examples[key].split())[:60]!r}: {names}. `tunebook check` lists them with "
-            f"their lines"
+            f"warning: {len(mixed)} texts ({rows} rows) have two labels or more, so at least one is wrong, "
+            f"as in {' '.join(found.examples[key].split())[:60]!r}: {names}. `tunebook check` lists them "
+            "with their lines"
         )
     if left := [
         label
