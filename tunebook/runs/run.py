@@ -112,7 +112,8 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the run folder, which is made where it is missing, for its owner only: it holds rows and logs.
+        """Lock the run folder, creating it if needed with access for its owner only, because it contains rows
+        and logs.
 
         Raises:
             MachineError: another process has locked it; the message names it.

@@ -28,7 +28,8 @@ def _is_one(value: Any) -> bool:
 
 
 def _passed(value: Any) -> bool:
-    """Return whether a content filter let an answer through: nothing in its results says otherwise."""
+    """Return whether a content filter let an answer pass, that is, whether none of its results reports a
+    block."""
     if isinstance(value, dict):
         judged = [is_true(value.get(key)) for key in ("filtered", "detected", "blocked")]
         return not any(judged) and all(map(_passed, value.values()))

@@ -43,7 +43,8 @@ def label_names(
         if left:
             rows = sum(found.every[value] for value in left)
             notes.append(
-                f"{rows} rows are left out, whose label has no name in {given}: {', '.join(left[:SHOWN])}"
+                f"{rows} rows are dropped, because their label has no name in {given}: "
+                f"{', '.join(left[:SHOWN])}"
             )
     elif beside and (listed := card_names(beside).get(column)):
         numbers = [int(folded(value)) if folded(value).isdigit() else len(listed) for value in values]
