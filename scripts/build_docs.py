@@ -49,13 +49,17 @@ def terms(glossary: str) -> dict[str, str]:
 
 def with_terms(text: str, known: dict[str, str], link: str) -> str:
     """Return a page with the first use of each term in its prose linked to the glossary at `link`."""
-    left = {term.lower(): anchor for term, anchor in known.items()}
+    left = {term.lower(): (term, anchor) for term, anchor in known.items()}
     words = "|".join(re.escape(term) for term in sorted(known, key=len, reverse=True))
     term = re.compile(rf"(?<![\w/-])({words})(s?)(?![\w/-])", re.IGNORECASE)
 
     def linked_once(match: re.Match[str]) -> str:
-        anchor = left.pop(match[1].lower(), None)
-        return f"[{match[0]}]({link}#{anchor})" if anchor else match[0]
+        name, anchor = left.get(match[1].lower(), ("", ""))
+        # A term with capitals is meant only where it is written so: ZeRO is not zero.
+        if not anchor or (name != name.lower() and match[1] != name):
+            return match[0]
+        del left[name.lower()]
+        return f"[{match[0]}]({link}#{anchor})"
 
     parts = re.split(f"({OTHER_THAN_PROSE.pattern})", text, flags=OTHER_THAN_PROSE.flags)
     return "".join(part if at % 2 else term.sub(linked_once, part) for at, part in enumerate(parts))

@@ -177,6 +177,7 @@ def test_terms_are_linked_once_and_only_in_prose() -> None:
     linked = build_docs.with_terms(page, {"LoRA": "lora", "adapter": "adapter"}, "../g.md")
     assert linked.startswith("# LoRA\n\nA `LoRA` and [LoRA](x.md).\n\n| LoRA |")
     assert linked.endswith("[LoRA](../g.md#lora) [adapters](../g.md#adapter), a LoRA, an adapter.\n")
+    assert build_docs.with_terms("zero, ZeRO", {"ZeRO": "zero"}, "g.md") == "zero, [ZeRO](g.md#zero)"
     assert "LoRA" in build_docs.terms((write_guide.GUIDE / "glossary.md").read_text())
 
 
