@@ -1,4 +1,4 @@
-"""classify-lora's trial tier in plain Transformers and PEFT: train, answer the test rows, print the accuracy.
+"""A LoRA on the rows of classify-lora's trial tier in plain Transformers and PEFT; prints its accuracy.
 
     make data NAME=classify-lora TIER=trial
     .venv/bin/python scripts/plain_peft.py ~/.cache/tunebook/models/smollm2-135m-instruct-1 \
@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, set_seed
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-SETTINGS = {"learning_rate": 8e-4, "num_train_epochs": 4, "per_device_train_batch_size": 8}
+SETTINGS = {"learning_rate": 1e-3, "num_train_epochs": 4, "per_device_train_batch_size": 8}
 
 
 def read(path):
@@ -50,7 +50,7 @@ def main(base, rows, out):
     set_seed(42)
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    lora = LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR, layers_to_transform=list(range(15, 30)))
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR)
     model = get_peft_model(model, lora)
     schedule = {
         "lr_scheduler_type": "cosine",
