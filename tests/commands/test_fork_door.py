@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -211,6 +212,18 @@ def test_the_same_command_works_after_a_kill_at_any_step(
     assert len(list(each_row(load_dataset_config("mine"), "train"))) == len(LABELS)
 
 
+def test_half_a_fork_is_written_again_and_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    assert fork(home, LABELS, "classify-lora") == 0
+    shutil.rmtree(home / "recipes" / "mine")  # as after a kill between the two renames
+    for kind in ("datasets", "recipes"):
+        (home / kind / ".fork-999999999").mkdir()
+    capsys.readouterr()
+    assert fork(home, LABELS, "classify-lora") == 0
+    assert "was stopped before it was done" in capsys.readouterr().err
+    assert (home / "recipes" / "mine" / "recipe.yaml").is_file()
+    assert not [*home.glob("*/.fork-*")]
+
+
 def test_there_are_eight_steps(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     with killed_at(99, monkeypatch) as count:
         fork(home, LABELS, "classify-lora")
@@ -248,3 +261,6 @@ def test_a_fork_that_still_runs_keeps_its_folder(home: Path) -> None:  # noqa: F
     dead.mkdir()
     earlier.clear(home / "datasets")
     assert running.is_dir() and not dead.exists()
+    os.utime(running, (0, 0))
+    earlier.clear(home / "datasets")
+    assert not running.exists(), "another process has its number by now"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import in_process
 from tunebook.core import environment
 from tunebook.core.errors import InputError
 from tunebook.core.paths import ROOT
@@ -34,6 +35,16 @@ def test_kinds(number: int, code: str | None) -> None:
     assert (error.code if error else None) == code
     if error:
         assert error.exit_code == 4 and error.problems[0].file == "/somewhere"
+
+
+@pytest.mark.parametrize("words", [("check", "{}"), ("evaluate", "{}"), ("fork", "chat-lora", "mine", "{}")])
+@pytest.mark.parametrize("name", ["a" * 5000, "../../etc", "a\tb", "-", "", " ", "caf\u00e9", "a/b", ".."])
+def test_odd_names_are_one_sentence(words: tuple[str, ...], name: str) -> None:
+    shown = in_process(*(word.format(name) for word in words))
+    assert shown.returncode in (2, 4) and "unexpected" not in shown.stderr, (
+        shown.stderr
+    )  # a/b may be on the Hub
+    assert len(shown.stderr) < 1200 and shown.stderr.count("\n") <= 4
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ SETTINGS: dict[str, Any] = {
     "base_model": "base",
     "hardware": "cpu",
     "world": 1,
-    "dataset": {},
-    "suite": {},
+    "dataset": {"name": "some", "task": "chat", "labels": []},
+    "suite": {"primary": "loss"},
 }
 
 

@@ -7,6 +7,7 @@ in tests/fixtures/fault_messages.txt.
 from __future__ import annotations
 
 import gzip
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,6 +134,25 @@ CASES = [
         "rows.bad_surrogate a.jsonl:1",
     ),
     file("nested too deeply", "a.jsonl", "[" * 100_000 + "\n", "rows.nested_too_deeply a.jsonl:1"),
+    file("a document nested too deeply", "a.json", "[" * 100_000, "rows.nested_too_deeply a.json:1"),
+    file(
+        "a row nested too deeply",
+        "a.jsonl",
+        json.dumps(GOOD_TALKS[0]) + "\n" + '{"a":' * 101 + "1" + "}" * 101 + "\n",
+        "rows.nested_too_deeply a.jsonl:2",
+    ),
+    file(
+        "a number that is too long",
+        "a.jsonl",
+        json.dumps(GOOD_TALKS[0]) + '\n{"n": ' + "7" * 4301 + "}\n",
+        "rows.number_too_long a.jsonl:2",
+    ),
+    file(
+        "a number that is too long, in a document",
+        "a.json",
+        '[\n{"prompt": "a", "completion": "b"},\n{"n": ' + "7" * 4301 + "}]",
+        "rows.number_too_long a.json:3",
+    ),
     file(
         "JSON document cut off",
         "a.json",

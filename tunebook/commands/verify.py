@@ -25,7 +25,7 @@ from tunebook.config.recipe import load_recipe
 from tunebook.config.resolve import pick_tier
 from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD, InputError
-from tunebook.core.files import read_json, write_json
+from tunebook.core.files import write_json
 from tunebook.core.paths import show
 from tunebook.hardware import machine
 from tunebook.metrics.schema import Measured, Metrics, read_metrics
@@ -69,7 +69,7 @@ def verify(name: str, options: Options, console: Console) -> int:
     items = on_same_rows(folder, items, measured)
     lines = judge(measured, items)
     write_json(run / "verify.json", {"seeds": [item["seed"] for item in items], "metrics": lines})
-    return _show(name, lines, items, read_json(run / "manifest.json")["versions"], console)
+    return _show(name, lines, items, run.manifest()["versions"], console)
 
 
 def comparable(folder: Path, tier: str, kind: str) -> list[Published]:

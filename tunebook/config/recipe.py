@@ -71,7 +71,7 @@ def load_recipe(name: str) -> Recipe:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=2)
         hint = f" Did you mean {' or '.join(close)}?" if close else f" There are: {', '.join(known)}."
-        raise InputError(f"NAME: there is no recipe called {name!r}.{hint}", code="recipe.unknown_name")
+        raise InputError(f"NAME: there is no recipe called {name[:60]!r}.{hint}", code="recipe.unknown_name")
     folder = recipes_folder() / name
     config, lines = read_yaml(folder / "recipe.yaml")
     trial, trial_lines = read_yaml(folder / "trial.yaml") if (folder / "trial.yaml").is_file() else ({}, {})

@@ -10,16 +10,72 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import show
 
+T = TypeVar("T")
 Record = dict[str, Any]
 Row = dict[str, Any]
 AxolotlConfig = dict[str, Any]  # its keys are Axolotl's; tunebook/config/keys.py validates them
+
+
+DAMAGED = "Restore it from a copy, or run the command again that wrote it."
+SEAL = "whole.json"
+DEEPEST = 100  # levels of lists and objects; what walks through a value calls itself once a level
+
+
+class TooDeepError(ValueError):
+    """A JSON text is nested more than DEEPEST levels deep."""
+
+    line: int | None = None  # of the file, where the reader knows it
+
+
+class TooLongError(ValueError):
+    """A number has more digits than Python reads (`sys.get_int_max_str_digits`)."""
+
+    line: int | None = None
+
+
+def from_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON (json.JSONDecodeError, UnicodeDecodeError), or one of the two above.
+    """
+    return checked(lambda: json.loads(text))
+
+
+def checked(decode: Callable[[], T]) -> T:
+    """Return the value that `decode` decodes from JSON; raises what `from_json` raises."""
+    try:
+        value = decode()
+    except RecursionError:
+        raise TooDeepError(f"nested more than {DEEPEST} levels deep") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError:
+        raise TooLongError(f"a number of more than {sys.get_int_max_str_digits():,} digits") from None
+    if is_deep(value):
+        raise TooDeepError(f"nested more than {DEEPEST} levels deep")
+    return value
+
+
+def is_deep(value: object) -> bool:
+    """Return whether lists and objects in `value` are nested more than DEEPEST levels deep."""
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        holders = [
+            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))
+        ]
+        level = [inside for one in holders for inside in one if isinstance(inside, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -54,9 +110,11 @@ def read_json(path: Path, missing: Any = None) -> Any:
     if not path.is_file():
         return missing
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:  # also text that is not UTF-8
-        raise InputError(Problem(f"damaged ({error})", show(path), code="run.damaged_file")) from None
+        raise InputError(
+            Problem(f"damaged ({error}). {DAMAGED}", show(path), code="run.damaged_file")
+        ) from None
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
@@ -68,19 +126,65 @@ def read_jsonl(path: Path) -> list[Row]:
     """Return the rows of a file written by `write_jsonl`.
 
     Raises:
-        InputError: a line is not JSON (code run.damaged_file).
+        InputError: no such file (code run.no_file), or a line is not JSON (code run.damaged_file).
     """
+    if not path.is_file():
+        text = f"file not found. {DAMAGED}"
+        raise InputError(Problem(text, show(path), code="run.no_file"))
     rows: list[Row] = []
     # Not splitlines(), which would also split at U+2028 inside a text.
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                rows.append(json.loads(line))
+                rows.append(from_json(line))
             except ValueError as error:
                 raise InputError(
-                    Problem(f"damaged ({error})", show(path), number, code="run.damaged_file")
+                    Problem(f"damaged ({error}). {DAMAGED}", show(path), number, code="run.damaged_file")
                 ) from None
     return rows
+
+
+def seal(folder: Path) -> None:
+    """Write the list of the files in a folder of a cache, with their sizes, into it."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path != folder / SEAL]
+    paths = [path for path in paths if "__pycache__" not in path.parts]
+    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(paths)}
+    write_json(folder / SEAL, {"bytes": sizes})
+
+
+def damage(folder: Path) -> str | None:
+    """Return how a folder differs from what `seal` listed, None if it does not."""
+    try:
+        listed = read_json(folder / SEAL)
+    except InputError:
+        return f"{SEAL} is damaged"
+    if not isinstance(listed, dict) or not isinstance(listed.get("bytes"), dict):
+        return f"{SEAL} is missing"
+    for name, size in listed["bytes"].items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size:,} of {size:,} bytes"
+    return None
+
+
+def whole_safetensors(path: Path) -> bool:
+    """Compare the size of a safetensors file with what its header says: 8 bytes little-endian header length,
+    JSON header, then the tensors without gaps."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        if len(start) < 8:
+            return False
+        length = int.from_bytes(start, "little")
+        if length > path.stat().st_size:
+            return False
+        try:
+            header = json.loads(file.read(length))
+            ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
+        except (ValueError, AttributeError, KeyError, TypeError, LookupError):
+            return False
+    return path.stat().st_size == 8 + length + max(ends, default=0)
 
 
 def append_record(path: Path, record: Record) -> None:
@@ -105,9 +209,11 @@ def read_records(path: Path) -> list[Record]:
     with path.open("rb") as file:
         for line in file:
             try:
-                records.append(json.loads(line))
+                record = from_json(line)
             except ValueError:  # also text that is cut in the middle of a character
                 continue
+            if isinstance(record, dict):
+                records.append(record)
     return records
 
 

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import psutil
 
+from tunebook.core.files import seal
 from tunebook.core.logs import masked, open_log
 from tunebook.core.paths import ROOT, child_environment
 from tunebook.core.secrets import Masker
@@ -112,10 +113,12 @@ def write_folder(
     target: Path,
     log: Path | None = None,
     heard: Callable[[str], None] = lambda line: None,
+    sealed: bool = False,
 ) -> None:
     """Let `python -m module WORDS FOLDER` write a folder, and move it to `target`, replacing what is there,
     once it is complete. Its output is appended to `log`, and each line is passed to `heard`. Callers hold a
-    lock, so that only one process does this at a time.
+    lock, so that only one process does this at a time. `sealed`: with the list of its files, by which
+    `damage` (tunebook/core/files.py) finds out whether they are whole.
 
     Raises:
         ChildError: the process failed; `target` is unchanged.
@@ -145,6 +148,8 @@ def write_folder(
         raise ChildError(
             output[-1] if output and child.returncode > 0 else f"it {describe(child.returncode)}"
         )
+    if sealed:
+        seal(partial)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tunebook.core.errors import MachineError, Problem, TunebookError
+from tunebook.core.errors import InputError, MachineError, Problem, TunebookError
 from tunebook.core.paths import cache_folder, runs_folder
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -18,9 +18,13 @@ LITTLE = 1 << 20  # bytes; with less free, programs fail with any message or non
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def of_system(error: OSError) -> MachineError | None:
-    """Return an error that names the full or unwritable folder and how to use another one, or None for any
-    other OSError."""
+def of_system(error: OSError) -> TunebookError | None:
+    """Return an error that names the full or unwritable folder and how to use another one, or the file name
+    that is too long; None for any other OSError."""
+    if error.errno == errno.ENAMETOOLONG:
+        name = str(error.filename)
+        text = f"a name of {len(name):,} letters is too long for a file ({name[:40]}...). Give a shorter one."
+        return InputError(Problem(text, code="option.name_too_long"))
     if error.errno not in FULL + CLOSED:
         return None
     path = str(error.filename) if error.filename is not None else None

@@ -71,6 +71,12 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     except OmegaConfBaseException as error:
         message = f"{str(error).splitlines()[0]}."
         raise InputError(Problem(message, name, code="config.not_yaml")) from None
+    except RecursionError:
+        line = _deepest_line(text)
+        raise InputError(Problem("nested too deeply.", name, line, code="config.not_yaml")) from None
+    except ValueError as error:  # a number of more digits than Python reads
+        line = _line_of_value(text)
+        raise InputError(Problem(f"not valid YAML: {error}.", name, line, code="config.not_yaml")) from None
     if not value:
         return {}, {}
     if not isinstance(value, dict):
@@ -79,6 +85,26 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     lines: Lines = {}
     _walk(node, (), lines)
     return value, lines
+
+
+def _deepest_line(text: str) -> int:
+    """Return the line with the most brackets: what is nested too deeply stands in one."""
+    lines = text.split("\n")
+    return max(range(len(lines)), key=lambda at: lines[at].count("[") + lines[at].count("{")) + 1
+
+
+def _line_of_value(text: str) -> int | None:
+    """Return the line of the first value that is a number of too many digits."""
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.ScalarToken) and token.plain:
+            try:
+                yaml.safe_load(token.value)
+            except yaml.YAMLError:
+                continue
+            except ValueError:
+                line: int = token.start_mark.line + 1
+                return line
+    return None
 
 
 def _walk(node: yaml.Node | None, path: Path_, lines: Lines) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Any
 
 from tunebook.core import words
 from tunebook.core.errors import Problem
-from tunebook.core.files import digest, file_sha256, read_json, write_json
-from tunebook.core.paths import cache_folder
+from tunebook.core.files import SEAL, damage, digest, file_sha256, read_json, seal, write_json
+from tunebook.core.paths import cache_folder, show
 from tunebook.data.dataset import Dataset
 from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.formats.place import Spot
@@ -136,7 +137,7 @@ def rendered(dataset: Dataset, config: dict[str, Any]) -> Entry:
     """
     made_of = parts(dataset, config)
     key = digest(made_of) if made_of else None
-    if key and (_home(dataset) / key / "complete").is_file():
+    if key and _whole(_home(dataset) / key):
         os.utime(_home(dataset) / key)
         return Entry(_home(dataset) / key, key, True)
     return _write(dataset, made_of, find(dataset) or render_whole(dataset))
@@ -148,11 +149,20 @@ def find(dataset: Dataset) -> Entry | None:
     if made_of is None or not _home(dataset).is_dir():
         return None
     for folder in _home(dataset).iterdir():
-        there = read_json(folder / "complete", None) or {}
-        if (folder / CAME).is_file() and all(there.get(key) == value for key, value in made_of.items()):
+        there = read_json(folder / "complete", {}) if _whole(folder) else {}
+        if there and all(there.get(key) == value for key, value in made_of.items()):
             os.utime(folder)
             return Entry(folder, folder.name, True)
     return None
+
+
+def _whole(folder: Path) -> bool:
+    """Return whether an entry is there with all its files as they were written; a damaged one is removed."""
+    wrong = damage(folder)
+    if wrong and (folder / "complete").is_file() and (folder / SEAL).exists():
+        print(f"{show(folder)} is damaged ({wrong}); the rows are rendered again", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+    return wrong is None
 
 
 def keep(dataset: Dataset, whole: Rendered) -> None:
@@ -207,6 +217,7 @@ def _write(dataset: Dataset, made_of: dict[str, Any] | None, whole: Rendered | E
                 write_json(scratch / NEAR, whole.near)
         target = home / (key or "unknown")
         (scratch / "complete").write_text(json.dumps(made_of, indent=1))
+        seal(scratch)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(scratch, target)
     finally:

@@ -10,11 +10,11 @@ import json
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import SandboxedEnvironment
 
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.core.files import Row
 from tunebook.core.paths import show
+from tunebook.core.yaml_file import line_of, read_yaml
 from tunebook.data.dataset import Dataset
 from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.formats import windows
@@ -22,6 +22,7 @@ from tunebook.data.formats.fields import is_empty
 from tunebook.data.markers import escaped
 from tunebook.data.prompt import Messages
 from tunebook.data.tool_calls import calls, follows, offered, written
+from tunebook.models.sandbox import Sandbox, bounded
 from tunebook.runs.rows import RenderedRow, Turn
 
 LONGEST_NAME = 80
@@ -40,7 +41,7 @@ class Renderer:
     def __init__(self, dataset: Dataset, split: Split = "test") -> None:
         self.dataset, self.split = dataset, split
         self.undecided = split in split_from_train(dataset)
-        environment = SandboxedEnvironment(
+        environment = Sandbox(
             undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
         )
         self.templates = {}
@@ -49,14 +50,15 @@ class Renderer:
         texts["rejected"] = dataset.rejected or ""
         try:
             for name, text in texts.items():
-                self.templates[name] = environment.from_string(text)
+                self.templates[name] = bounded(environment.from_string, text)
             name = "answers"
             if dataset.answers:
-                self.golds = environment.compile_expression(dataset.answers)
+                self.golds = bounded(environment.compile_expression, dataset.answers)
         except TemplateError as error:
-            path = show(dataset.folder / "dataset.yaml")
+            path = dataset.folder / "dataset.yaml"
+            line = line_of(read_yaml(path)[1], (name,)) if path.is_file() else None
             text = f"not a Jinja template: {error.message}."
-            raise InputError(Problem(text, path, key=name, code="data.bad_template")) from None
+            raise InputError(Problem(text, show(path), line, name, "data.bad_template")) from None
 
     def row(self, value: Any, fallback_id: str) -> RenderedRow:
         if not isinstance(value, dict):
@@ -120,8 +122,8 @@ class Renderer:
         if self.golds is None:
             return None
         try:
-            answers = self.golds(value)
-        except (TemplateError, TypeError, ValueError) as error:
+            answers = bounded(self.golds, value)
+        except TemplateError as error:
             text = f"the expression in dataset.yaml fails: {error}."
             raise RowFault("answers", text, "rows.template_fails") from None
         if not isinstance(answers, list) or not all(
@@ -213,8 +215,8 @@ class Renderer:
 
     def _text(self, name: str, value: Row) -> str:
         try:
-            return self.templates[name].render(value).strip()
-        except (TemplateError, TypeError, ValueError) as error:
+            return bounded(self.templates[name].render, value).strip()
+        except TemplateError as error:
             text = f"the template in dataset.yaml fails: {error}."
             raise RowFault(name, text, "rows.template_fails") from None
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import TemplateError
-from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunebook.core.environment import environment
@@ -35,6 +34,7 @@ from tunebook.data.formats.rows.votes import decided
 from tunebook.data.formats.turn_forms import rename_roles
 from tunebook.data.near_duplicates import Near
 from tunebook.models.hub import cache_only, hub_error, unreachable
+from tunebook.models.sandbox import Sandbox, bounded
 
 OTHER_ROWS = "set TUNEBOOK_SOURCES=folder, or TIER=trial for the dataset's stand-in"
 OASST_FIELDS = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank")
@@ -241,7 +241,7 @@ def hub_revision(source: Source) -> str | None:
 
 def _kept(rows: Iterator[Numbered], where: str, file: str, place: str) -> Iterator[Numbered]:
     try:
-        keep = SandboxedEnvironment().compile_expression(where)
+        keep = bounded(Sandbox().compile_expression, where)
     except TemplateError as error:
         raise InputError(
             Problem(f"{error.message}.", file, key="source.where", code="data.bad_where")
@@ -252,9 +252,9 @@ def _kept(rows: Iterator[Numbered], where: str, file: str, place: str) -> Iterat
 def _each_kept(rows: Iterator[Numbered], keep: Any, place: str) -> Iterator[Numbered]:
     for number, row in rows:
         try:
-            if not isinstance(row, dict) or keep(row):
+            if not isinstance(row, dict) or bounded(keep, row):
                 yield number, row
-        except (TemplateError, TypeError, ValueError) as error:
+        except TemplateError as error:
             text = f"the expression (WHERE= at fork) fails on this row: {error}. "
             text += "Say what of rows without a value: `x and x > 1`."
             yield number, fault(text, place, number, "source.where", "rows.where_fails")

@@ -277,7 +277,7 @@ def time_of(row: dict[str, Any], column: str) -> float:
         value = datetime(value.year, value.month, value.day)
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e18:
         return float(value)
     text = f"not a time (got {value!r}). Write it as 2026-11-25T14:30:00, or in seconds since 1970."
     raise RowFault(column, text, "rows.bad_time")

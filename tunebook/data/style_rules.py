@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 
 from jinja2 import StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.words import pieces
+from tunebook.models.sandbox import Sandbox, bounded
 
 
 class Rule(BaseModel):
@@ -34,12 +34,13 @@ def rules_met(rules: dict[str, Rule], answer: str, gold: Mapping[str, object]) -
     Raises:
         re.error, jinja2.TemplateError: a pattern is invalid or uses a field that `gold` lacks.
     """
-    environment = SandboxedEnvironment(undefined=StrictUndefined)
+    environment = Sandbox(undefined=StrictUndefined)
     fields = {key: re.escape(value) if isinstance(value, str) else value for key, value in gold.items()}
     met: dict[str, bool] = {}
 
     def count(pattern: str) -> int:
-        return sum(1 for _ in re.finditer(environment.from_string(pattern).render(fields), answer))
+        written = bounded(lambda: environment.from_string(pattern).render(fields))
+        return sum(1 for _ in re.finditer(written, answer))
 
     for name, rule in rules.items():
         if rule.when is not None and not count(rule.when):

@@ -19,6 +19,7 @@ from tunebook.data.prompt import PromptEncoder, with_arguments
 from tunebook.data.stretches import lacks
 from tunebook.data.token_counts import count_tokens
 from tunebook.data.tool_calls import texts
+from tunebook.models.sandbox import bounded
 from tunebook.runs.rows import RenderedRow
 
 SEED = 42
@@ -62,12 +63,12 @@ def lengths(
     for index, row in enumerate(rows):
         messages, tools = row["messages"], row.get("tools")
         try:
-            full = encoder.text(messages, tools)
+            full = bounded(encoder.text, messages, tools)
             if missing := lacks(full, row, end):
                 lost[index] = missing
             if row.get("rejected"):
-                full = max(full, encoder.text([*messages[:-1], *row["rejected"]], tools), key=len)
-            start = encoder.text(messages[:-1], tools, opened=True)
+                full = max(full, bounded(encoder.text, [*messages[:-1], *row["rejected"]], tools), key=len)
+            start = bounded(encoder.text, messages[:-1], tools, opened=True)
         except TemplateError as error:
             refused[index] = str(error)
             full = start = ""

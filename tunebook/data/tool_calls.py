@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunebook.core.errors import RowFault
+from tunebook.core.files import from_json
 from tunebook.runs.rows import Call, Messages, RenderedRow, Turn
 
 CALLER = ("function_call", "tool_call", "tool_calls")
@@ -84,10 +85,12 @@ def _loaded(value: Any, at: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return from_json(value)
     except json.JSONDecodeError as error:
         text = f"invalid JSON at character {error.pos}: {error.msg}."
         raise RowFault(at, text, "rows.field_not_json") from None
+    except ValueError as error:
+        raise RowFault(at, f"{error}.", "rows.field_not_json") from None
 
 
 def for_template(messages: Messages) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -126,7 +127,8 @@ def run(
     def saved() -> dict[int, list[JobRecord]]:
         # The files of all processes, including those of an earlier attempt with more processes.
         files = [cached] * shared + sorted(folder.glob(f"{job.name}.*.jsonl"))
-        return {index: records for file in files for index, records in _read_done(file, key).items()}
+        every = (item for file in files for item in _read_done(file, key).items())
+        return {index: records for index, records in every if sizes[index : index + 1] == [len(records)]}
 
     done = saved()
     mine = range(here.rank, len(batches), here.world)
@@ -151,7 +153,9 @@ def run(
                 progress(counted, total)
     here.wait()
     done = saved()
-    if shared and here.first and not cached.is_file():
+    if shared and here.first and len(_read_done(cached, key)) < len(batches):
+        if cached.is_file():
+            print(f"{cached} was damaged; it is written again", file=sys.stderr)
         _rewrite(cached, key, done)
     by_row = {row: record for index in done for row, record in zip(batches[index], done[index], strict=True)}
     return [by_row[row] for row in range(len(job.ids))]
@@ -189,16 +193,18 @@ def _read_done(path: Path, key: str) -> dict[int, list[JobRecord]]:
     """Return the complete batches in `path`; {} if the file belongs to another plan."""
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().split(b"\n")
     done: dict[int, list[JobRecord]] = {}
     for number, line in enumerate(lines):
         try:
             value = json.loads(line)
-        except json.JSONDecodeError:
+        except ValueError:
             break  # the batch that was being written when the process was killed
         if number == 0:
-            if value.get("plan") != key:
+            if not isinstance(value, dict) or value.get("plan") != key:
                 return {}
+        elif not (isinstance(value, dict) and isinstance(value.get("records"), list)):
+            break
         else:
             done[value["batch"]] = value["records"]
     return done

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from tunebook.core import files
-from tunebook.core.files import digest, read_json
+from tunebook.core.errors import InputError, Problem
+from tunebook.core.files import digest
+from tunebook.core.paths import show
 from tunebook.data.formats.turns import ordinal
 from tunebook.data.prompt import Messages
 from tunebook.data.tool_calls import written
@@ -55,15 +57,22 @@ class Pair:
 
 def pairs(run: Run) -> tuple[list[Pair], int]:
     """Return the pairs of an evaluated run, in an order drawn with its seed, and the number of rows omitted
-    because both answers are the same."""
-    choice = read_json(run / "eval" / "choice.json")
-    seed, split = read_json(run / "settings.json")["seed"], choice["split"]
+    because both answers are the same.
+
+    Raises:
+        InputError: a file is damaged, or has other rows than the others.
+    """
+    choice, seed = run.choice(), run.settings()["seed"]
+    split = choice["split"]
     folder = run / "eval" / "answers"
     rows = {row["id"]: row for row in read_rows(run / "data" / f"{split}.jsonl")}
     of_base = read_answer_file(folder / f"{choice['baseline']}.{split}.jsonl")
     baseline = {record["id"]: record for record in of_base}
     found, same = [], 0
     for record in read_answer_file(folder / f"tuned.{split}.jsonl"):
+        if record["id"] not in baseline or record["id"] not in rows:
+            text = f"has answers to other rows (got {record['id']!r}). Evaluate the run again: make evaluate."
+            raise InputError(Problem(text, show(folder), code="run.other_rows"))
         other = baseline[record["id"]]
         if "answer" not in record or "answer" not in other:
             continue
@@ -112,7 +121,8 @@ def tally(outcomes: list[str], groups: list[str]) -> dict[str, Any]:
 
 def votes(run: Run) -> dict[str, str]:
     """Return the outcome of every pair that a person voted on, by the pair's key; the last vote counts."""
-    return {vote["key"]: vote["outcome"] for vote in files.read_records(run / "review" / "votes.jsonl")}
+    cast = files.read_records(run / "review" / "votes.jsonl")
+    return {vote["key"]: vote["outcome"] for vote in cast if vote.get("outcome") in SCORE and "key" in vote}
 
 
 def review_summary(run: Run) -> dict[str, Any] | None:

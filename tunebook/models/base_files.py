@@ -6,9 +6,11 @@ The files come from a local folder or the Hub's cache; nothing is downloaded. Mi
 from __future__ import annotations
 
 import json
+import re
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,41 @@ def text_of(base: str, name: str, revision: str | None = None) -> str | None:
     """Return the text of a file of `base`, or None if it is not on this machine."""
     path = _find(base, name, revision)
     return path.read_text(encoding="utf-8") if path else None
+
+
+def own_code(base: str, revision: str | None = None) -> str | None:
+    """Return the file of `base` that names Python code of its own without which it cannot be loaded; None
+    where it has none, transformers knows its kind, or its files are not on this machine."""
+    for name, kind, known in (
+        ("config.json", "model_type", "configuration_auto.py"),
+        ("tokenizer_config.json", "tokenizer_class", "tokenization_auto.py"),
+    ):
+        try:
+            settings = json.loads(text_of(base, name, revision) or "null")
+        except ValueError:
+            continue  # whoever loads it says what is wrong with it
+        if (
+            isinstance(settings, dict)
+            and settings.get("auto_map")
+            and settings.get(kind) not in _known(known)
+        ):
+            return name
+    return None
+
+
+@lru_cache(maxsize=2)
+def _known(name: str) -> frozenset[str]:
+    """Return the words in quotes of a module of transformers that lists what it knows. It is read, not
+    imported, which would take seconds."""
+    found = find_spec("transformers")
+    places = found.submodule_search_locations if found else None
+    folder = Path((places or ["."])[0]) / "models" / "auto"
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in (folder / name, folder / "auto_mappings.py")
+        if path.is_file()
+    ]
+    return frozenset(re.findall(r"[\"']([\w.-]+)[\"']", "\n".join(texts)))
 
 
 def _find(base: str, name: str, revision: str | None) -> Path | None:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from tunebook.core.console import Console
 from tunebook.core.errors import MachineError, Problem
-from tunebook.core.files import digest, file_sha256
+from tunebook.core.files import SEAL, damage, digest, file_sha256, seal
 from tunebook.core.paths import cache_folder, show
 from tunebook.core.process import ChildError, describe, run_command, together, write_folder
 
@@ -91,8 +91,13 @@ def ensure(console: Console) -> Path:
         console.note(f"another command is building llama.cpp in {show(target.parent)}; waiting for it")
         held = lock.acquire()
     with held:
-        if target.is_dir():
+        if target.is_dir() and not (target / SEAL).exists():
+            seal(target)  # of a version without lists of files
+        wrong = damage(target)
+        if wrong is None:
             return target
+        if target.is_dir():
+            console.note(f"{show(target)} is damaged ({wrong}); it is built again")
         missing = [name for name in ("cmake", "g++") if not shutil.which(name)]
         if missing:
             raise MachineError(
@@ -110,7 +115,7 @@ def ensure(console: Console) -> Path:
             with ExitStack() as stack:
                 bar = console.counting("percent of llama.cpp built", 100)
                 heard = Percent(lambda: stack.enter_context(bar))
-                write_folder("tunebook.models.llama_cpp", [], target, log, heard)
+                write_folder("tunebook.models.llama_cpp", [], target, log, heard, sealed=True)
                 heard("[100%] also where the last line of cmake says less")
         except ChildError as error:
             raise MachineError(

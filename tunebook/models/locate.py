@@ -7,8 +7,14 @@ from pathlib import Path
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import cache_folder, show, slug
+from tunebook.models import base_files
 from tunebook.models.hub import hub_error
 
+OWN_CODE = (
+    "it brings Python code of its own (auto_map), which Tunebook does not run: trust_remote_code would run "
+    "it in the training, and the evaluation could not load the result. Take a model of a kind that "
+    "transformers knows."
+)
 WEIGHTS = ("adapter_config.json", "config.json")
 TAKEN = ("base", "tuned", "tuned_rank_0", "unmerged", "svm", "endpoint")
 WANTED = ["*.safetensors*", "*.json", "*.jinja", "*.txt", "*.model"]
@@ -21,7 +27,8 @@ def model_folder(model: str, key: str) -> Path:
         key: the option or key that names the model, for messages.
 
     Raises:
-        InputError: neither a folder nor an id, no such model, or a folder without a model.
+        InputError: neither a folder nor an id, no such model, a folder without a model, or a model that runs
+            code of its own.
         MachineError: the Hub is needed and cannot be reached.
     """
     path = Path(model)
@@ -43,6 +50,8 @@ def model_folder(model: str, key: str) -> Path:
     if not any((path / name).is_file() for name in WEIGHTS):
         text = f"{show(path)}: contains neither {' nor '.join(WEIGHTS)}."
         raise InputError(Problem(text, key=key, code="model.no_weights"))
+    if name := base_files.own_code(str(path)):
+        raise InputError(Problem(f"{name}: {OWN_CODE}", show(path), key=key, code="model.own_code"))
     return path
 
 

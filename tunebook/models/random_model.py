@@ -16,8 +16,8 @@ from typing import Any
 from filelock import FileLock
 
 from tunebook.core.errors import MachineError, Problem
-from tunebook.core.files import digest
-from tunebook.core.paths import cache_folder
+from tunebook.core.files import damage, digest
+from tunebook.core.paths import cache_folder, show
 from tunebook.core.process import ChildError, write_folder
 from tunebook.models import shapes, trial_model
 
@@ -55,14 +55,19 @@ def ensure(name: str) -> Path:
     target = cache_folder() / "random" / f"{Path(name).name.lower()}-{digest(shape.model_dump())[:8]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(target) + ".lock"):
-        if (target / "config.json").is_file():
+        wrong = damage(target)
+        if wrong is None:
             return target
+        if target.is_dir():
+            print(f"{show(target)} is damaged ({wrong}); it is made again", file=sys.stderr)
         need = 2.2 * shape.parameters
         if shutil.disk_usage(target.parent).free < need:
             text = f"less than {need / 1e9:.0f} GB free for a random {name}."
             raise MachineError(Problem(text, str(target.parent), code="machine.disk_full"))
         try:
-            write_folder("tunebook.models.random_model", [name, str(trial_model.ensure())], target)
+            write_folder(
+                "tunebook.models.random_model", [name, str(trial_model.ensure())], target, sealed=True
+            )
         except ChildError as error:
             text = f"cannot create a random {name}: {error}"
             raise MachineError(text, code="model.not_created") from error

@@ -13,13 +13,11 @@ from typing import Any
 
 from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tunebook.core.files import AxolotlConfig
+from tunebook.models.sandbox import ImmutableSandbox, bounded
 
 Messages = list[dict[str, str]]
-# A template is a program: it can fail like one, and the sandbox refuses what is too large or unsafe.
-FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 DAYS = (datetime(2024, 2, 3, 4, 5), datetime(2031, 11, 12, 17, 18))
 SYSTEM, USER, ANSWER, THOUGHT = "SysTem7Q", "UsEr8Q", "AnsWer9Q", "ThouGht6Q"
 MORE_USER, MORE_ANSWER = "UsEr5Q", "AnsWer4Q"
@@ -45,13 +43,13 @@ class ChatTemplate:
             TemplateError: it is not valid Jinja.
         """
         self._now = DAYS[0]
-        environment = ImmutableSandboxedEnvironment(
+        environment = ImmutableSandbox(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = lambda pattern: self._now.strftime(pattern)
-        self._template, self._names = environment.from_string(text), names
+        self._template, self._names = bounded(environment.from_string, text), names
 
     def render(self, messages: Messages, opened: bool = False, day: datetime = DAYS[0]) -> str:
         """Return `messages` rendered on `day`; with `opened`, including the generation prompt of an assistant
@@ -61,8 +59,13 @@ class ChatTemplate:
             TemplateError: the template rejects them.
         """
         self._now = day
-        return self._template.render(
-            messages=messages, tools=None, documents=None, add_generation_prompt=opened, **self._names
+        return bounded(
+            self._template.render,
+            messages=messages,
+            tools=None,
+            documents=None,
+            add_generation_prompt=opened,
+            **self._names,
         )
 
 
@@ -92,8 +95,8 @@ def traits(template: ChatTemplate, end: str | None) -> dict[str, str]:
     try:
         plain = template.render(PLAIN)
         prompt = template.render(PLAIN[:1], opened=True)
-    except FAULTS as error:
-        return {"broken": f"{type(error).__name__}: {error}"}
+    except TemplateError as error:
+        return {"broken": str(error)}
     found = {}
     if plain != template.render(PLAIN, day=DAYS[1]) or prompt != template.render(PLAIN[:1], True, DAYS[1]):
         found["depends_on_day"] = "it writes the date into every prompt"
@@ -122,7 +125,7 @@ def _systems(template: ChatTemplate, plain: str) -> dict[str, str]:
     found = {}
     try:
         text = template.render(WITH_SYSTEM)
-    except FAULTS as error:
+    except TemplateError as error:
         found["no_system"] = str(error)
     else:
         if SYSTEM not in text:
@@ -138,11 +141,11 @@ def _longer(template: ChatTemplate, plain: str) -> dict[str, str]:
     try:
         if THOUGHT not in template.render(thinking):
             found["strips_thoughts"] = "the text between <think> and </think> is removed from an answer"
-    except FAULTS:
+    except TemplateError:
         pass
     try:
         longer = template.render(LONGER)
-    except FAULTS as error:
+    except TemplateError as error:
         found["one_turn_only"] = str(error)
         return found
     if not longer.startswith(plain.partition(ANSWER)[0] + ANSWER):

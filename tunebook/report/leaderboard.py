@@ -110,7 +110,11 @@ def _entry(run: Run) -> Entry:
             problem = Problem("has not finished.", show(run.folder), key="RUNS", code="run.not_finished")
             raise InputError(problem)
         entry = Entry(run, read_metrics(run / "metrics.json"))
-        entry.answers()
+        if (got := len(entry.answers())) != entry.measured["rows"]:
+            text = (
+                f"damaged (answers: {got} of {entry.measured['rows']}). Fetch the folder again, or delete it."
+            )
+            raise InputError(Problem(text, show(run.folder), code="run.damaged_file"))
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         text = f"damaged ({type(error).__name__}: {error}). Fetch the run folder again, or delete it."
         problem = Problem(text, show(run.folder), code="run.damaged_file")

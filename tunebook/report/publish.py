@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from tunebook.config.recipe import load_recipe
 from tunebook.config.recipe import names as recipe_names
@@ -12,6 +13,7 @@ from tunebook.core.errors import GOOD, InputError, Problem
 from tunebook.core.files import read_json, write_json
 from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import ROOT, show, slug
+from tunebook.metrics.schema import read_metrics
 from tunebook.metrics.scoring import HIGHER_IS_BETTER
 from tunebook.report import names
 from tunebook.report.format import SHOWN, cell
@@ -58,11 +60,11 @@ def publish(name: str | None, console: Console) -> int:
 
 def _copy(name: str) -> Path:
     run = find(name, "report")
-    measured = read_json(run / "metrics.json")
+    measured: Any = {**read_metrics(run / "metrics.json")}
     if measured["split"] != "test":
         text = "the run has not finished on the test split, so there is nothing to publish."
         raise InputError(Problem(text, show(run.folder), code="run.not_finished"))
-    manifest = read_json(run / "manifest.json")
+    manifest: dict[str, Any] = {**run.manifest()}
     gpus = manifest["hardware"]["gpus"]
     machine = f"{len(gpus)}x{gpus[0]['name']}" if gpus else f"cpu-{manifest['hardware']['cores']}-cores"
     recipe, measured["model"] = load_recipe(measured["recipe"]), _named(measured["model"])
@@ -78,6 +80,10 @@ def _copy(name: str) -> Path:
     path = recipe.folder / "results" / f"{'-'.join(map(slug, parts))}.json"
     path.parent.mkdir(exist_ok=True)
     kept = ("started", "commit", "lock", "versions", "command")
+    lacking = [key for key in kept if key not in manifest]
+    if lacking:
+        text = f"lacks {', '.join(lacking)}: written by another version of Tunebook. Run the recipe again."
+        raise InputError(Problem(text, show(run / "manifest.json"), code="run.other_version"))
     numbers = {key: value for key, value in measured.items() if key not in UNREAD}
     origin = {key: manifest[key] for key in kept}
     origin["command"] = FOLDERS.sub(".../", origin["command"])

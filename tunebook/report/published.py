@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from tunebook.config.recipe import load_recipe, method, names
+from tunebook.core.errors import InputError
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
 from tunebook.metrics.schema import Measured
@@ -127,6 +128,13 @@ def last_published(folder: Path) -> str | None:
     return f"{tier}: {metric} {number(metric, values[0])} to {number(metric, values[1])}"
 
 
+def _last_published(folder: Path) -> str:
+    try:
+        return last_published(folder) or "not measured"
+    except InputError as error:  # one damaged file must not hide the other recipes
+        return f"left out: {error.problems[0]}"
+
+
 def recipe_table() -> list[dict[str, str]]:
     """Return one row per recipe: name, task, method, base model, data, last published result."""
 
@@ -141,7 +149,7 @@ def recipe_table() -> list[dict[str, str]]:
                 "method": method(recipe.config),
                 "base model": str(recipe.config.get("base_model")),
                 "data": dataset.name,
-                "last published result": last_published(ROOT / "recipes" / name) or "not measured",
+                "last published result": _last_published(ROOT / "recipes" / name),
             }
         )
     return rows

@@ -261,7 +261,7 @@ def write_report(run: Run) -> Path:
         "title": lambda name: names.contender(name, baseline, shots),
         "choice": choice,
         "windows": _windows(run, measured["split"]),
-        "manifest": read_json(run / "manifest.json"),
+        "manifest": run.manifest(),
         "dataset": settings["dataset"],
         "answers": side_by_side(run, measured),
         "next_steps": next_steps(measured, history),

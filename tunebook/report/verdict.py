@@ -78,7 +78,7 @@ def apply_gates(
 def compare(run: Run) -> str:
     """Write metrics.json of `run` and return a summary of the comparison."""
     settings, choice = run.settings(), run.choice()
-    manifest, history = read_json(run / "manifest.json"), run.history()
+    manifest, history = run.manifest(), run.history()
     suite = Suite.model_validate(settings["suite"])
     keys, baseline, split = choice["contenders"], choice["baseline"], choice["split"]
     folder = run / "eval" / "answers"

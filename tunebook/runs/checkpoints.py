@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from tunebook.core.files import whole_safetensors
 from tunebook.runs.run import Run
 
 ENCODER = "prompt_encoder.safetensors"  # written by tunebook/plugins/adapters.py
@@ -49,7 +50,7 @@ def fault(checkpoint: Path) -> str | None:
     if _keeps_encoder(checkpoint) and not (checkpoint / ENCODER).is_file():
         return f"{ENCODER} is missing"
     for path in weights:
-        if not _whole_safetensors(path):
+        if not whole_safetensors(path):
             return f"{path.name} is incomplete"
     for path in [*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth"), *checkpoint.glob("optimizer.bin")]:
         if not _whole_zip(path):
@@ -62,24 +63,6 @@ def _keeps_encoder(checkpoint: Path) -> bool:
     path = checkpoint / "adapter_config.json"
     adapter = json.loads(path.read_text()) if path.is_file() else {}
     return adapter.get("peft_type") == "P_TUNING" or bool(adapter.get("prefix_projection"))
-
-
-def _whole_safetensors(path: Path) -> bool:
-    """Return whether the file's size agrees with its header (safetensors format: 8 bytes little-endian header
-    length, JSON header, then the tensors without gaps)."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        if len(start) < 8:
-            return False
-        length = int.from_bytes(start, "little")
-        if length > path.stat().st_size:
-            return False
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            return False
-    ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
-    return path.stat().st_size == 8 + length + max(ends, default=0)
 
 
 def _whole_zip(path: Path) -> bool:

@@ -34,7 +34,8 @@ def interruptions(run: Run) -> dict[str, Any] | None:
 def _steps_repeated(events: Path) -> int:
     repeated = before = 0
     for event in read_records(events):
-        if event.get("stage") == "train" and "job" not in event:
-            repeated += max(0, before - event["done"])
-            before = event["done"]
+        done = event.get("done")
+        if event.get("stage") == "train" and "job" not in event and isinstance(done, int):
+            repeated += max(0, before - done)
+            before = done
     return repeated

@@ -6,6 +6,7 @@ from tunebook.core.files import read_records
 from tunebook.runs.events import interruptions
 from tunebook.runs.run import Run
 
+NUMBERS = ("done", "total", "time")  # of a whole event
 RECENT = 20  # number of events from which the speed is computed
 
 
@@ -14,7 +15,11 @@ def progress(run: Run) -> str:
     if run.done("report"):
         parts = ["finished"]
     else:
-        events = read_records(run / "events.jsonl")
+        events = [
+            event
+            for event in read_records(run / "events.jsonl")
+            if "stage" in event and all(isinstance(event.get(key), (int, float)) for key in NUMBERS)
+        ]
         if not events:
             return "nothing trained yet"
         last = events[-1]

@@ -18,6 +18,7 @@ from tunebook.core.paths import show
 from tunebook.core.yaml_file import dotted
 
 T = TypeVar("T")
+RESTORE = "Restore it from a copy of the run folder, or run the recipe again."
 NO_FILE = "file not found. The run has not reached that stage."
 
 
@@ -52,6 +53,45 @@ class Settings(Placement):
     hardware: str | None
     dataset: dict[str, Any]
     suite: dict[str, Any]
+
+
+class _Dataset(TypedDict):
+    """What every verb needs of the dataset in settings.json."""
+
+    name: str
+    task: str
+    labels: list[str]
+
+
+class _Suite(TypedDict):
+    """What every verb needs of the suite in settings.json."""
+
+    primary: str
+
+
+class WholeSettings(Settings):
+    """The form that settings.json is validated against."""
+
+    dataset: _Dataset  # type: ignore[misc]  # narrower, and only for validation
+    suite: _Suite  # type: ignore[misc]
+
+
+class _Hardware(TypedDict):
+    """What is read of the machine; it has more."""
+
+    gpus: list[dict[str, Any]]
+    cores: NotRequired[int]
+
+
+class Manifest(TypedDict):
+    """manifest.json: what made the run (tunebook/pipeline/manifest.py)."""
+
+    base_model: str
+    command: str
+    started: str
+    hardware: _Hardware
+    versions: NotRequired[dict[str, str]]
+    base_weights: NotRequired[str | None]
 
 
 class History(TypedDict):
@@ -103,12 +143,12 @@ def read(path: Path, form: TypeAdapter[T], missing: T | None = None) -> T:
         InputError: the file does not exist or is not JSON, or required keys are missing or have another type.
     """
     value = read_json(path, missing)
-    if value is None:
+    if value is None and not path.is_file():
         raise InputError(Problem(NO_FILE, show(path), code="run.no_file"))
     try:
         form.validate_python(value)
     except ValidationError as error:
-        advice = "Written by another version of Tunebook; run the recipe again with this one."
+        advice = f"Damaged, or written by another version of Tunebook. {RESTORE}"
         problems = [
             Problem(f"{e['msg']}. {advice}", show(path), key=dotted(e["loc"]), code="run.other_version")
             for e in error.errors()

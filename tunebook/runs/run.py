@@ -17,10 +17,11 @@ from tunebook.core.errors import InputError, MachineError, Problem
 from tunebook.core.files import AxolotlConfig, read_json, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.runs import records
-from tunebook.runs.records import Choice, History, Placement, SessionEntry, Settings, State
+from tunebook.runs.records import Choice, History, Manifest, Placement, SessionEntry, Settings, State
 
 MERGED = "merged"  # folder of a fine-tuned model whose adapter was merged for evaluation
-STATE, SETTINGS, PLACEMENT = TypeAdapter(State), TypeAdapter(Settings), TypeAdapter(Placement)
+STATE, PLACEMENT, MANIFEST = TypeAdapter(State), TypeAdapter(Placement), TypeAdapter(Manifest)
+SETTINGS: TypeAdapter[Settings] = TypeAdapter(records.WholeSettings)
 HISTORY, CHOICE, SESSIONS = TypeAdapter(History), TypeAdapter(Choice), TypeAdapter(list[SessionEntry])
 
 
@@ -63,11 +64,34 @@ class Run:
         """Return sessions.json; [] for a run that never started."""
         return records.read(self / "sessions.json", SESSIONS, [])
 
+    def manifest(self) -> Manifest:
+        """Return manifest.json."""
+        return records.read(self / "manifest.json", MANIFEST)
+
+    def refuse_damaged(self) -> None:
+        """Read every small file that is there, so that a damaged one is named before anything is done with
+        the run.
+
+        Raises:
+            InputError: what the readers raise.
+        """
+        readers = {
+            "settings.json": self.placement,
+            "config.yaml": self.config,
+            "manifest.json": self.manifest,
+            "train/history.json": self.history,
+            "eval/choice.json": self.choice,
+            "sessions.json": self.sessions,
+        }
+        for name, read in readers.items():
+            if (self / name).exists():
+                read()
+
     def config(self) -> AxolotlConfig:
         """Return config.yaml, the config passed to Axolotl.
 
         Raises:
-            InputError: the file is missing or is not YAML.
+            InputError: the file is missing, is not YAML, or names no base model.
         """
         path = self / "config.yaml"
         try:
@@ -75,8 +99,12 @@ class Run:
         except FileNotFoundError:
             problem = Problem(records.NO_FILE, show(path), code="run.no_file")
             raise InputError(problem) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(Problem(f"damaged ({error})", show(path), code="run.damaged_file")) from None
+        except (yaml.YAMLError, ValueError, RecursionError, IsADirectoryError) as error:
+            text = f"damaged ({error}). {records.RESTORE}"
+            raise InputError(Problem(text, show(path), code="run.damaged_file")) from None
+        if not isinstance(config, dict) or not isinstance(config.get("base_model"), str):
+            text = f"damaged (it names no base_model). {records.RESTORE}"
+            raise InputError(Problem(text, show(path), code="run.damaged_file"))
         return config
 
     def done(self, stage: str) -> bool:
@@ -157,7 +185,7 @@ def find(text: str, finished: str | None = None) -> Run:
     """Return the run named by RUN: `<recipe>/latest`, `<recipe>/<id>` or a path.
 
     Raises:
-        InputError: no such run, or the run has not finished the stage `finished`.
+        InputError: no such run, one with a damaged file, or one that has not finished the stage `finished`.
     """
     folders = [path for path in (Path(text), runs_folder() / text) if (path / "state.json").is_file()]
     if not folders:
@@ -165,6 +193,7 @@ def find(text: str, finished: str | None = None) -> Run:
             f"RUN: no run at {text!r}. Give <recipe>/latest, <recipe>/<id> or a folder.", code="run.not_found"
         )
     run = Run(folders[0].resolve())
+    run.refuse_damaged()
     if finished and not run.done(finished):
         raise InputError(
             f"RUN: {show(run.folder)} has not finished the stage `{finished}`. Run its recipe to the end "

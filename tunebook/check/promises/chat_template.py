@@ -92,7 +92,7 @@ def template_rules(resolved: Resolved, add: Add) -> None:
     try:
         found = traits(ChatTemplate(text, {**tokens, **arguments}), ends[0] if len(ends) == 1 else None)
     except TemplateError as error:
-        found = {"broken": f"{type(error).__name__}: {error}"}
+        found = {"broken": str(error)}
     say(found, resolved, add)
 
 

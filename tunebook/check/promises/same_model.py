@@ -7,6 +7,8 @@ from __future__ import annotations
 from tunebook.check.findings import Add, Grade
 from tunebook.check.promises.names import files_of
 from tunebook.config.resolved import Resolved
+from tunebook.models import base_files
+from tunebook.models.locate import OWN_CODE
 
 # Axolotl's ChatTemplate enum (compared in tests/check/test_check_promises.py).
 TEMPLATES = frozenset(
@@ -93,6 +95,13 @@ def same_model(resolved: Resolved, add: Add) -> None:
             add("error", key, f"{why}.", do, code="base.training_only")
 
 
+def own_code(resolved: Resolved, add: Add) -> None:
+    """A base that cannot be loaded without its own Python code, which transformers would ask about."""
+    base = str(resolved.config["base_model"])
+    if name := base_files.own_code(base, resolved.config.get("revision_of_model")):
+        add("error", "base_model", f"{base}, {name}: {OWN_CODE}", code="base.own_code")
+
+
 def template(resolved: Resolved, add: Add) -> None:
     config, files = resolved.config, files_of(resolved)
     name, own = config.get("chat_template"), config.get("chat_template_jinja")
@@ -132,4 +141,4 @@ def template(resolved: Resolved, add: Add) -> None:
         add("error", "chat_template", text, do, code="base.no_template")
 
 
-RULES = (quantized, same_model, template)
+RULES = (quantized, same_model, own_code, template)

@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 
 from tunebook.commands.options import RunName
 from tunebook.core.errors import GOOD, InputError, Problem, TunebookError
+from tunebook.core.files import from_json
 from tunebook.core.markdown import visible
 from tunebook.core.paths import child_environment, show
 from tunebook.core.process import running
@@ -177,10 +178,19 @@ def lines_of(source: Any, prompt: str) -> Iterator[str]:
 
 
 def system_of(run: Run) -> str:
-    """Return the system turn of the run's first training row, or ""."""
-    with (run / "data" / "train.jsonl").open(encoding="utf-8") as file:
-        first = json.loads(file.readline())["messages"][0]
-    return str(first["content"]) if first["role"] == "system" else ""
+    """Return the system turn of the run's first training row, "" for none.
+
+    Raises:
+        InputError: the training rows are missing or damaged.
+    """
+    path = run / "data" / "train.jsonl"
+    try:
+        with path.open("rb") as file:
+            first = from_json(file.readline())["messages"][0]
+        return str(first["content"]) if first["role"] == "system" else ""
+    except (OSError, ValueError, LookupError, TypeError):
+        text = "missing or damaged. Restore it from a copy of the run folder, or run the recipe again."
+        raise InputError(Problem(text, show(path), 1, code="run.damaged_file")) from None
 
 
 Prompt = tuple[int, Messages]
@@ -204,7 +214,7 @@ def prompts_of(path: Path) -> Iterator[Prompt]:
                 if path.suffix not in (".jsonl", ".json"):
                     yield number, [{"role": "user", "content": line}]
                     continue
-                value = json.loads(line)
+                value = from_json(line)
                 found = value.get("messages") or [{"role": "user", "content": value["prompt"]}]
                 if not all(isinstance(turn["content"], str) and turn["role"] for turn in found):
                     raise TypeError

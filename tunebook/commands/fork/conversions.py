@@ -57,7 +57,7 @@ def _scored(row: Row) -> list[Row]:
             rank = answer.get("rank")
             score = answer.get("overall_score", answer.get("score", answer.get("fine-grained_score")))
             return float(rank) if rank is not None else -float(score)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return float("inf")
 
     return sorted(answers, key=worse) if any(worse(answer) < float("inf") for answer in answers) else []

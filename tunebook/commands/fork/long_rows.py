@@ -228,7 +228,7 @@ def check_length(length: str) -> int | None:
 
 
 def _number(text: str, key: str, least: int, what: str) -> int:
-    if not text.isdecimal() or int(text) < least:
+    if not (text.isdecimal() and len(text) < 19) or int(text) < least:
         message = f"expected a number of {what}, {least} or more (got {text!r})."
         raise InputError(Problem(message, key=key, code="option.bad_length"))
     return int(text)

@@ -8,6 +8,7 @@ become Problems: a formula without a value, an error, merged cells.
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import re
 import zipfile
@@ -29,7 +30,7 @@ from tunebook.data.files.table_head import (
     totals_fault,
 )
 from tunebook.data.files.table_options import TableOptions
-from tunebook.data.formats.open_file import open_bytes
+from tunebook.data.formats.open_file import COMPRESSED, open_bytes
 from tunebook.data.formats.place import Numbered, fault, plain
 
 ZEROS = re.compile(r"0{2,}")  # a number format that keeps leading zeros
@@ -72,7 +73,8 @@ def open_sheet(path: Path, options: TableOptions) -> Iterator[Any]:
 
     with open_bytes(path) as file:
         try:
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+            whole = io.BytesIO(file.read()) if path.suffix.lower() in COMPRESSED else file
+            book = openpyxl.load_workbook(whole, read_only=True, data_only=True)
         except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
             text = f"not a valid Excel file (.xlsx): {error}."
             raise InputError(Problem(text, show(path), code="data.not_excel")) from None

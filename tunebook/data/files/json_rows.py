@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tunebook.core.errors import InputError, Problem
+from tunebook.core.files import TooDeepError, TooLongError, from_json
 from tunebook.core.paths import show
 from tunebook.data.files.json_stream import JsonFault, hint, stream
 from tunebook.data.files.table_head import column_names
@@ -39,13 +40,13 @@ def read_json(path: Path, options: TableOptions, lists: list[str] | None = None)
 
 def _is_jsonl(path: Path, options: TableOptions) -> bool:
     """Return whether a file has one JSON value per line, judging by the first two non-empty lines."""
-    with open_text(path, encoding=options.encoding) as file:
+    with open_text(path, encoding=options.encoding, longest=None) as file:
         some = (line for line in iter(lambda: file.readline(LOOKED_AT), "") if line.strip())
         first, second = next(some, ""), next(some, "")
     by_name = kind_of(path) != ".json"
     try:
-        value = json.loads(first)
-    except (ValueError, RecursionError):
+        value = from_json(first)
+    except ValueError:
         opens = first.strip() in ("[", "{") or (first.lstrip()[:1] == "[" and second.strip() != "")
         return by_name and not opens
     if second:
@@ -63,12 +64,14 @@ def _lines(path: Path, options: TableOptions) -> Iterator[Numbered]:
                     broken = broken or broken_text(path)
                     yield number, fault(broken, place, number, None, "rows.not_utf8")
                 elif text.strip():
-                    value = json.loads(text.rstrip())
+                    value = from_json(text.rstrip())
                     if "\\u" in text:
                         json.dumps(value, ensure_ascii=False).encode()  # fails on an unpaired surrogate
                     yield number, value
-            except RecursionError:
-                yield number, fault("nested too deeply.", place, number, None, "rows.nested_too_deeply")
+            except TooDeepError as error:
+                yield number, fault(f"{error}.", place, number, None, "rows.nested_too_deeply")
+            except TooLongError as error:
+                yield number, fault(f"{error}.", place, number, None, "rows.number_too_long")
             except UnicodeEncodeError:
                 text = "contains an unpaired surrogate (invalid Unicode)."
                 yield number, fault(text, place, number, None, "rows.bad_surrogate")
@@ -81,7 +84,7 @@ def _lines(path: Path, options: TableOptions) -> Iterator[Numbered]:
 def _document(path: Path, options: TableOptions, lists: list[str] | None) -> Iterator[Numbered]:
     place, broken = show(path), ""
     try:
-        with open_text(path, encoding=options.encoding) as file:
+        with open_text(path, encoding=options.encoding, longest=None) as file:
             for line, where, value in stream(file, lists):
                 spot = Spot.of(line, where)
                 try:
@@ -97,8 +100,11 @@ def _document(path: Path, options: TableOptions, lists: list[str] | None) -> Ite
     except JsonFault as error:
         text = f"not a JSON list of rows: {error}."
         yield error.line, fault(text, place, error.line, None, "data.not_json_list")
-    except RecursionError:
-        raise InputError(Problem("nested too deeply.", place, code="rows.nested_too_deeply")) from None
+    except TooDeepError as error:
+        problem = Problem(f"{error}.", place, error.line, code="rows.nested_too_deeply")
+        raise InputError(problem) from None
+    except TooLongError as error:
+        raise InputError(Problem(f"{error}.", place, error.line, code="rows.number_too_long")) from None
 
 
 def _with_names(rows: Iterator[Numbered], options: TableOptions, path: Path) -> Iterator[Numbered]:
@@ -157,17 +163,17 @@ def lists_of(path: Path, options: TableOptions) -> dict[str, int]:
     form."""
     if kind_of(path) not in (".json", ".jsonl") or _is_jsonl(path, options):
         return {}
-    with open_text(path, encoding=options.encoding) as file:
+    with open_text(path, encoding=options.encoding, longest=None) as file:
         if _first_letter(file) != "{":
             return {}
     found: dict[str, int] = {}
-    with open_text(path, encoding=options.encoding) as file:
+    with open_text(path, encoding=options.encoding, longest=None) as file:
         try:
             for _, where, value in stream(file, every=True):
                 if isinstance(value, (dict, list)):
                     name = where.rpartition("[")[0]
                     found[name] = found.get(name, 0) + 1
-        except (JsonFault, RecursionError):
+        except (JsonFault, TooDeepError, TooLongError):
             return {}
     return found
 

@@ -13,7 +13,10 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from tunebook.core.files import TooDeepError, TooLongError, checked
+
 CHUNK = 1 << 20
+LONGEST_VALUE = 1 << 26  # characters of a row
 LONGEST_WORD = 16  # maximum length of a JSON token such as `-Infinity` or an escaped pair
 BLANK = re.compile(r"[ \t\r\n]*")
 ANOTHER = re.compile(r"[ \t\r\n]*,?[ \t\r\n]*\{")
@@ -57,6 +60,8 @@ class _Scanner:
         decoded too often."""
         self.text = self.text[self.at :]
         self.at = 0
+        if len(self.text) > LONGEST_VALUE:
+            raise JsonFault(f"a value of more than {LONGEST_VALUE >> 20} MiB", self.line)
         piece = self.file.read(max(CHUNK, len(self.text)))
         self.text += piece
         self.ended = not piece
@@ -94,11 +99,12 @@ class _Scanner:
 
         Raises:
             JsonFault: the value is not JSON, or the file ends inside it.
+            TooDeepError, TooLongError: as `from_json`, with the line.
         """
         self.peek()
         while True:
             try:
-                value, end = DECODER.raw_decode(self.text, self.at)
+                value, end = checked(lambda: DECODER.raw_decode(self.text, self.at))
                 # A number at the end of the window may continue after it.
                 if end == len(self.text) and self.more():
                     continue
@@ -110,6 +116,9 @@ class _Scanner:
                     raise JsonFault("the file ends inside a value", self.line) from None
                 line = self.line + self.text.count("\n", self.at, self.at + at)
                 raise JsonFault(f"{error.msg}{hint(self.text, self.at + at)}", line) from None
+            except (TooDeepError, TooLongError) as error:
+                error.line = self.line
+                raise
             self.advance(end)
             return value
 
@@ -118,7 +127,7 @@ class _Scanner:
         while True:
             try:
                 _, end = DECODER.raw_decode(self.text, self.at)
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):
                 if len(self.text) - self.at < CHUNK and self.more():
                     continue
                 return False

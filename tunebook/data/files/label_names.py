@@ -7,13 +7,13 @@ values. A value without a name is a fault; rows whose name is null are dropped.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, RowFault
+from tunebook.core.files import from_json
 from tunebook.core.paths import show
 from tunebook.data.formats.conversations import text
 from tunebook.data.formats.open_file import open_text
@@ -59,10 +59,10 @@ def read_names(path: Path, values: list[str]) -> LabelNames:
         content = file.read()
     if path.suffix.lower() == ".json":
         try:
-            read = json.loads(content)
-        except json.JSONDecodeError as error:
-            text = f"not JSON: {error.msg}."
-            raise InputError(Problem(text, place, error.lineno, code="labels.bad_names")) from None
+            read = from_json(content)
+        except ValueError as error:
+            line = getattr(error, "lineno", None)
+            raise InputError(Problem(f"not JSON: {error}.", place, line, code="labels.bad_names")) from None
         if isinstance(read, dict) and isinstance(read.get("id2label"), dict):
             read = read["id2label"]  # a model's config.json
         return _of_json(read, values, place)
@@ -110,7 +110,7 @@ def _numbered(names: list[str], values: list[str], place: str) -> LabelNames:
 
 
 def _number(value: str) -> re.Match[str] | None:
-    return re.fullmatch(r"([-+]?\d+)(?:\.0+)?", value)
+    return re.fullmatch(r"([-+]?\d{1,18})(?:\.0+)?", value)
 
 
 def _of_pairs(pairs: list[tuple[str, str | None]], values: list[str], place: str) -> LabelNames:

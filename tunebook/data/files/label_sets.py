@@ -78,7 +78,7 @@ def as_bits(counts: Counts) -> bool:
 
 def ordered(counts: Counts) -> list[int] | None:
     """Return the numbers if labels are steps of a scale, such as 1 to 5 stars; None for other labels."""
-    numbers = [int(folded(label)) for label in counts if re.fullmatch(r"[-+]?\d+", folded(label))]
+    numbers = [int(folded(label)) for label in counts if re.fullmatch(r"[-+]?\d{1,18}", folded(label))]
     steps = sorted(set(numbers))
     if len(numbers) < len(counts) or not 3 <= len(steps) <= 11 or steps[-1] - steps[0] != len(steps) - 1:
         return None

@@ -5,11 +5,11 @@ In: a path. Out: the command that converts the file, or what to specify.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from pathlib import Path
 
+from tunebook.core.files import from_json
 from tunebook.data.formats.open_file import open_text
 
 # File types that the installed `pandas` reads.
@@ -102,6 +102,6 @@ def _of_text(path: Path, target: str) -> str:
 
 def _is_json(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), (dict, list))
+        return isinstance(from_json(line), (dict, list))
     except ValueError:
         return line.strip() in ("[", "{")

@@ -7,9 +7,10 @@ the calls in its own format (Qwen's is the same). The tools listed in the system
 from __future__ import annotations
 
 import ast
-import json
 import re
 from typing import Any
+
+from tunebook.core.files import from_json
 
 CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 RESULT = re.compile(r"\s*<tool_response>\s*(.*?)\s*</tool_response>\s*", re.DOTALL)
@@ -34,7 +35,7 @@ def result_in(text: str) -> str:
 
 
 def _loaded(text: str) -> Any:
-    for read in (json.loads, ast.literal_eval):
+    for read in (from_json, ast.literal_eval):
         try:
             return read(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):

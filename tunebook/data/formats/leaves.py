@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
+from tunebook.core.files import from_json
 from tunebook.data.formats.fields import ROLE_KEYS, WEIGHTS, is_empty, meaning_of, unread
 
 AS_JSON = "as JSON"  # a step of `Leaf.at` into the object or list in a JSON text
@@ -65,8 +66,8 @@ def held_json(value: Any) -> Any:
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return None
     try:
-        held = json.loads(value)
-    except (ValueError, RecursionError):
+        held = from_json(value)
+    except ValueError:
         return None
     objects = held if isinstance(held, list) else [held]
     return held if objects and all(isinstance(item, dict) for item in objects) else None

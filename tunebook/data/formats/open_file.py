@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+import psutil
 import zstandard
 
 from tunebook.core.errors import InputError, Problem
@@ -26,6 +27,7 @@ from tunebook.core.paths import show
 from tunebook.data.formats.encodings import SAMPLE, not_utf8
 
 CHUNK = 1 << 16
+LONGEST_LINE = 1 << 26  # bytes of a row of text: 64 MiB
 COMPRESSED = {".gz": "gzip", ".zst": "Zstandard", ".bz2": "bzip2", ".xz": "xz", ".zip": "ZIP"}
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -84,21 +86,23 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
     """
     packed = path.suffix.lower()
     try:
+        # Rows take several times their text.
+        memory = psutil.virtual_memory().total // 4
         if packed == ".gz":
             with gzip.open(path) as file:
-                yield io.BufferedReader(file)
+                yield _limited(file, path, most=memory)
         elif packed == ".bz2":
             with bz2.open(path) as file:
-                yield io.BufferedReader(file)
+                yield _limited(file, path, most=memory)
         elif packed == ".xz":
             with lzma.open(path) as file:
-                yield io.BufferedReader(file)
+                yield _limited(file, path, most=memory)
         elif packed == ".zip":
             with _member(path) as (archive, name), archive.open(name) as member:
-                yield io.BufferedReader(member)  # type: ignore[arg-type]
+                yield _limited(member, path, most=memory)
         elif packed == ".zst":
             with path.open("rb") as raw:
-                yield io.BufferedReader(_Unpacked(raw))
+                yield _limited(io.BufferedReader(_Unpacked(raw)), path, most=memory)
         else:
             with path.open("rb") as file:
                 yield file
@@ -110,6 +114,40 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
             raise
         text = f"not valid {COMPRESSED.get(packed, packed)} data: {error}."
         raise InputError(Problem(text, show(path), code="data.not_compressed")) from None
+
+
+class _Limited(io.RawIOBase):
+    """A stream that refuses to go on once it has given more than `most` bytes, or `longest` without a line
+    break: a file of a few kilobytes may unfold to a line that takes all memory."""
+
+    def __init__(self, source: Any, path: Path, most: int | None, longest: int | None) -> None:
+        self.source, self.path, self.most, self.longest = source, path, most, longest
+        self.given = self.since = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.source.read1(len(buffer))
+        buffer[: len(data)] = data
+        self.given += len(data)
+        if self.most is not None and self.given > self.most:
+            text = f"unfolds to more than {self.most / 2**30:.0f} GiB, a quarter of this machine's memory. "
+            text += "Unpack it and split it."
+            raise InputError(Problem(text, show(self.path), code="data.unfolds_too_far"))
+        if self.longest is not None:
+            end = data.rfind(b"\n")
+            self.since = self.since + len(data) if end < 0 else len(data) - end - 1
+            if self.since > self.longest:
+                text = f"has a line of more than {self.longest >> 20} MiB. Write a row to a line."
+                raise InputError(Problem(text, show(self.path), code="data.line_too_long"))
+        return len(data)
+
+
+def _limited(
+    source: Any, path: Path, most: int | None = None, longest: int | None = None
+) -> io.BufferedReader:
+    return io.BufferedReader(_Limited(source, path, most, longest), CHUNK)
 
 
 class _Unpacked(io.RawIOBase):
@@ -139,15 +177,21 @@ class _Unpacked(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def open_text(path: Path, newline: str = "\n", encoding: str | None = None) -> Iterator[TextIO]:
+def open_text(
+    path: Path, newline: str = "\n", encoding: str | None = None, longest: int | None = LONGEST_LINE
+) -> Iterator[TextIO]:
     """Open `path` as text without its byte order mark: in the given `encoding`, or else as UTF-8 unless the
     first bytes indicate UTF-16 or UTF-32. Bytes that are not UTF-8 become lone surrogates, so that
     `is_broken` can find their line.
 
+    Args:
+        longest: bytes that a line may have, None for a document that may be one line.
+
     Raises:
-        InputError: the data cannot be decompressed, or is invalid in its encoding.
+        InputError: the data cannot be decompressed, is invalid in its encoding, or has a longer line.
     """
-    with open_bytes(path) as raw:
+    with open_bytes(path) as whole:
+        raw = _limited(whole, path, longest=longest) if longest else whole
         start = raw.peek(4)[:4]
         marked = next((name for mark, name in BOMS.items() if start.startswith(mark)), None)
         if encoding and marked and not encoding.startswith(marked.removesuffix("-sig")):

@@ -24,6 +24,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
+from tunebook.core.files import from_json as json_value
 from tunebook.data.formats.fields import ROLE_KEYS
 from tunebook.data.tool_calls import ANSWERER, CALLER
 
@@ -183,12 +184,14 @@ def from_json(value: Any, at: str) -> Any:
     return any other value unchanged."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
-            return json.loads(value)
+            return json_value(value)
         except json.JSONDecodeError as error:
             if (read := _python(value)) is not None:
                 return read
             message = f"starts like JSON but is not valid JSON ({error.msg} at character {error.pos})."
             raise RowFault(at, message, "rows.field_not_json") from None
+        except ValueError as error:
+            raise RowFault(at, f"{error}.", "rows.field_not_json") from None
     return value
 
 

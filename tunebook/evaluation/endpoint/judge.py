@@ -100,7 +100,7 @@ def judge_summary(run: Run) -> dict[str, Any] | None:
     judge's model, tokens and cost (`asked`), and `people`, the agreement.
     """
     asked = read_json(run / "eval" / "judge" / "asked.json")
-    if asked is None or not read_json(run / "settings.json")["suite"]["judge"]:
+    if asked is None or not run.settings()["suite"]["judge"]:
         return None
     judged = read_jsonl(run / "eval" / "judge" / "verdicts.jsonl")
     kept = [item for item in judged if item["outcome"]]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tunebook.core.files import file_sha256, read_json, write_json
 from tunebook.core.paths import runs_folder, show
 
 RECORD, SCRAP, REPORT = ".fork.json", ".fork-", "fork.txt"
+OLD = 24 * 3600.0  # seconds; no fork takes a day
 DERIVED = {RECORD, REPORT, "rows"}  # files at the top of a folder that can be written again without loss
 
 
@@ -32,7 +35,9 @@ def clear(home: Path) -> None:
     """Remove what killed forks left in `home`; a running fork keeps its own folder."""
     for path in home.glob(f"{SCRAP}*"):
         owner = path.name.removeprefix(SCRAP)
-        if not (owner.isdigit() and int(owner) != os.getpid() and _runs(int(owner))):
+        # A number that another process has by now must not keep one for ever.
+        old = time.time() - path.stat().st_mtime > OLD
+        if old or not (owner.isdecimal() and int(owner) != os.getpid() and _runs(int(owner))):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -73,6 +78,12 @@ def check_free(folders: list[Path], command: Mapping[str, Any]) -> None:
             text = f"{show(folder)} was changed after the fork ({', '.join(changed[:3])}). Choose another "
             text += "name, or remove it."
             raise InputError(Problem(text, key="NAME", code="fork.name_taken"))
+    there = [show(folder) for folder in folders if folder.exists()]
+    if 0 < len(there) < len(folders):
+        print(
+            f"{there[0]} is of a fork that was stopped before it was done; it is written again",
+            file=sys.stderr,
+        )
 
 
 def _record_of(folder: Path) -> dict[str, Any] | None:

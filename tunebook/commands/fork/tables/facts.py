@@ -31,7 +31,7 @@ def table_options(encoding: str, delimiter: str, header: str, sheet: str, quotes
     if quotes == "none":
         given["quotes"] = False
     if header and header != "none":
-        if not header.isdigit():
+        if not (header.isdecimal() and len(header) < 19):
             text = f"expected the line number of the column names, or none (got {header!r})."
             raise InputError(Problem(text, key="--header (HEADER=)", code="option.bad_table"))
         given["header"] = int(header)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem, raise_all
+from tunebook.core.files import read_json
 from tunebook.core.paths import show
 from tunebook.data.files.split_names import Split, split_of
 from tunebook.data.files.table_options import TableOptions
@@ -78,7 +79,7 @@ Parts = dict[Split, tuple[str, Rows]]
 def _saved(folder: Path, options: TableOptions) -> Parts | None:
     """Read a dataset written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
     if (folder / "dataset_dict.json").is_file():
-        names = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        names = read_json(folder / "dataset_dict.json")["splits"]
         homes = {name: folder / name for name in names}
     elif (folder / "state.json").is_file() and any(folder.glob("*.arrow")):
         homes = {"train": folder}

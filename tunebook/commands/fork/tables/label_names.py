@@ -5,7 +5,6 @@ In: LABELS= and the labels of every row. Out: `source.label_names` of dataset.ya
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections import Counter
@@ -16,6 +15,7 @@ import yaml
 
 from tunebook.commands.fork.tables.labels import JOIN, SHOWN, WHOLE, LabelCounts
 from tunebook.core.errors import InputError, Problem
+from tunebook.core.files import from_json
 from tunebook.data.files.label_names import LabelNames, read_names
 from tunebook.data.files.label_sets import folded, spellings
 
@@ -47,7 +47,10 @@ def label_names(
                 f"{', '.join(left[:SHOWN])}"
             )
     elif beside and (listed := card_names(beside).get(column)):
-        numbers = [int(folded(value)) if folded(value).isdigit() else len(listed) for value in values]
+        numbers = [
+            int(text) if re.fullmatch(r"[0-9]{1,18}", text := folded(value)) else len(listed)
+            for value in values
+        ]
         if values and max(numbers) < len(listed):
             names = {value: listed[number] for value, number in zip(values, numbers, strict=True)}
             notes.append(
@@ -102,7 +105,7 @@ def card_names(folder: Path) -> dict[str, list[str]]:
         for file in ("dataset_infos.json", "dataset_info.json"):
             if (home / file).is_file():
                 try:
-                    _features(json.loads((home / file).read_text(encoding="utf-8")), found)
+                    _features(from_json((home / file).read_text(encoding="utf-8")), found)
                 except ValueError:
                     continue
         if (home / "README.md").is_file():
@@ -110,7 +113,7 @@ def card_names(folder: Path) -> dict[str, list[str]]:
             if match := re.match(r"---\n(.*?)\n---", text, re.DOTALL):
                 try:
                     _features(yaml.safe_load(match[1]), found)
-                except yaml.YAMLError:
+                except (yaml.YAMLError, ValueError, RecursionError):
                     continue
     return found
 

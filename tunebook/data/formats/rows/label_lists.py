@@ -7,11 +7,11 @@ In: the value of a label column: a list, or a text that contains one, as in tabl
 from __future__ import annotations
 
 import ast
-import json
 import re
 from typing import Any
 
 from tunebook.core.errors import RowFault
+from tunebook.core.files import from_json
 
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
 NUMPY = re.compile(r"""\[\s*(['"][^'"]*['"])(\s+['"][^'"]*['"])+\s*\]""")
@@ -58,10 +58,10 @@ def _read(text: str) -> Any:
         return None
     if NUMPY.fullmatch(text):
         return re.findall(r"""['"]([^'"]*)['"]""", text)
-    for read in (json.loads, ast.literal_eval):
+    for read in (from_json, ast.literal_eval):
         try:
             return read(text)
-        except (ValueError, SyntaxError, TypeError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
     inside = [part.strip() for part in text[1:-1].split(",")]
     return inside if len(inside) > 1 and all(inside) else None  # [a, b], without quotes

@@ -6,10 +6,10 @@ unchanged.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from tunebook.core.errors import RowFault
+from tunebook.core.files import from_json
 
 Row = dict[str, Any]
 SHP = ("history", "human_ref_A", "human_ref_B", "labels")
@@ -105,7 +105,7 @@ def _texts(value: Any, at: str) -> Any:
     error."""
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         try:
-            value = json.loads(value)
+            value = from_json(value)
         except ValueError:
             return value
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
