@@ -149,7 +149,7 @@ def test_a_finding_says_where_what_and_on_what_evidence(tmp_path: Path) -> None:
     (finding,) = findings(LORA, None, "lora_alpha=8")
     text = str(finding)
     assert text.startswith("--set (SET=): lora_alpha: alpha / rank is 0.5")
-    assert "Take 32" in text and text.endswith("(https://arxiv.org/abs/2405.09673)")
+    assert "Use 32" in text and text.endswith("(https://arxiv.org/abs/2405.09673)")
 
 
 def test_dev_rows_that_are_the_test_split_are_an_error(make: Any) -> None:  # noqa: F811

@@ -93,7 +93,7 @@ def test_a_length_is_taken_and_what_is_left_out_is_counted(
     notes: list[str] = []
     found = prepare_rows(resolve(recipe, Options("trial", "cpu")), load_dataset_config("mine"), None, notes)
     assert all(len(row["messages"][-2]["content"]) < 9000 for row in found["train"])
-    assert any("more than the 8192 tokens of its base model" in note for note in notes)
+    assert any("more than the 8192 tokens that the trial tier" in note for note in notes)
 
 
 def test_a_long_system_prompt_gets_the_same_choice(home: Path) -> None:
@@ -154,7 +154,7 @@ def test_long_rows_below_8192_go_on_and_say_what_they_cost(
 ) -> None:
     fork(passages(home, 15_000))
     shown = " ".join(capsys.readouterr().out.split())
-    assert "cost time: trial about" in shown and "WINDOW=300 instead: windows of 300 words" in shown
+    assert "take time: trial about" in shown and "WINDOW=300 instead: windows of 300 words" in shown
     details = (home / "datasets" / "mine" / "fork.txt").read_text()
     assert "LENGTH=" not in details, "2048 would leave no row, and 4096 is what it is"
     trial = yaml.safe_load((home / "recipes" / "mine" / "trial.yaml").read_text())

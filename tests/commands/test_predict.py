@@ -257,7 +257,7 @@ def test_what_is_in_the_way_is_refused(model: Path, tmp_path: Path) -> None:
         predict(str(run.folder), tmp_path / "none.csv", tmp_path / "out.csv", Console())
     run.forget("train")
     run.mark("check", "done")
-    with pytest.raises(InputError, match="has not finished training"):
+    with pytest.raises(InputError, match="has not finished the stage `train`"):
         predict(str(run.folder), data, tmp_path / "out.csv", Console())
 
 

@@ -539,10 +539,20 @@ def test_from_run_starts_from_its_adapter_and_makes_another_run(make: Make, tmp_
 @pytest.mark.parametrize(
     ("shape", "base", "recipe", "said"),
     [
-        ({"r": 16}, "Qwen/Qwen3-1.7B", ADAPTER, r"FROM_RUN=\): lora_r: .*earlier has 16 \(got 8\)"),
+        (
+            {"r": 16},
+            "Qwen/Qwen3-1.7B",
+            ADAPTER,
+            r"FROM_RUN=\): lora_r: .*earlier was trained with 16, this recipe has 8",
+        ),
         ({}, "Qwen/Qwen3-8B", ADAPTER, r"FROM_RUN=\): base_model: .*Qwen3-8B"),
         ({}, "Qwen/Qwen3-1.7B", RECIPE, "this recipe does full fine-tuning"),
-        ({}, "Qwen/Qwen3-1.7B", RECIPE + "adapter: ia3\n", r"adapter: .*has 'lora' \(got 'ia3'\)"),
+        (
+            {},
+            "Qwen/Qwen3-1.7B",
+            RECIPE + "adapter: ia3\n",
+            r"adapter: .*was trained with 'lora', this recipe has 'ia3'",
+        ),
     ],
 )
 def test_from_run_of_another_kind_is_refused(

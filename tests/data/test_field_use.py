@@ -176,7 +176,8 @@ def test_a_field_at_any_place_is_learned_or_listed(name: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_field_with_a_meaning_at_any_place_is_learned_or_refused(name: str, tmp_path: Path) -> None:
     settings, reader, rows = FORMATS[name]
-    names = sorted(set(MEANING_OF) - {"chosen", "rejected"})
+    # `answer` says so with the words of Prodigy only; with others it is a text like any other.
+    names = sorted(set(MEANING_OF) - {"chosen", "rejected", "answer"})
     for seed in range(60):
         drawn = random.Random(seed)
         meant = drawn.choice(names)

@@ -66,7 +66,7 @@ def test_other_values_are_refused(value: str) -> None:
 
 
 def test_too_few_rows_are_named() -> None:
-    with pytest.raises(InputError, match=f"0.5 of 4000 train rows are 2000, and {GENERAL} has"):
+    with pytest.raises(InputError, match=f"0.5 of 4000 train rows is 2000 rows, but {GENERAL} has only"):
         replay_rows(resolved("replay=0.5"), 4000)
 
 

@@ -105,7 +105,7 @@ def test_the_rank_that_differs_is_named(run: Run, forks: Callable[[bool], None])
     assert caught.value.exit_code == 4
     said = str(caught.value)
     host = read_json(run / preflight.RESULT)["hosts"][1]
-    assert f"collectives: rank 1 on {host} has torch 0.0.1, most have " in said
+    assert f"collectives: rank 1 on {host} has torch 0.0.1, but most ranks have " in said
     assert f"the clock of rank 1 on {host} is 100.0 s ahead of that of rank 0" in said
     assert "Nothing was trained" in said and str(run.log) in said
 

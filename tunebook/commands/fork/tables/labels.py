@@ -74,7 +74,7 @@ def refuse_new_labels(found: LabelCounts, column: str, own: set[Split]) -> None:
             names = ", ".join(f"{label!r} ({found.counts[split][label]} rows)" for label in new[:SHOWN])
             text = (
                 f"labels that train lacks: {names}{_more(new)}. The model cannot learn them. Add rows to "
-                "train, correct the spelling, or drop their rows out with LABELS=names.csv, a file with a "
+                "train, correct the spelling, or leave their rows out with LABELS=names.csv, a file with a "
                 "line for each label (`label,name`) and no name where to leave out."
             )
             raise found.problem(text, column, new[0], split, code="labels.not_in_train")
