@@ -20,6 +20,7 @@ from tunebook.commands.predict import asked as asked_rows
 from tunebook.config import recipe as recipes
 from tunebook.config.keys import check_keys
 from tunebook.config.overrides import Options
+from tunebook.config.replay import KEY
 from tunebook.config.resolve import resolve
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError, MachineError
@@ -75,7 +76,8 @@ def fork(
     recipe = recipes.load_recipe("mine")
     assert check_keys(recipe.config, recipe.lines, "recipe.yaml") == []
     plugins = {"plugins": recipe.config.get("plugins", [])}
-    assert check_keys({**plugins, **recipe.trial}, recipe.trial_lines, "trial.yaml") == []
+    keys = {key: value for key, value in recipe.trial.items() if key != KEY}
+    assert check_keys({**plugins, **keys}, recipe.trial_lines, "trial.yaml") == []
     for tier in ("real", "trial"):
         resolved = resolve(recipe, Options(tier, "80gb"), for_this_machine=False)  # type: ignore[arg-type]
         check_config.check_config(resolved)

@@ -30,7 +30,7 @@ def test_over_is_read_in_its_order() -> None:
         ("learning_rate", "expected key=value,value"),
         ("learning_rate=", "expected key=value,value"),
         ("=1,2", "expected key=value,value"),
-        ("lora_r=8 lora_r=16", "lora_r is named twice"),
+        ("lora_r=8 lora_r=16", "lora_r occurs twice"),
         ("rows=50,most", "got 'most'"),
     ],
 )

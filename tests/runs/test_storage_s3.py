@@ -86,7 +86,7 @@ def test_results_are_fetched_by_name_or_as_the_latest(
     home = tmp_path / "home" / "some-recipe" / "latest"
     assert (home / "events.jsonl").is_file() and not (home / "train").exists()
     assert "progress" in capsys.readouterr().out
-    with pytest.raises(InputError, match="There are: some-recipe/abc"):
+    with pytest.raises(InputError, match="Available: some-recipe/abc"):
         fetch.fetch("some-recipe/xyz", bucket, Console())
 
 

@@ -267,7 +267,7 @@ def listed(name: str, write: Callable[[list[str]], str]) -> Case:
         ["text", "labels"],
         lambda n: (text(n), write([label(n)] if n % 2 else [label(n), label(n + 1)])),
     )
-    return Case(f"labels as {name}", made, LABEL, fault="labels.several_in_one", says="Write one")
+    return Case(f"labels as {name}", made, LABEL, fault="labels.several_in_one", says="Keep one")
 
 
 SPLIT_NAMES = ("train", "train", "train", "validation", "test")
@@ -506,7 +506,7 @@ CASES = [
         lines(lambda n: {"id": n, "text": text(n), "label": [[0, 5, "ORG"]]}),
         LABEL,
         fault="fork.needs_conversion",
-        says="whole text",
+        says="one label per text",
     ),
     Case(
         "doccano: texts",

@@ -776,7 +776,7 @@ CASES = [
         [ASK, SAY],
         rejected="Yes.",
         task="preference",
-        says=("chosen-rating, rejected-rating: compared",),
+        says=("chosen-rating, rejected-rating: only compared",),
     ),
     Foreign(
         "hh-rlhf",

@@ -29,7 +29,7 @@ PHRASES = {
     "preference": "learn which of two answers is better",
 }
 REPLAY = f"""\
-  - path: {GENERAL}   # general conversations, against forgetting (docs/forgetting.md)
+  - path: {GENERAL} # 516 general conversations against forgetting: docs/forgetting.md
     type: chat_template
     field_messages: messages
     ds_type: json"""
