@@ -83,7 +83,8 @@ def test_other_test_rows_are_refused(made: Callable[..., Run], tmp_path: Path) -
     other = made("dddd")
     write_json(other / "metrics.json", {**read_json(other / "metrics.json"), "split": "dev"})
     (other / "data" / "dev.jsonl").write_text("")
-    (other / "eval" / "answers" / "tuned.dev.jsonl").write_text("")
+    answers = other / "eval" / "answers"
+    (answers / "tuned.dev.jsonl").write_bytes((answers / "tuned.test.jsonl").read_bytes())
     with pytest.raises(InputError, match="the splits test and dev"):
         compare_runs(["handmade-lora/aaaa", "handmade-lora/dddd"], Console())
     (other / "state.json").unlink()
