@@ -62,10 +62,21 @@ FILES = """state.json settings.json config.yaml manifest.json metrics.json sessi
     eval/answers/tuned.test.jsonl eval/answers/base_generate_k.test.jsonl""".split()
 
 
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
     "cut off": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "binary": lambda path: path.write_bytes(bytes(range(256)) * 8),
+    "null": lambda path: path.write_text("null\n"),
+    "a list": lambda path: path.write_text("[]\n"),
+    "numbers": lambda path: path.write_text("1\n2\n"),
+    "too deep": lambda path: path.write_text("[" * 5000),
+    "a folder": folder_instead,
     "other keys": lambda path: path.write_text('{"schema": 99, "stages": 3}\n'),
 }
 VERBS = {
