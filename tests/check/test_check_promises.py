@@ -274,6 +274,9 @@ def provoked(make: Make, folder: Path) -> list[Finding]:  # noqa: F811
     found += found_in(make(text_of(base, STOP).partition("test_datasets")[0]))
     other = write_base(folder / "other", None, pad_token_id=5, sliding_window=128)
     found += found_in(make(text_of(other, {})))
+    code = {"AutoModelForCausalLM": "modeling_own.Own"}
+    coded = write_base(folder / "coded", None, model_type="mine", auto_map=code)
+    found += found_in(make(text_of(coded, {})))
     for number, (text, _, _) in enumerate(TEMPLATES):
         found += found_in(make(text_of(write_base(folder / f"template-{number}", text), {})))
     schedule.after_counting({"eval_steps": 50}, 40, adder(resolve(make(), Options("real"), False), found))

@@ -33,8 +33,8 @@ def resolved(tier: str = "real", seed: int = 42, world: int = 1) -> Any:
 
 
 RESOLVED = resolved()
-SETTINGS = {"recipe": "some", "tier": "trial", "seed": 42, "hardware": "cpu", "dataset": {}, "world": 1}
-SETTINGS |= {"base_model": "x"}
+SETTINGS = {"recipe": "some", "tier": "trial", "seed": 42, "hardware": "cpu", "world": 1}
+SETTINGS |= {"base_model": "x", "dataset": {"name": "some", "task": "chat", "labels": []}}
 
 
 def rows(count: int, words: int = 1, name: str = "r") -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def run(tmp_path: Path) -> Run:
     made.folder.mkdir(parents=True)
     config = {"datasets": [{"path": "x"}], "base_model": "some/base", "micro_batch_size": 2}
     (made / "config.yaml").write_text(yaml.safe_dump(config))
-    suite = {"max_new_tokens": 512, "generate_rows": 48}
+    suite = {"primary": "loss", "max_new_tokens": 512, "generate_rows": 48}
     write_json(made / "settings.json", {**SETTINGS, "suite": suite})
     made.mark("data", "done")
     return made
@@ -271,7 +271,7 @@ def choose(run: Run, **config: Any) -> tuple[list[dict[str, Any]], list[dict[str
     nested.folder.mkdir()
     plain = {"base_model": str(trial_model.ensure()), "sequence_len": 200, "micro_batch_size": 2}
     (nested / "config.yaml").write_text(yaml.safe_dump({**plain, "gradient_accumulation_steps": 2, **config}))
-    write_json(nested / "settings.json", {**SETTINGS, "world": 2, "suite": {}})
+    write_json(nested / "settings.json", {**SETTINGS, "world": 2, "suite": {"primary": "loss"}})
     smoke_worker.choose_rows(nested)
     assert read_jsonl(nested / "data" / "test.jsonl") == []
     train, dev = (read_jsonl(nested / "data" / f"{split}.jsonl") for split in ("train", "dev"))
