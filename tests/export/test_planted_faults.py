@@ -17,6 +17,7 @@ import yaml
 
 from tests.support import tiny
 from tests.support.commands import in_process
+from tests.support.helpers import MANIFEST
 from tests.support.lazy import lazy
 from tunebook.commands.after import export
 from tunebook.core.console import Console
@@ -77,7 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "suite": {**suite, "agreement_rows": 0},
     }
     write_json(run / "settings.json", placed)
-    write_json(run / "manifest.json", {"base_weights": weights_hash(base)})
+    write_json(run / "manifest.json", MANIFEST | {"base_weights": weights_hash(base)})
     tokenizer, encoder = tiny.tokenizer(), PromptEncoder(tiny.tokenizer())
     model = get_peft_model(start, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"))
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.01)

@@ -22,6 +22,14 @@ BASELINE = {"classification": "base_rank_k", "qa": "base_generate_k", "chat": "b
 BASELINE |= {"preference": "base_generate_k"}
 PRIMARY = {"classification": "accuracy", "qa": "f1", "chat": "loss", "preference": "preference"}
 
+MANIFEST = {
+    "base_model": "handmade/model",
+    "hardware": {"cpu": "Handmade CPU", "cores": 2, "memory_gib": 8.0, "gpus": []},
+    "commit": "c0ffee",
+    "command": "tunebook recipe handmade-lora",
+    "started": "2026-01-01T00:00:00Z",
+}
+
 
 def _label_record(name: str, index: int, gold: str) -> dict[str, Any]:
     wrong = LABELS[(LABELS.index(gold) + 1) % 3]
@@ -113,10 +121,7 @@ def make_run(folder: Path, task: str = "classification", groups: int = 10, reten
     choice |= {"tried_on_dev": tried, "shots": [], "baseline_prompt": SCRIPT}
     write_json(run / "eval" / "choice.json", {**choice, "token_agreement_unmerged_merged": 1.0})
     write_json(run / "eval" / "usage.json", {"train_gib": 2.5, "evaluate_gib": 1.5})
-    hardware = {"cpu": "Handmade CPU", "cores": 2, "memory_gib": 8.0, "gpus": []}
-    manifest = {"base_model": "handmade/model", "hardware": hardware, "commit": "c0ffee"}
-    manifest |= {"command": "tunebook recipe handmade-lora", "started": "2026-01-01T00:00:00Z"}
-    write_json(run / "manifest.json", manifest)
+    write_json(run / "manifest.json", MANIFEST)
     log = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}, {"step": 2, "eval_loss": 2.5}]
     (run / "train").mkdir()
     write_json(run / "train" / "history.json", {"steps": 2, "trained_tokens": 99, "log": log})

@@ -23,6 +23,7 @@ from tunebook.commands.options import Name, takes
 from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import load_recipe
+from tunebook.config.replay import apply_replay
 from tunebook.config.resolve import resolve
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
@@ -81,7 +82,8 @@ def run_bench(
     dataset = load_dataset_or_stand_in(recipe.dataset, weights == "random" or resolved.tier == "trial")
     resolved = prepare.with_labels(resolved, dataset)
     base = str(resolved.config["base_model"])
-    config = _short(resolved.config)
+    # The rows below are the recipe's own, enough of them for all steps.
+    config = _short(apply_replay(resolved.config, 0))
     if weights == "random":
         with console.timed(None, "base") as words:
             config["base_model"] = str(random_model.ensure(base))

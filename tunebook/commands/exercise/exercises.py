@@ -135,7 +135,7 @@ EXERCISES = (
         "Break it",
         "Train too long and too fast. The score stays; find in the report what was lost.",
         'make recipe NAME=classify-lora TIER=trial EVAL=full SET="learning_rate=0.0032 num_epochs=8 '
-        'peft_layers_to_transform=null"',
+        'replay=none"',
         _broken,
     ),
     Exercise(
