@@ -13,10 +13,10 @@ from tunebook.config.replay import GENERAL
 from tunebook.config.resolve import resolve
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import InputError
-from tunebook.core.files import read_jsonl
+from tunebook.core.files import read_jsonl, write_jsonl
 from tunebook.core.paths import ROOT
-from tunebook.pipeline.prepare import place_paths
-from tunebook.pipeline.replay_rows import FILE, replay_rows
+from tunebook.pipeline.prepare import more_rows, place_paths
+from tunebook.pipeline.replay_rows import FILE, drawn_entry, replay_rows
 from tunebook.runs.run import Run
 
 WHOLE = len(list(read_jsonl(ROOT / GENERAL)))
@@ -37,8 +37,10 @@ def test_a_share_is_of_the_train_rows(tmp_path: Path) -> None:
     rows = replay_rows(found, 600)
     assert rows is not None and len(rows) == 30
     assert found.identity["replay"] == 0.05
-    placed = place_paths(found.config, Run(tmp_path), replayed=True)["datasets"]
-    assert [Path(entry["path"]) for entry in placed] == [tmp_path / "data/train.jsonl", tmp_path / FILE]
+    assert found.replay and Path(drawn_entry(found.replay, Run(tmp_path))["path"]) == tmp_path / FILE
+    own = place_paths(found.config, Run(tmp_path))["datasets"]
+    assert [Path(entry["path"]) for entry in own] == [tmp_path / "data/train.jsonl"]
+    assert GENERAL in more_rows(found), "the file is part of the run's id"
 
 
 def test_only_rows_that_fit_are_drawn() -> None:
@@ -49,7 +51,7 @@ def test_only_rows_that_fit_are_drawn() -> None:
 
 def test_none_trains_on_the_own_rows_alone() -> None:
     found = resolved("replay=none")
-    assert len(found.config["datasets"]) == 1 and found.replay == 0 and replay_rows(found, 600) is None
+    assert len(found.config["datasets"]) == 1 and found.replay is None and replay_rows(found, 600) is None
 
 
 def test_null_trains_on_all_of_them() -> None:
@@ -74,3 +76,13 @@ def test_a_share_needs_one_entry_that_it_is_of() -> None:
     recipe = load_recipe("classify-head")
     with pytest.raises(InputError, match="there are 1 entries"):
         resolve(recipe, Options("trial", "cpu", set="replay=0.1"))
+
+
+def test_rows_that_are_no_conversations_are_named(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "other.jsonl", [{"messages": []}, {"text": "no turns"}])
+    found = resolved("replay=0.1")
+    assert found.replay
+    other = found.replay._replace(entry={**ENTRY, "path": str(tmp_path / "other.jsonl")})
+    with pytest.raises(InputError, match="no list called 'messages'") as error:
+        replay_rows(replace(found, replay=other), 600)
+    assert error.value.problems[0].line == 2

@@ -23,7 +23,6 @@ from tunebook.commands.options import Name, takes
 from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import load_recipe
-from tunebook.config.replay import apply_replay
 from tunebook.config.resolve import resolve
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
@@ -82,8 +81,7 @@ def run_bench(
     dataset = load_dataset_or_stand_in(recipe.dataset, weights == "random" or resolved.tier == "trial")
     resolved = prepare.with_labels(resolved, dataset)
     base = str(resolved.config["base_model"])
-    # The rows below are the recipe's own, enough of them for all steps.
-    config = _short(apply_replay(resolved.config, 0))
+    config = _short(resolved.config)
     if weights == "random":
         with console.timed(None, "base") as words:
             config["base_model"] = str(random_model.ensure(base))

@@ -6,13 +6,21 @@ trial.yaml and of SET, says how many of them are taken.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunebook.core.errors import InputError
 from tunebook.core.files import AxolotlConfig
 
 KEY = "replay"
 GENERAL = "datasets/general/train.jsonl"
+
+
+class Replay(NamedTuple):
+    """Replay rows to be drawn when the train rows are known: `share` of them per train row, from `entry`, the
+    recipe's second entry of `datasets:`."""
+
+    entry: dict[str, Any]
+    share: float
 
 
 def take_replay(trial: AxolotlConfig, overrides: AxolotlConfig) -> tuple[float | None, dict[str, Any]]:
@@ -34,19 +42,21 @@ def take_replay(trial: AxolotlConfig, overrides: AxolotlConfig) -> tuple[float |
     return float(share), {KEY: float(share)}
 
 
-def apply_replay(config: AxolotlConfig, share: float | None) -> AxolotlConfig:
-    """Return `config` without its further entries of `datasets:` where `share` is 0, otherwise as it is.
+def apply_replay(config: AxolotlConfig, share: float | None) -> tuple[AxolotlConfig, Replay | None]:
+    """Return `config` with the recipe's own rows only, and the rows to be drawn, if any; with a `share` of
+    None, `config` as it is.
 
     Raises:
         InputError: a share is given, and there is not just one further entry that it could be of.
     """
     entries = config.get("datasets")
     if share is None or not isinstance(entries, list):
-        return config
+        return config, None
+    own = {**config, "datasets": entries[:1]}
     if share == 0:
-        return {**config, "datasets": entries[:1]}
+        return own, None
     if len(entries) != 2:
         text = f"{KEY}: a share is of the second entry of datasets:, and there are {len(entries)} entries. "
         text += "Leave it out, or write `replay: none`."
         raise InputError(f"trial.yaml or --set (SET=): {text}", code="config.bad_replay")
-    return config
+    return own, Replay(entries[1], share)

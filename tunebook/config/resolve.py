@@ -46,7 +46,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
             f"{show(recipe.folder)}: the trial tier needs a trial.yaml, which this recipe does not have.",
             code="recipe.no_trial",
         )
-    replay, replayed = take_replay(trial, overrides)
+    share, replayed = take_replay(trial, overrides)
     chosen = {} if options.model is None else {"base_model": known_model(options.model)}
     plain = merge(merge(merge(recipe.config, trial), chosen), overrides)
     named = plain.get("plugins")
@@ -72,7 +72,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     if trial.get("chat_template_jinja") and plain["base_model"] == trial.get("base_model"):
         # this base model brings its own template
         table = {key: value for key, value in table.items() if key != "chat_template"}
-    config = apply_replay(merge(merge(merge(recipe.config, trial), chosen), table), replay)
+    config, replay = apply_replay(merge(merge(merge(recipe.config, trial), chosen), table), share)
     name = options.hardware or (overlays.guess() if for_this_machine else None)
     overlay = overlays.overlay(name) if name else None
     off = {**table, **method_limits.stays_off(config)}

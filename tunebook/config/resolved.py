@@ -7,6 +7,7 @@ from typing import Any
 
 from tunebook.config.overrides import Tier
 from tunebook.config.recipe import Recipe
+from tunebook.config.replay import Replay
 from tunebook.core.files import AxolotlConfig
 from tunebook.hardware import overlays
 
@@ -14,8 +15,9 @@ from tunebook.hardware import overlays
 @dataclass(frozen=True)
 class Resolved:
     """A composed config. `config` is the final Axolotl config, except for run-folder paths; `identity` holds
-    the settings hashed into the run id; `world` is the number of training processes; `replay` is the number
-    of rows of the second entry of `datasets:` trained on per train row, or None for all of them."""
+    the settings hashed into the run id; `world` is the number of training processes; `replay` the rows
+    that are mixed into training, drawn from another file.
+    """
 
     recipe: Recipe
     tier: Tier
@@ -24,7 +26,7 @@ class Resolved:
     config: AxolotlConfig
     identity: dict[str, Any]
     changed: list[str]
-    replay: float | None = None
+    replay: Replay | None = None
 
     @property
     def hardware(self) -> str | None:

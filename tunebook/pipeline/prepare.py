@@ -24,7 +24,8 @@ from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.engines import vllm
 from tunebook.models.methods import HEAD_PLUGIN, uses_head
 from tunebook.models.shapes import positions
-from tunebook.pipeline import manifest, replay_rows
+from tunebook.pipeline import manifest
+from tunebook.pipeline.replay_rows import drawn_entry
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
@@ -163,13 +164,12 @@ def _on_positions(
     return result
 
 
-def place_paths(config: AxolotlConfig, run: Run, replayed: bool = False) -> dict[str, Any]:
-    """Return `config` with its data and output paths inside the run folder, including those of replay rows if
-    they are `replayed` from there."""
+def place_paths(config: AxolotlConfig, run: Run) -> dict[str, Any]:
+    """Return `config` with its data and output paths inside the run folder."""
     placed = dict(config)
     placed["datasets"] = [
         {**config["datasets"][0], "path": str(run / "data" / "train.jsonl"), "ds_type": "json"},
-        *replay_rows.placed(config["datasets"], run / replay_rows.FILE if replayed else None),
+        *config["datasets"][1:],
     ]
     if config.get("test_datasets"):
         placed["test_datasets"] = [
@@ -181,9 +181,10 @@ def place_paths(config: AxolotlConfig, run: Run, replayed: bool = False) -> dict
     return placed
 
 
-def more_rows(config: AxolotlConfig) -> dict[str, str]:
-    """Return the hash of every further local file under `datasets:`, which is trained on unchanged."""
-    paths = [ROOT / str(entry.get("path")) for entry in config["datasets"][1:]]
+def more_rows(resolved: Resolved) -> dict[str, str]:
+    """Return the hash of every further local file of rows that are trained on unchanged."""
+    entries = [*resolved.config["datasets"][1:], *([resolved.replay.entry] if resolved.replay else [])]
+    paths = [ROOT / str(entry.get("path")) for entry in entries]
     return {show(path): file_sha256(path) for path in paths if path.is_file()}
 
 
@@ -221,7 +222,9 @@ def _endpoint(settings: suite.Suite, dataset: Dataset) -> dict[str, Any]:
 def write_inputs(
     run: Run, resolved: Resolved, dataset: Dataset, settings: suite.Suite, evaluation: str
 ) -> None:
-    config = place_paths(resolved.config, run, replayed=bool(resolved.replay))
+    config = place_paths(resolved.config, run)
+    if resolved.replay:
+        config["datasets"].append(drawn_entry(resolved.replay, run))
     (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_json(
         run / "settings.json",

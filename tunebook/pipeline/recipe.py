@@ -98,7 +98,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
     replay = replay_rows(resolved, len(rows["train"]))
     identity = {**resolved.identity, "tier": resolved.tier, "rows": rows}
     identity |= {"lock": versions.lock_hash(), "axolotl": lanes.axolotl()}  # the lock file covers both lanes
-    identity["more_rows"] = more_rows(resolved.config)
+    identity["more_rows"] = more_rows(resolved)
     run = pick(name, digest(identity)[:10], options.new)
     evaluation = evaluation_digest(settings, dataset, resolved.config)
     with run.locked(), Session(run, options.store, console.note) as session:

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from tunebook.config.replay import KEY
+from tunebook.config.replay import KEY, Replay
 from tunebook.config.resolved import Resolved
-from tunebook.core.errors import InputError
+from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import AxolotlConfig, read_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.data.lengths import fitting
 from tunebook.runs.rows import RenderedRow
+from tunebook.runs.run import Run
 
 FILE = "data/replay.jsonl"  # relative to the run folder
 
 
 def replay_rows(resolved: Resolved, train: int) -> list[RenderedRow] | None:
-    """Return the first rows of the second entry of `datasets:` that fit `sequence_len`, `replay` of them per
-    train row and at least one; None if all of its rows are trained on, or there is no such entry.
+    """Return the first rows of the replay file that fit `sequence_len`, at least one; None if none are drawn.
 
     Raises:
-        InputError: the file has too few such rows.
+        InputError: the file has too few such rows, or others than conversations.
     """
     if not resolved.replay:
         return None
-    entry = resolved.config["datasets"][1]
+    entry, share = resolved.replay
     field = entry.get("field_messages", "messages")
-    rows = [{**row, "messages": row[field]} for row in read_jsonl(ROOT / str(entry["path"]))]
+    rows = []
+    for number, row in enumerate(read_jsonl(ROOT / str(entry["path"])), 1):
+        if not isinstance(row.get(field), list):
+            text = f"{KEY} draws conversations, and this row has no list called {field!r} (field_messages)."
+            raise InputError(Problem(text, str(entry["path"]), number, field, "config.bad_replay"))
+        rows.append({**row, "messages": row[field]})
     limit = int(resolved.config.get("sequence_len") or 512)
     fit = fitting(cast(list[RenderedRow], rows), (limit,))[limit]
-    count = max(1, round(resolved.replay * train))
+    count = max(1, round(share * train))
     if count > len(fit):
         raise InputError(
-            f"{KEY}: a share of {resolved.replay:g} of {train} train rows is {count} rows, but "
+            f"{KEY}: a share of {share:g} of {train} train rows is {count} rows, but "
             f"{entry['path']} has only {len(fit)} rows of at most {limit} tokens (sequence_len). Use a "
             f"smaller share, or remove {KEY} to use all rows.",
             code="config.bad_replay",
@@ -41,9 +45,7 @@ def replay_rows(resolved: Resolved, train: int) -> list[RenderedRow] | None:
     return fit[:count]
 
 
-def placed(entries: list[dict[str, Any]], drawn: Path | None) -> list[AxolotlConfig]:
-    """Return the entries of `datasets:` after the first, with the replay rows read from `drawn`."""
-    if drawn is None:
-        return entries[1:]
-    kept = {key: value for key, value in entries[1].items() if key not in ("shards", "shards_idx")}
-    return [{**kept, "path": str(drawn), "field_messages": "messages", "ds_type": "json"}]
+def drawn_entry(replay: Replay, run: Run) -> AxolotlConfig:
+    """Return the entry of `datasets:` that reads the drawn rows from the run folder."""
+    kept = {key: value for key, value in replay.entry.items() if key not in ("shards", "shards_idx")}
+    return {**kept, "path": str(run / FILE), "field_messages": "messages", "ds_type": "json"}
