@@ -10,11 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tunebook.core.errors import InputError, TunebookError
-from tunebook.core.files import AxolotlConfig
+from tunebook.core.errors import TunebookError
 from tunebook.core.paths import child_environment
 from tunebook.core.process import beginning
-from tunebook.hardware import overlays
 
 
 class Axolotl:
@@ -77,18 +75,3 @@ def ask_axolotl(job: dict[str, Any], offline: bool = True) -> dict[str, Any]:
     """Return Axolotl's answer to `job`, which takes half a minute; raises what `Axolotl.answer` raises."""
     with Axolotl(job, offline) as axolotl:
         return axolotl.answer()
-
-
-def validate_with_axolotl(config: AxolotlConfig, machine: overlays.Machine) -> dict[str, Any]:
-    """Let Axolotl validate `config` in a child process, as if on `machine` (half a minute), and return the
-    config with Axolotl's defaults filled in.
-
-    Raises:
-        InputError: Axolotl rejects the config; the message is Axolotl's.
-    """
-    answer = ask_axolotl({"config": config, "machine": machine.model_dump()})
-    if answer["refused"]:
-        raise InputError(
-            f"Axolotl rejects this config: {answer['refused']}", code="config.refused_by_axolotl"
-        )
-    return answer["effective"]

@@ -12,7 +12,7 @@ import yaml
 
 from tunebook.config.resolved import Resolved
 from tunebook.core.errors import InputError, Problem
-from tunebook.core.files import AxolotlConfig, digest, file_sha256, write_json
+from tunebook.core.files import AxolotlConfig, digest, file_sha256, write_json, write_jsonl
 from tunebook.core.paths import ROOT, show
 from tunebook.data import cache
 from tunebook.data.dataset import Dataset
@@ -24,8 +24,7 @@ from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.engines import vllm
 from tunebook.models.methods import HEAD_PLUGIN, uses_head
 from tunebook.models.shapes import positions
-from tunebook.pipeline import manifest
-from tunebook.pipeline.replay_rows import drawn_entry
+from tunebook.pipeline import manifest, replay_rows
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
 
@@ -220,11 +219,19 @@ def _endpoint(settings: suite.Suite, dataset: Dataset) -> dict[str, Any]:
 
 
 def write_inputs(
-    run: Run, resolved: Resolved, dataset: Dataset, settings: suite.Suite, evaluation: str
+    run: Run,
+    resolved: Resolved,
+    dataset: Dataset,
+    settings: suite.Suite,
+    evaluation: str,
+    replay: list[RenderedRow] | None = None,
 ) -> None:
+    """Write the config, settings, state and manifest of `run`, and the conversations of `replay`, which the
+    config then names beside the recipe's own rows."""
     config = place_paths(resolved.config, run)
-    if resolved.replay:
-        config["datasets"].append(drawn_entry(resolved.replay, run))
+    if resolved.replay and replay:
+        write_jsonl(run / replay_rows.FILE, replay)
+        config["datasets"].append(replay_rows.drawn_entry(resolved.replay, run))
     (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     write_json(
         run / "settings.json",

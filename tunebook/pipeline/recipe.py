@@ -15,7 +15,7 @@ from tunebook.config.resolved import Resolved
 from tunebook.core import ranks
 from tunebook.core.console import Console
 from tunebook.core.errors import GATE_FAILED, GOOD
-from tunebook.core.files import digest, write_json, write_jsonl
+from tunebook.core.files import digest, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.data.dataset import load_dataset_or_stand_in
 from tunebook.data.files.split_names import SPLITS, Split
@@ -33,7 +33,7 @@ from tunebook.pipeline.prepare import (
     prepare_rows,
     write_inputs,
 )
-from tunebook.pipeline.replay_rows import FILE, replay_rows
+from tunebook.pipeline.replay_rows import replay_rows
 from tunebook.plan import trial
 from tunebook.report.format import show_verdict
 from tunebook.report.published import other_base, published
@@ -113,7 +113,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
         if before["stages"]:
             done = ", ".join(stage for stage in before["stages"] if run.done(stage)) or "nothing yet"
             console.note(f"resuming {show(run.folder)} (already done: {done})")
-        write_inputs(run, resolved, dataset, settings, evaluation)
+        write_inputs(run, resolved, dataset, settings, evaluation, replay)
         session.begin()
         console.stages = STAGES
         if resolved.tier == "trial" and not options.steps:
@@ -133,7 +133,6 @@ def execute(name: str, options: Options, console: Console) -> Run:
                     write_rows(run / "data" / f"{split}.jsonl", rows[split])
                 words.append(", ".join(f"{len(rows[split])} {split}" for split in SPLITS) + " rows")
                 if replay:
-                    write_jsonl(run / FILE, replay)
                     words.append(f"and {len(replay)} general conversations for training")
             for note in notes:
                 console.note(note)

@@ -9,9 +9,9 @@ import typer
 from tunebook.commands.exercise.exercises import EXERCISES
 from tunebook.commands.options import console
 from tunebook.core.console import Console
-from tunebook.core.errors import GATE_FAILED, GOOD, InputError
-from tunebook.core.paths import runs_folder
-from tunebook.metrics.schema import Metrics, read_metrics
+from tunebook.core.errors import GATE_FAILED, GOOD
+from tunebook.metrics.schema import Metrics
+from tunebook.report.leaderboard import everything
 
 
 def exercise_command(
@@ -28,7 +28,7 @@ def exercise_command(
 
 def run_exercise(number: int | None, out: Console) -> int:
     """Print one exercise and whether its result was found; without a number, all of them in short."""
-    runs = finished()
+    runs = finished(out)
     if number is None:
         rows = [
             {"N": str(at), "exercise": one.title, "result": one.check(runs) or "not yet"}
@@ -44,13 +44,10 @@ def run_exercise(number: int | None, out: Console) -> int:
     return GOOD if found else GATE_FAILED
 
 
-def finished() -> list[Metrics]:
-    """Return the metrics of all finished runs, the newest last; those of another version are left out."""
-    paths = [path for path in runs_folder().glob("*/*/metrics.json") if path.parent.name != "latest"]
-    runs = []
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime):
-        try:
-            runs.append(read_metrics(path))
-        except InputError:
-            continue
-    return runs
+def finished(out: Console) -> list[Metrics]:
+    """Return the metrics of all finished runs, the newest last; damaged ones are skipped and named."""
+    entries, left_out = everything()
+    for problem in left_out:
+        out.note(f"skipped: {problem}")
+    entries.sort(key=lambda entry: (entry.run / "metrics.json").stat().st_mtime)
+    return [entry.measured for entry in entries]
