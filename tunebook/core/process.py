@@ -1,4 +1,4 @@
-"""Child processes: starting and ending them, reading errors from their log, and writing a folder in one."""
+"""Child processes: starting and ending them, reading errors from their log, and writing a folder whole."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from tunebook.models.hub import hub_error
 
 OWN_CODE = (
     "it brings Python code of its own (auto_map), which Tunebook does not run: trust_remote_code would run "
-    "it in the training, and the evaluation could not load the result. Take a model of a kind that "
-    "transformers knows."
+    "it in the training, and the evaluation could not load the result. Use a model whose "
+    "architecture transformers supports."
 )
 WEIGHTS = ("adapter_config.json", "config.json")
 TAKEN = ("base", "tuned", "tuned_rank_0", "unmerged", "svm", "endpoint")

@@ -20,7 +20,7 @@ def replay_rows(resolved: Resolved, train: int) -> list[RenderedRow] | None:
     """Return the first rows of the replay file that fit `sequence_len`, at least one; None if none are drawn.
 
     Raises:
-        InputError: the file has too few such rows, or others than conversations.
+        InputError: the file has too few such rows, or rows that are not conversations.
     """
     if not resolved.replay:
         return None

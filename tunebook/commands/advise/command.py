@@ -29,7 +29,9 @@ def advise_command(
         str, typer.Option(help="classification, qa, chat or preference; default: by the rows")
     ] = "",
     fields: Annotated[str, typer.Option(help='which column is what: "text=body label=topic"')] = "",
-    group: Annotated[str, typer.Option(help="the column of rows that belong together; none: no group")] = "",
+    group: Annotated[
+        str, typer.Option(help="column of related rows (customer, author); none: no groups")
+    ] = "",
     as_json: Json = False,
 ) -> int:
     """Look at your rows and say what to try first, with the evidence.

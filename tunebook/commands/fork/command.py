@@ -20,12 +20,16 @@ def fork_command(
     data: Annotated[str, typer.Argument(help="a file, a folder, owner/name on the Hub, or train=FILE ...")],
     task: Annotated[str, typer.Option(help="classification, qa or chat; default: that of FROM")] = "",
     fields: Annotated[str, typer.Option(help='the column of each field: "text=body label=topic"')] = "",
-    group: Annotated[str, typer.Option(help="the column of rows that belong together; none: no group")] = "",
+    group: Annotated[
+        str, typer.Option(help="column of related rows (customer, author); none: no groups")
+    ] = "",
     time: Annotated[str, typer.Option(help="a column of times: the newest rows become dev and test")] = "",
     drop: Annotated[str, typer.Option(help='fields to ignore on purpose: "history score"')] = "",
     near: Annotated[
         Literal["bounded", "off", "strict"],
-        typer.Option(help="near-duplicates in one split: families of a bounded size, none, or whole chains"),
+        typer.Option(
+            help="which near-duplicates stay in one split: families of bounded size, none, or whole chains"
+        ),
     ] = "bounded",
     where: Annotated[str, typer.Option(help='keep only rows for which this is true: "score >= 4"')] = "",
     roles: Annotated[str, typer.Option(help='who the speakers are: "Kunde=user Haus=assistant"')] = "",

@@ -46,7 +46,7 @@ def unknown(
             text += "nothing to learn. Add rows with another label."
         elif len(values) * 2 > len(rows):
             text = f"{len(values)} different values in {len(rows)} rows of {place}: a label has to repeat. "
-            text += f'Add rows, or say that it is one all the same: FIELDS="text=... label={label}".'
+            text += f'If it is the label column all the same, name it: FIELDS="text=... label={label}".'
         else:
             text = f"{place} has labels and no column of texts ({names}): none has two words or more. "
             text += f'Name it: FIELDS="text=... label={label}".'
