@@ -22,12 +22,12 @@ MESSAGES = {"RowFault": 1, "Finding": 2, "add": 2, "_say": 2, "_at": 3, "_row": 
 SHOWN = 160
 HEAD = """# Error codes
 
-After an error, the last line on the screen names its code. Codes are stable, for
-scripts and searches; the wording may change. This page is made from the code by
-`scripts/write_error_docs.py`: one message for each code, with `...` where a value is
-filled in. The exit code is 2 for the input, 4 for the machine, 75 for a stopped run
-that can be resumed ([all exit codes](ARCHITECTURE.md#exit-codes)). The findings of
-`tunebook check` have codes as well; `--json` prints them.
+The last line of an error names its code. Codes are stable, for scripts and searches;
+messages may change. `scripts/write_error_docs.py` makes this page from the code: one
+message per code, with `...` for values. Exit codes: 2 for errors in the input, 4 for
+the machine, 75 for a stopped run that can be resumed ([all exit
+codes](ARCHITECTURE.md#exit-codes)). `tunebook check --json` prints the codes of
+findings, too.
 """
 
 
@@ -116,6 +116,11 @@ def _assigned(tree: ast.Module) -> list[tuple[int, str, ast.expr]]:
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name)
+    ]
+    found += [  # a loop variable has a value of its own
+        (node.lineno, node.target.id, ast.Constant("..."))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For) and isinstance(node.target, ast.Name)
     ]
     return sorted(found, key=lambda one: one[0])
 

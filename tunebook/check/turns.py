@@ -76,7 +76,7 @@ class OfAService:
     def see(self, seen: Seen) -> None:
         for turn in supervised(seen.row, "rejected" in seen.row):
             if match := OF_A_SERVICE.search(turn["content"]):
-                text = f"an answer seems to be a service's message, no model's answer: {match[0]!r}."
+                text = f"an answer seems to be a service's message, not a model's answer: {match[0]!r}."
                 do = "Leave the row out, or write the answer that should be learned."
                 kind = "answers that a service wrote"
                 found = Finding("warning", kind, text, do, seen.place, seen.line, code="turns.of_a_service")

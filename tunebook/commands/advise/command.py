@@ -26,17 +26,17 @@ from tunebook.plan.rows import rows_of
 def advise_command(
     data: Annotated[str, typer.Argument(help="a file, a folder, owner/name on the Hub, or train=FILE ...")],
     task: Annotated[
-        str, typer.Option(help="classification, qa, chat or preference; default: by the rows")
+        str, typer.Option(help="classification, qa, chat or preference; default: from the rows")
     ] = "",
-    fields: Annotated[str, typer.Option(help='which column is what: "text=body label=topic"')] = "",
+    fields: Annotated[str, typer.Option(help='the column of each field: "text=body label=topic"')] = "",
     group: Annotated[
         str, typer.Option(help="column of related rows (customer, author); none: no groups")
     ] = "",
     as_json: Json = False,
 ) -> int:
-    """Look at your rows and say what to try first, with the evidence.
+    """Say what to try first with your rows, and show the evidence.
 
-    Prompt, retrieve, SVM, head, LoRA or more data. Writes nothing; exits with 3 where it is not a fine-tune.
+    Prompt, retrieve, SVM, head, LoRA or more data. Writes nothing; exits with 3 if it is not a fine-tune.
     """
     return run_advise(data, task, fields, group, as_json, console())
 

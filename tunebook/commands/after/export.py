@@ -23,7 +23,7 @@ from tunebook.runs.run import Run, find
 
 DEFAULT_QUANT = "q8_0"
 Measure = Annotated[
-    bool, typer.Option("--measure/--no-measure", help="answer the same rows again and compare (default)")
+    bool, typer.Option("--measure/--no-measure", help="answer the same rows again and compare")
 ]
 
 

@@ -16,12 +16,12 @@ from tunebook.report.leaderboard import everything
 
 def exercise_command(
     number: Annotated[
-        int | None, typer.Argument(metavar="N", min=1, max=len(EXERCISES), help="which; default: all")
+        int | None, typer.Argument(metavar="N", min=1, max=len(EXERCISES), help="its number; default: all")
     ] = None,
 ) -> int:
     """Show the ten exercises of the guide, and check their results.
 
-    Exits with 3 where the result of exercise N is not among the finished runs yet.
+    Exits with 3 if no finished run has the result of exercise N yet.
     """
     return run_exercise(number, console())
 

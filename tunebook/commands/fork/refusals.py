@@ -156,7 +156,8 @@ def check_columns(
     rows = [row for _, row in itertools.islice(read, LOOKED_AT) if isinstance(row, dict)]
     for option, column in (("group", group), ("time", time)):
         if column and rows and not any(_value(row, column) for row in rows):
-            text = f"{place} has no column {column!r} beside what is learned. It has: {', '.join(columns)}."
+            text = f"{place} has no column {column!r} other than the learned ones. "
+            text += f"It has: {', '.join(columns)}."
             raise InputError(Problem(text, key=_key(option), code="option.unknown_column"))
     if time and rows:
         try:

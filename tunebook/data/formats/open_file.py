@@ -132,14 +132,14 @@ class _Limited(io.RawIOBase):
         buffer[: len(data)] = data
         self.given += len(data)
         if self.most is not None and self.given > self.most:
-            text = f"unfolds to more than {self.most / 2**30:.0f} GiB, a quarter of this machine's memory. "
+            text = f"decompresses to over {self.most / 2**30:.0f} GiB, a quarter of this machine's memory. "
             text += "Unpack it and split it."
             raise InputError(Problem(text, show(self.path), code="data.unfolds_too_far"))
         if self.longest is not None:
             end = data.rfind(b"\n")
             self.since = self.since + len(data) if end < 0 else len(data) - end - 1
             if self.since > self.longest:
-                text = f"has a line of more than {self.longest >> 20} MiB. Write a row to a line."
+                text = f"has a line of more than {self.longest >> 20} MiB. Write one row per line."
                 raise InputError(Problem(text, show(self.path), code="data.line_too_long"))
         return len(data)
 

@@ -213,8 +213,8 @@ class Client:
         if exact and self.settings.model not in exact:
             raise InputError(
                 f"{PREFIX}_MODEL: {self.settings.address} serves {exact[0]} (got {self.settings.model}). "
-                "Give that name: it stands for exactly these weights, so that no other's answer is taken for "
-                "theirs.",
+                "Use that name: it stands for exactly these weights, so that cached answers of others are "
+                "not reused.",
                 code="endpoint.inexact_model",
             )
 

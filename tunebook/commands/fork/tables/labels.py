@@ -108,13 +108,9 @@ def check_kinds(found: LabelCounts, column: str, option: str, place: str) -> Non
         raise _several(several, found, column)
     if WHOLE not in shlex.split(option) and as_bits(every):
         bits = next(label for label in every if label.count("1") > 1)
-        text = (
-            f"{bits!r} seems to say yes (1) or no (0) to several labels. One label a row is learned: write "
-        )
-        text += (
-            "its name; or make a column for each label and fork once for each; or LABELS=whole learns each "
-        )
-        text += "combination as a label of its own."
+        text = f"{bits!r} seems to say yes (1) or no (0) to several labels. Only one label per row can "
+        text += "be learned: write its name; or make a column for each label and fork once for each; or "
+        text += "LABELS=whole learns each combination as one label."
         raise found.problem(text, column, bits, code="labels.several_in_one")
     if len(every) > MOST_LABELS or len(every) > max(2, rows / 2) and rows >= FEWEST_ROWS:
         refuse(
@@ -175,9 +171,9 @@ def _several(several: tuple[str, list[str]], found: LabelCounts, column: str) ->
     first = joined.split(separator)[0].strip()
     text = (
         f"{joined!r} seems to be {joined.count(separator) + 1} labels of one row, joined by {separator!r} "
-        f"({len(found.every)} combinations of {len(singles)} labels). One label a row is learned. Write one, "
-        f"as {first!r} in place of {joined!r}; or make a column for each label with yes or no and fork once "
-        f'for each: FIELDS="label={first}"; or LABELS=whole learns each combination as a label of its own.'
+        f"({len(found.every)} combinations of {len(singles)} labels). Only one label per row can be learned. "
+        f"Write one, as {first!r} instead of {joined!r}; or make a column for each label with yes or no and "
+        f'fork once for each: FIELDS="label={first}"; or LABELS=whole learns each combination as one label.'
     )
     return found.problem(text, column, joined, code="labels.several_in_one")
 
