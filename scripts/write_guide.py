@@ -1,10 +1,10 @@
-"""Fill the pages of docs/guide: marked blocks from committed files, the output of the commands they show.
+"""Fill in the pages of docs/guide: blocks from committed files, and the output of the commands shown.
 
 .venv/bin/python -m scripts.write_guide
 
-A block stands between `<!-- name -->` and `<!-- /name -->`; scripts/guide_blocks.py makes it and names the
-files it read below it. In a fence marked `console` each line that begins with `$ ` is run, and what
-follows is what it printed. A test (tests/commands/test_guide.py) holds both current.
+A block is the text between `<!-- name -->` and `<!-- /name -->`; scripts/guide_blocks generates it, and names
+the files that it read in the line below. In a `console` fence, each line that begins with `$ ` is run and
+followed by its output. A test (tests/commands/test_guide.py) fails if either is out of date.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def key(page: Path) -> str:
 
 
 def with_blocks(page: Path) -> str:
-    """Return the text of a page with its blocks made anew.
+    """Return the text of a page with its blocks regenerated.
 
     Raises:
-        KeyError: scripts/guide_blocks.py does not know a block of the page.
+        KeyError: scripts/guide_blocks does not know a block of the page.
     """
     text = page.read_text(encoding="utf-8")
     for name in MARK.findall(text):
@@ -54,14 +54,15 @@ def with_blocks(page: Path) -> str:
 
 
 def with_output(text: str) -> str:
-    """Return a page with the output of its `console` fences made anew."""
+    """Return a page with the output of its `console` fences regenerated."""
     return FENCE.sub(lambda match: f"```console\n{_run(match[1])}```", text)
 
 
 def printed(command: str) -> str:
-    """Run `tunebook VERB ... [| shell]` as somebody with an empty environment would, and return its output.
+    """Run `tunebook VERB ... [| shell]` without any TUNEBOOK_ variables, and return its output.
 
-    It runs inside this process, which pays the imports once; a shell gets only what follows a pipe.
+    The command runs inside this process, so that modules are imported once; a shell runs only what follows
+    a pipe.
     """
     own, _, rest = command.partition(" | ")
     words, out, before = shlex.split(own), io.StringIO(), dict(os.environ)
@@ -70,7 +71,7 @@ def printed(command: str) -> str:
         try:
             for name in [name for name in before if name.startswith("TUNEBOOK_")]:
                 del os.environ[name]
-            if words[1] == "plan":  # goes by the rows that this machine has read before, where there are some
+            if words[1] == "plan":  # would use rows that this machine has read before
                 os.environ["TUNEBOOK_CACHE"] = empty
             os.environ |= {"COLUMNS": "88", "NO_COLOR": "1"}
             with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):

@@ -1,4 +1,4 @@
-"""The measured blocks of docs/guide, a module for each of its parts (scripts/write_guide.py fills them)."""
+"""The generated blocks of docs/guide, one module per part (scripts/write_guide.py fills them in)."""
 
 from scripts.guide_blocks import case_studies, evaluation, pipeline, reference, trade_offs, types, why
 from scripts.guide_blocks.registry import BLOCKS, made

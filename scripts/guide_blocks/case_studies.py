@@ -36,8 +36,8 @@ def _file_scores(sources: Sources, recipe: str) -> str:
             {
                 "file": one["artefact"],
                 "measured by": names.metric(one["metric"]),
-                "of the run": number(one["metric"], one["run"]),
-                "of the file": number(one["metric"], one["value"]),
+                "score of the run": number(one["metric"], one["run"]),
+                "score of the file": number(one["metric"], one["value"]),
                 "size": f"{one['bytes'] / 1e6:.0f} MB",
             }
             for one in files

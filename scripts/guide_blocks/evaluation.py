@@ -20,7 +20,7 @@ ANSWERS = (
 
 @block("evaluation/task-specific-metrics", "by-hand")
 def by_hand(sources: Sources) -> str:
-    """Five answers and what each metric makes of them."""
+    """Five answers scored by each metric."""
     sources.read[ROOT / "tunebook" / "metrics" / "scoring.py"] = ""
     rows = []
     for gold, answer in ANSWERS:
@@ -39,7 +39,7 @@ def by_hand(sources: Sources) -> str:
 
 @block("evaluation/baseline-vs-fine-tuned", "detectable")
 def detectable(sources: Sources) -> str:
-    """The difference of each run, its interval, and the smallest one that its test split can show."""
+    """The difference of each run, its interval, and the smallest difference that test can detect."""
     rows = []
     for recipe in ("classify-lora", "qa-lora", "chat-lora", "chat-dpo"):
         run = sources.run(recipe)
@@ -55,7 +55,7 @@ def detectable(sources: Sources) -> str:
                         "against": names.contender(other, run["baseline"]),
                         "metric": names.metric(run["primary"]),
                         "difference": f"{shown[0]} ({shown[1]} to {shown[2]})",
-                        "smallest that can be shown": shown[3],
+                        "smallest detectable difference": shown[3],
                         "test rows, groups": f"{one['n']}, {one['groups']}",
                     }
                 )
@@ -64,14 +64,14 @@ def detectable(sources: Sources) -> str:
 
 @block("evaluation/baseline-vs-fine-tuned", "coverage")
 def coverage(sources: Sources) -> str:
-    """How often a 95 % interval covers the truth, by what is resampled."""
+    """How often a 95 % interval covers the true value, by what is resampled."""
     found = sources.benchmark("interval_coverage")["coverage"]
     return markdown_table(
         [
             {
                 "95 % interval by": one["method"],
                 "groups": str(one["groups"]),
-                "covers the truth": f"{one['covered']:.1%}".replace("%", " %"),
+                "covers the true value": f"{one['covered']:.1%}".replace("%", " %"),
             }
             for one in found
         ]

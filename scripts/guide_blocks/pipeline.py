@@ -52,19 +52,19 @@ def groups(sources: Sources) -> str:
 
 @block("pipeline/data-collection-and-formatting", "mutations")
 def mutations(sources: Sources) -> str:
-    """What became of files whose layout was changed at random."""
+    """What became of files with a randomly changed layout."""
     found = sources.benchmark("mutations")
     lines = [
-        {"files whose layout was changed at random": "read, with the rows of the original", "": "equal"},
-        {"files whose layout was changed at random": "refused, with a message", "": "refused"},
-        {"files whose layout was changed at random": "read as something else", "": "wrong"},
+        {"files with a randomly changed layout": "read, with the rows of the original", "": "equal"},
+        {"files with a randomly changed layout": "refused, with a message", "": "refused"},
+        {"files with a randomly changed layout": "read with other rows", "": "wrong"},
     ]
     return markdown_table([{**line, "": str(found[line[""]])} for line in lines])
 
 
 @block("pipeline/preprocessing-and-tokenization", "row")
 def shown_row(sources: Sources) -> str:
-    """A row as the model sees it: a recorded output, since the command takes a minute."""
+    """A row as the model sees it. The output is recorded, because the command takes a minute."""
     path = ROOT / "docs" / "guide" / "recorded" / "shown-row.txt"
     sources.read[path] = ""
     return f"```text\n{path.read_text(encoding='utf-8').strip()}\n```"
@@ -111,7 +111,7 @@ def learning_rates(sources: Sources) -> str:
 
 @block("pipeline/evaluation-and-checkpoints", "checkpoints")
 def checkpoints(sources: Sources) -> str:
-    """What each kept checkpoint reached on dev, and the one that ships on test."""
+    """The score of each kept checkpoint on dev, and of the one that ships on test."""
     rows = []
     for recipe in ("classify-lora", "qa-lora", "chat-lora", "chat-dpo"):
         run = sources.run(recipe)

@@ -1,4 +1,4 @@
-"""Tools, and reference made from code."""
+"""Tools, and the reference generated from code."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def plain_script(sources: Sources) -> str:
 
 @block("closing/summary-and-when-to-fine-tune", "advice")
 def advice(sources: Sources) -> str:
-    """What `tunebook advise` prints, recorded: it fits an SVM."""
+    """The output of `tunebook advise`. It is recorded, because the command trains an SVM."""
     path = ROOT / "docs" / "guide" / "recorded" / "advice.txt"
     sources.read[path] = ""
     return f"```text\n{path.read_text(encoding='utf-8').strip()}\n```"

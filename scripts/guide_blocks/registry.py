@@ -1,4 +1,4 @@
-"""What a block of the guide is: text made from committed files, and the line below it that names them."""
+"""A block of the guide: text generated from committed files, and the line below it that names them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 class Sources:
-    """The committed files that a block reads, in their order, each with the command that makes it."""
+    """The committed files that a block reads, in order, each with the command that produces it."""
 
     def __init__(self) -> None:
         self.read: dict[Path, str] = {}
@@ -26,6 +26,22 @@ class Sources:
     def benchmark(self, name: str) -> Any:
         """Return benchmarks/results/NAME.json."""
         return self.json(RESULTS / f"{name}.json", f"python benchmarks/{name}.py")
+
+    def forgetting(self) -> dict[str, Any]:
+        """Return the runs of benchmarks/results/forgetting.json by label.
+
+        When the committed file was measured, classify-lora had no replay; since then, `benchmarks/forgetting.py`
+        names its runs with and without replay differently.
+        """
+        runs: dict[str, Any] = self.benchmark("forgetting")["runs"]
+        renamed = {
+            "classify-lora": "classify-lora without replay",
+            "with replay": "classify-lora with replay",
+        }
+        if "without replay" in runs:
+            renamed = {"classify-lora": "classify-lora with replay"}
+            renamed["without replay"] = "classify-lora without replay"
+        return {renamed.get(name, name): run for name, run in runs.items()}
 
     def run(self, recipe: str, tier: str = "trial") -> dict[str, Any]:
         """Return the published run of a recipe with the recipe's own seed."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from scripts.guide_blocks.registry import Sources, block
 from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import ROOT
@@ -11,7 +9,9 @@ from tunebook.report import names
 from tunebook.report.format import cell
 
 BENCH = ROOT / "benchmarks" / "results" / "bench"
-PLANTED = ("classify-lora", "over-trained", "with replay", "averaged with its base")
+REPLAY = ("classify-lora without replay", "classify-lora with replay")
+PLANTED = (REPLAY[0], "over-trained", REPLAY[1], "averaged with its base")
+TASKS = (REPLAY[0], "qa-lora", "chat-lora")
 
 
 def _points(share: float) -> str:
@@ -20,7 +20,7 @@ def _points(share: float) -> str:
 
 @block("trade-offs/compute-and-cost", "gpu")
 def on_a_gpu(sources: Sources) -> str:
-    """What the plan says beside what was measured on GPUs."""
+    """What was measured on GPUs, and what the plan says."""
     rows = []
     for path in sorted(BENCH.glob("*.json")):
         item = sources.json(path, "make bench NAME=chat-lora-8b WEIGHTS=random")
@@ -31,7 +31,7 @@ def on_a_gpu(sources: Sources) -> str:
                 "GPU": item["machine"]["gpus"][0]["name"],
                 "tokens/s": f"{ours['tokens_per_second']:,.0f}",
                 "share of the GPU's peak": _points(ours["mfu"]),
-                "memory held": f"{ours['reserved_gib']:.1f} GiB",
+                "memory reserved": f"{ours['reserved_gib']:.1f} GiB",
                 "memory planned": f"{ours['plan']['peak_gib']:.1f} GiB",
             }
         )
@@ -74,15 +74,10 @@ def trial(sources: Sources) -> str:
     return markdown_table(rows)
 
 
-def _runs(sources: Sources) -> dict[str, Any]:
-    runs: dict[str, Any] = sources.benchmark("forgetting")["runs"]
-    return runs
-
-
 @block("trade-offs/catastrophic-forgetting", "planted")
 def planted(sources: Sources) -> str:
-    """A fault that was planted, and two cures."""
-    runs = _runs(sources)
+    """A planted fault and two cures."""
+    runs = sources.forgetting()
     rows = []
     for name in PLANTED:
         lost = {line["task"]: line for line in runs[name]["retention"]}
@@ -103,10 +98,10 @@ def planted(sources: Sources) -> str:
 
 @block("trade-offs/overfitting-to-instruction-style", "conditions")
 def conditions(sources: Sources) -> str:
-    """The score under the trained prompt and under others."""
-    runs = _runs(sources)
+    """The score with the trained prompt and with others."""
+    runs = sources.forgetting()
     rows: dict[str, dict[str, str]] = {}
-    for name in ("classify-lora", "qa-lora", "chat-lora", "with replay"):
+    for name in (*TASKS, REPLAY[1]):
         for one in runs[name]["style"]["conditions"]:
             row = rows.setdefault(one["condition"], {"prompt": one["condition"].replace("_", " ")})
             row[name] = f"{_points(one['reference'])} to {_points(one['value'])}"
@@ -115,17 +110,19 @@ def conditions(sources: Sources) -> str:
 
 @block("trade-offs/overfitting-to-instruction-style", "openings")
 def openings(sources: Sources) -> str:
-    """How alike the answers are."""
-    runs = _runs(sources)
+    """How similar the answers are."""
+    runs = sources.forgetting()
     return markdown_table(
         [
             {
                 "recipe": name,
                 "most frequent opening": runs[name]["style"]["opening"],
                 "its share": _points(runs[name]["style"]["opening_share"]),
-                "answers with ten words of a training answer": _points(runs[name]["style"]["copied_share"]),
+                "answers that repeat ten words of a training answer": _points(
+                    runs[name]["style"]["copied_share"]
+                ),
                 names.metric("stop_rate"): _points(runs[name]["style"]["stop_rate"]),
             }
-            for name in ("classify-lora", "qa-lora", "chat-lora")
+            for name in TASKS
         ]
     )

@@ -15,20 +15,20 @@ SEED = "42"
 METHODS = {
     "full": "all weights",
     "head": "LoRA and a layer that scores the labels",
-    "bottleneck": "small layers between the layers",
-    "lora": "a low-rank update beside each linear layer",
+    "bottleneck": "small layers after attention and MLP",
+    "lora": "a low-rank update to each linear layer",
     "dora": "LoRA, and a magnitude for each output",
-    "qlora": "LoRA on a base model held in 4 bits",
+    "qlora": "LoRA on a 4-bit base model",
     "ia3": "a factor for each key, value and inner activation",
     "prefix": "keys and values before the text, in every layer",
     "prompt": "embeddings before the text",
-    "ptuning": "the same, made by a small network",
+    "ptuning": "embeddings before the text, from a small network",
 }
 
 
 @block("types/index", "compared")
 def methods_compared(sources: Sources) -> str:
-    """Return every method on one task with equal data, best first."""
+    """Every method on one task with equal data, best first."""
     measured = sources.benchmark("methods")
     runs = {name.removeprefix("classify-"): seeds["42"] for name, seeds in measured["runs"].items()}
     rows = []
@@ -77,7 +77,7 @@ def _measured(sources: Sources, *methods: str) -> str:
 
 @block("types/full-fine-tuning", "measured")
 def full(sources: Sources) -> str:
-    """Full fine-tuning beside LoRA, in what they cost and reach."""
+    """Cost and accuracy of full fine-tuning and LoRA."""
     return _measured(sources, "full", "lora")
 
 
@@ -110,7 +110,7 @@ def lora(sources: Sources) -> str:
 @block("types/lora", "rank")
 def rank(sources: Sources) -> str:
     """The over-trained model at rank 16 and at rank 2."""
-    runs = sources.benchmark("forgetting")["runs"]
+    runs = sources.forgetting()
     return markdown_table(
         [
             {

@@ -10,7 +10,7 @@ from tunebook.report.format import cell, number
 
 @block("why/prompting-limitations", "tried")
 def prompts_tried(sources: Sources) -> str:
-    """Every prompting of the base on dev, for one recipe of each task."""
+    """Scores on dev of every prompt of the base model, for one recipe per task."""
     rows: dict[str, dict[str, str]] = {}
     for recipe in ("classify-lora", "qa-lora", "chat-lora"):
         run = sources.run(recipe)
@@ -29,7 +29,7 @@ def prompts_tried(sources: Sources) -> str:
 
 @block("why/prompting-limitations", "against")
 def prompt_against_tuned(sources: Sources) -> str:
-    """The best prompt and the fine-tuned model on test, and which prompt that was."""
+    """The best prompt and the fine-tuned model on test."""
     rows = []
     for recipe in ("classify-lora", "qa-lora", "chat-lora", "chat-dpo"):
         run = sources.run(recipe)
@@ -47,8 +47,8 @@ def prompt_against_tuned(sources: Sources) -> str:
 
 
 USES = {
-    "classify-lora": "route messages: one of your labels for each",
-    "qa-lora": "answer from a passage, or say that it does not tell",
+    "classify-lora": "assign one of your labels to each message",
+    "qa-lora": "answer from a passage, or say that it does not contain the answer",
     "chat-lora": "answer in your style over several turns",
     "chat-dpo": "prefer the better of two answers",
 }
@@ -56,7 +56,7 @@ USES = {
 
 @block("why/use-cases", "published")
 def use_cases(sources: Sources) -> str:
-    """One recipe of each kind with its published run."""
+    """One recipe per task with its published run."""
     rows = []
     for recipe, use in USES.items():
         run = sources.run(recipe)
@@ -76,12 +76,12 @@ def use_cases(sources: Sources) -> str:
 
 @block("why/use-cases", "banking")
 def many_labelled_rows(sources: Sources) -> str:
-    """The linear SVM against the fine-tuned model where there are thousands of labelled rows."""
+    """The linear SVM and the fine-tuned model with thousands of labelled rows."""
     run = sources.run("classify-lora", "real")
     return markdown_table(
         [
             {
-                "who answers": names.contender(name, run["baseline"]),
+                "model": names.contender(name, run["baseline"]),
                 "accuracy": cell("accuracy", run["contenders"][name]["accuracy"]),
             }
             for name in (names.SVM, names.TUNED, run["baseline"])
@@ -106,7 +106,7 @@ def voice(sources: Sources) -> str:
 
 @block("why/behavioral-vs-task-specific", "intents")
 def intents(sources: Sources) -> str:
-    """What classify-lora changed: the answers themselves."""
+    """What classify-lora changed in the answers."""
     run = sources.run("classify-lora")
     who = {"plain prompt": "base_generate_0", "best prompt": run["baseline"], "fine-tuned": names.TUNED}
     return markdown_table(
@@ -120,10 +120,10 @@ def intents(sources: Sources) -> str:
 
 @block("why/behavioral-vs-task-specific", "kept")
 def instructions_kept(sources: Sources) -> str:
-    """Whether each kind of model still follows other instructions."""
-    runs = sources.benchmark("forgetting")["runs"]
+    """Whether each fine-tuned model still follows unrelated instructions."""
+    runs = sources.forgetting()
     rows = []
-    for recipe in ("classify-lora", "qa-lora", "chat-lora"):
+    for recipe in ("classify-lora without replay", "classify-lora with replay", "qa-lora", "chat-lora"):
         line = next(one for one in runs[recipe]["retention"] if one["task"] == "instructions")
         rows.append(
             {
