@@ -1,11 +1,11 @@
-"""How long `tunebook check` takes over many rows, and how much memory: generated rows, the real verb.
+"""Measure time and memory of `tunebook check` on many generated rows.
 
     .venv/bin/python benchmarks/check_rows.py 10000 1000000     # writes benchmarks/results/check_rows.json
 
 Rows are sentences of 8 to 24 words drawn from 20,000 made-up words (Zipf), with 5,000 dev and test rows. The
-tokenizer is the trial model's. Memory is the largest resident size of any of the processes; processor seconds
-are those of all of them, and say more than the clock where other work shares the machine. Python keeps its
-bytecode, as it does unless PYTHONDONTWRITEBYTECODE is set; the first check after installation takes longer.
+tokenizer is the trial model's. Memory is the largest resident size of any process. Processor seconds are
+those of all processes; on a busy machine they say more than the time that passed. Python's bytecode is
+cached, as it is unless PYTHONDONTWRITEBYTECODE is set; the first check after installation takes longer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VOCABULARY, HELD_OUT = 20_000, 5_000
 
 
 def write_split(path: Path, split: str, count: int, labels: list[str]) -> None:
-    """Write `count` generated rows, the same each time."""
+    """Write `count` generated rows, always the same."""
     draw = random.Random(split)
     syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
     words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(VOCABULARY)]
@@ -54,7 +54,7 @@ def write_split(path: Path, split: str, count: int, labels: list[str]) -> None:
 
 
 def measure(rows: int) -> dict[str, float | int | str]:
-    """Check `rows` train rows in a process of its own and return what it took."""
+    """Check `rows` train rows in a separate process and return its time and memory."""
     labels = load_dataset_config(DATASET).labels
     with tempfile.TemporaryDirectory() as folder:
         for split, count in (("train", rows), ("dev", HELD_OUT), ("test", HELD_OUT)):
@@ -91,10 +91,10 @@ def measure(rows: int) -> dict[str, float | int | str]:
 def main(argv: list[str] | None = None) -> int:
     counts = sorted(int(word) for word in (argv or sys.argv[1:]) or ["10000"])
     runs = json.loads(TARGET.read_text())["runs"] if TARGET.is_file() else []
-    for rows in counts:  # ascending, because the peak is that of all so far
+    for rows in counts:  # ascending, because the peak is that of all counts so far
         runs = [run for run in runs if run["rows"] != rows] + [measure(rows)]
     facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib")}
-    facts["note"] = "niced, beside other work on the same two cores"
+    facts["note"] = "niced, with other work on the same two cores"
     whole = {"machine": facts, "runs": sorted(runs, key=lambda run: run["rows"])}
     TARGET.write_text(json.dumps(whole, indent=1) + "\n")
     return 0

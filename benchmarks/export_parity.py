@@ -1,9 +1,9 @@
-"""What the files of several runs score beside the runs themselves: the table of docs/after-training.md.
+"""Compare the scores of exported files with those of their runs: the table of docs/after-training.md.
 
     .venv/bin/python benchmarks/export_parity.py chat-lora/latest qa-full/latest ...
 
-Reads what `make merge` and `make export` measured of each run (metrics.json) and, of a merged 4-bit run, what
-both ways to merge it score on dev. Writes benchmarks/results/export_parity.json, which the table is made of.
+Reads the scores that `make merge` and `make export` added to each run's metrics.json and, for a merged 4-bit
+run, the dev scores of both ways to merge it. Writes benchmarks/results/export_parity.json and the table.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ DOC = ROOT / "docs" / "after-training.md"
 
 
 def of_run(name: str) -> dict[str, Any]:
-    """Return what was measured of the files of a run.
+    """Return the scores of the exported files of a run.
 
     Raises:
-        InputError: nothing was.
+        InputError: there are none.
     """
     run = find(name)
     measured = read_metrics(run / "metrics.json")
     if "exports" not in measured:
-        raise InputError(f"{name}: no file of it was measured. Run make merge or make export first.")
+        raise InputError(f"{name}: no exported file has a score. Run make merge or make export first.")
     return {
         "recipe": measured["recipe"],
         "tier": measured["tier"],
@@ -51,7 +51,7 @@ def of_run(name: str) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Return the block of docs/after-training.md: a row a file, and a line for each merged 4-bit run."""
+    """Return the block of docs/after-training.md: a row per file, and a line per merged 4-bit run."""
     rows, merges = [], []
     for run in found["runs"]:
         for line in run["exports"]:
@@ -70,7 +70,7 @@ def table(found: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("runs", nargs="+", help="<recipe>/latest, <recipe>/<id> or a folder")
-    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
+    parser.add_argument("--note", default="", help="what else the machine was doing")
     options = parser.parse_args(argv)
     facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib", "gpus", "python")}
     head = {"date": time.strftime("%Y-%m-%d"), "machine": facts, "note": options.note}

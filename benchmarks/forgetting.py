@@ -1,16 +1,21 @@
-"""Do the gates on forgetting and style find a fault, and what helps against it? Planted and measured.
+"""Test whether the gates on forgetting and style find a planted fault, and which remedies help.
 
     .venv/bin/python benchmarks/forgetting.py
 
 Runs classify-lora, qa-lora and chat-lora as shipped on the trial tier with EVAL=full, and five variants of
-the first, each without replay: otherwise as shipped; over-trained (several times its rate and epochs, all
-layers); that with an adapter of rank 2; that with weight decay, which in an adapter draws towards the base as
-L2-SP does (Li et al. 2018, arXiv 1802.01483); and the over-trained model half-way back to its base: half the
-scale of its adapter, which is the average of both models' weights (WiSE-FT, Wortsman et al. 2022, arXiv
-2109.01903).
-What is finished is found again; public items are asked as well where TUNEBOOK_TEST_DATA names their folder.
-Writes benchmarks/results/forgetting.json and the tables of docs/forgetting.md; exit 1 where a recipe as
-shipped fails a gate, or the over-trained one fails none of those on forgetting.
+classify-lora without replay:
+
+- without replay, otherwise as shipped;
+- over-trained: several times its learning rate and epochs, in all layers;
+- over-trained with an adapter of rank 2;
+- over-trained with weight decay, which pulls an adapter towards the base model as L2-SP does (Li et al. 2018,
+  arXiv 1802.01483);
+- over-trained, then with half the scale of its adapter, which averages its weights with those of the base
+  model (WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903).
+
+Finished runs are reused. Public items are evaluated too if TUNEBOOK_TEST_DATA names their folder. Writes
+benchmarks/results/forgetting.json and the tables of docs/forgetting.md. Exits with 1 if a recipe as shipped
+fails a gate, or if the over-trained one passes all gates on forgetting.
 """
 
 from __future__ import annotations
@@ -36,9 +41,9 @@ from tunebook.report.markdown_blocks import fill
 
 TARGET = ROOT / "benchmarks" / "results" / "forgetting.json"
 DOC = ROOT / "docs" / "forgetting.md"
-RATE, EPOCHS = 4, 2  # times what the recipe ships
+RATE, EPOCHS = 4, 2  # times those of the recipe
 SHIPPED = ("classify-lora", "qa-lora", "chat-lora")
-CURES = {  # tried on the over-trained one
+CURES = {  # added to the over-trained variant
     "rank 2": "lora_r=2 lora_alpha=4",  # alpha = 2r as in the recipe, so that the rank alone changes
     "weight decay 1": "weight_decay=1",  # some 600 steps of up to 0.0032: the first weights shrink to a third
 }
@@ -46,14 +51,14 @@ ALONE = "replay=none"
 
 
 def over_trained(recipe: recipes.Recipe) -> str:
-    """Return the settings of a training that goes too far."""
+    """Return the settings of the over-trained variant."""
     rate, epochs = recipe.trial["learning_rate"], recipe.trial["num_epochs"]
     rates = f"learning_rate={rate * RATE:g} num_epochs={epochs * EPOCHS:g}"
     return f"{rates} peft_layers_to_transform=null {ALONE}"
 
 
 def run(recipe: recipes.Recipe, name: str, settings: str, folder: Path) -> dict[str, Any]:
-    """Run one variant and return what was measured of it."""
+    """Run one variant and return its results."""
     copy = folder / "recipes" / name
     copy.mkdir(parents=True, exist_ok=True)
     for path in recipe.folder.iterdir():
@@ -64,7 +69,7 @@ def run(recipe: recipes.Recipe, name: str, settings: str, folder: Path) -> dict[
 
 
 def tunebook(words: list[str], folder: Path, name: str) -> dict[str, Any]:
-    """Run a verb with EVAL=full on the trial tier and return what was measured of its run `name`."""
+    """Run a command with EVAL=full on the trial tier and return the results of its run `name`."""
     words = [*words, "--tier", "trial", "--eval", "full"]
     environment = {**os.environ, "TUNEBOOK_RUNS": str(folder)}
     if (folder / "recipes").is_dir():
@@ -79,7 +84,7 @@ def tunebook(words: list[str], folder: Path, name: str) -> dict[str, Any]:
 
 
 def averaged(recipe: recipes.Recipe, name: str, folder: Path) -> dict[str, Any]:
-    """Evaluate the tuned model of variant `name` averaged with its base."""
+    """Evaluate the fine-tuned model of variant `name`, averaged with its base model."""
     model = folder / "models" / f"{name}-averaged"
     shutil.copytree(folder / name / "latest" / "model", model, dirs_exist_ok=True)
     shape = json.loads((folder / name / "latest" / "model" / "adapter_config.json").read_text())
@@ -90,9 +95,9 @@ def averaged(recipe: recipes.Recipe, name: str, folder: Path) -> dict[str, Any]:
 
 
 def table(measured: dict[str, Any], names: Sequence[str] = ()) -> str:
-    """Return the Markdown table: a row for each task and condition with a drop, a column a run, by default
-    the first recipe and its variants. A cell has both values and the upper end of the interval of the drop,
-    which must be within the margin."""
+    """Return the Markdown table: a row per task and condition, a column per run, by default the first recipe
+    and its variants. A cell has the values of the base and the fine-tuned model, and the upper end of the
+    interval of the drop, which must be within the margin."""
     names = names or [name for name in measured["runs"] if name not in SHIPPED[1:]]
     found = {name: measured["runs"][name] for name in names}
     lines = ["| | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]

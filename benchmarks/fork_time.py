@@ -1,12 +1,12 @@
-"""How long `tunebook fork` takes, check included: generated rows, the real verb in a process of its own.
+"""Measure the time of `tunebook fork`, including its check, on generated rows.
 
     .venv/bin/python benchmarks/fork_time.py [CASE ...]     # writes benchmarks/results/fork_time.json
 
-`passages` are 1,400 questions over 98 passages of 30,000 characters, `chats` 5,000 support chats of similar
-wording (both by tests/support/), `rows14k` and `rows100k` sentences with a label, as benchmarks/check_rows.py
-makes them. The cache has the trial model and nothing else. Processor seconds are user and system time of the
-process and all its children, and say more than the clock where other work shares the machine; `again` is
-`tunebook check` after the fork. Python keeps its bytecode, as in check_rows.py.
+`passages` has 1,400 questions on 98 passages of 30,000 characters, `chats` 5,000 support chats of similar
+wording (both from tests/support/); `rows14k` and `rows100k` have sentences with a label, from
+benchmarks/check_rows.py. The cache contains only the trial model. Processor seconds are user and system time
+of the process and all its children; on a busy machine they say more than the time that passed. `again` is
+`tunebook check` after the fork. Python's bytecode is cached, as in check_rows.py.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TARGET = ROOT / "benchmarks" / "results" / "fork_time.json"
 
 
 class Case(NamedTuple):
-    """What is forked, from which recipe, with which options, and the most processor seconds it may take."""
+    """The file to fork, the recipe, the options, and the target in processor seconds."""
 
     origin: str
     file: str
@@ -62,7 +62,7 @@ CASES = {
 
 
 def measure(name: str) -> dict[str, object]:
-    """Fork and check one case, and check it again; return what both took."""
+    """Fork and check one case, check it again, and return the times."""
     case = CASES[name]
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
@@ -80,7 +80,7 @@ def measure(name: str) -> dict[str, object]:
         again, processor_again, _ = timed(["check", "mine"], told)
     print(text[-3000:])
     stages: dict[str, float] = {}
-    for match in re.finditer(r"(?m)^(\w+) +.* ([\d.]+) s$", text):  # fork and check both have rows
+    for match in re.finditer(r"(?m)^(\w+) +.* ([\d.]+) s$", text):  # both fork and check print a stage `rows`
         stage = match[1] + (" of check" if match[1] in stages else "")
         stages[stage] = float(match[2])
     return {
@@ -97,7 +97,7 @@ def measure(name: str) -> dict[str, object]:
 
 
 def timed(words: list[str], told: dict[str, str]) -> tuple[float, float, str]:
-    """Run one command; return seconds by the clock, processor seconds, and what it printed.
+    """Run one command; return seconds passed, processor seconds, and its output.
 
     Raises:
         RuntimeError: it neither succeeded nor found errors in the rows.

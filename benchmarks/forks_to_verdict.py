@@ -1,12 +1,12 @@
-"""Other people's files, from the file to the verdict: fork, check and a finished trial run of each.
+"""Take other people's files to a verdict: fork, check and a finished trial run for each.
 
     TUNEBOOK_TEST_DATA=folder python benchmarks/forks_to_verdict.py [CASE ...] [--keep FOLDER] [--fork-only]
 
 The first three cases are hard by construction (tests/support/): 5,000 support chats of similar wording,
 questions on passages of 30,000 characters, chats behind a system prompt of 4,000 tokens. The other ten are
-public rows of TUNEBOOK_TEST_DATA in the files of ten tools, which this script writes; no file is edited
-between fork and verdict. Each case runs the verbs that a person types, on a screen of 80 columns, in
-processes of their own. Writes benchmarks/results/forks_to_verdict.json and a table in docs/fork.md.
+public rows from TUNEBOOK_TEST_DATA, which this script writes in the formats of ten tools; no file is edited
+between fork and verdict. Each case runs the commands that a user types, in separate processes and 80 columns.
+Writes benchmarks/results/forks_to_verdict.json and a table in docs/fork.md.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from tunebook.report.markdown_blocks import fill
 TARGET = ROOT / "benchmarks" / "results" / "forks_to_verdict.json"
 DOC = ROOT / "docs" / "fork.md"
 Row = dict[str, Any]
-SHORT = ("--rows", "train=96,dev=20,test=48")  # of a trial, so that thirteen take an hour and not a day
+SHORT = ("--rows", "train=96,dev=20,test=48")  # of a trial: all thirteen take an hour, not a day
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a person has (`write` makes it below a folder and returns its path), and what they type."""
+    """A user's file (`write` creates it in a folder and returns its path), and the options that they type."""
 
     title: str
     origin: str
@@ -86,7 +86,7 @@ def long_system(folder: Path) -> Path:
 
 
 def helpdesk_csv(folder: Path) -> Path:
-    """A help desk's export: semicolons, a BOM, columns that nobody needs."""
+    """A help desk's export: semicolons, a BOM, unused columns."""
     with (folder / "tickets.csv").open("w", encoding="utf-8-sig", newline="") as file:
         to = csv.writer(file, delimiter=";")
         to.writerow(["Ticket ID", "Created", "Requester", "Description", "Topic", "Satisfaction"])
@@ -216,7 +216,7 @@ CASES = {
 
 
 def follow(name: str, home: Path, fork_only: bool) -> Row:
-    """Fork one case and run its recipe below `home`; return what a person sees of it."""
+    """Fork one case and run its recipe below `home`; return the results that a user sees."""
     case = CASES[name]
     for kind in ("recipes", "datasets"):
         (home / kind).mkdir(exist_ok=True)
@@ -245,7 +245,8 @@ def follow(name: str, home: Path, fork_only: bool) -> Row:
 
 
 def typed(words: list[str], told: dict[str, str], screen: Path) -> tuple[int, int, str]:
-    """Run one command on a screen of 80 columns; return its exit code, seconds and the screen, kept too."""
+    """Run one command in 80 columns, save its output as `screen`, and return exit code, seconds and
+    output."""
     start = time.monotonic()
     result = subprocess.run(
         [sys.executable, "-m", "tunebook.commands.cli", *words],
@@ -277,8 +278,8 @@ def table(found: Row) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="default: all")
-    parser.add_argument("--keep", type=Path, help="a folder for what is made, with the screens as text")
-    parser.add_argument("--fork-only", action="store_true", help="write no results")
+    parser.add_argument("--keep", type=Path, help="keep all files in this folder, with the output as text")
+    parser.add_argument("--fork-only", action="store_true", help="only fork, and write no results")
     args = parser.parse_args(argv)
     for name in args.cases or CASES:
         with tempfile.TemporaryDirectory() as scratch:

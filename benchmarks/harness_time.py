@@ -1,14 +1,15 @@
-"""How long Tunebook's evaluation takes beside lm-evaluation-harness's own command, run for each contender.
+"""Compare the time of Tunebook's evaluation with lm-evaluation-harness's command, run for each contender.
 
     .venv/bin/python benchmarks/harness_time.py runs/classify-lora/latest --rows 40
 
-RUN is a finished run of a classification recipe. Both sides ask the same contenders (the base asked plainly,
-its best prompt, the tuned model) for the same test rows of RUN with the same prompts, cap, weights and type.
-Tunebook loads each model once, computes what prompts share once, ranks all labels in one pass and batches by
-length; its cache of base results is empty. `lm_eval run` starts anew for each contender, with tasks as local
-YAML. It is spared the index of its own thousands of tasks, which takes seconds, and it goes second, when
-imports are warm. Processor seconds say more than the clock where other work shares the machine. Writes
-benchmarks/results/harness_time.json and a paragraph of docs/ARCHITECTURE.md; exit 1 above half its time.
+RUN is a finished run of a classification recipe. Both evaluate the same contenders (the base model with the
+plain prompt and with its best prompt, and the fine-tuned model) on the same test rows of RUN, with the same
+prompts, token limit, weights and data type. Tunebook loads each model once, computes the common prefix of
+prompts once, ranks all labels in one pass and batches by length; its cache of base results is empty. `lm_eval
+run` starts again for each contender, with tasks as local YAML. It skips the index of its own thousands of
+tasks, which would take seconds, and it runs second, when files are cached. On a busy machine, processor
+seconds say more than the time that passed. Writes benchmarks/results/harness_time.json and a paragraph of
+docs/ARCHITECTURE.md. Exits with 1 if Tunebook takes more than half the time.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ SELF = [sys.executable, str(Path(__file__).resolve())]
 
 
 def contenders(evaluator: Evaluator) -> list[Contender]:
-    """Return the contenders of a run that are its own models."""
+    """Return the contenders of a run that use its own base or fine-tuned model."""
     known = {one.name: one for one in (TUNED, *map(untuned, promptings(evaluator.dataset)))}
     choice = read_json(evaluator.run / "eval" / "choice.json")
     others = ("svm", ENDPOINT, *choice.get("beside", {}))
@@ -55,7 +56,7 @@ def contenders(evaluator: Evaluator) -> list[Contender]:
 
 
 def copy(run: Run, rows: int | None, folder: Path) -> Run:
-    """Return a run in `folder` that is trained and not evaluated, with `rows` of the test rows."""
+    """Return a copy of the run in `folder`, trained but not evaluated, with the first `rows` test rows."""
     for name in ("config.yaml", "settings.json", "data/train.jsonl", "data/dev.jsonl", "eval/choice.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((run / name).read_bytes())
@@ -94,7 +95,7 @@ def write_task(job: Job, evaluator: Evaluator, folder: Path) -> None:
 
 
 def model_arguments(name: str, evaluator: Evaluator, models: Models) -> str:
-    """Return what `--model_args` says of a contender's model: the weights, type and attention of the run."""
+    """Return `--model_args` for a contender's model: weights, data type and attention of the run."""
     config = evaluator.inputs.config
     folder = str((evaluator.run / "model").resolve())
     said = {"pretrained": config["base_model"], "tokenizer": folder, "dtype": str(models.dtype)[6:]}
@@ -109,7 +110,7 @@ def model_arguments(name: str, evaluator: Evaluator, models: Models) -> str:
 
 
 def timed(arguments: list[str], cache: Path) -> dict[str, float]:
-    """Run this script again with `arguments`, in a process of its own, and return what it took."""
+    """Run this script again with `arguments`, in a separate process, and return its times."""
     told = {"TUNEBOOK_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "HF_HOME": str(cache / "huggingface")}
     before, start = os.times(), time.monotonic()
     subprocess.run(
@@ -125,14 +126,14 @@ def timed(arguments: list[str], cache: Path) -> dict[str, float]:
 
 
 def ours(folder: Path) -> None:
-    """Evaluate as the evaluation stage does; runs in the child."""
+    """Evaluate as the evaluation stage does; runs in the child process."""
     evaluator = Evaluator.of_run(Run(folder))
     for contender in contenders(evaluator):
         evaluator.evaluate(contender, "test")
 
 
 def theirs(arguments: list[str]) -> None:
-    """Run the harness's command without the index of its own tasks; runs in the child."""
+    """Run the harness's command without the index of its own tasks; runs in the child process."""
     from lm_eval.__main__ import cli_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -162,7 +163,7 @@ def _answer(sample: Row, labels: list[str]) -> str:
 
 
 def measure(run: Run, rows: int | None) -> dict[str, Any]:
-    """Evaluate `run` by both sides and return what it took."""
+    """Evaluate `run` with both and return the times."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         evaluator = Evaluator.of_run(copy(run, rows, folder / "run"))
@@ -230,8 +231,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", help="<recipe>/latest, <recipe>/<id> or a folder")
-    parser.add_argument("--rows", type=int, help="the first so many test rows (default: all)")
-    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
+    parser.add_argument("--rows", type=int, help="number of test rows, from the first (default: all)")
+    parser.add_argument("--note", default="", help="what else the machine was doing")
     options = parser.parse_args(arguments)
     found = measure(find(options.run), options.rows)
     facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib", "gpus", "python")}

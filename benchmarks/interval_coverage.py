@@ -1,13 +1,13 @@
-"""How often the 95 % intervals cover the truth, and how often the tests see what is not there.
+"""Simulate how often the 95 % intervals cover the true value, and how often the tests raise a false alarm.
 
     .venv/bin/python benchmarks/interval_coverage.py
 
-Writes benchmarks/results/interval_coverage.json and the table of docs/metrics.md. Rows come in groups of 10
-whose differences between two contenders have an intraclass correlation of 0.3. The functions of
-tunebook/metrics/intervals.py are called as they ship, and once more with every row as a group of its own,
-which is a row bootstrap. McNemar's mid-p is tried on independent 0/1 rows, where it is used.
-Shares of right answers are drawn by group from a beta distribution with the same correlation; beside their
-intervals stands plain t, which does not know that a share has limits.
+Writes benchmarks/results/interval_coverage.json and the table of docs/metrics.md. Rows come in groups of 10,
+in which the differences between two contenders have an intraclass correlation of 0.3. The functions of
+tunebook/metrics/intervals.py run unchanged, and once more with every row as a separate group, which is a row
+bootstrap. McNemar's mid-p is tested on independent 0/1 rows, for which it is used. Accuracies are drawn by
+group from a beta distribution with the same correlation; their intervals are compared with plain t, which
+ignores that a share has limits.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from tunebook.report.markdown_blocks import fill
 PAGE = ROOT / "docs" / "metrics.md"
 RESULT = ROOT / "benchmarks" / "results" / "interval_coverage.json"
 EACH, CORRELATION, SEED = 10, 0.3, 20260101
-ROWS, RIGHT, AGREE = 300, 0.8, 0.5  # 0/1 rows: share right of both contenders, share they surely agree on
-# Share right of one contender, and of another that it is compared with.
+ROWS, RIGHT, AGREE = 300, 0.8, 0.5  # 0/1 rows: accuracy of both, share of rows where they always agree
+# Accuracy of one contender, and of another to compare with.
 SHARES = ((0.5, None), (0.8, None), (0.95, None), (0.8, 0.7), (0.9, 0.4), (0.95, 0.0))
 FEW = (10, 30)
 
 
 def differences(rng: np.random.Generator, groups: int) -> np.ndarray:
-    """Return differences of mean 0 and variance 1, one line a group."""
+    """Return differences of mean 0 and variance 1, one line per group."""
     between = rng.normal(size=(groups, 1)) * math.sqrt(CORRELATION)
     return between + rng.normal(size=(groups, EACH)) * math.sqrt(1 - CORRELATION)
 
 
 def coverage(groups: int, trials: int, by_row: bool = False, seed: int = SEED) -> float:
-    """Return the share of trials in which the interval of the mean difference covers 0, the truth."""
+    """Return the share of trials in which the interval of the mean difference covers 0, the true value."""
     rng = np.random.default_rng(seed)
     names = [f"g{index if by_row else index // EACH}" for index in range(groups * EACH)]
     covered = 0
@@ -59,7 +59,7 @@ def coverage(groups: int, trials: int, by_row: bool = False, seed: int = SEED) -
 
 
 def answers(rng: np.random.Generator, groups: int, right: float) -> np.ndarray:
-    """Return 0/1 answers, one line a group, of which the share `right` is 1."""
+    """Return 0/1 answers, one line per group; the share `right` of them is 1."""
     if right in (0, 1):
         return np.full((groups, EACH), right)
     spread = 1 / CORRELATION - 1
@@ -70,8 +70,8 @@ def answers(rng: np.random.Generator, groups: int, right: float) -> np.ndarray:
 def coverage_of_shares(
     right: float, other: float | None, groups: int, trials: int, bounded: bool, seed: int = SEED
 ) -> tuple[float, float]:
-    """Return in which share of trials the interval of a share right, or of its difference to another, covers
-    the truth, and in which it leaves the limits."""
+    """Return the share of trials in which the interval of an accuracy, or of a difference of two, covers the
+    true value, and the share in which it exceeds the limits."""
     rng = np.random.default_rng(seed)
     names = [f"g{index // EACH}" for index in range(groups * EACH)]
     truth, limits = right - (other or 0), SHARE if other is None else GAP
@@ -85,7 +85,8 @@ def coverage_of_shares(
 
 
 def shares(trials: int) -> list[dict[str, Any]]:
-    """Return coverage for every pair of SHARES and number of FEW groups, within the limits and by plain t."""
+    """Return the coverage for every pair in SHARES and every number of groups in FEW, within limits and by
+    plain t."""
     found = []
     for groups in FEW:
         for right, other in SHARES:
@@ -111,7 +112,7 @@ def alarms_of_permutation(groups: int, trials: int, seed: int = SEED) -> float:
 
 
 def alarms_of_mcnemar(trials: int, rows: int = ROWS, seed: int = SEED) -> float:
-    """Return the same for 0/1 answers to independent rows, by the mid-p of McNemar's test."""
+    """Return the same for 0/1 answers on independent rows, by the mid-p of McNemar's test."""
     rng = np.random.default_rng(seed)
     alarms = 0
     for _ in range(trials):
@@ -174,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--row-trials", type=int, default=1_000, help="for the row bootstrap, which is slow")
-    parser.add_argument("--shares", action="store_true", help="only those, beside the results there are")
+    parser.add_argument("--shares", action="store_true", help="only these; keep the other results")
     options = parser.parse_args(argv)
     start = time.monotonic()
     found = read_json(RESULT) if options.shares else differences_and_tests(options.trials, options.row_trials)

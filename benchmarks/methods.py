@@ -1,14 +1,14 @@
-"""All ways of tuning on one task, with equal data: score, trained weights, memory, time, size, forgetting.
+"""Compare all methods on one task with equal data: score, trained weights, memory, time, size, forgetting.
 
     .venv/bin/python benchmarks/methods.py [--only classify-lora classify-ia3]
 
-On the trial tier, intents. The learning rate of each method is chosen from those below on 60 dev rows,
-trained on 120: the lowest within one standard error of the best (Breiman et al. 1984, Classification and
-Regression Trees, 3.4.3), since the whole training is five times as long. Then each is trained on all rows
-with that rate. Where this forgets more of a general text than its gate allows, the next lower rate is taken,
-as long as there is one that passes. The best four on dev are trained with two seeds more. What is finished is
-found again, so that a stopped bench resumes. Writes benchmarks/results/methods.json, and the tables and the
-picture of docs/adapters.md; nothing is chosen on test rows.
+On the trial tier, intents. The learning rate of each method is chosen on 60 dev rows after training on 120:
+the lowest within one standard error of the best (Breiman et al. 1984, Classification and Regression Trees,
+3.4.3), since the whole training is five times as long. Then each method is trained on all rows with that
+rate. If this forgets more general text than the gate allows, the next lower learning rate is tried, until one
+passes. The best four on dev are trained with two more seeds. Finished runs are reused, so a stopped benchmark
+resumes. Writes benchmarks/results/methods.json, and the tables and the picture of docs/adapters.md. Nothing
+is chosen on test.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ LENGTH = "num_virtual_tokens"
 
 
 def saved_weights(files: list[Path]) -> int:
-    """Return how many numbers safetensors files hold, from their headers alone
+    """Return the number of weights in safetensors files, from their headers alone
     (https://huggingface.co/docs/safetensors: eight bytes of length, then JSON)."""
     total = 0
     for path in files:
@@ -71,21 +71,21 @@ def saved_weights(files: list[Path]) -> int:
 
 
 def options(rate: str, seed: int, **more: Any) -> Options:
-    # Without replay, which not all of the recipes have: the methods are compared on the same rows.
+    # Without replay, which only some recipes have: all methods train on the same rows.
     settings = f"learning_rate={rate} replay=none"
     return Options(tier="trial", hardware="cpu", set=settings, seed=seed, **more)
 
 
 def on_dev(run: Run) -> Rate:
-    """Return accuracy on dev of what an EVAL=quick run ships."""
+    """Return the accuracy on dev of the model that an EVAL=quick run ships."""
     return read_json(run / "metrics.json")["contenders"]["tuned"]["accuracy"]
 
 
 def entry(run: Run) -> dict[str, Any]:
-    """Return what the table says of a run on the test split."""
+    """Return the entry of a run, with its scores on test."""
     found = read_json(run / "metrics.json")
     files = list((run / "model").glob("*.safetensors"))
-    # Of p-tuning a network was trained; the tokens that it makes ship.
+    # P-tuning trains a network; the embeddings that it produces ship.
     network = next((run / "train").glob(f"checkpoint-*/{ENCODER}"), None)
     chosen = (found["checkpoints"] or {}).get("dev", {})
     return {
@@ -107,15 +107,14 @@ def entry(run: Run) -> dict[str, Any]:
 
 
 def choose(tried: dict[str, Rate]) -> str:
-    """Return the first of `tried` that is within one standard error of the best; the error is that of a share
-    of independent rows."""
+    """Return the first of `tried` within one standard error of the best, computed for independent rows."""
     best = max(tried.values(), key=lambda measure: measure["value"])
     error = math.sqrt(best["value"] * (1 - best["value"]) / best["n"])
     return next(rate for rate, measure in tried.items() if measure["value"] >= best["value"] - error)
 
 
 def bench(names: list[str], console: Console) -> dict[str, Any]:
-    """Run what is left and return all numbers; written to TARGET after each run."""
+    """Run what is not finished and return all results, which are written to TARGET after each run."""
     measured: dict[str, Any] = {"hardware": machine.facts(), "few": FEW, "sweeps": {}, "runs": {}}
     for name in names:
         tried = {
@@ -155,8 +154,8 @@ def percent(value: float, shape: str) -> str:
 
 
 def table(measured: dict[str, Any]) -> str:
-    """Return the Markdown table for docs/adapters.md, best first; further seeds stand behind the first one's
-    interval."""
+    """Return the Markdown table for docs/adapters.md, best first; the accuracy of further seeds
+    follows the interval of the first."""
     columns = (
         "method",
         "learning rate",
@@ -207,7 +206,7 @@ def rates_tried(measured: dict[str, Any]) -> str:
 
 
 def lengths_tried() -> str:
-    """Return the Markdown table of the committed sweeps over virtual tokens, and what the trial tier has."""
+    """Return the Markdown table of the committed sweeps over virtual tokens, with the trial tier's value."""
     lines = ["| recipe | on dev, by virtual tokens | taken |", "|---|---|---|"]
     for path in sorted(recipes_folder().glob(f"*/sweeps/trial-{LENGTH}.json")):
         swept, recipe = read_json(path), recipes.load_recipe(path.parent.parent.name)

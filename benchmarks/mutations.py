@@ -1,11 +1,10 @@
-"""Small data files changed by rule, each forked or refused: nothing may be silently wrong.
+"""Fork small, randomly changed data files: each must be read right or refused, none silently read wrong.
 
 Five base sets of rows (labels, chat, Alpaca, SQuAD-like questions, preference pairs) are changed by one to
-three rules (order and names of columns, encoding, header, nesting, nulls, duplicates, other scripts, lists
-of one, a column of splits) and written in one of nine kinds of file. Each file is forked. It must end in one
-of two ways: the rendered (prompt, answer) pairs equal those that this script makes of the unchanged rows,
-without Tunebook's readers; or an error with a code and a next step. Anything else is a silent wrong, and is
-printed.
+three rules (order and names of columns, encoding, header, nesting, nulls, duplicates, other scripts, lists of
+one, a column of splits), written in one of nine file formats, and forked. Either the rendered (prompt,
+answer) pairs equal those that this script derives from the unchanged rows, without Tunebook's readers, or
+there is an error with a code and a next step. Anything else is a silent error, and is printed.
 
     python benchmarks/mutations.py --count 200 --seed 0 --out benchmarks/results/mutations.json
 """
@@ -43,13 +42,13 @@ OTHER_SCRIPT = (
     "\u5728\u54ea\u91cc\u767b\u5f55\u5931\u8d25\u95e8\u7a97\u706f"
 )
 ROWS = 64
-# A message says what to do if it names an option or has one of these words.
+# A message has a next step if it names an option or contains one of these words.
 STEP = "= Remove Add Name Save Choose Keep Write must Correct Fork Quote expected".split()
 
 
 @dataclass
 class Made:
-    """Rows in their order, what they should render to, and how the file is written."""
+    """Rows in order, the pairs that they should render to, and how the file is written."""
 
     base: str
     rows: list[Row]
@@ -167,43 +166,44 @@ def nest(made: Made, drawn: random.Random) -> None:
 
 
 def null(made: Made, drawn: random.Random) -> None:
-    """Empty one value: of an optional field without consequence, of any other an error."""
+    """Empty one value: harmless in an optional field, an error in any other."""
     row, name = drawn.randrange(ROWS), drawn.choice(list(made.rows[0]))
-    # A column of Parquet has one kind of value.
+    # A column of Parquet has one type.
     empty = [None, "", " "] if isinstance(made.rows[row][name], str) else [None]
     made.rows[row] = {**made.rows[row], name: drawn.choice(empty)}
-    if name in ("answers", "answer"):  # a question without an answer, which fork says it trains as such
+    if name in ("answers", "answer"):  # fork trains these as unanswerable, and says so
         made.pairs[row] = (made.pairs[row][0], "unanswerable")
 
 
 def foreign_names(made: Made, drawn: random.Random) -> None:
-    """Call the columns by words of another language, which say nothing to a list of usual names."""
+    """Rename the columns to words of another language, which no list of usual names contains."""
     new = {name: FOREIGN.get(name, name) for name in made.rows[0]}
     made.rows = [{new.get(name, name): value for name, value in row.items()} for row in made.rows]
 
 
 def in_list(made: Made, drawn: random.Random) -> None:
-    """Put the label into a list of one, as tools of annotation do."""
+    """Put the label into a list of one, as annotation tools do."""
     name = next((one for one in made.rows[0] if made.base == "labels" and one not in NOT_LABELS), None)
     if name:
         made.rows = [{**row, name: [row[name]]} for row in made.rows]
 
 
 def split_column(made: Made, drawn: random.Random) -> None:
-    """Add a column that says of which split a row is."""
+    """Add a column with the split of each row."""
     names = ["train", "train", "train", "validation", "test"]
     made.rows = [{**row, "split": names[number % 5]} for number, row in enumerate(made.rows)]
 
 
 def duplicate(made: Made, drawn: random.Random) -> None:
-    """Repeat rows. Repeats of a held-out prompt are left out of train, so only the set of pairs is held."""
+    """Repeat rows. Fork removes repeats of held-out prompts from train, so only the set of pairs is
+    compared."""
     for at in drawn.sample(range(ROWS), 5):
         made.rows.append(made.rows[at])
         made.pairs.append(made.pairs[at])
 
 
 def translate(made: Made, drawn: random.Random) -> None:
-    """Put labels and texts into a script without blanks."""
+    """Put labels and texts into a script without spaces."""
 
     def other(text: str) -> str:
         return (
@@ -229,7 +229,7 @@ def index_column(made: Made, drawn: random.Random) -> None:
 
 
 def accents(made: Made, drawn: random.Random) -> None:
-    """Put letters beyond ASCII, which an encoding must keep, into every prompt."""
+    """Add letters beyond ASCII, which an encoding must preserve, to every prompt."""
     tail = " caf\u00e9"
     first = {"labels": "text", "alpaca": "instruction", "preference": "prompt"}.get(made.base)
     name = next((one for one in made.rows[0] if one == first), None)
@@ -345,7 +345,7 @@ def sweep(count: int, seed: int, home: Path, show: bool = False) -> dict[str, li
 
 
 def prepare(home: Path) -> None:
-    """Make folders for the forks with our recipes and datasets in them, and leave their check out."""
+    """Create folders for the forks, with links to our recipes and datasets, and turn off fork's check."""
     for kind in ("datasets", "recipes"):
         (home / kind).mkdir()
         for folder in (ROOT / kind).iterdir():

@@ -1,12 +1,11 @@
 """Compare `make plan`'s memory and arithmetic with what torch counts, and write the calibration table.
 
     .venv/bin/python -m benchmarks.plan_memory            # minutes on one core; no GPU, no weights
-    .venv/bin/python -m benchmarks.plan_memory --only 8b  # cases whose name holds a word; "none" tracks
-    nothing
+    .venv/bin/python -m benchmarks.plan_memory --only 8b  # cases with 8b in their name; "none" runs none
 
 A training step of each case runs on fake tensors, which have shapes but no data, under torch's memory tracker
-and FLOP counter: the models of transformers, adapters of PEFT, autocast, and AdamW, as Axolotl puts them
-together. Fused kernels (Liger's, Axolotl's LoRA kernels) need a GPU and are not in it. Published peaks, in
+and FLOP counter: models of transformers, adapters of PEFT, autocast and AdamW, combined as in Axolotl. Fused
+kernels (Liger's, Axolotl's LoRA kernels) need a GPU and are not included. Published peaks, in
 benchmarks/published_peaks.yaml, are other people's measurements on GPUs.
 """
 
@@ -33,7 +32,7 @@ from tunebook.plan import hours
 RESULTS = ROOT / "benchmarks" / "results" / "plan_calibration.json"
 PUBLISHED = ROOT / "benchmarks" / "published_peaks.yaml"
 SMOL, SMALL, LARGE = "HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B"
-COUNTED = (SMOL,)  # whose arithmetic is counted too
+COUNTED = (SMOL,)  # whose FLOPs are counted too
 # (base, setting) of each tracked step.
 CASES: list[tuple[str, Setting]] = [
     (SMOL, Setting(4, 512, False)),
@@ -62,12 +61,12 @@ def build(shape: shapes.Shape, s: Setting) -> Any:
     from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    # On a GPU rows need no mask of their own beside causality; under fake tensors transformers makes one.
+    # On a GPU, rows need no mask other than the causal one; under fake tensors transformers creates one.
     AttentionInterface.register("causal_sdpa", sdpa_attention_forward)
     AttentionMaskInterface.register("causal_sdpa", lambda *args, **kwargs: None)
     dtype = torch.float32 if s.weights == "fp32" else torch.bfloat16
     attention = "eager" if s.attention == "eager" else "causal_sdpa"
-    # PEFT moves its layers about, which fake parameters do not allow: so first on the meta device.
+    # PEFT moves its layers between devices, which fake parameters do not allow: first use the meta device.
     with unset_fake_temporarily(), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config_of(shape), dtype=dtype, attn_implementation=attention)
         if s.rank is not None:
@@ -104,14 +103,14 @@ def track(shape: shapes.Shape, s: Setting) -> float:
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, fused=True)
         ids = torch.randint(0, shape.vocab, (s.rows, s.tokens))
-        # States first, as after any earlier step: zero gradients and one step are enough.
+        # Create the optimizer states first, as after an earlier step: zero gradients and one step are enough.
         for weight in trained:
             weight.grad = torch.zeros_like(weight)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
         class Tracker(MemTracker):
-            """MemTracker without hooks for gradients, which frozen weights do not take."""
+            """MemTracker without hooks for gradients, which frozen weights do not support."""
 
             def _track_module_params_and_buffers(self, module: Any, install_grad_hooks: bool = True) -> Any:
                 return super()._track_module_params_and_buffers(module, install_grad_hooks=s.rank is None)
@@ -149,20 +148,20 @@ def count_flops(shape: shapes.Shape, s: Setting) -> float:
 
 
 def tensors_gib(shape: shapes.Shape, s: Setting) -> float:
-    """Return plan's peak without what is no tensor: CUDA's own memory and gaps of the allocator."""
+    """Return the planned peak of tensors, without CUDA's own memory and gaps of the allocator."""
     parts = memory.components(shape, s)
     return sum(value for key, value in parts.items() if key != "framework")
 
 
 def flops(shape: shapes.Shape, s: Setting) -> float:
-    """Return plan's FLOPs of one forward and backward pass, counted as torch counts: scores of later tokens
-    too."""
+    """Return the planned FLOPs of one forward and backward pass, counted as torch does: with attention scores
+    of later tokens."""
     return s.rows * s.tokens * hours.step_flops(shape, s, s.tokens, causal=False)
 
 
 def published() -> list[dict[str, Any]]:
-    """Return the published peaks with plan's number beside each, nothing added for CUDA's own memory: they
-    are what PyTorch had allocated."""
+    """Return the published peaks, each with the planned one, without CUDA's own memory: they are what PyTorch
+    had allocated."""
     found = []
     for entry in yaml.safe_load(PUBLISHED.read_text()):
         shape = shapes.Shape.model_validate(entry["shape"])
@@ -176,13 +175,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="a word in the names of the cases to run; other rows stay")
+    parser.add_argument("--only", default="", help="only cases with this word in their name")
     only = parser.parse_args(argv).only.lower()
     table = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"tracked": {}, "flops": {}}
     known = {name(base, s) for base, s in CASES}
     for kind in ("tracked", "flops"):
         table[kind] = {case: row for case, row in table[kind].items() if case in known}
-    for row in [*table["tracked"].values(), *table["flops"].values()]:  # what plan says may have changed
+    for row in [*table["tracked"].values(), *table["flops"].values()]:  # the plan may have changed
         shape, s = shapes.find(row["base_model"]), Setting(**row["setting"])
         row |= (
             {"plan_gib": round(tensors_gib(shape, s), 3)}
@@ -203,14 +202,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare(base: str, s: Setting, table: dict[str, Any]) -> None:
-    """Track one case, count its arithmetic where COUNTED says so, and put both into the table."""
+    """Track one case, count its FLOPs if its base model is in COUNTED, and add both to the table."""
     case, shape = name(base, s), shapes.find(base)
     peak, mine = track(shape, s), tensors_gib(shape, s)
     row = {"base_model": base, "setting": asdict(s)}
     table["tracked"][case] = {**row, "tracked_gib": round(peak, 3), "plan_gib": round(mine, 3)}
     print(f"{case}: tracked {peak:.2f} GiB, plan {mine:.2f} ({mine / peak - 1:+.1%})", flush=True)
     if base in COUNTED and not s.accumulate:
-        eager = replace(s, attention="eager")  # whose products the counter sees one by one
+        eager = replace(s, attention="eager")  # in which the counter sees every matrix product
         counted, mine = count_flops(shape, eager), flops(shape, eager)
         table["flops"][case] = {**row, "setting": asdict(eager), "counted": counted, "plan": mine}
         print(f"{case}: counted {counted:.4g} FLOPs, plan {mine:.4g} ({mine / counted - 1:+.1%})", flush=True)

@@ -1,7 +1,7 @@
-"""Take the machine away from one run again and again, and compare with a run left alone.
+"""Interrupt one run again and again, wiping its disk, and compare it with an undisturbed run.
 
 A tiny random model trains on the CPU through the real `tunebook recipe`. A supervisor sends SIGTERM ten times
-and kill -9 five times, in random order at random moments, and removes the whole runs folder each time: only
+and kill -9 five times, in random order at random moments, and removes the whole runs folder each time; only
 the store is left, an S3 server on loopback (moto). The two runs must end with the same metrics, and no step
 may be trained twice after SIGTERM.
 
@@ -40,13 +40,13 @@ COMPARED = ("contenders", "comparisons", "dev", "baseline", "verdict", "steps", 
 
 
 class Drill:
-    """One recipe run, started as often as it takes, in `folder`."""
+    """One recipe run in `folder`, restarted until it is finished."""
 
     def __init__(self, folder: Path, base: Path, steps: int, prefix: list[str]) -> None:
         self.runs, self.base, self.steps, self.prefix = folder / "runs", base, steps, prefix
 
     def changes(self) -> str:
-        """Return what SET= says: the tiny model, all of its layers, a checkpoint every few steps."""
+        """Return the value of SET=: the tiny model, all of its layers, a checkpoint every few steps."""
         changes = f"base_model={self.base} peft_layers_to_transform=null learning_rate=0.02"
         return f"{changes} evals_per_epoch=null saves_per_epoch=null save_steps={SAVE_STEPS} warmup_ratio=0"
 
@@ -69,13 +69,14 @@ class Drill:
         return self.runs / "classify-lora" / "latest"
 
     def trained(self) -> list[int]:
-        """Return the steps of this run in the order of its events; a resume repeats where it starts."""
+        """Return the trained steps of this run in the order of its events; after a resume, numbers may
+        repeat."""
         events = read_records(self.folder / "events.jsonl")
         return [e["done"] for e in events if e["stage"] == "train" and not {"saved", "loss"} & set(e)]
 
 
 def equal(*drills: Drill) -> dict[str, bool]:
-    """Return what two runs have in common: fields of metrics.json, and the bytes of the weights."""
+    """Return whether two runs are equal: in each field of metrics.json, and in the bytes of the weights."""
     one, other = (read_json(drill.folder / "metrics.json") for drill in drills)
     weights = {file_sha256(drill.folder / "model" / "adapter_model.safetensors") for drill in drills}
     return {key: one[key] == other[key] for key in COMPARED} | {"weights": len(weights) == 1}
@@ -108,14 +109,14 @@ def serve_s3(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def interrupt(drill: Drill, store: str, kind: str, wait: float) -> dict[str, Any]:
-    """Start the run, send `kind` that many seconds after its training has gone on, and wipe the disk.
+    """Start the run, send `kind` `wait` seconds after its training has resumed, and wipe the disk.
 
-    `from_step` is None where the run was evaluating already, or had not begun to train.
+    `from_step` is None if the run was already evaluating, or had not started to train.
     """
     process = drill.start(store)
     while process.poll() is None and not (drill.folder / "sessions.json").is_file():
         time.sleep(0.1)
-    before = len(drill.trained())  # as fetched
+    before = len(drill.trained())  # as fetched from the store
     deadline = time.monotonic() + 600
     while process.poll() is None and len(drill.trained()) <= before and time.monotonic() < deadline:
         if Run(drill.folder).done("train"):
@@ -134,7 +135,7 @@ def interrupt(drill: Drill, store: str, kind: str, wait: float) -> dict[str, Any
     seconds = time.monotonic() - sent
     # Children of a killed process die just after it, and may be writing until then.
     if psutil.wait_procs(children, timeout=30)[1]:
-        raise SystemExit(f"{kind}: processes of the run outlive it by half a minute")
+        raise SystemExit(f"{kind}: processes of the run are still alive after half a minute")
     new = drill.trained()[before:]
     shutil.rmtree(drill.runs)
     return {
@@ -151,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--prefix", default="", help="put before each command, for one `nice -n 19`")
+    parser.add_argument("--prefix", default="", help="prefix of each command, for example `nice -n 19`")
     options = parser.parse_args(argv)
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as scratch:
@@ -198,7 +199,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def paragraph(tried: str, compared: dict[str, bool]) -> str:
-    """Return what was tried and how it compares with an undisturbed run, as lines of a document."""
+    """Return a paragraph of the docs: what was tried, and how it compares with an undisturbed run."""
     differ = ", ".join(key for key, same in compared.items() if not same)
     found = f"{differ} differ." if differ else f"everything is equal ({', '.join(compared)})."
     return textwrap.fill(f"{tried} Compared with an undisturbed run, {found}", 88, break_on_hyphens=False)
@@ -221,7 +222,7 @@ def table(measured: dict[str, Any]) -> str:
 
 
 def trained_twice(stops: list[dict[str, Any]]) -> dict[str, int]:
-    """Return how many steps were done again after each kind of end."""
+    """Return the number of steps trained twice, by kind of interruption."""
     again = {"SIGTERM": 0, "SIGKILL": 0}
     trained = [stop for stop in stops if stop["from_step"] is not None]
     for one, following in zip(trained, trained[1:], strict=False):

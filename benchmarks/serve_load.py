@@ -1,11 +1,11 @@
-"""Answers a second and latency of a served run with several clients, beside plain `model.generate`.
+"""Measure answers per second and latency of a served run, compared with plain `model.generate`.
 
     .venv/bin/python -m benchmarks.serve_load runs/classify-lora/latest --rows 24
 
 RUN is a finished run. Its first test rows are sent to `tunebook serve` with each engine, by 1, 4 and 8
 clients at a time, and then answered with the same weights by transformers' `generate` in batches of 1, 4 and
-8 prompts, one after the other on the same machine. Every answer is greedy and has the run's own length limit.
-Takes minutes. Writes benchmarks/results/serve_load.json and a table of docs/after-training.md.
+8 prompts, one after the other on the same machine. Every answer uses greedy decoding and the run's own length
+limit. Takes minutes. Writes benchmarks/results/serve_load.json and a table of docs/after-training.md.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def served(run: Run, engine: str) -> Iterator[str]:
 
 
 def line(engine: str, clients: int, wall: float, seconds: list[float]) -> dict[str, Any]:
-    """Return what was measured: `seconds` that each answer took, `wall` seconds in all."""
+    """Return one line of results: `seconds` of each answer, `wall` seconds in total."""
     return {
         "engine": engine,
         "clients": clients,
@@ -73,7 +73,7 @@ def line(engine: str, clients: int, wall: float, seconds: list[float]) -> dict[s
 
 
 def load(address: str, bodies: list[dict[str, Any]], clients: int) -> tuple[float, list[float]]:
-    """Send `bodies`, `clients` at a time; return the seconds in all and of each."""
+    """Send `bodies`, `clients` at a time; return the total seconds and those of each answer."""
 
     def one(body: dict[str, Any]) -> float:
         start = time.monotonic()
@@ -88,8 +88,8 @@ def load(address: str, bodies: list[dict[str, Any]], clients: int) -> tuple[floa
 
 
 def plain(run: Run, messages: list[Messages]) -> Callable[[int], tuple[float, list[float]]]:
-    """Return what answers `messages` with the weights of `run` in batches; every answer takes as long as its
-    batch."""
+    """Return a function that answers `messages` with the weights of `run` in batches; an answer takes as long
+    as its batch."""
     import torch
 
     from tunebook.core.ranks import Ranks
@@ -121,7 +121,7 @@ def plain(run: Run, messages: list[Messages]) -> Callable[[int], tuple[float, li
 
 
 def measure(run: Run, rows: int, engines: list[str], note: str) -> dict[str, Any]:
-    """Return the lines of the table, and what they were measured on."""
+    """Return the lines of the table, with hardware and versions."""
     messages = [row["messages"][:-1] for row in read_rows(run / "data" / "test.jsonl")[:rows]]
     name, most = str(run.settings()["recipe"]), run.settings()["suite"]["max_new_tokens"]
     bodies = [{"model": name, "messages": one, "max_tokens": most, "temperature": 0} for one in messages]
@@ -166,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("--rows", type=int, default=24)
-    parser.add_argument("--note", default="", help="what else the machine did meanwhile")
+    parser.add_argument("--note", default="", help="what else the machine was doing")
     parser.add_argument("--engines", default="transformers,llamacpp")
     given = parser.parse_args()
     write_json(TARGET, measure(find(given.run), given.rows, given.engines.split(","), given.note))

@@ -1,9 +1,9 @@
 """Run a generated batch script under a one-node Slurm on this machine: submit, signal, requeue, resume.
 
 Needs root and Debian's packages slurmctld, slurmd, munge and slurm-client. A tiny random model trains on the
-CPU. The script is the one that `make launch ON=slurm` writes, with three things changed: no GPU is asked for,
-the command is a trial run, and the interpreter is this one. In training the batch shell gets USR1, as Slurm
-sends it before the time limit; the job must save, queue itself again, go on, and end with the metrics of an
+CPU. The script is the one that `make launch ON=slurm` writes, with three changes: it requests no GPU, the
+command is a trial run, and the interpreter is this one. During training the batch shell gets USR1, which
+Slurm sends before the time limit; the job must save, requeue itself, resume, and end with the metrics of an
 undisturbed run.
 
     .venv/bin/python benchmarks/slurm_drill.py
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--prefix", default="", help="put before each run, for one `nice -n 19`")
+    parser.add_argument("--prefix", default="", help="prefix of each run, for example `nice -n 19`")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as scratch:
         folder, prefix = Path(scratch), shlex.split(options.prefix)

@@ -1,11 +1,11 @@
-"""Where the time of a trial run goes, on this machine: before and after a change, one run each.
+"""Measure where the time of a trial run goes on this machine, before and after a change.
 
     python benchmarks/trial_time.py LABEL [--checkout FOLDER] [RECIPE ...]
 
-Runs the recipes of a checkout (default: this one) on the trial tier from a folder of their own, and writes
-under LABEL what each stage took, the seconds until the first step, tokens a second of training, padding
-counted, the share of the machine's own peak of matrix products that they are, and the peak of memory, into
-benchmarks/results/trial_time.json. Nothing else should run on the machine.
+Runs the recipes of a checkout (default: this one) once on the trial tier, in a separate folder. Writes into
+benchmarks/results/trial_time.json, under LABEL: the seconds of each stage and until the first step, the
+tokens per second of training, including padding, the share of the machine's peak in matrix products that they
+reach, and peak memory. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def peak(dtype: str) -> float:
 
 
 def measure(name: str, checkout: Path, runs: Path) -> dict[str, Any]:
-    """Run recipe `name` of `checkout` on the trial tier; return what its stages took."""
+    """Run recipe `name` of `checkout` on the trial tier; return the times of its stages."""
     words = ["recipe", name, "--tier", "trial", "--hardware", "cpu"]
     told = {"TUNEBOOK_RUNS": str(runs), "PYTHONPATH": str(checkout)}
     start, begun = time.time(), time.monotonic()
@@ -99,7 +99,7 @@ def measure(name: str, checkout: Path, runs: Path) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("label", help="before, after, or another word")
+    parser.add_argument("label", help="label of the results: before, after, or another word")
     parser.add_argument("recipes", nargs="*", default=list(RECIPES), metavar="RECIPE")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="the checkout whose code runs")
     args = parser.parse_args(argv)

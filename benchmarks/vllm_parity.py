@@ -1,11 +1,11 @@
-"""Do transformers and vLLM give the same answers and log probabilities for a run's model?
+"""Compare the answers and log probabilities of transformers and vLLM for a run's model.
 
     TUNEBOOK_VLLM=../vllm/bin/vllm .venv/bin/python benchmarks/vllm_parity.py runs/chat-lora/latest --rows 50
 
-Asks both engines the first prompts of RUN's test split, one engine after the other. Writes
-benchmarks/results/vllm_parity.json; exit 1 where fewer than nine tenths of the answers are the same in their
-first eight tokens, or the mean log probability of the reference answers differs by more than 0.02 nats a
-token.
+Sends the first prompts of RUN's test split to both engines, one after the other. Writes
+benchmarks/results/vllm_parity.json. Exits with 1 if fewer than nine tenths of the answers are the same in
+their first eight tokens, or if the mean log probability of the reference answers differs by more than 0.02
+nats per token.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def asked(job: Job, references: list[list[int]], lm: Any) -> tuple[list[Any], li
 
 
 def compared(one: list[Any], other: list[Any]) -> dict[str, Any]:
-    """Return how alike the answers (token ids) of two engines are."""
+    """Return how similar the answers (token ids) of two engines are."""
     pairs = [(a.ids, b.ids) for a, b in zip(one, other, strict=True)]
     parts = [
         next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -1,7 +1,7 @@
-"""Look every version of requirements.lock up in a database of known vulnerabilities, with pip-audit.
+"""Check every version in requirements.lock against databases of known vulnerabilities, with pip-audit.
 
-It runs in an environment that uv makes, since nothing here needs it. Prints what was found and what could not
-be checked, which pip-audit itself counts as fine. Exits with 1 where something was found, 4 where a version
+uv runs pip-audit in a separate environment. Prints the vulnerabilities, and the packages that could not be
+checked, which pip-audit itself reports as fine. Exits with 1 if there is a vulnerability, with 4 if a version
 could not be checked.
 
     .venv/bin/python scripts/audit.py
@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 UV = Path(sys.executable).parent / "uv"
 SERVICES = ("pypi", "osv")
 NEVER = (
-    "Never checked: the base image of the container, Python itself, libraries inside wheels, and the builds "
+    "Not covered: the base image of the container, Python itself, libraries inside wheels, and the builds "
     "of torch for CPU and CUDA, which do not come from PyPI."
 )
 
 
 def ask(service: str, lock: Path) -> list[dict[str, Any]] | str:
-    """Return pip-audit's entry of each package, or why the database of `service` cannot be asked."""
+    """Return pip-audit's entry for each package, or why the database of `service` cannot be queried."""
     words = [
         str(UV),
         "tool",
@@ -51,23 +51,23 @@ def summary(answers: dict[str, list[dict[str, Any]] | str]) -> tuple[list[str], 
     lines, found, names, checked = [], {}, set(), set()
     for service, answer in answers.items():
         if isinstance(answer, str):
-            lines.append(f"{service}: cannot be asked: {answer}")
+            lines.append(f"{service}: cannot be queried: {answer}")
             continue
         names |= {one["name"] for one in answer}
         seen = {one["name"] for one in answer if "skip_reason" not in one}
         checked |= seen
-        lines.append(f"{service}: {len(seen)} of {len(answer)} packages are known there")
+        lines.append(f"{service}: {len(seen)} of {len(answer)} packages are in its database")
         for one in answer:
             for hole in one.get("vulns", []):
                 fixed = ", ".join(hole["fix_versions"]) or "no version"
-                found[hole["id"]] = f"{one['name']} {one['version']}: {hole['id']}, mended in {fixed}"
+                found[hole["id"]] = f"{one['name']} {one['version']}: {hole['id']}, fixed in {fixed}"
     lines += sorted(found.values())
     missed = sorted(names - checked)
     if missed:
         shown = ", ".join(missed[:10]) + (", ..." if len(missed) > 10 else "")
         lines.append(f"not checked: {len(missed)} packages ({shown})")
     if not checked:
-        lines.append("Nothing could be checked: no database of vulnerabilities can be reached from here.")
+        lines.append("Nothing could be checked: no database of vulnerabilities can be reached.")
     lines.append(NEVER)
     return lines, 1 if found else 4 if missed or not checked else 0
 

@@ -1,6 +1,6 @@
 """Build the site of the guide, site/index.html, with the packages of docs/requirements.txt: `make docs`.
 
-The pages of the repository are copied as they lie, with what they link to, so that one link works in a
+The pages are copied into the same folders, with the files that they link to, so that a link works both in a
 checkout and on the site. Zensical then fails on a link to a page or heading that does not exist.
 """
 
@@ -33,7 +33,7 @@ def pages() -> list[Path]:
 
 
 def linked(page: Path) -> list[Path]:
-    """Return what a page links to within the repository and is no page: pictures, YAML, code."""
+    """Return the files of the repository that a page links to, other than pages: pictures, YAML, code."""
     text = (ROOT / page).read_text(encoding="utf-8")
     targets = (ROOT / page.parent / link for link in LINK.findall(text) if "://" not in link)
     files = (target.resolve() for target in targets if target.is_file() and target.suffix != ".md")
@@ -55,7 +55,7 @@ def with_terms(text: str, known: dict[str, str], link: str) -> str:
 
     def linked_once(match: re.Match[str]) -> str:
         name, anchor = left.get(match[1].lower(), ("", ""))
-        # A term with capitals is meant only where it is written so: ZeRO is not zero.
+        # A term with capitals matches only that spelling: ZeRO is not zero.
         if not anchor or (name != name.lower() and match[1] != name):
             return match[0]
         del left[name.lower()]
@@ -66,7 +66,7 @@ def with_terms(text: str, known: dict[str, str], link: str) -> str:
 
 
 def stage() -> None:
-    """Copy pages, and files that they link to, into STAGE in their places; link terms to the glossary."""
+    """Copy the pages and the files that they link to into STAGE, and link terms to the glossary."""
     shutil.rmtree(STAGE, ignore_errors=True)
     for page in pages():
         for path in [page, *linked(page)]:

@@ -1,4 +1,4 @@
-"""Measure a dataset of our own and write the numbers into its card (datasets/NAME/README.md).
+"""Measure one of our own datasets and write the numbers into its card (datasets/NAME/README.md).
 
 .venv/bin/python scripts/describe_dataset.py NAME [NAME ...]
 """
@@ -91,7 +91,7 @@ def describe_conversations(rows: list[Row]) -> str:
 
 
 def describe_pairs(splits: dict[str, list[Row]]) -> str:
-    """Return the measured block of kettlewick-preference: of each split pairs, groups, lengths and faults."""
+    """Return the measured block of kettlewick-preference: pairs, groups, lengths and faults of each split."""
     from statistics import mean
 
     lines = [
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="+")
     for name in parser.parse_args(argv).names:
         folder = ROOT / "datasets" / name
-        plain = name == "general"  # conversations alone, without a dataset.yaml
+        plain = name == "general"  # only conversations, without a dataset.yaml
         if plain:
             block = describe_conversations(read_jsonl(folder / "train.jsonl"))
         elif load_dataset_config(name).task == "preference":

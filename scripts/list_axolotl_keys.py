@@ -1,10 +1,10 @@
 """Write tunebook/config/axolotl_keys.json: every key of Axolotl's schema, at every level, with its types.
 
-Axolotl silently drops unknown keys, and importing it takes half a minute; so this script lists the keys
-once, and `tunebook check` reads the list. A test runs this with --check.
+Axolotl silently drops unknown keys, and importing it takes half a minute; so this script lists the keys once,
+and `tunebook check` reads the list. A test runs this with --check.
 
-The file has the keys shared by all versions in pyproject.toml under `common`, and for each version the keys
-that differ. Each run updates the part of the installed version: run it once in the environment of each lane.
+The file has the keys that all versions in pyproject.toml share under `common`, and for each version the keys
+that differ. A run updates the part of the installed version, so run it once in the environment of each lane.
 
     .venv/bin/python scripts/list_axolotl_keys.py [--check]
 """
@@ -23,9 +23,9 @@ from enum import Enum
 from tunebook.config.keys import LIST, KeyList, of_version
 from tunebook.core.paths import ROOT
 
-# Axolotl's own plugins, by the class of their arguments, None where they have none; a version has not all of
-# them. What trains something else than answers (diffusion, nemo_gym, hatchery, kd) is listed as well, so that
-# its keys are known; fork refuses it.
+# Axolotl's own plugins with the class of their arguments, None if they have none; no version has all of them.
+# Plugins that do not train on answers (diffusion, nemo_gym, hatchery, kd) are listed too, so that their keys
+# are known; fork refuses them.
 INTEGRATIONS = {
     "liger.LigerPlugin": "LigerArgs",
     "context_parallel.ContextParallelPlugin": "ContextParallelArgs",
@@ -47,7 +47,7 @@ INTEGRATIONS = {
     "spectrum.SpectrumPlugin": "SpectrumArgs",
     "swanlab.SwanLabPlugin": "SwanLabConfig",
 }
-# Its module imports a package that the lock does not have.
+# Its module imports a package that is not in the lock.
 BY_HAND = {
     "axolotl.integrations.llm_compressor.LLMCompressorPlugin": (
         "LLMCompressorArgs",

@@ -1,4 +1,4 @@
-"""A LoRA on the rows of classify-lora's trial tier in plain Transformers and PEFT; prints its accuracy.
+"""Train LoRA on the rows of classify-lora's trial tier in plain Transformers and PEFT; print its accuracy.
 
     make data NAME=classify-lora TIER=trial
     .venv/bin/python scripts/plain_peft.py ~/.cache/tunebook/models/smollm2-135m-instruct-1 \

@@ -1,4 +1,4 @@
-"""Write the reference of docs/commands.md from the console entry. A test holds the page current.
+"""Write the reference of docs/commands.md from the code of the commands. A test checks that it is current.
 
 .venv/bin/python scripts/write_command_docs.py
 """
@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "commands.md"
 
 
 def reference() -> str:
-    """Return one section per command: what it does, and its options with make's name for each."""
+    """Return one section per command: what it does, and its options with the make variable of each."""
     group: Any = typer.main.get_command(app)
     context, sections = typer.Context(group), []
     for name in group.list_commands(context):

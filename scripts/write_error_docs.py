@@ -1,4 +1,4 @@
-"""Write docs/errors.md from the raises in the code. A test holds the page current and each raise to a code.
+"""Write docs/errors.md from the errors in the code. A test checks it, and that every error has a code.
 
 .venv/bin/python scripts/write_error_docs.py
 """
@@ -14,10 +14,10 @@ from tunebook.core.paths import ROOT
 
 PAGE = ROOT / "docs" / "errors.md"
 EXITS = {"InputError": "2", "MachineError": "4", "StoppedError": "75", "TunebookError": "1"}
-# Where the code stands when it is not given by keyword.
+# Position of the code if it is not a keyword argument.
 PLACES = {**dict.fromkeys(EXITS, 1), "Problem": 4, "RowFault": 2, "Finding": 8}
 PASSED_ON = {"fault": 4, "validation_problems": 3}
-# Where the message stands, when it is not the first argument. `add` and `_at` add a finding.
+# Position of the message if it is not the first argument. `add` and `_at` add a finding.
 MESSAGES = {"RowFault": 1, "Finding": 2, "add": 2, "_say": 2, "_at": 3, "_row": 3, "_report": 1}
 SHOWN = 160
 HEAD = """# Error codes
@@ -32,7 +32,7 @@ findings, too.
 
 
 class Fault(NamedTuple):
-    """A place in the code that makes an error: its literal code ("" without one) and its message."""
+    """A place in the code that creates an error: its literal code ("" if it has none) and its message."""
 
     code: str
     message: str
@@ -41,7 +41,7 @@ class Fault(NamedTuple):
 
 
 def faults() -> list[Fault]:
-    """Return every place in tunebook/ that makes an error."""
+    """Return every place in tunebook/ that creates an error or a finding."""
     found = []
     for path in sorted((ROOT / "tunebook").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -100,7 +100,7 @@ def _code(call: ast.Call) -> str:
 
 
 def _constants(tree: ast.Module) -> dict[str, ast.expr]:
-    """Return the texts that a module gives names to."""
+    """Return the values that a module assigns to names at its top level."""
     return {
         node.targets[0].id: node.value
         for node in tree.body
@@ -109,7 +109,7 @@ def _constants(tree: ast.Module) -> dict[str, ast.expr]:
 
 
 def _assigned(tree: ast.Module) -> list[tuple[int, str, ast.expr]]:
-    """Return line, name and value of every assignment, in their order: the last one before a call counts."""
+    """Return line, name and value of every assignment, by line: the last one before a call counts."""
     found = [
         (node.lineno, target.id, node.value)
         for node in ast.walk(tree)
@@ -126,7 +126,7 @@ def _assigned(tree: ast.Module) -> list[tuple[int, str, ast.expr]]:
 
 
 def _text(node: ast.expr, texts: dict[str, ast.expr]) -> str:
-    """Return a message as it stands in the code, with `...` for what is filled in."""
+    """Return a message as written in the code, with `...` for each value filled in."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):

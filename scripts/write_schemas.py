@@ -1,7 +1,7 @@
 """Write schemas/*.json, which editors use to complete and check the YAML files of this repository.
 
-recipe.json and trial.json come from tunebook/config/axolotl_keys.json, eval.json and dataset.json from the
-models that read those files. A test runs this with --check.
+recipe.json and trial.json are built from tunebook/config/axolotl_keys.json, eval.json and dataset.json from
+the models that read those files. A test runs this with --check.
 
     .venv/bin/python scripts/write_schemas.py [--check]
 """
@@ -38,14 +38,15 @@ def kind(name: str) -> dict[str, Any]:
 
 
 def value(kinds: list[str]) -> dict[str, Any]:
-    """Return the schema of a value of any of `kinds`; null is always taken, as it removes a key."""
+    """Return the schema of a value of any of `kinds`; null is always allowed, because it removes a key."""
     if "any" in kinds:
         return {}
     return {"anyOf": [kind(name) for name in dict.fromkeys([*kinds, "null"])]}
 
 
 def mapping(by_version: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
-    """Return the schema of a model that takes the keys of all versions, and says which has one alone."""
+    """Return the schema of a model with the keys of all versions; keys that some versions lack are
+    described."""
     properties: dict[str, Any] = {}
     for key in sorted({key for keys in by_version.values() for key in keys}):
         having = {version: keys[key] for version, keys in by_version.items() if key in keys}
@@ -56,8 +57,8 @@ def mapping(by_version: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
 
 
 def recipe() -> dict[str, Any]:
-    """Return the schema of recipe.yaml: the keys of Axolotl and its plugins, of all versions; check refuses
-    those that the installed one lacks."""
+    """Return the schema of recipe.yaml: the keys of Axolotl and its plugins, of all versions; `check` refuses
+    those that the installed version lacks."""
     known = versions()
     newest = list(known.values())[-1]
     names = {name for one in known.values() for name in one["plugins"]}
@@ -104,7 +105,7 @@ def trial() -> dict[str, Any]:
 
 def evaluation() -> dict[str, Any]:
     """Return the schema of eval.yaml and of the suites: each value may differ between the tiers, null
-    removes one, and what is not given stays as it is in the file below."""
+    removes one, and a value that is not given keeps the value of the suite."""
     whole = Suite.model_json_schema()
     del whole["properties"]["mode"]
     for model in [whole, *whole["$defs"].values()]:

@@ -30,8 +30,8 @@ class Sources:
     def forgetting(self) -> dict[str, Any]:
         """Return the runs of benchmarks/results/forgetting.json by label.
 
-        When the committed file was measured, classify-lora had no replay; since then, `benchmarks/forgetting.py`
-        names its runs with and without replay differently.
+        When the committed file was measured, classify-lora had no replay; since then,
+        `benchmarks/forgetting.py` names its runs with and without replay differently.
         """
         runs: dict[str, Any] = self.benchmark("forgetting")["runs"]
         renamed = {

@@ -1,1 +1,1 @@
-"""`tunebook advise`: what to try first with your rows. counts.py looks at them, command.py is the verb."""
+"""`tunebook advise`: what to try first. counts.py counts facts in the rows, command.py is the command."""

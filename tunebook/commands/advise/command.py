@@ -1,4 +1,4 @@
-"""`tunebook advise`: look at rows and say what to try first, with what was counted and what it would cost."""
+"""`tunebook advise`: recommend what to try first, with the facts counted in the rows and the cost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tunebook.plan.rows import rows_of
 def advise_command(
     data: Annotated[str, typer.Argument(help="a file, a folder, owner/name on the Hub, or train=FILE ...")],
     task: Annotated[
-        str, typer.Option(help="classification, qa, chat or preference; default: from the rows")
+        str, typer.Option(help="classification, qa, chat or preference; default: detected from the rows")
     ] = "",
     fields: Annotated[str, typer.Option(help='the column of each field: "text=body label=topic"')] = "",
     group: Annotated[
@@ -34,18 +34,19 @@ def advise_command(
     ] = "",
     as_json: Json = False,
 ) -> int:
-    """Say what to try first with your rows, and show the evidence.
+    """Look at your rows and recommend what to try first, with the evidence.
 
-    Prompt, retrieve, SVM, head, LoRA or more data. Writes nothing; exits with 3 if it is not a fine-tune.
+    A prompt, retrieval, an SVM, a head, LoRA or more data. Writes no files. Exits with 3 if the advice is not
+    to fine-tune.
     """
     return run_advise(data, task, fields, group, as_json, console())
 
 
 def run_advise(data: str, task: str, fields: str, group: str, as_json: bool, out: Console) -> int:
-    """Print the questions, their answers, the advice, and what a fine-tune would cost.
+    """Print the questions, their answers, the advice, and the cost of a fine-tune.
 
     Raises:
-        InputError: the rows cannot be read, or could be read in two ways.
+        InputError: the rows cannot be read, or are ambiguous.
     """
     if task not in ("", *TASKS):
         text = f"expected one of {', '.join(TASKS)} (got {task!r})."
@@ -62,7 +63,7 @@ def run_advise(data: str, task: str, fields: str, group: str, as_json: bool, out
 
 
 def cheapest(recipe: str, rows: Splits) -> Plan | None:
-    """Return the plan of `recipe` with these rows on the GPU that costs the least, None without a price."""
+    """Return the plan of `recipe` with these rows on the cheapest GPU, None if no GPU has a price."""
     counted = rows_of(rows)
     plans = [planned(load_recipe(recipe), Options(), key, None, None, counted) for key in gpus.gpus()]
     priced = [one for one in plans if one.fits and not one.tight and one.dollars]
@@ -81,7 +82,7 @@ def _as_json(found: Facts, advice: Advice, cost: Plan | None) -> dict[str, objec
 
 
 def _show(advice: Advice, found: Facts, cost: Plan | None, place: str, data: str, out: Console) -> None:
-    out.stage("rows", f"{place}: {found.task}, {found.train} to train on and {found.test} to test on")
+    out.stage("rows", f"{place}: {found.task}, {found.train} train and {found.test} test rows")
     for number, answer in enumerate(advice.answers, start=1):
         said = {True: "yes", False: "no", None: "?"}[answer.yes]
         out.stage(f"{number}  {said}", answer.question)
@@ -91,7 +92,7 @@ def _show(advice: Advice, found: Facts, cost: Plan | None, place: str, data: str
         out.stage(
             "cost",
             f"{advice.recipe} with these rows on 1 x {cost.gpu_name}: ${cost.dollars.low:.2g} to "
-            f"{cost.dollars.high:.2g}, training and evaluation; nothing on the trial tier",
+            f"{cost.dollars.high:.2g} for training and evaluation; free on the trial tier",
         )
     if advice.recipe:
         out.stage("next", f"make fork FROM={advice.recipe} NAME=my-task DATA={shlex.quote(data)}")

@@ -1,4 +1,4 @@
-"""What is counted in the rows for `tunebook advise`: sizes, labels, near-duplicates, how far an SVM gets."""
+"""Facts counted in the rows for `tunebook advise`: sizes, labels, near-duplicates, the score of an SVM."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tunebook.metrics.intervals import expected_detectable, mean_interval
 from tunebook.plan.advise import Facts
 from tunebook.runs.rows import RenderedRow
 
-NAME = "advise"  # of the dataset that is made in memory and never written
-MOST = 5_000  # train rows that the SVM and the search for near-duplicates look at: seconds, not minutes
+NAME = "advise"  # of the dataset, which exists only in memory
+MOST = 5_000  # train rows for the SVM and the near-duplicate search, which so take seconds
 Splits = dict[Split, list[RenderedRow]]
 
 
 def read(data: str, task: str, fields: str, group: str) -> tuple[Dataset, Splits, str]:
-    """Return the dataset that a fork of `data` would have, its rendered rows by split, and their place."""
+    """Return the dataset that a fork of `data` would create, its rendered rows by split, and their source."""
     named, folder = read_fields(fields), datasets_folder() / NAME
     files = find(data, folder)
     some, faults = sample(files, folder)
@@ -53,7 +53,7 @@ def read(data: str, task: str, fields: str, group: str) -> tuple[Dataset, Splits
 
 
 def facts(dataset: Dataset, rows: Splits) -> Facts:
-    """Count what the questions ask for."""
+    """Count the facts that the questions need."""
     train, test = rows["train"], rows["test"]
     groups = len({row["group"] for row in test})
     labels: dict[str, int] = dict.fromkeys(dataset.labels or [], 0)

@@ -1,1 +1,1 @@
-"""`tunebook exercise`: ten exercises. exercises.py has them and their checks, command.py is the verb."""
+"""`tunebook exercise`: ten exercises. exercises.py has them and their checks, command.py is the command."""

@@ -1,4 +1,4 @@
-"""`tunebook exercise`: show the exercises of the guide and check their results among the finished runs."""
+"""`tunebook exercise`: show the exercises of the guide, and look for their results in the finished runs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def exercise_command(
 ) -> int:
     """Show the ten exercises of the guide, and check their results.
 
-    Exits with 3 if no finished run has the result of exercise N yet.
+    Exits with 3 if no finished run shows the result of exercise N yet.
     """
     return run_exercise(number, console())
 
 
 def run_exercise(number: int | None, out: Console) -> int:
-    """Print one exercise and whether its result was found; without a number, all of them in short."""
+    """Print one exercise and its result, if found; without a number, list all of them."""
     runs = finished(out)
     if number is None:
         rows = [
@@ -40,7 +40,7 @@ def run_exercise(number: int | None, out: Console) -> int:
     found = exercise.check(runs)
     out.stage("exercise", f" {number}: {exercise.title}. {exercise.task}")
     out.stage("command", exercise.command)
-    out.stage("result", found or "not among the finished runs yet")
+    out.stage("result", found or "not yet: no finished run shows it")
     return GOOD if found else GATE_FAILED
 
 

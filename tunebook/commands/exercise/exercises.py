@@ -1,4 +1,4 @@
-"""Ten exercises: what to do, the command, and a check that looks for its result among the finished runs."""
+"""Ten exercises: the task, the command, and a check that looks for the result in the finished runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tunebook.metrics.schema import Metrics
 from tunebook.report.format import number
 from tunebook.report.names import SVM, TUNED
 
-Check = Callable[[list[Metrics]], str | None]  # what was found, None: not yet
-EVERY_TASK = 5  # of forgetting, at least, with EVAL=full; one without
+Check = Callable[[list[Metrics]], str | None]  # the result found, None if there is none yet
+EVERY_TASK = 5  # at least this many forgetting tasks with EVAL=full; one without it
 
 
 class Exercise(NamedTuple):
@@ -109,7 +109,7 @@ def _handed_out(runs: list[Metrics]) -> str | None:
 EXERCISES = (
     Exercise(
         "A verdict",
-        "Fine-tune a small model on the CPU and read the end of the output: is it better, and than what?",
+        "Fine-tune a small model on the CPU. Read the verdict at the end: what is the model better than?",
         "make recipe NAME=classify-lora TIER=trial",
         _first,
     ),
@@ -120,51 +120,51 @@ EXERCISES = (
         _against_svm,
     ),
     Exercise(
-        "One knob",
-        "Change the rank and nothing else. Is the difference larger than its interval? `make compare` says.",
+        "One setting",
+        "Change the rank and nothing else. Is the difference larger than its interval? See `make compare`.",
         'make recipe NAME=classify-lora TIER=trial SET="lora_r=4 lora_alpha=8"',
         _two,
     ),
     Exercise(
         "Luck",
-        "Three seeds of the same recipe. Compare their spread with the difference of exercise 3.",
+        "Train three seeds of the same recipe. Compare their spread with the difference of exercise 3.",
         "make recipe NAME=classify-lora TIER=trial SEEDS=3",
         _seeds,
     ),
     Exercise(
         "Break it",
-        "Train too long and too fast. The score stays; find in the report what was lost.",
+        "Train too long, at too high a learning rate and without replay. The score stays: what was lost?",
         'make recipe NAME=classify-lora TIER=trial EVAL=full SET="learning_rate=0.0032 num_epochs=8 '
         'replay=none"',
         _broken,
     ),
     Exercise(
         "Cure it",
-        "Pass all gates again, at the same accuracy: a lower rate, fewer layers, a lower rank or replay.",
+        "Pass all gates at the same accuracy: with replay as shipped, or a lower learning rate or rank.",
         "make recipe NAME=classify-lora TIER=trial EVAL=full",
         _cured,
     ),
     Exercise(
-        "Quote, or say no",
-        "Questions on passages. How many of the unanswerable ones does it refuse, and at what price?",
+        "Quote, or refuse",
+        "Answer questions on passages. How many unanswerable ones does the model refuse, at what F1?",
         "make recipe NAME=qa-lora TIER=trial",
         _abstains,
     ),
     Exercise(
         "A voice",
-        "Teach a style, and see whether the model still follows other instructions.",
+        "Teach a style, and check whether the model still follows other instructions.",
         "make recipe NAME=chat-lora TIER=trial EVAL=full",
         _voice,
     ),
     Exercise(
         "Pull the plug",
-        "Press Ctrl-C, or kill -9, during a training after its first checkpoint; then type the same command.",
+        "Stop a training with Ctrl-C or kill -9 after its first checkpoint; then repeat the same command.",
         "make recipe NAME=classify-lora TIER=trial SEED=7",
         _resumed,
     ),
     Exercise(
-        "Hand it out",
-        "Make a file for llama.cpp. Does it score what the run scored?",
+        "Export it",
+        "Export a file for llama.cpp. Does it reach the score of the run?",
         "make export RUN=classify-lora/latest TO=gguf QUANT=q8_0",
         _handed_out,
     ),
