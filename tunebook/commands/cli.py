@@ -46,7 +46,9 @@ VERBS = {
     "exercise": Verb(
         "Look", "exercise.command", "Show the ten exercises of the guide, and check their results."
     ),
-    "advise": Verb("Data", "advise.command", "Say what to try first with your rows, and show the evidence."),
+    "advise": Verb(
+        "Data", "advise.command", "Look at your rows and recommend what to try first, with the evidence."
+    ),
     "data": Verb("Data", "data", "Render a recipe's dataset and show what the model sees."),
     "fork": Verb("Data", "fork.command", "Make a recipe for your own data, and check it."),
     "evaluate": Verb("After training", "evaluate", "Evaluate a run again, or a model fine-tuned elsewhere."),
