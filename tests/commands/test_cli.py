@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -55,15 +54,14 @@ def sources(tmp_path: Path) -> Path:
 # Help and imports
 
 
-def test_help_lists_the_verbs_and_is_quick() -> None:
-    took = []
-    for _ in range(2):  # the first may have to compile
-        start = time.monotonic()
-        result = tunebook("--help")
-        took.append(time.monotonic() - start)
-        assert result.returncode == 0
+def test_help_lists_the_verbs_and_imports_none_of_them() -> None:
+    code = "import sys; from tunebook.commands import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    code += "heavy = ('jinja2', 'numpy', 'torch', 'tunebook.commands.recipe')\n"
+    code += "print([name for name in heavy if name in sys.modules])"
+    words = [sys.executable, "-c", code, "--help"]
+    result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     assert all(verb in result.stdout for verb in ("recipe", "recipes", "check", "data", "results"))
-    assert min(took) < 3, "under a second on an idle machine: it imports no verb"
+    assert result.stdout.splitlines()[-1] == "[]", "help waits for no library that a verb needs"
 
 
 def test_the_parent_process_imports_no_training_stack() -> None:
