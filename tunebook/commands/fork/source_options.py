@@ -89,5 +89,5 @@ def _repairs(text: str) -> list[str]:
 
 
 def repair_notes(counts: dict[str, int], asked: list[str]) -> list[str]:
-    """Return what the repairs did, also where one had nothing to do."""
+    """Return what each repair changed, including those that changed nothing."""
     return [f"REPAIR={name}: {SAYS[name]}, in {counts.get(name, 0)} conversations" for name in asked]
