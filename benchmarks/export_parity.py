@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/export_parity.py chat-lora/latest qa-full/latest ...
 
 Reads the scores that `make merge` and `make export` added to each run's metrics.json and, for a merged 4-bit
-run, the dev scores of both ways to merge it. Writes benchmarks/results/export_parity.json and the table.
+run, the dev scores of both ways to merge it. Writes them into benchmarks/results/export_parity.json, in which
+runs of other recipes are kept, and the table.
 """
 
 from __future__ import annotations
@@ -74,9 +75,12 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib", "gpus", "python")}
     head = {"date": time.strftime("%Y-%m-%d"), "machine": facts, "note": options.note}
-    write_json(
-        TARGET, {**head, "llama.cpp": llama_cpp.VERSION, "runs": [of_run(name) for name in options.runs]}
-    )
+    head["llama.cpp"] = llama_cpp.VERSION
+    runs = {run["recipe"]: run for run in read_json(TARGET, {"runs": []})["runs"]}
+    for name in options.runs:
+        run = of_run(name)
+        runs[run["recipe"]] = head | run
+    write_json(TARGET, {"runs": list(runs.values())})
     fill(DOC, "parity", table(read_json(TARGET)))
     return 0
 
