@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tunebook.training import trackers
 
 FREE_BYTES_TRIAL = 3_000_000_000
 FREE_BYTES_SCRATCH = 100_000_000
+OWN_PACKAGES = Path(sysconfig.get_path("purelib")).resolve()
 
 
 def check_machine(resolved: Resolved) -> None:
@@ -89,7 +91,8 @@ def _packages() -> None:
     for name in ("torch", "transformers", "peft", "datasets", "accelerate", "trl", "axolotl"):
         spec = importlib.util.find_spec(name)
         origin = Path(spec.origin).resolve() if spec and spec.origin else None
-        if origin and any(origin.is_relative_to(folder) for folder in folders):
+        # The folder that holds the package: a clone on PYTHONPATH has .venv below it, which replaces nothing.
+        if origin and origin.parents[1] in folders and origin.parents[1] != OWN_PACKAGES:
             text = (
                 f"{name} would be imported from {origin.parent} instead of the version pinned in "
                 "requirements.lock. Unset the variable."
