@@ -249,6 +249,9 @@ def test_a_fault_in_a_gguf_file_is_found_and_named(
     code, output, line = by_verb(made, tmp_path, monkeypatch, fault, *words)
     if cause is None:
         assert code == 0 and line["prompts_equal"] == 1
+        file = next(tmp_path.rglob("*-q8_0.gguf"))
+        named = file.read_bytes().partition(b"general.name")[2][12:40]  # after its type and length
+        assert named.startswith(file.name.removesuffix("-q8_0.gguf").encode()), named
         return
     assert code == 3
     assert any(one.startswith(cause) for one in line["causes"]), line["causes"]

@@ -61,7 +61,7 @@ def convert(run: Run, weights: Path, quant: str, console: Console) -> Path:
     """
     target = path_of(run, quant)
     if quant in PLAIN:
-        return _made(run, weights, target, _converter(weights, quant), console)
+        return _made(run, weights, target, _converter(weights, quant, run.settings()["recipe"]), console)
     whole = convert(run, weights, _precision(weights), console)
     words = [str(llama_cpp.tool("llama-quantize")), str(whole)]
     return _made(run, weights, target, words, console, quant.upper())
@@ -92,7 +92,7 @@ def convert_adapter(run: Run, console: Console) -> list[Path]:
     script = llama_cpp.tool("convert_lora_to_gguf.py")
     words = [sys.executable, str(script), str(run / "model"), "--base", str(base), "--outtype", precision]
     return [
-        _made(run, base, whole, _converter(base, precision), console),
+        _made(run, base, whole, _converter(base, precision, base.name), console),
         _made(run, run / "model", path_of(run, ADAPTER), [*words, "--outfile"], console),
     ]
 
@@ -101,9 +101,11 @@ def _precision(weights: Path) -> str:
     return "f32" if read_json(weights / "config.json").get("dtype") == "float32" else "bf16"
 
 
-def _converter(weights: Path, quant: str) -> list[str]:
+def _converter(weights: Path, quant: str, name: str) -> list[str]:
+    """Return the words of the converter; without `name`, the file would be called after a scratch folder in
+    the lists of llama.cpp, Ollama and LM Studio."""
     words = [*CONVERTER, str(llama_cpp.folder()), "convert_hf_to_gguf.py", str(weights)]
-    return [*words, "--outtype", quant, "--outfile"]
+    return [*words, "--model-name", name, "--outtype", quant, "--outfile"]
 
 
 def _made(run: Run, weights: Path, target: Path, words: list[str], console: Console, *after: str) -> Path:
