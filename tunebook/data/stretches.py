@@ -106,7 +106,14 @@ def lacks(rendered: str, row: RenderedRow, end: str) -> str | None:
     return None
 
 
+def plain_text(text: str) -> str:
+    """Return a text as it is compared: without whitespace, because templates trim it, and with its letters
+    composed in one way, because tokenizers normalize them."""
+    return "".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).split())
+
+
 def special_ids(tokenizer: Any) -> set[int]:
+    """Return the ids of all special tokens of a tokenizer."""
     added = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
     return added | set(tokenizer.all_special_ids)
 
@@ -114,14 +121,19 @@ def special_ids(tokenizer: Any) -> set[int]:
 def faults(
     tokenizer: Any, row: RenderedRow, ids: list[int], labels: list[int], last_only: bool = False
 ) -> list[str]:
-    """Return what is wrong with the trained parts of a row, or []: each part must be exactly one supervised
-    turn with all of its text, without a special token of the template before its end.
+    """Return what is wrong with the trained parts of a row, or [].
 
     Args:
         last_only: the row is one answer of a preference pair.
     """
+    return turn_faults(tokenizer, supervised(row, last_only), ids, labels)
+
+
+def turn_faults(tokenizer: Any, turns: Messages, ids: list[int], labels: list[int]) -> list[str]:
+    """Return what is wrong with the trained parts of a row, or []: each part must be exactly one of `turns`
+    with all of its text, without a special token of the template before its end."""
     special = special_ids(tokenizer)
-    runs, turns = learned(ids, labels), supervised(row, last_only)
+    runs = learned(ids, labels)
     if len(runs) != len(turns):
         return [
             f"{len(runs)} separate parts of the row are trained on, but there are {len(turns)} turns to "
@@ -129,9 +141,7 @@ def faults(
         ]
     found = []
     for number, (run, turn) in enumerate(zip(runs, turns, strict=True), 1):
-        end = len(run)
-        while end and (run[end - 1] in special or not tokenizer.decode([run[end - 1]]).strip()):
-            end -= 1
+        end = text_end(tokenizer, special, run, turn)
         text = tokenizer.decode(run[:end], clean_up_tokenization_spaces=False)
         inside = {tokenizer.decode([id]) for id in run[:end] if id in special}
         # A token in the row's own text is reported as such (tunebook/check/marks.py).
@@ -143,13 +153,22 @@ def faults(
     return found
 
 
+def text_end(tokenizer: Any, special: set[int], run: list[int], turn: Turn) -> int:
+    """Return how many tokens of a trained run are its text: those before the special tokens and the
+    whitespace at its end, except special tokens with which the turn's own text ends."""
+    end = len(run)
+    while end and (run[end - 1] in special or not tokenizer.decode([run[end - 1]]).strip()):
+        end -= 1
+    wanted = plain_text(turn["content"])
+    while end < len(run) and wanted.startswith(plain_text(tokenizer.decode(run[: end + 1]))):
+        end += 1
+    return end
+
+
 def _differs(text: str, turn: Turn) -> str:
-    """Return how a trained text differs from its turn, "" if it does not. Whitespace is ignored, because
-    templates trim it, and so is the composition of letters, because tokenizers normalize it. For calls, only
-    the names are checked, because each template writes calls in its own form."""
-    got, wanted = (
-        re.sub(r"\s+", "", unicodedata.normalize("NFKC", part)) for part in (text, turn["content"])
-    )
+    """Return how a trained text differs from its turn, "" if it does not, as `plain_text` compares them. For
+    calls, only the names are checked, because each template writes calls in its own form."""
+    got, wanted = plain_text(text), plain_text(turn["content"])
     if calls := turn.get("tool_calls"):
         names = Counter(call["function"]["name"] for call in calls)
         missing = [name for name, times in names.items() if text.count(name) < times]

@@ -20,6 +20,7 @@ from tunebook.core.errors import STOPPED
 from tunebook.data.prompt import with_arguments
 from tunebook.models import lanes
 from tunebook.plugins.meter import Meter
+from tunebook.plugins.supervised_text import compare_supervised_text
 from tunebook.runs.checkpoints import ASIDE, ROWS, UNPLANNED, set_unplanned_aside
 
 CHANGED_AFTER = 10
@@ -159,10 +160,11 @@ class Progress(BasePlugin):
     """Reports and controls training.
 
     Appends a JSON line for each training step to the file TUNEBOOK_EVENTS; saves and stops once the file
-    TUNEBOOK_STOP exists; stops a training that has diverged; counts the trained rows; and for full
-    fine-tuning records the share of weights that changed in the first ten steps. A resumed training keeps the
-    precision of its adapter: transformers does not pass `peft_autocast_adapter_dtype` to PEFT, which would
-    turn bf16 into fp32 when it loads the checkpoint."""
+    TUNEBOOK_STOP exists; stops a training that has diverged; counts the trained rows; compares what is
+    learned of them with what they say (tunebook/plugins/supervised_text.py); and for full fine-tuning records
+    the share of weights that changed in the first ten steps. A resumed training keeps the precision of its
+    adapter: transformers does not pass `peft_autocast_adapter_dtype` to PEFT, which would turn bf16 into fp32
+    when it loads the checkpoint."""
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
         cast = cfg.peft_autocast_adapter_dtype
@@ -175,6 +177,7 @@ class Progress(BasePlugin):
             rows = {"train_rows": len(trainer.train_dataset)}
             Path(cfg.output_dir).mkdir(parents=True, exist_ok=True)
             (Path(cfg.output_dir) / ROWS).write_text(json.dumps(rows))
+            compare_supervised_text(cfg, trainer)
         here = environment()
         callbacks: list[TrainerCallback] = [_ProgressCallback(here.events)] if here.events else []
         callbacks.append(StopWhenDiverged())

@@ -1,0 +1,96 @@
+"""Where a supervised stretch begins and ends: behind the template's opening of an assistant turn, and with
+the end-of-turn token."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from jinja2 import TemplateError
+
+from tunebook.data.prompt import PromptEncoder
+from tunebook.data.stretches import plain_text, special_ids
+from tunebook.runs.rows import Messages
+
+WIDEST = 16  # tokens of the opening that are compared
+BEHIND = 3  # tokens behind a turn among which Axolotl looks for its end-of-turn token
+EMPTY_THOUGHT = "<think></think>"  # a template may write it before an answer, learned or not
+
+
+class Bound(Enum):
+    """What is found at the ends of a stretch; the values of faults are what is wrong."""
+
+    FINE = ""
+    OPEN = "it has no end-of-turn token, so answers would never end."
+    UNLEARNED = "its end-of-turn token is not trained on, so answers would never end."
+    EARLY = "tokens that open the turn are trained on before its text."
+    LATE = "tokens behind its end-of-turn token are trained on."
+
+
+def opening(encoder: PromptEncoder) -> list[int]:
+    """Return the tokens that open an assistant turn, at most WIDEST; [] if the template does not say."""
+    asked: Messages = [{"role": "user", "content": "a"}]
+    try:
+        before, whole = encoder.text(asked), encoder.text(asked, opened=True)
+    except (TemplateError, ValueError):
+        return []
+    ids, start = (
+        list(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (whole, before)
+    )
+    return ids[len(start) :][-WIDEST:] if ids[: len(start)] == start else []
+
+
+class Bounds:
+    """Looks at the ends of stretches.
+
+    Args:
+        opened: the tokens that open an assistant turn (`opening`).
+        ends: the end-of-turn tokens.
+        pair: the stretches are answers of preference pairs, which include all that the template writes
+            behind an answer.
+    """
+
+    def __init__(self, tokenizer: Any, opened: list[int], ends: set[int], pair: bool = False) -> None:
+        self.tokenizer, self.opened, self.ends, self.pair = tokenizer, opened, ends, pair
+        self.special = special_ids(tokenizer)
+        self.blank: dict[int, bool] = {}
+        # how many tokens of the opening are surely not text, if a stretch begins with them
+        parts = [(size, plain_text(tokenizer.decode(opened[-size:]))) for size in range(1, len(opened) + 1)]
+        self.sizes = [size for size, text in parts if not text or not EMPTY_THOUGHT.endswith(text)]
+
+    @property
+    def width(self) -> int:
+        """How many tokens before a stretch `look` needs."""
+        return len(self.opened)
+
+    def look(self, before: list[int], run: list[int], after: list[int]) -> tuple[int, Bound]:
+        """Return how many tokens of a stretch are its text, and what is found at its ends.
+
+        Args:
+            before: the `width` tokens before it, fewer at the start of a row.
+            after: the BEHIND tokens behind it, fewer at the end of a row.
+        """
+        size = len(run)
+        while size and (run[size - 1] in self.special or self._is_blank(run[size - 1])):
+            size -= 1
+        if before != self.opened and self._begins_early(before, run):
+            return size, Bound.EARLY
+        tail = run[size:]
+        first = next((place for place, id in enumerate(tail) if id in self.ends), None)
+        if first is None:
+            return size, Bound.UNLEARNED if self.ends & {*after[:BEHIND]} else Bound.OPEN
+        allowed = self.special if self.pair else self.ends
+        return size, Bound.FINE if all(id in allowed for id in tail[first:]) else Bound.LATE
+
+    def _is_blank(self, id: int) -> bool:
+        if id not in self.blank:
+            self.blank[id] = not self.tokenizer.decode([id]).strip()
+        return self.blank[id]
+
+    def _begins_early(self, before: list[int], run: list[int]) -> bool:
+        """Return whether the opening of the turn ends inside the stretch."""
+        for size in self.sizes:
+            outside = self.opened[:-size]
+            if run[:size] == self.opened[-size:] and before[len(before) - len(outside) :] == outside:
+                return True
+        return False
