@@ -44,6 +44,7 @@ from tunebook.runs import versions
 from tunebook.runs.rows import RenderedRow, write_rows
 from tunebook.runs.run import Run, find, pick, point_latest
 from tunebook.runs.session import Session
+from tunebook.runs.supervised import read_supervised, sentence
 from tunebook.training import trackers
 from tunebook.training.launch import run_child
 from tunebook.training.preflight import check_collectives
@@ -203,6 +204,8 @@ def _train_and_evaluate(run: Run, console: Console, session: Session | None) -> 
         f"{history.get('steps')} steps{tokens}{fall}",
         stages["train"]["seconds"],
     )
+    if supervised := read_supervised(run / "train"):
+        console.note(sentence(supervised))
     contenders = ", ".join(run.choice()["contenders"])
     console.stage("evaluate", contenders, stages["evaluate"]["seconds"])
 

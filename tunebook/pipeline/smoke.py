@@ -28,6 +28,7 @@ from tunebook.hardware import machine
 from tunebook.runs.checkpoints import fault
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
+from tunebook.runs.supervised import refuse_other_text
 from tunebook.training.launch import WORKER, follow_all
 
 STEPS, ROWS, NEW_TOKENS = 5, 8, 32
@@ -63,6 +64,7 @@ def smoke(run: Run, resolved: Resolved, console: Console, session: Session | Non
 
     Raises:
         MachineError: the test failed; the message names the part.
+        InputError: rows would be trained on other text than they have.
         StoppedError: SIGTERM arrived.
     """
     nested, start = Run(run / "smoke"), time.monotonic()
@@ -75,6 +77,7 @@ def smoke(run: Run, resolved: Resolved, console: Console, session: Session | Non
                 _follow(run, nested, console, session)
                 broken = _broken(nested)
             except ChildError as error:
+                refuse_other_text(nested / "train", run / "data" / "train.jsonl")
                 broken = (_part(nested), str(error))
             except OSError as error:
                 if error.errno != errno.ENOSPC:

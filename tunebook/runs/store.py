@@ -25,6 +25,7 @@ from tunebook.core.files import file_sha256, read_json, write_json
 from tunebook.runs.checkpoints import ASIDE, RESUMED, fault, numbered
 from tunebook.runs.run import Run
 from tunebook.runs.storage import Storage
+from tunebook.runs.supervised import FILE as SUPERVISED
 
 KEPT_STATES = 2
 IN_ONE_PIECE = 8_000_000  # bytes; a smaller file is read only once, because it may grow in the meantime
@@ -33,7 +34,7 @@ LEFT_OUT = (
     *("train/stop", "train/prepared", "train/broken", f"train/{ASIDE}"),
     "smoke",  # the folder of tunebook/pipeline/smoke.py
 )
-OF_TRAIN = ("history.json", "changed.json", RESUMED)
+OF_TRAIN = ("history.json", "changed.json", SUPERVISED, RESUMED)
 
 
 class DamagedError(Exception):

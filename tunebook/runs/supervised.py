@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from tunebook.core.errors import InputError, Problem
-from tunebook.core.files import read_json
 from tunebook.core.paths import show
+from tunebook.runs.records import read
 
 FILE = "supervised.json"  # in the training folder
 SHOWN = 3  # rows that differ
@@ -42,10 +43,25 @@ class Supervised(TypedDict):
     fingerprint: str
 
 
+_FORM = TypeAdapter(Supervised)
+
+
 def read_supervised(training: Path) -> Supervised | None:
-    """Return what the file in a training folder says; None without one."""
-    found: Supervised | None = read_json(training / FILE)
-    return found
+    """Return what the file in a training folder says; None if it is missing or damaged, because it is only
+    said, and made again by a training."""
+    if not (training / FILE).is_file():
+        return None
+    try:
+        return read(training / FILE, _FORM)
+    except InputError:
+        return None
+
+
+def forget_difference(training: Path) -> None:
+    """Remove the file if rows differed, before a training compares them again."""
+    found = read_supervised(training)
+    if found and found["differ"]:
+        (training / FILE).unlink()
 
 
 def sentence(found: Supervised) -> str:

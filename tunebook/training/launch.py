@@ -16,6 +16,7 @@ from tunebook.models import hub
 from tunebook.runs.checkpoints import RESUMED, ROWS, bring_back, numbered, set_broken_aside, ship
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
+from tunebook.runs.supervised import forget_difference, refuse_other_text
 from tunebook.training import trackers
 from tunebook.training.child import follow
 
@@ -33,10 +34,12 @@ def run_child(
 
     Raises:
         TunebookError: a child failed; the message has its last error line and the path of the log.
+        InputError: rows would be trained on other text than they have.
         StoppedError: SIGTERM arrived; training saved a checkpoint first.
     """
     if train:
         bring_back(run / "train")
+        forget_difference(run / "train")
         moved, newest = set_broken_aside(run / "train")
         for line in moved:
             console.note(line)
@@ -55,6 +58,7 @@ def run_child(
     try:
         follow_all(run, both if world == 1 else apart, console, session)
     except ChildError as error:
+        refuse_other_text(run / "train")
         stage = next((s for s in ("train", "evaluate") if not run.done(s)), "evaluate")
         raise TunebookError(
             f"{stage} failed: {error}\nFull log: {show(run.log)}. Rerun the same command to resume from the "
