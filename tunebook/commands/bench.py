@@ -43,7 +43,7 @@ from tunebook.pipeline.prepare import place_paths
 from tunebook.plan import hours
 from tunebook.runs.rows import write_rows
 from tunebook.runs.run import Run
-from tunebook.runs.supervised import refuse_other_text
+from tunebook.runs.supervised import read_supervised, refuse_other_text
 from tunebook.training.launch import WORKER, follow_all
 
 MEASURE_PLUGIN = "tunebook.plugins.Measure"
@@ -144,7 +144,7 @@ def _measured(
         try:
             follow_all(run, [(module, flags, resolved.world)], console)
         except ChildError as error:
-            refuse_other_text(run / folder)
+            refuse_other_text(read_supervised(run / folder))
             raise TunebookError(
                 f"the training failed: {error}\nFull log: {show(run.log)}.", code="train.failed"
             ) from None

@@ -21,14 +21,14 @@ import yaml
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
 from tunebook.core.errors import MachineError
-from tunebook.core.files import AxolotlConfig, digest, read_json, read_records, write_json
+from tunebook.core.files import AxolotlConfig, digest, read_json, read_jsonl, read_records, write_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
 from tunebook.hardware import machine
 from tunebook.runs.checkpoints import fault
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
-from tunebook.runs.supervised import refuse_other_text
+from tunebook.runs.supervised import Difference, Supervised, read_supervised, refuse_other_text
 from tunebook.training.launch import WORKER, follow_all
 
 STEPS, ROWS, NEW_TOKENS = 5, 8, 32
@@ -77,7 +77,7 @@ def smoke(run: Run, resolved: Resolved, console: Console, session: Session | Non
                 _follow(run, nested, console, session)
                 broken = _broken(nested)
             except ChildError as error:
-                refuse_other_text(nested / "train", run / "data" / "train.jsonl")
+                refuse_other_text(_in_own_file(read_supervised(nested / "train"), run))
                 broken = (_part(nested), str(error))
             except OSError as error:
                 if error.errno != errno.ENOSPC:
@@ -138,6 +138,21 @@ def _follow(run: Run, nested: Run, console: Console, session: Session | None) ->
         (WORKER, ["--ask"], world),
     ]
     follow_all(nested, whole if world == 1 else apart, console, session, run.log)
+
+
+def _in_own_file(found: Supervised | None, run: Run) -> Supervised | None:
+    """Return what was found on the rows of the smoke test, with the places of the rows in the run's own
+    file; `enough_rows` has added a number to their ids."""
+    if not found or not found["differ"]:
+        return found
+    file = run / "data" / "train.jsonl"
+    lines = {str(row["id"]): line for line, row in enumerate(read_jsonl(file), 1)}
+    ids = [one["id"].rpartition("-")[0] for one in found["first"]]
+    first = [
+        Difference(file=show(file), line=lines.get(id, 0), id=id, text=one["text"])
+        for id, one in zip(ids, found["first"], strict=True)
+    ]
+    return {**found, "first": first}
 
 
 def _part(nested: Run) -> str:

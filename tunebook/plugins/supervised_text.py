@@ -121,7 +121,7 @@ def compare_supervised_text(cfg: Any, trainer: Any) -> None:
         fingerprint=fingerprint,
     )
     write_json(training / FILE, supervised)
-    refuse_other_text(training)
+    refuse_other_text(supervised)
 
 
 def _not_compared(rows: int, why: str) -> Compared:

@@ -12,7 +12,6 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from tunebook.core.errors import InputError, Problem
-from tunebook.core.paths import show
 from tunebook.runs.records import read
 
 FILE = "supervised.json"  # in the training folder
@@ -79,16 +78,12 @@ def sentence(found: Supervised) -> str:
     return f"{text}; {not_compared}" if left else text
 
 
-def refuse_other_text(training: Path, rows: Path | None = None) -> None:
-    """Do nothing unless the training in this folder ended because its rows would be trained on other text.
-
-    Args:
-        rows: name this file in place of the training's own rows, without lines.
+def refuse_other_text(found: Supervised | None) -> None:
+    """Do nothing unless rows would be trained on other text than they have.
 
     Raises:
-        InputError: it did.
+        InputError: they would; it names the first of them.
     """
-    found = read_supervised(training)
     if not found or not found["differ"]:
         return
     text = (
@@ -99,8 +94,8 @@ def refuse_other_text(training: Path, rows: Path | None = None) -> None:
     problems = [
         Problem(
             one["text"],
-            rows and show(rows) or one["file"] or None,
-            None if rows else one["line"] or None,
+            one["file"] or None,
+            one["line"] or None,
             f"id {one['id']}" if one["id"] else None,
             code="train.other_text",
         )

@@ -16,7 +16,7 @@ from tunebook.models import hub
 from tunebook.runs.checkpoints import RESUMED, ROWS, bring_back, numbered, set_broken_aside, ship
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
-from tunebook.runs.supervised import forget_difference, refuse_other_text
+from tunebook.runs.supervised import forget_difference, read_supervised, refuse_other_text
 from tunebook.training import trackers
 from tunebook.training.child import follow
 
@@ -58,7 +58,7 @@ def run_child(
     try:
         follow_all(run, both if world == 1 else apart, console, session)
     except ChildError as error:
-        refuse_other_text(run / "train")
+        refuse_other_text(read_supervised(run / "train"))
         stage = next((s for s in ("train", "evaluate") if not run.done(s)), "evaluate")
         raise TunebookError(
             f"{stage} failed: {error}\nFull log: {show(run.log)}. Rerun the same command to resume from the "

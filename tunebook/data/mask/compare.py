@@ -7,26 +7,27 @@ rows of the files and the prepared ones are compared as multisets. A row differs
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from jinja2 import TemplateError
 
 from tunebook.core.paths import show
-from tunebook.data.mask.bounds import BEHIND, EMPTY_THOUGHT, Bound, Bounds, opening
+from tunebook.data.mask.bounds import EMPTY_THOUGHT, Bounds, opening
+from tunebook.data.mask.faults import fault_of, recognised
 from tunebook.data.mask.prepared import SIZE, Keys, Prepared, decoded, key_of
-from tunebook.data.mask.wanted import Source, learned_turns, read_wanted
+from tunebook.data.mask.wanted import Source, content, learned_turns, read_rows, read_wanted
 from tunebook.data.prompt import PromptEncoder
-from tunebook.data.stretches import IGNORED, learned, plain_text, turn_faults
-from tunebook.runs.rows import RenderedRow
+from tunebook.data.stretches import learned, plain_text
+from tunebook.runs.rows import Messages, RenderedRow
 from tunebook.runs.supervised import SHOWN, Difference
 
 TRIED = 200  # rows; where none of them is written another way by the tokenizer, none is
 COUNTED = 500  # of the missing rows the shortest, whose tokens are counted: where they are too long, all are
 NEAR = 16  # tokens by which a count may be wrong
-LOOKED_AT = 50  # prepared rows for which the row of a file is searched
-HEAD = 20  # letters by which an answer is recognised
+LOOKED_AT = 10  # prepared rows for which the row of a file is searched
 UNCLEAR = "rows whose learned text is not just the content of their turns, or is empty"
 CUT = "rows cut off at sequence_len"
 
@@ -92,10 +93,11 @@ class _Comparison:
         left = self._by_rendered_text(left)
         left = self._not_cut_off(left)
         left = self._not_rewritten(left)
-        missing = self._missing()
         # Any of the prepared rows that are left may be one of those that cannot be recognised.
         unclear = len(self.wanted.unclear) + sum(map(len, self.wanted.by_text.values()))
-        differ = max(len(missing), 0 if self.plan.others else len(left) - unclear)
+        surplus = 0 if self.plan.others else len(left) - unclear
+        missing = self._missing(surplus)
+        differ = max(len(missing), surplus)
         named = self._named(list(left), missing) if differ else []
         if named:
             self.found.differ += differ
@@ -129,7 +131,9 @@ class _Comparison:
             place = self.wanted.take_text(decoded(self.tokenizer, [ids])[0])
             if place is None:
                 rest[number] = key
-            elif fault := self._fault(self.wanted.with_calls[place], ids, labels):
+            elif fault := fault_of(
+                self.wanted.with_calls[place], ids, labels, self.bounds, self.plan.every_end
+            ):
                 self.found.differ += 1
                 self.found.first.append(self._difference(place, fault))
         return rest
@@ -171,7 +175,7 @@ class _Comparison:
         """Return rows of the files with the key of their text as the tokenizer writes it, where it is
         another."""
         found = {}
-        for number, row in self._rows(numbers):
+        for number, row in read_rows(self.plan.sources, numbers):
             texts = [turn["content"] for turn in learned_turns(row)]
             ids = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
             key = key_of(decoded(self.tokenizer, ids))
@@ -185,102 +189,74 @@ class _Comparison:
         texts = decoded(self.tokenizer, bodies)
         return key_of([plain_text(text).removeprefix(EMPTY_THOUGHT) for text in texts])
 
-    def _missing(self) -> list[int]:
-        """Return the rows of files that must be trained on and are not."""
+    def _missing(self, changed: int) -> list[int]:
+        """Return the rows of files that must be trained on and are not, unless there are no more of them than
+        the `changed` rows that are trained on in their place."""
         whole = {number for number, source in enumerate(self.plan.sources) if source.whole}
         numbers = [n for n in self.wanted.left(self.seen) if self.wanted.places[n].source in whole]
-        if self.plan.longest is None or not numbers:
+        if len(numbers) <= changed:
+            return []
+        if self.plan.longest is None:
             return numbers
-        rows = dict(self._rows(numbers))
-        numbers.sort(key=lambda number: _letters(rows[number]))
-        short = [n for n in numbers[:COUNTED] if self._is_short(rows[n])]
-        short += [n for n in numbers[COUNTED:] if short and self._is_short(rows[n])]
+        rows = dict(read_rows(self.plan.sources, numbers))
+        sizes = {number: _size(row) for number, row in rows.items()}
+        numbers.sort(key=lambda number: sizes[number])
+        frame = self._tokens([{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}])
+        most = self.plan.longest - NEAR
+        short: list[int] = []
+        for place, number in enumerate(numbers):
+            row = rows[number]
+            if place >= COUNTED and not short:
+                break
+            # No token has less than a byte, and no template writes more around a turn than around two.
+            certain = sizes[number] + frame * len(row["messages"]) <= most
+            if certain or self._longest(row) <= most:
+                short.append(number)
         self.found.left_out = 0 if self.plan.cuts else len(numbers) - len(short)
         return sorted(short)
 
-    def _is_short(self, row: RenderedRow) -> bool:
-        """Return whether a row is certainly not left out or cut off for its length."""
-        assert self.plan.longest is not None
+    def _longest(self, row: RenderedRow) -> int:
+        """Return the tokens of a row, with the longer of two answers."""
         messages, tools = row["messages"], row.get("tools")
+        size = self._tokens(messages, tools)
+        return (
+            max(size, self._tokens([*messages[:-1], *row["rejected"]], tools)) if "rejected" in row else size
+        )
+
+    def _tokens(self, messages: Messages, tools: str | None = None) -> int:
+        """Return the tokens of a conversation, very many if the template rejects it."""
         try:
-            texts = [self.encoder.text(messages, tools)]
-            if "rejected" in row:
-                texts.append(self.encoder.text([*messages[:-1], *row["rejected"]], tools))
+            text = self.encoder.text(messages, tools)
         except (TemplateError, ValueError, TypeError, KeyError):
-            return False
-        sizes = [len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
-        return max(sizes) <= self.plan.longest - NEAR
-
-    def _rows(self, numbers: Collection[int]) -> Iterator[tuple[int, RenderedRow]]:
-        """Yield number and row of the given rows, in their order, read from the files again."""
-        chosen, number = set(numbers), -1
-        for source in self.plan.sources if chosen else []:
-            for _, row in source.rows():
-                number += 1
-                if number in chosen:
-                    yield number, row
-
-    def _fault(self, row: RenderedRow, ids: list[int], labels: list[int]) -> str:
-        """Return what is wrong with the labels of a row, "" for nothing."""
-        if any(label not in (IGNORED, id) for id, label in zip(ids, labels, strict=True)):
-            return "other tokens than its own are trained on."
-        turns = learned_turns(row)
-        faults = turn_faults(self.tokenizer, turns, ids, labels)
-        if faults:
-            return faults[0]
-        at = 0
-        for number, turn in enumerate(turns, 1):
-            start = next(place for place in range(at, len(labels)) if labels[place] != IGNORED)
-            at = next((n for n in range(start, len(labels)) if labels[n] == IGNORED), len(labels))
-            before = ids[max(0, start - self.bounds.width) : start]
-            bound = self.bounds.look(before, ids[start:at], ids[at : at + BEHIND])[1]
-            last = number == len(turns)
-            accepted = {Bound.FINE}
-            if not last or turn is not row["messages"][-1] and "rejected" not in row:
-                accepted.add(Bound.OPEN)
-            if not (last or self.plan.every_end):
-                accepted.add(Bound.UNLEARNED)
-            if bound not in accepted:
-                return f"assistant turn {number}: {bound.value}"
-        return ""
+            return sys.maxsize
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _named(self, left: list[int], missing: list[int]) -> list[Difference]:
-        """Return some of the rows that differ, in the order of the files; none if those that were recognised
-        do not."""
-        found = self._recognised(left[:LOOKED_AT])
+        """Return some of the rows that differ, in the order of the files; none if those that are recognised
+        do not differ."""
+        most = LOOKED_AT + min(len(self.wanted.unclear), TRIED)
+        looked_at = [self.prepared.row(number) for number in left[:most]]
+        found = {
+            place: fault_of(row, ids, labels, self.bounds, self.plan.every_end)
+            for (ids, labels), (place, row) in recognised(self.tokenizer, looked_at, self.plan.sources)
+            if place not in self.wanted.unclear
+        }
         faults = {place: fault for place, fault in found.items() if fault}
-        if not faults and not found:
+        if not found:
             faults = dict.fromkeys(missing[:SHOWN], "it is short enough, but not trained on.")
-        named = [self._difference(place, faults[place]) for place in sorted(faults)]
-        if not named and not found and left:
-            text = decoded(self.tokenizer, [self.prepared.row(left[0])[0]])[0]
+        named = [self._difference(place, faults[place]) for place in sorted(faults)[:SHOWN]]
+        if not named and not found and looked_at:
+            text = decoded(self.tokenizer, [looked_at[0][0]])[0]
             text = f"a row is trained on that is in none of the files: {text[:60]!r}."
             named.append(Difference(file="", line=0, id="", text=text))
         return named
-
-    def _recognised(self, left: list[int]) -> dict[int, str]:
-        """Return rows of the files that are among the prepared rows `left` by their prompts, with what is
-        wrong with their labels; as many as are shown."""
-        rows = {number: self.prepared.row(number) for number in left}
-        texts = {n: plain_text(decoded(self.tokenizer, [ids])[0]) for n, (ids, _) in rows.items()}
-        found: dict[int, str] = {}
-        for place, row in self._rows(self.wanted.left()):
-            turns = learned_turns(row)
-            prompts = [plain_text(turn["content"]) for turn in row["messages"] if turn not in turns]
-            heads = [plain_text(turn["content"])[:HEAD] for turn in turns]
-            same = [n for n, text in texts.items() if all(prompt in text for prompt in prompts)]
-            same.sort(key=lambda n: not all(head in texts[n] for head in heads))
-            if same:
-                del texts[same[0]]
-                found[place] = self._fault(row, *rows[same[0]])
-            if sum(map(bool, found.values())) == SHOWN:
-                break
-        return found
 
     def _difference(self, place: int, text: str) -> Difference:
         source, line, id = self.wanted.places[place]
         return Difference(file=show(self.plan.sources[source].path), line=line, id=id, text=text)
 
 
-def _letters(row: RenderedRow) -> int:
-    return sum(len(turn["content"]) for turn in row["messages"] if isinstance(turn["content"], str))
+def _size(row: RenderedRow) -> int:
+    """Return the bytes of a row's texts."""
+    texts = [content(turn) for turn in (*row["messages"], *row.get("rejected", []))]
+    return sum(len(text.encode("utf-8", "replace")) for text in (*texts, row.get("tools") or ""))

@@ -18,7 +18,7 @@ from jinja2 import TemplateError
 from tunebook.data.mask.prepared import OPEN_END, is_open, key_of
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.stretches import supervised
-from tunebook.runs.rows import Messages, RenderedRow
+from tunebook.runs.rows import Messages, RenderedRow, Turn
 
 ROLES = {"gpt": "assistant", "human": "user"}  # Axolotl's other names of roles
 # Fields of a message that a template or Axolotl may put into what is learned, beside the content.
@@ -119,6 +119,12 @@ def _taken(numbers: dict[bytes, deque[int]], key: bytes) -> int | None:
     return found.popleft() if found else None
 
 
+def content(turn: Turn) -> str:
+    """Return the content of a turn if it is a text, otherwise ""."""
+    text: Any = turn.get("content")
+    return text if isinstance(text, str) else ""
+
+
 def learned_turns(row: RenderedRow) -> Messages:
     """Return the turns of a row that must be learned; of a preference pair, its two answers."""
     if "rejected" in row:
@@ -152,8 +158,17 @@ def read_wanted(sources: list[Source], encoder: PromptEncoder) -> Wanted:
     return wanted
 
 
-def _is_clear(turn: Any) -> bool:
+def read_rows(sources: list[Source], numbers: Collection[int]) -> Iterator[tuple[int, RenderedRow]]:
+    """Yield number and row of some of the rows of all sources, in their order; raises what `Source.rows`
+    raises."""
+    chosen, number = set(numbers), -1
+    for source in sources if chosen else []:
+        for _, row in source.rows():
+            number += 1
+            if number in chosen:
+                yield number, row
+
+
+def _is_clear(turn: Turn) -> bool:
     """Return whether what is learned of a turn is its content and nothing else."""
-    content = turn["content"]
-    more = any(turn.get(name) for name in (*MORE_TEXT, "tool_calls"))
-    return isinstance(content, str) and bool(content.strip()) and not more
+    return bool(content(turn).strip()) and not any(turn.get(name) for name in (*MORE_TEXT, "tool_calls"))

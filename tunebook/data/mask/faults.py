@@ -1,0 +1,65 @@
+"""What is wrong with the labels of one row, and which row of the files a prepared row is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tunebook.data.mask.bounds import BEHIND, Bound, Bounds
+from tunebook.data.mask.prepared import decoded
+from tunebook.data.mask.wanted import Source, content, learned_turns
+from tunebook.data.stretches import IGNORED, plain_text, turn_faults
+from tunebook.runs.rows import RenderedRow
+
+HEAD = 20  # letters by which an answer is recognised
+Labelled = tuple[list[int], list[int]]  # token ids and labels of a row
+
+
+def fault_of(row: RenderedRow, ids: list[int], labels: list[int], bounds: Bounds, every_end: bool) -> str:
+    """Return what is wrong with the labels of a row, "" for nothing.
+
+    Args:
+        every_end: the end-of-turn token of each supervised turn is learned, not only that of the last one.
+    """
+    if any(label not in (IGNORED, id) for id, label in zip(ids, labels, strict=True)):
+        return "other tokens than its own are trained on."
+    turns = learned_turns(row)
+    faults = turn_faults(bounds.tokenizer, turns, ids, labels)
+    if faults:
+        return faults[0]
+    at = 0
+    for number, turn in enumerate(turns, 1):
+        start = next(place for place in range(at, len(labels)) if labels[place] != IGNORED)
+        at = next((place for place in range(start, len(labels)) if labels[place] == IGNORED), len(labels))
+        before = ids[max(0, start - bounds.width) : start]
+        bound = bounds.look(before, ids[start:at], ids[at : at + BEHIND])[1]
+        last = number == len(turns)
+        accepted = {Bound.FINE}
+        if not last or (turn is not row["messages"][-1] and "rejected" not in row):
+            accepted.add(Bound.OPEN)
+        if not (last or every_end):
+            accepted.add(Bound.UNLEARNED)
+        if bound not in accepted:
+            return f"assistant turn {number}: {bound.value}"
+    return ""
+
+
+def recognised(
+    tokenizer: Any, prepared: list[Labelled], sources: list[Source]
+) -> Iterator[tuple[Labelled, tuple[int, RenderedRow]]]:
+    """Yield each of the prepared rows that is a row of the files by its prompts and the beginnings of its
+    answers, with the number of that row among all and the row."""
+    texts = [plain_text(text) for text in decoded(tokenizer, [ids for ids, _ in prepared])]
+    best: dict[int, tuple[int, int, RenderedRow]] = {}
+    rows = (row for source in sources if texts for _, row in source.rows())
+    for place, row in enumerate(rows):
+        turns = learned_turns(row)
+        prompts = [plain_text(content(turn)) for turn in row["messages"] if turn not in turns]
+        heads = [plain_text(content(turn))[:HEAD] for turn in turns]
+        for number, text in enumerate(texts):
+            if all(prompt in text for prompt in prompts):
+                score = sum(map(len, prompts)) + sum(len(head) for head in heads if head in text)
+                if number not in best or score > best[number][0]:
+                    best[number] = score, place, row
+    for number, (_, place, row) in best.items():
+        yield prepared[number], (place, row)
