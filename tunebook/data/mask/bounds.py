@@ -14,6 +14,7 @@ from tunebook.runs.rows import Messages
 
 WIDEST = 16  # tokens of the opening that are compared
 BEHIND = 3  # tokens behind a turn among which Axolotl looks for its end-of-turn token
+ANSWER = "Yes"
 EMPTY_THOUGHT = "<think></think>"  # a template may write it before an answer, learned or not
 
 
@@ -27,41 +28,52 @@ class Bound(Enum):
     LATE = "tokens behind its end-of-turn token are trained on."
 
 
-def opening(encoder: PromptEncoder) -> list[int]:
-    """Return the tokens that open an assistant turn, at most WIDEST; [] if the template does not say."""
-    asked: Messages = [{"role": "user", "content": "a"}]
+def openings(encoder: PromptEncoder) -> list[list[int]]:
+    """Return the tokens that open an assistant turn, at most WIDEST: the last turn of a conversation, and an
+    earlier one; [] if the template does not say."""
+    ask: Messages = [{"role": "user", "content": "a"}]
     try:
-        before, whole = encoder.text(asked), encoder.text(asked, opened=True)
+        before, opened = encoder.text(ask), encoder.text(ask, opened=True)
+        whole = encoder.text([*ask, {"role": "assistant", "content": ANSWER}, *ask])
     except (TemplateError, ValueError):
         return []
-    ids, start = (
-        list(encoder.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (whole, before)
-    )
-    return ids[len(start) :][-WIDEST:] if ids[: len(start)] == start else []
+    earlier, found, _ = whole.partition(ANSWER)
+
+    def ids(text: str) -> list[int]:
+        return list(encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    start, result = ids(before), list[list[int]]()
+    for text, in_whole in ((opened, opened), (earlier, whole if found else "")):
+        opening = ids(text)
+        # Otherwise a token of the answer begins before it.
+        if opening[: len(start)] == start and ids(in_whole)[: len(opening)] == opening:
+            result.append(opening[len(start) :][-WIDEST:])
+    return [one for one in result if one]
 
 
 class Bounds:
     """Looks at the ends of stretches.
 
     Args:
-        opened: the tokens that open an assistant turn (`opening`).
+        opened: tokens that open an assistant turn (`openings`).
         ends: the end-of-turn tokens.
         pair: the stretches are answers of preference pairs, which include all that the template writes
             behind an answer.
     """
 
-    def __init__(self, tokenizer: Any, opened: list[int], ends: set[int], pair: bool = False) -> None:
+    def __init__(self, tokenizer: Any, opened: list[list[int]], ends: set[int], pair: bool = False) -> None:
         self.tokenizer, self.opened, self.ends, self.pair = tokenizer, opened, ends, pair
+        self.width = max(map(len, opened), default=0)
         self.special = special_ids(tokenizer)
         self.blank: dict[int, bool] = {}
-        # how many tokens of the opening are surely not text, if a stretch begins with them
-        parts = [(size, plain_text(tokenizer.decode(opened[-size:]))) for size in range(1, len(opened) + 1)]
-        self.sizes = [size for size, text in parts if not text or not EMPTY_THOUGHT.endswith(text)]
+        # how many tokens of an opening are surely not text, if a stretch begins with them
+        self.sizes = [
+            [size for size in range(1, len(one) + 1) if self._is_no_thought(one[-size:])] for one in opened
+        ]
 
-    @property
-    def width(self) -> int:
-        """How many tokens before a stretch `look` needs."""
-        return len(self.opened)
+    def _is_no_thought(self, ids: list[int]) -> bool:
+        text = plain_text(self.tokenizer.decode(ids))
+        return not text or not EMPTY_THOUGHT.endswith(text)
 
     def look(self, before: list[int], run: list[int], after: list[int]) -> tuple[int, Bound]:
         """Return how many tokens of a stretch are its text, and what is found at its ends.
@@ -73,7 +85,7 @@ class Bounds:
         size = len(run)
         while size and (run[size - 1] in self.special or self._is_blank(run[size - 1])):
             size -= 1
-        if before != self.opened and self._begins_early(before, run):
+        if self._begins_early(before, run):
             return size, Bound.EARLY
         tail = run[size:]
         first = next((place for place, id in enumerate(tail) if id in self.ends), None)
@@ -89,8 +101,11 @@ class Bounds:
 
     def _begins_early(self, before: list[int], run: list[int]) -> bool:
         """Return whether the opening of the turn ends inside the stretch."""
-        for size in self.sizes:
-            outside = self.opened[:-size]
-            if run[:size] == self.opened[-size:] and before[len(before) - len(outside) :] == outside:
-                return True
+        if any(before[-len(one) :] == one for one in self.opened):
+            return False
+        for one, sizes in zip(self.opened, self.sizes, strict=True):
+            for size in sizes:
+                outside = one[:-size]
+                if run[:size] == one[-size:] and before[len(before) - len(outside) :] == outside:
+                    return True
         return False

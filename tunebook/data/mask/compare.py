@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 from jinja2 import TemplateError
 
 from tunebook.core.paths import show
-from tunebook.data.mask.bounds import EMPTY_THOUGHT, Bounds, opening
+from tunebook.data.mask.bounds import EMPTY_THOUGHT, Bounds, openings
 from tunebook.data.mask.faults import fault_of, recognised
-from tunebook.data.mask.prepared import SIZE, Keys, Prepared, decoded, key_of
+from tunebook.data.mask.prepared import SIZE, Keys, Prepared, Texts
 from tunebook.data.mask.wanted import Source, content, learned_turns, read_rows, read_wanted
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.stretches import learned, plain_text
 from tunebook.runs.rows import Messages, RenderedRow
 from tunebook.runs.supervised import SHOWN, Difference
 
-TRIED = 200  # rows; where none of them is written another way by the tokenizer, none is
+TRIED = 200  # rows that are looked at more closely
 COUNTED = 500  # of the missing rows the shortest, whose tokens are counted: where they are too long, all are
 NEAR = 16  # tokens by which a count may be wrong
-LOOKED_AT = 10  # prepared rows for which the row of a file is searched
+LOOKED_AT = 30  # prepared rows for which the row of a file is searched
 UNCLEAR = "rows whose learned text is not just the content of their turns, or is empty"
 CUT = "rows cut off at sequence_len"
 
@@ -82,8 +82,9 @@ class _Comparison:
     def __init__(self, prepared: Prepared, plan: Plan, encoder: PromptEncoder) -> None:
         self.prepared, self.plan, self.encoder = prepared, plan, encoder
         self.tokenizer = encoder.tokenizer
-        self.bounds = Bounds(self.tokenizer, opening(encoder), set(plan.ends), plan.pair)
-        self.wanted = read_wanted(plan.sources, encoder)
+        self.texts = Texts(self.tokenizer)
+        self.bounds = Bounds(self.tokenizer, openings(encoder), set(plan.ends), plan.pair)
+        self.wanted = read_wanted(plan.sources, encoder, self.texts)
         self.seen: set[bytes] = set()  # keys of prepared rows that a file has
         self.found = Compared(len(prepared))
 
@@ -97,19 +98,19 @@ class _Comparison:
         unclear = len(self.wanted.unclear) + sum(map(len, self.wanted.by_text.values()))
         surplus = 0 if self.plan.others else len(left) - unclear
         missing = self._missing(surplus)
-        differ = max(len(missing), surplus)
-        named = self._named(list(left), missing) if differ else []
-        if named:
+        named, same = self._named(list(left), missing) if missing or surplus > 0 else ([], 0)
+        differ = max(len(missing), surplus - same) if named else 0
+        if differ > 0:
             self.found.differ += differ
             self.found.first += named
-        if (unknown := len(left) - (differ if named else 0)) > 0:
-            self.found.not_compared[self.plan.others or UNCLEAR] += unknown
+        if len(left) > differ:
+            self.found.not_compared[self.plan.others or UNCLEAR] += len(left) - differ
         self.found.first = self.found.first[:SHOWN]
         return self.found
 
     def _by_key(self) -> dict[int, bytes | None]:
         """Return number and key of the prepared rows whose supervised text no row of a file has."""
-        keys = Keys(self.tokenizer, self.bounds, self.plan.every_end)
+        keys = Keys(self.texts, self.bounds, self.plan.every_end)
         left: dict[int, bytes | None] = {}
         number = 0
         for chunk in self.prepared.chunks():
@@ -128,7 +129,7 @@ class _Comparison:
         rest: dict[int, bytes | None] = {}
         for number, key in left.items():
             ids, labels = self.prepared.row(number)
-            place = self.wanted.take_text(decoded(self.tokenizer, [ids])[0])
+            place = self.wanted.take_text(self.texts.key(self.texts.decoded([ids])))
             if place is None:
                 rest[number] = key
             elif fault := fault_of(
@@ -178,16 +179,16 @@ class _Comparison:
         for number, row in read_rows(self.plan.sources, numbers):
             texts = [turn["content"] for turn in learned_turns(row)]
             ids = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-            key = key_of(decoded(self.tokenizer, ids))
-            if all_of_them or key != key_of(texts):
+            key = self.texts.key(self.texts.decoded(ids))
+            if all_of_them or key != self.texts.key(texts):
                 found[number] = key
         return found
 
     def _without_thought(self, number: int) -> bytes:
         runs = learned(*self.prepared.row(number))
-        bodies = [run[: self.bounds.look(self.bounds.opened, run, [])[0]] for run in runs]
-        texts = decoded(self.tokenizer, bodies)
-        return key_of([plain_text(text).removeprefix(EMPTY_THOUGHT) for text in texts])
+        bodies = [run[: self.bounds.look([], run, [])[0]] for run in runs]
+        texts = [plain_text(text).removeprefix(EMPTY_THOUGHT) for text in self.texts.decoded(bodies)]
+        return self.texts.key(texts)
 
     def _missing(self, changed: int) -> list[int]:
         """Return the rows of files that must be trained on and are not, unless there are no more of them than
@@ -231,25 +232,24 @@ class _Comparison:
             return sys.maxsize
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _named(self, left: list[int], missing: list[int]) -> list[Difference]:
-        """Return some of the rows that differ, in the order of the files; none if those that are recognised
-        do not differ."""
-        most = LOOKED_AT + min(len(self.wanted.unclear), TRIED)
-        looked_at = [self.prepared.row(number) for number in left[:most]]
-        found = {
-            place: fault_of(row, ids, labels, self.bounds, self.plan.every_end)
-            for (ids, labels), (place, row) in recognised(self.tokenizer, looked_at, self.plan.sources)
+    def _named(self, left: list[int], missing: list[int]) -> tuple[list[Difference], int]:
+        """Return some of the rows that differ, in the order of the files, and how many of those that were
+        looked at do not differ after all."""
+        looked_at = [self.prepared.row(number) for number in left[: LOOKED_AT + len(self.wanted.unclear)]]
+        found = [
+            (place, fault_of(row, ids, labels, self.bounds, self.plan.every_end))
+            for (ids, labels), place, row in recognised(self.texts, looked_at[:TRIED], self.plan.sources)
             if place not in self.wanted.unclear
-        }
-        faults = {place: fault for place, fault in found.items() if fault}
+        ]
+        faults = {place: fault for place, fault in found if fault}
         if not found:
             faults = dict.fromkeys(missing[:SHOWN], "it is short enough, but not trained on.")
         named = [self._difference(place, faults[place]) for place in sorted(faults)[:SHOWN]]
         if not named and not found and looked_at:
-            text = decoded(self.tokenizer, [looked_at[0][0]])[0]
+            text = self.texts.decoded([looked_at[0][0]])[0]
             text = f"a row is trained on that is in none of the files: {text[:60]!r}."
             named.append(Difference(file="", line=0, id="", text=text))
-        return named
+        return named, sum(not fault for _, fault in found)
 
     def _difference(self, place: int, text: str) -> Difference:
         source, line, id = self.wanted.places[place]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from tunebook.data.mask.bounds import BEHIND, Bound, Bounds
-from tunebook.data.mask.prepared import decoded
+from tunebook.data.mask.prepared import Texts
 from tunebook.data.mask.wanted import Source, content, learned_turns
 from tunebook.data.stretches import IGNORED, plain_text, turn_faults
 from tunebook.runs.rows import RenderedRow
@@ -45,11 +44,11 @@ def fault_of(row: RenderedRow, ids: list[int], labels: list[int], bounds: Bounds
 
 
 def recognised(
-    tokenizer: Any, prepared: list[Labelled], sources: list[Source]
-) -> Iterator[tuple[Labelled, tuple[int, RenderedRow]]]:
+    decode: Texts, prepared: list[Labelled], sources: list[Source]
+) -> Iterator[tuple[Labelled, int, RenderedRow]]:
     """Yield each of the prepared rows that is a row of the files by its prompts and the beginnings of its
     answers, with the number of that row among all and the row."""
-    texts = [plain_text(text) for text in decoded(tokenizer, [ids for ids, _ in prepared])]
+    texts = [plain_text(text) for text in decode.decoded([ids for ids, _ in prepared])]
     best: dict[int, tuple[int, int, RenderedRow]] = {}
     rows = (row for source in sources if texts for _, row in source.rows())
     for place, row in enumerate(rows):
@@ -62,4 +61,4 @@ def recognised(
                 if number not in best or score > best[number][0]:
                     best[number] = score, place, row
     for number, (_, place, row) in best.items():
-        yield prepared[number], (place, row)
+        yield prepared[number], place, row

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tunebook.data.mask.bounds import BEHIND, Bound, Bounds
-from tunebook.data.stretches import IGNORED, plain_text
+from tunebook.data.stretches import IGNORED, plain_text, special_ids
 
 REPEATED = 64  # tokens of the longest stretch that is kept to be recognised
 SIZE = 16  # bytes of the digest of a text
@@ -42,27 +42,38 @@ class Prepared(Protocol):
         ...
 
 
-def key_of(texts: list[str]) -> bytes:
-    """Return the key of a row with these supervised texts, complete and in their order."""
-    return b"".join(_digest(plain_text(text)) for text in texts)
-
-
 def is_open(key: bytes) -> bool:
     """Return whether a key ends with OPEN_END."""
     return len(key) % SIZE > 0
 
 
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=SIZE).digest()
+class Texts:
+    """Decodes tokens, and makes keys of texts. Special tokens at the end of a text are no part of its key:
+    they are those of the template, or a row's own text has them and they cannot be told apart."""
 
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        special = [plain_text(tokenizer.decode([id])) for id in special_ids(tokenizer)]
+        self.special = tuple(text for text in special if text)
+        self.last = {text[-1] for text in self.special}
 
-def decoded(tokenizer: Any, runs: list[list[int]]) -> list[str]:
-    """Return the text of each list of ids, with special tokens and as it is."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return [tokenizer.decode(run, clean_up_tokenization_spaces=False) for run in runs]
-    texts: list[str] = backend.decode_batch(runs, skip_special_tokens=False)
-    return texts
+    def decoded(self, runs: list[list[int]]) -> list[str]:
+        """Return the text of each list of ids, with special tokens and as it is."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return [self.tokenizer.decode(run, clean_up_tokenization_spaces=False) for run in runs]
+        texts: list[str] = backend.decode_batch(runs, skip_special_tokens=False)
+        return texts
+
+    def key(self, texts: list[str]) -> bytes:
+        """Return the key of a row with these supervised texts, complete and in their order."""
+        return b"".join(map(self.digest, texts))
+
+    def digest(self, text: str) -> bytes:
+        text = plain_text(text)
+        while text[-1:] in self.last and text.endswith(self.special):
+            text = text.removesuffix(next(one for one in self.special if text.endswith(one)))
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=SIZE).digest()
 
 
 def stretches(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,8 +98,8 @@ class Keys:
         every_end: the end-of-turn token of every supervised turn is learned, not only that of the last one.
     """
 
-    def __init__(self, tokenizer: Any, bounds: Bounds, every_end: bool = True) -> None:
-        self.tokenizer, self.bounds, self.every_end = tokenizer, bounds, every_end
+    def __init__(self, texts: Texts, bounds: Bounds, every_end: bool = True) -> None:
+        self.texts, self.bounds, self.every_end = texts, bounds, every_end
         self.known: dict[Mark, tuple[bytes, Bound]] = {}
 
     def of(self, chunk: Chunk) -> list[bytes | None]:
@@ -122,9 +133,9 @@ class Keys:
             size, bound = self.bounds.look(ids[:before], run, ids[len(ids) - after :])
             bodies.append(run[:size])
             bounds.append(bound)
-        texts = decoded(self.tokenizer, bodies)
+        texts = self.texts.decoded(bodies)
         for mark, run, text, bound in zip(new, bodies, texts, bounds, strict=True):
-            found[mark] = _digest(plain_text(text)), bound
+            found[mark] = self.texts.digest(text), bound
             if len(run) <= REPEATED:
                 self.known[mark] = found[mark]
         return found

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from jinja2 import TemplateError
 
-from tunebook.data.mask.prepared import OPEN_END, is_open, key_of
+from tunebook.data.mask.prepared import OPEN_END, Texts, is_open
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.stretches import supervised
 from tunebook.runs.rows import Messages, RenderedRow, Turn
@@ -98,9 +98,9 @@ class Wanted:
             found = _taken(self.by_key, key + OPEN_END)
         return found
 
-    def take_text(self, text: str) -> int | None:
-        """Return a row with calls whose rendered text this is, and leave it out from now on."""
-        return _taken(self.by_text, key_of([text]))
+    def take_text(self, key: bytes) -> int | None:
+        """Return a row with calls whose rendered text has this key, and leave it out from now on."""
+        return _taken(self.by_text, key)
 
     def left(self, seen: Collection[bytes] = ()) -> list[int]:
         """Return the rows that have something to learn and have not been taken, in their order, without those
@@ -132,7 +132,7 @@ def learned_turns(row: RenderedRow) -> Messages:
     return supervised(row, last_only=False)
 
 
-def read_wanted(sources: list[Source], encoder: PromptEncoder) -> Wanted:
+def read_wanted(sources: list[Source], encoder: PromptEncoder, texts: Texts) -> Wanted:
     """Read the rows of all sources; raises what `Source.rows` raises."""
     wanted = Wanted()
     for number, source in enumerate(sources):
@@ -147,11 +147,11 @@ def read_wanted(sources: list[Source], encoder: PromptEncoder) -> Wanted:
                 except (TemplateError, ValueError, TypeError, KeyError):
                     wanted.unclear.add(place)
                 else:
-                    wanted.by_text[key_of([text])].append(place)
+                    wanted.by_text[texts.key([text])].append(place)
             elif not all(map(_is_clear, turns)):
                 wanted.unclear.add(place)
             else:
-                key = key_of([turn["content"] for turn in turns])
+                key = texts.key([turn["content"] for turn in turns])
                 # The end-of-turn token is certain for the last turn of a row only: Olmo 3 has none before.
                 ends = not turns or turns[-1] is row["messages"][-1] or "rejected" in row
                 wanted.by_key[key if ends else key + OPEN_END].append(place)
