@@ -235,4 +235,5 @@ def test_check_says_how_many_masks_were_compared() -> None:
     said = judge(answer, sample, found, False)
     assert "of 30 rows, the text of all answers is compared in 30 and Axolotl's own mask in 1" in said
     assert "1 kinds are not compared" in said
+    assert "the run itself compares the mask of every train row before its first step" in said
     assert found.facts["masks"] == {"texts": 30, "rows": 1, "of": 30, "kinds": 2, "kinds_left": 1}

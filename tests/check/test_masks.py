@@ -8,13 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.forked import with_axolotl
-from tests.support.masks import CALL, TALKS, make
+from tests.support.masks import CALL, TALKS, WITH_TOOLS, make
 from tunebook.core.paths import ROOT
 
 FAMILIES: dict[str, Any] = json.loads((ROOT / "tests/fixtures/families/families.json").read_text())
-# Families whose template reads `tools`. Phi-4-mini and Olmo 3 take theirs from keys of the system message
-# that rows of ours do not have, and SmolLM2 has none.
-WITH_TOOLS = {"qwen3", "qwen3-base", "qwen3-instruct", "granite"}
 ENDS = {"granite": "<|end_of_text|>", "phi4-mini": "<|end|>", "olmo3": "<|endoftext|>"}
 
 
@@ -72,3 +69,13 @@ def test_tool_calls_are_learned_and_tool_answers_are_not(family: str, masks: dic
         assert found["learned"] == expected(family, "tools")
         assert "17.30</" not in "".join(found["learned"])
         assert masks[family]["call"]["learned"] == expected(family, "call")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_run_finds_no_fault_in_what_axolotl_makes_and_one_in_each_row_with_a_hole(
+    family: str, masks: dict[str, Any]
+) -> None:
+    right, holes = (masks["compared"][family][kind] for kind in ("right", "holes"))
+    assert (right["differ"], right["first"], right["not_compared"]) == (0, [], {})
+    assert holes["differ"] == holes["all"] >= 3 and len(holes["first"]) == 3

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.support import axolotl_rows, tiny
+from tests.support.prepared_rows import compared
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
@@ -134,6 +135,9 @@ def test_every_recipe_gives_the_ids_that_axolotl_trains_on(
     for (name, kind, rows, _), axolotl in zip(given, found, strict=True):
         assert len(axolotl) == len(rows), f"{name} {kind}"
         hold_contract(rows, axolotl, encoder)
+        if "rejected" not in rows[0]:  # tests/e2e/test_preference.py compares pairs
+            found = compared(tmp_path, rows, axolotl, encoder)
+            assert (found.differ, found.not_compared.total()) == (0, 0), f"{name} {kind}: {found.first}"
     for as_is, real in zip(found[::3], found[1::3], strict=True):
         assert sorted(as_is) == sorted(real)
 

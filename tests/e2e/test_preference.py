@@ -27,6 +27,7 @@ from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs import run as runs_run
 from tunebook.runs.run import Run
+from tunebook.runs.supervised import read_supervised
 
 pytestmark = pytest.mark.slow
 RATE, BETA = 0.02, 0.1
@@ -109,6 +110,12 @@ def test_training_starts_at_its_reference_and_leaves_it(runs: dict[str, Run]) ->
     assert margins[0] == pytest.approx(0, abs=1e-5), "the first step compares a model with itself"
     assert losses[0] == pytest.approx(math.log(2), abs=1e-4)
     assert margins[-1] > 0.01
+
+
+def test_both_answers_of_all_pairs_were_compared(runs: dict[str, Run]) -> None:
+    for run in runs.values():
+        found = read_supervised(run / "train")
+        assert found and (found["rows"], found["compared"], found["differ"]) == (16, 16, 0)
 
 
 def test_a_resumed_training_ends_where_an_undisturbed_one_does(runs: dict[str, Run]) -> None:

@@ -33,7 +33,7 @@ class Runner:
     """Runs the console entry with its own runs and result cache, on the tiny model."""
 
     def __init__(self, folder: Path, base: Path) -> None:
-        self.runs, self.base = folder / "runs", base
+        self.runs, self.base, self.said = folder / "runs", base, ""
         self.env = {**os.environ, "TUNEBOOK_RUNS": str(self.runs)}
 
     def command(self, *extra: str) -> list[str]:
@@ -65,6 +65,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Runner:
     runner = Runner(tmp_path_factory.mktemp("undisturbed"), base)
     result = runner.run("--smoke")  # the others are without, and have to end with the same numbers
     assert result.returncode in (0, 3), result.stderr + result.stdout
+    runner.said = result.stdout
     assert "5 steps on the longest rows" in result.stdout
     assert not (runner.folder / "smoke").exists()
     assert [*read_json(runner.folder / "state.json")["smoke"]] == ["CPU"]
@@ -91,6 +92,39 @@ def test_loss_falls_and_exactly_the_adapter_changes(undisturbed: Runner, base: P
     assert layers == {(str(layer), module) for layer in (0, 1) for module in linear}
     assert len(adapter) == 2 * 7 * 2, "an A and a B for each, and nothing else"
     assert all(tensor.abs().max() > 0 for name, tensor in adapter.items() if ".lora_B." in name)
+
+
+def test_every_row_was_compared_before_the_first_step(undisturbed: Runner) -> None:
+    found = read_json(undisturbed.folder / "train" / "supervised.json")
+    rows = sum(len(read_jsonl(undisturbed.folder / "data" / f"{name}.jsonl")) for name in ("train", "replay"))
+    assert rows == found["rows"] == found["compared"] > 600
+    assert (found["differ"], found["left_out"], found["not_compared"]) == (0, 0, {})
+    assert f"{rows} of {rows} rows was compared" in undisturbed.said
+
+
+@pytest.mark.parametrize("extra", [(), ("--smoke",)])
+def test_a_run_on_other_text_than_the_rows_ends_before_its_first_step(
+    extra: tuple[str, ...], base: Path, tmp_path: Path
+) -> None:
+    """A template that drops the last word of each answer, which Axolotl takes as it is."""
+    runner = Runner(tmp_path, base)
+    other = shutil.copytree(base, tmp_path / "other")
+    template = other / "chat_template.jinja"
+    assert "message['content']" in template.read_text()
+    template.write_text(template.read_text().replace("message['content']", "message['content'][:-1]"))
+    result = subprocess.run(
+        [word.replace(str(base), str(other)) for word in runner.command(*extra)],
+        env=runner.env,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2, result.stderr + result.stdout
+    assert "[train.other_text]" in result.stderr and "Traceback" not in result.stderr
+    ids = [row["id"] for row in read_jsonl(runner.folder / "data" / "train.jsonl")]
+    named = re.findall(r"data/train\.jsonl:(\d+): id (\S+): assistant turn 1: ", result.stderr)
+    assert len(named) == 3 and all(ids[int(line) - 1] == id for line, id in named)
+    assert not list((runner.folder / "train").glob("checkpoint-*"))
+    assert not (runner.folder / "smoke").exists()
 
 
 def test_report_numbers_are_those_of_metrics_json(undisturbed: Runner) -> None:

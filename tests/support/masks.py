@@ -7,6 +7,8 @@ The import takes half a minute, so it is paid once for all families.
 
 from __future__ import annotations
 
+import copy
+import json
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from typing import Any
 from tests.data.test_prompt import FAMILIES, family_tokenizer
 from tunebook.models.registry import model_table
 
+# Families whose template reads `tools`. Phi-4-mini and Olmo 3 take theirs from keys of the system message
+# that rows of ours do not have, and SmolLM2 has none.
+WITH_TOOLS = {"qwen3", "qwen3-base", "qwen3-instruct", "granite"}
 WEATHER = {
     "type": "function",
     "function": {
@@ -67,11 +72,14 @@ TALKS: dict[str, dict[str, Any]] = {
 
 
 def make(folder: Path) -> dict[str, Any]:
-    """Return what Axolotl learns of TALKS, {family: {talk: ...}}, with bases made in `folder`."""
+    """Return what Axolotl learns of TALKS, {family: {talk: ...}}, with bases made in `folder`; and as
+    `compared`, what a run says of all talks of a family, as they are and with a hole in each."""
+    from tests.support.prepared_rows import compared
+    from tunebook.data.prompt import PromptEncoder
     from tunebook.data.stretches import faults
     from tunebook.data.tokenize import IGNORED, AxolotlMask
 
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"compared": {}}
     models = {facts["family"]: facts["axolotl"] for facts in model_table().values()}
     for family in FAMILIES:
         told = {key: value for key, value in models[family].items() if value is not None}
@@ -93,4 +101,21 @@ def make(folder: Path) -> dict[str, Any]:
             hole = places[-3] if places else None
             cut = [IGNORED if n == hole else label for n, label in enumerate(labels)]
             found[family][name]["cut"] = faults(mask.tokenizer, talk, ids, cut)
+        rows = [
+            {**talk, "id": name, "tools": json.dumps(talk["tools"])}
+            if "tools" in talk
+            else {**talk, "id": name}
+            for name, talk in TALKS.items()
+            if family in WITH_TOOLS or "tools" not in talk
+        ]
+        encoder = PromptEncoder(mask.tokenizer, told.get("chat_template_kwargs"))
+        made = [mask.row(copy.deepcopy(row)) for row in rows]
+        holes = [(ids, [*labels]) for ids, labels in made]
+        for _, labels in holes:
+            places = [n for n, label in enumerate(labels) if label != IGNORED]
+            labels[places[-3]] = IGNORED
+        found["compared"][family] = {
+            kind: vars(compared(folder, rows, some[::-1], encoder)) | {"all": len(rows)}
+            for kind, some in (("right", made), ("holes", holes))
+        }
     return found

@@ -142,7 +142,8 @@ def _coverage(answer: dict[str, Any], looked_at: Sample) -> tuple[str, dict[str,
     return (
         f"; of {every:,} rows, the text of all answers is compared in {facts['texts']:,} and Axolotl's own "
         f"mask in {facts['rows']:,}: {EACH} or more rows, or all, of each of the {facts['kinds']:,} kinds of "
-        f"turn that any row has (roles, weights, calls, empty texts, first and last letters, marks){left}"
+        f"turn that any row has (roles, weights, calls, empty texts, first and last letters, marks){left}; "
+        "the run itself compares the mask of every train row before its first step"
     ), facts
 
 

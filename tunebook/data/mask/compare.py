@@ -98,7 +98,7 @@ class _Comparison:
         unclear = len(self.wanted.unclear) + sum(map(len, self.wanted.by_text.values()))
         surplus = 0 if self.plan.others else len(left) - unclear
         missing = self._missing(surplus)
-        named, same = self._named(list(left), missing) if missing or surplus > 0 else ([], 0)
+        named, same = self._named(left, missing) if missing or surplus > 0 else ([], 0)
         differ = max(len(missing), surplus - same) if named else 0
         if differ > 0:
             self.found.differ += differ
@@ -109,13 +109,14 @@ class _Comparison:
         return self.found
 
     def _by_key(self) -> dict[int, bytes | None]:
-        """Return number and key of the prepared rows whose supervised text no row of a file has."""
+        """Return number and key of the prepared rows whose supervised text no row of a file has, and of those
+        without any."""
         keys = Keys(self.texts, self.bounds, self.plan.every_end)
         left: dict[int, bytes | None] = {}
         number = 0
         for chunk in self.prepared.chunks():
             for key in keys.of(chunk):
-                if key is None or self.wanted.take(key) is None:
+                if not key or self.wanted.take(key) is None:
                     left[number] = key
                 elif self.plan.once:
                     self.seen.add(key)
@@ -123,12 +124,11 @@ class _Comparison:
         return left
 
     def _by_rendered_text(self, left: dict[int, bytes | None]) -> dict[int, bytes | None]:
-        """Compare rows with tool calls, which are recognised by all of their text."""
-        if not self.wanted.by_text:
-            return left
+        """Compare rows with tool calls, which are recognised by all of their text, and then rows of which
+        nothing is learned."""
         rest: dict[int, bytes | None] = {}
         for number, key in left.items():
-            ids, labels = self.prepared.row(number)
+            ids, labels = self.prepared.row(number) if self.wanted.by_text else ([], [])
             place = self.wanted.take_text(self.texts.key(self.texts.decoded([ids])))
             if place is None:
                 rest[number] = key
@@ -137,7 +137,7 @@ class _Comparison:
             ):
                 self.found.differ += 1
                 self.found.first.append(self._difference(place, fault))
-        return rest
+        return {n: key for n, key in rest.items() if key != b"" or self.wanted.take(key) is None}
 
     def _not_cut_off(self, left: dict[int, bytes | None]) -> dict[int, bytes | None]:
         if not self.plan.cuts or self.plan.longest is None:
@@ -232,24 +232,31 @@ class _Comparison:
             return sys.maxsize
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _named(self, left: list[int], missing: list[int]) -> tuple[list[Difference], int]:
+    def _named(self, left: dict[int, bytes | None], missing: list[int]) -> tuple[list[Difference], int]:
         """Return some of the rows that differ, in the order of the files, and how many of those that were
         looked at do not differ after all."""
-        looked_at = [self.prepared.row(number) for number in left[: LOOKED_AT + len(self.wanted.unclear)]]
-        found = [
-            (place, fault_of(row, ids, labels, self.bounds, self.plan.every_end))
-            for (ids, labels), place, row in recognised(self.texts, looked_at[:TRIED], self.plan.sources)
-            if place not in self.wanted.unclear
-        ]
-        faults = {place: fault for place, fault in found if fault}
-        if not found:
+        numbers = list(left)[: min(TRIED, LOOKED_AT + len(self.wanted.unclear))]
+        rows = [self.prepared.row(number) for number in numbers]
+        faults, same = dict[int, str](), 0
+        for index, place, row in recognised(self.texts, rows, self.plan.sources):
+            if place in self.wanted.unclear:
+                continue
+            fault = fault_of(row, *rows[index], self.bounds, self.plan.every_end)
+            if not fault and left[numbers[index]] == self.texts.key(
+                [turn["content"] for turn in learned_turns(row)]
+            ):
+                fault = "it is trained on more often than the files have it."
+            if fault:
+                faults[place] = fault
+            same += not fault
+        if not faults and not same:
             faults = dict.fromkeys(missing[:SHOWN], "it is short enough, but not trained on.")
         named = [self._difference(place, faults[place]) for place in sorted(faults)[:SHOWN]]
-        if not named and not found and looked_at:
-            text = self.texts.decoded([looked_at[0][0]])[0]
+        if not named and not same and rows:
+            text = self.texts.decoded([rows[0][0]])[0]
             text = f"a row is trained on that is in none of the files: {text[:60]!r}."
             named.append(Difference(file="", line=0, id="", text=text))
-        return named, sum(not fault for _, fault in found)
+        return named, same
 
     def _difference(self, place: int, text: str) -> Difference:
         source, line, id = self.wanted.places[place]

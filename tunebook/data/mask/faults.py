@@ -10,7 +10,7 @@ from tunebook.data.mask.wanted import Source, content, learned_turns
 from tunebook.data.stretches import IGNORED, plain_text, turn_faults
 from tunebook.runs.rows import RenderedRow
 
-HEAD = 20  # letters by which an answer is recognised
+HEAD = 20  # letters by which a turn is recognised
 Labelled = tuple[list[int], list[int]]  # token ids and labels of a row
 
 
@@ -45,20 +45,19 @@ def fault_of(row: RenderedRow, ids: list[int], labels: list[int], bounds: Bounds
 
 def recognised(
     decode: Texts, prepared: list[Labelled], sources: list[Source]
-) -> Iterator[tuple[Labelled, int, RenderedRow]]:
-    """Yield each of the prepared rows that is a row of the files by its prompts and the beginnings of its
-    answers, with the number of that row among all and the row."""
+) -> Iterator[tuple[int, int, RenderedRow]]:
+    """Yield the index of each prepared row that is a row of the files by the beginnings of its turns, the
+    number of that row among all, and the row. Of several rows, it is the one with the most text."""
     texts = [plain_text(text) for text in decode.decoded([ids for ids, _ in prepared])]
     best: dict[int, tuple[int, int, RenderedRow]] = {}
     rows = (row for source in sources if texts for _, row in source.rows())
     for place, row in enumerate(rows):
-        turns = learned_turns(row)
-        prompts = [plain_text(content(turn)) for turn in row["messages"] if turn not in turns]
-        heads = [plain_text(content(turn))[:HEAD] for turn in turns]
+        learned = learned_turns(row)
+        turns = [(plain_text(content(turn)), turn in learned) for turn in row["messages"]]
         for number, text in enumerate(texts):
-            if all(prompt in text for prompt in prompts):
-                score = sum(map(len, prompts)) + sum(len(head) for head in heads if head in text)
+            if all(is_learned or turn[:HEAD] in text for turn, is_learned in turns):
+                score = sum(len(turn) if turn in text else HEAD * (turn[:HEAD] in text) for turn, _ in turns)
                 if number not in best or score > best[number][0]:
                     best[number] = score, place, row
     for number, (_, place, row) in best.items():
-        yield prepared[number], place, row
+        yield number, place, row
