@@ -136,8 +136,8 @@ def test_every_recipe_gives_the_ids_that_axolotl_trains_on(
         assert len(axolotl) == len(rows), f"{name} {kind}"
         hold_contract(rows, axolotl, encoder)
         if "rejected" not in rows[0]:  # tests/e2e/test_preference.py compares pairs
-            found = compared(tmp_path, rows, axolotl, encoder)
-            assert (found.differ, found.not_compared.total()) == (0, 0), f"{name} {kind}: {found.first}"
+            seen = compared(tmp_path, rows, axolotl, encoder)
+            assert (seen.differ, seen.not_compared.total()) == (0, 0), f"{name} {kind}: {seen.first}"
     for as_is, real in zip(found[::3], found[1::3], strict=True):
         assert sorted(as_is) == sorted(real)
 
