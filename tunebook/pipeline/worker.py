@@ -15,6 +15,7 @@ import contextlib
 import importlib
 import os
 import pkgutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -54,9 +55,14 @@ def axolotl(command: str, run: Path) -> int:
         code = run_command(words).returncode
     else:
         code = fork(module, config)
-    if code < 0:
-        print(f"ChildProcessError: process {ranks().rank} {describe(code)}", file=sys.stderr)
+    _say_killed(code)
     return code
+
+
+def _say_killed(code: int) -> None:
+    if code < 0:
+        text = f"ChildProcessError: process {ranks().rank} {describe(code)}"
+        print(text, file=sys.stderr, flush=True)
 
 
 def fork(module: str, config: str) -> int:
@@ -82,7 +88,20 @@ def fork(module: str, config: str) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def told(number: int, _: object) -> None:
+        # torchrun ends this process because another one lost the connection to the child: say why.
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            _say_killed(os.waitstatus_to_exitcode(status))
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGTERM, told)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def train(run: Path) -> int:
