@@ -223,7 +223,8 @@ def test_nodes_meet_through_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name, value in (("PATH", f"{srun.parent}:{os.environ['PATH']}"), ("TUNEBOOK_NODES", "2")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TUNEBOOK_HEAD", "localhost")
-    said = start(tmp_path, RANKS + "print(f'rank {rank} of', os.environ['WORLD_SIZE'])", world=2)
+    one_write = "sys.stdout.write(f'rank {rank} of ' + os.environ['WORLD_SIZE'] + chr(10))"
+    said = start(tmp_path, RANKS + "import sys; " + one_write, world=2)
     assert "srun --nodes=2" in said and "rank 0 of 2" in said and "rank 1 of 2" in said
 
 

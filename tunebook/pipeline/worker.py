@@ -15,7 +15,6 @@ import contextlib
 import importlib
 import os
 import pkgutil
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -55,14 +54,10 @@ def axolotl(command: str, run: Path) -> int:
         code = run_command(words).returncode
     else:
         code = fork(module, config)
-    _say_killed(code)
-    return code
-
-
-def _say_killed(code: int) -> None:
     if code < 0:
-        text = f"ChildProcessError: process {ranks().rank} {describe(code)}"
-        print(text, file=sys.stderr, flush=True)
+        # on a line of its own, even behind a progress bar: tunebook/core/process.py reads it there
+        print(f"\nChildProcessError: process {ranks().rank} {describe(code)}", file=sys.stderr)
+    return code
 
 
 def fork(module: str, config: str) -> int:
@@ -88,20 +83,7 @@ def fork(module: str, config: str) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-
-    def told(number: int, _: object) -> None:
-        # torchrun ends this process because another one lost the connection to the child: say why.
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            _say_killed(os.waitstatus_to_exitcode(status))
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    before = signal.signal(signal.SIGTERM, told)
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def train(run: Path) -> int:
