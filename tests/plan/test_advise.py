@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tunebook.plan.advise import FEWEST_TRAIN, SVM_DOES, Facts, advise
+from tunebook.plan.advise import FEWEST_TRAIN, PROMPT_DOES, SVM_DOES, Facts, Prompted, Tried, advise
 
 GOOD = Facts(
     task="classification",
@@ -53,3 +53,40 @@ def test_a_difference_in_bits_is_held_to_bits() -> None:
     assert advise(replace(chat, can_show=0.12)).word == "more data"
     assert "bits per byte" in advise(replace(chat, can_show=0.12)).answers[0].found
     assert "8 points" in advise(GOOD).answers[0].found
+
+
+def prompted(low: float | None, who: str = "endpoint", metric: str = "accuracy") -> Prompted:
+    tried = [Tried("4 examples", 0.96, low, 1.0), Tried("plain prompt", 0.5, 0.3, 0.7)]
+    return Prompted("large-chat", who, metric, metric, 24, 0, tried, 0.8, 0.12)
+
+
+@pytest.mark.parametrize(
+    ("sample", "word", "yes"),
+    [
+        (prompted(PROMPT_DOES), "prompt", False),
+        (prompted(PROMPT_DOES, "trial base"), "prompt", False),
+        (prompted(PROMPT_DOES - 0.01), "head", True),
+        (prompted(PROMPT_DOES - 0.01, "trial base"), "head", None),  # a larger base may do better
+        (prompted(None), "head", True),  # too few groups for an interval
+        (prompted(0.95, metric="chrf"), "head", None),  # of free text no score is good enough by itself
+        ("ASK=0", "head", None),
+    ],
+)
+def test_a_prompt_that_does_the_job_is_the_advice(
+    sample: Prompted | str, word: str, yes: bool | None
+) -> None:
+    found = advise(replace(GOOD, prompted=sample))
+    assert (found.word, found.answers[-1].yes) == (word, yes)
+    assert (found.recipe is None) == (word == "prompt")
+    if isinstance(sample, Prompted):
+        assert all(
+            part in found.answers[-1].found for part in ("large-chat", "24 dev rows", "0.8 s", "$0.12")
+        )
+        assert "plain prompt" in found.answers[-1].found
+    else:
+        assert sample in found.answers[-1].found
+
+
+def test_no_model_is_asked_about_rows_that_another_question_rules_out() -> None:
+    few = replace(GOOD, train=FEWEST_TRAIN - 1, prompted=prompted(0.1))
+    assert len(advise(few).answers) == 2

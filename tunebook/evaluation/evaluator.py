@@ -240,26 +240,29 @@ class Evaluator:
         self.write(f"{contender.name}.{split}", records)
         return records
 
+    def endpoint_records(
+        self, settings: Settings, prompting: Prompting, rows: list[RenderedRow], folder: Path
+    ) -> list[Answer]:
+        """Let an endpoint answer `rows` with `prompting` and return one record per row. A row without an
+        answer keeps its error and is not measured."""
+        prompts = [self.maker.messages(row, prompting)[:-1] for row in rows]
+        limits = {"max_tokens": self.suite.max_new_tokens, "seed": self.inputs.seed}
+        named = settings.model_copy(update=limits)
+        results = endpoint_answers(rows, prompts, named, folder, self.progress(ENDPOINT))
+        return [
+            {**_entry(row), "error": result["error"]}
+            if "error" in result
+            else {**_entry(row), **self.scored(row, result["text"], result["stopped"])}
+            for row, result in zip(rows, results, strict=True)
+        ]
+
     def ask_endpoint(self, settings: Settings, split: str) -> None:
-        """Let an endpoint answer, and write its answers file. A row without an answer keeps its error and is
-        not measured."""
+        """Let an endpoint answer a split, and write its answers file."""
         rows = self.inputs.ask(split, self.suite.generate_rows if self.inputs.chat else None)
         prompting = Prompting(baseline_prompt=settings.prompt == "baseline")
-        prompts = [self.maker.messages(row, prompting)[:-1] for row in rows]
-        settings = settings.model_copy(
-            update={"max_tokens": self.suite.max_new_tokens, "seed": self.inputs.seed}
-        )
-        results = endpoint_answers(
-            rows, prompts, settings, self.run / "eval" / "endpoint", self.progress(ENDPOINT)
-        )
         by_id = {row["id"]: Answer(id=row["id"], group=row["group"]) for row in self.rows[split]}
-        for row, result in zip(rows, results, strict=True):
-            entry = by_id[row["id"]]
-            entry |= _entry(row)
-            if "error" in result:
-                entry["error"] = result["error"]
-            else:
-                entry.update(self.scored(row, result["text"], result["stopped"]))
+        for record in self.endpoint_records(settings, prompting, rows, self.run / "eval" / "endpoint"):
+            by_id[record["id"]] |= record
         self.write(f"{ENDPOINT}.{split}", list(by_id.values()))
 
     def primary(self, contender: Contender, split: str, rows: list[RenderedRow]) -> float:

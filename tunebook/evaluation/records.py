@@ -1,4 +1,5 @@
-"""The records that jobs write, one per row; their fields depend on the kind of job."""
+"""The records that jobs write, one per row, whose fields depend on the kind of job; and those of a
+sample that a model is prompted with before there is a run."""
 
 from __future__ import annotations
 
@@ -23,3 +24,25 @@ class JobRecord(TypedDict, total=False):
     logprob: float
     logprobs: list[float]
     items: list[Item]
+
+
+class PromptScore(TypedDict):
+    """One prompt: its mean over the rows that were answered, with its 95 % interval where there are enough
+    groups."""
+
+    name: str
+    rows: int
+    value: float
+    low: float | None
+    high: float | None
+
+
+class PromptSample(TypedDict):
+    """The prompts that were tried, the best first; `seconds` is the median for one answer, `dollars` what all
+    answers cost, None where the endpoint's prices or counts are not known."""
+
+    metric: str
+    tried: list[PromptScore]
+    failed: int
+    seconds: float
+    dollars: float | None

@@ -44,6 +44,12 @@ def cpu_facts() -> dict[str, Any]:
     return json.loads((folder() / "tunebook.json").read_text())["cpu"]
 
 
+def present() -> bool:
+    """Return whether the trial base model is on this machine, whole."""
+    _seal_older(folder())
+    return damage(folder()) is None
+
+
 def ensure(log: Path | None = None) -> Path:
     """Return the folder of the trial base model, creating it if it is missing (about a minute).
 

@@ -1,13 +1,17 @@
 """Whether to fine-tune: six questions about the rows, of which the first "no" decides. Pure rules.
 
-In: what was counted in the rows. Out: Advice. docs/guide/closing/summary-and-when-to-fine-tune.md explains
-the questions; the bounds are rules of thumb and stand here by name.
+In: what was counted in the rows, and how a model that was prompted with some of them did. Out: Advice.
+docs/guide/closing/summary-and-when-to-fine-tune.md explains the questions; the bounds are rules of thumb and
+stand here by name.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from tunebook.evaluation.contenders import ENDPOINT
+from tunebook.metrics.scoring import UNBOUNDED
 
 FEWEST_TRAIN = 100  # rows; below, put the best of them into the prompt
 FEWEST_OF_A_LABEL = 8
@@ -16,9 +20,39 @@ MOST_SHOWN_SHARE = 0.15
 MOST_COPIES = 0.5  # of the train rows that have a near-duplicate
 LEAST_IN_PASSAGE = 0.2  # of the answers that stand in their prompt
 SVM_DOES = 0.9  # of test, the lower end of its interval: nothing is left that is worth a GPU
+PROMPT_DOES = 0.7  # of a few dev rows, the lower end of its interval: of 24 in as many groups, all but one
+RIGHT = ("accuracy", "f1")  # the metrics that say how much is right; free text has none
 
 Word = Literal["more data", "prompt", "retrieve", "SVM", "head", "LoRA", "LoRA, then pairs"]
 RECIPES = {"classification": "classify-head", "qa": "qa-lora", "chat": "chat-lora", "preference": "chat-dpo"}
+
+
+class Tried(NamedTuple):
+    """A prompt in words, and its score with the 95 % interval."""
+
+    prompt: str
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """How a model that nobody fine-tuned did on `rows` dev rows, with the best prompt first.
+
+    `who` is endpoint or trial base; `metric` is the key, `label` its name for people; `seconds` is the median
+    for one answer; `failed` counts answers that an endpoint did not give.
+    """
+
+    model: str
+    who: str
+    metric: str
+    label: str
+    rows: int
+    failed: int
+    tried: list[Tried]
+    seconds: float
+    dollars_per_thousand: float | None
 
 
 @dataclass(frozen=True)
@@ -27,7 +61,8 @@ class Facts:
 
     `can_show` is the smallest difference that the test split shows; `svm` the accuracy of a linear SVM on
     test with the lower end of its interval; `frequent` the share of the most frequent label; `in_passage` the
-    answers that stand in their prompt; `words` of the median train row.
+    answers that stand in their prompt; `words` of the median train row; `prompted` is how a model did,
+    or why none was prompted.
     """
 
     task: str
@@ -41,6 +76,7 @@ class Facts:
     svm: tuple[float, float] | None = None
     frequent: float | None = None
     in_passage: float | None = None
+    prompted: Prompted | str = "not wanted"
 
 
 class Answer(NamedTuple):
@@ -52,7 +88,7 @@ class Answer(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """What to do first, why, the recipe to fork if it is a fine-tune, and the questions asked."""
+    """What to do first, why, the recipe to fork if it is a fine-tune, and the questions prompted."""
 
     word: Word
     why: str
@@ -63,14 +99,12 @@ class Advice(NamedTuple):
 def advise(facts: Facts) -> Advice:
     """Return what to try first."""
     answers: list[Answer] = []
-    for question in (_enough_to_test, _enough_to_train, _different, _in_the_prompt, _more_than_an_svm):
+    for question in QUESTIONS:
         answer, refusal = question(facts)
         answers.append(answer)
         if answer.yes is False:
             word, why = refusal
             return Advice(word, why, None, answers)
-    found = "not measured here: the run compares with eight prompts of the base, or with TUNEBOOK_ENDPOINT"
-    answers.append(Answer("Is the best prompt not good enough?", found, None))
     recipe = RECIPES[facts.task]
     if facts.task == "classification":
         return Advice("head", "labels only, and nothing is written: a score for each label", recipe, answers)
@@ -136,3 +170,47 @@ def _more_than_an_svm(facts: Facts) -> tuple[Answer, Refusal]:
         found += f"; always the most frequent label: {facts.frequent * 100:.1f} %"
     why = "it trains in seconds, needs no GPU, and leaves little to gain"
     return Answer(question, found, low < SVM_DOES), ("SVM", why)
+
+
+def _more_than_a_prompt(facts: Facts) -> tuple[Answer, Refusal]:
+    question, prompted = "Is the best prompt not good enough?", facts.prompted
+    if isinstance(prompted, str):
+        found = f"no model was prompted: {prompted}; a run compares with the prompts of its base"
+        return Answer(question, found, None), ("prompt", "")
+    best = prompted.tried[0]
+    found = f"{prompted.who} {prompted.model}: {prompted.label} {_number(prompted, best)} on {prompted.rows} "
+    found += f"dev rows with its best of {len(prompted.tried)} prompts ({best.prompt}), "
+    found += f"{prompted.seconds:.2g} s an answer"
+    if prompted.dollars_per_thousand is not None:
+        found += f", ${prompted.dollars_per_thousand:.2g} for a thousand"
+    if prompted.failed:
+        found += f"; {prompted.failed} answers failed"
+    if others := prompted.tried[1:]:
+        found += f". Others: {'; '.join(f'{one.prompt} {_number(prompted, one)}' for one in others)}"
+    if prompted.metric not in RIGHT:
+        found += ". No such score says what is good enough: read some answers"
+        return Answer(question, found, None), ("prompt", "")
+    does = best.low is not None and best.low >= PROMPT_DOES
+    yes = False if does else None if prompted.who != ENDPOINT else True
+    if yes is None:
+        found += ". A larger base may do better"
+    why = f"the prompt of {prompted.model} already does it; measure it on all test rows before any training"
+    return Answer(question, found, yes), ("prompt", why)
+
+
+def _number(prompted: Prompted, one: Tried) -> str:
+    scale, unit, digits = (1, "", 3) if prompted.metric in UNBOUNDED else (100, " %", 0)
+    text = f"{one.value * scale:.{digits}f}{unit}"
+    if one.low is None or one.high is None:
+        return text
+    return f"{text} ({one.low * scale:.{digits}f} to {one.high * scale:.{digits}f}{unit})"
+
+
+QUESTIONS = (
+    _enough_to_test,
+    _enough_to_train,
+    _different,
+    _in_the_prompt,
+    _more_than_an_svm,
+    _more_than_a_prompt,
+)
