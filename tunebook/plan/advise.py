@@ -18,7 +18,7 @@ FEWEST_OF_A_LABEL = 8
 MOST_SHOWN = {"chat": 0.1}  # bits per byte; for the other tasks a share:
 MOST_SHOWN_SHARE = 0.15
 MOST_COPIES = 0.5  # of the train rows that have a near-duplicate
-LEAST_IN_PASSAGE = 0.2  # of the answers that stand in their prompt
+LEAST_IN_PASSAGE = 0.2  # of the answers that occur in their prompt
 SVM_DOES = 0.9  # of test, the lower end of its interval: nothing is left that is worth a GPU
 PROMPT_DOES = 0.7  # of a few dev rows, the lower end of its interval: of 24 in as many groups, all but one
 RIGHT = ("accuracy", "f1")  # the metrics that say how much is right; free text has none
@@ -61,7 +61,7 @@ class Facts:
 
     `can_show` is the smallest difference that the test split shows; `svm` the accuracy of a linear SVM on
     test with the lower end of its interval; `frequent` the share of the most frequent label; `in_passage` the
-    answers that stand in their prompt; `words` of the median train row; `prompted` is how a model did,
+    answers that occur in their prompt; `words` of the median train row; `prompted` is how a model did,
     or why none was prompted.
     """
 
@@ -133,7 +133,7 @@ def _enough_to_train(facts: Facts) -> tuple[Answer, Refusal]:
     found = f"train has {facts.train} rows"
     question = "Are there enough rows to train on?"
     if facts.train < FEWEST_TRAIN:
-        why = "use the best of these rows as few-shot examples, and go on collecting"
+        why = "use the best of these rows as few-shot examples, and collect more rows"
         return Answer(question, f"{found}, fewer than {FEWEST_TRAIN}", False), ("prompt", why)
     if facts.labels:
         found += f", {len(facts.labels)} labels, the rarest with {min(facts.labels.values())}"
@@ -155,7 +155,7 @@ def _in_the_prompt(facts: Facts) -> tuple[Answer, Refusal]:
             "retrieve",
             "",
         )
-    found = f"{facts.in_passage * 100:.0f} % of the answers stand in their prompt"
+    found = f"{facts.in_passage * 100:.0f} % of the answers occur in their prompt"
     why = "the answers are knowledge: search for the passage, and put it into the prompt"
     return Answer(question, found, facts.in_passage >= LEAST_IN_PASSAGE), ("retrieve", why)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tunebook.commands.advise.prompt_sample import NoModel, base_sample, endpoint_sample
 from tunebook.core.environment import environment
 from tunebook.core.files import write_json
 from tunebook.core.process import begin_worker
@@ -16,7 +17,6 @@ from tunebook.core.ranks import ranks
 from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.evaluator import Evaluator
-from tunebook.evaluation.prompt_sample import NoModel, base_sample, endpoint_sample
 from tunebook.runs.run import Run
 
 RESULT = "sample.json"
