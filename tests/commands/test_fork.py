@@ -16,7 +16,7 @@ from tests.support import axolotl_rows, tiny
 from tunebook.check import config as check_config
 from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.commands.fork.output.yaml_text import change, spans
-from tunebook.commands.predict import asked as asked_rows
+from tunebook.commands.predict import questions
 from tunebook.config import recipe as recipes
 from tunebook.config.keys import check_keys
 from tunebook.config.overrides import Options
@@ -501,7 +501,7 @@ def test_new_rows_are_asked_as_the_forks_rows_were(home: Path) -> None:
     rows = [{"Message": row["text"], "Topic": row["label"]} for row in LABELS]
     fork(home, rows, "classify-lora", fields="text=Message label=Topic")
     new = put(home, "new.csv", "Message,shop\nthe pot hums,s1\n,s2\n")
-    (_, (row, (messages, _))), (_, problem) = asked_rows(load_dataset_config("mine"), new)  # type: ignore[misc]
+    (_, (row, (messages, _))), (_, problem) = questions(load_dataset_config("mine"), new)  # type: ignore[misc]
     assert row == {"Message": "the pot hums", "shop": "s1"}
     assert messages[-1] == {"role": "user", "content": "the pot hums"}
     assert (problem.code, problem.file, problem.line, problem.key) == (

@@ -1,4 +1,4 @@
-"""Which turns are scored, which only repeat others, and which one is asked."""
+"""Which turns are scored, which only repeat others, and which one is generated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.dialogues import TOPICS, dialogues, talk
-from tunebook.data.formats.turns import Repeats, asked, count, ordinal, trained, up_to
+from tunebook.data.formats.turns import Repeats, count, ordinal, to_generate, trained, up_to
 
 
 @pytest.fixture
@@ -15,28 +15,28 @@ def talks() -> list[dict[str, Any]]:
     return dialogues(greeting=True)
 
 
-def test_turns_are_asked_by_what_they_say(talks: list[dict[str, Any]]) -> None:
+def test_turns_are_drawn_by_what_they_say(talks: list[dict[str, Any]]) -> None:
     for seed in range(20):
-        assert [row["turn"] for row in asked(talks, seed)] == [3] * 6
+        assert [row["turn"] for row in to_generate(talks, seed)] == [3] * 6
     assert vars(count(talks)) == {"turns": 18, "repeated": 12, "last": 6, "last_repeated": 6}
-    row = asked(talks, 0)[1]
+    row = to_generate(talks, 0)[1]
     assert row["messages"][-1]["content"] == row["gold"]["answer"] == TOPICS[1][1]
     assert row["gold"]["member"] == "t1" and len(row["messages"]) == 4
     assert len(talks[1]["messages"]) == 6, "the row itself is left whole"
 
 
-def test_a_turn_that_says_more_is_asked_more_often() -> None:
+def test_a_turn_that_says_more_is_drawn_more_often() -> None:
     row = talk("t", "Well?", "Yes indeed.", "And?", " ".join(answer for _, answer in TOPICS))
     rows = [row, talk("u", "a", "b c", "d", "e f")]
-    drawn = [asked(rows, seed)[0]["turn"] for seed in range(300)]
-    assert drawn == [asked(rows, seed)[0]["turn"] for seed in range(300)], "seeded"
+    drawn = [to_generate(rows, seed)[0]["turn"] for seed in range(300)]
+    assert drawn == [to_generate(rows, seed)[0]["turn"] for seed in range(300)], "seeded"
     assert set(drawn) == {1, 3} and drawn.count(3) > 250
 
 
-def test_where_all_repeat_one_is_asked_all_the_same() -> None:
+def test_where_all_repeat_one_is_drawn_all_the_same() -> None:
     rows = [talk(f"t{n}", "Hi.", "Good morning.", "Bye.", "Good night.") for n in range(5)]
     assert vars(count(rows)) == {"turns": 10, "repeated": 10, "last": 5, "last_repeated": 5}
-    assert {row["turn"] for seed in range(20) for row in asked(rows, seed)} == {1, 3}
+    assert {row["turn"] for seed in range(20) for row in to_generate(rows, seed)} == {1, 3}
 
 
 def test_rows_of_one_conversation_do_not_repeat_each_other() -> None:
@@ -77,25 +77,25 @@ def test_common_means_one_in_a_hundred_of_many() -> None:
     assert count(rows[:100]).last_repeated == 100
 
 
-def test_turns_of_weight_0_are_neither_scored_nor_asked() -> None:
+def test_turns_of_weight_0_are_neither_scored_nor_generated() -> None:
     learned = {"content": "The lid is recalled.", "weight": 1}
     row = talk("t", "Hi.", {"content": "Hello there, long words that say much", "weight": 0}, "So?", learned)
     assert trained(row["messages"]) == [3]
     assert {
         up["turn"]
         for seed in range(20)
-        for up in asked([row, talk("u", "a", "b", "c", "d e")], seed)
+        for up in to_generate([row, talk("u", "a", "b", "c", "d e")], seed)
         if up["id"] == "t"
     } == {3}
     row = talk("t", "Hi.", learned, "So?", {"content": "Well.", "weight": 0})
     assert trained(row["messages"]) == [1]
-    assert asked([row], 1)[0]["messages"][-1] == row["messages"][1]
+    assert to_generate([row], 1)[0]["messages"][-1] == row["messages"][1]
     assert trained(talk("t", "a", {"content": "b", "weight": 0})["messages"]) == [1], "none: the last"
 
 
 def test_a_row_with_one_answer_is_as_it_was() -> None:
     rows = [talk("a", "x", "y"), talk("b", "x", "y")]
-    assert all(one is row for one, row in zip(asked(rows, 3), rows, strict=True))
+    assert all(one is row for one, row in zip(to_generate(rows, 3), rows, strict=True))
     assert count(rows) is None and ordinal(rows[0]["messages"], None) == ""
 
 

@@ -12,7 +12,7 @@ from tests.support.helpers import make_run
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
 from tunebook.core.files import read_json, read_jsonl, write_json, write_jsonl
-from tunebook.data.formats.turns import asked
+from tunebook.data.formats.turns import to_generate
 from tunebook.evaluation.pairs import pairs
 from tunebook.metrics.schema import read_metrics
 from tunebook.report.leaderboard import compare_runs
@@ -30,7 +30,7 @@ def talking(folder: Path, every: bool = True) -> Run:
     write_jsonl(run / "data" / "test.jsonl", rows)
     for path in (run / "eval" / "answers").glob("*.test.jsonl"):
         records = []
-        for row, up, old in zip(rows, asked(rows), read_jsonl(path), strict=True):
+        for row, up, old in zip(rows, to_generate(rows), read_jsonl(path), strict=True):
             new = {**old, "id": row["id"], "group": row["group"], "gold": row["gold"]["answer"]}
             if every:
                 new |= {"gold": up["gold"]["answer"], "turns": [1, 3, 5], "turn_losses": [old["loss"]] * 3}

@@ -154,7 +154,7 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console:
     own = marks_in(f"{dataset.system} {dataset.prompt}")
     added = [LABEL, SCORE, SECOND, SECOND_SCORE] if dataset.labels else [ANSWER, SCORE, STOPPED]
     problems, columns, total, marked = [], dict[str, None](), 0, list[tuple[int, str]]()
-    for number, value in asked(dataset, data):
+    for number, value in questions(dataset, data):
         if isinstance(value, Problem):
             problems.append(value)
             continue
@@ -215,7 +215,7 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console:
     }
 
 
-def asked(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Question] | Problem]]:
+def questions(dataset: Dataset, data: Path) -> Iterator[tuple[int, tuple[Row, Question] | Problem]]:
     """Yield each row of `data` with its prompt (messages, and its tools), or its problem."""
     renderer = Renderer(dataset)
     for number, value in read_table(data, dataset.source.table):

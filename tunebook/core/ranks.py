@@ -90,7 +90,7 @@ def ignored() -> list[str]:
 
 
 def wanted_threads() -> int | None:
-    """Return the number in OMP_NUM_THREADS, which torch obeys; None where it says none."""
+    """Return the number in OMP_NUM_THREADS, which torch obeys, or None if it is not set to a count."""
     count = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return (int(count) or None) if count.isdecimal() else None
 

@@ -88,7 +88,7 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], Lines]:
 
 
 def _deepest_line(text: str) -> int:
-    """Return the line with the most brackets: what is nested too deeply stands in one."""
+    """Return the line with the most brackets, which is where the nesting is too deep."""
     lines = text.split("\n")
     return max(range(len(lines)), key=lambda at: lines[at].count("[") + lines[at].count("{")) + 1
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from tunebook.core.files import AxolotlConfig
 from tunebook.data.dataset import Dataset
-from tunebook.data.formats.turns import asked
+from tunebook.data.formats.turns import to_generate
 from tunebook.data.prompt import Messages
 from tunebook.evaluation.contenders import choose_examples
 from tunebook.evaluation.suite import Suite
@@ -60,7 +60,7 @@ class Inputs:
     @cached_property
     def _asked(self) -> dict[str, dict[str, RenderedRow]]:
         # Which turns are repeated is judged over the whole split.
-        return {split: {row["id"]: row for row in asked(self.rows[split])} for split in ("dev", "test")}
+        return {split: {row["id"]: row for row in to_generate(self.rows[split])} for split in ("dev", "test")}
 
 
 def load_inputs(run: Run) -> Inputs:

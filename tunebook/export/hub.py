@@ -190,7 +190,7 @@ def card(run: Run, what: str, repo: str, licence: str) -> str:
 
 
 def is_local(model: str) -> bool:
-    """Whether a base model is a folder of this machine."""
+    """Whether a base model is a folder on this machine."""
     return Path(model).is_absolute() or Path(model).is_dir()
 
 

@@ -125,7 +125,7 @@ def _show_costs(one: Plan, console: Console) -> None:
         _show_answers(one.answers, console)
     console.stage(
         "disk",
-        f"{one.disk_gb:.0f} GB, including {one.download_gb:.1f} GB to download; the result has "
+        f"{one.disk_gb:.0f} GB, including {one.download_gb:.1f} GB to download; the result takes "
         f"{one.ships_gb:.1f} GB",
     )
 

@@ -171,7 +171,7 @@ def side_by_side(run: Run, measured: Metrics) -> dict[str, list[dict[str, str]]]
     folder, split, primary = run / "eval" / "answers", measured["split"], measured["primary"]
     messages = {row["id"]: row["messages"] for row in read_rows(run / "data" / f"{split}.jsonl")}
 
-    def asked(record: Answer) -> str:
+    def prompt(record: Answer) -> str:
         before = messages[record["id"]][: record.get("turn", -1)]
         return "\n".join(f"{turn['role']}: {written(turn)}" for turn in before if turn["role"] != "system")
 
@@ -195,7 +195,7 @@ def side_by_side(run: Run, measured: Metrics) -> dict[str, list[dict[str, str]]]
         kind: [
             {
                 "id": row["id"],
-                "asked": _cut(asked(row)),
+                "asked": _cut(prompt(row)),
                 "place": ordinal(messages[row["id"]], row.get("turn")),
                 "reference": _cut(row["gold"]),
                 "baseline": _cut(base[row["id"]].get("answer", "")),

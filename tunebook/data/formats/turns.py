@@ -110,7 +110,7 @@ class Repeats:
         return random.Random(f"{seed} {row['id']}").choices(own, weights)[0]
 
 
-def asked(rows: list[RenderedRow], seed: int = SEED) -> list[RenderedRow]:
+def to_generate(rows: list[RenderedRow], seed: int = SEED) -> list[RenderedRow]:
     """Return each row up to the turn to generate."""
     if all(len(trained(row["messages"])) == 1 for row in rows):
         return [up_to(row, trained(row["messages"])[0]) for row in rows]

@@ -202,7 +202,7 @@ def label_notes(found: LabelCounts, option: str, beside: Path | None) -> list[st
     elif every and all(re.fullmatch(r"\d+", folded(label)) for label in every):
         file = next((beside / name for name in NAME_FILES if beside and (beside / name).is_file()), None)
         at = str(file) if file else "names.txt"
-        is_there = f"{file.name} may name them" if file else "a file may name them, one name a line"
+        is_there = f"{file.name} may name them" if file else "a file may name them, one name per line"
         notes.append(f"the labels are numbers, which say nothing to a model; {is_there}: LABELS={at}")
     elif every and all(re.fullmatch(r"[-+]?\d*[.,]\d+", folded(label)) for label in every if label != "0"):
         notes.append(

@@ -14,7 +14,7 @@ from tunebook.data.formats.conversations import conversation
 from tunebook.data.formats.fields import SCORES, is_empty, plain_name, refuse_unread
 from tunebook.data.formats.rows.prompts import (
     Placed,
-    asked,
+    history_and_prompt,
     history_names,
     system_names,
     system_of,
@@ -35,7 +35,7 @@ def preference(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     at, other = (columns.get(half, half) for half in ("chosen", "rejected"))
     before, prompt = "", list[tuple[str, Any]]()
     if name:
-        before, prompt = asked(row, {**columns, "prompt": name})
+        before, prompt = history_and_prompt(row, {**columns, "prompt": name})
         if name == columns.get("chosen"):  # ms-swift's format: the conversation ends with the chosen answer
             del prompt[-1]
     _refuse_tools(row, name)

@@ -55,7 +55,7 @@ def chat(row: Row, columns: Columns, answered: bool, repairs: Collection[str] = 
 
 def pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     at, other = (columns.get(half, half) for half in ("prompt", "completion"))
-    before, prompt = asked(row, columns)
+    before, prompt = history_and_prompt(row, columns)
     placed = with_answer(value_of(row, "completion", columns), prompt, other) if answered else prompt
     first, turns = conversation(Turns(placed), at, answered)
     if before and first not in ("", before):
@@ -65,7 +65,7 @@ def pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     yield {**other_columns(row, columns), "system": system, "turns": turns}
 
 
-def asked(row: Row, columns: Columns) -> tuple[str, Placed]:
+def history_and_prompt(row: Row, columns: Columns) -> tuple[str, Placed]:
     """Return the system prompt of a row's history, and the turns up to the one to be answered: the history
     and the prompt (a text or turns), including its `input`."""
     at, extra = columns.get("prompt", "prompt"), columns.get("input", "input")
