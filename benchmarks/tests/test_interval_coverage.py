@@ -9,6 +9,7 @@ from tunebook.core.files import read_json
 from tunebook.report.markdown_blocks import block
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("groups", "trials"), [(30, 600), (60, 200)])
 def test_intervals_by_group_cover_and_by_row_do_not(groups: int, trials: int) -> None:
     # Bounds 4 standard errors of so many trials around 92 and 97 %.

@@ -106,6 +106,7 @@ def test_what_is_shared_is_found(planted: str) -> None:
     assert shared([row], held_out(), OWN)
 
 
+@pytest.mark.slow
 def test_nothing_is_shared_with_public_evaluation_texts() -> None:
     assert shared(ROWS, public(), PUBLIC) == []
 

@@ -170,6 +170,7 @@ def of_check(data: Dataset, rows: Rows | None, folder: Path) -> list[tuple[str, 
     return sorted((kind, f"{one.file}:{one.line}", one.text) for kind, one in told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [True, False])
 def test_near_duplicates_are_looked_for_once(
     labelled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -248,6 +249,7 @@ def banking(split: str) -> list[dict[str, str]]:
     return [{**row, "text": row["text"].strip()} for row in rows]  # as rendering does
 
 
+@pytest.mark.slow
 def test_leaks_planted_into_banking77(tmp_path: Path) -> None:
     """20 exact, 20 but for case, spaces and punctuation, 20 of eight words or more with one or two words
     changed; and the six of its test rows that are train rows by themselves. Alarms (warnings) that were

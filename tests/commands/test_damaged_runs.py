@@ -79,6 +79,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a folder": folder_instead,
     "other keys": lambda path: path.write_text('{"schema": 99, "stages": 3}\n'),
 }
+FAST = ("cut off", "other keys")
 VERBS = {
     "compare": ("compare",),
     "compare RUNS": ("compare", "recipe/one", "recipe/two"),
@@ -120,7 +121,9 @@ def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage", [pytest.param(one, marks=[pytest.mark.slow] * (one not in FAST)) for one in DAMAGE]
+)
 @pytest.mark.parametrize("name", FILES)
 def test_no_verb_ends_in_unexpected(name: str, damage: str, made: Path, quiet: Path) -> None:
     wrong = []

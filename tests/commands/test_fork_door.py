@@ -196,6 +196,7 @@ def killed_at(step: int, patch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         yield count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(1, 9))
 def test_the_same_command_works_after_a_kill_at_any_step(
     step: int,

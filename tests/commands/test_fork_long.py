@@ -35,6 +35,7 @@ def fork(data: str, **options: Any) -> None:
     assert run_fork(ForkOptions("qa-lora", "mine", data, **options), Console()) == 0
 
 
+@pytest.mark.slow
 def test_rows_over_8192_tokens_stop_the_fork_with_choices_and_commands(home: Path) -> None:
     data = passages(home, 40_000)
     with pytest.raises(InputError) as caught:
@@ -54,6 +55,7 @@ def test_rows_over_8192_tokens_stop_the_fork_with_choices_and_commands(home: Pat
     )
 
 
+@pytest.mark.slow
 def test_windows_make_it_a_recipe_that_trains(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fork(passages(home, 40_000), window="120")
     shown = " ".join((home / "datasets" / "mine" / "fork.txt").read_text().split())
@@ -71,6 +73,7 @@ def test_windows_make_it_a_recipe_that_trains(home: Path, capsys: pytest.Capture
     assert "without looking at the answer" in card
 
 
+@pytest.mark.slow
 def test_a_length_is_taken_and_what_is_left_out_is_counted(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +177,7 @@ def test_a_small_set_is_not_packed_into_a_few_steps(home: Path) -> None:
     assert load_recipe("fewer").config["num_epochs"] == 5, "more epochs, but not hundreds"
 
 
+@pytest.mark.slow
 def test_of_few_groups_test_gets_enough_to_show_a_difference(home: Path) -> None:
     data = str(long_passages.write(home / "long.json", questions=640, passages=32, characters=2_000))
     fork(data)

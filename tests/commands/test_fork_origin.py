@@ -160,6 +160,7 @@ def test_every_plugin_that_axolotl_ships_is_known() -> None:
     assert homes <= known
 
 
+@pytest.mark.slow
 def test_a_fork_of_a_config_with_swanlab_trains_without_it_on_the_trial_tier(home: Path) -> None:
     more = "plugins:\n  - axolotl.integrations.swanlab.SwanLabPlugin\nuse_swanlab: true\nswanlab_project: x\n"
     more += "lora_r: 16\nlora_alpha: 32\nlora_target_linear: true\nmicro_batch_size: 2\nlearning_rate: 1e-4\n"

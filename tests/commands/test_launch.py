@@ -86,6 +86,7 @@ def test_no_token_is_in_any_file(everything: dict[str, Path]) -> None:
         assert not [value for value in PLANTED.values() if value in text], path
 
 
+@pytest.mark.slow
 def test_shellcheck_and_bash_accept_the_scripts(everything: dict[str, Path]) -> None:
     scripts = [str(path) for name, path in everything.items() if name.endswith((".sh", ".sbatch"))]
     assert scripts
@@ -97,6 +98,7 @@ def test_shellcheck_and_bash_accept_the_scripts(everything: dict[str, Path]) -> 
         assert subprocess.run(["bash", "-n", script]).returncode == 0
 
 
+@pytest.mark.slow
 def test_kubernetes_accepts_the_jobs(everything: dict[str, Path]) -> None:
     import kubernetes_validate
 
@@ -384,6 +386,7 @@ def test_the_state_of_an_earlier_run_on_the_machine_does_not_count(tmp_path: Pat
     assert SWITCHED_OFF not in rented(tmp_path, "2")[1]
 
 
+@pytest.mark.slow
 def test_at_the_limit_the_run_saves_and_the_machine_ends(tmp_path: Path) -> None:
     recipe, asked = recipes.load_recipe("chat-lora"), order("ssh")
     seconds = job(recipe, OPTIONS, asked, choose(recipe, OPTIONS, asked), tmp_path)["seconds"]

@@ -83,6 +83,7 @@ def alone(run: Run, data: Path, out: Path) -> None:
     predict(str(run.folder), data, out, Console())
 
 
+@pytest.mark.slow
 def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ def test_half_a_line_is_a_sign_of_life(tmp_path: Path) -> None:
         assert path.read_bytes() == b"waiting"
 
 
+@pytest.mark.slow
 def test_a_child_that_leaves_another_behind_holds_nobody_up(tmp_path: Path) -> None:
     with masked(tmp_path / "log.txt") as output:
         subprocess.run(["sh", "-c", "sleep 30 & echo done"], stdout=output, check=True)

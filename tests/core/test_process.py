@@ -104,6 +104,7 @@ def test_kill_9_of_the_parent_leaves_no_child(kind: str, tmp_path: Path) -> None
     assert wait_for(lambda: all(map(ended, children)), 30), [psutil.Process(pid) for pid in children]
 
 
+@pytest.mark.slow
 @linux
 def test_a_program_that_is_told_to_end_takes_its_own_along(tmp_path: Path) -> None:
     code = "trap '' TERM; (sleep 600 & echo $! >$1/second; echo $$ >$1/first; wait)"

@@ -26,6 +26,7 @@ def rendered(count: int) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_similar_chats_are_split_by_their_shares() -> None:
     rows, notes = rendered(3000), list[str]()
     result = split_rows(rows, Source.model_validate(SOURCE), False, "dataset.yaml", notes)

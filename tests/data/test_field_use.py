@@ -158,6 +158,7 @@ def planted(rows: list[Row], drawn: random.Random, name: str, value: Any) -> tup
     return changed(rows, where.at, {**where.value, name: value}), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_field_at_any_place_is_learned_or_listed(name: str, tmp_path: Path) -> None:
     settings, reader, rows = FORMATS[name]

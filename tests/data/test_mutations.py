@@ -12,6 +12,7 @@ from benchmarks import mutations
 FILES = 30
 
 
+@pytest.mark.slow
 def test_no_changed_file_is_silently_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("TUNEBOOK_DATASETS", "TUNEBOOK_RECIPES"):
         monkeypatch.setenv(variable, "")  # restored afterwards

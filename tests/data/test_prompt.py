@@ -256,6 +256,7 @@ def test_one_pass_has_every_answer_where_its_own_prompt_ends() -> None:
     assert alone.spans == [(0, len(last.answer))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_template_that_rewrites_earlier_turns_gets_a_pass_for_each(family: str, tmp_path: Path) -> None:
     """Qwen3's puts an empty thought before the last answer only; Olmo 3's ends the last one otherwise."""

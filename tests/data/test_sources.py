@@ -152,6 +152,7 @@ def test_best_paths_of_real_trees(real: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_real_banking77(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for split in ("train", "test"):
         with (real / "banking77" / f"{split}.csv").open(newline="", encoding="utf-8") as file:
@@ -164,6 +165,7 @@ def test_real_banking77(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {row["gold"]["answer"] for row in rows["dev"]} == set(dataset.labels), "stratified"
 
 
+@pytest.mark.slow
 def test_real_squad(real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def questions(name: str) -> list[dict[str, Any]]:
         return [

@@ -59,6 +59,7 @@ def test_what_is_together() -> None:
     assert families([], [], []).groups == []
 
 
+@pytest.mark.slow
 def test_no_duplicate_straddles_a_cut() -> None:
     texts = [row["text"] for row in INTENTS]
     rows = rendered(texts + texts[:300], label=[row["label"] for row in INTENTS + INTENTS[:300]])

@@ -98,6 +98,7 @@ def test_an_answer_that_is_not_in_the_passage_has_a_window_by_the_question() -> 
     assert "bell" in cut(row, 20, [])["context"]
 
 
+@pytest.mark.slow
 def test_each_split_gets_its_own_windows(tmp_path: Path) -> None:
     found = render_all(dataset(tmp_path, window=100))
     sizes = {split: len(some) for split, some in found.items()}

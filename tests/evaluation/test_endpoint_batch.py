@@ -150,6 +150,7 @@ def test_a_served_run_is_named_exactly(tmp_path: Path) -> None:
         ask_all(ASKED, settings(server, model="mine"), path, quiet)
 
 
+@pytest.mark.slow
 def test_one_that_refuses_forever_is_given_up_and_what_came_is_kept(tmp_path: Path) -> None:
     path, many = tmp_path / "a.jsonl", {f"r{i}": [{"role": "user", "content": str(i)}] for i in range(60)}
     with serve(lambda number, body: echo(number, body) if number < 3 else status(503, "closed")) as server:

@@ -130,6 +130,7 @@ def test_an_answer_that_speaks_to_the_judge_decides_nothing(run: Run) -> None:
     assert (found["n"], found["unreadable"]) == (0, 19)
 
 
+@pytest.mark.slow
 def test_replies_are_kept_when_the_judge_breaks_off(run: Run) -> None:
     behave = says(fair)
     with serve(lambda number, body: behave(number, body) if number < 7 else status(503)) as server:

@@ -87,6 +87,7 @@ def logprob(logits: torch.Tensor) -> float:
 UNTIED = ("both saved", "LoRA on both", "single tokens of either", "new tokens, both saved")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "tied"), [*((case, True) for case in [*CASES, *LONGER]), *((case, False) for case in UNTIED)]
 )

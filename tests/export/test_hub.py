@@ -172,6 +172,7 @@ def test_somebody_else_wrote_meanwhile(run: Run, served: Hub) -> None:
     assert served.repos["me/model"] == {}
 
 
+@pytest.mark.slow
 def test_an_upload_that_broke_off_is_continued(run: Run, served: Hub) -> None:
     for number in range(3):
         (run / "model" / f"model-{number}.safetensors").write_bytes(bytes([number]) * 50)

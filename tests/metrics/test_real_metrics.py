@@ -97,6 +97,7 @@ def test_squad_is_counted_as_the_official_script_does(real: Path) -> None:
     assert min(both) > 100
 
 
+@pytest.mark.slow
 def test_the_linear_classifier_reaches_its_mark_on_banking77(real: Path) -> None:
     """TF-IDF of words and a linear SVM are known to reach 90.3 % on all of banking77; letters add a point."""
     rows = {}

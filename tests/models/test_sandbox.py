@@ -50,6 +50,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "SECONDS", 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BAD)
 def test_a_template_of_rows_is_refused_with_file_line_and_name(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

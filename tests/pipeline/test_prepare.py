@@ -33,6 +33,7 @@ def test_under_30_train_rows_are_refused(tier: str, tmp_path: Path) -> None:
     assert len(prepare_rows(resolved(tier), small_data.dataset(tmp_path, {"train": rows(30)}))["train"]) == 30
 
 
+@pytest.mark.slow
 def test_a_trial_draws_among_the_rows_that_fit_and_says_what_would(tmp_path: Path) -> None:
     drops = "sequence_len=128 excess_length_strategy=drop"
     data = small_data.dataset(tmp_path, {"train": rows(80, long=40)})

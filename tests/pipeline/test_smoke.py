@@ -293,6 +293,7 @@ def test_rows_that_will_be_cut_may_be_longer(run: Run) -> None:
     assert noted["tokens"] > 590
 
 
+@pytest.mark.slow
 def test_no_row_that_fits_is_said(run: Run) -> None:
     with pytest.raises(ValueError, match="no train row has at most 3 tokens"):
         choose(run, sequence_len=3)

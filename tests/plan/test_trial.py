@@ -35,11 +35,13 @@ def expected(name: str, **config: Any) -> float:
 
 
 # Those whose published run had the machine to itself; chat-dpo's and chat-prompt's shared it.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chat-lora", "classify-lora", "qa-lora", "chat-full"])
 def test_it_is_within_a_factor_of_two_of_the_published_runs(name: str) -> None:
     assert published(name) / 2 < expected(name) < published(name) * 2
 
 
+@pytest.mark.slow
 def test_steps_and_the_machine_change_it() -> None:
     usual = expected("chat-lora")
     assert expected("chat-lora", max_steps=10) < usual < expected("chat-lora", bf16=False)

@@ -32,6 +32,7 @@ def trainer_of(losses: list[float], arguments: Any) -> Any:
     return Given(Line(), arguments, train_dataset=rows, eval_dataset=rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "losses", "kept"),
     [

@@ -20,6 +20,7 @@ training, trainers, arguments = (
 )
 
 
+@pytest.mark.slow
 def test_a_step_averages_over_the_tokens_of_all_its_micro_batches(tmp_path: Path) -> None:
     """Axolotl 0.19 averages micro batches unless TokenMean is there; 0.21 counts tokens without it."""
     ids = torch.randint(3, 1000, (2, 12), generator=torch.Generator().manual_seed(0))

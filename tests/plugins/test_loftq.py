@@ -41,6 +41,7 @@ def test_the_adapter_makes_up_for_the_loss_as_well_as_its_rank_allows(scaled: bo
         assert left.norm() < 0.95 * lost.norm()
 
 
+@pytest.mark.slow
 def test_without_4_bits_there_is_nothing_to_make_up_for() -> None:
     plain = torch.nn.Sequential(torch.nn.Linear(8, 8))
     with pytest.raises(ValueError, match="load_in_4bit"):

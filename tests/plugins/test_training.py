@@ -96,6 +96,7 @@ def loaded_as(config: Path) -> set[str]:
     return {str(weight.dtype) for weight in model.parameters()}
 
 
+@pytest.mark.slow
 def test_fp32_weights_stay_so_where_bf16_computes(tmp_path: Path) -> None:
     """Axolotl reads the dtype of the weights before `pre_model_load`."""
     base = tiny.model().to(torch.bfloat16)

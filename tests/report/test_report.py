@@ -232,6 +232,7 @@ def test_not_measured_is_said(handmade: Callable[..., Run]) -> None:
             assert row.count("-") == empty[row[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", CONTENDERS)
 def test_answers_are_shown_side_by_side(task: str, handmade: Callable[..., Run]) -> None:
     run = handmade(task, groups=30)

@@ -77,6 +77,7 @@ def test_a_run_goes_through_a_bucket(bucket: str, tmp_path: Path) -> None:
     assert files(there) == files(run)
 
 
+@pytest.mark.slow
 def test_results_are_fetched_by_name_or_as_the_latest(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

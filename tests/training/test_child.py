@@ -173,6 +173,7 @@ def test_where_ctrl_c_is_ignored_it_stays_so(tmp_path: Path, send: Callable[...,
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_the_hours_that_are_allowed_end_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = kept(tmp_path)
     monkeypatch.setenv("TUNEBOOK_MAX_HOURS", str(0.5 / 3600))
@@ -182,6 +183,7 @@ def test_the_hours_that_are_allowed_end_a_training(tmp_path: Path, monkeypatch: 
     assert caught.value.exit_code == 4, "a scheduler that starts exit code 75 again must not start this"
 
 
+@pytest.mark.slow
 def test_a_silent_child_is_stopped_and_leaves_its_stacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +195,7 @@ def test_a_silent_child_is_stopped_and_leaves_its_stacks(
     assert log.index("stacks of process") < log.index("line 3 in wait_for_nothing")
 
 
+@pytest.mark.slow
 def test_output_is_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEBOOK_QUIET", "2")
     code = "import time\nfor _ in range(6):\n    print('.', flush=True)\n    time.sleep(0.5)"
@@ -211,6 +214,7 @@ def test_temporary_files_go_with_a_child_and_its_forks(tmp_path: Path) -> None:
     assert Path(folder).name.startswith("tunebook-") and not Path(folder).exists()
 
 
+@pytest.mark.slow
 def test_nodes_meet_through_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for srun starts the command twice, as two nodes would."""
     srun = tmp_path / "bin" / "srun"
@@ -264,6 +268,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
     assert "no room for it" in log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "said"),
     [("os.kill(os.getpid(), 9)", "process 1 was killed by SIGKILL"), ("raise ValueError('boom')", "boom")],

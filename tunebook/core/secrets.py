@@ -33,7 +33,7 @@ FORMS = {
     ),
     "JWT": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}",
     "bearer token": r"(?i:\bbearer)\s+(?=[\w.~+/-]*\d)[\w.~+/-]{20,}=*",
-    "URL with a password": r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/:@\"'<>]*:[^\s/@\"'<>{}$]+@(?=[\w\[])",
+    "URL with a password": r"\b[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s/:@\"'<>]*:[^\s/@\"'<>{}$]+@(?=[\w\[])",
 }
 PATTERN = re.compile("|".join(f"(?P<f{number}>{form})" for number, form in enumerate(FORMS.values())))
 # Every form contains one of these: a text without any, as most are, is not searched further.

@@ -23,9 +23,7 @@ def of_system(error: OSError) -> TunebookError | None:
     that is too long; None for any other OSError."""
     if error.errno == errno.ENAMETOOLONG:
         name = str(error.filename)
-        text = (
-            f"a name of {len(name):,} characters is too long for a file ({name[:40]}...). Shorten it."
-        )
+        text = f"a name of {len(name):,} characters is too long for a file ({name[:40]}...). Shorten it."
         return InputError(Problem(text, code="option.name_too_long"))
     if error.errno not in FULL + CLOSED:
         return None
