@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from filelock import FileLock
@@ -90,11 +91,14 @@ def convert_adapter(run: Run, console: Console) -> list[Path]:
     precision = _precision(base)
     whole = run / "export" / "base" / f"{base.name}-{precision}.gguf"
     script = llama_cpp.tool("convert_lora_to_gguf.py")
-    words = [sys.executable, str(script), str(run / "model"), "--base", str(base), "--outtype", precision]
-    return [
-        _made(run, base, whole, _converter(base, precision, base.name), console),
-        _made(run, run / "model", path_of(run, ADAPTER), [*words, "--outfile"], console),
-    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        named = Path(scratch) / run.settings()["recipe"]  # this converter names the file after the folder
+        named.symlink_to((run / "model").resolve())
+        words = [sys.executable, str(script), str(named), "--base", str(base), "--outtype", precision]
+        return [
+            _made(run, base, whole, _converter(base, precision, base.name), console),
+            _made(run, run / "model", path_of(run, ADAPTER), [*words, "--outfile"], console),
+        ]
 
 
 def _precision(weights: Path) -> str:
