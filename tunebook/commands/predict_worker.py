@@ -25,9 +25,9 @@ from tunebook.commands.predict import (
     SECOND_SCORE,
     STOPPED,
     Plan,
-    asked,
     beside,
     dataset_of,
+    questions,
 )
 from tunebook.core.environment import environment
 from tunebook.core.errors import Problem
@@ -57,7 +57,7 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
     config = run.config()
     models = Models(config, run / "model", ranks())
     encoder = PromptEncoder(models.tokenizer, config.get("chat_template_kwargs"))
-    rows = itertools.islice(asked(dataset, data), state["rows"], None)
+    rows = itertools.islice(questions(dataset, data), state["rows"], None)
     answers: list[list[int]] = []
     with partial.open("ab") as file:
         file.truncate(state["bytes"])
