@@ -79,7 +79,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a folder": folder_instead,
     "other keys": lambda path: path.write_text('{"schema": 99, "stages": 3}\n'),
 }
-FAST = ("cut off", "other keys")
+FAST = ("other keys",)
 VERBS = {
     "compare": ("compare",),
     "compare RUNS": ("compare", "recipe/one", "recipe/two"),

@@ -31,7 +31,13 @@ def turns(row: RenderedRow) -> tuple[str, ...]:
     return (*(f"{t['role'][0].upper()}{t.get('weight', '')}: {t['content']}" for t in said), *rejected)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] * (at % 4 > 0))
+        for at, case in enumerate(CASES)
+    ],
+)
 def test_a_file_is_read_right_or_refused_with_a_next_step(
     case: Case,
     home: Path,  # noqa: F811

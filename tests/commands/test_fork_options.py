@@ -177,7 +177,7 @@ VALUES = {
     "model": ["Qwen/Qwen3-0.6B"],
 }
 ALL = [(option, value) for option, values in VALUES.items() for value in values]
-FAST = ("csv", "chat", "questions")
+FAST = ("csv", "chat")
 # Options that may say what would be done anyway: a person settles it.
 SETTLES = ("task", "fields", "delimiter", "header", "labels")
 LIBRARY = ("pydantic", "Traceback", "validation error", "Value error", "NoneType", "Error:", "jinja2")
