@@ -34,6 +34,12 @@ def refused(shape: str, row: dict[str, Any], key: str, code: str = "rows.meaning
     assert (problem.code, problem.key) == (code, key)
 
 
+def planted(name: str) -> Any:
+    """Return a value with which the field `name` has its meaning."""
+    values = ("planted", "planted words", True, "deleted")
+    return next(value for value in values if not MEANING_OF[name].neutral(value))
+
+
 def texts(value: Any) -> str:
     """Return all text of a rendered row, to look for a planted one."""
     if isinstance(value, dict):
@@ -46,7 +52,7 @@ def texts(value: Any) -> str:
 def test_a_field_with_a_meaning_is_read_or_refused(shape: str, name: str) -> None:
     if name in ROWS[shape]:
         return
-    result = read(shape, {**ROWS[shape], name: "planted"})
+    result = read(shape, {**ROWS[shape], name: planted(name)})
     if isinstance(result, Problem):
         assert result.code.startswith("rows.") and result.key and result.key.startswith(name)
     else:
@@ -57,7 +63,7 @@ def test_a_field_with_a_meaning_is_read_or_refused(shape: str, name: str) -> Non
 @pytest.mark.parametrize("shape", ["chat", "preference"])
 @pytest.mark.parametrize("name", sorted(MEANING_OF.keys() - {"answer"}))  # means so by its value: below
 def test_a_turns_field_with_a_meaning_is_read_or_refused(shape: str, name: str) -> None:
-    turns = [TALK[0], {**TALK[1], name: "planted"}]
+    turns = [TALK[0], {**TALK[1], name: planted(name)}]
     row = (
         {"messages": turns}
         if shape == "chat"
@@ -70,7 +76,7 @@ def test_a_turns_field_with_a_meaning_is_read_or_refused(shape: str, name: str) 
 def test_random_fields_are_accounted_for() -> None:
     """Rows with extra fields at every level: none with a meaning is passed over."""
     drawn = random.Random(7)
-    names = sorted(MEANING_OF)
+    names = sorted(name for name, meaning in MEANING_OF.items() if not meaning.neutral("planted text"))
     for _ in range(400):
         shape = drawn.choice([*ROWS])
         row = {**ROWS[shape], "id": "r1", "written": "2026-11-29"}
@@ -109,6 +115,53 @@ def test_an_answer_that_was_cut_off_or_blocked_is_refused(
     if shape == "chat":
         turn = {"messages": [TALK[0], {**TALK[1], field: cut}]}
         assert read(shape, turn).key == f"messages[1].{field}"
+
+
+@pytest.mark.parametrize(
+    ("shape", "field", "value", "option"),
+    [
+        ("pairs", "ground_truth", "The Douro.", "FIELDS="),
+        ("pairs", "reference", "The Douro.", "FIELDS="),
+        ("pairs", "reference", ["The Douro.", "The Tagus."], "FIELDS="),
+        ("pairs", "edited_response", "The Douro.", "FIELDS="),
+        ("pairs", "Corrected Output", "The Douro.", "FIELDS="),
+        ("pairs", "goldAnswer", "The Douro.", "FIELDS="),
+        ("labels", "corrected_label", "b", "FIELDS="),
+        ("labels", "label_gold", "b", "FIELDS="),
+        ("labels", "gold", "b", "FIELDS="),
+        ("labels", "confidence", 0.4, 'WHERE="confidence >= 0.8"'),
+        ("labels", "confidence", "0.4", 'WHERE="confidence|float >= 0.8"'),
+        ("labels", "confidence", "low", "WHERE=\"confidence == '...'\""),
+        ("pairs", "feedback", "down", "WHERE=\"feedback == '...'\""),
+        ("pairs", "rating", "2", 'WHERE="rating|float >= 4"'),
+        ("chat", "deleted", True, 'WHERE="not deleted"'),
+        ("chat", "is_deleted", "true", "WHERE=\"is_deleted != 'true'\""),
+        ("qa", "status", "Discarded", "WHERE=\"status != 'Discarded'\""),
+    ],
+)
+def test_another_answer_or_a_mark_beside_it_is_refused(
+    shape: str, field: str, value: Any, option: str
+) -> None:
+    problem = read(shape, {**ROWS[shape], field: value})
+    assert isinstance(problem, Problem) and (problem.code, problem.key) == ("rows.meaning_not_read", field)
+    assert option in str(problem) and f"DROP={field}" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("reference", "REF-1204"),
+        ("reference", 1204),
+        ("gold", False),
+        ("confidence", 1.0),
+        ("deleted", False),
+        ("is_deleted", "no"),
+        ("status", "solved"),
+        ("final_price", "12"),
+    ],
+)
+def test_what_only_looks_like_it_is_listed(field: str, value: Any) -> None:
+    assert not isinstance(read("pairs", {**ROWS["pairs"], field: value}), Problem)
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", [], {}, float("nan")])

@@ -154,6 +154,24 @@ CASES = [
         "rows.number_too_long a.json:3",
     ),
     file(
+        "a key twice in a row",
+        "a.jsonl",
+        json.dumps(GOOD_TALKS[0]) + '\n{"prompt": "a", "completion": "b", "completion": "c"}\n',
+        "rows.repeated_key a.jsonl:2 completion",
+    ),
+    file(
+        "a key twice in a turn",
+        "a.json",
+        '[\n{"messages": [{"role": "user", "content": "a", "content": "b"}]}]',
+        "rows.repeated_key a.json:2 content",
+    ),
+    file(
+        "a key twice in a cell",
+        "a.csv",
+        'prompt,completion,history\na,b,[]\na,b,"[{""role"": ""user"", ""role"": ""user""}]"\n',
+        "rows.field_not_json a.csv:3 history",
+    ),
+    file(
         "JSON document cut off",
         "a.json",
         '[\n{"prompt": "a", "completion": "b"},\n{"prompt": "c"',

@@ -41,13 +41,35 @@ class TooLongError(ValueError):
     line: int | None = None
 
 
+class RepeatedKeyError(ValueError):
+    """An object has two values under one key, of which Python would keep the last without a word."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key!r} occurs twice in one object")
+        self.key = key
+        self.line: int | None = None  # of the file, where the reader knows it
+
+
 def from_json(text: str | bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is not JSON (json.JSONDecodeError, UnicodeDecodeError), or one of the two above.
+        ValueError: it is not JSON (json.JSONDecodeError, UnicodeDecodeError), or one of the three above.
     """
-    return checked(lambda: json.loads(text))
+    return checked(lambda: json.loads(text, object_pairs_hook=unique_keys))
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these keys and values.
+
+    Raises:
+        RepeatedKeyError: a key occurs twice.
+    """
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKeyError(next(key for key in keys if keys.count(key) > 1))
+    return made
 
 
 def checked(decode: Callable[[], T]) -> T:
@@ -56,7 +78,7 @@ def checked(decode: Callable[[], T]) -> T:
         value = decode()
     except RecursionError:
         raise TooDeepError(f"nested more than {DEEPEST} levels deep") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (json.JSONDecodeError, UnicodeDecodeError, RepeatedKeyError):
         raise
     except ValueError:
         raise TooLongError(f"a number of more than {sys.get_int_max_str_digits():,} digits") from None

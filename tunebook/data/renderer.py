@@ -18,7 +18,7 @@ from tunebook.core.yaml_file import line_of, read_yaml
 from tunebook.data.dataset import Dataset
 from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.formats import windows
-from tunebook.data.formats.fields import is_empty
+from tunebook.data.formats.values import is_empty
 from tunebook.data.markers import escaped
 from tunebook.data.prompt import Messages
 from tunebook.data.tool_calls import calls, follows, offered, written

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from tunebook.core import words
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.fields import CHOSEN, REJECTED, plain_name
+from tunebook.data.formats.fields import CHOSEN, REJECTED
 from tunebook.data.formats.rows.row import Columns, Row
+from tunebook.data.formats.values import plain_name
 
 MOST_LABELS, LONGEST_LABEL = 500, 60
 # Usual column names of each field, the most likely first. `context` and `input` are part of the prompt.

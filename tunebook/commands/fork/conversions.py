@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.fields import ROLE_KEYS, plain_name
+from tunebook.data.formats.fields import ROLE_KEYS
 from tunebook.data.formats.rows.row import Row
 from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS
+from tunebook.data.formats.values import plain_name
 
 SHORT = 60  # maximum length of a text shown in a message
 TALKS = frozenset(

@@ -34,10 +34,11 @@ from tunebook.commands.fork.unknown import unknown
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.conversations import conversation
-from tunebook.data.formats.fields import HISTORY, SCORES, SYSTEM, plain_name
+from tunebook.data.formats.fields import HISTORY, SCORES, SYSTEM
 from tunebook.data.formats.rows.label_lists import listed
 from tunebook.data.formats.rows.picked import sources
 from tunebook.data.formats.rows.row import Columns, Row
+from tunebook.data.formats.values import plain_name
 
 # Read under these names only, without a place in `columns`.
 READ_BY_NAME = {

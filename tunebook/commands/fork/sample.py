@@ -20,10 +20,10 @@ from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.files.split_names import split_column
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.bad_rows import bad_rows
-from tunebook.data.formats.fields import is_empty, plain_name
 from tunebook.data.formats.rows.picked import picked
 from tunebook.data.formats.rows.row import Row
 from tunebook.data.formats.rows.votes import decided
+from tunebook.data.formats.values import is_empty, plain_name
 from tunebook.data.sources import Source, kept_and_read, raw_rows, untouched_rows
 from tunebook.data.splits import time_of
 

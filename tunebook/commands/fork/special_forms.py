@@ -8,9 +8,9 @@ from __future__ import annotations
 from tunebook.commands.fork.columns import NAMES, Reading, call, wordy
 from tunebook.commands.fork.dialogues import last_role
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.fields import is_empty, plain_name
 from tunebook.data.formats.rows.row import Columns, Row
 from tunebook.data.formats.turn_forms import BEST_PATH
+from tunebook.data.formats.values import is_empty, plain_name
 
 
 def squad(rows: list[Row]) -> list[Reading]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from tunebook.commands.fork.columns import LAYOUT_FIELDS, NAMES, TASK_OF, Reading, call, wordy
 from tunebook.commands.fork.tables.header import is_table
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.fields import is_empty, plain_name
-from tunebook.data.formats.leaves import leaves
 from tunebook.data.formats.rows.row import Columns, Row
+from tunebook.data.formats.values import is_empty, path_of_text, plain_name
 
 
 def unknown(
@@ -70,9 +69,9 @@ def unknown(
 
 
 def _inside(row: Row) -> str:
-    """Return the path of a text inside an object of a row, or ""."""
-    paths = (leaf.path for leaf in leaves(row) if isinstance(leaf.value, str) and "." in leaf.path)
-    return next((path.replace("[]", "") for path in paths), "")
+    """Return the path of the longest text inside an object of a row, or ""."""
+    path = path_of_text({name: value for name, value in row.items() if not isinstance(value, str)})
+    return path if path and "." in path else ""
 
 
 def _forms(task: str | None) -> list[tuple[str, ...]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tunebook.core.errors import InputError, Problem
-from tunebook.core.files import TooDeepError, TooLongError, from_json
+from tunebook.core.files import RepeatedKeyError, TooDeepError, TooLongError, from_json
 from tunebook.core.paths import show
 from tunebook.data.files.json_stream import JsonFault, hint, stream
 from tunebook.data.files.table_head import column_names
@@ -25,6 +25,7 @@ from tunebook.data.formats.fields import ROLE_KEYS
 from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
 from tunebook.data.formats.place import Numbered, Spot, fault
 
+TWICE = "Only one of the two values would be read. Remove or rename the other."
 LOOKED_AT = 1 << 20  # characters of a line that decide whether it is a row
 
 
@@ -68,6 +69,8 @@ def _lines(path: Path, options: TableOptions) -> Iterator[Numbered]:
                     if "\\u" in text:
                         json.dumps(value, ensure_ascii=False).encode()  # fails on an unpaired surrogate
                     yield number, value
+            except RepeatedKeyError as error:
+                yield number, fault(f"{error}. {TWICE}", place, number, error.key, "rows.repeated_key")
             except TooDeepError as error:
                 yield number, fault(f"{error}.", place, number, None, "rows.nested_too_deeply")
             except TooLongError as error:
@@ -100,6 +103,9 @@ def _document(path: Path, options: TableOptions, lists: list[str] | None) -> Ite
     except JsonFault as error:
         text = f"not a JSON list of rows: {error}."
         yield error.line, fault(text, place, error.line, None, "data.not_json_list")
+    except RepeatedKeyError as error:
+        problem = Problem(f"{error}. {TWICE}", place, error.line, error.key, code="rows.repeated_key")
+        raise InputError(problem) from None
     except TooDeepError as error:
         problem = Problem(f"{error}.", place, error.line, code="rows.nested_too_deeply")
         raise InputError(problem) from None
@@ -173,7 +179,7 @@ def lists_of(path: Path, options: TableOptions) -> dict[str, int]:
                 if isinstance(value, (dict, list)):
                     name = where.rpartition("[")[0]
                     found[name] = found.get(name, 0) + 1
-        except (JsonFault, TooDeepError, TooLongError):
+        except (JsonFault, TooDeepError, TooLongError, RepeatedKeyError):
             return {}
     return found
 

@@ -13,14 +13,14 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from tunebook.core.files import TooDeepError, TooLongError, checked
+from tunebook.core.files import RepeatedKeyError, TooDeepError, TooLongError, checked, unique_keys
 
 CHUNK = 1 << 20
 LONGEST_VALUE = 1 << 26  # characters of a row
 LONGEST_WORD = 16  # maximum length of a JSON token such as `-Infinity` or an escaped pair
 BLANK = re.compile(r"[ \t\r\n]*")
 ANOTHER = re.compile(r"[ \t\r\n]*,?[ \t\r\n]*\{")
-DECODER = json.JSONDecoder()
+DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 BY_COLUMNS = (
     'the file is column-oriented, as pandas writes it. Convert it: .venv/bin/python -c "import pandas; '
     "pandas.read_json('FILE'{orient}).to_json('FILE.jsonl', orient='records', lines=True)\""
@@ -99,7 +99,7 @@ class _Scanner:
 
         Raises:
             JsonFault: the value is not JSON, or the file ends inside it.
-            TooDeepError, TooLongError: as `from_json`, with the line.
+            TooDeepError, TooLongError, RepeatedKeyError: as `from_json`, with the line.
         """
         self.peek()
         while True:
@@ -116,7 +116,7 @@ class _Scanner:
                     raise JsonFault("the file ends inside a value", self.line) from None
                 line = self.line + self.text.count("\n", self.at, self.at + at)
                 raise JsonFault(f"{error.msg}{hint(self.text, self.at + at)}", line) from None
-            except (TooDeepError, TooLongError) as error:
+            except (TooDeepError, TooLongError, RepeatedKeyError) as error:
                 error.line = self.line
                 raise
             self.advance(end)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.fields import MEANING_OF, WEIGHTS, is_empty, plain_name, refuse_unread
+from tunebook.data.formats.fields import MEANING_OF, WEIGHTS, refuse_unread
 from tunebook.data.formats.hermes import calls_in, result_in
 from tunebook.data.formats.repairs import option, repaired
 from tunebook.data.formats.turn_forms import (
@@ -25,6 +25,7 @@ from tunebook.data.formats.turn_forms import (
     from_json,
     turns_of,
 )
+from tunebook.data.formats.values import is_empty, path_of_text, plain_name
 from tunebook.data.tool_calls import CALLER, calls, follows
 from tunebook.runs.rows import Call, Messages, Turn
 
@@ -249,11 +250,7 @@ def text(value: Any, at: str) -> str:
         RowFault: the value is missing, empty, or not text.
     """
     if isinstance(value, (dict, list)):
-        inside = (
-            next((name for name, item in value.items() if isinstance(item, str)), None)
-            if (isinstance(value, dict))
-            else None
-        )
+        inside = path_of_text(value)
         name = f"a value inside it, such as {at}.{inside}," if inside else "the right column"
         message = f"expected text (got {_got(value)}). Choose {name} with FIELDS=, or drop the row."
         raise RowFault(at, message, "rows.not_text")

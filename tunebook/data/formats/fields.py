@@ -9,14 +9,14 @@ weight, reasoning, an image, a rating. To ignore one, the user names it in `sour
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from tunebook.core.errors import RowFault
+from tunebook.data.formats.values import is_empty, is_true, options_for, plain_name
 
 Row = dict[str, Any]
 ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
@@ -43,12 +43,19 @@ def _passed(value: Any) -> bool:
     return not isinstance(value, str) or value.strip().lower() in PASSED
 
 
+def _worded(value: Any) -> bool:
+    """Return whether a value is text and not a flag, a count or the number of a case."""
+    if isinstance(value, list):
+        return any(map(_worded, value))
+    return isinstance(value, str) and not any(letter.isdigit() for letter in value.partition(" ")[0])
+
+
 @dataclass(frozen=True)
 class Meaning:
     """The meaning of a field, its usual names, and the alternatives to dropping it.
 
-    `neutral` recognizes values that change nothing, such as a weight of 1. `instead` may contain `{name}` and
-    `{where}`.
+    `neutral` recognizes values that change nothing, such as a weight of 1. `instead` may contain `{where}`,
+    `{without}`, `{good}` or `{sure}`: options that keep rows by the field.
     """
 
     says: str
@@ -81,13 +88,34 @@ SCORES = (
 )
 
 REFUSED = ("reject", "ignore")
+REMOVED = ("deleted", "discarded", "removed")
 # One answer of several to choose from: option1, choice_a, sol2, opa.
 ONE_CHOICE = re.compile(r"(option|choice|sol|ending|distractor|op)_?[1-9a-e]")
 LETTERS = {"A", "B", "C"}
+# Answers and labels that a person wrote or checked, beside those of a model: corrected_output, label_gold.
+_CHECKED = (
+    "adjudicated|best|correct|corrected|edited|expected|final|fixed|gold|golden|ground_truth|human|ideal|"
+    "improved|reference|reviewed|revised|rewritten|right|true|verified"
+)
+_ANSWER = (
+    "answers?|category|class|completions?|intent|labels?|outputs?|reply|responses?|sentiment|summary|targets?|"
+    "topic|translation"
+)
+CHECKED = re.compile(f"({_CHECKED})_({_ANSWER})|({_ANSWER})_({_CHECKED})")
 CHOICES = Meaning(
     "contains the answers to choose from",
     _names("choices options endings distractors answer_choices candidate_answers"),
     "Write them into the prompt",
+    lambda value: isinstance(value, list) and len(value) == 1,  # the answer in a log of an API
+)
+
+OTHER_ANSWER = Meaning(
+    "is another answer or label, which may be the right one",
+    _names(
+        "ground_truth groundtruth gold golden ideal expected correction corrected edited reference references"
+    ),
+    "Name the one to learn with FIELDS=",
+    lambda value: not _worded(value),
 )
 
 # Why an answer ended, in the exports of APIs: it was whole. Otherwise it was cut off, or a filter took it.
@@ -141,7 +169,28 @@ MEANINGS = (
             "preference_score helpfulness correctness overall_score"
         )
         | {name for pair in SCORES for name in pair},
-        'Keep only good rows, for example with --where "{name} >= 4" (WHERE=)',
+        "Keep only good rows, for example with {good}",
+    ),
+    Meaning(
+        "says how sure the answer or label is",
+        _names("confidence label_confidence annotator_confidence confidence_score certainty"),
+        "Keep only sure rows, for example with {sure}",
+        _is_one,
+    ),
+    Meaning(
+        "marks the row as removed",
+        _names(
+            "deleted is_deleted removed is_removed discarded is_discarded invalid is_invalid excluded "
+            "is_excluded hidden is_hidden flagged is_flagged skipped ignored"
+        ),
+        "Keep the others: {without}",
+        lambda value: not is_true(value),
+    ),
+    Meaning(
+        "marks the row as removed",
+        _names("status annotation_status review_status"),
+        "Keep the others: {without}",
+        lambda value: not isinstance(value, str) or value.strip().lower() not in REMOVED,
     ),
     Meaning(
         "says whether the answer is good (KTO)",
@@ -174,6 +223,7 @@ MEANINGS = (
         _passed,
     ),
     CHOICES,
+    OTHER_ANSWER,
     Meaning(
         "sets arguments of the chat template",
         _names("chat_template_kwargs"),
@@ -185,17 +235,12 @@ MEANINGS = (
         "Fork chat-dpo to train on which of two answers is better",
     ),
 )
+CHECKED_ANSWER = replace(OTHER_ANSWER, neutral=lambda value: False)
 # These are read by every layout that can: a turn's weight, earlier turns, a system prompt.
 WEIGHTS = ("weight", "loss_weight", "train", "training", "trainable", "learn", "loss")
 HISTORY = ("history", "chat_history", "dialogue_history", "previous_messages")
 SYSTEM = ("system", "system_prompt", "system_message", "system_instruction")
 MEANING_OF = {name: meaning for meaning in MEANINGS for name in meaning.names}
-
-
-def plain_name(name: str) -> str:
-    """Return a field's name in lower case with underscores, like the names above."""
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name)  # systemInstruction
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 @lru_cache(10_000)
@@ -204,30 +249,9 @@ def meaning_of(name: Any) -> Meaning | None:
     if not isinstance(name, str):
         return None
     plain = plain_name(name)
-    return CHOICES if ONE_CHOICE.fullmatch(plain) else MEANING_OF.get(plain)
-
-
-def is_empty(value: Any) -> bool:
-    """Return whether a value is empty: null, NaN, whitespace, an empty list or object."""
-    if isinstance(value, float) and math.isnan(value):
-        return True
-    return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
-
-
-def is_true(value: Any) -> bool:
-    """Return whether a value is true, also in the notation of a table."""
-    return value in (True, 1) or (isinstance(value, str) and value.strip().lower() in ("true", "1", "yes"))
-
-
-def is_false(value: Any) -> bool:
-    return value is False or (isinstance(value, str) and value.strip().lower() == "false")
-
-
-def kept_where(name: str, value: Any) -> str:
-    """Return the option that keeps the rows in which `name` is true; `value` is its value in a bad row."""
-    kept = {"false": "true", "0": "1", "no": "yes", "reject": "accept", "ignore": "accept"}
-    test = f"{name} == {kept.get(value, 'True')!r}" if isinstance(value, str) else name
-    return f'--where "{test}" (WHERE="{test}")'
+    if ONE_CHOICE.fullmatch(plain):
+        return CHOICES
+    return CHECKED_ANSWER if CHECKED.fullmatch(plain) else MEANING_OF.get(plain)
 
 
 def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
@@ -251,7 +275,7 @@ def refuse_unread(row: Row, read: Collection[str | None], at: str = "") -> None:
 def unread(meaning: Meaning, at: str, drop: str, value: Any) -> RowFault:
     """Return the fault of an unread field at the place `at` with value `value`; `drop` is its name for
     DROP=."""
-    alternative = meaning.instead.format(name=drop, where=kept_where(drop, value))
+    alternative = meaning.instead.format(name=drop, **options_for(drop, value))
     instead = f"{alternative}, or drop it" if meaning.instead else "Drop it"
     message = (
         f"{meaning.says}, but would be ignored in training. {instead} with --drop {drop} (DROP={drop}) or "

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
 from tunebook.core.files import from_json
-from tunebook.data.formats.fields import ROLE_KEYS, WEIGHTS, is_empty, meaning_of, unread
+from tunebook.data.formats.fields import ROLE_KEYS, WEIGHTS, meaning_of, unread
+from tunebook.data.formats.values import is_empty, python_value
 
 AS_JSON = "as JSON"  # a step of `Leaf.at` into the object or list in a JSON text
 GONE = object()
@@ -62,13 +63,14 @@ def objects(value: Any, path: str = "", at: tuple[Step, ...] = ()) -> Iterator[L
 
 
 def held_json(value: Any) -> Any:
-    """Return the object or the list of objects in a JSON text, or None for any other value."""
+    """Return the object or the list of objects in a JSON text, or in Python's notation, or None for any other
+    value."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return None
     try:
         held = from_json(value)
     except ValueError:
-        return None
+        held = python_value(value)
     objects = held if isinstance(held, list) else [held]
     return held if objects and all(isinstance(item, dict) for item in objects) else None
 
@@ -79,7 +81,7 @@ def changed(value: Any, at: tuple[Step, ...], new: Any) -> Any:
         return new
     step, rest = at[0], at[1:]
     if isinstance(step, tuple):
-        return json.dumps(changed(json.loads(value), rest, new), ensure_ascii=False)
+        return json.dumps(changed(held_json(value), rest, new), ensure_ascii=False)
     copy = value.copy()
     if new is GONE and not rest:
         del copy[step]

@@ -17,7 +17,6 @@ In: the content of a row's field. Out: its turns, each with its place, and the a
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Collection
@@ -26,6 +25,7 @@ from typing import Any, NamedTuple
 from tunebook.core.errors import RowFault
 from tunebook.core.files import from_json as json_value
 from tunebook.data.formats.fields import ROLE_KEYS
+from tunebook.data.formats.values import python_value
 from tunebook.data.tool_calls import ANSWERER, CALLER
 
 ROLES = {
@@ -186,24 +186,13 @@ def from_json(value: Any, at: str) -> Any:
         try:
             return json_value(value)
         except json.JSONDecodeError as error:
-            if (read := _python(value)) is not None:
+            if (read := python_value(value)) is not None:
                 return read
             message = f"starts like JSON but is not valid JSON ({error.msg} at character {error.pos})."
             raise RowFault(at, message, "rows.field_not_json") from None
         except ValueError as error:
             raise RowFault(at, f"{error}.", "rows.field_not_json") from None
     return value
-
-
-def _python(value: str) -> Any:
-    """Return the object, or the list of objects or lists, in Python's notation; None for anything else, such
-    as a list of words, which may just as well be a text in brackets."""
-    try:
-        read = ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    nested = isinstance(read, list) and read and all(isinstance(item, (dict, list)) for item in read)
-    return read if nested or isinstance(read, dict) else None
 
 
 def turns_in(value: Any, known: Collection[str] = ROLE_OF) -> Any:

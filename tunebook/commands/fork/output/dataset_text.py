@@ -20,7 +20,7 @@ from tunebook.commands.fork.tables.labels import LabelCounts
 from tunebook.core.errors import Problem
 from tunebook.core.yaml_file import parse_yaml
 from tunebook.data.files.split_names import Split
-from tunebook.data.formats.fields import is_empty
+from tunebook.data.formats.values import is_empty
 from tunebook.data.sources import Source, raw_rows
 from tunebook.metrics.intervals import FEWEST
 

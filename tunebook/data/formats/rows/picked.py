@@ -11,8 +11,9 @@ from collections.abc import Collection
 from typing import Any
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.fields import ROLE_KEYS, is_empty, meaning_of
+from tunebook.data.formats.fields import ROLE_KEYS, meaning_of
 from tunebook.data.formats.leaves import held_json
+from tunebook.data.formats.values import is_empty
 
 Row = dict[str, Any]
 GONE = object()

@@ -11,7 +11,7 @@ from typing import Any
 
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.conversations import conversation
-from tunebook.data.formats.fields import SCORES, is_empty, plain_name, refuse_unread
+from tunebook.data.formats.fields import SCORES, refuse_unread
 from tunebook.data.formats.rows.prompts import (
     Placed,
     history_and_prompt,
@@ -22,6 +22,7 @@ from tunebook.data.formats.rows.prompts import (
 )
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, value_of
 from tunebook.data.formats.turn_forms import Turns
+from tunebook.data.formats.values import is_empty, plain_name
 from tunebook.runs.rows import Messages
 
 NO_TOOLS = "preference tuning does not support tool calls. Remove these rows."

@@ -10,19 +10,11 @@ from typing import Any
 
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.conversations import conversation, parts, repaired_conversation, text
-from tunebook.data.formats.fields import (
-    HISTORY,
-    ROLE_KEYS,
-    SYSTEM,
-    is_empty,
-    is_false,
-    kept_where,
-    plain_name,
-    refuse_unread,
-)
+from tunebook.data.formats.fields import HISTORY, ROLE_KEYS, SYSTEM, refuse_unread
 from tunebook.data.formats.hermes import LISTED
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, value_of
 from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
+from tunebook.data.formats.values import is_empty, is_false, kept_where, plain_name
 from tunebook.data.tool_calls import offered
 from tunebook.runs.rows import Messages
 
@@ -112,6 +104,8 @@ def _history(row: Row) -> tuple[str, Messages]:
     if name is None:
         return "", []
     value = from_json(row[name], name)
+    if is_empty(value):  # "[]", as a table has it
+        return "", []
     if not isinstance(value, list):
         raise RowFault(name, "expected a list of [question, answer] pairs or of turns.", "rows.bad_history")
     if not all(isinstance(item, dict) for item in value):

@@ -11,10 +11,11 @@ from typing import Any
 
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.conversations import text
-from tunebook.data.formats.fields import is_empty, refuse_unread
+from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.place import id_of
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, text_of, value_of
 from tunebook.data.formats.turn_forms import from_json
+from tunebook.data.formats.values import is_empty
 
 
 def questions(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
