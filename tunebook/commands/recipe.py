@@ -11,6 +11,7 @@ from tunebook.commands.options import SHARED, Json, Name, console, takes
 from tunebook.config.overrides import Options
 from tunebook.core.errors import GOOD
 from tunebook.pipeline.recipe import run_recipe
+from tunebook.pipeline.rehearse import rehearse as rehearse_recipe
 from tunebook.report.published import recipe_table
 
 
@@ -24,8 +25,16 @@ def recipe_command(
             min=1, help="number of runs with consecutive seeds, starting at --seed, and their spread"
         ),
     ] = 1,
+    rehearse: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse", help="the real run on this CPU with two layers and 64 rows, before a GPU is rented"
+        ),
+    ] = False,
 ) -> int:
     """Check, train, evaluate and report one recipe; resumes a stopped run."""
+    if rehearse:
+        return rehearse_recipe(name, options, console())
     return run_recipe(name, options, console(), seeds)
 
 
