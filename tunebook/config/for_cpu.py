@@ -32,8 +32,8 @@ KERNELS = frozenset({"lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel"})  # 
 GPU_ONLY = re.compile(
     r"(deepspeed|deepcompile|fsdp|torch_compile|fp8|flash|ddp|tensor_parallel|context_parallel|expert_parallel|"
     r"sequence_parallel|data_parallel|dp_shard|dp_replicate|unsloth|dsv4)(_.*|$)|"
-    r"(xformers|flex|sage|s2)_attention|load_in_8bit|gptq|cut_cross_entropy(_.*)?|tiled_mlp(_.*)?|device_map|"
-    r"max_memory|gpu_memory_limit|activation_offloading|layer_offloading|use_kernels|use_scattermoe|use_sonicmoe|"
+    r"(xformers|flex|sage|s2)_attention|flex_attn_compile_kwargs|load_in_8bit|gptq|cut_cross_entropy(_.*)?|tiled_mlp(_.*)?|device_map|"
+    r"max_memory|gpu_memory_limit|activation_offloading|layer_offloading|ple_cpu_offload|gemma4_fp8_nonexpert|use_kernels|use_scattermoe|use_sonicmoe|"
     r"use_\w+_kernels|fused_attn_kernel|sdpa_varlen|quantize_moe_experts|qat|quantization|use_vllm|vllm"
 )
 LIGER = re.compile(r"liger_.*|use_liger_loss|dpo_use_liger_kernel")
@@ -76,9 +76,9 @@ def for_cpu(config: AxolotlConfig) -> tuple[AxolotlConfig, list[Switched]]:
         else:
             result[key] = value
     for key, value in config.items():
-        if LIGER.fullmatch(key) and value:
+        if LIGER.fullmatch(key) and value is True:
             result[key] = False  # as the trial tier does: the plugin stays, and does nothing
-        elif GPU_ONLY.fullmatch(key):
+        elif LIGER.fullmatch(key) or GPU_ONLY.fullmatch(key):
             result.pop(key, None)
     result["plugins"] = list(dict.fromkeys([*config.get("plugins", []), *overlay["plugins"]]))
     switched = [

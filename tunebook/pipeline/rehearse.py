@@ -65,7 +65,11 @@ def rehearse(name: str, options: Options, console: Console) -> int:
     dataset = load_dataset_config(recipe.dataset)
     real = _resolved(recipe, options, dataset, None)
     base, cut = cut_model.ensure(str(real.config["base_model"]), real.config.get("revision_of_model"))
-    rows = prepare_rows(real, dataset, settings.ROWS)
+    # A sample has a row of every label, of which there may be more.
+    rows = {
+        split: some[: settings.ROWS[split]]
+        for split, some in prepare_rows(real, dataset, settings.ROWS).items()
+    }
     plan, no_plan = _plan(recipe, options)
     real = _resolved(recipe, options, dataset, plan)
     check_config(real)
@@ -97,6 +101,13 @@ def rehearse(name: str, options: Options, console: Console) -> int:
         rehearsal.passed(run.folder, seconds, done, missing)
     _say(about, done, missing, seconds, console)
     return GOOD
+
+
+def passed_rehearsal(recipe: Recipe, options: Options, plan: Plan) -> rehearsal.Rehearsal | None:
+    """Return the rehearsal that has passed here for the real run of `plan`, whatever its seed and steps."""
+    dataset = load_dataset_config(recipe.dataset)
+    real = _resolved(recipe, options, dataset, plan)
+    return rehearsal.find_passed(recipe.name, settings.key(real, dataset))
 
 
 def _refuse(options: Options) -> None:
