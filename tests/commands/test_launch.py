@@ -663,7 +663,7 @@ def test_a_passed_rehearsal_of_this_very_config_is_enough(
     key = rehearsal_config.key(real, load_dataset_config(recipe.dataset))
     home = rehearsal.begin("chat-lora", key)
     assert said(OPTIONS).startswith("none"), "it still runs"
-    rehearsal.passed(home, 60.0, ["model: x"], ["bf16", "tf32"])
+    rehearsal.passed(home, 60.0, ["model: x"], ["bf16", "tf32"], "$1")
     assert said(OPTIONS).startswith("passed") and "2 points" in said(OPTIONS)
     assert said(replace(OPTIONS, seed=8)).startswith("passed")
     assert said(replace(OPTIONS, set="lora_r=64")).startswith("none")

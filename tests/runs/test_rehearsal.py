@@ -55,7 +55,7 @@ def test_no_verb_takes_it_for_a_result(words: str, home: Path) -> None:
 
 def test_of_one_that_passed_its_log_and_what_it_showed_are_kept(home: Path) -> None:
     assert rehearsal.find_passed("some", "abc") is None, "it still runs"
-    rehearsal.passed(home, 61.23, ["model: x"], ["bf16"])
+    rehearsal.passed(home, 61.23, ["model: x"], ["bf16"], "$1")
     assert names(home) == {"rehearsal.json", "log.txt"}
     found = rehearsal.find_passed("some", "abc")
     assert found and found["exercised"] == ["model: x"] and found["seconds"] == 61.2
@@ -72,7 +72,7 @@ def test_of_one_that_failed_its_rows_are_kept_but_no_model_and_no_score(home: Pa
 
 
 def test_a_second_attempt_starts_from_nothing(home: Path) -> None:
-    rehearsal.passed(home, 1.0, [], [])
+    rehearsal.passed(home, 1.0, [], [], "")
     (home / "state.json").write_text("{}")
     assert rehearsal.begin("some", "abc") == home
     assert names(home) == {"rehearsal.json"}

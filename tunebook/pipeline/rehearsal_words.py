@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tunebook.config.for_cpu import Switched
 from tunebook.config.resolved import Resolved
@@ -28,8 +28,7 @@ class Rehearsed:
     outside: list[str]
     left_out: list[str]
     plan: Plan | None
-    no_plan: str = ""
-    hidden: list[str] = field(default_factory=list)  # variables of the environment that were not used
+    hidden: list[str]  # variables of the environment that were not used
 
     @property
     def base(self) -> str:

@@ -79,7 +79,7 @@ def rehearse(name: str, options: Options, console: Console) -> int:
     config, switched, outside = settings.rehearsal_config(real, base)
     here = replace(real, config=config, world=1, overlay=None)
     check_machine(here)
-    about = Rehearsed(real, config, cut, {}, switched, outside, left_out, plan, no_plan, hidden)
+    about = Rehearsed(real, config, cut, {}, switched, outside, left_out, plan, hidden)
     key = settings.key(real, dataset)
     run = Run(rehearsal.folder(name, key))
     with run.locked():
@@ -96,10 +96,10 @@ def rehearse(name: str, options: Options, console: Console) -> int:
         except BaseException:  # Ctrl-C
             rehearsal.failed(run.folder, "interrupted")
             raise
+        price = price_line(plan) if plan else f"not known: {no_plan}"
         seconds = time.monotonic() - start
-        missing = not_exercised(about)
-        rehearsal.passed(run.folder, seconds, done, missing)
-    _say(about, done, missing, seconds, console)
+        kept = rehearsal.passed(run.folder, seconds, done, not_exercised(about), price)
+    _say(kept, console)
     return GOOD
 
 
@@ -132,8 +132,9 @@ def _hide() -> list[str]:
 
 def _resolved(recipe: Recipe, options: Options, dataset: Dataset, plan: Plan | None) -> Resolved:
     """Return the real tier's config on the GPUs of `plan`, without an overlay if there is no plan."""
-    on = {"hardware": plan.hardware, "gpus": plan.count} if plan else {}
-    asked = replace(options, tier="real", **on)
+    asked = replace(options, tier="real")
+    if plan:
+        asked = replace(asked, hardware=plan.hardware, gpus=plan.count)
     return with_labels(resolve(recipe, asked, for_this_machine=False), dataset)
 
 
@@ -209,13 +210,14 @@ def _failure(run: Run, stage: str, error: str) -> MachineError:
     return MachineError(text, code="train.rehearsal_failed")
 
 
-def _say(about: Rehearsed, done: list[str], missing: list[str], seconds: float, console: Console) -> None:
-    name = about.real.recipe.name
+def _say(kept: rehearsal.Rehearsal, console: Console) -> None:
     console.stage("exercised", "what a GPU would do in the same way")
-    for line in done:
+    for line in kept["exercised"]:
         console.note(line)
     console.stage("not", "exercised here, what only a GPU can show")
-    for line in missing:
+    for line in kept["not_exercised"]:
         console.note(line)
-    console.stage("price", price_line(about.plan) if about.plan else f"not known: {about.no_plan}")
-    console.stage("passed", f"in {seconds / 60:.1f} minutes; no result. Next: make launch NAME={name} ON=...")
+    console.stage("price", kept["price"])
+    memory = f" with {kept['peak_gib']:.1f} GiB" if kept["peak_gib"] else ""
+    words = f"in {kept['seconds'] / 60:.1f} minutes{memory}; no number of it is a result. "
+    console.stage("passed", f"{words}Next: make launch NAME={kept['recipe']} ON=...")

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from tunebook.core.files import write_json
+from tunebook.core.files import read_json, write_json
 from tunebook.core.paths import runs_folder
 from tunebook.runs import records
 
@@ -26,8 +26,9 @@ EVIDENCE = ("config.yaml", "data")
 
 
 class Rehearsal(TypedDict):
-    """rehearsal.json. `key` is the hash of what was rehearsed; `exercised` and `not_exercised` are the lines
-    that were printed at the end; `error` is the message of one that failed."""
+    """rehearsal.json. `key` is the hash of what was rehearsed; `exercised`, `not_exercised` and `price` are
+    the lines that were printed at the end; `peak_gib` is the memory of the largest process; `error` is the
+    message of one that failed."""
 
     key: str
     recipe: str
@@ -36,6 +37,8 @@ class Rehearsal(TypedDict):
     seconds: float
     exercised: list[str]
     not_exercised: list[str]
+    price: str
+    peak_gib: float | None
     error: str | None
 
 
@@ -68,6 +71,8 @@ def begin(recipe: str, key: str) -> Path:
             "seconds": 0.0,
             "exercised": [],
             "not_exercised": [],
+            "price": "",
+            "peak_gib": None,
             "error": None,
         },
     )
@@ -75,12 +80,17 @@ def begin(recipe: str, key: str) -> Path:
     return home
 
 
-def passed(home: Path, seconds: float, exercised: list[str], not_exercised: list[str]) -> None:
+def passed(
+    home: Path, seconds: float, exercised: list[str], not_exercised: list[str], price: str
+) -> Rehearsal:
     """Record that a rehearsal passed, and remove its model and scores."""
+    usage = read_json(home / "eval" / "usage.json", {})
     _empty(home, (MARK, LOG))
     found = records.read(home / MARK, REHEARSAL)
-    lines: Rehearsal = {**found, "exercised": exercised, "not_exercised": not_exercised}
-    _write(home, {**lines, "status": "passed", "seconds": round(seconds, 1)})
+    found |= {"exercised": exercised, "not_exercised": not_exercised, "price": price}
+    found |= {"status": "passed", "seconds": round(seconds, 1), "peak_gib": max(usage.values(), default=None)}
+    _write(home, found)
+    return found
 
 
 def failed(home: Path, error: str) -> None:
