@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import in_process
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
@@ -72,6 +73,21 @@ def test_the_evaluation_asks_little_and_nobody_else(monkeypatch: pytest.MonkeyPa
     assert not less.judge and {task.kind for task in less.retention.values()} <= {"text", "options", "checks"}
     assert any("mmlu" in line for line in left_out) and "the judge" in left_out
     assert all(task.limit and task.limit <= settings.ITEMS for task in less.retention.values())
+
+
+def test_fewer_rows_may_be_asked_for_but_not_more() -> None:
+    assert settings.row_counts("") == settings.ROWS
+    assert settings.row_counts("train=20,test=500") == {**settings.ROWS, "train": 20}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--tier", "trial"], ["--store", "/tmp/x"], ["--from-run", "chat-lora/latest"], ["--seeds", "2"]],
+)
+def test_options_that_do_not_go_with_it_are_refused(words: list[str], tmp_path: Path) -> None:
+    found = in_process("recipe", "classify-lora", "--rehearse", *words, TUNEBOOK_RUNS=str(tmp_path / "runs"))
+    assert found.returncode == 2 and "option.not_with_rehearse" in found.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 # For which launches one holds

@@ -9,7 +9,7 @@ import typer
 
 from tunebook.commands.options import SHARED, Json, Name, console, takes
 from tunebook.config.overrides import Options
-from tunebook.core.errors import GOOD
+from tunebook.core.errors import GOOD, InputError
 from tunebook.pipeline.recipe import run_recipe
 from tunebook.pipeline.rehearse import rehearse as rehearse_recipe
 from tunebook.report.published import recipe_table
@@ -34,6 +34,9 @@ def recipe_command(
 ) -> int:
     """Check, train, evaluate and report one recipe; resumes a stopped run."""
     if rehearse:
+        if seeds > 1:
+            text = "--seeds (SEEDS=): not with --rehearse (REHEARSE=1), which has no results to compare."
+            raise InputError(text, code="option.not_with_rehearse")
         return rehearse_recipe(name, options, console())
     return run_recipe(name, options, console(), seeds)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.config.for_cpu import Switched, for_cpu
+from tunebook.config.overrides import parse_rows
 from tunebook.config.resolved import Resolved
 from tunebook.core.files import AxolotlConfig, digest, file_sha256, read_jsonl, write_jsonl
 from tunebook.core.paths import ROOT
@@ -27,6 +28,13 @@ DEV_ROWS, GENERATED, NEW_TOKENS, AGREEMENT, ITEMS = 4, 4, 16, 4, 8
 ANY = ("seed", "max_steps", "global_batch")
 # what leaves this machine, or starts from something outside the run
 OUTSIDE = frozenset("push_dataset_to_hub profiler_steps resume_from_checkpoint lora_model_dir".split())
+
+
+def row_counts(requested: str) -> dict[str, int]:
+    """Return the number of rows of each split: `ROWS`, or fewer if `--rows` says so; raises what `parse_rows`
+    raises."""
+    fewer = parse_rows(requested)
+    return {split: min(count, fewer.get(split, count)) for split, count in ROWS.items()}
 
 
 def key(resolved: Resolved, dataset: Dataset) -> str:

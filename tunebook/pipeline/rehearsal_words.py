@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from tunebook.config.for_cpu import Switched
 from tunebook.config.resolved import Resolved
-from tunebook.core.environment import environment
 from tunebook.core.files import AxolotlConfig
+from tunebook.models import lanes
 from tunebook.models.cut_model import Cut
 from tunebook.pipeline.rehearsal_config import STEPS
 from tunebook.plan.planner import Plan
@@ -63,7 +63,8 @@ def exercised(one: Rehearsed, run: Run) -> list[str]:
         f"{trained}; loss {losses[0]:.2f} to {losses[-1]:.2f}, all finite; dev evaluated {looks} times"
     )
     saved = len(numbered(run / "train"))
-    lines.append(f"save: {saved} checkpoints, each whole; the fine-tuned model loaded as the evaluation does")
+    whole = "without optimizer states" if config.get("save_only_model") else "each whole"
+    lines.append(f"save: {saved} checkpoints, {whole}; the fine-tuned model loaded as the evaluation does")
     lines.append(f"evaluate: {', '.join(choice['contenders'])}; metrics, verdict and report written")
     return lines
 
@@ -89,9 +90,14 @@ def not_exercised(one: Rehearsed) -> list[str]:
     steps = one.plan.steps if one.plan else None
     of = f" of {steps:,}" if steps else ""
     size = f" ({one.plan.download_gb:.1f} GB)" if one.plan else ""
+    if not lanes.is_new():
+        newest = max(lanes.PYTHONS)
+        lines.append(
+            f"Axolotl {newest}, which rented machines install (here {lanes.axolotl()}; docs/lanes.md)"
+        )
     lines += [
         f"the published weights{size}, so no loss or score above means anything",
         f"the other layers and the true width: memory, speed; steps after the first {STEPS}{of}",
-        "resuming from a checkpoint" + ("; vLLM" if environment().vllm else ""),
+        "resuming from a checkpoint",
     ]
     return lines

@@ -65,11 +65,9 @@ def rehearse(name: str, options: Options, console: Console) -> int:
     dataset = load_dataset_config(recipe.dataset)
     real = _resolved(recipe, options, dataset, None)
     base, cut = cut_model.ensure(str(real.config["base_model"]), real.config.get("revision_of_model"))
-    # A sample has a row of every label, of which there may be more.
-    rows = {
-        split: some[: settings.ROWS[split]]
-        for split, some in prepare_rows(real, dataset, settings.ROWS).items()
-    }
+    counts = settings.row_counts(options.rows)
+    # A sample has a row of every label, of which there may be more than these.
+    rows = {split: some[: counts[split]] for split, some in prepare_rows(real, dataset, counts).items()}
     plan, no_plan = _plan(recipe, options)
     real = _resolved(recipe, options, dataset, plan)
     check_config(real)
