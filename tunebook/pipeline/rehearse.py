@@ -164,7 +164,8 @@ def _write(
     replay = replay_rows(here, len(rows["train"]))
     settings.few_more_rows(here.config, run)
     for split in SPLITS:
-        some = enough_rows(rows[split], here.config, settings.STEPS) if split == "train" else rows[split]
+        # `enough_rows` counts one step more, for a batch that Axolotl leaves out.
+        some = enough_rows(rows[split], here.config, settings.STEPS - 1) if split == "train" else rows[split]
         write_rows(run / "data" / f"{split}.jsonl", some)
     write_inputs(run, here, dataset, less, "", replay)
 
