@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks import export_parity, forgetting, forks_to_verdict, methods, preemption_drill, serve_load
+from benchmarks import (
+    export_parity,
+    forgetting,
+    forks_to_verdict,
+    methods,
+    preemption_drill,
+    rehearsal,
+    serve_load,
+)
 from tests.support.lazy import lazy
 from tunebook.core.files import read_json
 from tunebook.evaluation.engines.protocol import Generation
@@ -135,3 +143,12 @@ def test_answers_of_two_engines_are_compared_by_where_they_part() -> None:
 def test_a_line_of_the_load() -> None:
     found = serve_load.line("transformers", 4, 10.0, [1.0] * 9 + [3.0])
     assert (found["answers_per_second"], found["median"]) == (1.0, 1.0) and found["p90"] > 1
+
+
+def test_the_docs_show_the_committed_rehearsal() -> None:
+    found = read_json(rehearsal.TARGET)
+    shown = rehearsal.text(found)
+    assert found["status"] == "passed"
+    for line in (*found["exercised"], *found["not_exercised"], found["price"]):
+        assert line in " ".join(shown.split())
+    assert block(rehearsal.DOC.read_text(), "rehearsal").rstrip() == shown

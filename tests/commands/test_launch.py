@@ -20,11 +20,16 @@ import yaml
 from tests.support.commands import in_process, tunebook
 from tunebook.commands.launch import On, Order, choose, commands, job, launch, launch_command, render, rows
 from tunebook.commands.launch.order import refuse_incomplete
+from tunebook.commands.launch.tested import before_renting
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
+from tunebook.config.resolve import resolve
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError, MachineError
 from tunebook.core.paths import ROOT
+from tunebook.data.dataset import load_dataset_config
+from tunebook.pipeline import rehearsal_config
+from tunebook.runs import rehearsal
 
 SKYPILOT = "skypilot==0.14.1"
 ONS: list[On] = ["skypilot", "slurm", "kubernetes", "ssh"]
@@ -258,7 +263,8 @@ def test_the_commands_run_up_to_the_cloud(on: On, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(
         "tunebook.commands.launch.run_check", lambda name, options, console: checked.append(name)
     )
-    assert launch("chat-lora", OPTIONS, order(on, dry=False), Console()) == 0
+    asked = replace(OPTIONS, smoke=True)
+    assert launch("chat-lora", asked, order(on, dry=False), Console()) == 0
     assert checked == ["chat-lora"]
     record = (tmp_path / "record").read_text()
     first = {
@@ -629,7 +635,43 @@ def test_a_launch_without_its_command_says_what_is_missing(
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setenv("TUNEBOOK_RUNS", str(tmp_path))
     with pytest.raises(MachineError, match="sbatch not found on PATH"):
-        launch("chat-lora", OPTIONS, order("slurm", dry=False), Console())
+        launch("chat-lora", replace(OPTIONS, smoke=True), order("slurm", dry=False), Console())
+
+
+# What has run before a machine is rented
+
+
+@pytest.mark.parametrize("smoke", [None, False])
+def test_nothing_is_rented_for_a_config_that_has_not_run(
+    smoke: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEBOOK_RUNS", str(tmp_path))
+    with pytest.raises(InputError) as caught:
+        launch("chat-lora", replace(OPTIONS, smoke=smoke), order("slurm", dry=False), Console())
+    assert caught.value.code == "launch.not_rehearsed"
+    assert "REHEARSE=1" in str(caught.value) and "SMOKE=1" in str(caught.value)
+    assert not list(tmp_path.rglob("job.sbatch"))
+
+
+def test_a_passed_rehearsal_of_this_very_config_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEBOOK_RUNS", str(tmp_path))
+    recipe = recipes.load_recipe("chat-lora")
+
+    def said(options: Options) -> str:
+        return before_renting(recipe, options, choose(recipe, options, order("slurm")), True)
+
+    real = resolve(recipe, replace(OPTIONS, hardware="24gb"), for_this_machine=False)
+    key = rehearsal_config.key(real, load_dataset_config(recipe.dataset))
+    home = rehearsal.begin("chat-lora", key)
+    assert said(OPTIONS).startswith("none"), "it still runs"
+    rehearsal.passed(home, 60.0, ["model: x"], ["bf16", "tf32"], "$1")
+    assert said(OPTIONS).startswith("passed") and "2 points" in said(OPTIONS)
+    assert said(replace(OPTIONS, seed=8)).startswith("passed")
+    assert said(replace(OPTIONS, set="lora_r=64")).startswith("none")
+    rehearsal.failed(home, "train failed")
+    assert said(OPTIONS).startswith("none")
 
 
 def test_dry_prints_files_price_and_command_and_no_token(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+COMMIT = "abc" + 37 * "0"
+
 
 class Hub:
     """What the stand-in holds, and what it is told to do wrong."""
@@ -23,6 +25,7 @@ class Hub:
         self.private: dict[str, bool] = {}
         self.stored: dict[str, bytes] = {}  # large files by SHA-256
         self.uploads: list[str] = []
+        self.fetched: list[str] = []  # files that were asked for
         self.token = "hf_good"
         self.break_after: int | None = None  # uploads of large files before the connection breaks
         self.delay = 0.0  # seconds that each large file takes
@@ -43,17 +46,42 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def answer(self, value: Any, status: int = 200) -> None:
             data = json.dumps(value).encode()
             self.send_response(status)
+            if status == 404 and self.path.startswith("/api/models/"):
+                self.send_header("x-error-code", "RepoNotFound")
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
+        def do_HEAD(self) -> None:
+            self.file()
+
+        def file(self) -> bool:
+            """Answer with a file, if the address is that of one."""
+            name, found, rest = self.path.removeprefix("/").partition("/resolve/")
+            data = hub.repos.get(name, {}).get(rest.partition("/")[2])
+            if not found or data is None:
+                if found or self.command == "HEAD":
+                    self.answer({"error": "not found"}, 404)
+                return bool(found)
+            hub.fetched.append(rest.partition("/")[2])
+            self.send_response(200)
+            self.send_header("etag", f'"{hashlib.sha256(data).hexdigest()}"')
+            self.send_header("x-repo-commit", COMMIT)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(data)
+            return True
+
         def do_GET(self) -> None:
+            if self.file():
+                return
             name = self.path.removeprefix("/api/models/").partition("/revision/")[0]
             found = name in hub.repos
-            self.answer(
-                {"id": name, "sha": "abc"} if found else {"error": "not found"}, 200 if found else 404
-            )
+            files = [{"rfilename": file} for file in hub.repos.get(name, {})]
+            value = {"id": name, "sha": COMMIT, "siblings": files} if found else {"error": "not found"}
+            self.answer(value, 200 if found else 404)
 
         def do_PUT(self) -> None:
             name = self.path.removeprefix("/upload/")

@@ -26,6 +26,7 @@ KEYS = frozenset(
 )
 
 
+CPU = "cpu"
 BF16_WORTH_IT = 1.1
 
 
@@ -52,15 +53,15 @@ def guess() -> str:
     """Return the name of the overlay for this machine's GPUs; `cpu` without a GPU."""
     gpus = machine.gpus()
     if not gpus:
-        return "cpu"
+        return CPU
     if min(gpu["compute_capability"] for gpu in gpus) < AMPERE:
         return "t4-16gb"
     memory = min(gpu["gib"] for gpu in gpus)
     return "80gb" if memory > 70 else "48gb" if memory > 40 else "24gb"
 
 
-def overlay(name: str) -> Overlay:
-    """Return the overlay `name`.
+def overlay(name: str, measured: bool = True) -> Overlay:
+    """Return the overlay `name`; that of the CPU with the precision that was `measured` to be faster.
 
     Raises:
         InputError: no such overlay, or it sets a key that is not a hardware key.
@@ -85,7 +86,7 @@ def overlay(name: str) -> Overlay:
             if key not in KEYS
         ]
     )
-    if name == "cpu":
+    if name == CPU and measured:
         value = {**value, "bf16": cpu_has_fast_bf16()}
     return Overlay(name, Machine.model_validate(cards) if cards else None, value)
 

@@ -27,6 +27,7 @@ from tunebook.report.figures import Dot, points
 from tunebook.report.format import cell, number
 from tunebook.report.light import Color, outcome, traffic_light
 from tunebook.report.turns import evaluated
+from tunebook.runs.rehearsal import is_rehearsal
 from tunebook.runs.run import Run, find
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -123,12 +124,12 @@ def _entry(run: Run) -> Entry:
 
 
 def everything() -> tuple[list[Entry], list[Problem]]:
-    """Return every finished run in runs/, ignoring the links called latest, and why each damaged run is
-    skipped."""
+    """Return every finished run in runs/, ignoring rehearsals and the links called latest, and why each
+    damaged run is skipped."""
     entries: list[Entry] = []
     left_out: list[Problem] = []
     for path in sorted(runs_folder().glob("*/*/state.json")):
-        if path.parent.is_symlink():
+        if path.parent.is_symlink() or is_rehearsal(path.parent):
             continue
         try:
             entries.append(_entry(Run(path.parent)))

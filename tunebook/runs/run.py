@@ -18,6 +18,7 @@ from tunebook.core.files import AxolotlConfig, read_json, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.runs import records
 from tunebook.runs.records import Choice, History, Manifest, Placement, SessionEntry, Settings, State
+from tunebook.runs.rehearsal import is_rehearsal
 
 MERGED = "merged"  # folder of a fine-tuned model whose adapter was merged for evaluation
 STATE, PLACEMENT, MANIFEST = TypeAdapter(State), TypeAdapter(Placement), TypeAdapter(Manifest)
@@ -185,14 +186,19 @@ def find(text: str, finished: str | None = None) -> Run:
     """Return the run named by RUN: `<recipe>/latest`, `<recipe>/<id>` or a path.
 
     Raises:
-        InputError: no such run, one with a damaged file, or one that has not finished the stage `finished`.
+        InputError: no such run, a rehearsal, one with a damaged file, or one that has not finished the stage
+            `finished`.
     """
-    folders = [path for path in (Path(text), runs_folder() / text) if (path / "state.json").is_file()]
+    named = (Path(text), runs_folder() / text)
+    folders = [path for path in named if (path / "state.json").is_file() or is_rehearsal(path)]
     if not folders:
         raise InputError(
             f"RUN: no run at {text!r}. Give <recipe>/latest, <recipe>/<id> or a folder.", code="run.not_found"
         )
     run = Run(folders[0].resolve())
+    if is_rehearsal(run.folder):
+        text = "a rehearsal (REHEARSE=1) of random weights, whose scores mean nothing. Name another run."
+        raise InputError(Problem(text, show(run.folder), key="RUN", code="run.rehearsal"))
     run.refuse_damaged()
     if finished and not run.done(finished):
         raise InputError(

@@ -21,9 +21,12 @@ import typer
 
 from tunebook.check.run import run_check
 from tunebook.commands.launch import costs, rows, texts
+from tunebook.commands.launch.lines import arguments
+from tunebook.commands.launch.lines import commands as commands
 from tunebook.commands.launch.order import On as On
 from tunebook.commands.launch.order import Order as Order
 from tunebook.commands.launch.order import refuse_incomplete, refuse_plan
+from tunebook.commands.launch.tested import before_renting
 from tunebook.commands.options import Count, Name, Price, takes
 from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
@@ -78,7 +81,8 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
     """Write the files of a launch to runs/launch/ and, unless `dry`, check the recipe and start it.
 
     Raises:
-        InputError: the order is incomplete, costs too much, or contains a secret.
+        InputError: the order is incomplete, costs too much, contains a secret, or its config has not been
+            tested.
         MachineError: no GPU is large enough, or a command is missing or fails.
     """
     recipe = load_recipe(name)
@@ -93,6 +97,7 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
     console.stage("lane", lanes.of_launch(order.on))
     for line in rows.describe(recipe, values["files"], order.on):
         console.stage("rows", line)
+    console.stage("rehearsal", before_renting(recipe, options, plan, order.dry))
     if not order.dry:
         missing = [word for word in NEEDED[order.on] if not shutil.which(word)]
         if missing:
@@ -190,7 +195,7 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
         "TUNEBOOK_NOTICE": str(NOTICE[order.on]),
         "TUNEBOOK_QUIET": str(QUIET),
     } | ({"TUNEBOOK_DOLLARS_PER_HOUR": f"{rate:.2f}"} if rate is not None else {})
-    words = _words(recipe.name, options, plan, store)
+    words = arguments(recipe.name, options, plan, store)
     sums = [f"{one.sha256}  {one.name}" for one in files]
     disk = max(50, math.ceil(plan.disk_gb * 1.3))
     seconds = math.ceil(hours * 3600)
@@ -234,25 +239,6 @@ def job(recipe: Recipe, options: Options, order: Order, plan: Plan, folder: Path
     }
 
 
-def _words(name: str, options: Options, plan: Plan, store: str | None) -> list[str]:
-    """Return the arguments of `tunebook` that run exactly this plan."""
-    words = ["recipe", name, "--tier", "real", "--hardware", str(plan.hardware), "--gpus", str(plan.count)]
-    given = {
-        "--set": options.set,
-        "--model": options.model,
-        "--seed": options.seed,
-        "--steps": options.steps,
-        "--eval": options.eval if options.eval != "default" else None,
-        "--store": store,
-    }
-    for flag, value in given.items():
-        if value not in (None, ""):
-            words += [flag, str(value)]
-    if options.smoke is not None:
-        words.append("--smoke" if options.smoke else "--no-smoke")
-    return words
-
-
 def render(on: On, values: dict[str, Any]) -> dict[str, str]:
     """Return the content of each file of a launch by name.
 
@@ -267,18 +253,6 @@ def render(on: On, values: dict[str, Any]) -> dict[str, str]:
             code="launch.secret_in_option",
         )
     return files
-
-
-def commands(on: On, folder: Path, values: dict[str, Any]) -> list[str]:
-    """Return the command that starts a launch."""
-    if on == "skypilot":
-        secrets = [word for key in values["secrets"] for word in ("--secret", key)]
-        return ["sky", "jobs", "launch", "--yes", "--detach-run", *secrets, str(folder / "task.yaml")]
-    if on == "slurm":
-        return ["sbatch", str(folder / "job.sbatch")]
-    if on == "kubernetes":
-        return ["kubectl", "apply", "--filename", str(folder / "job.yaml")]
-    return ["bash", str(folder / "start.sh")]
 
 
 @takes("set", "model", "hardware", "seed", "steps", "eval", "store", "smoke")
