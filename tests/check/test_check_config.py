@@ -70,7 +70,8 @@ CASES = [
         "model.no_excess_strategy",
     ),
     (PACKED, None, "attn_implementation=null", "warning", "sample_packing", "model.packed_attention"),
-    (PACKED, None, "base_model=Qwen/Qwen3.5-4B", "warning", "sample_packing", "model.packed_state"),
+    (PACKED, None, "base_model=Qwen/Qwen3.5-4B", "note", "sample_packing", "model.packed_state"),
+    (PACKED, None, "base_model=Some/qwen3.5-4b", "warning", "sample_packing", "model.packed_state"),
     (PACKED, None, "group_by_length=true", "note", "group_by_length", "model.group_by_length_unused"),
     (PACKED, "24gb", "eval_batch_size=64", "warning", "eval_batch_size", "model.large_logits"),
     (PACKED, "24gb", "", "", "eval_batch_size", ""),
@@ -98,6 +99,16 @@ CASES = [
 def findings(name: str, overlay: str | None, overrides: str) -> list[Finding]:
     options = Options("real", overlay, set=overrides)
     return config_findings(resolve(recipes.load_recipe(name), options, for_this_machine=False))
+
+
+def test_packed_qwen35_needs_flash_linear_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunebook.check.model_rules.find_spec", lambda name: None)
+    found = findings(PACKED, None, "base_model=Qwen/Qwen3.5-4B")
+    assert [(one.grade, one.key) for one in found if one.code == "model.packing_needs"] == [
+        ("warning", "sample_packing")
+    ]
+    unpacked = findings(PACKED, None, "base_model=Qwen/Qwen3.5-4B sample_packing=false")
+    assert not [one for one in unpacked if one.code.startswith("model.pack")]
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,12 @@ def expected(family: str, talk: str) -> list[str]:
             text = turn["content"]
             if turn.get("tool_calls"):
                 arguments = json.dumps(CALL["function"]["arguments"])
-                call = f'{{"name": "{CALL["function"]["name"]}", "arguments": {arguments}}}'
-                text += ("\n" if text else "") + f"<tool_call>\n{call}\n</tool_call>"
+                call, between = f'{{"name": "{CALL["function"]["name"]}", "arguments": {arguments}}}', "\n"
+                if family == "qwen3.5":  # XML, after an empty line
+                    quay = CALL["function"]["arguments"]["quay"]
+                    call, between = f"<parameter=quay>\n{quay}\n</parameter>\n</function>", "\n\n"
+                    call = f"<function={CALL['function']['name']}>\n{call}"
+                text += (between if text else "") + f"<tool_call>\n{call}\n</tool_call>"
             texts.append(text + end)
     if family == "olmo3":
         texts[:-1] = [text.removesuffix(end) for text in texts[:-1]]

@@ -22,7 +22,7 @@ from tunebook.core.paths import ROOT
 from tunebook.hardware import machine
 from tunebook.hardware import overlays as hardware_overlays
 from tunebook.models import trial_model
-from tunebook.models.registry import model_table
+from tunebook.models.registry import model_table, row_keys
 from tunebook.runs.run import Run
 
 OVERLAYS = sorted(path.stem for path in (ROOT / "hardware").glob("*.yaml"))
@@ -413,8 +413,19 @@ def test_only_visible_gpus_count(visible: str | None, found: str, monkeypatch: p
 def test_model_brings_what_it_needs(model: str, make: Make) -> None:
     config = resolve(make(), Options(tier="real", model=model), False).config
     assert config["base_model"] == model
-    for key, value in model_table()[model]["axolotl"].items():
-        assert config.get(key) == value
+    for key, value in row_keys(model, config.get("adapter")).items():
+        assert set(value) <= set(config[key]) if key == "plugins" else config.get(key) == value
+
+
+def test_lora_on_qwen35_adapts_its_linear_attention_and_other_methods_name_nothing(make: Make) -> None:
+    asked = Options(tier="real", model="Qwen/Qwen3.5-4B")
+    config = resolve(recipes.load_recipe("chat-lora"), asked, False).config
+    linear = {"q_proj", "down_proj", "in_proj_qkv", "in_proj_z", "out_proj"}
+    assert linear <= set(config["lora_target_modules"])
+    assert "lora_target_linear" not in config and config["lora_qkv_kernel"] is False
+    assert {"tunebook.plugins.TextOnly", "tunebook.plugins.SeededInit"} <= set(config["plugins"])
+    full = resolve(recipes.load_recipe("chat-full"), asked, False).config
+    assert "lora_target_modules" not in full and "tunebook.plugins.TextOnly" in full["plugins"]
 
 
 def test_a_kernel_that_the_model_cannot_use_stays_off(

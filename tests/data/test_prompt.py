@@ -36,7 +36,7 @@ QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
     r"\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-REWRITING = {"qwen3", "qwen3-base", "olmo3"}
+REWRITING = {"qwen3", "qwen3-base", "qwen3.5", "olmo3"}
 # Keys that decide how rows are learned, not what they are.
 TUNING = frozenset(
     """adapter lora_r lora_alpha lora_dropout lora_target_linear load_in_4bit peft_layers_to_transform plugins

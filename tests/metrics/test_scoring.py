@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 from sacrebleu import sentence_chrf
 
+from tunebook.core.errors import InputError
 from tunebook.core.paths import ROOT
+from tunebook.data import style_rules
 from tunebook.data.style_rules import Rule, rules_met
 from tunebook.metrics.aggregate import measure
 from tunebook.metrics.labels import read_label
@@ -110,6 +113,23 @@ def test_fields_of_gold_are_text_and_no_pattern() -> None:
     assert rules_met(rules, "J.(R) <+>, hello.", gold) == {"name": True}
     assert rules_met(rules, "JxR <>, hello.", gold) == {"name": False}
     assert rules_met({"many": Rule(must="^{{ count }}$")}, "3", {"count": 3}) == {"many": True}
+
+
+def test_a_pattern_that_would_never_end_is_named_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style_rules, "SECONDS", 0.05)
+    answer = "a" * 5000 + "!"
+    assert rules_met({"fine": Rule(must="a+!$")}, answer, {}) == {"fine": True}
+    for rule in (Rule(must="(a+)+$"), Rule(when="(a+)+$", max_words=3)):
+        with pytest.raises(InputError) as error:
+            rules_met({"slow": rule}, answer, {})
+        assert error.value.code == "data.slow_rule"
+        assert "rules.slow" in str(error.value) and "'(a+)+$'" in str(error.value)
+
+
+def test_a_pattern_is_pythons_own() -> None:
+    """The library with the time limit accepts more than `re`, which other tools would not."""
+    with pytest.raises(re.error):
+        rules_met({"more": Rule(must=r"\p{Lu}(?|a|b)")}, "text", {})
 
 
 def test_squad_digits_are_the_official_scripts() -> None:

@@ -118,8 +118,8 @@ def test_a_local_folder_needs_its_config_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_type": "mamba"}, "dense decoders only"),
-        ({"num_experts": 64}, "dense decoders only"),
+        ({"model_type": "mamba"}, "decoders only.*got 'mamba'"),
+        ({"num_experts": 64}, "decoders only.*got 'qwen3' with experts"),
         ({"hidden_size": None}, "hidden_size: missing"),
     ],
 )
@@ -315,7 +315,7 @@ def test_a_tiny_model_is_tracked_and_counted_as_planned() -> None:
 from dataclasses import replace
 from benchmarks.plan_memory import count_flops, flops, tensors_gib, track
 from tunebook.hardware.memory import Setting
-from tunebook.models.shapes import Shape
+from tunebook.models.architecture import Shape
 shape = Shape(layers=2, hidden=64, intermediate=128, heads=4, kv_heads=2, head_dim=16, vocab=512, tied=True,
     qk_norm="none")
 for rank in (None, 8):

@@ -17,8 +17,8 @@ from tests.data.test_prompt import FAMILIES, family_tokenizer
 from tunebook.models.registry import model_table
 
 # Families whose template reads `tools`. Phi-4-mini and Olmo 3 take theirs from keys of the system message
-# that rows of ours do not have, and SmolLM2 has none.
-WITH_TOOLS = {"qwen3", "qwen3-base", "qwen3-instruct", "granite"}
+# that rows of ours do not have, SmolLM2 has none, and MiniCPM5 writes each call twice.
+WITH_TOOLS = {"qwen3", "qwen3-base", "qwen3-instruct", "qwen3.5", "granite"}
 WEATHER = {
     "type": "function",
     "function": {

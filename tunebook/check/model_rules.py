@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from tunebook.check.findings import Add
 from tunebook.check.training_rules import AXOLOTL, VALIDATION
 from tunebook.config.resolved import Resolved
+from tunebook.models import shapes
 from tunebook.models.registry import model_table
 
 SCHEMA = AXOLOTL + "src/axolotl/utils/schemas/config.py"
 PADDING_FREE = "https://huggingface.co/docs/transformers/main/en/padding_free"
+PACKED_DELTA = AXOLOTL + "src/axolotl/monkeypatch/models/qwen3_5/modeling.py"
+MODULES = {"flash-linear-attention": "fla"}  # by the packages that models.yaml names under `packing`
 RECURRENT = re.compile(
-    r"(?i)qwen3[._-]?5|qwen3-next|lfm2|falcon-h1|nemotron-h|granite-4\.0-h|mamba|jamba|rwkv"
+    r"(?i)qwen3(\.[5-9]|[_-]?5)|qwen3-next|lfm2|falcon-h1|nemotron-h|granite-4\.0-h|mamba|jamba|rwkv"
 )
 FUSED = re.compile(r"(?i)phi-?3|phi-?4-mini|olmo-?[23]|lfm2")
 ATTENTION = [
@@ -21,8 +25,6 @@ ATTENTION = [
     *("flex_attention", "xformers_attention", "sage_attention"),
 ]
 KERNELS = ("lora_qkv_kernel", "lora_o_kernel", "lora_mlp_kernel", "lora_embedding_kernel")
-# Vocabulary sizes of known models (from config.json), for base models that are not on this machine.
-VOCABULARY = {"smollm2": 49152, "qwen3": 151936, "olmo3": 100278, "phi4-mini": 200064, "granite": 100352}
 
 
 def packing(resolved: Resolved, add: Add) -> None:
@@ -30,7 +32,10 @@ def packing(resolved: Resolved, add: Add) -> None:
     if not config.get("sample_packing"):
         return
     base = str(config["base_model"])
-    if RECURRENT.search(Path(base).name):
+    needed = model_table().get(base, {}).get("packing")
+    if needed:
+        _packed_with(str(needed), base, add)
+    elif RECURRENT.search(Path(base).name):
         add(
             "warning",
             "sample_packing",
@@ -51,6 +56,29 @@ def packing(resolved: Resolved, add: Add) -> None:
         )
     if config.get("group_by_length"):
         add("note", "group_by_length", "has no effect on packed rows.", code="model.group_by_length_unused")
+
+
+def _packed_with(needed: str, base: str, add: Add) -> None:
+    """Say what `needed`, a package, does for packed rows of `base`, and whether it is here."""
+    if find_spec(MODULES[needed]) is None:
+        add(
+            "warning",
+            "sample_packing",
+            f"packed rows of {base} need {needed}, which is not installed here; where it is missing, Axolotl "
+            "stops before the first step.",
+            f"Install {needed} where the run trains, or set `sample_packing: false`.",
+            PACKED_DELTA,
+            code="model.packing_needs",
+        )
+    else:
+        add(
+            "note",
+            "sample_packing",
+            f"the kernels of {needed} keep packed rows of {base} apart. They need a GPU, so that packed and "
+            "unpacked training have not been compared here.",
+            link=PACKED_DELTA,
+            code="model.packed_state",
+        )
 
 
 def lengths(resolved: Resolved, add: Add) -> None:
@@ -133,8 +161,7 @@ def turn_end(resolved: Resolved, add: Add) -> None:
 
 
 def _vocabulary(base: str) -> int | None:
-    family = str(model_table().get(base, {}).get("family", ""))
-    return next((size for name, size in VOCABULARY.items() if family.startswith(name)), None)
+    return shapes.find(base).vocab if base in model_table() else None
 
 
 RULES = (packing, lengths, evaluation_batch, turn_end)

@@ -16,7 +16,7 @@ from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import show
 from tunebook.hardware import machine, memory, memory_settings, overlays
 from tunebook.models import shapes, trial_model
-from tunebook.models.registry import known_model, model_table
+from tunebook.models.registry import known_model, model_table, row_keys
 
 # Hardware keys that affect what is learned: if the recipe or SET sets them, the run gets another id.
 RESULT_KEYS = ("optimizer", "sample_packing", "plugins")
@@ -68,7 +68,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
         )
     raise_all(list(dict.fromkeys(problems)))
 
-    table = model_table().get(plain["base_model"], {}).get("axolotl", {})
+    table = row_keys(plain["base_model"], plain.get("adapter"))
     if trial.get("chat_template_jinja") and plain["base_model"] == trial.get("base_model"):
         # this base model brings its own template
         table = {key: value for key, value in table.items() if key != "chat_template"}

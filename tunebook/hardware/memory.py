@@ -13,7 +13,7 @@ import math
 from dataclasses import replace
 
 from tunebook.hardware.memory_settings import Setting, Sharding
-from tunebook.models.shapes import Shape
+from tunebook.models.architecture import Layer, Shape
 
 GIB = 2**30
 # 4-bit NF4 with double quantisation: 4 bits, one 8-bit constant per 64 weights and one fp32 per 256 of those
@@ -39,43 +39,71 @@ FRAMEWORK, NCCL = 1.0, 0.7
 SLACK = 0.05
 
 
-def saved_by_layer(shape: Shape, s: Setting) -> float:
-    """Return the bytes that one decoder layer saves for its backward pass, per token."""
-    h, f, q, k, wide = shape.hidden, shape.intermediate, shape.query, shape.key, s.wide
+def saved_by_layer(shape: Shape, layer: Layer, s: Setting) -> float:
+    """Return the bytes that one decoder layer of a kind saves for its backward pass, per token."""
+    h, q, k, wide = shape.hidden, layer.query, layer.key, s.wide
     full = s.rank is None
     # RMS norm: transformers computes in fp32 and keeps that copy; the scaled result is kept if the norm's own
     # weight is trained. A fused kernel keeps only its input.
     fused_norm = s.fused_norm or s.compiled
-    norm = wide if fused_norm else 4 + (wide if full else 0)
-    norms = shape.norms * (h * norm + 4)
-    if shape.qk_norm != "none":
+    scaled = 4 if shape.delta or shape.overall else wide  # these models multiply by the norm's weight in fp32
+    norm = wide if fused_norm else 4 + (scaled if full else 0)
+    norms = (shape.norms + (shape.per_layer > 0)) * (h * norm + 4)
+    if shape.qk_norm != "none" and not layer.delta:
         norms += (q + k) * (2 if fused_norm else 6 if full else 4) + 4 * (shape.heads + shape.kv_heads)
     # The inputs of linear layers. A trained weight needs its input; a frozen weight does not, but its adapter
     # does, in a separate copy for each layer if the adapter has a different dtype.
     copies = wide == 4 if full else s.adapter_fp32
     own_qkv = 3 if copies and not s.lora_qkv else 1
     own_mlp = 2 if copies and not s.lora_mlp else 1
-    inputs = 2 * h * (own_qkv + own_mlp)
+    inputs = 2 * h * (own_qkv + (0 if layer.experts and not full else own_mlp))
     inputs += 2 * q if not full and copies and not s.lora_o else 0
     # output of the adapter's first matrices
-    inputs += 0 if s.rank is None else len(shape.linears) * s.rank * 2
-    # Attention: query, key, value and output. Flash attention keeps one fp32 number per head; torch's
-    # varlen_attn also keeps keys and values repeated for all heads
-    # (axolotl.monkeypatch.attention.sdpa_varlen); eager attention also keeps the score matrix in fp32 and in
-    # 16 bits.
-    attention = 2 * (2 * q + 2 * k) + 4 * shape.heads
+    inputs += 0 if s.rank is None else len(layer.linears) * s.rank * 2
+    mixer = _delta(layer, full) if layer.delta else _attention(shape, layer, s)
+    return norms + inputs + mixer + _mlp(shape, layer, s) + _own_embedding(shape, full)
+
+
+def _attention(shape: Shape, layer: Layer, s: Setting) -> float:
+    """Query, key, value and output. Flash attention keeps one fp32 number per head; torch's varlen_attn also
+    keeps keys and values repeated for all heads (axolotl.monkeypatch.attention.sdpa_varlen); eager attention
+    also keeps the score matrix in fp32 and in 16 bits."""
+    q, k = layer.query, layer.key
+    gate = 4 * q if layer.gated else 0  # the gate, and its product with the output
     if s.attention == "varlen":
-        attention = 2 * (4 * q) + 4 * shape.heads
+        return gate + 2 * (4 * q) + 4 * layer.heads
     if s.attention == "eager":
-        attention = 2 * (4 * q) + 6 * shape.heads * s.tokens
-    # Gated MLP: gate, its activation, up, and their product for the down projection.
-    if s.lora_mlp and not full:
-        mlp = 4 * f
-    elif s.fused_mlp or s.compiled:
-        mlp = 6 * f
-    else:
-        mlp = 8 * f
-    return norms + inputs + attention + mlp
+        return gate + 2 * (4 * q) + 6 * layer.heads * s.tokens
+    return gate + 2 * (2 * q + 2 * k) + 4 * layer.heads
+
+
+def _delta(layer: Layer, full: bool) -> float:
+    """The tensors that flash-linear-attention's kernels save (fla/ops/gated_delta_rule/chunk.py): query and
+    key of every value head, value, decay, step size, the attention within chunks of 64 tokens. The
+    convolution saves its input, and the gated norm of transformers its two inputs and its steps in fp32."""
+    d = layer.delta
+    assert d is not None
+    mixed = 2 * (2 * d.keys + d.values)  # input of the convolution
+    kernel = 2 * (2 * d.value_heads * d.key_dim + d.values) + d.value_heads * (2 * 64 + 4 * 8)
+    norm = d.values * (15 + 5 * full)
+    return mixed + kernel + norm
+
+
+def _mlp(shape: Shape, layer: Layer, s: Setting) -> float:
+    """Gated MLP: gate, its activation, up, and their product for the down projection. An expert also clamps
+    both and keeps its weighted output."""
+    f = shape.intermediate
+    if layer.experts:
+        return layer.passes * (14 * f + 2 * shape.hidden * (2 if s.rank is None else 1))
+    if s.lora_mlp and s.rank is not None:
+        return 4 * f
+    return 6 * f if s.fused_mlp or s.compiled else 8 * f
+
+
+def _own_embedding(shape: Shape, full: bool) -> float:
+    """What a layer's own embedding adds in Gemma 4: gate, activation and product; its lookup, its projection
+    and a norm in fp32 before the first layer."""
+    return shape.per_layer * (3 * 2 + 2 + 2 + 4 + 2 * full)
 
 
 def activations(shape: Shape, s: Setting) -> tuple[float, float]:
@@ -86,19 +114,20 @@ def activations(shape: Shape, s: Setting) -> tuple[float, float]:
     layer at a time is recomputed. `activation_offloading` keeps those inputs in host memory.
     """
     tokens = s.sequences * s.tokens
-    layer = saved_by_layer(shape, s) * tokens
+    each = [(layer.count, saved_by_layer(shape, layer, s) * tokens) for layer in shape.kinds]
+    layer = max(saved for _, saved in each)
     # Gradients alive during the backward pass of a layer: those of the MLP's inner tensors and of the
     # residual stream.
-    working = tokens * (2 * 3 * shape.intermediate + 2 * s.wide * shape.hidden)
+    working = tokens * (2 * 3 * shape.widest + 2 * s.wide * shape.hidden)
     last = tokens * shape.hidden * (2 + s.wide + (0 if s.fused_norm else 4))
     last += tokens * (4 * shape.head_dim + 24)  # cosines and sines of positions; ids and labels
     if s.checkpointing:
         kept = 2.0 if s.offloaded else shape.layers
         return kept * tokens * s.wide * shape.hidden + last, layer + working
-    layers = shape.layers
+    saved = sum(count * bytes_ for count, bytes_ in each)
     if s.rank is not None and s.adapted_layers is not None:
-        layers = s.adapted_layers  # nothing is saved below the lowest adapted layer
-    return layers * layer + last, working
+        saved *= s.adapted_layers / shape.layers  # nothing is saved below the lowest adapted layer
+    return saved + last, working
 
 
 def loss_buffers(shape: Shape, s: Setting) -> float:
@@ -192,18 +221,18 @@ def _gathered(shape: Shape, s: Setting, how: Sharding) -> float:
     embedding and output layer stay gathered (PyTorch, fully_shard).
     """
     full, trained = s.rank is None, trained_parameters(shape, s)
-    copies = 2.0 * max(i * o for i, o in shape.linears) if s.weights in QUANTISED else 0.0
+    copies = 2.0 * shape.largest_matrix if s.weights in QUANTISED else 0.0
     if not full and s.adapter_fp32:
         copies += trained * 2.0
     if full and s.weights == "fp32":
-        copies += shape.quantised_parameters * 2.0 + shape.vocab * shape.hidden * 2.0
+        copies += shape.matrix_parameters * 2.0 + shape.vocab * shape.hidden * 2.0
     if how == "ddp":
         copies += trained * (4.0 if s.weights == "fp32" or not full else 2.0)
     if how in ("fsdp2", "offload", "zero3"):
         element = base_bytes(shape, s) / shape.parameters
-        copies += 2 * shape.layer_parameters * element + shape.embedding_parameters * 2.0
+        copies += 2 * shape.largest_layer * element + shape.embedding_parameters * 2.0
     if full and how in ("fsdp2", "offload"):
-        copies += (shape.layer_parameters + shape.embedding_parameters) * 4.0
+        copies += (shape.largest_layer + shape.embedding_parameters) * 4.0
     return copies
 
 

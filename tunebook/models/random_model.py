@@ -20,28 +20,56 @@ from tunebook.core.files import damage, digest
 from tunebook.core.paths import cache_folder, show
 from tunebook.core.process import ChildError, write_folder
 from tunebook.models import shapes, trial_model
+from tunebook.models.architecture import Shape
 
 MAX_POSITIONS = 40960
 
 
-def config_of(shape: shapes.Shape, **more: Any) -> Any:
-    """Return a transformers config of the shape: Qwen3 if query and key are normalised, otherwise Llama."""
-    from transformers import LlamaConfig, Qwen3Config
+def config_of(shape: Shape, **more: Any) -> Any:
+    """Return a transformers config of the shape: of the text model of Qwen3.5, Gemma 4 or gpt-oss, else Qwen3
+    if query and key are normalised, otherwise Llama."""
+    import transformers
 
-    kind = {"none": LlamaConfig, "head": Qwen3Config}[shape.qk_norm]
-    return kind(
-        num_hidden_layers=shape.layers,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        vocab_size=shape.vocab,
-        tie_word_embeddings=shape.tied,
-        max_position_embeddings=MAX_POSITIONS,
-        use_cache=False,
+    sizes: dict[str, Any] = {
+        "num_hidden_layers": shape.layers,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "vocab_size": shape.vocab,
+        "tie_word_embeddings": shape.tied,
+        "max_position_embeddings": MAX_POSITIONS,
+        "use_cache": False,
         **more,
-    )
+    }
+    if shape.delta:
+        delta = shape.delta
+        return transformers.Qwen3_5TextConfig(
+            full_attention_interval=delta.every,
+            linear_num_key_heads=delta.key_heads,
+            linear_num_value_heads=delta.value_heads,
+            linear_key_head_dim=delta.key_dim,
+            linear_value_head_dim=delta.value_dim,
+            linear_conv_kernel_dim=delta.conv,
+            **sizes,
+        )
+    if shape.experts:
+        total, used = shape.experts.total, shape.experts.used
+        return transformers.GptOssConfig(num_local_experts=total, num_experts_per_tok=used, **sizes)
+    if shape.overall:
+        sizes |= {
+            "global_head_dim": shape.overall.head_dim,
+            "sliding_window": shape.overall.window,
+            "attention_k_eq_v": not shape.overall.values,
+            "num_global_key_value_heads": None if shape.overall.values else shape.overall.kv_heads,
+        }
+        if not shape.per_layer:
+            return transformers.Gemma4UnifiedTextConfig(**sizes)
+        sizes |= {"hidden_size_per_layer_input": shape.per_layer, "vocab_size_per_layer_input": shape.vocab}
+        return transformers.Gemma4TextConfig(num_kv_shared_layers=shape.shared_layers, **sizes)
+    kinds = {"none": transformers.LlamaConfig, "head": transformers.Qwen3Config}
+    return kinds[shape.qk_norm](**sizes)
 
 
 def ensure(name: str) -> Path:

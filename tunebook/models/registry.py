@@ -10,12 +10,21 @@ from typing import Any
 import yaml
 
 from tunebook.core.errors import InputError
+from tunebook.core.files import AxolotlConfig
 
 
 @cache
 def model_table() -> dict[str, Any]:
     """Return tunebook/models/models.yaml."""
     return yaml.safe_load((Path(__file__).parent / "models.yaml").read_text())
+
+
+def row_keys(model: str, adapter: object) -> AxolotlConfig:
+    """Return the Axolotl keys that the model table has for `model` when it is tuned with `adapter`; null
+    removes a key."""
+    row = model_table().get(model, {})
+    lora = row.get("lora", {}) if adapter in ("lora", "qlora") else {}
+    return {**row.get("axolotl", {}), **lora}
 
 
 def known_model(model: str) -> str:

@@ -1,4 +1,4 @@
-"""The shape of a dense decoder model, from which its memory and arithmetic follow."""
+"""The shape of a decoder model, from which its memory and arithmetic follow."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import AxolotlConfig
 from tunebook.models import base_files
+from tunebook.models.architecture import Delta, Experts, Global, Shape
 from tunebook.models.hub import cached, hub_error, unreachable
 
 # Model types whose config.json has all that is needed, and whether they normalise query and key.
@@ -28,72 +28,17 @@ KNOWN: dict[str, Literal["none", "head", "whole"]] = {
     "gemma": "none",
     "gemma2": "none",
     "gemma3_text": "head",
+    "gemma4_text": "head",
+    "gemma4_unified_text": "head",
+    "qwen3_5_text": "head",
+    "gpt_oss": "none",
 }
-# Gemma 2 and 3 have a norm before and after both attention and MLP; the others have two norms per layer.
-NORMS = {"gemma2": 4, "gemma3_text": 4}
+# Models that also see: only their text model is planned, without the vision tower.
+WITH_TEXT = ("gemma3", "gemma4", "gemma4_unified", "qwen3_5")
+# Gemma 2 to 4 have a norm before and after both attention and MLP; the others have two norms per layer.
+NORMS = dict.fromkeys(("gemma2", "gemma3_text", "gemma4_text", "gemma4_unified_text"), 4)
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
-
-
-class Shape(BaseModel):
-    """A Llama-like model: gated MLP, grouped-query attention, `norms` RMS norms per layer. The few biases
-    that some models have are ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocab: int
-    positions: int | None = None
-    source: str | None = None  # where a table has the numbers from
-    tied: bool
-    qk_norm: Literal["none", "head", "whole"]
-    norms: int = 2
-
-    @property
-    def query(self) -> int:
-        """Width of all query heads together."""
-        return self.heads * self.head_dim
-
-    @property
-    def key(self) -> int:
-        """Width of all key heads together; the same for the values."""
-        return self.kv_heads * self.head_dim
-
-    @property
-    def linears(self) -> tuple[tuple[int, int], ...]:
-        """(in, out) sizes of the seven linear layers of one decoder layer."""
-        h, f, q, k = self.hidden, self.intermediate, self.query, self.key
-        return ((h, q), (h, k), (h, k), (q, h), (h, f), (h, f), (f, h))
-
-    @property
-    def layer_parameters(self) -> int:
-        """Number of weights in one decoder layer."""
-        norms = {"none": 0, "head": 2 * self.head_dim, "whole": self.query + self.key}[self.qk_norm]
-        return sum(i * o for i, o in self.linears) + self.norms * self.hidden + norms
-
-    @property
-    def embedding_parameters(self) -> int:
-        """Number of weights in the input embedding, plus the output layer if it is not tied."""
-        return self.vocab * self.hidden * (1 if self.tied else 2)
-
-    @property
-    def parameters(self) -> int:
-        """Number of all weights."""
-        return self.layers * self.layer_parameters + self.embedding_parameters + self.hidden
-
-    @property
-    def quantised_parameters(self) -> int:
-        """Number of weights that bitsandbytes stores in 4 or 8 bits: the linear layers except the output
-        layer."""
-        return self.layers * sum(i * o for i, o in self.linears)
-
-    def adapter_parameters(self, rank: int, layers: int | None = None) -> int:
-        """Return the number of weights in a LoRA adapter on all linear layers of `layers` (default: all)
-        layers."""
-        return (self.layers if layers is None else layers) * sum(rank * (i + o) for i, o in self.linears)
+MIXTURES = ("gpt_oss",)
 
 
 USUAL_POSITIONS = 32768  # if the config does not say how many positions there are
@@ -198,14 +143,14 @@ def from_config(config: AxolotlConfig, file: str) -> Shape:
         InputError: not a dense decoder of a known type, or a number is missing.
     """
     kind = config.get("model_type")
-    if kind == "gemma3" and isinstance(
-        config.get("text_config"), dict
-    ):  # the text model only, without the vision tower
-        return from_config({**config["text_config"], "model_type": "gemma3_text"}, file)
-    if kind not in KNOWN or any(config.get(key) for key in EXPERTS):
+    if kind in WITH_TEXT and isinstance(config.get("text_config"), dict):
+        outer = {key: config[key] for key in ("tie_word_embeddings",) if key in config}
+        return from_config({**outer, **config["text_config"], "model_type": f"{kind}_text"}, file)
+    if kind not in KNOWN or (kind not in MIXTURES and any(config.get(key) for key in EXPERTS)):
+        found = f"{kind!r} with experts" if kind in KNOWN else repr(kind)
         raise InputError(
             Problem(
-                f"plan supports dense decoders only: {', '.join(KNOWN)} (got {kind!r}).",
+                f"plan supports these decoders only: {', '.join(KNOWN)} (got {found}).",
                 file,
                 key="model_type",
                 code="model.not_dense",
@@ -225,6 +170,7 @@ def from_config(config: AxolotlConfig, file: str) -> Shape:
             tied=bool(config.get("tie_word_embeddings", kind.startswith("gemma"))),
             qk_norm=KNOWN[kind],
             norms=NORMS.get(kind, 2),
+            **_differences(kind, config),
         )
     except KeyError as error:
         raise InputError(
@@ -235,3 +181,27 @@ def from_config(config: AxolotlConfig, file: str) -> Shape:
                 code="model.incomplete_config",
             )
         ) from None
+
+
+def _differences(kind: str, config: AxolotlConfig) -> dict[str, Any]:
+    """Return the fields of a Shape that only some model types have."""
+    if kind == "gpt_oss":
+        return {"experts": Experts(total=config["num_local_experts"], used=config["num_experts_per_tok"])}
+    if kind == "qwen3_5_text":
+        names = {"key_heads": "num_key_heads", "value_heads": "num_value_heads", "key_dim": "key_head_dim"}
+        names |= {"value_dim": "value_head_dim", "conv": "conv_kernel_dim"}
+        sizes = {field: config[f"linear_{name}"] for field, name in names.items()}
+        return {"gate": True, "delta": Delta(every=config.get("full_attention_interval", 4), **sizes)}
+    if kind.startswith("gemma4"):
+        same = config.get("attention_k_eq_v", False)
+        overall = Global(
+            every=6,
+            head_dim=config.get("global_head_dim", 512),
+            kv_heads=(same and config.get("num_global_key_value_heads")) or config["num_key_value_heads"],
+            window=config["sliding_window"],
+            values=not same,
+        )
+        shared = {"shared_layers": config.get("num_kv_shared_layers", 0)}
+        own = config.get("hidden_size_per_layer_input", 0) if kind == "gemma4_text" else 0
+        return {"overall": overall, **shared, "per_layer": own}
+    return {}

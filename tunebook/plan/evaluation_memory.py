@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tunebook.evaluation.jobs import Kind, batch_rows
 from tunebook.hardware.memory import FRAMEWORK, GIB, base_bytes
 from tunebook.hardware.memory_settings import Setting
-from tunebook.models.shapes import Shape
+from tunebook.models.architecture import Shape
 
 
 def evaluation(
@@ -47,11 +47,21 @@ def evaluation(
 def _batch(shape: Shape, kind: Kind, prompt: int, more: int) -> tuple[float, float, float]:
     """Return the bytes of cache, activations and logits of a batch: rows of `prompt` plus `more` tokens."""
     rows, vocab = batch_rows(kind, prompt, more), shape.vocab
-    working = rows * (2 * 3 * shape.intermediate + 4 * shape.hidden)
+    working = rows * (2 * 3 * shape.widest + 4 * shape.hidden)
     if kind == "generate":
-        return float(rows * (prompt + more) * 2 * shape.layers * shape.key * 2), float(prompt * working), 0.0
+        cache = rows * ((prompt + more) * shape.cache_width * 2 + _state(shape))
+        return float(cache), float(prompt * working), 0.0
     if kind == "score":  # all logits in 16 bits, those of one row in 32 bits
         logits = float(rows * (more + 1) * vocab * 2 + more * vocab * 8)
     else:
         logits = float(rows * (more + 1) * vocab * 10)
     return 0.0, float((prompt + more) * working), logits
+
+
+def _state(shape: Shape) -> int:
+    """Return the bytes that linear attention keeps of one row, however long it is: a matrix in fp32 for each
+    value head."""
+    delta = shape.delta
+    if delta is None:
+        return 0
+    return sum(layer.count for layer in shape.kinds if layer.delta) * delta.values * delta.key_dim * 4

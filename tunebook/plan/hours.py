@@ -21,7 +21,7 @@ from tunebook.evaluation.jobs import batch_rows
 from tunebook.evaluation.suite import Suite
 from tunebook.hardware.gpus import Gpu
 from tunebook.hardware.memory_settings import Setting
-from tunebook.models.shapes import Shape
+from tunebook.models.architecture import Shape
 from tunebook.plan.rows import Rows
 
 # Estimated, not measured here. Seconds a CPU needs to launch the kernels of a decoder layer: for a training
@@ -35,6 +35,7 @@ NVLINK, PCIE, NETWORK = (0.97, 0.85), (0.90, 0.50), (0.95, 0.70)
 CARDS_A_MACHINE = 8
 # Loading, tokenising, compiling kernels; download speed from the Hub in bytes per second.
 START_SECONDS, DOWNLOAD = (90.0, 300.0), (1e9, 1e8)
+CHUNK = 64  # tokens that the kernels of linear attention take at a time (flash-linear-attention)
 BANDWIDTH = (0.8, 0.5)  # share of the memory bandwidth reached in decoding
 
 
@@ -58,14 +59,25 @@ def forward_flops(shape: Shape, length: float, causal: bool = True) -> float:
     The output layer counts; the input embedding is a look-up. Attention costs 4 x query width x length for
     computing and applying the scores (Kaplan et al., table 1), half of it if attention is causal.
     """
-    return 2 * (shape.quantised_parameters + shape.vocab * shape.hidden) + attention_flops(
-        shape, length, causal
-    )
+    return 2 * (shape.matrix_parameters + shape.vocab * shape.hidden) + attention_flops(shape, length, causal)
 
 
 def attention_flops(shape: Shape, length: float, causal: bool = True) -> float:
-    """Return the attention FLOPs of one token's forward pass."""
-    return shape.layers * 4 * shape.query * length * (0.5 if causal else 1.0)
+    """Return the attention FLOPs of one token's forward pass.
+
+    A sliding window sees no more than its own length. Linear attention works on chunks of CHUNK tokens:
+    within one as attention does, and three times with the state of each head (Yang et al. 2024, arXiv
+    2412.06464, section 3.3).
+    """
+    flops = 0.0
+    for layer in shape.kinds:
+        if layer.delta:
+            heads, key, value = layer.heads, layer.delta.key_dim, layer.delta.value_dim
+            flops += layer.count * heads * (6 * key * value + 4 * CHUNK * (key + value))
+        else:
+            seen = length * (0.5 if causal else 1.0)
+            flops += layer.count * 4 * layer.query * min(seen, layer.window or seen)
+    return flops
 
 
 def step_flops(shape: Shape, s: Setting, length: float, causal: bool = True) -> float:
@@ -77,7 +89,7 @@ def step_flops(shape: Shape, s: Setting, length: float, causal: bool = True) -> 
     """
     output = 2 * shape.vocab * shape.hidden
     attention = attention_flops(shape, length, causal)
-    layers = 2 * shape.quantised_parameters
+    layers = 2 * shape.matrix_parameters
     back = 2.0 if s.attention == "eager" else 2.5
     share = 1.0
     if s.rank is not None and s.adapted_layers is not None:
@@ -224,11 +236,21 @@ def evaluation_seconds(shape: Shape, jobs: list[EvaluationJob], gpu: Gpu, count:
             flops = size * read * forward_flops(shape, read)
             seconds = max(flops / (gpu.tflops * 1e12 * reach), shape.layers * launch)
             if job.kind == "generate":
-                cache = size * (job.prompt + answer / 2) * 2 * shape.layers * shape.key * 2
-                token = (shape.parameters * 2 + cache) / (gpu.gbs * 1e9 * width)
+                cache = size * (job.prompt + answer / 2) * shape.cache_width * 2
+                token = (_read_by(shape, size) * 2 + cache) / (gpu.gbs * 1e9 * width)
                 seconds += answer * max(token, shape.layers * launch)
             total[side] += a_card * seconds
     return Range(total[0], total[1])
+
+
+def _read_by(shape: Shape, rows: int) -> float:
+    """Return how many weights one generated token of `rows` rows reads: of a mixture of experts, those that
+    at least one row is sent to, if each is as likely as the others."""
+    if shape.experts is None:
+        return shape.parameters
+    missed = (1 - shape.experts.used / shape.experts.total) ** rows
+    experts = sum(layer.count * layer.experts for layer in shape.kinds)
+    return shape.parameters - missed * experts
 
 
 def start_seconds(shape: Shape) -> Range:

@@ -13,8 +13,8 @@ from tunebook.evaluation import suite
 from tunebook.hardware import capabilities, gpus, memory, memory_settings
 from tunebook.hardware.memory_settings import Setting, Sharding
 from tunebook.models import shapes
+from tunebook.models.architecture import Shape
 from tunebook.models.registry import model_table
-from tunebook.models.shapes import Shape
 from tunebook.plan import evaluation_memory, hours
 from tunebook.plan.hours import Range
 from tunebook.plan.rows import CHARACTERS, FEWEST_CHARACTERS, Rows, known_rows, with_further

@@ -23,6 +23,7 @@ HOMES = {
     "Adapters": "tunebook.plugins.adapters",
     "ClassificationHead": "tunebook.plugins.classification_head",
     "LoftQ": "tunebook.plugins.loftq",
+    "TextOnly": "tunebook.plugins.text_only",
     "DevMetric": "tunebook.evaluation.dev_metric",
 }
 

@@ -18,7 +18,7 @@ from tunebook.config.recipe import Recipe, method
 from tunebook.config.replay import GENERAL
 from tunebook.config.resolve import TOKEN_MEAN
 from tunebook.data.lengths import STEP, Lengths
-from tunebook.models.registry import model_table
+from tunebook.models.registry import model_table, row_keys
 
 MOST_EPOCHS = 5
 SEEDED = "tunebook.plugins.SeededInit"
@@ -132,11 +132,12 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
             )
     if model:
         table = model_table().get(model, {})
-        new = merge({"base_model": model}, table.get("axolotl", {}))
+        keys = row_keys(model, config.get("adapter"))
+        new = merge({"plugins": config.get("plugins") or []}, keys)
         licence = f"   # {table['licence']}" if table else ""
         changes["base_model"] = entry("base_model", model) + licence
-        for key, value in table.get("axolotl", {}).items():
-            if value != config.get(key):
+        for key, value in keys.items():
+            if new.get(key) != config.get(key):
                 changes[key] = None if value is None else entry(key, new[key])
         notes.append(f"base_model is {model}, with its keys from tunebook/models/models.yaml")
     body = change(body, changes, after="base_model")
