@@ -54,7 +54,7 @@ def rules_met(rules: dict[str, Rule], answer: str, gold: Mapping[str, object]) -
             text = (
                 f"the pattern {pattern!r} took more than {SECONDS:g} seconds on an answer of {len(answer):,} "
                 f"characters ({answer[:40]!r}...). Write it without nested repetition such as (a+)+. Answers "
-                "are kept: the same command goes on from them."
+                "are kept: the same command resumes from them."
             )
             raise InputError(
                 Problem(text, "dataset.yaml", key=f"rules.{name}", code="data.slow_rule")
