@@ -190,6 +190,23 @@ def test_plugins_of_every_layer_are_kept(make: Make) -> None:
 
 
 @pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize(
+    ("length", "settings", "attention", "again"),
+    [
+        (1024, "", "eager", False),
+        (4096, "", "sdpa", True),
+        (4096, "gradient_checkpointing=false", "sdpa", False),
+        (4096, "attn_implementation=eager", "eager", True),
+    ],
+)
+def test_long_rows_fit_the_memory_of_a_cpu(
+    make: Make, length: int, settings: str, attention: str, again: bool
+) -> None:
+    options = Options(tier="trial", hardware="cpu", set=f"sequence_len={length} {settings}")
+    config = resolve(make(), options, for_this_machine=False).config
+    assert (config["attn_implementation"], config["gradient_checkpointing"]) == (attention, again)
+
+
 def test_without_a_gpu_it_is_the_trial_on_the_cpu(make: Make) -> None:
     resolved = resolve(make(), Options())
     assert (resolved.tier, resolved.hardware) == ("trial", "cpu")

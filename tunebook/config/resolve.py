@@ -101,6 +101,8 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
     on_cpu = overlay is not None and overlay.name == "cpu"
     if final["base_model"] == trial_model.NAME and (tier == "trial" or on_cpu):
         final["base_model"] = str(trial_model.ensure())
+    if on_cpu:
+        final |= {key: value for key, value in overlays.for_long_rows(final).items() if key not in overrides}
     if options.from_run is not None:
         keys, identity["from_run"] = continued(final, options.from_run)
         final |= keys
