@@ -34,10 +34,11 @@ from tunebook.check import access
 from tunebook.check.config import config_findings
 from tunebook.check.findings import Finding, Findings
 from tunebook.check.labels import Labels, alike, sharing
+from tunebook.check.marks import Marks, report
 from tunebook.check.rows import Seen, survey
 from tunebook.check.secrets import Secrets
 from tunebook.check.tokens import judge
-from tunebook.check.turns import OfAService, Turns
+from tunebook.check.turns import Leftovers, NotInPassage, OfAService, Turns
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
 from tunebook.core.paths import ROOT
@@ -152,6 +153,10 @@ def test_tokens(
         long = f"sequence_len=10 excess_length_strategy={strategy}"
         found += shown(judge_lengths([*FILL, [14, start]], set=long))
     refused = {**ANSWER, "refused": {"0": "roles must alternate"}, "special": {"0": "<|im_end|>"}}
+    marks = Marks()
+    marks.see(seen("train", 3, "Is it open?", "It is.<|eot_id|>"))
+    report(marks, {"marks": ["<|im_end|>"]}, [], others := Findings(), 0)
+    found += shown(others)
     collected = Findings()
     judge(
         {**refused, "lengths": [[6, 4]], "masked": []}, looked_at([seen("train", 3, "x")]), collected, False
@@ -190,6 +195,10 @@ def test_labels(tmp_path: Path) -> None:
     data = dataset(tmp_path, {"train": rows, "test": labelled("test", 2)})
     found = Findings()
     survey(data, [Labels(found, data)], found)
+    given_away = Labels(found, data)
+    for line in range(20):
+        given_away.see(seen("test", line, f"[acorn] tree {line}"))
+    given_away.finish()
     found.extend(alike(["card_lost", "Card Lost"], "dataset.yaml"))
     found.extend(sharing({"a b": [1, 2], "b a": [2, 1]}, "dataset.yaml"))
     hold("labels", shown(found), tmp_path)
@@ -219,6 +228,10 @@ def test_turns(tmp_path: Path) -> None:
             **{"turns": 12, "repeated": 6, "last": 6, "last_repeated": 6},
             "evaluated": "last" if evaluation else "all",
         }
+    for watcher in (Leftovers(found, data), NotInPassage(found, data)):
+        for number in range(20):
+            watcher.see(seen("train", number, f"Where is shed {number}?", f"Bot: North {number} END"))
+        watcher.finish()
     hold("turns", shown(found), tmp_path)
 
 

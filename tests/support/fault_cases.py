@@ -154,6 +154,20 @@ CASES = [
         "rows.number_too_long a.json:3",
     ),
     file(
+        "the newest turn first",
+        "a.jsonl",
+        json.dumps(
+            {
+                "messages": [
+                    {"role": "user", "content": "a", "created_at": "2026-03-02T10:05:00Z"},
+                    {"role": "assistant", "content": "b", "created_at": "2026-03-02T10:04:00Z"},
+                ]
+            }
+        )
+        + "\n",
+        "rows.newest_first a.jsonl:1 messages",
+    ),
+    file(
         "a key twice in a row",
         "a.jsonl",
         json.dumps(GOOD_TALKS[0]) + '\n{"prompt": "a", "completion": "b", "completion": "c"}\n',

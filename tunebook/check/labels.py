@@ -10,11 +10,13 @@ from rapidfuzz import fuzz
 from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.check.rows import Seen
 from tunebook.core.paths import show
+from tunebook.core.words import words
 from tunebook.data.dataset import Dataset
 from tunebook.data.files.label_sets import folded
 
 RARE = 8  # rows in train
 IMBALANCE = 20  # the most frequent label has this many times as many rows as the rarest
+FEWEST, NEARLY_ALL = 20, 0.9  # texts that contain their label: rows, and their share
 ALIKE = 93  # percent similarity (rapidfuzz ratio)
 
 
@@ -28,11 +30,15 @@ class Labels:
         self.counts: dict[str, Counter[str]] = defaultdict(Counter)
         self.first: dict[int, tuple[int, str, int]] = {}
         self.numbers = {label: number for number, label in enumerate(dataset.labels)}
+        self.words = {label: f" {' '.join(words(label))} " for label in dataset.labels}
+        self.rows = self.given_away = 0
 
     def see(self, seen: Seen) -> None:
         self.counts[seen.split][seen.answer] += 1
         if not seen.words:
             return
+        self.rows += 1
+        self.given_away += self.words[seen.answer] in f" {' '.join(seen.words)} "
         number = self.numbers[seen.answer]
         key = hash(" ".join(seen.words))
         before, place, line = self.first.setdefault(key, (number, seen.place, seen.line))
@@ -54,6 +60,10 @@ class Labels:
 
     def finish(self) -> None:
         self.found.extend(alike(self.labels, self.file))
+        if self.rows >= FEWEST and self.given_away >= NEARLY_ALL * self.rows:
+            text = f"{self.given_away} of {self.rows} texts contain their own label."
+            do = "Remove it from the texts if it will not be there when the model is used."
+            self.found.add(Finding("warning", "labels in texts", text, do, self.file, code="labels.in_text"))
         train = self.counts["train"]
         if not train:
             return

@@ -15,6 +15,7 @@ from tunebook.data.markers import marks_in
 from tunebook.data.tool_calls import texts
 
 KIND = "special tokens in row text"
+FOREIGN = "special tokens of other models"
 
 
 class Marks:
@@ -42,7 +43,8 @@ def _place(seen: Seen) -> tuple[str, int, str]:
 def report(
     marks: Marks, answer: dict[str, Any] | None, sample: list[Seen], found: Findings, accepted: int
 ) -> None:
-    """Add a finding for each row whose text contains a token of the tokenizer or the template.
+    """Add an error for each row whose text contains a token of the tokenizer or the template, and a warning
+    for each that contains one of another model.
 
     Args:
         answer: the answer of the child process, or None if it had no rows.
@@ -54,6 +56,14 @@ def report(
     placed = {place: min(both) for place, names in marks.rows.items() if (both := names & known)}
     for index, name in answer.pop("special", {}).items():
         placed.setdefault(_place(sample[int(index)]), name)
+    for (file, line, _), names in sorted(marks.rows.items()):
+        if others := names - known:
+            text = (
+                f"its text contains {min(others)!r}, which has the form of another model's special token and "
+                "is plain text to this one: it would be read and written as it stands."
+            )
+            do = "Remove it if it is left over from another chat template."
+            found.add(Finding("warning", FOREIGN, text, do, file, line, code="tokens.foreign_in_text"))
     found.facts["special tokens"] = {"rows": len(placed), "of": marks.searched}
     grade: Grade = "note" if len(placed) <= accepted else "error"
     for (file, line, _), name in sorted(placed.items()):

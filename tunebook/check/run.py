@@ -23,7 +23,7 @@ from tunebook.check.secrets import Secrets
 from tunebook.check.sizes import lengths
 from tunebook.check.sizes.splits import SplitSizes, Windows
 from tunebook.check.training_rules import LORA_WITHOUT_REGRET
-from tunebook.check.turns import OfAService, Turns
+from tunebook.check.turns import Leftovers, NotInPassage, OfAService, Turns
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.config.resolve import resolve
@@ -162,6 +162,10 @@ def _rows(
         watchers.append(SplitSizes(found, dataset.task, place))
         if dataset.source.window:
             watchers.append(Windows(found, dataset.source.window, place))
+        if dataset.task != "classification":
+            watchers.append(Leftovers(found, dataset))
+        if dataset.task == "qa":
+            watchers.append(NotInPassage(found, dataset))
         if dataset.task == "chat":
             watchers.append(Turns(found, dataset, recipe.eval))
         if dataset.labels:
