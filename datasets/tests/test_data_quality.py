@@ -187,6 +187,7 @@ def test_openings_differ(name: str) -> None:
         assert len(set(starts)) / len(starts) > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_answer_keeps_the_house_voice(split: str) -> None:
     broken = []

@@ -138,6 +138,7 @@ def all_pairs() -> Iterator[Row]:
     return (row for rows in PAIRS.values() for row in rows)
 
 
+@pytest.mark.slow
 def test_chosen_answers_and_earlier_turns_keep_the_house_voice() -> None:
     for row in all_pairs():
         roles = [turn["role"] for turn in row["turns"]]

@@ -127,6 +127,7 @@ def test_errors_give_exit_2_and_warnings_do_not(
     assert finding is None or finding in [one["code"] for kind in answer["kinds"] for one in kind["first"]]
 
 
+@pytest.mark.slow
 def test_a_child_that_breaks_down_is_said(
     recipe: Path, axolotl: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ from tunebook.runs import rehearsal
 
 SKYPILOT = "skypilot==0.14.1"
 ONS: list[On] = ["skypilot", "slurm", "kubernetes", "ssh"]
+TABLE = [pytest.param(on, marks=[pytest.mark.slow] * (on != "skypilot")) for on in ONS]  # of large tables
 OPTIONS = Options(
     tier="real", store="s3://bucket/some/where", seed=7, set='lora_dropout=0.1 wandb_name="it is"'
 )
@@ -85,6 +86,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, P
     yield files
 
 
+@pytest.mark.slow
 def test_no_token_is_in_any_file(everything: dict[str, Path]) -> None:
     for path in everything.values():
         text = path.read_text()
@@ -453,7 +455,7 @@ def test_the_table_has_every_option_of_the_command() -> None:
     assert {*TWO_VALUES, "name", "on", "dry"} == {*own}
 
 
-@pytest.mark.parametrize("on", ONS)
+@pytest.mark.parametrize("on", TABLE)
 @pytest.mark.parametrize("option", TWO_VALUES)
 def test_an_option_changes_what_is_run_or_is_refused_by_name(on: On, option: str, tmp_path: Path) -> None:
     """Comments do not count: they change nothing on the machine."""
@@ -740,7 +742,7 @@ NASTY = [
 
 
 @pytest.mark.parametrize("nasty", NASTY)
-@pytest.mark.parametrize("on", ONS)
+@pytest.mark.parametrize("on", TABLE)
 def test_a_value_is_one_word_whatever_it_holds(on: On, nasty: str, tmp_path: Path) -> None:
     """Only the run's own words differ from a launch with a plain value."""
     recipe, asked = recipes.load_recipe("chat-lora"), order(on)

@@ -191,6 +191,7 @@ def test_formulas_of_rows_and_of_the_model_are_told_of(
     assert caught.value.code == "option.raw_needs_csv"
 
 
+@pytest.mark.slow
 def test_csv_in_and_out_gives_the_same_answers(model: Path, tmp_path: Path) -> None:
     run, rows = finished(tmp_path, model), new_rows(7)
     predict(str(run.folder), write_jsonl(tmp_path / "new.jsonl", rows), tmp_path / "a.csv", Console())

@@ -85,6 +85,7 @@ def test_parts_of_text_are_one_text(client: Any) -> None:
     assert (found["choices"], found["usage"]) == (whole["choices"], whole["usage"])
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_a_sampled_answer(client: Any) -> None:
     def answer(seed: int) -> str:
         ask = {**ASK, "max_tokens": 5, "temperature": 1.0, "seed": seed}

@@ -303,6 +303,7 @@ def test_there_is_an_overlay_for_the_cpu() -> None:
     assert "cpu" in OVERLAYS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_overlay_keeps_every_recipes_run(name: str, overlay: str) -> None:

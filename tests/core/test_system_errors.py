@@ -73,6 +73,7 @@ def test_a_person_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment.environment().cache == Path("/data/cache")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "locale", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}]
 )

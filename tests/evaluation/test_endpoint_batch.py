@@ -267,6 +267,7 @@ def evaluation(run: Run, task: str) -> evaluator.Evaluator:
     return evaluator.Evaluator(inputs, models, run / "events.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "qa", "chat"])
 def test_the_contender_stands_in_the_table_the_sentence_and_the_report(task: str, tmp_path: Path) -> None:
     """It answers every row with that row's gold but one, which it fails."""

@@ -68,6 +68,7 @@ def test_a_template_of_rows_is_refused_with_file_line_and_name(
     assert said in problem.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BAD)
 def test_a_chat_template_is_broken_and_says_why(kind: str) -> None:
     text, said = BAD[kind]

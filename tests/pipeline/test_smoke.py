@@ -278,6 +278,7 @@ def choose(run: Run, **config: Any) -> tuple[list[dict[str, Any]], list[dict[str
     return train, dev, read_json(nested / "longest.json")
 
 
+@pytest.mark.slow
 def test_rows_are_enough_for_all_steps_and_none_is_too_long(run: Run) -> None:
     train, dev, noted = choose(run)
     assert len(train) >= 5 * 2 * 4, "five steps of two processes"

@@ -70,6 +70,7 @@ def seeds_while_loading() -> list[int]:
     return [*seeds, torch.initial_seed()]
 
 
+@pytest.mark.slow
 def test_the_seed_covers_the_first_weights() -> None:
     """Axolotl 0.21 seeds before it loads the model, where SeededInit does nothing. In a process of its own:
     after it, pytest's standard output was closed."""

@@ -91,6 +91,7 @@ def test_results_are_fetched_by_name_or_as_the_latest(
         fetch.fetch("some-recipe/xyz", bucket, Console())
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there(bucket: str, tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="^STORE: .*does not exist.*Create the bucket first"):
         Store("s3://no-such-bucket-here/x", at_work(machine(tmp_path))).save()
