@@ -151,10 +151,11 @@ def compare(run: Run) -> str:
     measured["sentence"] = sentence(measured, main, choice.get("shots_used", suite.shots))
     measured["light"] = traffic_light(measured).color
     write_metrics(run / "metrics.json", measured)
-    return (
-        f"{len(comparisons)} comparison{'' if len(comparisons) == 1 else 's'}, {len(gates)} gate{'' if len(gates) == 1 else 's'}"
-        + "".join(f"; {again(name)}" for name in old)
+    counts = ", ".join(
+        f"{len(some)} {what}{'' if len(some) == 1 else 's'}"
+        for some, what in ((comparisons, "comparison"), (gates, "gate"))
     )
+    return counts + "".join(f"; {again(name)}" for name in old)
 
 
 def _significance(comparison: Comparison) -> str:
