@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,19 +12,25 @@ import pytest
 from tests.support import tiny_run
 from tests.support.lazy import lazy
 from tunebook.core.errors import InputError
-from tunebook.core.files import read_jsonl
+from tunebook.core.files import read_jsonl, write_jsonl
 from tunebook.core.paths import ROOT, child_environment
 from tunebook.evaluation.contenders import TUNED
 from tunebook.evaluation.endpoint.client import Settings
 from tunebook.models import llama_cpp
 from tunebook.runs.run import Run
 
+SYSTEM = 'Say "yes" or "no".'
 evaluator = lazy("tunebook.evaluation.evaluator")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return tiny_run.lora_run(tmp_path_factory.mktemp("served"))
+    made = tiny_run.lora_run(tmp_path_factory.mktemp("served"))
+    turns = [("system", SYSTEM), ("user", "Is it open?"), ("assistant", "It is.")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    row = {"id": "1", "group": "1", "source": "mine", "messages": messages, "gold": {"answer": "It is."}}
+    write_jsonl(made / "data" / "train.jsonl", [row])
+    return made
 
 
 @pytest.mark.slow
@@ -53,6 +60,7 @@ def test_a_served_run_has_its_own_score(run: Run, words: list[str], tmp_path: Pa
         assert said, child.stdout.read()
         address = next(word for word in said.split() if word.startswith("http")).rstrip(",")
         name = next(word for line in child.stdout for word in line.split() if word.startswith("mine@"))
+        assert json.dumps(SYSTEM) in next(line for line in child.stdout if "system prompt" in line)
         made = evaluator.Evaluator.of_run(run)
         own = {row["id"]: row for row in made.evaluate(TUNED, "test")}
         with pytest.raises(InputError, match=name):

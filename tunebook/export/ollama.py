@@ -150,8 +150,7 @@ def write(run: Run, weights: Path, file: Path) -> Path:
         f"FROM {Path('..') / 'gguf' / file.name}",
         f"TEMPLATE {_quoted(parts.go())}",
     ]
-    system = Counter(_system(row) for row in read_rows(run / "data" / "train.jsonl")).most_common(1)[0][0]
-    if system:
+    if system := usual_system(run):
         lines.append(f"SYSTEM {_quoted(system)}")
     lines += [
         f"PARAMETER stop {json.dumps(rendered['end'], ensure_ascii=False)}",
@@ -162,6 +161,12 @@ def write(run: Run, weights: Path, file: Path) -> Path:
     ]
     write_text(target, "\n".join(lines) + "\n")
     return target
+
+
+def usual_system(run: Run) -> str:
+    """Return the most common system prompt of the train rows, "" if most have none."""
+    counts = Counter(_system(row) for row in read_rows(run / "data" / "train.jsonl"))
+    return counts.most_common(1)[0][0] if counts else ""
 
 
 def _system(row: RenderedRow) -> str:

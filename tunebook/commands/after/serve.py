@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import socket
@@ -26,6 +27,7 @@ from tunebook.core.process import describe, running
 from tunebook.core.ranks import wanted_threads
 from tunebook.evaluation.engines import vllm
 from tunebook.export import gguf, merge
+from tunebook.export.ollama import usual_system
 from tunebook.models import llama_cpp
 from tunebook.models.fingerprint import weights_hash
 from tunebook.models.methods import uses_head
@@ -195,6 +197,9 @@ def serve_command(
             wait_until_ready(child, address, log)
             console.stage("serve", f"{address}, model {command.names[0]}; stop it with Ctrl-C")
             console.note(f"{engine}; name of exactly these weights: {command.names[1]}")
+            if system := usual_system(found):
+                said = json.dumps({"role": "system", "content": system}, ensure_ascii=False)
+                console.note(f"it was trained with a system prompt; send it as the first message: {said}")
             console.note(f"log: {show(log)}")
             child.wait()
         except KeyboardInterrupt:
