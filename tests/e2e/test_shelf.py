@@ -24,7 +24,7 @@ from tunebook.runs.run import Run
 
 evaluators = lazy("tunebook.evaluation.evaluator")
 pytestmark = pytest.mark.slow
-SMALL = "max_steps=2 bf16=false tf32=false gradient_accumulation_steps=1 micro_batch_size=2 sequence_len=512 "
+SMALL = "max_steps=2 bf16=false tf32=false gradient_accumulation_steps=1 micro_batch_size=4 sequence_len=512 "
 SMALL += "warmup_ratio=0 learning_rate=0.01 lora_r=4 lora_alpha=8 sample_packing=false evals_per_epoch=null "
 SMALL += "saves_per_epoch=null pad_to_sequence_len=false"
 MODELS = {"qwen3.5": "Qwen/Qwen3.5-0.8B", "granite": "ibm-granite/granite-4.1-3b"}
@@ -54,7 +54,8 @@ def small_base(family: str, folder: Path) -> Path:
     ends = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("eos", "pad")}
     config = config_of(small, initializer_range=0.2, **ends)
     if family == "granite":
-        config = transformers.GraniteConfig(**config.to_dict(), logits_scaling=10.0, residual_multiplier=0.22)
+        same = {key: value for key, value in config.to_dict().items() if key != "model_type"}
+        config = transformers.GraniteConfig(**same, logits_scaling=10.0, residual_multiplier=0.22)
     if family != "qwen3.5":
         transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
         return folder
@@ -69,7 +70,8 @@ def small_base(family: str, folder: Path) -> Path:
 
 
 def prepare(family: str, folder: Path) -> Run:
-    """Write the inputs of a run of chat-lora as its real tier is, on a tiny model and eight rows."""
+    """Write the inputs of a run of chat-lora as its real tier is, on a tiny model and four rows, which
+    are one batch."""
     recipe = recipes.load_recipe("chat-lora")
     dataset = load_dataset_config(str(load_dataset_config(recipe.dataset).stand_in))
     resolved = resolve(recipe, Options("real", "cpu", set=SMALL, model=MODELS[family], eval="quick"))
@@ -78,7 +80,7 @@ def prepare(family: str, folder: Path) -> Run:
     run = Run(folder / family / "run")
     rows = prepare_rows(resolved, dataset)
     for split in ("train", "dev", "test"):
-        write_jsonl(run / "data" / f"{split}.jsonl", rows[split][:8])
+        write_jsonl(run / "data" / f"{split}.jsonl", rows[split][:4])
     write_inputs(run, resolved, dataset, suite.load_suite(recipe, dataset.task, "real", "quick"), "")
     return run
 
