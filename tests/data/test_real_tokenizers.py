@@ -25,7 +25,8 @@ def hold(folder: Path, family: str) -> list[str]:
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     options = keys.get("chat_template_kwargs") or {}
     encoder, ends = PromptEncoder(tokenizer, options), []
-    for talk in (TALK, TALK[1:3], TALK[:3]):
+    talks: list[Any] = [TALK, TALK[1:3], TALK[:3]]
+    for talk in talks:
         encoded = encoder.encode(talk)
         row = tokenizer.apply_chat_template(talk, tokenize=False, **options)
         whole = tokenizer(row, add_special_tokens=False)["input_ids"]
