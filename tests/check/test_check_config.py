@@ -70,7 +70,7 @@ CASES = [
         "model.no_excess_strategy",
     ),
     (PACKED, None, "attn_implementation=null", "warning", "sample_packing", "model.packed_attention"),
-    (PACKED, None, "base_model=Qwen/Qwen3.5-4B", "note", "sample_packing", "model.packed_state"),
+    (PACKED, None, "base_model=Qwen/Qwen3.5-4B", "note", "sample_packing", "model.packed_by_kernels"),
     (PACKED, None, "base_model=Some/qwen3.5-4b", "warning", "sample_packing", "model.packed_state"),
     (PACKED, None, "group_by_length=true", "note", "group_by_length", "model.group_by_length_unused"),
     (PACKED, "24gb", "eval_batch_size=64", "warning", "eval_batch_size", "model.large_logits"),

@@ -98,8 +98,11 @@ def test_config(
     hold("config", [*of_the_cases(), *found], tmp_path)
 
 
-def test_model(tmp_path: Path) -> None:
-    hold("model", [*of_the_cases()], tmp_path)
+def test_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = of_the_cases()
+    monkeypatch.setattr("tunebook.check.model_rules.find_spec", lambda name: None)
+    needs = findings_of_config("chat-lora", None, "base_model=Qwen/Qwen3.5-4B")
+    hold("model", [*found, *needs], tmp_path)
 
 
 def test_training(

@@ -41,6 +41,10 @@ def whole_run(folder: Path) -> Run:
     for path, name in ((base, "model"), (run / "model", "adapter_model")):
         save_file({"weight": np.zeros(4, dtype=np.float32)}, path / f"{name}.safetensors")
         write_json(path / "config.json", {"dtype": "float32"})
+    write_json(run / "model" / "tokenizer_config.json", {})
+    write_json(run / "model" / "tokenizer.json", {"model": {}})
+    adapter = {"peft_type": "LORA", "r": 8, "base_model_name_or_path": str(base)}
+    write_json(run / "model" / "adapter_config.json", adapter)
     config = {"base_model": str(base), "adapter": "lora", "lora_r": 8, "sequence_len": 128}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     settings = run.settings()

@@ -381,6 +381,16 @@ def test_another_base_brings_its_keys(home: Path) -> None:
         run_fork(ForkOptions("classify-lora", "next", str(home / "a.jsonl"), model="Phi-5"), Console())
 
 
+def test_a_base_with_linear_attention_brings_what_lora_needs(home: Path) -> None:
+    recipe = fork(home, LABELS, "classify-lora", lines=16, model="Qwen/Qwen3.5-4B")
+    plugins = recipe.config["plugins"]
+    assert plugins[0] == "tunebook.plugins.SeededInit" and plugins[-1] == "tunebook.plugins.TextOnly"
+    assert "in_proj_qkv" in recipe.config["lora_target_modules"]
+    assert "lora_target_linear" not in recipe.config
+    trial = resolve(recipe, Options("trial", "cpu"), for_this_machine=False).config
+    assert trial["lora_target_linear"] is True and "lora_target_modules" not in trial
+
+
 FOREIGN = """# from elsewhere
 base_model: NousResearch/Llama-3.2-1B
 load_in_8bit: true

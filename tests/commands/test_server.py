@@ -229,7 +229,7 @@ def test_a_type_that_would_not_be_served_is_refused(text: str, engine: str, code
 def test_a_type_that_export_would_not_write_is_refused(
     to: Any, quant: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "find", lambda *_: finished(tmp_path, tmp_path))
+    monkeypatch.setattr(export, "find_with_model", lambda *_: finished(tmp_path, tmp_path))
     with pytest.raises(InputError) as caught:
         export.export_command("mine", to, quant)
     assert caught.value.code == code

@@ -77,7 +77,7 @@ def _packed_with(needed: str, base: str, add: Add) -> None:
             f"the kernels of {needed} keep packed rows of {base} apart. They need a GPU, so that packed and "
             "unpacked training have not been compared here.",
             link=PACKED_DELTA,
-            code="model.packed_state",
+            code="model.packed_by_kernels",
         )
 
 

@@ -33,7 +33,8 @@ from tunebook.evaluation import jobs
 from tunebook.export.merge import refuse_changed_base
 from tunebook.models.fingerprint import weights_hash
 from tunebook.report.names import count
-from tunebook.runs.run import Run, find
+from tunebook.runs.model_files import find_with_model
+from tunebook.runs.run import Run
 from tunebook.training.child import follow
 
 Question = tuple[Messages, str | None]
@@ -70,7 +71,7 @@ def predict(
         InputError: the run has no model, a row has no prompt, or `out` already exists.
         TunebookError: the child process failed; the rows written so far are kept.
     """
-    run = find(run_text, "train")
+    run = find_with_model(run_text, "train")
     if out.suffix not in OUT_KINDS:
         raise InputError(f"OUT: {out}: must end in {' or '.join(OUT_KINDS)}.", code="predict.bad_suffix")
     if raw and out.suffix != ".csv":

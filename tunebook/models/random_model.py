@@ -45,8 +45,8 @@ def config_of(shape: Shape, **more: Any) -> Any:
     }
     if shape.delta:
         delta = shape.delta
+        sizes["full_attention_interval"] = delta.every
         return transformers.Qwen3_5TextConfig(
-            full_attention_interval=delta.every,
             linear_num_key_heads=delta.key_heads,
             linear_num_value_heads=delta.value_heads,
             linear_key_head_dim=delta.key_dim,

@@ -5,18 +5,32 @@ from __future__ import annotations
 import difflib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import BaseModel, ConfigDict
 
 from tunebook.core.errors import InputError
 from tunebook.core.files import AxolotlConfig
 
 
+class Row(BaseModel):
+    """A row of models.yaml, as its head says."""
+
+    model_config = ConfigDict(extra="forbid")
+    parameters: int
+    licence: Literal["Apache-2.0", "MIT"]
+    family: str
+    packing: Literal["flash-linear-attention"] | None = None
+    axolotl: AxolotlConfig
+    lora: AxolotlConfig = {}
+
+
 @cache
 def model_table() -> dict[str, Any]:
     """Return tunebook/models/models.yaml."""
-    return yaml.safe_load((Path(__file__).parent / "models.yaml").read_text())
+    table = yaml.safe_load((Path(__file__).parent / "models.yaml").read_text())
+    return {name: Row.model_validate(row).model_dump(exclude_unset=True) for name, row in table.items()}
 
 
 def row_keys(model: str, adapter: object) -> AxolotlConfig:

@@ -26,8 +26,9 @@ from tunebook.models.locate import model_folder
 from tunebook.models.registry import model_table
 from tunebook.pipeline.prepare import evaluation_digest, write_inputs
 from tunebook.pipeline.recipe import finish, show_run
+from tunebook.runs.model_files import find_with_model
 from tunebook.runs.rows import write_rows
-from tunebook.runs.run import find, pick, point_latest
+from tunebook.runs.run import pick, point_latest
 
 
 def evaluate_run(name: str, console: Console) -> int:
@@ -37,7 +38,7 @@ def evaluate_run(name: str, console: Console) -> int:
     Raises:
         InputError: no such run, or one that has not finished training.
     """
-    run = find(name, "train")
+    run = find_with_model(name, "train")
     with run.locked():
         run.forget("evaluate", "compare", "report")
         finish(run, console)

@@ -54,6 +54,8 @@ class Plan:
 
     recipe: str
     base_model: str
+    parameters: int
+    active_parameters: int  # those that a token passes; fewer only in a mixture of experts
     licence: str | None
     gpu: str
     gpu_name: str
@@ -176,6 +178,8 @@ def plan(
     return Plan(
         recipe=recipe.name,
         base_model=base,
+        parameters=shape.parameters,
+        active_parameters=shape.active_parameters,
         licence=(model_table().get(base) or shapes.others().get(base) or {}).get("licence"),
         gpu=gpu.lower(),
         gpu_name=card.name,

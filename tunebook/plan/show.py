@@ -88,6 +88,11 @@ def _show_memory(one: Plan, console: Console) -> None:
         f"batch of {batch} = {one.micro_batch_size} rows of {one.tokens_a_row} tokens x {one.accumulation} "
         f"accumulation steps x {one.count} GPUs; rows: {one.rows}"
     )
+    if one.active_parameters < one.parameters:
+        console.note(
+            f"{one.parameters / 1e9:.1f} billion parameters in memory; each token passes "
+            f"{one.active_parameters / 1e9:.1f} billion of them"
+        )
     if one.licence:
         console.note(f"licence of {one.base_model}: {one.licence}")
     sums = {"training": sum(one.vram.values()), "evaluation": sum(one.evaluation_vram.values())}

@@ -24,8 +24,9 @@ from tunebook.core.markdown import visible
 from tunebook.core.paths import child_environment, show
 from tunebook.core.process import running
 from tunebook.export.merge import refuse_changed_base
+from tunebook.runs.model_files import find_with_model
 from tunebook.runs.rows import Messages
-from tunebook.runs.run import Run, find
+from tunebook.runs.run import Run
 
 HELP = """/base, /tuned, /both   who answers
 /system TEXT           another system turn (nothing: none), and a new conversation
@@ -257,7 +258,7 @@ def chat_command(
 
     /help lists the commands.
     """
-    found = find(run, "train")
+    found = find_with_model(run, "train")
     if bool(prompts) != bool(out):
         raise InputError(
             "--prompts and --out (PROMPTS= OUT=) must be used together.", code="option.prompts_and_out"

@@ -19,7 +19,8 @@ from tunebook.models import llama_cpp
 from tunebook.report.parity import again, parity_lines, show_lines
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
-from tunebook.runs.run import Run, find
+from tunebook.runs.model_files import find_with_model
+from tunebook.runs.run import Run
 
 DEFAULT_QUANT = "q8_0"
 Measure = Annotated[
@@ -63,7 +64,7 @@ def as_weights(run: Run, measure: bool, console: Console) -> int:
 
 def merge_command(run: RunName, measure: Measure = True) -> int:
     """Merge a run's adapter into its base model, and measure the result."""
-    return as_weights(find(run, "report"), measure, command_console())
+    return as_weights(find_with_model(run, "report"), measure, command_console())
 
 
 def export_command(
@@ -81,7 +82,7 @@ def export_command(
 
     The same test rows are answered with the exported file, and a table compares the scores.
     """
-    console, found = command_console(), find(run, "report")
+    console, found = command_console(), find_with_model(run, "report")
     if to == "safetensors":
         if quant:
             raise InputError(

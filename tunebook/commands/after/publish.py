@@ -12,7 +12,7 @@ from tunebook.core.errors import GOOD
 from tunebook.core.files import write_text
 from tunebook.core.paths import show
 from tunebook.export import hub
-from tunebook.runs.run import find
+from tunebook.runs.model_files import find_with_model
 
 
 def publish_command(
@@ -35,7 +35,7 @@ def publish_command(
 
     Lists every file with its size; SEND=1 uploads them.
     """
-    console, found = command_console(), find(run, "report")
+    console, found = command_console(), find_with_model(run, "report")
     upload = hub.prepare(found, what, repo, licence)
     path = found / "export" / f"card-{what}.md"
     path.parent.mkdir(exist_ok=True)

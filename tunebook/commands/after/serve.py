@@ -31,7 +31,8 @@ from tunebook.export.ollama import usual_system
 from tunebook.models import llama_cpp
 from tunebook.models.fingerprint import weights_hash
 from tunebook.models.methods import uses_head
-from tunebook.runs.run import Run, find
+from tunebook.runs.model_files import find_with_model
+from tunebook.runs.run import Run
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 START = 900.0  # seconds until the server must respond
@@ -175,13 +176,13 @@ def serve_command(
 
     Stop it with Ctrl-C. A model with labels also has POST /v1/classify (transformers).
     """
-    console, found = command_console(), find(run, "train")
     if host not in LOCAL and not environment().serve_key:
         raise InputError(
             f"--host (HOST=): {host} can be reached from other machines. Set TUNEBOOK_SERVE_KEY to a key "
             "that clients must send.",
             code="serve.key_needed",
         )
+    console, found = command_console(), find_with_model(run, "train")
     kind = one_quant(quant, engine)
     merge.refuse_changed_base(found)
     port = free_port(host, port)

@@ -14,6 +14,7 @@ from tunebook.config.keys import schema
 from tunebook.config.replay import KEY
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.lengths import FEWEST_ROWS, TRIAL_LENGTHS
+from tunebook.models.registry import row_keys
 from tunebook.models.trial_model import NAME as TRIAL_BASE
 
 LONGEST_TRIAL = 1024
@@ -102,6 +103,9 @@ def trial_text(
         keys["excess_length_strategy"] = "drop"
         notes.append(f"trial tier: {too_long} rows of more than {bound} tokens are dropped from training")
     keys |= {key: None for key in [*NOT_ON_TRIAL, *_plugin_keys(config)] if config.get(key) is not None}
+    own = row_keys(str(config.get("base_model")), config.get("adapter")).get("lora_target_modules")
+    if own and config.get("lora_target_modules") == own:  # layers that the trial base does not have
+        keys |= {"lora_target_modules": None, "lora_target_linear": True}
     if SWANLAB in (config.get("plugins") or []):
         keys["use_swanlab"] = False  # the default is true
     lines = [
