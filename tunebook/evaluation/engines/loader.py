@@ -17,6 +17,7 @@ from tunebook.evaluation.engines.protocol import Engine, ModelSource
 from tunebook.evaluation.engines.token_lm import TokenLM
 from tunebook.models import methods
 from tunebook.models.fingerprint import weights_hash
+from tunebook.models.kernels import no_gpu_kernels_on_a_cpu
 from tunebook.models.methods import merge_refusal
 from tunebook.plugins.virtual_tokens import virtual_cache
 
@@ -28,6 +29,7 @@ class Models(ModelSource):
         import torch
         from transformers import AutoTokenizer
 
+        no_gpu_kernels_on_a_cpu()
         self.config = config
         self._folders = {"tuned": model_folder, "unmerged": model_folder}
         self.tokenizer = AutoTokenizer.from_pretrained(model_folder)
