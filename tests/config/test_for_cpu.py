@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tunebook.config import recipe as recipes
-from tunebook.config.for_cpu import AUTOMATIC, GPU_ONLY, KERNELS, LIGER, Switched, for_cpu
+from tunebook.config.for_cpu import AUTOMATIC, GPU_ONLY, LIGER, Switched, for_cpu
 from tunebook.config.keys import schema
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
@@ -51,13 +51,18 @@ def test_what_a_cpu_runs_stays_and_what_it_does_not_gets_what_it_can() -> None:
     assert here["attn_implementation"] == "sdpa" and here["optimizer"] == "adamw_torch"
     assert here["gradient_checkpointing"] is True and here["sample_packing"] == "true"
     assert not {"torch_compile", "load_in_8bit", "deepspeed"} & here.keys()
-    assert {one.key for one in switched} >= {
-        "torch_compile",
-        "load_in_8bit",
-        "deepspeed",
-        "optimizer",
-        *KERNELS,
-    }
+    assert {one.key for one in switched} >= {"torch_compile", "load_in_8bit", "deepspeed", "optimizer"}
+    assert not {one.key for one in switched if "lora" in one.key}, "off on a GPU, too: the base is in 8 bits"
+
+
+def test_kernels_that_axolotl_enables_by_itself_are_listed() -> None:
+    names = {f"lora_{part}_kernel" for part in ("mlp", "qkv", "o", "embedding")}
+    config = {"adapter": "lora", "plugins": []}
+    here, switched = for_cpu(config)
+    assert {one.key for one in switched if one.value == AUTOMATIC} == names
+    assert all(here[key] is False for key in names)
+    for more in ({"lora_o_kernel": False}, {"rl": "dpo"}, {"adapter": None}):
+        assert not [one for one in for_cpu(config | more)[1] if one.value == AUTOMATIC]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,8 @@ def test_a_switched_key_is_named_with_both_values(value: Any, here: Any, said: s
 
 # Keys with such a word that are not for GPUs: shards of files, ReLoRA's states; and those of the CPU overlay.
 HARMLESS = {"dataset_shard_idx", "dataset_shard_num", "num_dataset_shards_to_save", "relora_cpu_offload"}
-HARMLESS |= {"qlora_sharded_model_loading", "lora_embedding_kernel", *KERNELS}
+HARMLESS |= {f"lora_{part}_kernel" for part in ("mlp", "qkv", "o", "embedding")}
+HARMLESS |= {"qlora_sharded_model_loading"}
 
 
 def test_every_key_of_axolotl_for_gpus_is_known(lane: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunebook.core.files import AxolotlConfig
-from tunebook.hardware import overlays
+from tunebook.hardware import memory_settings, overlays
 
 AUTOMATIC = "on by default"  # the value of a key that Axolotl switches on by itself
 # A CPU runs these values; for the other keys of the overlay, any value of the config is replaced.
@@ -27,7 +27,6 @@ RUNS: dict[str, frozenset[Any]] = {
 INSTEAD = {"attn_implementation": "sdpa", "gradient_checkpointing": True}
 # The overlay sets these for speed only.
 KEPT = frozenset({"group_by_length", "sample_packing", "pad_to_sequence_len", "peft_autocast_adapter_dtype"})
-KERNELS = frozenset({"lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel"})  # Axolotl's defaults for LoRA
 # Axolotl's keys for kernels, precisions and placements that only GPUs have, other than those of the overlay.
 GPU_ONLY = re.compile(
     r"(deepspeed|deepcompile|fsdp|torch_compile|fp8|flash|ddp|tensor_parallel|context_parallel|expert_parallel|"
@@ -86,6 +85,6 @@ def for_cpu(config: AxolotlConfig) -> tuple[AxolotlConfig, list[Switched]]:
         for key in config
         if key != "plugins" and config[key] not in (None, False, result.get(key))
     ]
-    if config.get("adapter") in ("lora", "qlora"):
-        switched += [Switched(key, AUTOMATIC, False) for key in KERNELS if key not in config]
+    kernels = memory_settings.lora_kernels(config)
+    switched += [Switched(key, AUTOMATIC, False) for key, on in kernels.items() if on and key not in config]
     return result, sorted(switched, key=lambda one: one.key)

@@ -67,11 +67,7 @@ def setting(config: AxolotlConfig, longest: int | None = None) -> Setting:
     )
     four, eight = config.get("load_in_4bit"), config.get("load_in_8bit")
     pairs = bool(config.get("rl"))
-    # Axolotl enables all of its LoRA kernels if the config names none.
-    named = [f"lora_{part}_kernel" for part in ("mlp", "qkv", "o", "embedding")]
-    kernels = adapter in ("lora", "qlora") and not any(key in config for key in named)
-    kernels = kernels and not (eight or pairs)
-    on = {key: bool(adapter) and bool(config.get(key, kernels)) for key in named}
+    on = lora_kernels(config)
     layers = config.get("peft_layers_to_transform")
     return Setting(
         rows=config.get("micro_batch_size", 1),
@@ -95,6 +91,18 @@ def setting(config: AxolotlConfig, longest: int | None = None) -> Setting:
         compiled=bool(config.get("torch_compile")),
         pairs=pairs,
     )
+
+
+def lora_kernels(config: AxolotlConfig) -> dict[str, bool]:
+    """Return each of Axolotl's LoRA kernels with whether it is on: Axolotl enables all of them if the config
+    names none."""
+    adapter, named = (
+        config.get("adapter"),
+        [f"lora_{part}_kernel" for part in ("mlp", "qkv", "o", "embedding")],
+    )
+    kernels = adapter in ("lora", "qlora") and not any(key in config for key in named)
+    kernels = kernels and not (config.get("load_in_8bit") or config.get("rl"))
+    return {key: bool(adapter) and bool(config.get(key, kernels)) for key in named}
 
 
 def _attention(config: AxolotlConfig) -> Literal["flash", "varlen", "eager"]:

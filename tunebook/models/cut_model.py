@@ -24,6 +24,7 @@ from tunebook.core.paths import cache_folder
 from tunebook.core.process import ChildError, write_folder
 from tunebook.models import base_files, trial_model
 from tunebook.models.hub import cached, hub_error, unreachable
+from tunebook.models.kernels import no_gpu_kernels_on_a_cpu
 from tunebook.models.locate import OWN_CODE
 
 LAYERS = 2
@@ -210,6 +211,7 @@ def make(files: Path, tokenizer_folder: Path, target: Path) -> None:
     """
     from transformers import AutoTokenizer, GenerationConfig, set_seed
 
+    no_gpu_kernels_on_a_cpu()
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     true = json.loads((files / "config.json").read_text(encoding="utf-8"))
     quantized = true.pop("quantization_config", None)

@@ -75,6 +75,8 @@ def not_exercised(one: Rehearsed) -> list[str]:
     lines = [str(switch) for switch in one.switched]
     if config.get("load_in_4bit"):
         lines.append("the GPU's 4-bit kernels (here those of the CPU)")
+    if config.get("sample_packing") and config.get("attn_implementation") == "sdpa":
+        lines.append("torch's varlen_attn for packed rows (here sdpa with a block-diagonal mask)")
     if cut.quantized:
         lines.append(f"the {cut.quantized} quantization of the published weights")
     if not cut.own_tokenizer:

@@ -23,6 +23,7 @@ from tunebook.core.environment import environment, variable
 from tunebook.core.errors import GOOD, InputError, MachineError, TunebookError
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
+from tunebook.core.secrets import mask_known
 from tunebook.core.visible import VARIABLE
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.files.split_names import SPLITS, Split
@@ -64,6 +65,7 @@ def rehearse(name: str, options: Options, console: Console) -> int:
     hidden = _hide()
     dataset = load_dataset_config(recipe.dataset)
     real = _resolved(recipe, options, dataset, None)
+    check_config(real)  # again below, with the overlay; here before anything is made or downloaded
     base, cut = cut_model.ensure(str(real.config["base_model"]), real.config.get("revision_of_model"))
     counts = settings.row_counts(options.rows)
     # A sample has a row of every label, of which there may be more than these.
@@ -89,7 +91,7 @@ def rehearse(name: str, options: Options, console: Console) -> int:
             _stages(run, console)
             done = exercised(about, run)
         except Exception as error:
-            rehearsal.failed(run.folder, str(error))
+            rehearsal.failed(run.folder, mask_known(str(error)))
             raise
         except BaseException:  # Ctrl-C
             rehearsal.failed(run.folder, "interrupted")

@@ -19,6 +19,7 @@ from tunebook.core.environment import environment
 from tunebook.core.errors import STOPPED
 from tunebook.data.prompt import with_arguments
 from tunebook.models import lanes
+from tunebook.models.kernels import no_gpu_kernels_on_a_cpu
 from tunebook.plugins.meter import Meter
 from tunebook.plugins.supervised_text import compare_supervised_text
 from tunebook.runs.checkpoints import ASIDE, ROWS, UNPLANNED, set_unplanned_aside
@@ -66,6 +67,10 @@ class CPUArguments(BasePlugin):
 
     In fp32, logits are computed only for trained positions (docs/ARCHITECTURE.md, CPU). The dev loss before
     the first step, which Axolotl always computes and nothing reads, is skipped."""
+
+    def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
+        """Called before anything is loaded."""
+        no_gpu_kernels_on_a_cpu()
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
         autocast = bool(cfg.bf16) and cfg.torch_dtype == torch.float32

@@ -26,8 +26,8 @@ def before_renting(recipe: Recipe, options: Options, plan: Plan, dry: bool) -> s
         return "none (SMOKE=1): the smoke test on the rented machine is the first to run this config"
     text = (
         f"this config has not been rehearsed. Run `make recipe NAME={recipe.name} REHEARSE=1` with the same "
-        "SET=, MODEL= and HARDWARE= (a few minutes, no GPU), or add SMOKE=1: the smoke test on the rented "
-        "machine is then the first to run it."
+        "SET= and MODEL= (a few minutes, no GPU), or add SMOKE=1: the smoke test on the rented machine is "
+        "then the first to run it."
     )
     if dry:
         return f"none: {text}"
