@@ -115,11 +115,13 @@ def test_every_row_of_every_split_is_searched() -> None:
     assert {(one.grade, one.code, one.line) for one in shown} == {
         ("error", "tokens.special_in_text", 4),
         ("error", "tokens.special_in_text", 2),
+        ("warning", "tokens.foreign_in_text", 7),
+        ("warning", "tokens.foreign_in_text", 9),
     }
     assert found.facts["special tokens"] == {"rows": 2, "of": 3}
     accepted = Findings()
     report(watcher, {"marks": ["<|im_end|>"]}, [], accepted, accepted=1)
-    assert [grade for grade, _ in accepted.kinds] == ["note"]
+    assert [grade for grade, _ in accepted.kinds] == ["warning", "note"]
 
 
 def test_two_rows_of_one_line_count_twice() -> None:
