@@ -203,7 +203,7 @@ def test_a_key_that_is_rejected_ends_it_with_the_reason(tmp_path: Path) -> None:
     assert "401" in ended.stderr and "[advise.no_answer]" in ended.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_trial_base_answers_where_it_is_in_the_cache() -> None:
     found = advised(splits("handbook"), 0, {}, **PASSAGES)
     sample = found["facts"]["prompted"]

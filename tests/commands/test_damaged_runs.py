@@ -83,7 +83,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a folder": folder_instead,
     "other keys": lambda path: path.write_text('{"schema": 99, "stages": 3}\n'),
 }
-FAST = ("other keys",)
+# The other kinds of damage take a minute together.
+TIERS = {"other keys": [], "cut off": [pytest.mark.slow], "a folder": [pytest.mark.slow]}
 VERBS = {
     "compare": ("compare",),
     "compare RUNS": ("compare", "recipe/one", "recipe/two"),
@@ -126,7 +127,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "damage", [pytest.param(one, marks=[pytest.mark.slow] * (one not in FAST)) for one in DAMAGE]
+    "damage", [pytest.param(one, marks=TIERS.get(one, [pytest.mark.long])) for one in DAMAGE]
 )
 @pytest.mark.parametrize("name", FILES)
 def test_no_verb_ends_in_unexpected(name: str, damage: str, made: Path, quiet: Path) -> None:

@@ -177,7 +177,8 @@ VALUES = {
     "model": ["Qwen/Qwen3-0.6B"],
 }
 ALL = [(option, value) for option, values in VALUES.items() for value in values]
-FAST = ("csv", "chat")
+# The other kinds take minutes together.
+TIERS = {"csv": [], "chat": [], "squad": [pytest.mark.slow], "pairs": [pytest.mark.slow]}
 # Options that may say what would be done anyway: a person settles it.
 SETTLES = ("task", "fields", "delimiter", "header", "labels")
 LIBRARY = ("pydantic", "Traceback", "validation error", "Value error", "NoneType", "Error:", "jinja2")
@@ -210,7 +211,7 @@ def said_by_name(place: Path, given: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(one, marks=[pytest.mark.slow] * (one not in FAST)) for one in DATA]
+    "kind", [pytest.param(one, marks=TIERS.get(one, [pytest.mark.long])) for one in DATA]
 )
 def test_each_option_has_an_effect_or_is_refused_by_name(kind: str, home: Path) -> None:  # noqa: F811
     data = DATA[kind].made(home / "own")

@@ -23,7 +23,6 @@ from tunebook.evaluation import suite
 from tunebook.pipeline.prepare import prepare_rows, write_inputs
 from tunebook.runs.run import Run
 
-pytestmark = pytest.mark.slow
 STEPS = 3
 # One step over all rows, in fp32: side by side and padded, or in one sequence.
 BATCH = {
@@ -34,6 +33,7 @@ ALONE = f"gradient_accumulation_steps=1 num_epochs={STEPS} learning_rate=0.001 w
 ALONE += "evals_per_epoch=null saves_per_epoch=null"
 
 
+@pytest.mark.slow
 def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(tmp_path: Path) -> None:
     """On the trial model, which would use what the other rows say: they repeat the list of labels."""
     recipe = recipes.load_recipe("classify-lora")
@@ -56,6 +56,7 @@ def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(tmp_path: P
     assert found["padded"][-1][0] < 0.8 * found["padded"][0][0]
 
 
+@pytest.mark.long
 def test_a_packed_recipe_with_tools_runs_to_its_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
