@@ -52,7 +52,7 @@ def test_names_of_equal_points_do_not_cover_each_other() -> None:
 def test_a_picture_is_drawn_in_a_cell_of_a_notebook() -> None:
     """A notebook's kernel hands its cells a backend that matplotlib cannot find in .venv."""
     code = "from tunebook.report import figures; print(figures.curve({'a': [(1, 2.0), (2, 1.0)]}, 'x', 'y'))"
-    backend = {"MPLBACKEND": "module://tunebook_no_such.backend"}
+    backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     drawn = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ | backend, capture_output=True, text=True
     )
