@@ -2,6 +2,7 @@
 
     make notebooks                      # all of them; the trainings take minutes each
     make notebooks ARGS=qa              # docs/notebooks/qa.ipynb only
+    make notebooks ARGS="qa --prose"    # only text changed, no code: the outputs stay
     make notebooks ARGS="qa --steps 4"  # shorter, for a test: written with --to FOLDER
 
 It runs with the packages of docs/notebooks/requirements.txt and neither imports torch nor Tunebook: the
@@ -142,6 +143,19 @@ def clean(made: Any, checkout: Path) -> None:
         cell.outputs = joined
 
 
+def run(made: Any, venv: Path, always: Path | None) -> None:
+    """Run the cells of a notebook in a copy of the checkout; also after a failure, write it to `always`."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkout, scratch = Path(folder).resolve() / "tunebook", Path(folder) / "jupyter"
+        copy_checkout(checkout, venv)
+        try:
+            execute(made, checkout, scratch)
+        finally:
+            clean(made, checkout)
+            if always:
+                nbformat.write(made, always)
+
+
 def with_steps(made: Any, steps: int | None) -> Any:
     """Return the notebook with another number of training steps, for a test.
 
@@ -155,26 +169,36 @@ def with_steps(made: Any, steps: int | None) -> Any:
     return made
 
 
+def take_outputs(made: Any, path: Path) -> None:
+    """Give a notebook whose text changed the outputs of the file at `path`.
+
+    Raises:
+        SystemExit: its code is not that of the file, so it has to be executed.
+    """
+    done = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    code = [cell for cell in made.cells if cell.cell_type == "code"]
+    if [cell.source for cell in done] != [cell.source for cell in code]:
+        raise SystemExit(f"{path}: its code changed, too. Execute it: leave out --prose.")
+    for cell, before in zip(code, done, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *sources()], help="default: all")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the environment of Tunebook")
     parser.add_argument("--steps", type=int, help="train for this many steps instead")
+    parser.add_argument("--prose", action="store_true", help="keep the outputs: only text changed")
     parser.add_argument("--to", type=Path, default=ROOT / FOLDER, help="the folder of the notebooks")
     asked = parser.parse_args()
     if asked.steps and asked.to == parser.get_default("to"):
         parser.error("--steps changes a source: write the result elsewhere, with --to")
     for name in asked.names or sources():
         made = with_steps(notebook(name, "trial"), asked.steps)
-        with tempfile.TemporaryDirectory() as folder:
-            checkout, scratch = Path(folder).resolve() / "tunebook", Path(folder) / "jupyter"
-            copy_checkout(checkout, asked.venv)
-            try:
-                execute(made, checkout, scratch)
-            finally:
-                clean(made, checkout)
-                if asked.steps:  # also after a failure, whose output says why
-                    nbformat.write(made, asked.to / f"{name}.ipynb")
+        if asked.prose:
+            take_outputs(made, asked.to / f"{name}.ipynb")
+        else:
+            run(made, asked.venv, asked.to / f"{name}.ipynb" if asked.steps else None)
         if not asked.steps:
             nbformat.write(made, asked.to / f"{name}.ipynb")
         if name == ON_T4 and not asked.steps:

@@ -58,9 +58,8 @@
 # make fork FROM=classify-lora NAME=my-desk DATA=datasets/kettlewick-intents/source/train.jsonl
 
 # %% [markdown]
-# Read the three lines under `fields`: `text` and `label` are learned, `customer` decides the
-# splits, and `tone` is not used. If `fork` took the wrong column, name the right one:
-# `FIELDS="text=... label=..."`.
+# Read the lines of `fields`: `text` and `label` are learned, `customer` decides the splits, and
+# `tone` is not used. If `fork` took the wrong column, name the right one: `FIELDS="text=... label=..."`.
 #
 # ## 3. Check and plan
 #
@@ -140,6 +139,7 @@ for name, measured in metrics["contenders"].items():
 # cat runs/new-answers.jsonl
 
 # %% [markdown]
+# The third message asks for a pause, which is `hibernate`; `farewell` would end the pass for good.
 # `predict` ranks the labels, so that no answer is invalid, and gives the probability of the best
 # two. With `THRESHOLD=0.7` it leaves a message unlabelled if it is not sure; a person can then read
 # those.
