@@ -223,5 +223,12 @@ def test_a_notebook_runs_to_its_end(tmp_path: Path) -> None:
     run = next(out for text, out in outputs.items() if text.startswith("make recipe"))
     assert "train     2 steps" in run and "verdict " in run
     assert any(out == "the server no longer answers\n" for out in outputs.values())
+    other_code = subprocess.run(
+        [str(python), "scripts/write_notebooks.py", "classification", "--prose", "--to", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert other_code.returncode == 1 and "its code changed" in other_code.stderr
     assert {path: path.read_bytes() for path in before} == before
     assert (set(os.listdir(ROOT / "recipes")), set(os.listdir(ROOT / "datasets"))) == (made, datasets)
