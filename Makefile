@@ -13,7 +13,7 @@ VERBS := recipe recipes sweep verify bench check plan exercise advise data fork 
 OWN := PYTHON VENV TUNEBOOK_CACHE UV_CACHE_DIR PIP_CACHE_DIR ARGS CPU IN
 GIVEN := $(filter-out MAKEFLAGS CURDIR GNUMAKEFLAGS MAKEOVERRIDES -*-%,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
 WORDS := $(filter-out $(OWN),$(GIVEN))
-ifneq ($(filter help setup image shell test lint lock audit docs,$(or $(MAKECMDGOALS),help)),)
+ifneq ($(filter help setup image shell test lint lock audit docs notebooks,$(or $(MAKECMDGOALS),help)),)
 $(if $(WORDS),$(error unknown variable $(WORDS). `make $(or $(firstword $(MAKECMDGOALS)),help)` takes: $(OWN)))
 endif
 # Set-up takes minutes: before it, the list in docs/commands.md says which variables a verb takes.
@@ -50,7 +50,7 @@ TUNEBOOK = mkdir -p runs && $(DOCKER_RUN) $(TAG) tunebook
 READY = image
 endif
 
-.PHONY: help setup $(VERBS) image shell test lint lock audit docs
+.PHONY: help setup $(VERBS) image shell test lint lock audit docs notebooks
 help: ## list the targets
 	@awk '/^##@ /{print "\n" substr($$0, 5)} /^[a-z]+:.*## /{split($$0, a, ":.*## "); printf "  make %-9s %s\n", a[1], a[2]}' $(firstword $(MAKEFILE_LIST))
 	@printf '\nmake TARGET HELP=1 lists all variables of a target.\n'
@@ -96,15 +96,20 @@ lint: setup ## ruff, mypy and the import rules
 lock: setup ## resolve requirements.lock anew
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --quiet --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --custom-compile-command "make lock" docs/requirements.in -o docs/requirements.txt
+	@$(VENV)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --custom-compile-command "make lock" docs/notebooks/requirements.in -o docs/notebooks/requirements.txt
 docs: $(VENV)-docs/.installed ## build the guide: site/index.html
 	@$(VENV)-docs/bin/python scripts/build_docs.py
+notebooks: setup $(VENV)-notebooks/.installed ## run the notebooks of the guide [ARGS=qa]
+	@$(VENV)-notebooks/bin/python scripts/write_notebooks.py --venv $(call quote,$(VENV)) $(ARGS)
 audit: setup ## look the lock up in the databases of known holes
 	@$(VENV)/bin/python scripts/audit.py
 $(VENV)/.tunebook-installed: requirements.lock pyproject.toml scripts/set_up.sh
 	@sh scripts/set_up.sh $(call quote,$(PYTHON)) $(call quote,$(VENV))
-# The builder of the site has packages of its own, by hash, and needs nothing else.
+# The builder of the site and the runner of the notebooks have packages of their own, by hash, and need nothing else.
 $(VENV)-docs/.installed: docs/requirements.txt
-	@$(PYTHON) -m venv $(VENV)-docs && $(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
+$(VENV)-notebooks/.installed: docs/notebooks/requirements.txt
+$(VENV)-docs/.installed $(VENV)-notebooks/.installed:
+	@$(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
 $(VERBS):
 	@$(TUNEBOOK) make $@ $(foreach v,$(WORDS),$(call quote,$(v)=$(value $(v))))
 .DEFAULT:

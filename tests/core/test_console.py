@@ -54,6 +54,18 @@ def test_nothing_where_it_is_quick_or_quiet(clock: list[float]) -> None:
     assert counted(clock, 3000, quiet=True, force_terminal=True) == ""
 
 
+def test_a_cell_of_a_notebook_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Jupyter sets FORCE_COLOR for what its cells start; the frames of a spinner would fill the cell."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = Console()
+    with console.rich.status("reading"), console.progress() as bars:
+        bars.show({"stage": "train", "done": 1, "total": 1})
+        console.stage("train", "done")
+    assert capsys.readouterr().out == "          train: 1 done\ntrain     done\n"
+
+
 def test_a_terminal_gets_a_bar(clock: list[float]) -> None:
     text = counted(clock, 3000, force_terminal=True)
     assert "rows" in text and "ETA" in text and "about" not in text

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
 
+from tunebook.core.paths import ROOT
 from tunebook.report import figures
 
 DRAWN = {
@@ -42,3 +46,15 @@ def test_names_of_equal_points_do_not_cover_each_other() -> None:
         (e.get("x"), e.get("y"), e.get("transform")) for e in texts if (e.text or "").startswith("name")
     }
     assert len(places) == 4
+
+
+@pytest.mark.slow
+def test_a_picture_is_drawn_in_a_cell_of_a_notebook() -> None:
+    """A notebook's kernel hands its cells a backend that matplotlib cannot find in .venv."""
+    code = "from tunebook.report import figures; print(figures.curve({'a': [(1, 2.0), (2, 1.0)]}, 'x', 'y'))"
+    backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    drawn = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | backend, capture_output=True, text=True
+    )
+    assert drawn.returncode == 0, drawn.stderr[-1000:]
+    assert drawn.stdout.startswith("<svg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -85,7 +86,10 @@ class Console:
     """Prints to standard output; without a terminal, rich drops colors and bars."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.rich = Rich(highlight=False, soft_wrap=True, quiet=quiet)
+        # With FORCE_COLOR, which notebooks set, rich takes a pipe for a terminal and writes each frame of a
+        # bar.
+        drawn = None if sys.stdout.isatty() else False
+        self.rich = Rich(highlight=False, soft_wrap=True, quiet=quiet, force_terminal=drawn)
         self.stages: Sequence[str] = ()  # all stages of the run in order, for "stage 2 of 7"
         self.if_slow: str | None = None  # advice to print when training takes long
 

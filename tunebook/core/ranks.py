@@ -21,7 +21,9 @@ LAUNCHERS = re.compile(
 # Slurm's rank of this process; srun sets them again in a job with several nodes.
 SLURM = re.compile(r"SLURM_(PROCID|LOCALID|NODEID|NTASKS\w*|NPROCS|TASKS_PER_NODE|STEP_\w+)")
 # These would load other code, or set options of Axolotl and Python that the run does not record.
-OTHERS = re.compile(r"AXOLOTL_(?!DO_NOT_TRACK$)\w+|PYTHON(HOME|SAFEPATH|STARTUP|INSPECT|OPTIMIZE|WARNINGS)")
+OTHERS = re.compile(
+    r"AXOLOTL_(?!DO_NOT_TRACK$)\w+|PYTHON(HOME|SAFEPATH|STARTUP|INSPECT|OPTIMIZE|WARNINGS)|MPLBACKEND"
+)
 CHANGING = re.compile(r"(ACCELERATE|FSDP|DEEPSPEED)_\w+|AXOLOTL_(?!DO_NOT_TRACK$)\w+|PYTHONOPTIMIZE")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
@@ -41,6 +42,8 @@ class Dot(TypedDict):
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    # The kernel of a notebook names a backend of its own there, and matplotlib refuses one it cannot find.
+    os.environ.pop("MPLBACKEND", None)
     import matplotlib
 
     matplotlib.use("svg")
