@@ -69,6 +69,8 @@ def rehearsal_config(real: Resolved, base: Path) -> tuple[AxolotlConfig, list[Sw
         "eval_batch_size": min(int(config.get("eval_batch_size") or real_micro), fits),
         "max_steps": min(STEPS, int(config.get("max_steps") or STEPS)),
     }
+    if config.get("sample_packing"):
+        config["eval_sample_packing"] = False  # these few dev rows fill no batch, which Axolotl refuses
     for name in ("eval_steps", "save_steps"):
         if isinstance(config.get(name), int) and config[name] > 1:
             config[name] = STEPS // 2
