@@ -27,7 +27,7 @@ def rehearse(base: Path, recipes: Path, *words: str) -> tuple[int, str, Path]:
     """Return the exit code, all output, and the folder of the rehearsal."""
     runs = recipes.parent / "runs"
     places = {"TUNEBOOK_RUNS": str(runs), "TUNEBOOK_RECIPES": str(recipes), "HF_HUB_OFFLINE": "1"}
-    command = ["recipe", "mine", "--rehearse", "--model", str(base), *words]
+    command = ["recipe", "mine", "--rehearse", "--model", str(base), "--hardware", "24gb", *words]
     found = tunebook(*command, timeout=900, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", **places)
     (folder,) = (runs / "mine").iterdir()
     return found.returncode, found.stdout + found.stderr, folder
@@ -54,7 +54,7 @@ def test_the_real_tier_runs_to_its_report_and_leaves_no_result(base: Path, recip
     assert "rows was compared with the rows and is the same" in shown, "the loss mask of every row"
     assert "with sample_packing, gradient_checkpointing" in shown
     missing = "\n".join(kept["not_exercised"])
-    for word in ("bf16 (auto; here off)", "tf32", "lora_qkv_kernel (on by default; here off)", "weights"):
+    for word in ("bf16 (true; here off)", "tf32", "lora_qkv_kernel (on by default; here off)", "weights"):
         assert word in missing, word
     for line in (*kept["exercised"], *kept["not_exercised"]):
         assert line in said

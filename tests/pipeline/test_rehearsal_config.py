@@ -38,6 +38,8 @@ def test_each_key_that_differs_is_said(name: str, tmp_path: Path) -> None:
     whole = real(name)
     config, switched, outside = settings.rehearsal_config(whole, tmp_path)
     said = {one.key for one in switched} | set(outside) | SMALLER | CPU
+    said |= {"eval_sample_packing"} if whole.config.get("sample_packing") else set()
+    assert not config.get("sample_packing") or config["eval_sample_packing"] is False
     differ = {key for key in {*config, *whole.config} if config.get(key) != whole.config.get(key)}
     assert {key for key in differ if whole.config.get(key) or config.get(key)} <= said
     length = config.get("sequence_len", 512)

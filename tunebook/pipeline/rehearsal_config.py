@@ -22,7 +22,7 @@ from tunebook.runs.run import Run
 ROWS = {"train": 64, "dev": 8, "test": 8}
 MORE_ROWS = 16  # of each further entry of `datasets:`
 STEPS = 4
-MICRO_TOKENS, MOST_ACCUMULATION = 2048, 4  # tokens of a micro batch at most, micro batches of a step at most
+MICRO_TOKENS, MOST_ACCUMULATION = 2048, 2  # tokens of a micro batch at most, micro batches of a step at most
 DEV_ROWS, GENERATED, NEW_TOKENS, AGREEMENT, ITEMS = 4, 4, 16, 4, 8
 # They decide nothing about what a rehearsal shows, so that a passed one holds for any of their values.
 ANY = ("seed", "max_steps", "global_batch")
@@ -69,6 +69,8 @@ def rehearsal_config(real: Resolved, base: Path) -> tuple[AxolotlConfig, list[Sw
         "eval_batch_size": min(int(config.get("eval_batch_size") or real_micro), fits),
         "max_steps": min(STEPS, int(config.get("max_steps") or STEPS)),
     }
+    if config.get("sample_packing"):
+        config["eval_sample_packing"] = False  # these few dev rows fill no batch, which Axolotl refuses
     for name in ("eval_steps", "save_steps"):
         if isinstance(config.get(name), int) and config[name] > 1:
             config[name] = STEPS // 2

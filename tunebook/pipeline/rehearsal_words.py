@@ -75,6 +75,8 @@ def not_exercised(one: Rehearsed) -> list[str]:
     lines = [str(switch) for switch in one.switched]
     if config.get("load_in_4bit"):
         lines.append("the GPU's 4-bit kernels (here those of the CPU)")
+    if config.get("sample_packing") and real.get("eval_sample_packing") is not False:
+        lines.append("eval_sample_packing (true; here off)")
     if config.get("sample_packing") and config.get("attn_implementation") == "sdpa":
         lines.append("torch's varlen_attn for packed rows (here sdpa with a block-diagonal mask)")
     if cut.quantized:
