@@ -37,6 +37,7 @@ from tunebook.models.hub import cache_only, hub_error, unreachable
 from tunebook.models.sandbox import Sandbox, bounded
 
 OTHER_ROWS = "set TUNEBOOK_SOURCES=folder, or TIER=trial for the dataset's stand-in"
+OASST_MARKS = ("deleted", "review_result")  # of messages that are dropped
 OASST_FIELDS = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank")
 ROW_KINDS = (".parquet", ".arrow", ".feather", ".xlsx")  # files that contain rows instead of lines
 
@@ -297,7 +298,7 @@ def _message_fault(number: int, row: dict[str, Any], place: str) -> Problem | No
         text = f"expected prompter or assistant (got {row['role']!r})."
         return fault(text, place, number, "role", "rows.unknown_role", id_of(row))
     try:
-        refuse_ignored(row, lambda one: [one.get(name) for name in OASST_FIELDS], top=True)
+        refuse_ignored(row, lambda one: [one.get(name) for name in (*OASST_FIELDS, *OASST_MARKS)], top=True)
     except RowFault as error:
         return fault(str(error), place, number, error.field, error.code, id_of(row))
     return None
