@@ -182,6 +182,8 @@ def test_a_field_with_a_meaning_at_any_place_is_learned_or_refused(name: str, tm
     for seed in range(60):
         drawn = random.Random(seed)
         meant = drawn.choice(names)
+        if (name, meant) == ("oasst_best_paths", "deleted"):
+            continue  # its reader drops such messages
         value = next(one for one in ("zebra crossing", True, "deleted") if not MEANING_OF[meant].neutral(one))
         some, path = planted(rows, drawn, meant, value)
         made = dataset(tmp_path, settings, reader, some)
