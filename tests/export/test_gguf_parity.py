@@ -55,6 +55,7 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_its_answers_and_losses_are_those_of_the_run(full: Run) -> None:
     path = path_of(full, "gguf-f32")
     path.parent.mkdir(parents=True)
