@@ -147,6 +147,7 @@ def test_chosen_answers_and_earlier_turns_keep_the_house_voice() -> None:
         assert [broken(answer, row) for answer in [*said, row["chosen"]]] == [[]] * (len(said) + 1), row["id"]
 
 
+@pytest.mark.slow
 def test_rejected_answers_break_the_rule_they_name_and_no_other() -> None:
     found = {row["id"]: broken(row["rejected"], row) for row in all_pairs()}
     named = {row["id"]: [] if row["off"] in JUDGED_BY_READING else [row["off"]] for row in all_pairs()}

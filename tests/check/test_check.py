@@ -237,6 +237,7 @@ def test_a_plugin_whose_package_is_missing_is_refused(
     assert "swanlab" in json.loads((tmp_path / "answer.json").read_text())["refused"]
 
 
+@pytest.mark.slow
 def test_what_waits_for_the_child_is_called_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

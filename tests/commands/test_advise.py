@@ -16,6 +16,8 @@ from tunebook.core.files import read_jsonl
 from tunebook.core.paths import ROOT
 from tunebook.core.process import ChildError
 
+pytestmark = pytest.mark.slow
+
 worker = lazy("tunebook.commands.advise.ask_worker")
 
 SOURCES = {
@@ -195,7 +197,6 @@ def test_an_endpoint_without_a_model_or_an_answer_is_an_error(
     assert "ASK=0" in ended.stderr
 
 
-@pytest.mark.slow
 def test_a_key_that_is_rejected_ends_it_with_the_reason(tmp_path: Path) -> None:
     with serve(lambda number, body: status(401, "who are you")) as server:
         ended = in_process("advise", splits("intents"), **endpoint(server, tmp_path))

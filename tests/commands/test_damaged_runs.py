@@ -84,7 +84,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "other keys": lambda path: path.write_text('{"schema": 99, "stages": 3}\n'),
 }
 # The other kinds of damage take a minute together.
-TIERS = {"other keys": [], "cut off": [pytest.mark.slow], "a folder": [pytest.mark.slow]}
+TIERS = {"other keys": [pytest.mark.slow], "cut off": [pytest.mark.slow], "a folder": [pytest.mark.slow]}
 VERBS = {
     "compare": ("compare",),
     "compare RUNS": ("compare", "recipe/one", "recipe/two"),

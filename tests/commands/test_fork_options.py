@@ -178,7 +178,7 @@ VALUES = {
 }
 ALL = [(option, value) for option, values in VALUES.items() for value in values]
 # The other kinds take minutes together.
-TIERS = {"csv": [], "chat": [], "squad": [pytest.mark.slow], "pairs": [pytest.mark.slow]}
+TIERS = {"csv": [], "chat": [pytest.mark.slow], "squad": [pytest.mark.slow], "pairs": [pytest.mark.slow]}
 # Options that may say what would be done anyway: a person settles it.
 SETTLES = ("task", "fields", "delimiter", "header", "labels")
 LIBRARY = ("pydantic", "Traceback", "validation error", "Value error", "NoneType", "Error:", "jinja2")

@@ -33,7 +33,6 @@ from tunebook.runs import rehearsal
 
 SKYPILOT = "skypilot==0.14.1"
 ONS: list[On] = ["skypilot", "slurm", "kubernetes", "ssh"]
-TABLE = [pytest.param(on, marks=[pytest.mark.slow] * (on != "skypilot")) for on in ONS]  # of large tables
 OPTIONS = Options(
     tier="real", store="s3://bucket/some/where", seed=7, set='lora_dropout=0.1 wandb_name="it is"'
 )
@@ -307,6 +306,7 @@ def stand_in(folder: Path, name: str, text: str) -> Path:
 DEAF = '#!/bin/sh\necho "started" >>"$RECORD"\nexec /bin/sleep 20\n'  # dies of SIGTERM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [RUN, DEAF], ids=["saves", "too early to save"])
 @pytest.mark.parametrize("signal_number", [signal.SIGUSR1, signal.SIGTERM])
 def test_the_batch_script_saves_and_queues_again(signal_number: int, run: str, tmp_path: Path) -> None:
@@ -455,7 +455,8 @@ def test_the_table_has_every_option_of_the_command() -> None:
     assert {*TWO_VALUES, "name", "on", "dry"} == {*own}
 
 
-@pytest.mark.parametrize("on", TABLE)
+@pytest.mark.slow
+@pytest.mark.parametrize("on", ONS)
 @pytest.mark.parametrize("option", TWO_VALUES)
 def test_an_option_changes_what_is_run_or_is_refused_by_name(on: On, option: str, tmp_path: Path) -> None:
     """Comments do not count: they change nothing on the machine."""
@@ -522,6 +523,7 @@ def source_line(own: Path, text: str) -> int:
     return at + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["skypilot", "kubernetes", "ssh"])
 @pytest.mark.parametrize("case", ["absolute", "above", "missing", "link", "folder", "left out", "large"])
 def test_rows_that_the_machine_would_not_have_are_refused(
@@ -741,8 +743,9 @@ NASTY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nasty", NASTY)
-@pytest.mark.parametrize("on", TABLE)
+@pytest.mark.parametrize("on", ONS)
 def test_a_value_is_one_word_whatever_it_holds(on: On, nasty: str, tmp_path: Path) -> None:
     """Only the run's own words differ from a launch with a plain value."""
     recipe, asked = recipes.load_recipe("chat-lora"), order(on)

@@ -23,6 +23,8 @@ from tunebook.core.files import read_json, read_jsonl, write_json
 from tunebook.data.dataset import load_dataset_config
 from tunebook.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 torch, predict_worker = lazy("torch"), lazy("tunebook.commands.predict_worker")
 
 ROWS, BLOCK = 60, 24
@@ -83,7 +85,6 @@ def alone(run: Run, data: Path, out: Path) -> None:
     predict(str(run.folder), data, out, Console())
 
 
-@pytest.mark.slow
 def test_a_killed_prediction_goes_on_without_a_lost_or_doubled_row(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +192,6 @@ def test_formulas_of_rows_and_of_the_model_are_told_of(
     assert caught.value.code == "option.raw_needs_csv"
 
 
-@pytest.mark.slow
 def test_csv_in_and_out_gives_the_same_answers(model: Path, tmp_path: Path) -> None:
     run, rows = finished(tmp_path, model), new_rows(7)
     predict(str(run.folder), write_jsonl(tmp_path / "new.jsonl", rows), tmp_path / "a.csv", Console())

@@ -163,6 +163,7 @@ def test_the_served_page_votes_and_tells_nobody_whose_answer_is_whose(run: Run) 
         assert "Finished" in client.post(place, data={"act": "finish"}).text and reading.finished.is_set()
 
 
+@pytest.mark.slow
 def test_nobody_else_reads_votes_or_ends_it(run: Run) -> None:
     """A rebound name, another page of the browser, another user of the machine."""
     reading = Reading(run)

@@ -90,6 +90,7 @@ def pids(folder: Path, names: tuple[str, ...]) -> list[int]:
     return [int(file.read_text()) for file in files]
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("kind", PARENTS)
 def test_kill_9_of_the_parent_leaves_no_child(kind: str, tmp_path: Path) -> None:
@@ -115,11 +116,13 @@ def test_a_program_that_is_told_to_end_takes_its_own_along(tmp_path: Path) -> No
     assert wait_for(lambda: all(map(ended, members)), 30)
 
 
+@pytest.mark.slow
 def test_a_program_kept_together_ends_as_it_ended() -> None:
     for code, number in (("exit 7", 7), ("kill -9 $$", -9), ("true", 0)):
         assert run_command(together(["sh", "-c", code]), cwd=ROOT).returncode == number
 
 
+@pytest.mark.slow
 def test_every_child_is_started_so_that_it_ends_with_us() -> None:
     """Nobody starts a process without the function that asks for that (core/process.py)."""
     careless = []

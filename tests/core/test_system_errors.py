@@ -37,6 +37,7 @@ def test_kinds(number: int, code: str | None) -> None:
         assert error.exit_code == 4 and error.problems[0].file == "/somewhere"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("check", "{}"), ("evaluate", "{}"), ("fork", "chat-lora", "mine", "{}")])
 @pytest.mark.parametrize("name", ["a" * 5000, "../../none", "a\tb", "-", "", " ", "caf\u00e9", "a/b", ".."])
 def test_odd_names_are_one_sentence(words: tuple[str, ...], name: str) -> None:

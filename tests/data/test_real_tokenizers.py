@@ -16,6 +16,8 @@ from tunebook.data.prompt import PromptEncoder
 from tunebook.models.registry import model_table
 from tunebook.models.templates import ChatTemplate, traits
 
+pytestmark = pytest.mark.slow
+
 
 def hold(folder: Path, family: str) -> list[str]:
     """Assert that each prompt, its answer and the end of the turn begin the row; return the prompts' ends."""

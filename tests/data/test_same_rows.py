@@ -162,6 +162,7 @@ def rendered(folder: Path, kind: str, number: int) -> bytes:
     return json.dumps(kept, ensure_ascii=False, sort_keys=True).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(VALUES)), ids=[repr(value)[:24] for value, _ in VALUES])
 def test_any_two_kinds_of_file_render_alike(number: int, tmp_path: Path) -> None:
     found = {kind: rendered(tmp_path, kind, number) for kind in WRITERS}

@@ -29,6 +29,8 @@ from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 ORDER = "tunebook.evaluation.evaluate"
 evaluation_order = lazy(ORDER)
 evaluator = lazy("tunebook.evaluation.evaluator")
@@ -150,7 +152,6 @@ def test_a_served_run_is_named_exactly(tmp_path: Path) -> None:
         ask_all(ASKED, settings(server, model="mine"), path, quiet)
 
 
-@pytest.mark.slow
 def test_one_that_refuses_forever_is_given_up_and_what_came_is_kept(tmp_path: Path) -> None:
     path, many = tmp_path / "a.jsonl", {f"r{i}": [{"role": "user", "content": str(i)}] for i in range(60)}
     with serve(lambda number, body: echo(number, body) if number < 3 else status(503, "closed")) as server:
@@ -267,7 +268,6 @@ def evaluation(run: Run, task: str) -> evaluator.Evaluator:
     return evaluator.Evaluator(inputs, models, run / "events.jsonl")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "qa", "chat"])
 def test_the_contender_stands_in_the_table_the_sentence_and_the_report(task: str, tmp_path: Path) -> None:
     """It answers every row with that row's gold but one, which it fails."""

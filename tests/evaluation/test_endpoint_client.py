@@ -127,6 +127,7 @@ def test_retry_after_as_a_date() -> None:
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [DROP, CUT, SILENT])
 def test_a_dropped_connection_and_silence_are_repeated(fault: str) -> None:
     with serve(by_number(fault, completion("Yes."))) as server:
@@ -157,6 +158,7 @@ def test_requests_a_minute(slept: list[float]) -> None:
 # What is no answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reply",
     [
@@ -197,6 +199,7 @@ def test_a_refusal_ends_it_at_once(code: int) -> None:
 # The key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [200, 400, 401, 429, 500])
 def test_the_key_is_in_no_message(code: int, slept: list[float], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(0)

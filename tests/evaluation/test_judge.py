@@ -21,6 +21,8 @@ from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
 from tunebook.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
@@ -130,7 +132,6 @@ def test_an_answer_that_speaks_to_the_judge_decides_nothing(run: Run) -> None:
     assert (found["n"], found["unreadable"]) == (0, 19)
 
 
-@pytest.mark.slow
 def test_replies_are_kept_when_the_judge_breaks_off(run: Run) -> None:
     behave = says(fair)
     with serve(lambda number, body: behave(number, body) if number < 7 else status(503)) as server:

@@ -17,6 +17,8 @@ from tunebook.core.paths import ROOT
 from tunebook.evaluation.engines import vllm
 from tunebook.evaluation.jobs import ALONE
 
+pytestmark = pytest.mark.slow
+
 torch, peft = lazy("torch"), lazy("peft")
 loader = lazy("tunebook.evaluation.engines.loader")
 
@@ -68,7 +70,6 @@ def asked(lm: Any) -> tuple[list[Any], list[Any]]:
     return lm.generate(CONTEXTS, [], 6), numbers
 
 
-@pytest.mark.slow
 def test_answers_are_those_of_the_models_in_this_process(
     saved: dict[str, Path], opened: loader.Models
 ) -> None:
@@ -85,7 +86,6 @@ def test_answers_are_those_of_the_models_in_this_process(
     assert not opened.merged, "the adapter is not merged into its base"
 
 
-@pytest.mark.slow
 def test_whole_weights_have_a_server_of_their_own_and_it_ends(saved: dict[str, Path]) -> None:
     config = {"base_model": str(saved["base"]), "bf16": False}
     whole = loader.Models(config, saved["base"], ALONE)
@@ -125,7 +125,6 @@ def test_a_server_that_refuses_is_told(opened: loader.Models) -> None:
         vllm.ServedLM(lm.server, "nobody", 2).generate(CONTEXTS, [], 1)
 
 
-@pytest.mark.slow
 def test_a_server_that_does_not_start_says_why(saved: dict[str, Path]) -> None:
     with pytest.raises(MachineError, match=r"(?s)did not start: .*Error.*nothing.*Log: "):
         models(saved, base_model=str(saved["base"] / "nothing")).open("base")

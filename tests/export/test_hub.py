@@ -17,6 +17,8 @@ from tunebook.export import hub
 from tunebook.report.report import write_report
 from tunebook.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
@@ -172,7 +174,6 @@ def test_somebody_else_wrote_meanwhile(run: Run, served: Hub) -> None:
     assert served.repos["me/model"] == {}
 
 
-@pytest.mark.slow
 def test_an_upload_that_broke_off_is_continued(run: Run, served: Hub) -> None:
     for number in range(3):
         (run / "model" / f"model-{number}.safetensors").write_bytes(bytes([number]) * 50)

@@ -118,6 +118,7 @@ def test_what_models_and_members_write_is_escaped(reported: Run) -> None:
 HOSTILE = "\x1b]8;;http://x\x07go\x1b[31m\x9b2J\u202ekcab\u2067\x00\u2028end"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "qa", "chat", "preference"])
 def test_control_characters_of_models_and_rows_are_shown(task: str, handmade: Callable[..., Run]) -> None:
     run = handmade(task)

@@ -61,6 +61,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.slow
 def test_a_run_goes_through_a_bucket(bucket: str, tmp_path: Path) -> None:
     run = at_work(machine(tmp_path))
     (run / "model").mkdir()

@@ -126,6 +126,7 @@ def kept(folder: Path) -> Session:
     return Session(Run(folder / "run"), None, print)
 
 
+@pytest.mark.slow
 def test_a_training_has_the_notice_time_to_save(
     tmp_path: Path, send: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_training_has_the_notice_time_to_save(
     assert saved == [True]
 
 
+@pytest.mark.slow
 def test_ctrl_c_lets_a_training_save_and_says_how_to_resume(
     tmp_path: Path, send: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
