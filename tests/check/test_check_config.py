@@ -96,14 +96,20 @@ CASES = [
 ]
 
 
-def findings(name: str, overlay: str | None, overrides: str) -> list[Finding]:
+def findings(name: str, overlay: str | None, overrides: str, there: object | None = True) -> list[Finding]:
+    """`there` is flash-linear-attention, which conftest.py hides where no GPU runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tunebook.check.model_rules.find_spec", lambda name: there)
+        return _findings(name, overlay, overrides)
+
+
+def _findings(name: str, overlay: str | None, overrides: str) -> list[Finding]:
     options = Options("real", overlay, set=overrides)
     return config_findings(resolve(recipes.load_recipe(name), options, for_this_machine=False))
 
 
-def test_packed_qwen35_needs_flash_linear_attention(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunebook.check.model_rules.find_spec", lambda name: None)
-    found = findings(PACKED, None, "base_model=Qwen/Qwen3.5-4B")
+def test_packed_qwen35_needs_flash_linear_attention() -> None:
+    found = findings(PACKED, None, "base_model=Qwen/Qwen3.5-4B", there=None)
     assert [(one.grade, one.key) for one in found if one.code == "model.packing_needs"] == [
         ("warning", "sample_packing")
     ]

@@ -98,10 +98,9 @@ def test_config(
     hold("config", [*of_the_cases(), *found], tmp_path)
 
 
-def test_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model(tmp_path: Path) -> None:
     found = of_the_cases()
-    monkeypatch.setattr("tunebook.check.model_rules.find_spec", lambda name: None)
-    needs = findings_of_config("chat-lora", None, "base_model=Qwen/Qwen3.5-4B")
+    needs = findings_of_config("chat-lora", None, "base_model=Qwen/Qwen3.5-4B", there=None)
     hold("model", [*found, *needs], tmp_path)
 
 

@@ -130,8 +130,10 @@ def test_a_folder_without_config_and_a_model_with_code_are_refused(tmp_path: Pat
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_server.Hub]:
-    monkeypatch.setattr(cut_model, "unreachable", lambda: None)
+    for module in (hub, cut_model):
+        monkeypatch.setattr(module, "unreachable", lambda: None)
     place = "huggingface_hub.constants."
+    monkeypatch.setattr(place + "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(place + "HF_HUB_CACHE", str(tmp_path))
     with hub_server.serving() as one:
         monkeypatch.setattr(place + "ENDPOINT", one.endpoint)
@@ -156,6 +158,8 @@ def test_a_model_that_the_hub_does_not_have_is_a_refusal(served: hub_server.Hub)
 
 
 def test_the_command_ends_with_4_where_nothing_is_here(tmp_path: Path) -> None:
+    import huggingface_hub.constants  # noqa: F401 (reads the variable once, for all tests of this process)
+
     off = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "TUNEBOOK_RUNS": str(tmp_path / "runs")}
     found: Any = in_process("recipe", "classify-lora", "--rehearse", **off)
     assert found.returncode == 4, found.stderr
