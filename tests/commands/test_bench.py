@@ -79,7 +79,7 @@ def test_plan_is_never_below_a_measured_peak_and_within_15_percent(path: Path) -
     assert held <= planned <= 1.15 * held
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_axolotl_and_trl_train_the_same_rows_from_random_weights(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

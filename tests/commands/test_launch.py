@@ -114,7 +114,7 @@ def test_kubernetes_accepts_the_jobs(everything: dict[str, Path]) -> None:
         kubernetes_validate.validate(yaml.safe_load(path.read_text()), "1.31", strict=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_skypilot_accepts_the_tasks(everything: dict[str, Path]) -> None:
     """In an environment of its own, since SkyPilot wants other versions than Axolotl."""
     tasks = [str(path) for name, path in everything.items() if name.endswith("skypilot/task.yaml")]

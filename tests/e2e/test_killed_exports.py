@@ -191,7 +191,7 @@ def test_a_killed_server_leaves_no_child(made: Run, tmp_path: Path, words: list[
     kill(child)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root can mount a small disk")
 @pytest.mark.parametrize(
     "words",

@@ -67,6 +67,7 @@ def test_the_real_tier_runs_to_its_report_and_leaves_no_result(base: Path, recip
     assert "rehearsal passed on" in order.stdout, order.stdout + order.stderr
 
 
+@pytest.mark.long
 def test_a_stage_that_fails_is_named_and_its_rows_are_kept(base: Path, recipes: Path, tmp_path: Path) -> None:
     """Targets that the architecture does not have: without weights here, no check of the config knows."""
     small = shutil.copytree(base, tmp_path / "small", ignore=shutil.ignore_patterns("*.safetensors"))

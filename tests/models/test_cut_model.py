@@ -61,7 +61,7 @@ def test_few_experts_are_left_unless_they_come_in_groups() -> None:
     assert narrowed({**QWEN, "n_routed_experts": 256, "n_group": 8})["n_routed_experts"] == 256
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("own", [True, False], ids=["own tokenizer", "none"])
 def test_it_has_the_class_and_the_tokenizer_of_the_base(
     own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -52,7 +52,7 @@ def test_gemma_counts_windows_and_shared_keys() -> None:
     assert long - short == pytest.approx(8 * 4 * 16 * 512 * 2048), "only eight of 48 layers see more"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_small_model_with_linear_attention_is_tracked_as_planned() -> None:
     code = """
 from tests.support.delta_kernels import put_in_place
