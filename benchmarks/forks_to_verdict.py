@@ -3,9 +3,9 @@
     TUNEBOOK_TEST_DATA=folder python benchmarks/forks_to_verdict.py [CASE ...] [--keep FOLDER] [--fork-only]
 
 The first three cases are hard by construction (tests/support/): 5,000 support chats of similar wording,
-questions on passages of 30,000 characters, chats behind a system prompt of 4,000 tokens. The other ten are
-public rows from TUNEBOOK_TEST_DATA, which this script writes in the formats of ten tools; no file is edited
-between fork and verdict. Each case runs the commands that a user types, in separate processes and 80 columns.
+questions on passages of 30,000 characters, chats behind a system prompt of 4,000 tokens. The others are public
+rows from TUNEBOOK_TEST_DATA, which this script writes in the formats of eleven tools; no file is edited between
+fork and verdict. Each case runs the commands that a user types, in separate processes and 80 columns.
 Writes benchmarks/results/forks_to_verdict.json and a table in docs/fork.md.
 """
 
@@ -38,7 +38,7 @@ from tunebook.report.markdown_blocks import fill
 TARGET = ROOT / "benchmarks" / "results" / "forks_to_verdict.json"
 DOC = ROOT / "docs" / "fork.md"
 Row = dict[str, Any]
-SHORT = ("--rows", "train=96,dev=20,test=48")  # of a trial: all thirteen take an hour, not a day
+SHORT = ("--rows", "train=96,dev=20,test=48")  # of a trial: all fourteen take hours, not a day
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,14 @@ def clinc(folder: Path) -> Path:
     rows = intents(40)
     splits = {"train": rows[::2], "val": rows[1::4], "test": rows[3::4]}
     return _whole(folder / "data_full.json", splits)
+
+
+def label_studio(folder: Path) -> Path:
+    def task(number: int, text: str, label: str) -> Row:
+        choice = {"type": "choices", "from_name": "topic", "to_name": "text", "value": {"choices": [label]}}
+        return {"id": number, "data": {"text": text}, "annotations": [{"id": number, "result": [choice]}]}
+
+    return _whole(folder / "project.json", [task(number, *pair) for number, pair in enumerate(intents(30))])
 
 
 def class_folders(folder: Path) -> Path:
@@ -205,6 +213,7 @@ CASES = {
     "csv": Case("help desk: CSV with semicolons", "classify-lora", helpdesk_csv, ()),
     "excel": Case("Excel, two sheets", "classify-lora", excel, ("--sheet", "Mails")),
     "clinc": Case("CLINC: JSON of splits", "classify-lora", clinc),
+    "label-studio": Case("Label Studio: JSON export", "classify-lora", label_studio),
     "folders": Case("a folder for each class", "classify-lora", class_folders),
     "squad": Case("SQuAD 1.1 JSON", "qa-lora", squad),
     "alpaca": Case("LLaMA-Factory: Alpaca JSON", "chat-lora", alpaca),
@@ -270,7 +279,8 @@ def table(found: Row) -> str:
         lines.append(
             f"| {CASES[run['case']].title} | {', '.join(kept)} | {run['primary']} {score} "
             f"| {run['verdict']}{', a gate failed' if run['run_exit'] == 3 else ''} "
-            f"| {(run['fork_seconds'] + run['run_seconds']) / 60:.0f} |"
+            f"| {(run['fork_seconds'] + run['run_seconds']) / 60:.0f}"
+            f"{', ' + run['note'] if run.get('note') else ''} |"
         )
     return "\n".join(lines)
 
@@ -279,6 +289,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="default: all")
     parser.add_argument("--keep", type=Path, help="keep all files in this folder, with the output as text")
+    parser.add_argument("--note", help="what to know about the times of these runs")
     parser.add_argument("--fork-only", action="store_true", help="only fork, and write no results")
     args = parser.parse_args(argv)
     for name in args.cases or CASES:
@@ -286,6 +297,7 @@ def main(argv: list[str] | None = None) -> int:
             home = (args.keep or Path(scratch)) / name
             home.mkdir(parents=True)
             done = follow(name, home, args.fork_only)
+        done |= {"note": args.note} if args.note else {}
         print(json.dumps(done, indent=1), flush=True)
         if "verdict" in done:
             runs = {run["case"]: run for run in read_json(TARGET, {}).get("runs", [])} | {name: done}
