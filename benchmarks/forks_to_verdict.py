@@ -3,9 +3,10 @@
     TUNEBOOK_TEST_DATA=folder python benchmarks/forks_to_verdict.py [CASE ...] [--keep FOLDER] [--fork-only]
 
 The first three cases are hard by construction (tests/support/): 5,000 support chats of similar wording,
-questions on passages of 30,000 characters, chats behind a system prompt of 4,000 tokens. The others are public
-rows from TUNEBOOK_TEST_DATA, which this script writes in the formats of eleven tools; no file is edited between
-fork and verdict. Each case runs the commands that a user types, in separate processes and 80 columns.
+questions on passages of 30,000 characters, chats behind a system prompt of 4,000 tokens. The others are
+public rows from TUNEBOOK_TEST_DATA, which this script writes in the formats of eleven tools; no file is
+edited between fork and verdict. Each case runs the commands that a user types, in separate processes and 80
+columns.
 Writes benchmarks/results/forks_to_verdict.json and a table in docs/fork.md.
 """
 
