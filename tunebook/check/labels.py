@@ -38,9 +38,10 @@ class Labels:
         if not seen.words:
             return
         self.rows += 1
-        self.given_away += self.words[seen.answer] in f" {' '.join(seen.words)} "
+        text = " ".join(seen.words)
+        self.given_away += self.words[seen.answer] in f" {text} "
         number = self.numbers[seen.answer]
-        key = hash(" ".join(seen.words))
+        key = hash(text)
         before, place, line = self.first.setdefault(key, (number, seen.place, seen.line))
         if before != number:
             text = (

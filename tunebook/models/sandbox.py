@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,6 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 SECONDS = 10.0  # of this process's processor time, for one text
 MEMORY = 1 << 30  # bytes that one text may add
+FRESH = 0.05  # seconds
 LARGEST = 10_000_000  # letters or items of a product
 BITS = 100_000  # of a number
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -66,8 +68,13 @@ def bounded(function: Callable[P, T], *words: P.args, **named: P.kwargs) -> T:
             time (in the main thread), or more than MEMORY more bytes (on Linux).
     """
     try:
-        with _in_time(), _in_memory():
-            return function(*words, **named)
+        try:
+            with _in_time(), _in_memory():
+                return function(*words, **named)
+        except MemoryError:
+            _size.forget()  # of the process; it may have grown since
+            with _in_time(), _in_memory():
+                return function(*words, **named)
     except (TemplateError, TunebookError):
         raise
     except MemoryError:
@@ -78,6 +85,26 @@ def bounded(function: Callable[P, T], *words: P.args, **named: P.kwargs) -> T:
         raise TemplateError(str(error)) from None
     except Exception as error:  # a template is a program: it can fail as any other
         raise TemplateError(f"{type(error).__name__}: {error}") from None
+
+
+class _Size:
+    """The size of this process, read again after FRESH seconds: a template is rendered for every row."""
+
+    def __init__(self) -> None:
+        self.read, self.bytes = -FRESH, 0
+
+    def now(self) -> int:
+        if (now := time.monotonic()) - self.read >= FRESH:
+            with open("/proc/self/statm", "rb", buffering=0) as file:
+                self.bytes = int(file.read(64).split()[0]) * PAGE
+            self.read = now
+        return self.bytes
+
+    def forget(self) -> None:
+        self.read = -FRESH
+
+
+_size = _Size()
 
 
 @contextlib.contextmanager
@@ -105,9 +132,7 @@ def _in_memory() -> Any:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    with open("/proc/self/statm", "rb", buffering=0) as file:
-        used = int(file.read(64).split()[0]) * PAGE
-    limit = used + MEMORY
+    limit = _size.now() + MEMORY
     if soft != resource.RLIM_INFINITY:
         limit = min(limit, soft)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
