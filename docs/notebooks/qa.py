@@ -111,7 +111,7 @@ for line in open("runs/new-quotes.jsonl"):
     print(f"{row['question']:36} {row['predicted']}  (probability {row['predicted_score']:.2f})")
 
 # %% [markdown]
-# Check such answers yourself. Nobody is said to have painted the doors: the right answer to the
+# Check such answers yourself. The passage does not say who painted the doors: the right answer to the
 # third question is `unanswerable`. A small model that was trained for minutes has learned to quote,
 # not when to abstain; a low probability is a reason to look.
 #

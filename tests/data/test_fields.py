@@ -129,6 +129,9 @@ def test_an_answer_that_was_cut_off_or_blocked_is_refused(
         ("labels", "corrected_label", "b", "FIELDS="),
         ("labels", "label_gold", "b", "FIELDS="),
         ("labels", "gold", "b", "FIELDS="),
+        ("pairs", "ground_truth", 18, "FIELDS="),
+        ("pairs", "ground_truth", "18 rivers.", "FIELDS="),
+        ("chat", "refusal", "I cannot say.", "FIELDS="),
         ("labels", "confidence", 0.4, 'WHERE="confidence >= 0.8"'),
         ("labels", "confidence", "0.4", 'WHERE="confidence|float >= 0.8"'),
         ("labels", "confidence", "low", "WHERE=\"confidence == '...'\""),
@@ -295,3 +298,21 @@ def test_a_label_that_was_rejected_is_refused(value: str) -> None:
             "rows.meaning_not_read",
             "answer",
         )
+
+
+@pytest.mark.parametrize(
+    ("times", "refused"),
+    [
+        (["2026-03-02T10:05:00Z", "2026-03-02T10:04:00Z"], True),
+        ([1700000005, 1700000004.5], True),
+        (["1700000005.000200", "1700000004.000100"], True),  # Slack's
+        (["2026-03-02T10:04:00Z", "2026-03-02T10:05:00Z"], False),
+        ([1700000004, 1700000004], False),
+        ([1700000005, "2026-03-02T10:04:00Z"], False),
+        (["Tuesday", "Monday"], False),
+    ],
+)
+def test_turns_from_newest_to_oldest_are_refused(times: list[Any], refused: bool) -> None:
+    turns = [{**turn, "ts": time} for turn, time in zip(TALK, times, strict=True)]
+    found = read("chat", {"messages": turns})
+    assert (getattr(found, "code", "") == "rows.newest_first") == refused

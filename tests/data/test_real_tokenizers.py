@@ -58,7 +58,7 @@ def test_the_fixture_has_the_traits_of_the_real_template(family: str) -> None:
     ("name", "expected"), [("qwen3_5", {"rewrites_turns"}), ("gemma4", {"prompt_differs"})]
 )
 def test_axolotls_own_templates_say_why_a_family_is_on_the_shelf(name: str, expected: set[str]) -> None:
-    """As they come with Axolotl. An answer of Gemma 4 is asked for after a thought that no row has."""
+    """As they come with Axolotl. Gemma 4's prompt for an answer has a thought that no row has."""
     found = importlib.util.find_spec("axolotl")
     assert found is not None and found.origin is not None
     path = Path(found.origin).parent / "utils" / "chat_templates" / "templates" / f"{name}.jinja"

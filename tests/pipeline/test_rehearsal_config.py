@@ -1,4 +1,4 @@
-"""The config of a rehearsal is the real tier's, but for what makes it small; and for what one holds."""
+"""The config of a rehearsal: the real tier's, except for what makes it small; and which runs it covers."""
 
 from __future__ import annotations
 

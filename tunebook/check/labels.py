@@ -38,10 +38,10 @@ class Labels:
         if not seen.words:
             return
         self.rows += 1
-        text = " ".join(seen.words)
-        self.given_away += self.words[seen.answer] in f" {text} "
+        joined = " ".join(seen.words)
+        self.given_away += self.words[seen.answer] in f" {joined} "
         number = self.numbers[seen.answer]
-        key = hash(text)
+        key = hash(joined)
         before, place, line = self.first.setdefault(key, (number, seen.place, seen.line))
         if before != number:
             text = (

@@ -44,7 +44,7 @@ def _passed(value: Any) -> bool:
 
 
 def _worded(value: Any) -> bool:
-    """Return whether a value is text and not a flag, a count or the number of a case."""
+    """Return whether a value is text and not a flag, a count or the number of a case (REF-1204)."""
     if isinstance(value, list):
         return any(map(_worded, value))
     return isinstance(value, str) and not any(letter.isdigit() for letter in value.partition(" ")[0])
@@ -111,11 +111,12 @@ CHOICES = Meaning(
 
 OTHER_ANSWER = Meaning(
     "is another answer or label, which may be the right one",
-    _names(
-        "ground_truth groundtruth gold golden ideal expected correction corrected edited reference references"
-    ),
+    _names("ground_truth groundtruth gold golden ideal expected correction corrected edited refusal"),
     "Name the one to learn with FIELDS=",
-    lambda value: not _worded(value),
+    lambda value: isinstance(value, bool),  # a mark: this row was checked
+)
+REFERENCE = replace(
+    OTHER_ANSWER, names=_names("reference references"), neutral=lambda value: not _worded(value)
 )
 
 # Why an answer ended, in the exports of APIs: it was whole. Otherwise it was cut off, or a filter took it.
@@ -224,6 +225,7 @@ MEANINGS = (
     ),
     CHOICES,
     OTHER_ANSWER,
+    REFERENCE,
     Meaning(
         "sets arguments of the chat template",
         _names("chat_template_kwargs"),

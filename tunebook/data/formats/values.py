@@ -12,8 +12,8 @@ NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
 def plain_name(name: str) -> str:
-    """Return a field's name in lower case with underscores, like the names above."""
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name)  # systemInstruction
+    """Return a field's name in lower case with underscores: `system_instruction`."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name)
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
