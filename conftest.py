@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache_folder() / "bytecode"))
     sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
 
+gc.set_threshold(50_000, 50, 50)  # see collect_rarely in tunebook/core/process.py
 TORCH_WHILE_COLLECTING = pytest.StashKey[bool]()
 
 # DeepSpeed offers pytest-randomly a seeder, which would import torch into every worker: half a minute each.

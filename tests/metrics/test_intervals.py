@@ -31,6 +31,9 @@ def no_warnings() -> Iterator[None]:
     """Degenerate data is no news; whoever runs a recipe sees no warning of it."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # Objects that tests of other files left open are collected whenever Python likes, here as well.
+        warnings.simplefilter("ignore", ResourceWarning)
+        warnings.simplefilter("ignore", pytest.PytestUnraisableExceptionWarning)
         yield
 
 

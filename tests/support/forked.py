@@ -21,7 +21,13 @@ from tunebook.core.paths import child_environment
 
 P, Found = ParamSpec("P"), TypeVar("Found")
 # What forks of the server need not import again: Axolotl, and where their functions are.
-SHARED = ["axolotl.cli.preprocess", "axolotl.cli.train", "axolotl.common.datasets", "axolotl.core.builders"]
+SHARED = [
+    "tests.support.collector",
+    "axolotl.cli.preprocess",
+    "axolotl.cli.train",
+    "axolotl.common.datasets",
+    "axolotl.core.builders",
+]
 SHARED += ["tunebook.pipeline.worker", "tests.support.axolotl_rows", "tests.support.trainings"]
 
 

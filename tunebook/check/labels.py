@@ -10,7 +10,7 @@ from rapidfuzz import fuzz
 from tunebook.check.findings import Finding, Findings, Grade
 from tunebook.check.rows import Seen
 from tunebook.core.paths import show
-from tunebook.core.words import words
+from tunebook.core.words import phrase, words
 from tunebook.data.dataset import Dataset
 from tunebook.data.files.label_sets import folded
 
@@ -30,7 +30,7 @@ class Labels:
         self.counts: dict[str, Counter[str]] = defaultdict(Counter)
         self.first: dict[int, tuple[int, str, int]] = {}
         self.numbers = {label: number for number, label in enumerate(dataset.labels)}
-        self.words = {label: f" {' '.join(words(label))} " for label in dataset.labels}
+        self.words = {label: phrase(words(label)) for label in dataset.labels}
         self.rows = self.given_away = 0
 
     def see(self, seen: Seen) -> None:
@@ -38,8 +38,8 @@ class Labels:
         if not seen.words:
             return
         self.rows += 1
-        joined = " ".join(seen.words)
-        self.given_away += self.words[seen.answer] in f" {joined} "
+        joined = phrase(seen.words)
+        self.given_away += self.words[seen.answer] in joined
         number = self.numbers[seen.answer]
         key = hash(joined)
         before, place, line = self.first.setdefault(key, (number, seen.place, seen.line))

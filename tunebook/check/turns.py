@@ -11,7 +11,7 @@ from typing import Any
 from tunebook.check.findings import Finding, Findings
 from tunebook.check.rows import Seen
 from tunebook.core.paths import show
-from tunebook.core.words import words
+from tunebook.core.words import DECIDED, phrase, words
 from tunebook.data.dataset import Dataset
 from tunebook.data.formats.turns import count
 from tunebook.data.stretches import supervised
@@ -23,7 +23,6 @@ FEWEST, NEARLY_ALL, FEW = 20, 0.9, 0.2  # rows; shares of the rows
 SPEAKER = re.compile(r"(?:#{2,} ?)?[A-Z]\w{0,20}(?: \w{1,20})?:(?=\s)")
 STOP = re.compile(r"(?<=\s)(?:[A-Z]{3,}|#{2,}|-{1,2}>|={2,}>?)$")
 SHORT = 8  # words
-DECIDED = frozenset("yes no maybe true false".split())
 # What APIs of models write in place of an answer: a content filter's notice, limits, failures.
 OF_A_SERVICE = re.compile(
     r"""content\ management\ policy | ResponsibleAIPolicyViolation
@@ -139,13 +138,13 @@ class NotInPassage:
 
     def see(self, seen: Seen) -> None:
         golds = seen.row["gold"].get("answers") or [seen.answer]
-        texts = [" ".join(words(gold)) for gold in golds]
-        if seen.answer == self.no_answer or texts[0] in DECIDED or len(texts[0].split()) > SHORT:
+        texts = [phrase(words(gold)) for gold in golds]
+        if seen.answer == self.no_answer or texts[0].strip() in DECIDED or len(texts[0].split()) > SHORT:
             return
         self.rows += 1
         self.answers.add(texts[0])
-        passage = f" {' '.join(seen.words)} "
-        self.contained += any(f" {text} " in passage for text in texts)
+        passage = phrase(seen.words)
+        self.contained += any(text in passage for text in texts)
 
     def finish(self) -> None:
         few = len(self.answers) < FEW * self.rows  # labels rather than answers

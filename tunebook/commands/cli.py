@@ -23,6 +23,7 @@ from typer.utils import get_params_from_function
 from tunebook.commands import options
 from tunebook.core.errors import BAD_INPUT, INTERRUPTED, UNEXPECTED, TunebookError
 from tunebook.core.markdown import visible
+from tunebook.core.process import collect_rarely
 from tunebook.core.secrets import mask_known
 from tunebook.core.system_errors import of_system
 
@@ -196,6 +197,7 @@ def main() -> None:
         # Our files are UTF-8, whatever the shell's locale.
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, "-m", "tunebook.commands.cli", *sys.argv[1:]])
+    collect_rarely()
     sys.exit(run(sys.argv[1:]))
 
 

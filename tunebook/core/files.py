@@ -29,32 +29,39 @@ SEAL = "whole.json"
 DEEPEST = 100  # levels of lists and objects; what walks through a value calls itself once a level
 
 
-class TooDeepError(ValueError):
-    """A JSON text is nested more than DEEPEST levels deep."""
+class JsonLimitError(ValueError):
+    """A JSON text is valid, but Python would not read it whole, or not at all."""
 
     line: int | None = None  # of the file, where the reader knows it
 
 
-class TooLongError(ValueError):
+class TooDeepError(JsonLimitError):
+    """A JSON text is nested more than DEEPEST levels deep."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nested more than {DEEPEST} levels deep")
+
+
+class TooLongError(JsonLimitError):
     """A number has more digits than Python reads (`sys.get_int_max_str_digits`)."""
 
-    line: int | None = None
+    def __init__(self) -> None:
+        super().__init__(f"a number of more than {sys.get_int_max_str_digits():,} digits")
 
 
-class RepeatedKeyError(ValueError):
+class RepeatedKeyError(JsonLimitError):
     """An object has two values under one key, of which Python would keep the last without a word."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the key {key!r} occurs twice in one object")
         self.key = key
-        self.line: int | None = None  # of the file, where the reader knows it
 
 
 def from_json(text: str | bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is not JSON (json.JSONDecodeError, UnicodeDecodeError), or one of the three above.
+        ValueError: it is not JSON (json.JSONDecodeError, UnicodeDecodeError), or a JsonLimitError.
     """
     return checked(lambda: json.loads(text, object_pairs_hook=unique_keys))
 
@@ -77,13 +84,13 @@ def checked(decode: Callable[[], T]) -> T:
     try:
         value = decode()
     except RecursionError:
-        raise TooDeepError(f"nested more than {DEEPEST} levels deep") from None
+        raise TooDeepError from None
     except (json.JSONDecodeError, UnicodeDecodeError, RepeatedKeyError):
         raise
     except ValueError:
-        raise TooLongError(f"a number of more than {sys.get_int_max_str_digits():,} digits") from None
+        raise TooLongError from None
     if is_deep(value):
-        raise TooDeepError(f"nested more than {DEEPEST} levels deep")
+        raise TooDeepError
     return value
 
 

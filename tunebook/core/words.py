@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 # Letters of scripts without spaces, as the inside of a character class.
@@ -22,6 +23,7 @@ UNSPACED = f"[{UNSPACED_RANGES}]"
 LONG = 400  # letters; a line at least this long is cached as a whole
 # letters per word in these scripts, for comparison with other languages; Chinese has 1.5, Thai 4
 LETTERS_A_WORD = 2
+DECIDED = frozenset("yes no maybe true false".split())  # answers that occur in passages by chance
 
 
 def _marks() -> str:
@@ -57,6 +59,11 @@ def words(text: str) -> list[str]:
 @lru_cache(maxsize=512)
 def _words_of_long(line: str) -> tuple[str, ...]:
     return tuple(map(sys.intern, _words(line)))
+
+
+def phrase(found: Iterable[str]) -> str:
+    """Return words as one text with a space on each side: it contains the phrase of any of its parts."""
+    return f" {' '.join(found)} "
 
 
 def _words(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from a text of ten gigabytes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import resource
 import signal
@@ -114,16 +115,22 @@ def _in_time() -> Any:
         yield
         return
 
-    def ring(number: int, frame: object) -> None:
-        raise TemplateError(f"it takes more than {SECONDS:g} seconds")
-
-    before = signal.signal(signal.SIGVTALRM, ring)
+    _set_ring()
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+
+
+@functools.cache
+def _set_ring() -> None:
+    """Install the handler once: to do so takes twice as long as all else here, and rows are many."""
+
+    def ring(number: int, frame: object) -> None:
+        raise TemplateError(f"it takes more than {SECONDS:g} seconds")
+
+    signal.signal(signal.SIGVTALRM, ring)
 
 
 @contextlib.contextmanager

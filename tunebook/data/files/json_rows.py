@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tunebook.core.errors import InputError, Problem
-from tunebook.core.files import RepeatedKeyError, TooDeepError, TooLongError, from_json
+from tunebook.core.files import JsonLimitError, RepeatedKeyError, TooDeepError, from_json
 from tunebook.core.paths import show
 from tunebook.data.files.json_stream import JsonFault, hint, stream
 from tunebook.data.files.table_head import column_names
@@ -69,12 +69,8 @@ def _lines(path: Path, options: TableOptions) -> Iterator[Numbered]:
                     if "\\u" in text:
                         json.dumps(value, ensure_ascii=False).encode()  # fails on an unpaired surrogate
                     yield number, value
-            except RepeatedKeyError as error:
-                yield number, fault(f"{error}. {TWICE}", place, number, error.key, "rows.repeated_key")
-            except TooDeepError as error:
-                yield number, fault(f"{error}.", place, number, None, "rows.nested_too_deeply")
-            except TooLongError as error:
-                yield number, fault(f"{error}.", place, number, None, "rows.number_too_long")
+            except JsonLimitError as error:
+                yield number, _limit(error, place, number)
             except UnicodeEncodeError:
                 text = "contains an unpaired surrogate (invalid Unicode)."
                 yield number, fault(text, place, number, None, "rows.bad_surrogate")
@@ -103,14 +99,16 @@ def _document(path: Path, options: TableOptions, lists: list[str] | None) -> Ite
     except JsonFault as error:
         text = f"not a JSON list of rows: {error}."
         yield error.line, fault(text, place, error.line, None, "data.not_json_list")
-    except RepeatedKeyError as error:
-        problem = Problem(f"{error}. {TWICE}", place, error.line, error.key, code="rows.repeated_key")
-        raise InputError(problem) from None
-    except TooDeepError as error:
-        problem = Problem(f"{error}.", place, error.line, code="rows.nested_too_deeply")
-        raise InputError(problem) from None
-    except TooLongError as error:
-        raise InputError(Problem(f"{error}.", place, error.line, code="rows.number_too_long")) from None
+    except JsonLimitError as error:
+        raise InputError(_limit(error, place, error.line or 1)) from None
+
+
+def _limit(error: JsonLimitError, place: str, line: int) -> Problem:
+    if isinstance(error, RepeatedKeyError):
+        return fault(f"{error}. {TWICE}", place, line, error.key, "rows.repeated_key")
+    if isinstance(error, TooDeepError):
+        return fault(f"{error}.", place, line, None, "rows.nested_too_deeply")
+    return fault(f"{error}.", place, line, None, "rows.number_too_long")
 
 
 def _with_names(rows: Iterator[Numbered], options: TableOptions, path: Path) -> Iterator[Numbered]:
@@ -179,7 +177,7 @@ def lists_of(path: Path, options: TableOptions) -> dict[str, int]:
                 if isinstance(value, (dict, list)):
                     name = where.rpartition("[")[0]
                     found[name] = found.get(name, 0) + 1
-        except (JsonFault, TooDeepError, TooLongError, RepeatedKeyError):
+        except (JsonFault, JsonLimitError):
             return {}
     return found
 

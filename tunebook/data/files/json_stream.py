@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from tunebook.core.files import RepeatedKeyError, TooDeepError, TooLongError, checked, unique_keys
+from tunebook.core.files import JsonLimitError, checked, unique_keys
 
 CHUNK = 1 << 20
 LONGEST_VALUE = 1 << 26  # characters of a row
@@ -99,7 +99,7 @@ class _Scanner:
 
         Raises:
             JsonFault: the value is not JSON, or the file ends inside it.
-            TooDeepError, TooLongError, RepeatedKeyError: as `from_json`, with the line.
+            JsonLimitError: as `from_json`, with the line.
         """
         self.peek()
         while True:
@@ -116,7 +116,7 @@ class _Scanner:
                     raise JsonFault("the file ends inside a value", self.line) from None
                 line = self.line + self.text.count("\n", self.at, self.at + at)
                 raise JsonFault(f"{error.msg}{hint(self.text, self.at + at)}", line) from None
-            except (TooDeepError, TooLongError, RepeatedKeyError) as error:
+            except JsonLimitError as error:
                 error.line = self.line
                 raise
             self.advance(end)

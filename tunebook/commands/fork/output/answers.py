@@ -11,12 +11,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunebook.core.words import count, words
+from tunebook.core.words import DECIDED, count, phrase, words
 
-# A fixed answer is short, frequent and rarely quoted, or one of DECIDED, which also occur in passages by
-# chance.
+# A fixed answer is short, frequent and rarely quoted, or one of DECIDED.
 FIXED_WORDS, FIXED_SHARE, FIXED_ROWS = 3, 0.05, 3
-DECIDED = {(word,) for word in ("yes", "no", "maybe", "true", "false")}
 NEARLY_ALL, MOST, FEW = 0.95, 0.8, 0.2
 SHORT = 8  # words
 
@@ -39,8 +37,8 @@ class Answers:
         self.first[key] += 1
         self.written.setdefault(key, golds[0].strip())
         self.lengths.append(count(golds[0]))
-        passage = f" {' '.join(words(str(row.get('context') or '')))} "
-        self.standing[key] += any(f" {' '.join(words(gold))} " in passage for gold in golds)
+        passage = phrase(words(str(row.get("context") or "")))
+        self.standing[key] += any(phrase(words(gold)) in passage for gold in golds)
 
     @property
     def fixed(self) -> list[str]:
@@ -50,7 +48,7 @@ class Answers:
             self.written[key]
             for key, n in self.first.most_common()
             if n >= least and len(key) <= FIXED_WORDS
-            if key in DECIDED or self.standing[key] < MOST * n
+            if " ".join(key) in DECIDED or self.standing[key] < MOST * n
         ]
 
     def counts(self) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from tunebook.data.lengths import FEWEST_ROWS, TRIAL_LENGTHS
 from tunebook.models.registry import row_keys
 from tunebook.models.trial_model import NAME as TRIAL_BASE
 
-LONGEST_TRIAL = 1024
+LONGEST_TRIAL = TRIAL_LENGTHS[0]
 # Limits of the trial tier as measured on a CPU (recipes/*/trial.yaml): tokens in a micro batch, tokens scored
 # at once, tokens trained in all, and ranked labels (rows times labels) of a test split.
 MICRO_TOKENS, EVAL_TOKENS, TRAINED_TOKENS, RANKED = 1280, 2560, 160_000, 4200
