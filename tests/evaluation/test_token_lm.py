@@ -149,3 +149,20 @@ def test_a_heads_scores_are_those_of_one_row_at_a_time() -> None:
     for got, wanted in zip(head.classify(contexts), alone, strict=True):
         assert got == pytest.approx(wanted, abs=1e-4)
         assert sum(map(math.exp, got)) == pytest.approx(1)
+
+
+def test_the_output_layer_gets_rows_without_gaps() -> None:
+    """Otherwise, PyTorch's product in bf16 on a CPU takes a hundred times as long."""
+    net = tiny.model()
+    lm = token_lm.TokenLM(net, tiny.tokenizer())
+    again = token_lm.TokenLM(net, tiny.tokenizer())
+    strides: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    net.lm_head.register_forward_pre_hook(
+        lambda _, args: strides.append((tuple(args[0].shape), args[0].stride()))
+    )
+    for contexts in (CONTEXTS["short"], CONTEXTS["short"][:1]):
+        lm.generate(contexts, [], 2)
+        again.rank(contexts, [[20, 21], [22]], [])
+        lm.score(contexts, [[20, 21]] * len(contexts), [])
+    assert {shape[0] for shape, _ in strides} == {1, 3}
+    assert all(stride[0] == shape[1] * shape[2] for shape, stride in strides), strides
