@@ -417,7 +417,7 @@ CASES = [
     jsonl("no passage", [QA, {**QA, "context": ""}], "rows.empty_text a.jsonl:2 context"),
     jsonl(
         "answers like a list",
-        [QA, {**QA, "answers": "['in the shed']"}],
+        [QA, {**QA, "answers": "['in the shed'"}],
         "rows.field_not_json a.jsonl:2 answers",
     ),
     jsonl("an empty answer", [QA, {**QA, "answers": ["in", " "]}], "rows.empty_text a.jsonl:2 answers[1]"),

@@ -136,7 +136,8 @@ def each_row(dataset: Dataset, split: Split) -> Iterator[Located]:
                 fallback += f".{len(seen)}"
             try:
                 if dataset.source.reader is None and isinstance(value, dict):
-                    refuse_ignored(value, partial(renderer.row, fallback_id=fallback), top=True)
+                    read = partial(renderer.row, fallback_id=fallback)
+                    refuse_ignored(value, read, top=True, answers=False)
                 row = renderer.row(value, fallback)
                 if by_time:
                     row["time"] = time_of(value, by_time)

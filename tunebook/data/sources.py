@@ -24,7 +24,8 @@ from tunebook.data.files.label_names import with_names
 from tunebook.data.files.split_names import SPLITS, Split, split_in
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.files.tables import KINDS, read_table
-from tunebook.data.formats.leaves import refuse_ignored, without_fields
+from tunebook.data.formats.leaves import refuse_ignored, without_fields, without_steps
+from tunebook.data.formats.meaning_of import chosen_by
 from tunebook.data.formats.open_file import kind_of
 from tunebook.data.formats.place import Numbered, at_origins, fault, id_of, in_rows
 from tunebook.data.formats.repairs import Repair
@@ -131,6 +132,8 @@ def untouched_rows(source: Source, folder: Path, split: Split) -> tuple[str, Ite
             raise InputError(Problem(text, show(path), code="data.no_rows_file"))
         rows = at_origins(read_table(path, source.table, source.lists.get(split)), path)
         rows = in_rows(rows) if kind_of(path) in ROW_KINDS else rows
+        if source.where and source.split_column:  # a row that is not kept may name any split
+            rows = _kept(rows, source.where, show(folder / "dataset.yaml"), show(path))
         return show(path), _of_split(rows, source.split_column, split, show(path))
     return f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
 
@@ -173,6 +176,8 @@ def read_rows_of(
         rows = _prepared(rows, source, place)
     if source.label_names and answered:
         rows = with_names(rows, source.columns.get("label", "label"), source.label_names, place)
+    if source.where and (used := chosen_by(source.where, tuple(source.columns.values()))):
+        rows = ((number, without_steps(row, used)) for number, row in rows)
     if source.roles:
         rows = ((number, rename_roles(row, dict(source.roles))) for number, row in rows)
     return read_layout(rows, source.reader, source.columns, place, answered, source.repair)
@@ -218,7 +223,8 @@ def _hub_rows(source: Source, split: str) -> Iterator[Numbered]:
     except (OSError, RuntimeError) as error:  # raised by the Hub client without a network
         raise hub_error("source.hub", repr(source.hub), unreachable() or error, OTHER_ROWS) from None
     features = getattr(table, "features", None) or {}
-    labels = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
+    inside = {name: getattr(feature, "feature", feature) for name, feature in features.items()}
+    labels = {name: feature.names for name, feature in inside.items() if hasattr(feature, "names")}
     return in_rows(enumerate((named_labels(row, labels) for row in table), 1))
 
 
@@ -253,7 +259,7 @@ def _kept(rows: Iterator[Numbered], where: str, file: str, place: str) -> Iterat
 def _each_kept(rows: Iterator[Numbered], keep: Any, place: str) -> Iterator[Numbered]:
     for number, row in rows:
         try:
-            if not isinstance(row, dict) or bounded(keep, row):
+            if not isinstance(row, dict) or bounded(keep, {"row": row, **row}):
                 yield number, row
         except TemplateError as error:
             text = f"the expression (WHERE= at fork) fails on this row: {error}. "

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from tunebook.core import words
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.fields import CHOSEN, REJECTED
+from tunebook.data.formats.meaning_of import said_of
+from tunebook.data.formats.meanings import CHOSEN, REJECTED
 from tunebook.data.formats.rows.row import Columns, Row
-from tunebook.data.formats.values import plain_name
+from tunebook.data.formats.values import plain_name, typed
 
 MOST_LABELS, LONGEST_LABEL = 500, 60
 # Usual column names of each field, the most likely first. `context` and `input` are part of the prompt.
@@ -17,7 +18,7 @@ NAMES = {
     "text": "text body message utterance sentence content comment review tweet post request email query",
     "label": "label category class intent topic sentiment target tag label_text label_name",
     "question": "question query",
-    "context": "context passage paragraph document",
+    "context": "context passage paragraph document article story",
     "answers": "answers answer",
     "messages": (
         "messages conversations conversation dialogue dialog turns chat contents utterances data log text"
@@ -49,7 +50,7 @@ LAYOUT_FIELDS = {  # required, optional
     "preference": (("chosen", "rejected"), ("prompt", "input", "better")),
     "qa": (("question", "context", "answers"), ()),
     "pairs": (("prompt", "completion"), ("input", "system")),
-    "chat": (("messages",), ()),
+    "chat": (("messages",), ("system",)),
 }
 GROUPS = frozenset(
     """group group_id customer customer_id client client_id user user_id member member_id account account_id
@@ -70,7 +71,8 @@ class Reading:
 
 
 def call(reading: Reading) -> str:
-    return " ".join(f"{name}={column}" for name, column in reading.columns.items())
+    """Return the value of FIELDS= for a reading."""
+    return " ".join(f"{name}={typed(column)}" for name, column in reading.columns.items())
 
 
 def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str]) -> str | None:
@@ -80,6 +82,7 @@ def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str
         InputError: several columns could be the label.
     """
     able = [name for name in scalars if name not in taken and repeats(rows, name)]
+    able = [name for name in able if not said_of(name, [one for one in able if one != name])]
     usual = NAMES["label"].split()
     named = [name for name in able if plain_name(name) in usual]
     named = named or [name for name in able if plain_name(name) in LABEL_LISTS]
@@ -91,7 +94,7 @@ def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str
         same = all(len({row.get(name) for row in rows}) == len(pairs) for name in candidates)
         if same and len(texts) == 1:  # a number and its name
             return texts[0]
-        names = " or ".join(f'FIELDS="label={name}"' for name in candidates)
+        names = " or ".join(f'FIELDS="label={typed(name)}"' for name in candidates)
         text = f"more than one column of {place} could be the label. Choose: {names}."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
     if not candidates:  # one label, or hardly a row of each: said with numbers once all rows are read
@@ -118,7 +121,8 @@ def refuse_indicators(rows: list[Row], columns: list[str], place: str) -> None:
         does = "no row has more than one: write one column with the name of the label"
     text = (
         f"the columns {', '.join(columns)} of {place} each say yes (1) or no (0) to one label, and {does}. "
-        f'Only one label per row can be learned. To learn one as yes or no: FIELDS="label={columns[0]}".'
+        f"Only one label per row can be learned. To learn one as yes or no: "
+        f'FIELDS="label={typed(columns[0])}".'
     )
     raise InputError(Problem(text, key="--fields (FIELDS=)", code="labels.several_columns"))
 

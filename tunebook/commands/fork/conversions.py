@@ -10,16 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tunebook.commands.fork.columns import NAMES
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.fields import ROLE_KEYS
 from tunebook.data.formats.rows.row import Row
 from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS
-from tunebook.data.formats.values import plain_name
+from tunebook.data.formats.values import ROLE_KEYS, plain_name, typed
 
 SHORT = 60  # maximum length of a text shown in a message
 TALKS = frozenset(
     "conversation_id dialogue_id dialog_id conv_id convo_id thread_id session_id ticket_id".split()
 )
+TEXT_LISTS = frozenset("patterns examples utterances phrases training_phrases samples queries texts".split())
+CLASS = frozenset("tag intent label name class category topic".split())
 ENOUGH = 0.9  # share of the sampled rows that have the format
 
 
@@ -94,6 +96,30 @@ def _are_places(value: Any) -> bool:
     )
 
 
+def _has_label(row: Row) -> bool:
+    """Return whether a row has a label for its whole text (Rasa: an intent beside the entities)."""
+    return any(
+        isinstance(value, str) and value.strip() and plain_name(name) in NAMES["label"].split()
+        for name, value in row.items()
+    )
+
+
+def _listed_texts(row: Row) -> tuple[str, str] | None:
+    """Return the columns of a list of texts and of their label in a row that is one class."""
+    texts = next((name for name in row if plain_name(name) in TEXT_LISTS and _are_texts(row[name])), None)
+    label = next((name for name in row if plain_name(name) in CLASS and isinstance(row[name], str)), None)
+    return (texts, label) if texts and label else None
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+
+
+def _exploded(row: Row) -> Row | None:
+    found = _listed_texts(row)
+    return {"text": row[found[0]][0], "label": row[found[1]]} if found else None
+
+
 def _flat_names(row: Row) -> tuple[str, str] | None:
     """Return the columns of the speaker and the conversation's id in a row that is one turn."""
     role = next((key for key in row if plain_name(key) in ROLE_KEYS), None)
@@ -136,9 +162,18 @@ FORMATS = (
     ),
     Format(
         "labelled spans in texts (entities), which are not supported: only one label per text can be learned",
-        lambda row: any(_are_places(row.get(key)) for key in ("label", "labels", "entities", "spans")),
+        lambda row: (
+            any(_are_places(row.get(key)) for key in ("label", "labels", "entities", "spans"))
+            and not _has_label(row)
+        ),
         lambda row: None,
         "Give each text one label",
+    ),
+    Format(
+        "a list of texts for each label",
+        lambda row: _listed_texts(row) is not None,
+        _exploded,
+        "Write a row for each text (in pandas: .explode(name))",
     ),
     Format(
         "one turn per row, with the conversation's id",
@@ -203,8 +238,9 @@ def example(rows: list[Row], task: str | None) -> str:
     return f" Or convert each row to {_shown(MADE_OF_TURNS)}; the first row is {_shown(rows[0])}."
 
 
-def no_answers(rows: list[Row], place: str) -> InputError:
-    """Return the error for prompts without answers, as used for reinforcement learning."""
+def no_answers(rows: list[Row], place: str, prompt: str) -> InputError:
+    """Return the error for prompts without answers, as used for reinforcement learning; `prompt` is their
+    column."""
     what = "prompts without answers, as used for reinforcement learning, which is not supported"
     row = rows[0]
     turns = next((value for value in row.values() if isinstance(value, list)), None)
@@ -213,7 +249,7 @@ def no_answers(rows: list[Row], place: str) -> InputError:
     else:
         made = {**row, "completion": ANSWER}
     do = "Add the answer to learn to each row, or name its column if there is one: "
-    do += f'FIELDS="prompt={next(iter(row))} completion=..."'
+    do += f'FIELDS="prompt={typed(prompt)} completion=..."'
     return _needed(place, what, do, row, made)
 
 

@@ -9,12 +9,11 @@ import contextlib
 
 from tunebook.commands.fork.columns import NAMES
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.conversations import unread_fields
-from tunebook.data.formats.fields import CHOSEN, HISTORY, REJECTED, ROLE_KEYS, SCORES
 from tunebook.data.formats.hermes import calls_in
+from tunebook.data.formats.meanings import CHOSEN, HISTORY, REJECTED, SCORES
 from tunebook.data.formats.rows.row import Columns, Row
-from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS, Turns, from_json, turns_of
-from tunebook.data.formats.values import plain_name
+from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS, Turns, from_json, turns_of, unread_fields
+from tunebook.data.formats.values import ROLE_KEYS, plain_name
 
 # Columns with only a part of a conversation.
 PARTS = {*HISTORY, *CHOSEN.split(), *REJECTED.split(), "prompt", "input", "completion", "response", "output"}

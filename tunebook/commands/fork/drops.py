@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tunebook.commands.fork.files import DataFiles
+from tunebook.commands.fork.options import read_drop
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.leaves import held_json, leaves, without_fields
+from tunebook.data.formats.values import typed
 from tunebook.data.sources import Source, raw_rows
 
+OFFERED = re.compile(r"""\(DROP=("'[^']*'"|[^\s)]+)\)""")
 NOT_READ, LOOKED_AT, MOST = "rows.meaning_not_read", 200, 20  # rows examined, maximum number of fields named
 
 
@@ -21,10 +26,12 @@ def without(drop: str, rows: list[dict[str, Any]], data: DataFiles) -> list[dict
     Raises:
         InputError: no row or turn has such a field.
     """
-    names = drop.replace(",", " ").split()
+    names = read_drop(drop)
     there = set(_field_names(rows))
     paths = {leaf.path.replace("[]", "") for row in rows for leaf in leaves(row)}
     for name in names:
+        if name in data.beside:
+            continue
         if name not in there and not any(path == name or path.startswith(f"{name}.") for path in paths):
             names_there = ", ".join(sorted(there))
             text = f"no row or turn of {data.place} has a field {name!r}. Available: {names_there}."
@@ -64,10 +71,12 @@ def with_all_drops(error: InputError, source: Source, folder: Path) -> InputErro
         names += new
     if len(names) < had + 2:
         return error
-    every = " ".join(names)
+    every = " ".join(map(typed, names))
     text = f'{error}\nTo ignore all of them: --drop "{every}" (DROP="{every}").'
     return InputError(text, problems=error.problems)
 
 
 def _name(problem: Problem) -> str:
-    return (problem.key or "").rpartition(".")[2]
+    """Return the field that the message of a refused row offers to drop."""
+    said = OFFERED.search(str(problem))
+    return read_drop(shlex.split(said[1])[0])[0] if said else ""

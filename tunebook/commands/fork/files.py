@@ -16,7 +16,7 @@ from typing import Any, Literal
 from tunebook.commands.fork.tables.gather import GATHERED, TEXT_KINDS, gather, holds_rows
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import ROOT, child_environment, show
-from tunebook.data.files.json_rows import lists_of
+from tunebook.data.files.json_rows import beside_rows, lists_of
 from tunebook.data.files.split_names import SPLIT_OF, SPLITS, Split, split_of
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.files.tables import KINDS
@@ -38,6 +38,7 @@ class DataFiles:
     notes: list[str] = field(default_factory=list)
     scratch: tempfile.TemporaryDirectory[str] | None = None  # of gathered files, until they are copied
     kinds: frozenset[str] = frozenset()  # of the person's own files: .csv
+    beside: dict[str, Any] = field(default_factory=dict)  # values of JSON documents beside their rows
 
     @property
     def splits(self) -> dict[Split, str]:
@@ -101,7 +102,10 @@ def find(data: str, folder: Path, table: TableOptions = AS_IT_IS) -> DataFiles:
         [one for one in path.rglob("*") if one.is_file() and holds_rows(one)] if gathered else files.values()
     )
     kinds = {PLAIN_TEXT if gathered and kind_of(one) in TEXT_KINDS else kind_of(one) for one in own}
-    return DataFiles(source, place, notes, scratch, frozenset(kinds))
+    beside: dict[str, Any] = {}
+    for one in {} if gathered else dict.fromkeys(files.values()):
+        beside |= beside_rows(one, table)
+    return DataFiles(source, place, notes, scratch, frozenset(kinds), beside)
 
 
 def form_of(data: str) -> Literal["file", "folder", "named", "hub"]:

@@ -12,10 +12,15 @@ from tunebook.check.run import run_check
 from tunebook.commands.fork import long_rows
 from tunebook.commands.fork.drops import with_all_drops, without
 from tunebook.commands.fork.files import copies, find, folder_of
-from tunebook.commands.fork.options import ForkOptions, as_recorded, read_fields
+from tunebook.commands.fork.options import ForkOptions, as_recorded, read_drop, read_fields
 from tunebook.commands.fork.origin import load_origin
 from tunebook.commands.fork.output import dataset_text, earlier, recipe_text, screen
-from tunebook.commands.fork.output.screen import Told, begins_with_prompt, with_own_files
+from tunebook.commands.fork.output.screen import (
+    Told,
+    answers_that_are_none,
+    begins_with_prompt,
+    with_own_files,
+)
 from tunebook.commands.fork.output.write import LEFT_OUT, write_folders
 from tunebook.commands.fork.recognise import Reading
 from tunebook.commands.fork.refusals import (
@@ -37,7 +42,13 @@ from tunebook.commands.fork.sample import (
 )
 from tunebook.commands.fork.source_options import repair_key, repair_notes, rows_keys
 from tunebook.commands.fork.tables import labels
-from tunebook.commands.fork.tables.facts import encoding_notes, hidden_notes, numbered_fields
+from tunebook.commands.fork.tables.document import beside_uses, refuse_beside
+from tunebook.commands.fork.tables.facts import (
+    encoding_notes,
+    hidden_notes,
+    indent_notes,
+    numbered_fields,
+)
 from tunebook.commands.fork.tables.label_names import label_names
 from tunebook.config.overrides import Options
 from tunebook.core.console import Console
@@ -82,6 +93,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         data = find(options.data, folder, options.table)
         refuse_idle_table(options.table, data)
         data.source |= rows_keys(options.where, options.roles, options.near)
+        refuse_beside(data.beside, read_drop(options.drop), data.place)
         rows, faults = sample(data, folder)
         named = numbered_fields(named, options.table)
         rows = as_read(without(options.drop, rows, data), data.place, task, named)
@@ -97,6 +109,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         group, group_why = group_of(options, rows, reading, data.place)
         words.append(f"{data.place}: {reading.task}")
     why = [*from_notes, *data.notes, *reading.why, f"group: {group_why}", *encoding_notes(rows, data.place)]
+    why += indent_notes(rows, reading.columns.values())
     for split in data.splits if "files" in data.source else ():
         path = source_file(Source.model_validate(dataset_text.provisional(data, reading)), folder, split)
         why += hidden_notes(path, options.table) if path else []
@@ -151,7 +164,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             labels.check_kinds(counted.found, column, options.labels, data.place)
             labels.check_counts(counted.found, column, source.get("test_share"), data.place)
         why += notes
-        fields = uses(dataset, data.splits)
+        fields = [*uses(dataset, data.splits), *beside_uses(data.beside, read_drop(options.drop))]
         counts: dict[str, int] = {split: len(some) for split, some in split_rows.items()}
         words.append(", ".join(f"{count} {split}" for split, count in counts.items()))
     if "test" in data.splits and (same := repeated(split_rows["test"], split_rows["train"])):
@@ -207,6 +220,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         decide=[
             *ways,
             *begins_with_prompt(split_rows),
+            *answers_that_are_none(split_rows, reading.task),
             *assumed,
             *screen.decisions(fields, notes, options.name, [] if decided else other_splits(rows, reading)),
         ],

@@ -64,6 +64,23 @@ def as_recorded(options: ForkOptions) -> dict[str, Any]:
     return values | {"table": options.table.model_dump(mode="json")}
 
 
+def read_drop(text: str) -> list[str]:
+    """Parse DROP="history meta.score 'Is Deleted'": names between blanks or commas, in quotes if they have
+    one.
+
+    Raises:
+        InputError: a quote is not closed.
+    """
+    reader = shlex.shlex(text, posix=True)
+    reader.whitespace, reader.whitespace_split, reader.commenters = " ,\t\n", True, ""
+    try:
+        return list(reader)
+    except ValueError as error:
+        raise InputError(
+            Problem(f"{error} in {text!r}.", key="--drop (DROP=)", code="option.bad_drop")
+        ) from None
+
+
 def read_fields(text: str) -> dict[str, str]:
     """Parse FIELDS="text=body label=topic"."""
     try:

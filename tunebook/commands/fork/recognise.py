@@ -30,11 +30,17 @@ from tunebook.commands.fork.special_forms import (
     squad,
 )
 from tunebook.commands.fork.tables.header import check_header
+from tunebook.commands.fork.tables.label_columns import (
+    ambiguous_text,
+    refuse_deciding,
+    refuse_other_labels,
+    with_halves,
+)
 from tunebook.commands.fork.unknown import unknown
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.conversations import conversation
-from tunebook.data.formats.fields import HISTORY, SCORES, SYSTEM
+from tunebook.data.formats.meanings import HISTORY, SCORES, SYSTEM
 from tunebook.data.formats.rows.label_lists import listed
 from tunebook.data.formats.rows.picked import sources
 from tunebook.data.formats.rows.row import Columns, Row
@@ -107,7 +113,7 @@ def recognise(
     if fits[0].layout == "chat" and not any(
         "assistant" in roles_of(row, fits[0].columns["messages"]) for row in rows
     ):
-        raise conversions.no_answers(rows, place)
+        raise conversions.no_answers(rows, place, fits[0].columns["messages"])
     refuse_rivals(rows, there, place, fits[0], fields)
     read = {
         *sources(fits[0].columns.values()),
@@ -149,7 +155,7 @@ def _refuse_halves(rows: list[Row], there: list[str], place: str) -> None:
         name for name in there if name not in prompts and (wordy(rows, name) or _holds_more(rows, name))
     ]
     if prompts and not names & {*NAMES["completion"].split()} and not others:
-        raise conversions.no_answers(rows, place)
+        raise conversions.no_answers(rows, place, prompts[0])
     if names == {"text"} or names <= {"text", "id", "meta", "source", "url", "title"} and "text" in names:
         raise conversions.plain_text(rows, place)
 
@@ -206,15 +212,15 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
     named = [name for name in texts if plain_name(name) in NAMES["text"].split()]
     if not texts:  # texts of one word
         named = [name for name in scalars if name != label and plain_name(name) in NAMES["text"].split()]
-    candidates = [fields["text"]] if "text" in fields else named or texts
+    candidates = [fields["text"]] if "text" in fields else with_halves(named, texts) or named
     if len(candidates) > 1:
-        both = f'FIELDS="text={"+".join(candidates[:2])} label={label}"'
-        names = " or ".join(f'FIELDS="text={name} label={label}"' for name in candidates)
-        text = f"more than one column of {place} could be the text. If both are needed to tell the label, as "
-        text += f"of a pair: {both}. Otherwise choose: {names}."
-        raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
+        raise ambiguous_text(candidates, label, place)
     if not candidates:
         return []
+    if "text" not in fields:
+        refuse_deciding(rows, scalars, candidates[0], label, place)
+    if "label" not in fields:
+        refuse_other_labels(rows, scalars, candidates[0], label, place)
     count = len({str(row.get(label)) for row in rows})
     why = [
         f"`{label}` has {count} values in {len(rows)} sampled rows: the label",

@@ -18,7 +18,7 @@ from tunebook.commands.fork import source_options
 from tunebook.commands.fork.columns import Reading
 from tunebook.commands.fork.files import PLAIN_TEXT, DataFiles, form_of
 from tunebook.commands.fork.long_rows import check_length, window_words
-from tunebook.commands.fork.options import ForkOptions, as_recorded, read_fields
+from tunebook.commands.fork.options import ForkOptions, as_recorded, read_drop, read_fields
 from tunebook.commands.fork.output import earlier
 from tunebook.commands.fork.sample import SAMPLE
 from tunebook.commands.fork.tables.label_names import names_file
@@ -82,7 +82,7 @@ def _check_dropped(options: ForkOptions, fields: dict[str, str]) -> None:
     named = [("--fields (FIELDS=)", part) for column in fields.values() for part in column.split("+")]
     named += [("--group (GROUP=)", options.group), ("--time (TIME=)", options.time)]
     for key, column in named:
-        for dropped in options.drop.replace(",", " ").split():
+        for dropped in read_drop(options.drop):
             if column == dropped or column.startswith(f"{dropped}."):
                 text = f"names {column!r}, which --drop (DROP=) leaves out. Remove it from one of them."
                 raise InputError(Problem(text, key=key, code="option.contradiction"))

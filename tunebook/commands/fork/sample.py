@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from tunebook.commands.fork.files import ONE_FILE, DataFiles
 from tunebook.commands.fork.options import ForkOptions
 from tunebook.commands.fork.recognise import recognise
 from tunebook.core.errors import InputError, Problem, RowFault
-from tunebook.data.files.split_names import split_column
+from tunebook.data.files.split_names import half_known, split_column
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.bad_rows import bad_rows
+from tunebook.data.formats.leaves import held_json
 from tunebook.data.formats.rows.picked import picked
 from tunebook.data.formats.rows.row import Row
 from tunebook.data.formats.rows.votes import decided
-from tunebook.data.formats.values import is_empty, plain_name
+from tunebook.data.formats.values import dropped, is_empty, plain_name, variable
 from tunebook.data.sources import Source, kept_and_read, raw_rows, untouched_rows
 from tunebook.data.splits import time_of
 
@@ -43,10 +45,13 @@ def sample(data: DataFiles, folder: Path) -> tuple[list[Row], list[Problem]]:
     drawn = random.Random(0)
     good: list[Row] = []
     faults: list[Problem] = []
+    encoded = False  # a row is a text that is JSON itself
     index = -1
     for index, (_, row) in enumerate(rows):
         if isinstance(row, Problem):
             faults.append(row)
+        elif isinstance(row, str):
+            encoded = encoded or isinstance(held_json(row), dict)
         elif isinstance(row, dict):
             if len(good) < SAMPLE:
                 good.append(row)
@@ -64,6 +69,13 @@ def sample(data: DataFiles, folder: Path) -> tuple[list[Row], list[Problem]]:
             raise InputError(Problem(text, key="--where (WHERE=)", code="data.no_rows"))
         if index < 0:
             raise InputError(Problem(f"{data.place}: there are no rows.", key="DATA", code="data.no_rows"))
+        if encoded:
+            text = (
+                f"{data.place}: each line is a JSON text that contains the row as JSON. Decode it once: "
+                '.venv/bin/python -c "import sys, json; [print(json.loads(line)) for line in sys.stdin]" '
+                f"< {shlex.quote(data.place)} > rows.jsonl"
+            )
+            raise InputError(Problem(text, key="DATA", code="data.encoded_twice"))
         text = f"{data.place}: the rows have no field names. Write each row as an object, such as "
         text += '{"text": "...", "label": "..."} or {"messages": [...]}.'
         raise InputError(Problem(text, key="DATA", code="data.no_rows"))
@@ -198,6 +210,16 @@ def by_column(data: DataFiles, rows: list[Row]) -> None:
     """Take the splits of one file from the column that names them, where its sampled `rows` have one."""
     files = data.source.get("files", {})
     found = split_column(rows) if [*files] == ["train"] else None
+    if not found and [*files] == ["train"] and (partly := half_known(rows)):
+        name, known, other = partly
+        test = f"{variable([name])} in {(*known,)!r}"
+        text = (
+            f"`{name}` of {data.place} assigns rows to {', '.join(known)}, but "
+            f"{', '.join(map(repr, other[:5]))} "
+            f'is none of train, dev and test. Keep the rows of the splits: WHERE="{test}". To split all rows '
+            f"again: DROP={dropped([name])}."
+        )
+        raise InputError(Problem(text, key="DATA", code="data.unknown_split"))
     if found:
         name, splits = found
         data.source |= {"files": dict.fromkeys(splits, files["train"]), "split_column": name}

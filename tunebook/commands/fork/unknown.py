@@ -6,7 +6,7 @@ from tunebook.commands.fork.columns import LAYOUT_FIELDS, NAMES, TASK_OF, Readin
 from tunebook.commands.fork.tables.header import is_table
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.rows.row import Columns, Row
-from tunebook.data.formats.values import is_empty, path_of_text, plain_name
+from tunebook.data.formats.values import are_turns, is_empty, path_of_text, plain_name, typed, value_at
 
 
 def unknown(
@@ -36,6 +36,10 @@ def unknown(
         else:
             text += f"There are: {_written(_forms(task), {})}."
         return InputError(Problem(text, key="--fields (FIELDS=)", code="fork.fields_of_no_layout"))
+    if len(there) == 1 and any(letter in there[0] for letter in ",;|\t"):
+        text = f"each line of {place} is one cell ({there[0]!r:.60}), because it is in quotes as a whole. "
+        text += "Remove the quotes around the lines, or name the delimiter: DELIMITER=."
+        return InputError(Problem(text, key=key, code=code))
     label = next((name for name in there if plain_name(name) in NAMES["label"].split()), None)
     values = {str(row.get(label)) for row in rows if not is_empty(row.get(label))} if label else set()
     if label and task in (None, "classification"):
@@ -45,10 +49,12 @@ def unknown(
             text += "nothing to learn. Add rows with another label."
         elif len(values) * 2 > len(rows):
             text = f"{len(values)} different values in {len(rows)} rows of {place}: a label has to repeat. "
-            text += f'If it is the label column all the same, name it: FIELDS="text=... label={label}".'
+            text += (
+                f'If it is the label column all the same, name it: FIELDS="text=... label={typed(label)}".'
+            )
         else:
             text = f"{place} has labels and no column of texts ({names}): none has two words or more. "
-            text += f'Name it: FIELDS="text=... label={label}".'
+            text += f'Name it: FIELDS="text=... label={typed(label)}".'
         return InputError(Problem(text, key=key, code=code))
     if not any(wordy(rows, name) for name in there) and not any(
         isinstance(row.get(name), (list, dict)) for row in rows for name in there
@@ -58,6 +64,8 @@ def unknown(
         return InputError(Problem(text, key=key, code="fork.no_texts"))
     text = f"the columns of {place} are not recognised ({names}). Name them: {_written(_forms(task), {})}."
     if inside := _inside(rows[0]):
+        if are_turns(value_at(rows[0], inside)):
+            inside = f'FIELDS="messages={inside}"'
         text += f" What is inside an object is named by its path: {inside}."
     usual = {name for names in NAMES.values() for name in names.split()}
     if is_table(place) and not usual & {*map(plain_name, there)}:
@@ -80,5 +88,8 @@ def _forms(task: str | None) -> list[tuple[str, ...]]:
 
 def _written(forms: list[tuple[str, ...]], fields: Columns) -> str:
     """Return FIELDS= for each of `forms`, with the columns given by the user."""
-    said = [" ".join(f"{name}={fields.get(name, '...')}" for name in form) for form in forms]
+    said = [
+        " ".join(f"{name}={typed(fields[name]) if name in fields else '...'}" for name in form)
+        for form in forms
+    ]
     return " or ".join(f'FIELDS="{one}"' for one in said)

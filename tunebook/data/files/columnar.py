@@ -105,11 +105,18 @@ def label_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}
-    return {
-        column: feature["names"]
-        for column, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
-    }
+    found = {column: _names_in(feature) for column, feature in features.items()}
+    return {column: names for column, names in found.items() if names}
+
+
+def _names_in(feature: Any) -> list[str]:
+    """Return the names of a ClassLabel feature, or of a list of it; [] for any other feature."""
+    if isinstance(feature, list) and len(feature) == 1:
+        feature = feature[0]
+    if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
+        feature = feature["feature"]
+    label = isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    return list(feature.get("names") or []) if label else []
 
 
 def named_labels(row: Any, names: dict[str, list[str]]) -> Any:
@@ -119,6 +126,14 @@ def named_labels(row: Any, names: dict[str, list[str]]) -> Any:
     result = dict(row)
     for column, labels in names.items():
         value = row.get(column)
-        if isinstance(value, int) and not isinstance(value, bool):
-            result[column] = labels[value] if 0 <= value < len(labels) else None
+        if isinstance(value, list):
+            result[column] = [_named(one, labels) for one in value]
+        else:
+            result[column] = _named(value, labels)
     return result
+
+
+def _named(value: Any, labels: list[str]) -> Any:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    return labels[value] if 0 <= value < len(labels) else None

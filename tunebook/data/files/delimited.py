@@ -14,7 +14,16 @@ from typing import Any, TextIO
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.paths import show
-from tunebook.data.files.table_head import LOOKED_AT, column_names, is_total, refuse_title, totals_fault
+from tunebook.data.files.table_head import (
+    LOOKED_AT,
+    column_names,
+    header_fault,
+    header_lines,
+    is_header,
+    is_total,
+    refuse_title,
+    totals_fault,
+)
 from tunebook.data.files.table_options import NAME_OF, TableOptions
 from tunebook.data.formats.encodings import JAPANESE_7_BIT
 from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
@@ -22,6 +31,12 @@ from tunebook.data.formats.place import Numbered, fault
 
 CSV_CELL = 1 << 30  # characters; Python's default of 131,072 would reject long texts
 USUAL = ",;\t|"
+BACKSLASHES = (
+    "quotes inside the text are escaped by a backslash, but CSV doubles them. Convert the file: "
+    ".venv/bin/python "
+    "-c \"import pandas; pandas.read_csv('{name}', escapechar=chr(92), dtype=str, keep_default_na=False)"
+    ".to_json('{target}', orient='records', lines=True, force_ascii=False)\""
+)
 
 
 def read_delimited(path: Path, options: TableOptions) -> Iterator[Numbered]:
@@ -45,11 +60,16 @@ def read_delimited(path: Path, options: TableOptions) -> Iterator[Numbered]:
             waiting: Iterable[tuple[int, list[str]]] = itertools.chain([(skipped + 1, first)], records)
         else:
             if options.header is None:
-                _refuse_title([head, *lines], skipped, delimiter, options.quotes, place)
+                refuse_title(_parsed([head, *lines], skipped, delimiter, options.quotes), place)
             broken = broken_text(path) if any(map(is_broken, first)) else ""
             columns = column_names(first, place, skipped + 1, broken)
             waiting = records
-        yield from _rows(waiting, columns, delimiter, path)
+        extra, named = 0, len(first)
+        if options.header != "none":
+            below = _parsed([head, *lines], skipped, delimiter, options.quotes)[1:]
+            extra = header_lines([cells for _, cells in below])
+            named = len("".join("x" if cell else " " for cell in first).rstrip())
+        yield from _rows(waiting, columns, delimiter, path, extra, named)
 
 
 def _start(file: TextIO, options: TableOptions, place: str) -> tuple[int, str]:
@@ -102,27 +122,34 @@ def _widths(lines: list[str], delimiter: str, quotes: bool) -> list[int]:
         return []
 
 
-def _refuse_title(lines: list[str], skipped: int, delimiter: str, quotes: bool, place: str) -> None:
+def _parsed(lines: list[str], skipped: int, delimiter: str, quotes: bool) -> list[tuple[int, Any]]:
+    """Return the first records of a file, with the lines on which they begin."""
     reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE)
     found, begins = list[tuple[int, Any]](), 1
     for cells in reader:
         if cells:
             found.append((skipped + begins, cells))
         begins = reader.line_num + 1
-    refuse_title(found, place)
+    return found
 
 
 class _Records:
     """The records of a file, each with the line on which it begins."""
 
     def __init__(self, lines: Iterable[str], skipped: int, delimiter: str, quotes: bool, place: str) -> None:
+        self.last = ""
         self.reader = csv.reader(
-            lines,
+            self._seen(lines),
             strict=True,
             delimiter=delimiter,
             quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
         )
         self.skipped, self.begins, self.place = skipped, 1, place
+
+    def _seen(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self.last = line
+            yield line
 
     def __iter__(self) -> _Records:
         return self
@@ -133,15 +160,27 @@ class _Records:
             cells = next(self.reader)
         except csv.Error as error:
             text = f"not valid CSV: {error}. If quotes are part of the text, use QUOTES=none."
+            if '\\"' in self.last:
+                text = BACKSLASHES.format(name=self.place, target=f"{self.place}.jsonl")
             raise InputError(Problem(text, self.place, line, code="data.not_csv")) from None
         self.begins = self.reader.line_num + 1
         return line, cells
 
 
 def _rows(
-    records: Iterable[tuple[int, list[str]]], columns: list[str], delimiter: str, path: Path
+    records: Iterable[tuple[int, list[str]]],
+    columns: list[str],
+    delimiter: str,
+    path: Path,
+    extra: int,
+    named: int,
 ) -> Iterator[Numbered]:
-    """Yield the records as rows. The last one is held back until it is known that none follows it."""
+    """Yield the records as rows. The last one is held back until it is known that none follows it.
+
+    Args:
+        extra: the number of records below the names that describe the columns.
+        named: the number of columns up to the last one with a name; a row may lack those after it.
+    """
     place, broken = show(path), ""
     held: tuple[int, list[str]] | None = None
     seen = 0
@@ -151,11 +190,14 @@ def _rows(
         if held:
             seen += 1
             at, ready = held
+            ready = _fitted(ready, len(columns), named)
             if any(is_broken(cell) or JAPANESE_7_BIT.search(cell) for cell in ready):
                 broken = broken or broken_text(path)
                 yield at, fault(broken, place, at, None, "rows.not_utf8")
             elif not line and seen > 1 and is_total(ready):
                 yield at, fault(totals_fault(ready), place, at, None, "rows.totals")
+            elif seen <= extra or is_header(ready, columns):
+                yield at, fault(header_fault(ready), place, at, None, "rows.repeated_header")
             elif len(ready) != len(columns):
                 yield at, fault(_uneven(ready, columns, delimiter), place, at, None, "rows.column_count")
             elif swallowed(ready, delimiter):
@@ -165,6 +207,14 @@ def _rows(
             else:
                 yield at, dict(zip(columns, ready, strict=True))
         held = (line, cells) if line else None
+
+
+def _fitted(cells: list[str], columns: int, named: int) -> list[str]:
+    """Return a record without empty cells beyond the columns, and with empty cells for unnamed columns at the
+    end: some programs write a delimiter at the end of each line, or only of the header."""
+    if len(cells) > columns and not any(cells[columns:]):
+        return cells[:columns]
+    return cells + [""] * (columns - len(cells)) if named <= len(cells) < columns else cells
 
 
 def swallowed(cells: list[str], delimiter: str) -> bool:

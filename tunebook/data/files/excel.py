@@ -25,6 +25,9 @@ from tunebook.data.files.table_head import (
     LOOKED_AT,
     column_names,
     filled,
+    header_fault,
+    header_lines,
+    is_header,
     is_total,
     refuse_title,
     totals_fault,
@@ -35,6 +38,7 @@ from tunebook.data.formats.place import Numbered, fault, plain
 
 ZEROS = re.compile(r"0{2,}")  # a number format that keeps leading zeros
 PERCENT = re.compile(r"0(\.0+)?%")
+FIXED = re.compile(r"0\.(0+)")  # a number format that shows zeros at the end: 1.10
 SHOWN = 5
 
 
@@ -117,6 +121,8 @@ def _value(cell: Any) -> Any:
             return str(int(value)).zfill(len(cell.number_format))
         if percent := PERCENT.fullmatch(cell.number_format):
             return f"{value:.{len(percent[1] or '.') - 1}%}"
+        if (fixed := FIXED.fullmatch(cell.number_format)) and value == round(value, len(fixed[1])):
+            return f"{value:.{len(fixed[1])}f}"
     return plain(value)
 
 
@@ -152,10 +158,13 @@ def _rows(
             names = names[:-1]
         columns = column_names(names, place, head)
         ahead = ahead[1:]
-    yield from _below(itertools.chain(ahead, lines), columns, place)
+    extra = 0 if options.header == "none" else header_lines([cells for _, cells in ahead])
+    yield from _below(itertools.chain(ahead, lines), columns, place, extra)
 
 
-def _below(lines: Iterator[tuple[int, list[Any]]], columns: list[str], place: str) -> Iterator[Numbered]:
+def _below(
+    lines: Iterator[tuple[int, list[Any]]], columns: list[str], place: str, extra: int
+) -> Iterator[Numbered]:
     held: tuple[int, list[Any]] | None = None
     seen = 0
     for number, cells in itertools.chain(lines, [(0, list[Any]())]):
@@ -167,6 +176,8 @@ def _below(lines: Iterator[tuple[int, list[Any]]], columns: list[str], place: st
             )
             if not number and seen > 1 and is_total(ready):
                 yield at, fault(totals_fault(ready), place, at, None, "rows.totals")
+            elif seen <= extra or is_header(ready[: len(columns)], columns):
+                yield at, fault(header_fault(ready), place, at, None, "rows.repeated_header")
             elif filled(ready[len(columns) :]):
                 text = f"has a value beyond the {len(columns)} named columns. Give its column a name."
                 yield at, fault(text, place, at, None, "rows.column_count")

@@ -17,13 +17,13 @@ from typing import Any, TextIO
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.files import JsonLimitError, RepeatedKeyError, TooDeepError, from_json
 from tunebook.core.paths import show
-from tunebook.data.files.json_stream import JsonFault, hint, stream
+from tunebook.data.files.json_stream import JsonFault, beside, hint, stream
 from tunebook.data.files.table_head import column_names
 from tunebook.data.files.table_options import TableOptions
 from tunebook.data.formats.encodings import JAPANESE_7_BIT
-from tunebook.data.formats.fields import ROLE_KEYS
 from tunebook.data.formats.open_file import broken_text, is_broken, kind_of, open_text
 from tunebook.data.formats.place import Numbered, Spot, fault
+from tunebook.data.formats.values import ROLE_KEYS, is_empty
 
 TWICE = "Only one of the two values would be read. Remove or rename the other."
 LOOKED_AT = 1 << 20  # characters of a line that decide whether it is a row
@@ -180,6 +180,18 @@ def lists_of(path: Path, options: TableOptions) -> dict[str, int]:
         except (JsonFault, JsonLimitError):
             return {}
     return found
+
+
+def beside_rows(path: Path, options: TableOptions) -> dict[str, Any]:
+    """Return the values of a JSON document that stand beside its list of rows, by their names; {} for a file
+    of another form."""
+    if kind_of(path) not in (".json", ".jsonl") or _is_jsonl(path, options):
+        return {}
+    with open_text(path, encoding=options.encoding, longest=None) as file:
+        try:
+            return {name: value for name, value in beside(file).items() if not is_empty(value)}
+        except (JsonFault, TooDeepError, TooLongError, RepeatedKeyError):
+            return {}  # reported when the rows are read
 
 
 def _first_letter(file: TextIO) -> str:

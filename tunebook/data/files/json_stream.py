@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from tunebook.core.files import JsonLimitError, checked, unique_keys
 
 CHUNK = 1 << 20
+MOST_BESIDE = 50  # values of a list that is no list of rows
 LONGEST_VALUE = 1 << 26  # characters of a row
 LONGEST_WORD = 16  # maximum length of a JSON token such as `-Infinity` or an escaped pair
 BLANK = re.compile(r"[ \t\r\n]*")
@@ -24,6 +25,13 @@ DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 BY_COLUMNS = (
     'the file is column-oriented, as pandas writes it. Convert it: .venv/bin/python -c "import pandas; '
     "pandas.read_json('FILE'{orient}).to_json('FILE.jsonl', orient='records', lines=True)\""
+)
+BY_LABELS = (
+    "the file has a list of texts for each label. Write a row for each text: .venv/bin/python -c "
+    '"import json; '
+    "[print(json.dumps(dict(text=text, label=label))) for label, texts in "
+    "json.load(open('FILE')).items() for text "
+    'in texts]" > FILE.jsonl'
 )
 HINTS = {  # what stands at the position of the error, and what to do
     r"//|/\*|#": "a comment, which JSON does not allow. Remove it",
@@ -166,7 +174,7 @@ def stream(
         return
     scanner.take("{")
     list_key, wanted, inner = "", set(lists or ()), list[tuple[int, str, list[Any]]]()
-    flat = list[set[Any]]()  # lists that contain no objects
+    flat, sizes = list[set[Any]](), set[int]()  # lists that contain no objects, and their lengths
     objects: list[tuple[int, str, Any]] | None = []
     while scanner.peek() != "}":
         key = str(scanner.value())
@@ -180,8 +188,10 @@ def stream(
         else:
             objects = None
             flat.append(set())
+            size = 0
             for index, item in enumerate(_elements(scanner, key)):
                 flat[-1].add(type(item[2]))
+                size += 1
                 if lists or every:
                     if every or key in wanted:
                         list_key = key
@@ -193,6 +203,7 @@ def stream(
                     list_key = key
                 if list_key == key:
                     yield item
+            sizes.add(size)
         if scanner.peek() == ",":
             scanner.take(",")
         elif scanner.peek() != "}":
@@ -214,6 +225,8 @@ def stream(
         for index, row in enumerate(rows):
             yield line, f"{path}[{index}]", row
     if not chosen and not every:
+        if len(sizes) > 1 and all(kinds == {str} for kinds in flat):
+            raise JsonFault(BY_LABELS, 1)
         if sum(map(len, flat)) and len(flat) > 1:
             orient = ", orient='split'" if any(list in kinds for kinds in flat) else ""
             raise JsonFault(BY_COLUMNS.format(orient=orient), 1)
@@ -260,3 +273,44 @@ def _elements(scanner: _Scanner, key: str) -> Iterator[tuple[int, str, Any]]:
         elif scanner.peek() != "]":
             scanner.take(",]")
     scanner.take("]")
+
+
+def beside(file: TextIO) -> dict[str, Any]:
+    """Return the values of a document's object that are no rows, by their dotted names: a version, a system
+    prompt for all rows, the address of the next page. {} for a document of another form.
+
+    Raises:
+        JsonFault, TooDeepError, TooLongError, RepeatedKeyError: the document is not JSON.
+    """
+    scanner = _Scanner(file)
+    if scanner.peek() != "{" or scanner.one_of_several():
+        return {}
+    scanner.take("{")
+    found: dict[str, Any] = {}
+    has_rows = False
+    while scanner.peek() != "}":
+        key = str(scanner.value())
+        scanner.take(":")
+        if scanner.peek() == "[":
+            values = list[Any]()
+            for _, _, item in _elements(scanner, key):
+                has_rows = has_rows or isinstance(item, (dict, list))
+                if not isinstance(item, (dict, list)) and len(values) < MOST_BESIDE:
+                    values.append(item)
+            found[key] = values
+        else:
+            value = scanner.value()
+            has_rows = has_rows or next(_lists_in(value, key), None) is not None
+            found |= dict(_plain_in(value, key))
+        if scanner.peek() == ",":
+            scanner.take(",")
+    return found if has_rows else {}
+
+
+def _plain_in(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield the values inside objects that are neither objects nor lists of objects, with their paths."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _plain_in(item, f"{path}.{key}")
+    elif not (isinstance(value, list) and any(isinstance(one, (dict, list)) for one in value)):
+        yield path, value[:MOST_BESIDE] if isinstance(value, list) else value

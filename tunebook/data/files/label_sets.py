@@ -11,17 +11,19 @@ import unicodedata
 from collections.abc import Mapping
 
 # Separators between labels joined into one, the most reliable first.
-SEPARATORS = ("\n", "\t", "|", ";", "\uff1b", ",", "\uff0c", "\u3001", "/", "+", "&", "#", " and ", " ")
+SEPARATORS = ("><", "\n", "\t", "|", ";", "\uff1b", ",", "\uff0c", "\u3001", "/", "+", "&", "#", " and ", " ")
 BITS = re.compile(r"[01]{3,}")
-MISSING = frozenset("nan none null n/a na #n/a - ? nil undefined unknown missing".split())
+MISSING = frozenset(r"nan none null n/a na #n/a - ? nil undefined unknown missing \n".split())
+NO_LABEL = ("-1", "-100")  # in place of the number of a label
 WHOLE = re.compile(r"([-+]?\d+)\.0+")
 Counts = Mapping[str, int]
 
 
 def folded(label: str) -> str:
     """Return a label without differences of spelling: case, spaces, full-width forms, composed or decomposed
-    letters, `.0` after a whole number."""
-    plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+    letters, `.0` after a whole number, letters without width."""
+    visible = "".join(letter for letter in label if unicodedata.category(letter) != "Cf")
+    plain = " ".join(unicodedata.normalize("NFKC", visible).casefold().split())
     return WHOLE.sub(r"\1", plain) if WHOLE.fullmatch(plain) else plain
 
 
@@ -41,28 +43,35 @@ def several_in_one(counts: Counts) -> tuple[str, list[str]] | None:
     position.
     """
     for separator in SEPARATORS:
-        joined = [label for label in counts if separator in label]
-        if len(joined) == 1 and all(part in counts for part in _parts(joined[0], separator)):
-            return separator, sorted(_parts(joined[0], separator))
+        joined = [label for label in counts if len(parts_of(label, separator)) > 1]
+        if len(joined) == 1 and {*parts_of(joined[0], separator)} <= {
+            part for label in counts if label != joined[0] for part in parts_of(label, separator)
+        }:
+            return separator, sorted(parts_of(joined[0], separator))
         if len(joined) < 2:
             continue
         places: dict[str, set[int]] = {}
         for label in counts:
-            parts = _parts(label, separator)
+            parts = parts_of(label, separator)
             for at, part in enumerate(parts):
                 places.setdefault(part, set()).add(-1 if len(parts) == 1 else at)
         if "" in places:
             continue
-        within = {part for label in joined for part in _parts(label, separator)}
+        within = {part for label in joined for part in parts_of(label, separator)}
         free = [part for part in within if len(places[part]) > 1]
         if 2 * len(free) >= len(within) and len(within) < 2 * len(joined):
             return separator, sorted(within)
     return None
 
 
-def _parts(label: str, separator: str) -> list[str]:
-    """Return the parts of `label`; a doubled separator (`a||b`) counts as one."""
+def parts_of(label: str, separator: str) -> list[str]:
+    """Return the parts of `label`. A doubled separator (`a||b`) counts as one, and one at either end (`a;b;`,
+    `|a|b|`) does not count; tags are separated by `><` (`<a><b>`)."""
     doubled = separator * 2
+    if separator == "><":
+        label = label.removeprefix("<").removesuffix(">") if label[:1] + label[-1:] == "<>" else label
+    else:
+        label = label.strip().removeprefix(separator).removesuffix(separator)
     return [part.strip() for part in label.replace(doubled, separator).split(separator)]
 
 
@@ -87,4 +96,7 @@ def ordered(counts: Counts) -> list[int] | None:
 
 def missing(counts: Counts) -> list[str]:
     """Return the labels that may mean "no label", such as `nan`."""
-    return [label for label in counts if folded(label) in MISSING]
+    numbers = [int(label) for label in counts if re.fullmatch(r"-?\d{1,9}", label)]
+    numbered = len(numbers) == len(counts) and sum(number >= 0 for number in numbers) > 2
+    codes = [one for one in NO_LABEL if one in counts and numbered and sum(n < 0 for n in numbers) == 1]
+    return [label for label in counts if folded(label) in MISSING or label in codes]

@@ -51,3 +51,16 @@ def split_column(rows: Iterable[dict[str, Any]]) -> tuple[str, list[Split]] | No
             if None not in found and "train" in found and len(found) > 1:
                 return name, [split for split in SPLITS if split in found]
     return None
+
+
+def half_known(rows: Iterable[dict[str, Any]]) -> tuple[str, list[str], list[str]] | None:
+    """Return a column that names train and another split, but also other values, with those of both kinds."""
+    rows = list(rows)
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if name.strip().lower() in COLUMNS:
+            values = dict.fromkeys(str(row.get(name)) for row in rows)
+            known = [value for value in values if split_in(value)]
+            other = [value for value in values if not split_in(value)]
+            if other and {*map(split_in, known)} > {"train"}:
+                return name, known, other
+    return None

@@ -15,6 +15,7 @@ from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.open_file import is_broken
 
 Cells = Sequence[Any]
+SUBHEADS = frozenset(("response", "open-ended response"))  # below the questions of SurveyMonkey
 LOOKED_AT = 50  # number of lines examined to find the shape of a table
 TOTALS = frozenset(
     "total totals sum grand_total subtotal gesamt summe insgesamt total_general suma totale somma totaal "
@@ -72,6 +73,30 @@ def refuse_title(lines: Sequence[tuple[int, Cells]], place: str) -> None:
             "HEADER=none."
         )
         raise InputError(Problem(text, place, number, code="data.title_above"))
+
+
+def is_header(cells: Cells, columns: Sequence[str]) -> bool:
+    """Return whether a row repeats the column names, as where files were written one after another."""
+    names = [str(cell).strip().lstrip("\ufeff") if cell is not None else "" for cell in cells]
+    given = [name if cell else "" for name, cell in zip(columns, names, strict=False)]
+    return len(names) == len(columns) and names == given and any(names)
+
+
+def header_lines(rows: Sequence[Cells]) -> int:
+    """Return how many of the first rows below the names describe the columns: Qualtrics writes the questions
+    and an object with `ImportId`, SurveyMonkey `Open-Ended Response`."""
+    for number, cells in enumerate(rows[:2], 1):
+        words = [str(cell).strip() for cell in cells if cell not in (None, "")]
+        if words and all(word.startswith('{"ImportId"') for word in words):
+            return number
+    first = [str(cell).strip().lower() for cell in rows[0] if cell not in (None, "")] if rows else []
+    return int(bool(first) and {*first} <= SUBHEADS)
+
+
+def header_fault(cells: Cells) -> str:
+    """Return the message about a row that is a header."""
+    shown = ", ".join(str(cell) for cell in cells if cell not in (None, ""))[:80]
+    return f"is a header ({shown}), not an example. Remove it from the file."
 
 
 def is_total(cells: Cells) -> bool:

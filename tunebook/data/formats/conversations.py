@@ -10,12 +10,13 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.fields import MEANING_OF, WEIGHTS, refuse_unread
+from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.hermes import calls_in, result_in
+from tunebook.data.formats.meanings import MEANING_OF, WEIGHTS
 from tunebook.data.formats.repairs import option, repaired
 from tunebook.data.formats.turn_forms import (
     ROLE_KEYS,
@@ -24,6 +25,7 @@ from tunebook.data.formats.turn_forms import (
     Turns,
     from_json,
     turns_of,
+    unknown_speakers,
 )
 from tunebook.data.formats.turn_times import newest_first
 from tunebook.data.formats.values import is_empty, path_of_text, plain_name
@@ -72,7 +74,8 @@ def repaired_conversation(
             f"wrong, ignore them with --drop {by} (DROP={by})."
         )
         raise RowFault(field, message, "rows.newest_first")
-    placed = [(at, _turn(item, at)) for at, item in found.placed if not _is_empty_system(item)]
+    speakers = unknown_speakers([item for _, item in found.placed])
+    placed = [(at, _turn(item, at, speakers)) for at, item in found.placed if not _is_empty_system(item)]
     placed, done = repaired(placed, repairs if answered else set(repairs) - {"drop_unanswered"})
     system, turns = "", Messages()
     for index, (at, turn) in enumerate(placed):
@@ -121,18 +124,6 @@ def _out_of_turn(role: str, turns: Messages, at: str, expected: tuple[str, ...])
     return RowFault(at, message, "rows.turn_order")
 
 
-def unread_fields(value: Any, field: str) -> Iterator[str]:
-    """Yield the names of the fields in a conversation's turns that are not read: ids, names, times."""
-    try:
-        found = turns_of(from_json(value, field), field)
-    except RowFault:
-        return
-    for _, turn in found.placed if found else []:
-        if isinstance(turn, dict):
-            read = {*ROLE_KEYS, *TEXT_KEYS, *WEIGHTS, "tool_calls", "function_call"}
-            yield from (key for key, item in turn.items() if key not in read and not is_empty(item))
-
-
 def _weighted(turns: Messages, field: str) -> Messages:
     """Give every assistant turn a weight if one of them has it, and remove the turns after the last trained
     one."""
@@ -149,19 +140,21 @@ def _weighted(turns: Messages, field: str) -> Messages:
     return turns
 
 
-def _turn(item: Any, at: str) -> Turn:
+def _turn(item: Any, at: str, speakers: str) -> Turn:
     turn: Turn
     if not isinstance(item, dict):
         raise RowFault(at, f"expected a turn with a role and content (got {_got(item)}).", "rows.not_a_turn")
     role_key = next((key for key in ROLE_KEYS if key in item), None)
     if role_key is None:
-        raise RowFault(at, f"has no role. Call the field one of {', '.join(ROLE_KEYS)}.", "rows.no_role")
+        raise RowFault(at, _no_role(item), "rows.no_role")
+    if isinstance(item[role_key], (dict, list)):
+        message = "expected the role as text (got an object). Write user, assistant, system or tool."
+        raise RowFault(f"{at}.{role_key}", message, "rows.unknown_role")
     name = str(item[role_key]).strip().lower()
     if name not in ROLE_OF:
         close = difflib.get_close_matches(name, ROLE_OF, n=1)
         hint = f"Did you mean {close[0]}? Otherwise say who it is" if close else "Say who it is"
-        given = f"{str(item[role_key]).strip()}=user"
-        message = f'unknown role (got {item[role_key]!r}). {hint}: --roles "{given}" (ROLES="{given}").'
+        message = f'unknown role (got {item[role_key]!r}). {hint}: --roles "{speakers}" (ROLES="{speakers}").'
         raise RowFault(f"{at}.{role_key}", message, "rows.unknown_role")
     text_key = next((key for key in TEXT_KEYS if key in item), None)
     call_key = next((key for key in ("tool_calls", "function_call") if item.get(key)), None)
@@ -180,6 +173,16 @@ def _turn(item: Any, at: str) -> Turn:
     weight_key = _weigh(turn, item, at)
     refuse_unread(item, {role_key, text_key, call_key, weight_key}, at=f"{at}.")
     return turn
+
+
+def _no_role(item: dict[str, Any]) -> str:
+    """Return the message about a turn without a role, or about another item between turns (Responses API)."""
+    kind = str(item.get("type", ""))
+    meaning = MEANING_OF.get(plain_name(kind))
+    if meaning or plain_name(kind).startswith(("function_call", "tool")):
+        says = f", which {meaning.says}" if meaning else ""
+        return f"expected a turn with a role (got an item of type {kind}{says}). {_instead_of(kind)}"
+    return f"has no role. Call the field one of {', '.join(ROLE_KEYS)}."
 
 
 def _spoken(role: str, value: Any, at: str) -> Turn:
@@ -229,17 +232,38 @@ def parts(value: Any, at: str) -> str:
     """
     if isinstance(value, dict) and isinstance(value.get("parts"), list):  # Gemini's system instruction
         value, at = value["parts"], f"{at}.parts"
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        value = value[0]
     if isinstance(value, list):
+        value = [_flat_part(part) for part in value]
         for index, part in enumerate(value):
             key = next((key for key in ("text", "value") if isinstance(part, dict) and key in part), None)
             if key is None or part.get("type", "text") not in TEXT_PARTS or not isinstance(part[key], str):
                 kind = _kind(part)
                 meaning = MEANING_OF.get(plain_name(kind))
                 says = f", which {meaning.says}" if meaning else ""
-                message = f"only text parts are supported (got type {kind}{says})."
+                message = f"only text parts are supported (got type {kind}{says}). {_instead_of(kind)}"
                 raise RowFault(f"{at}[{index}]", message, "rows.not_text")
         value = "".join(part.get("text", part.get("value")) for part in value)
     return text(value, at)
+
+
+def _flat_part(part: Any) -> Any:
+    """Return a text part without the object around its text: `{"text": {"value": ...}}` (Assistants API)."""
+    inside = part.get("text") if isinstance(part, dict) else None
+    if isinstance(inside, dict) and isinstance(inside.get("value"), str):
+        return {**part, "text": inside["value"]}
+    return part
+
+
+def _instead_of(kind: str) -> str:
+    """Return what to do with a part of a turn that is not text."""
+    plain = plain_name(kind)
+    if plain in ("tool_use", "function_call", "tool_call"):
+        return "Write a call as `tool_calls` of the turn, and what the tools offer as `tools` of the row."
+    if plain in ("tool_result", "function_response", "function_call_output"):
+        return "Write a result as a turn of the role tool."
+    return "Write it as text, or remove the part."
 
 
 def _kind(part: Any) -> str:
@@ -259,7 +283,10 @@ def text(value: Any, at: str) -> str:
     if isinstance(value, (dict, list)):
         inside = path_of_text(value)
         name = f"a value inside it, such as {at}.{inside}," if inside else "the right column"
-        message = f"expected text (got {_got(value)}). Choose {name} with FIELDS=, or drop the row."
+        choose = f"Choose {name} with FIELDS=, or drop the row"
+        if "[" in at:  # inside a turn, where FIELDS= names nothing
+            choose = f"Write the text of {inside} itself" if inside else "Write text"
+        message = f"expected text (got {_got(value)}). {choose}."
         raise RowFault(at, message, "rows.not_text")
     if is_empty(value):
         raise RowFault(at, "must not be empty.", "rows.empty_text")

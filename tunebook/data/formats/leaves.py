@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
 from tunebook.core.files import from_json
-from tunebook.data.formats.fields import ROLE_KEYS, WEIGHTS, meaning_of, unread
-from tunebook.data.formats.values import is_empty, python_value
+from tunebook.data.formats.fields import unread
+from tunebook.data.formats.meaning_of import meaning_in
+from tunebook.data.formats.meanings import WEIGHTS
+from tunebook.data.formats.values import ROLE_KEYS, is_empty, python_value
 
 AS_JSON = "as JSON"  # a step of `Leaf.at` into the object or list in a JSON text
 GONE = object()
@@ -125,8 +127,22 @@ def without_fields(value: Any, names: Collection[str], path: str = "") -> Any:
     return json.dumps(without_fields(held, names, path), ensure_ascii=False)
 
 
+def without_steps(row: Any, fields: list[tuple[str, ...]]) -> Any:
+    """Return a row without the fields at the given keys, which `where` has used."""
+    for steps in fields:
+        if isinstance(row, dict) and steps[0] in row:
+            rest = {key: value for key, value in row.items() if key != steps[0]}
+            inside = without_steps(row[steps[0]], [steps[1:]]) if len(steps) > 1 else None
+            row = {**rest, steps[0]: inside} if len(steps) > 1 else rest
+    return row
+
+
 def refuse_ignored(
-    row: dict[str, Any], read: Callable[[dict[str, Any]], Any], top: bool, picked: Collection[str] = ()
+    row: dict[str, Any],
+    read: Callable[[dict[str, Any]], Any],
+    top: bool,
+    picked: Collection[str] = (),
+    answers: bool = True,
 ) -> None:
     """Raise for a field that changes what a row means (fields.py) but that nothing reads: without the field,
     the row renders the same.
@@ -135,21 +151,24 @@ def refuse_ignored(
         read: renders a row; raises RowFault for an invalid one.
         top: also check the row's own fields, which most layouts do themselves.
         picked: dotted paths that are read under their own name (picked.py).
+        answers: an answer is learned, not only a label.
 
     Raises:
         RowFault: there is such a field, at any depth; the message names the option that drops it.
     """
     try:
-        if not _has_meant(row, top):
+        if not _has_meant(row, answers, top):
             return
     except RecursionError:
         raise RowFault("", "nested too deeply.", "rows.nested_too_deeply") from None
     base: Any = GONE
     for _, at, item in objects(row):
         for key, value in item.items() if at or top else ():
-            meaning = meaning_of(key)
-            if meaning is None or is_empty(value) or meaning.neutral(value):
+            meaning = meaning_in(key, value, answers)
+            if meaning is None:
                 continue
+            if key == "rank" and "replies" in item:
+                continue  # chooses the best path in a tree of messages
             if not top and key in WEIGHTS and any(name in item for name in ROLE_KEYS):
                 continue  # fields of a turn, read or refused by conversations.py
             base = read(row) if base is GONE else base
@@ -159,17 +178,17 @@ def refuse_ignored(
                 continue
             steps = [step for step in (*at, key) if isinstance(step, str)]
             if same and ".".join(steps) not in picked:
-                raise unread(meaning, place((*at, key)), ".".join(steps), value)
+                raise unread(meaning, place((*at, key)), steps, value)
 
 
-def _has_meant(value: Any, here: bool = True) -> bool:
+def _has_meant(value: Any, answers: bool, here: bool = True) -> bool:
     """Return whether an object inside `value`, or `value` itself with `here`, has a field with a meaning."""
     if isinstance(value, dict):
         return any(
-            (here and meaning_of(key) is not None)
-            or (isinstance(item, (dict, list, str)) and _has_meant(item))
+            (here and meaning_in(key, item, answers) is not None)
+            or (isinstance(item, (dict, list, str)) and _has_meant(item, answers))
             for key, item in value.items()
         )
     if isinstance(value, list):
-        return any(_has_meant(item) for item in value)
-    return (held := held_json(value)) is not None and _has_meant(held)
+        return any(_has_meant(item, answers) for item in value)
+    return (held := held_json(value)) is not None and _has_meant(held, answers)

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
 from tunebook.core.files import from_json as json_value
-from tunebook.data.formats.fields import ROLE_KEYS
-from tunebook.data.formats.values import python_value
+from tunebook.data.formats.meanings import WEIGHTS
+from tunebook.data.formats.values import ROLE_KEYS, is_empty, python_value, typed
 from tunebook.data.tool_calls import ANSWERER, CALLER
 
 ROLES = {
@@ -86,6 +86,8 @@ def turns_of(value: Any, field: str) -> Turns | None:
         return Turns(_in_turn(flat))
     if not all(isinstance(item, dict) for item in value):
         return Turns(here)
+    value = [_with_plain_role(item) for item in value]
+    here = [(at, item) for (at, _), item in zip(here, value, strict=True)]
     if any(key in item for key in ROLE_KEYS for item in value):
         spoken = _system_speaks(value)
         return Turns([(at, spoken(item)) for at, item in here], SPEAKERS) if spoken else Turns(here)
@@ -93,6 +95,13 @@ def turns_of(value: Any, field: str) -> Turns | None:
         return Turns(_in_turn([(at, item["text"]) for at, item in here]), ALTERNATING)
     halves = [_halves(at, item) for at, item in here]
     return Turns([turn for pair in halves for turn in pair or []]) if all(halves) else Turns(here)
+
+
+def _with_plain_role(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a turn with its role in place of an object that contains it: `author: {role: ...}` (ChatGPT)."""
+    key = next((key for key in ROLE_KEYS if key in item), None)
+    inside = item[key] if key else None
+    return {**item, str(key): inside["role"]} if isinstance(inside, dict) and "role" in inside else item
 
 
 def _are_speakers(names: list[str]) -> bool:
@@ -221,9 +230,32 @@ def rename_roles(row: Any, roles: dict[str, str]) -> Any:
     """Return `row` with the roles of its turns renamed, as `source.roles` of dataset.yaml says."""
     if isinstance(row, dict):
         return {
-            key: roles.get(value, value)
-            if isinstance(value, str) and key in ROLE_KEYS
+            key: roles.get(str(value), value)
+            if isinstance(value, (str, int)) and key in ROLE_KEYS
             else rename_roles(turns_in(value, {*ROLE_OF, *roles}), roles)
             for key, value in row.items()
         }
     return [rename_roles(item, roles) for item in row] if isinstance(row, list) else row
+
+
+def unknown_speakers(turns: list[Any]) -> str:
+    """Return ROLES= for the speakers without a known role; of two who alternate, the first is the user."""
+    names = [
+        str(turn[key]).strip() for turn in turns if isinstance(turn, dict) for key in ROLE_KEYS if key in turn
+    ]
+    known = {ROLE_OF.get(name.lower()) for name in names}
+    roles = [role for role in ("user", "assistant") if role not in known] or ["user"]
+    unknown = [name for name in dict.fromkeys(names) if name.lower() not in ROLE_OF]
+    return " ".join(f"{typed(name)}={roles[n % len(roles)]}" for n, name in enumerate(unknown[:2]))
+
+
+def unread_fields(value: Any, field: str) -> Iterator[str]:
+    """Yield the names of the fields in a conversation's turns that are not read: ids, names, times."""
+    try:
+        found = turns_of(from_json(value, field), field)
+    except RowFault:
+        return
+    for _, turn in found.placed if found else []:
+        if isinstance(turn, dict):
+            read = {*ROLE_KEYS, *TEXT_KEYS, *WEIGHTS, "tool_calls", "function_call"}
+            yield from (key for key, item in turn.items() if key not in read and not is_empty(item))

@@ -16,12 +16,14 @@ from typing import NamedTuple
 from tunebook.check.findings import GRADES, Finding, Findings
 from tunebook.core.paths import show
 from tunebook.data.field_use.show import TITLES, Fate, Use, field_lines
+from tunebook.data.files.label_sets import folded
 from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.runs.rows import RenderedRow
 
 WIDTH, MOST_LINES, NAME = 80, 25, 10  # columns, lines, columns for a line's name
 DECISIONS = 3  # shown in the terminal
 OFFSETS = ".answer_start"  # fields of SQuAD that repeat the text of the answer
+NULLS = frozenset(r"nan null n/a #n/a nil undefined \n".split())  # not none, which may be an answer
 FEWEST_LETTERS = 12  # minimum length of a prompt with which no answer begins by chance
 
 
@@ -195,6 +197,18 @@ def begins_with_prompt(rows: Mapping[Split, list[RenderedRow]]) -> list[str]:
         f"{count} of {len(every)} answers begin with their whole prompt, which the model would learn to "
         "repeat: remove it?"
     ]
+
+
+def answers_that_are_none(rows: Mapping[Split, list[RenderedRow]], task: str) -> list[str]:
+    """Return what to decide if answers are only a sign of a missing value, such as NULL."""
+    if task == "classification":
+        return []  # said of the labels
+    every = [row["messages"][-1]["content"] for some in rows.values() for row in some]
+    found = Counter(text for text in every if folded(text) in NULLS)
+    if not found:
+        return []
+    names = ", ".join(f"{text!r} ({count})" for text, count in found.most_common(3))
+    return [f"answers that may stand for a missing value are learned: {names}. Leave these rows out?"]
 
 
 def with_own_files(found: Findings, folder: Path, copied: Mapping[str, Path]) -> Findings:

@@ -6,6 +6,8 @@ rows that are read, text that was decoded with the wrong encoding.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tunebook.data.formats.encodings import CONTROLS, LOST, repaired
 from tunebook.data.formats.open_file import kind_of
 
 Row = dict[str, Any]
+INDENTED = re.compile(r"\n*[ \t]{2,}\S[^\n]*\n(.*\n)*[ \t]{2,}\S")  # also another line is indented
 
 
 def table_options(encoding: str, delimiter: str, header: str, sheet: str, quotes: str) -> TableOptions:
@@ -61,6 +64,18 @@ def hidden_notes(path: Path, options: TableOptions) -> list[str]:
         return []
     some = ", ".join(map(str, hidden[:5])) + (", ..." if len(hidden) > 5 else "")
     return [f"{len(hidden)} hidden rows of {path.name} are read like the others (rows {some})"]
+
+
+def indent_notes(rows: list[Row], columns: Collection[str]) -> list[str]:
+    """Return a note on texts of several lines whose first line is indented, which is removed."""
+    texts = [row[name] for row in rows for name in columns if isinstance(row.get(name), str)]
+    if not (some := [text for text in texts if INDENTED.match(text)]):
+        return []
+    return [
+        f"warning: {len(some)} texts begin with an indented line, as in {some[0][:40]!r}: blanks at "
+        "the start of a "
+        "text are removed, so the first line loses its indentation. Write the line before it, or a code block"
+    ]
 
 
 def encoding_notes(rows: list[Row], place: str) -> list[str]:

@@ -15,8 +15,17 @@ from pathlib import Path
 from tunebook.commands.fork.columns import MOST_LABELS
 from tunebook.core.errors import InputError, Problem
 from tunebook.core.words import words
-from tunebook.data.files.label_sets import as_bits, folded, missing, ordered, several_in_one, spellings
+from tunebook.data.files.label_sets import (
+    as_bits,
+    folded,
+    missing,
+    ordered,
+    parts_of,
+    several_in_one,
+    spellings,
+)
 from tunebook.data.files.split_names import Split
+from tunebook.data.formats.values import typed
 from tunebook.data.near_duplicates import normalised
 
 FEWEST_ROWS = 30
@@ -118,7 +127,7 @@ def check_kinds(found: LabelCounts, column: str, option: str, place: str) -> Non
             f"{len(every)} different values in {sum(every.values())} rows (for example "
             f"{next(iter(every))!r:.60}): an id or a free text, not a label. Name another column: "
             f'FIELDS="label=...". To learn to write free text: FROM=chat-lora FIELDS="prompt=... '
-            f'completion={column}".',
+            f'completion={typed(column)}".',
         )
 
 
@@ -167,13 +176,15 @@ def _more(names: list[str]) -> str:
 
 def _several(several: tuple[str, list[str]], found: LabelCounts, column: str) -> InputError:
     separator, singles = several
-    joined = next(label for label in found.every if separator in label)
-    first = joined.split(separator)[0].strip()
+    joined = next(label for label in found.every if len(parts_of(label, separator)) > 1)
+    parts = parts_of(joined, separator)
+    first = parts[0]
     text = (
-        f"{joined!r} seems to be {joined.count(separator) + 1} labels of one row, joined by {separator!r} "
+        f"{joined!r} seems to be {len(parts)} labels of one row, joined by {separator!r} "
         f"({len(found.every)} combinations of {len(singles)} labels). Only one label per row can be learned. "
         f"Write one, as {first!r} instead of {joined!r}; or make a column for each label with yes or no and "
-        f'fork once for each: FIELDS="label={first}"; or LABELS=whole learns each combination as one label.'
+        f'fork once for each: FIELDS="label={typed(first)}"; or LABELS=whole learns each combination '
+        "as one label."
     )
     return found.problem(text, column, joined, code="labels.several_in_one")
 

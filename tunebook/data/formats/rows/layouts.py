@@ -32,6 +32,7 @@ from tunebook.data.formats.rows.questions import questions, squad
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, text_of, value_of
 
 GIVEN = ("system", "turns", "tools", "rejected", "text", "label", "question", "context", "answers", "title")
+ANSWERED = ("chat", "pairs", "preference")  # layouts with an answer to learn, not only a label
 Layout = Callable[[Row, Columns, bool], Iterator[Row | RowFault]]
 
 
@@ -65,7 +66,8 @@ def read_layout(
         try:
             if answered:
                 seen = columns.values()
-                refuse_ignored(row, lambda one: _outcome(read, one, columns), layout == "squad", seen)
+                outcome = partial(_outcome, read, columns=columns)
+                refuse_ignored(row, outcome, layout == "squad", seen, layout in ANSWERED)
             for made in read(row, columns, answered):
                 yield number, made if isinstance(made, dict) else _problem(made, place, number, row)
         except RowFault as error:
@@ -86,7 +88,8 @@ def _problem(error: RowFault, place: str, number: int, row: Row) -> Problem:
 
 def _labels(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     made = {**other_columns(row, columns), "text": text_of(row, "text", columns)}
-    refuse_unread(row, {*columns.values(), "text", "label"})
+    fields = {name: columns.get(name, name) for name in ("text", "label")}
+    refuse_unread(row, {*columns.values(), "text", "label"}, answers=False, fields=fields)
     if answered:
         at = columns.get("label", "label")
         made["label"] = text(one_label(value_of(row, "label", columns), at), at)

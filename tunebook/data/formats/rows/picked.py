@@ -11,9 +11,9 @@ from collections.abc import Collection
 from typing import Any
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.fields import ROLE_KEYS, meaning_of
 from tunebook.data.formats.leaves import held_json
-from tunebook.data.formats.values import is_empty
+from tunebook.data.formats.meaning_of import meaning_of
+from tunebook.data.formats.values import ROLE_KEYS, is_empty
 
 Row = dict[str, Any]
 GONE = object()
@@ -40,7 +40,7 @@ def picked(row: Row, columns: Collection[str]) -> Row:
         values = [_inside(row, part) for part in parts]
         read = {part if part in row else part.partition(".")[0] for part in parts}
         made = {name: value for name, value in made.items() if name not in read or meaning_of(name) is None}
-        if GONE not in values:
+        if any(value is not GONE for value in values):
             made[column] = values[0] if len(parts) == 1 else _joined(parts, values)
     return made
 
@@ -52,6 +52,7 @@ def sources(columns: Collection[str]) -> set[str]:
 
 
 def _joined(parts: list[str], values: list[Any]) -> str:
+    values = ["" if value is GONE else value for value in values]  # rows need not have all of them
     for part, value in zip(parts, values, strict=True):
         if isinstance(value, (dict, list)):
             raise RowFault(part, "expected text, to be joined with the other fields.", "rows.not_text")

@@ -5,16 +5,17 @@ In: a row. Out: its system prompt, turns and tools.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.conversations import conversation, parts, repaired_conversation, text
-from tunebook.data.formats.fields import HISTORY, ROLE_KEYS, SYSTEM, refuse_unread
+from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.hermes import LISTED
+from tunebook.data.formats.meanings import HISTORY, SYSTEM
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, value_of
 from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
-from tunebook.data.formats.values import is_empty, is_false, kept_where, plain_name
+from tunebook.data.formats.values import ROLE_KEYS, dropped, is_empty, is_false, kept_where, plain_name
 from tunebook.data.tool_calls import offered
 from tunebook.runs.rows import Messages
 
@@ -27,7 +28,7 @@ def chat(row: Row, columns: Columns, answered: bool, repairs: Collection[str] = 
     value = value_of(row, "messages", columns)
     system, turns, done = repaired_conversation(value, field, answered, repairs)
     system = system_of(row, columns, system)
-    refuse_halves(row, {field, "tools", "functions", *columns.values()})
+    refuse_halves(row, {field, "tools", "functions", *columns.values()}, {"messages": field})
     made = {**other_columns(row, {"": field, **columns}), "system": system, "turns": turns}
     if done:
         made["repairs"] = done
@@ -53,7 +54,8 @@ def pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
     if before and first not in ("", before):
         raise RowFault(at, TWO_SYSTEMS, "rows.two_systems")
     system = system_of(row, columns, before or first)
-    refuse_halves(row, {at, other, columns.get("input", "input"), *history_names(row), *columns.values()})
+    read = {at, other, columns.get("input", "input"), "tools", *history_names(row), *columns.values()}
+    refuse_halves(row, read, {"prompt": at, "completion": other})
     yield {**other_columns(row, columns), "system": system, "turns": turns}
 
 
@@ -119,14 +121,15 @@ def _history(row: Row) -> tuple[str, Messages]:
     return conversation(value, name, answered=True)
 
 
-def refuse_halves(row: Row, read: set[str]) -> None:
+def refuse_halves(row: Row, read: set[str], fields: Mapping[str, str]) -> None:
     """Raise what `refuse_unread` raises, and raise for a boolean label that rates the answer as bad (KTO)."""
-    refuse_unread(row, {*read, *system_names(row)})
+    refuse_unread(row, {*read, *system_names(row)}, fields=fields)
     for name in ("label", "labels"):
         if name not in read and is_false(row.get(name)):
+            drop = dropped([name])
             message = (
                 "says that the answer is bad (KTO), but it would be trained on. Train on the good rows "
-                f"only: {kept_where(name, row[name])}, or on all of them: --drop {name} (DROP={name})."
+                f"only: {kept_where(name, row[name])}, or on all of them: --drop {drop} (DROP={drop})."
             )
             raise RowFault(name, message, "rows.meaning_not_read")
 

@@ -13,9 +13,20 @@ from tunebook.core.errors import RowFault
 from tunebook.data.formats.conversations import text
 from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.place import id_of
+from tunebook.data.formats.rows.label_lists import quoted_list
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, text_of, value_of
 from tunebook.data.formats.turn_forms import from_json
-from tunebook.data.formats.values import is_empty
+from tunebook.data.formats.values import (
+    dropped,
+    is_empty,
+    is_no,
+    is_true,
+    options_for,
+    plain_name,
+)
+
+IMPOSSIBLE = frozenset("is_impossible impossible unanswerable is_unanswerable no_answer".split())
+POSSIBLE = frozenset("answerable is_answerable has_answer".split())
 
 
 def questions(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
@@ -25,23 +36,61 @@ def questions(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
         made["answers"] = _answers(value_of(row, "answers", columns), column)
         if (start := _start(row.get(column))) is not None:
             made["answer_start"] = start
-    refuse_unread(row, {*columns.values(), *made, "answers"})
+        if made["answers"]:
+            _refuse_unanswerable(row, columns)
+    fields = {name: columns.get(name, name) for name in ("question", "context", "answers")}
+    refuse_unread(row, {*columns.values(), *made, "answers"}, answers=False, fields=fields)
     yield {**other_columns(row, columns), **made}
 
 
 def _passage(row: Row, columns: Columns) -> str:
     """Return the passage, which may be a list of paragraphs (PubMedQA)."""
     value, at = value_of(row, "context", columns), columns.get("context", "context")
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-        value = "\n\n".join(part.strip() for part in value)
+    if isinstance(value, list) and value and all(map(_is_paragraph, value)):
+        value = "\n\n".join((part if isinstance(part, str) else _joined(part)).strip() for part in value)
     return text(value, at)
+
+
+def _is_paragraph(part: Any) -> bool:
+    """Return whether a part of a passage is a text or a list of sentences (HotpotQA)."""
+    return isinstance(part, str) or (
+        isinstance(part, list) and bool(part) and all(isinstance(sentence, str) for sentence in part)
+    )
+
+
+def _joined(sentences: list[str]) -> str:
+    """Return sentences as one text; some files keep the blank before each."""
+    spaced = any(sentence[:1].isspace() for sentence in sentences[1:])
+    return ("" if spaced else " ").join(sentences)
+
+
+def _refuse_unanswerable(row: Row, columns: Columns) -> None:
+    """Raise if a field says that the question has no answer, although it has one."""
+    for name, value in row.items():
+        plain = plain_name(str(name))
+        if name in columns.values() or is_empty(value):
+            continue
+        if (plain in IMPOSSIBLE and is_true(value)) or (plain in POSSIBLE and is_no(value)):
+            options = options_for([name], value)
+            keep = options["where" if plain in POSSIBLE else "without"]
+            drop = dropped([name])
+            message = (
+                "says that the question has no answer, but it has one. Empty its answers, keep the "
+                "other rows "
+                f"({keep}), or ignore the field with --drop {drop} (DROP={drop})."
+            )
+            raise RowFault(str(name), message, "rows.impossible_answered")
 
 
 def _answers(value: Any, at: str) -> list[str]:
     """Return the gold answers in a text, a list of texts or of objects with `text`, or SQuAD's object."""
+    if isinstance(value, str) and (found := quoted_list(value)) is not None:
+        value = found  # a list as pandas writes it into a table
     value = from_json(value, at)
     if isinstance(value, dict):
-        value = value.get("text")
+        if "text" not in value:
+            return [text(value, at)]  # which names what is inside
+        value = value["text"]
         at += ".text"
     if is_empty(value):
         return []
