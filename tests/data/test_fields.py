@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tunebook.commands.fork.options import read_drop
 from tunebook.core.errors import Problem
 from tunebook.data.formats.meanings import MEANING_OF
 from tunebook.data.formats.rows.layouts import read_layout
+from tunebook.data.formats.turn_forms import rename_roles
 from tunebook.data.formats.values import dropped
-from tunebook.data.sources import Source, read_rows_of
+from tunebook.data.sources import Source, kept_and_read, read_rows_of
 
 TALK = [{"role": "user", "content": "Is it shut?"}, {"role": "assistant", "content": "It is."}]
 ROWS: dict[str, dict[str, Any]] = {
@@ -57,32 +60,32 @@ def texts(value: Any) -> str:
     return " ".join(map(texts, value)) if isinstance(value, list) else str(value)
 
 
+NAMES = sorted(MEANING_OF.keys() - {"answer"})  # which means so by its value: below
+
+
 @pytest.mark.parametrize("shape", ROWS)
-@pytest.mark.parametrize("name", sorted(MEANING_OF.keys() - {"answer"}))  # means so by its value: below
-def test_a_field_with_a_meaning_is_read_or_refused(shape: str, name: str) -> None:
-    if name in ROWS[shape]:
-        return
-    result = read(shape, {**ROWS[shape], name: planted(name)})
-    if MEANING_OF[name].of_answers and shape in ("labels", "qa"):
-        assert result[name] == planted(name)  # listed: it says nothing of a label
-    elif isinstance(result, Problem):
-        assert result.code.startswith("rows.") and result.key and result.key.startswith(name)
-    else:
-        learned = {key: result[key] for key in ("system", "turns", "rejected", "tools") if key in result}
-        assert "planted" in texts(learned)
+def test_a_field_with_a_meaning_is_read_or_refused(shape: str) -> None:
+    for name in NAMES:
+        if name in ROWS[shape]:
+            continue
+        result = read(shape, {**ROWS[shape], name: planted(name)})
+        if MEANING_OF[name].of_answers and shape in ("labels", "qa"):
+            assert result[name] == planted(name), "listed: it says nothing of a label"
+        elif isinstance(result, Problem):
+            assert result.code.startswith("rows.") and result.key and result.key.startswith(name), name
+        else:
+            learned = {key: result[key] for key in ("system", "turns", "rejected", "tools") if key in result}
+            assert "planted" in texts(learned), name
 
 
 @pytest.mark.parametrize("shape", ["chat", "preference"])
-@pytest.mark.parametrize("name", sorted(MEANING_OF.keys() - {"answer"}))  # means so by its value: below
-def test_a_turns_field_with_a_meaning_is_read_or_refused(shape: str, name: str) -> None:
-    turns = [TALK[0], {**TALK[1], name: planted(name)}]
-    row = (
-        {"messages": turns}
-        if shape == "chat"
-        else {"chosen": turns, "rejected": "No.", "prompt": "Is it shut?"}
-    )
-    result = read(shape, row)
-    assert isinstance(result, Problem) and result.code in ("rows.meaning_not_read", "rows.bad_weight")
+def test_a_turns_field_with_a_meaning_is_read_or_refused(shape: str) -> None:
+    for name in NAMES:
+        turns = [TALK[0], {**TALK[1], name: planted(name)}]
+        pair = {"chosen": turns, "rejected": "No.", "prompt": "Is it shut?"}
+        result = read(shape, {"messages": turns} if shape == "chat" else pair)
+        assert isinstance(result, Problem), name
+        assert result.code in ("rows.meaning_not_read", "rows.bad_weight"), name
 
 
 def test_random_fields_are_accounted_for() -> None:
@@ -329,3 +332,191 @@ def test_turns_from_newest_to_oldest_are_refused(times: list[Any], refused: bool
     turns = [{**turn, "ts": time} for turn, time in zip(TALK, times, strict=True)]
     found = read("chat", {"messages": turns})
     assert (getattr(found, "code", "") == "rows.newest_first") == refused
+
+
+@pytest.mark.parametrize(
+    ("shape", "field", "value"),
+    [
+        ("pairs", "deepseek_thinking_trajectory", "First the Ebro, then the Douro."),
+        ("chat", "reasoning trace", "First the Ebro, then the Douro."),
+        ("pairs", "use_for_training", False),
+        ("pairs", "exclude_from_training", "yes"),
+        ("pairs", "used_in_training", 0.5),
+        ("labels", "deletedDateTime", "2026-01-01T10:00:00Z"),
+        ("labels", "AssignmentStatus", "Rejected"),
+        ("labels", "is_valid", "no"),
+        ("labels", "label:confidence", 0.4),
+        ("labels", "label_gold", "b"),
+        ("labels", "GOLDEN:label", "b"),
+        ("labels", "inter_annotator_agreement", 0.33),
+        ("qa", "yesno", "x"),
+        ("pairs", "user feedback", "negative"),
+        ("pairs", "judge_score", 3),
+        ("pairs", "rank", 2),
+        ("pairs", "helpful", "No"),
+        ("pairs", "gpt4_response", "The Douro, of course."),
+        ("pairs", "completion_2", "The Douro, of course."),
+        ("pairs", "retrieved_contexts", ["The Douro is a river."]),
+        ("chat", "persona", ["I like big rivers."]),
+        ("chat", "context", "You know every river."),
+        ("chat", "completion", "The Douro, of course."),
+        ("preference", "overall_preference", -2),
+        ("pairs", "earlier", [{"role": "user", "content": "Name a sea."}]),
+        ("pairs", "scan", "data:image/png;base64,iVBORw0KGgo="),
+        ("labels", "screen", "shots/4.PNG"),
+        ("labels", "page", {"bytes": b"x", "path": None}),
+        ("pairs", "functions", [{"name": "tide"}]),
+    ],
+)
+def test_a_field_is_known_by_a_part_of_its_name_or_by_its_value(shape: str, field: str, value: Any) -> None:
+    problem = read(shape, {**ROWS[shape], field: value})
+    assert isinstance(problem, Problem) and (problem.code, problem.key) == ("rows.meaning_not_read", field)
+    assert f"(DROP={dropped([field])})" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("shape", "field", "value"),
+    [
+        ("pairs", "reasoning_effort", "high"),
+        ("pairs", "thinking_budget", 1024),
+        ("labels", "loss_amount", 1200),
+        ("labels", "masked_text", "the [MASK] drips again"),
+        ("labels", "deleted_at", ""),
+        ("labels", "order_status", "rejected"),
+        ("labels", "likes", 3),
+        ("labels", "satisfaction_score", "Bad"),
+        ("labels", "gold_price", 1900),
+        ("labels", "topic_confidence", 0.4),  # of another column
+        ("pairs", "is_valid", "yes"),
+        ("pairs", "first_response", "2026-01-01"),
+        ("pairs", "article", "A12"),
+        ("pairs", "gpt4_response", "The Ebro."),  # the same text is learned
+        ("pairs", "context", "Name a river."),
+        ("pairs", "avatar", "a.png"),
+        ("pairs", "file", "rivers/4.txt"),
+        ("pairs", "edited", {"user": "U1", "ts": "1700000000.1"}),
+        ("pairs", "channel", "email"),
+        ("pairs", "tools", "hammer"),
+        ("pairs", "preamble", True),
+    ],
+)
+def test_what_only_has_a_similar_name_is_listed(shape: str, field: str, value: Any) -> None:
+    row = {**ROWS[shape], field: value, **({"topic": "x"} if field == "topic_confidence" else {})}
+    assert not isinstance(read(shape, row), Problem)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("channel", "analysis"),  # OpenAI's Harmony
+        ("include_in_loss", False),
+        ("public", False),  # a note that the customer does not see
+        ("deleted_at", "2026-01-01T10:00:00Z"),
+        ("rating", 2),
+    ],
+)
+def test_a_field_of_a_turn_is_refused_without_an_option_for_rows(field: str, value: Any) -> None:
+    problem = read("chat", {"messages": [TALK[0], {**TALK[1], field: value}]})
+    assert isinstance(problem, Problem) and problem.key == f"messages[1].{field}"
+    assert "WHERE=" not in str(problem) and f"DROP={field}" in str(problem)
+
+
+def test_a_thought_that_gemini_marks_is_refused() -> None:
+    parts = [{"text": "Hm.", "thought": True}, {"text": "It is."}]
+    row = {"contents": [{"role": "user", "parts": [{"text": "Is it?"}]}, {"role": "model", "parts": parts}]}
+    problem = read("chat", row, messages="contents")
+    assert (problem.code, problem.key) == ("rows.meaning_not_read", "contents[1].parts[0].thought")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "where"),
+    [
+        ("Is Deleted", "TRUE", "row['Is Deleted'] != 'TRUE'"),
+        ("quality-score", 2, "row['quality-score'] >= 4"),
+        ("deleted_at", "2026-01-01", "not deleted_at"),
+        ("is_valid", "No", "is_valid == 'Yes'"),
+        ("scores", {"x": 2}, "scores.x >= 4"),
+        ("rank", "3", "rank|int == 1"),
+    ],
+)
+def test_what_is_offered_works_as_it_is_typed(field: str, value: Any, where: str) -> None:
+    """WHERE= leaves the row out, a good row passes although the field is there, and DROP= ignores it."""
+    row = {**ROWS["pairs"], field: value}
+    assert f'WHERE="{where}"' in str(read("pairs", row))
+    good = {"TRUE": "FALSE", "No": "Yes", "3": "1", "2026-01-01": None}.get(str(value), 5)
+    good = {"x": 5} if isinstance(value, dict) else good
+    for options, kept in (
+        ({"where": where}, [good]),
+        ({"drop": read_drop(shlex.split(dropped([field]))[0])}, [value, good]),
+    ):
+        source = Source(files=dict.fromkeys(("train", "dev", "test"), "a"), reader="pairs", **options)
+        rows = enumerate([row, {**row, field: good}], 1)
+        made = [one for _, one in kept_and_read(source, Path("mine"), rows, "a")]
+        assert len(made) == len(kept) and not any(isinstance(one, Problem) for one in made), options
+
+
+def test_fields_that_where_does_not_choose_by_are_still_refused() -> None:
+    files = dict.fromkeys(("train", "dev", "test"), "a")
+    for where in ("context", "completion != ''", "rating"):
+        source = Source(files=files, reader="pairs", where=where)
+        rows = enumerate([{**ROWS["pairs"], "rating": 5, "context": "Rivers of the north."}], 1)
+        ((_, made),) = kept_and_read(source, Path("mine"), rows, "a")
+        assert isinstance(made, Problem) and made.key == ("context" if where == "rating" else "rating")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": {"value": "It is.", "annotations": []}}], "It is."),  # Assistants API
+        (["It is."], "It is."),
+        ({"content_type": "text", "parts": ["It is."]}, "It is."),  # ChatGPT
+    ],
+)
+def test_texts_inside_of_parts(content: Any, text: str) -> None:
+    made = read("chat", {"messages": [TALK[0], {**TALK[1], "content": content}]})
+    assert made["turns"][1]["content"] == text
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"type": "tool_use", "name": "tide", "input": {}}, "tool_calls"),
+        ({"type": "tool_result", "content": "17.30"}, "role tool"),
+        ({"functionCall": {"name": "tide"}}, "tool_calls"),
+        ({"type": "image_url"}, "remove the part"),
+    ],
+)
+def test_a_part_that_is_no_text_says_what_to_do(part: dict[str, Any], says: str) -> None:
+    problem = read("chat", {"messages": [TALK[0], {**TALK[1], "content": [part]}]})
+    assert problem.code == "rows.not_text" and says in str(problem)
+
+
+def test_a_role_inside_an_object_and_speakers_that_are_numbers() -> None:
+    turns = [
+        {"author": {"role": role}, "content": text} for role, text in (("user", "Is it?"), ("bot", "Yes."))
+    ]
+    assert [turn["role"] for turn in read("chat", {"messages": turns})["turns"]] == ["user", "assistant"]
+    row = {"messages": [{"speaker": 0, "text": "Is it?"}, {"speaker": 1, "text": "Yes."}]}
+    assert 'ROLES="0=user 1=assistant"' in str(read("chat", row))
+    assert not isinstance(read("chat", rename_roles(row, {"0": "user", "1": "assistant"})), Problem)
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "key"),
+    [
+        ({"answer": {"value": "shed", "aliases": ["x"]}}, "rows.not_text", "answer"),
+        ({"answers": ["shed"], "is_impossible": True}, "rows.impossible_answered", "is_impossible"),
+        ({"answers": ["shed"], "answerable": "no"}, "rows.impossible_answered", "answerable"),
+    ],
+)
+def test_an_answer_is_never_taken_for_none(row: dict[str, Any], code: str, key: str) -> None:
+    columns = {"answers": "answer"} if "answer" in row else {}
+    problem = read("qa", {"question": "Where?", "context": "In the shed.", **row}, **columns)
+    assert isinstance(problem, Problem) and (problem.code, problem.key) == (code, key)
+
+
+def test_passages_of_sentences_and_answers_as_a_table_has_them() -> None:
+    passage = [["It is in the shed.", " It is red."], ["Another", "one."]]
+    made = read("qa", {"question": "Where?", "context": passage, "answers": "['the shed', 'shed']"})
+    assert made["context"] == "It is in the shed. It is red.\n\nAnother one."
+    assert made["answers"] == ["the shed", "shed"]

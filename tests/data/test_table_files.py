@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.files.json_rows import lists_of
+from tunebook.data.files.json_rows import beside_rows, lists_of
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.files.tables import read_table
 from tunebook.data.formats.encodings import repaired
@@ -127,6 +127,18 @@ READ: dict[str, tuple[str, bytes | str | Build, dict[str, Any], list[dict[str, A
         {},
         [{"id": "7", **ROWS[0]}, {"id": "8", **ROWS[1]}],
     ),
+    "a delimiter at the end of each line": (
+        "a.csv",
+        CSV.replace("a\n", "a,\n").replace("b\n", "b,\n"),
+        {},
+        ROWS,
+    ),
+    "a delimiter at the end of the header": (
+        "a.csv",
+        CSV.replace("label\n", "label,\n"),
+        {},
+        [{**row, "column_3": ""} for row in ROWS],
+    ),
     "a sheet": ("a.xlsx", sheet(SHEET), {}, ROWS),
     "blank rows above": ("a.xlsx", sheet([[], [], *SHEET]), {}, ROWS),
     "a title in a sheet and its row": ("a.xlsx", sheet([["Report"], [], *SHEET]), {"header": 3}, ROWS),
@@ -154,6 +166,42 @@ REFUSED: dict[str, tuple[str, bytes | str | Build, dict[str, Any], str, int | No
     "a header line that is not there": ("a.csv", CSV, {"header": 9}, "data.no_header", None, "HEADER=9"),
     "totals below": ("a.csv", CSV + "Total,2\n", {}, "rows.totals", 4, "Remove"),
     "totals below a sheet": ("a.xlsx", sheet([*SHEET, ["Summe", 2]]), {}, "rows.totals", 4, "Remove"),
+    "a header again": ("a.csv", CSV + CSV, {}, "rows.repeated_header", 4, "Remove"),
+    "a header again, with a mark": ("a.csv", CSV + "\ufeff" + CSV, {}, "rows.repeated_header", 4, "Remove"),
+    "a header again in a sheet": ("a.xlsx", sheet([*SHEET, *SHEET]), {}, "rows.repeated_header", 4, "Remove"),
+    "Qualtrics": (
+        "a.csv",
+        'text,label\n"Write a text, please",Which kind?\n"{""ImportId"":""Q1""}","{""ImportId"":""Q2""}"\n'
+        + BODY,
+        {},
+        "rows.repeated_header",
+        2,
+        "Write a text",
+    ),
+    "SurveyMonkey": (
+        "a.xlsx",
+        sheet([SHEET[0], ["Open-Ended Response", "Response"], *SHEET[1:]]),
+        {},
+        "rows.repeated_header",
+        2,
+        "Remove",
+    ),
+    "quotes after a backslash": (
+        "a.csv",
+        'text,label\n"say \\"hi\\", you",a\n',
+        {},
+        "data.not_csv",
+        2,
+        "escapechar=chr(92)",
+    ),
+    "a list of texts for each label": (
+        "a.json",
+        '{"a": ["hello you", "hi"], "b": ["hello me"]}',
+        {},
+        "data.not_json_list",
+        1,
+        "for each label",
+    ),
     "a comma in a text": ("a.csv", CSV + "so, so,a\n", {}, "rows.column_count", 4, '"so, so",a'),
     "two delimiters": ("a.csv", "a;b,c\nx;y,z\n", {}, "data.ambiguous_delimiter", 1, "DELIMITER=semicolon"),
     "quotes that are letters": ("a.tsv", TSV, {}, "data.not_csv", 2, "QUOTES=none"),
@@ -302,9 +350,46 @@ def test_names_of_classes_in_arrow(tmp_path: Path) -> None:
     assert [row["label"] for _, row in read_table(file)] == ["pos", "neg"]
 
 
+@pytest.mark.parametrize("kind", ["Sequence", "List"])
+def test_names_of_classes_in_lists(kind: str, tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    label = {"feature": {"names": ["neg", "pos"], "_type": "ClassLabel"}, "_type": kind}
+    note = json.dumps({"info": {"features": {"labels": label}}}).encode()
+    made = pyarrow.table({"labels": [[1], [0, 1], None]}).replace_schema_metadata({b"huggingface": note})
+    pyarrow.parquet.write_table(made, tmp_path / "a.parquet")
+    rows = [row["labels"] for _, row in read_table(tmp_path / "a.parquet")]
+    assert rows == [["pos"], ["neg", "pos"], None]
+
+
 def test_lists_of_an_object(tmp_path: Path) -> None:
     path = tmp_path / "data_full.json"
     path.write_text(json.dumps({"val": [["a b", "x"]], "oos": [], "train": [["c d", "x"], ["e f", "y"]]}))
     assert lists_of(path, AS_IT_IS) == {"val": 1, "train": 2}
     rows = [row for _, row in read_table(path, AS_IT_IS, ["train", "val"])]
     assert [row["column_1"] for row in rows] == ["a b", "c d", "e f"]
+
+
+@pytest.mark.parametrize(
+    ("document", "beside"),
+    [
+        ({"version": "1.0", "data": ROWS}, {"version": "1.0"}),
+        ({"Definition": ["Say it."], "Instances": ROWS, "next": None}, {"Definition": ["Say it."]}),
+        ({"meta": {"system": "Be brief."}, "nlu": {"rows": ROWS}}, {"meta.system": "Be brief."}),
+        ({"7": ROWS[0], "8": ROWS[1]}, {}),
+        (ROWS, {}),
+    ],
+)
+def test_values_beside_the_rows_of_a_document(document: Any, beside: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    assert beside_rows(tmp_path / "a.json", AS_IT_IS) == beside
+
+
+def test_a_number_format_that_shows_zeros_at_the_end(tmp_path: Path) -> None:
+    def shown(made: Any) -> None:
+        for cell in made["B"]:
+            cell.number_format = "0.00"
+
+    rows = read(tmp_path, "a.xlsx", sheet([["text", "label"], ["one", 1.1], ["two", 1.123]], shown))
+    assert [row["label"] for _, row in rows] == ["1.10", 1.123]

@@ -1014,4 +1014,214 @@ CASES = [
         fault="fork.unknown_columns",
         says="question.full_text",
     ),
+    # What a stranger's file says beside the rows, in a column of another name, or by a value
+    Case(
+        "Google Forms: questions as names",
+        table(
+            ["What did you see at the quay?", "What else?", "Which kind is it?"],
+            lambda n: (text(n), ask(n), label(n)),
+        ),
+        LABEL,
+        fault="fork.ambiguous_columns",
+        says="FIELDS=\"text='What did you see at the quay?+What else?' label='Which kind is it?'\"",
+        options={"header": "1"},
+    ),
+    Case(
+        "Google Forms: FIELDS as typed",
+        table(
+            ["What did you see at the quay?", "What else?", "Which kind is it?"],
+            lambda n: (text(n), ask(n), label(n)),
+        ),
+        LABEL,
+        LABELLED,
+        options={
+            "header": "1",
+            "fields": "text='What did you see at the quay?' label='Which kind is it?'",
+        },
+    ),
+    Case(
+        "a column with a blank, dropped",
+        table(["prompt", "completion", "Is Deleted"], lambda n: (ask(n), say(n), str(n % 6 == 0).upper())),
+        expected=ASKED,
+        options={"drop": "'Is Deleted'"},
+    ),
+    Case(
+        "two columns with blanks in one option",
+        table(
+            ["prompt", "completion", "Is Deleted", "Quality Score"], lambda n: (ask(n), say(n), "TRUE", n % 5)
+        ),
+        fault="rows.meaning_not_read",
+        says="DROP=\"'Is Deleted' 'Quality Score'\"",
+    ),
+    Case(
+        "MTurk: rejected",
+        table(
+            ["HITId", "AssignmentStatus", "Input.text", "Answer.category"],
+            lambda n: (f"H{n}", ("Approved", "Rejected")[n % 5 == 0], text(n), label(n)),
+        ),
+        LABEL,
+        fault="rows.meaning_not_read",
+        says="AssignmentStatus != 'Rejected'",
+        options={"fields": "text=Input.text label=Answer.category"},
+    ),
+    Case(
+        "airline tweets: sure labels only",
+        table(
+            ["tweet_id", "sentiment", "sentiment_confidence", "text"],
+            lambda n: (n, label(n), (0.9, 0.35)[n > 49], text(n)),
+        ),
+        LABEL,
+        LABELLED[:50],
+        options={"where": "sentiment_confidence|float >= 0.8"},
+    ),
+    Case(
+        "two annotators",
+        table(["text", "label", "annotator_2"], lambda n: (text(n), label(n), label(n + (n % 4 == 0)))),
+        LABEL,
+        fault="fork.ambiguous_columns",
+        says="differ in 15 of 60",
+    ),
+    Case(
+        "QNLI",
+        table(["index", "question", "sentence", "label"], lambda n: (n, ask(n), text(n), label(n))),
+        LABEL,
+        fault="fork.ambiguous_columns",
+        says='FIELDS="text=question+sentence label=label"',
+    ),
+    Case(
+        "sentiment of an aspect",
+        table(["text", "aspect", "label"], lambda n: (text(n // 2), ("food", "price")[n % 2], label(n))),
+        LABEL,
+        fault="fork.ambiguous_columns",
+        says='FIELDS="text=text+aspect label=label"',
+    ),
+    Case(
+        "Label Studio CSV: choices",
+        table(
+            ["text", "label"],
+            lambda n: (text(n), label(n) if n % 2 else json.dumps({"choices": [label(n), label(n + 1)]})),
+        ),
+        LABEL,
+        fault="labels.several_in_one",
+        says="has 2 labels",
+    ),
+    *(
+        Case(
+            f"labels as {left}a{between}b{right}",
+            table(
+                ["text", "label"],
+                lambda n, left=left, between=between, right=right: (  # type: ignore[misc]
+                    text(n),
+                    f"{left}{between.join((label(n), label(n + 1))[: 1 + n % 2])}{right}",
+                ),
+            ),
+            LABEL,
+            fault="labels.several_in_one",
+            says="LABELS=whole",
+        )
+        for left, between, right in (("<", "><", ">"), ("|", "|", "|"), ("", ";", ";"))
+    ),
+    Case(
+        "Rasa with entities",
+        document(
+            lambda n: {
+                "text": text(n),
+                "intent": label(n),
+                "entities": [{"start": 0, "end": 5, "value": "b"}],
+            },
+            lambda rows: {"rasa_nlu_data": {"common_examples": rows}},
+        ),
+        LABEL,
+        LABELLED,
+    ),
+    Case(
+        "intents.json of a chatbot",
+        document(
+            lambda n: {"tag": f"t{n}", "patterns": [ask(n), text(n)], "responses": [say(n)]},
+            lambda rows: {"intents": rows},
+        ),
+        LABEL,
+        fault="fork.needs_conversion",
+        says=".explode(name)",
+    ),
+    Case(
+        "a split of another name",
+        table(["text", "label", "split"], lambda n: (text(n), label(n), (*SPLIT_NAMES, "extra")[n % 6])),
+        LABEL,
+        fault="data.unknown_split",
+        says="split in ('train', 'validation', 'test')",
+    ),
+    Case(
+        "a system prompt beside the rows",
+        document(
+            lambda n: {"prompt": ask(n), "completion": say(n)},
+            lambda rows: {"system_prompt": "Be.", "data": rows},
+        ),
+        fault="data.beside_rows",
+        says="DROP=system_prompt",
+    ),
+    Case(
+        "a system prompt beside the rows, dropped",
+        document(
+            lambda n: {"prompt": ask(n), "completion": say(n)},
+            lambda rows: {"system_prompt": "Be.", "data": rows},
+        ),
+        expected=ASKED,
+        options={"drop": "system_prompt"},
+    ),
+    Case(
+        "one page of an API",
+        document(
+            lambda n: {"prompt": ask(n), "completion": say(n)},
+            lambda rows: {"count": 600, "next": "https://x.example/?page=2", "results": rows},
+        ),
+        fault="data.more_pages",
+        says="DROP=next",
+    ),
+    Case(
+        "JSON Lines encoded twice",
+        lines(lambda n: json.dumps({"prompt": ask(n), "completion": say(n)})),
+        fault="data.encoded_twice",
+        says="json.loads(line)",
+    ),
+    Case(
+        "a log with tools",
+        lines(
+            lambda n: {
+                "request": {"messages": openai(("user", ask(n))), "tools": [{"function": {"name": "tide"}}]},
+                "response": {"choices": [{"message": {"role": "assistant", "content": say(n)}}]},
+            }
+        ),
+        fault="rows.meaning_not_read",
+        says="DROP=request.tools",
+        options={"fields": "prompt=request.messages completion=response.choices.message.content"},
+    ),
+    Case(
+        "Vertex: the context as system prompt",
+        lines(lambda n: {"context": "You know every lock.", "messages": talk(n)}),
+        expected=ASKED,
+        options={"fields": "messages=messages system=context"},
+    ),
+    Case(
+        "answers to two names of a question",
+        lines(lambda n: {("prompt", "question")[n % 2]: ask(n), "completion": say(n)}),
+        expected=ASKED,
+        options={"fields": "prompt=prompt+question completion=completion"},
+    ),
+    Case(
+        "HotpotQA: sentences",
+        lines(
+            lambda n: {
+                "question": ask(n),
+                "answer": "barge",
+                "context": {
+                    "title": ["A", "B"],
+                    "sentences": [[f"{text(n)}.", " It is red."], ["Other one."]],
+                },
+            }
+        ),
+        QA,
+        each(lambda n: f"U: {text(n)}. It is red.\n\nOther one.\n\n{ask(n)}", lambda n: "A: barge"),
+        options={"fields": "question=question context=context.sentences answers=answer"},
+    ),
 ]

@@ -74,8 +74,8 @@ def repaired_conversation(
             f"wrong, ignore them with --drop {by} (DROP={by})."
         )
         raise RowFault(field, message, "rows.newest_first")
-    speakers = unknown_speakers([item for _, item in found.placed])
-    placed = [(at, _turn(item, at, speakers)) for at, item in found.placed if not _is_empty_system(item)]
+    items = [item for _, item in found.placed]
+    placed = [(at, _turn(item, at, items)) for at, item in found.placed if not _is_empty_system(item)]
     placed, done = repaired(placed, repairs if answered else set(repairs) - {"drop_unanswered"})
     system, turns = "", Messages()
     for index, (at, turn) in enumerate(placed):
@@ -140,7 +140,7 @@ def _weighted(turns: Messages, field: str) -> Messages:
     return turns
 
 
-def _turn(item: Any, at: str, speakers: str) -> Turn:
+def _turn(item: Any, at: str, others: list[Any]) -> Turn:
     turn: Turn
     if not isinstance(item, dict):
         raise RowFault(at, f"expected a turn with a role and content (got {_got(item)}).", "rows.not_a_turn")
@@ -154,6 +154,7 @@ def _turn(item: Any, at: str, speakers: str) -> Turn:
     if name not in ROLE_OF:
         close = difflib.get_close_matches(name, ROLE_OF, n=1)
         hint = f"Did you mean {close[0]}? Otherwise say who it is" if close else "Say who it is"
+        speakers = unknown_speakers(others)
         message = f'unknown role (got {item[role_key]!r}). {hint}: --roles "{speakers}" (ROLES="{speakers}").'
         raise RowFault(f"{at}.{role_key}", message, "rows.unknown_role")
     text_key = next((key for key in TEXT_KEYS if key in item), None)

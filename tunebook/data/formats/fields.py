@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.meaning_of import meaning_in, meaning_of, said_of
+from tunebook.data.formats.meaning_of import meaning_in, meaning_of, said_of, speaks_of_another
 from tunebook.data.formats.meanings import CHOICES, LETTERS, TURNS, Meaning
 from tunebook.data.formats.values import are_turns, dropped, is_empty, options_for, texts_in, typed
 
@@ -43,11 +43,11 @@ def refuse_unread(
         if name in read or is_empty(value):
             continue
         meaning = CHOICES if lettered and name in LETTERS else meaning_in(name, value, answers)
-        if meaning is None and meaning_of(name, answers) is None and isinstance(name, str):
+        if meaning is None and speaks_of_another(name) and meaning_of(name, answers) is None:
             meaning = said_of(name, columns)
             meaning = None if meaning and meaning.neutral(value) else meaning
-            if meaning is None and answers and not at and are_turns(value):
-                meaning = TURNS
+        if meaning is None and answers and not at and isinstance(value, list) and are_turns(value):
+            meaning = TURNS if meaning_of(name) is None else None
         if meaning is None or (meaning.text and _is_said(row, name, columns)):
             continue
         raise unread(meaning, f"{at}{name}", [name], value, fields)

@@ -52,11 +52,9 @@ def meaning_of(name: Any, answers: bool = True) -> Meaning | None:
 
 def meaning_in(name: Any, value: Any, answers: bool = True) -> Meaning | None:
     """Return the meaning of a field by its name or its value; None for a value that changes nothing."""
-    if is_empty(value):
-        return None
     found = meaning_of(name, answers)
     if found is not None:
-        return None if found.neutral(value) else found
+        return None if is_empty(value) or found.neutral(value) else found
     return MEDIA if is_media(value) and not DECORATION.search(plain_name(str(name))) else None
 
 
@@ -80,10 +78,14 @@ def chosen_by(where: str, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
     found = []
     for node in (*tree.find_all(nodes.Name), *parts):
         if id(node) not in inside and (steps := _steps(node)) and steps[0] not in columns:
-            meaning = meaning_of(steps[-1]) or (SURENESS if ABOUT.fullmatch(plain_name(steps[-1])) else None)
-            if meaning is not None and meaning.selects:
+            if any(map(_selects, steps)):
                 found.append(steps)
     return found
+
+
+def _selects(name: str) -> bool:
+    meaning = meaning_of(name) or (SURENESS if ABOUT.fullmatch(plain_name(name)) else None)
+    return meaning is not None and meaning.selects
 
 
 def _steps(node: nodes.Node) -> tuple[str, ...]:
@@ -99,6 +101,13 @@ def _steps(node: nodes.Node) -> tuple[str, ...]:
     ):
         return (*_steps(node.node), node.arg.value)
     return ()
+
+
+@lru_cache(10_000)
+def speaks_of_another(name: Any) -> bool:
+    """Return whether a field may say something of another column: its name ends in `_confidence`, for
+    example."""
+    return isinstance(name, str) and ABOUT.fullmatch(plain_name(name)) is not None
 
 
 def said_of(name: str, read: list[str]) -> Meaning | None:

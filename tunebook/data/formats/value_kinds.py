@@ -20,6 +20,7 @@ FILE = re.compile(
     r"\S+\.(png|jpe?g|webp|gif|bmp|tiff?|heic|mp3|wav|flac|ogg|opus|m4a|mp4|webm|mov|avi|mkv)", re.I
 )
 LONGEST_FILE = 500
+LAST = frozenset("gpfc3vas4miGPFC3VAS4MI")  # last letters of these file types
 
 
 def is_one(value: Any) -> bool:
@@ -82,6 +83,8 @@ def is_media(value: Any) -> bool:
     """Return whether a value is a picture, a sound or a film: the path of one, a `data:` URL, or the object
     of bytes and path that `datasets` stores."""
     if isinstance(value, str):
+        if not (value[-1:] in LAST or value[:5] == "data:"):
+            return False
         if value.startswith(("data:image/", "data:audio/", "data:video/")):
             return True
         return len(value) < LONGEST_FILE and "." in value[-6:] and FILE.fullmatch(value.strip()) is not None

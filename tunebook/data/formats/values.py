@@ -6,6 +6,7 @@ import ast
 import math
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
@@ -17,6 +18,7 @@ SPOKEN = ("content", "value", "text", "parts")
 ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 
 
+@lru_cache(10_000)
 def plain_name(name: str) -> str:
     """Return a field's name in lower case with underscores: `system_instruction`."""
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name)
