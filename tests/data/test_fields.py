@@ -520,3 +520,60 @@ def test_passages_of_sentences_and_answers_as_a_table_has_them() -> None:
     made = read("qa", {"question": "Where?", "context": passage, "answers": "['the shed', 'shed']"})
     assert made["context"] == "It is in the shed. It is red.\n\nAnother one."
     assert made["answers"] == ["the shed", "shed"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ([{"ts": 1700000005}, {"ts": 1700000009}, {"ts": 1700000007}], "rows.out_of_order"),
+        ([{"ts": 1700000005.0}, {"ts": 1700000005.9}, {"ts": 1700000005.4}], ""),  # clocks differ
+        (
+            [{"date": f"2026-03-02T10:0{n}:00Z"} for n in (1, 3, 2)],
+            "rows.out_of_order",
+        ),
+        ([{"turn_id": n} for n in (0, 2, 1)], "rows.out_of_order"),
+        ([{"turn_id": str(n)} for n in (0, 1, 2)], ""),
+        ([{"id": "a"}, {"parentId": "a"}, {"parentId": "a"}], "rows.replied_twice"),
+        ([{"id": "a"}, {"parentId": "a"}, {"parentId": "b"}], ""),
+    ],
+)
+def test_turns_in_another_order_or_written_again_are_refused(fields: list[dict[str, Any]], code: str) -> None:
+    turns = [{**turn, **field} for turn, field in zip([*TALK, TALK[0]], fields, strict=True)]
+    found = read("chat", {"messages": turns})
+    assert found.code == (code or "rows.last_turn")  # the last one is the user's
+
+
+@pytest.mark.parametrize("value", [0, "0", "no", "bad", "Rejected", False])
+def test_a_label_that_says_the_answer_is_bad(value: Any) -> None:
+    refused("pairs", {**ROWS["pairs"], "label": value}, "label")
+    assert not isinstance(read("pairs", {**ROWS["pairs"], "label": "geography"}), Problem)
+
+
+def test_shares_of_labels_are_several_labels() -> None:
+    for value in ({"a": 0.7, "b": 0.3}, '{"a": 0.7, "b": 0.3}'):
+        refused("labels", {"text": "the kettle drips", "label": value}, "label", "labels.several_in_one")
+
+
+@pytest.mark.parametrize(
+    ("asked", "candidate", "key"),
+    [
+        ({}, {"finishReason": "MAX_TOKENS"}, "response.candidates[0].finishReason"),
+        ({"systemInstruction": {"parts": [{"text": "Be brief."}]}}, {}, "request.systemInstruction"),
+        ({"system": "Be brief."}, {}, "request.system"),
+        ({"tools": [{"name": "tide"}]}, {}, "request.tools"),
+        ({}, {"finishReason": "STOP"}, ""),
+    ],
+)
+def test_what_stands_beside_a_picked_value_is_refused(
+    asked: dict[str, Any], candidate: dict[str, Any], key: str
+) -> None:
+    turns = [{"role": role, "parts": [{"text": f"{role} speaks."}]} for role in ("user", "model")]
+    row = {
+        "request": {"contents": turns[:1], **asked},
+        "response": {"candidates": [{"content": turns[1], **candidate}]},
+    }
+    columns = {"prompt": "request.contents", "completion": "response.candidates.content"}
+    files = dict.fromkeys(("train", "dev", "test"), "a")
+    source = Source(files=files, reader="pairs", columns=columns)
+    ((_, made),) = kept_and_read(source, Path("mine"), iter([(1, row)]), "a")
+    assert getattr(made, "key", "") == key

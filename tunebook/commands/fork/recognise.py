@@ -199,7 +199,7 @@ def _narrowed(candidates: list[Reading]) -> list[Reading]:
 
 
 def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> list[Reading]:
-    usual = {*NAMES["label"].split(), *LABEL_LISTS}
+    usual, given = {*NAMES["label"].split(), *LABEL_LISTS}, rows
     lists = {name for name in there if plain_name(name) in usual or name == fields.get("label")}
     rows = [
         {name: _label_in(value) if name in lists else value for name, value in row.items()} for row in rows
@@ -220,7 +220,7 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
     if "text" not in fields:
         refuse_deciding(rows, scalars, candidates[0], label, place)
     if "label" not in fields:
-        refuse_other_labels(rows, scalars, candidates[0], label, place)
+        refuse_other_labels(given, candidates[0], label, place)
     count = len({str(row.get(label)) for row in rows})
     why = [
         f"`{label}` has {count} values in {len(rows)} sampled rows: the label",
@@ -232,7 +232,7 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
 def _label_in(value: object) -> object:
     """Return the label in a list of one. For several labels, return text: the rows are then refused by
     line."""
-    found = listed(value) if isinstance(value, list) else None
+    found = listed(value) if isinstance(value, (list, dict)) else None
     if found is None:
         return value
     return found[0] if len(found) == 1 else str(found) if found else None

@@ -27,7 +27,7 @@ from tunebook.data.formats.turn_forms import (
     turns_of,
     unknown_speakers,
 )
-from tunebook.data.formats.turn_times import newest_first
+from tunebook.data.formats.turn_times import refuse_disorder
 from tunebook.data.formats.values import is_empty, path_of_text, plain_name
 from tunebook.data.tool_calls import CALLER, calls, follows
 from tunebook.runs.rows import Call, Messages, Turn
@@ -68,13 +68,8 @@ def repaired_conversation(
     found = value if isinstance(value, Turns) else turns_of(value, field)
     if found is None or not found.placed:
         raise RowFault(field, f"expected a list of turns (got {_got(value)}).", "rows.not_turns")
-    if by := newest_first([item for _, item in found.placed]):
-        message = (
-            f"the turns are ordered from newest to oldest, by {by}. Reverse them, or, if the times are "
-            f"wrong, ignore them with --drop {by} (DROP={by})."
-        )
-        raise RowFault(field, message, "rows.newest_first")
     items = [item for _, item in found.placed]
+    refuse_disorder(found.placed, field)
     placed = [(at, _turn(item, at, items)) for at, item in found.placed if not _is_empty_system(item)]
     placed, done = repaired(placed, repairs if answered else set(repairs) - {"drop_unanswered"})
     system, turns = "", Messages()

@@ -39,8 +39,10 @@ def refuse_unread(
     """
     lettered = row.keys() >= LETTERS  # a question with the columns A, B, C, D
     columns = [name for name in read if name]
+    opened = {part.strip() for name in columns if "+" in name or "." in name for part in name.split("+")}
+    opened |= {part.partition(".")[0] for part in opened}
     for name, value in row.items():
-        if name in read or is_empty(value):
+        if name in read or name in opened or is_empty(value):
             continue
         meaning = CHOICES if lettered and name in LETTERS else meaning_in(name, value, answers)
         if meaning is None and speaks_of_another(name) and meaning_of(name, answers) is None:

@@ -231,6 +231,12 @@ MEANINGS = (
         "Call it `system`",
         lambda value: isinstance(value, (bool, int, float)),
     ),
+    Meaning(  # inside an object: a layout reads it beside the turns
+        "contains a system prompt",
+        _names("system"),
+        "Write it beside the turns of the row",
+        of_answers=True,
+    ),
     Meaning(
         "contains images, audio or video, but only text can be trained on",
         _names(

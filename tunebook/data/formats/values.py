@@ -37,10 +37,6 @@ def is_true(value: Any) -> bool:
     return value in (True, 1) or (isinstance(value, str) and value.strip().lower() in ("true", "1", "yes"))
 
 
-def is_false(value: Any) -> bool:
-    return value is False or (isinstance(value, str) and value.strip().lower() == "false")
-
-
 def is_no(value: Any) -> bool:
     """Return whether a value is false, also in the notation of a table."""
     return value is False or value == 0 or (isinstance(value, str) and value.strip().lower() in NO)

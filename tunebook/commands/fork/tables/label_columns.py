@@ -73,7 +73,7 @@ def refuse_deciding(rows: list[Row], scalars: list[str], text: str, label: str, 
         raise InputError(Problem(said, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
 
 
-def refuse_other_labels(rows: list[Row], scalars: list[str], text: str, label: str, place: str) -> None:
+def refuse_other_labels(rows: list[Row], text: str, label: str, place: str) -> None:
     """Raise if another column contains the same labels and differs in some rows: another annotator's, a
     model's prediction.
 
@@ -83,13 +83,12 @@ def refuse_other_labels(rows: list[Row], scalars: list[str], text: str, label: s
     labels = _values(rows, label)
     if not any(letter.isalpha() for one in labels for letter in one):
         return  # 0 and 1, or 1 to 5, which other columns have by chance
-    for name in scalars:
+    for name in dict.fromkeys(name for row in rows for name in row):
         values = _values(rows, name)
         if name in (text, label) or len(values) < 2 or not values <= labels:
             continue
         differ = sum(
-            not is_empty(row.get(name)) and str(row[name]).strip() != str(row.get(label)).strip()
-            for row in rows
+            not is_empty(row.get(name)) and _each(row[name]) != {str(row.get(label)).strip()} for row in rows
         )
         if differ:
             ways = " or ".join(f'FIELDS="text={typed(text)} label={typed(one)}"' for one in (label, name))
@@ -102,7 +101,12 @@ def refuse_other_labels(rows: list[Row], scalars: list[str], text: str, label: s
 
 
 def _values(rows: list[Row], name: str) -> set[str]:
-    return {str(row[name]).strip() for row in rows if not is_empty(row.get(name))}
+    return {value for row in rows if not is_empty(row.get(name)) for value in _each(row[name])}
+
+
+def _each(value: object) -> set[str]:
+    """Return a label, or those of a list, as text."""
+    return {str(one).strip() for one in (value if isinstance(value, list) else [value])}
 
 
 def _is_of_people(name: str) -> bool:

@@ -27,6 +27,8 @@ def listed(value: Any) -> list[Any] | None:
         value = _read(value.strip())
     if isinstance(value, dict) and [*value] == ["choices"] and isinstance(value["choices"], list):
         value = value["choices"]  # Label Studio's CSV and JSON-MIN
+    if isinstance(value, dict) and len(value) > 1 and all(isinstance(one, float) for one in value.values()):
+        return [*value]  # a share of each label
     if isinstance(value, dict) and value and all(number in (0, 1) for number in value.values()):
         return [name for name, number in value.items() if number]
     if isinstance(value, (tuple, set, frozenset)):

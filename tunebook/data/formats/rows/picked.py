@@ -12,11 +12,12 @@ from typing import Any
 
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.leaves import held_json
-from tunebook.data.formats.meaning_of import meaning_of
+from tunebook.data.formats.meanings import HISTORY, SYSTEM
 from tunebook.data.formats.values import ROLE_KEYS, is_empty
 
 Row = dict[str, Any]
 GONE = object()
+BY_NAME = {*HISTORY, *SYSTEM, "tools", "functions"}  # layouts read these, too
 
 
 def is_picked(row: Row, column: str) -> bool:
@@ -25,8 +26,8 @@ def is_picked(row: Row, column: str) -> bool:
 
 
 def picked(row: Row, columns: Collection[str]) -> Row:
-    """Return `row` with a field for each of `columns` that is not one yet, and without the fields read here,
-    which another reader would report as unread (tunebook/data/formats/fields.py).
+    """Return `row` with a field for each of `columns` that is not one yet, and without the fields read here
+    that a layout would read again by their name.
 
     Raises:
         RowFault: a list on the path to a value has several elements, or one of the values to join is not
@@ -39,7 +40,7 @@ def picked(row: Row, columns: Collection[str]) -> Row:
         parts = [part.strip() for part in column.split("+")]
         values = [_inside(row, part) for part in parts]
         read = {part if part in row else part.partition(".")[0] for part in parts}
-        made = {name: value for name, value in made.items() if name not in read or meaning_of(name) is None}
+        made = {name: value for name, value in made.items() if name not in read or name not in BY_NAME}
         if any(value is not GONE for value in values):
             made[column] = values[0] if len(parts) == 1 else _joined(parts, values)
     return made

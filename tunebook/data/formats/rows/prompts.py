@@ -15,11 +15,12 @@ from tunebook.data.formats.hermes import LISTED
 from tunebook.data.formats.meanings import HISTORY, SYSTEM
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, value_of
 from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
-from tunebook.data.formats.values import ROLE_KEYS, dropped, is_empty, is_false, kept_where, plain_name
+from tunebook.data.formats.values import ROLE_KEYS, dropped, is_empty, is_no, options_for, plain_name
 from tunebook.data.tool_calls import offered
 from tunebook.runs.rows import Messages
 
 Placed = list[tuple[str, Any]]  # turns and their places in the row
+BAD = frozenset("bad undesirable rejected incorrect wrong fail failed thumbs_down".split())
 TWO_SYSTEMS = "differs from another system prompt of the same row. Remove one of them."
 
 
@@ -125,11 +126,13 @@ def refuse_halves(row: Row, read: set[str], fields: Mapping[str, str]) -> None:
     """Raise what `refuse_unread` raises, and raise for a boolean label that rates the answer as bad (KTO)."""
     refuse_unread(row, {*read, *system_names(row)}, fields=fields)
     for name in ("label", "labels"):
-        if name not in read and is_false(row.get(name)):
-            drop = dropped([name])
+        value = row.get(name)
+        by_word = isinstance(value, str) and value.strip().lower() in BAD
+        if name not in read and (is_no(value) or by_word) and not is_empty(value):
+            drop, kept = dropped([name]), options_for([name], value)["without" if by_word else "where"]
             message = (
-                "says that the answer is bad (KTO), but it would be trained on. Train on the good rows "
-                f"only: {kept_where(name, row[name])}, or on all of them: --drop {drop} (DROP={drop})."
+                "says that the answer is bad (KTO), but it would be trained on. Train on the good rows only: "
+                f"{kept}, or on all of them: --drop {drop} (DROP={drop})."
             )
             raise RowFault(name, message, "rows.meaning_not_read")
 
