@@ -18,7 +18,7 @@ from tunebook.data.dataset import Dataset
 from tunebook.data.field_use.find import uses
 from tunebook.data.field_use.show import EXAMPLE_LENGTH, Use, example
 from tunebook.data.formats.leaves import changed, leaves, objects, without_fields
-from tunebook.data.formats.meanings import MEANING_OF
+from tunebook.data.formats.meaning.meanings import MEANING_OF
 from tunebook.data.render import each_row
 
 Row = dict[str, Any]

@@ -12,7 +12,7 @@ import pytest
 
 from tunebook.commands.fork.options import read_drop
 from tunebook.core.errors import Problem
-from tunebook.data.formats.meanings import MEANING_OF
+from tunebook.data.formats.meaning.meanings import MEANING_OF
 from tunebook.data.formats.rows.layouts import read_layout
 from tunebook.data.formats.turn_forms import rename_roles
 from tunebook.data.formats.values import dropped

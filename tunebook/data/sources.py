@@ -25,7 +25,7 @@ from tunebook.data.files.split_names import SPLITS, Split, split_in
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.files.tables import KINDS, read_table
 from tunebook.data.formats.leaves import refuse_ignored, without_fields, without_steps
-from tunebook.data.formats.meaning_of import chosen_by
+from tunebook.data.formats.meaning.meaning_of import chosen_by
 from tunebook.data.formats.open_file import kind_of
 from tunebook.data.formats.place import Numbered, at_origins, fault, id_of, in_rows
 from tunebook.data.formats.repairs import Repair

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from tunebook.core import words
 from tunebook.core.errors import InputError, Problem
-from tunebook.data.formats.meaning_of import said_of
-from tunebook.data.formats.meanings import CHOSEN, REJECTED
+from tunebook.data.formats.meaning.meaning_of import said_of
+from tunebook.data.formats.meaning.meanings import CHOSEN, REJECTED
 from tunebook.data.formats.rows.row import Columns, Row
 from tunebook.data.formats.values import plain_name, typed
 

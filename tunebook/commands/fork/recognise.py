@@ -40,7 +40,7 @@ from tunebook.commands.fork.unknown import unknown
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.conversations import conversation
-from tunebook.data.formats.meanings import HISTORY, SCORES, SYSTEM
+from tunebook.data.formats.meaning.meanings import HISTORY, SCORES, SYSTEM
 from tunebook.data.formats.rows.label_lists import listed
 from tunebook.data.formats.rows.picked import sources
 from tunebook.data.formats.rows.row import Columns, Row

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.meaning_of import meaning_in, meaning_of, said_of, speaks_of_another
-from tunebook.data.formats.meanings import CHOICES, LETTERS, TURNS, Meaning
+from tunebook.data.formats.meaning.meaning_of import meaning_in, meaning_of, said_of, speaks_of_another
+from tunebook.data.formats.meaning.meanings import CHOICES, LETTERS, TURNS, Meaning
 from tunebook.data.formats.values import are_turns, dropped, is_empty, options_for, texts_in, typed
 
 Row = dict[str, Any]

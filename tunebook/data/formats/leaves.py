@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from tunebook.core.errors import RowFault
 from tunebook.core.files import from_json
 from tunebook.data.formats.fields import unread
-from tunebook.data.formats.meaning_of import meaning_in
-from tunebook.data.formats.meanings import WEIGHTS
+from tunebook.data.formats.meaning.meaning_of import meaning_in
+from tunebook.data.formats.meaning.meanings import WEIGHTS
 from tunebook.data.formats.values import ROLE_KEYS, is_empty, python_value
 
 AS_JSON = "as JSON"  # a step of `Leaf.at` into the object or list in a JSON text

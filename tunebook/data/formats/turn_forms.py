@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
 from tunebook.core.files import from_json as json_value
-from tunebook.data.formats.meanings import WEIGHTS
+from tunebook.data.formats.meaning.meanings import WEIGHTS
 from tunebook.data.formats.values import ROLE_KEYS, is_empty, python_value, typed
 from tunebook.data.tool_calls import ANSWERER, CALLER
 

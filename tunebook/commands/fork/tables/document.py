@@ -11,7 +11,7 @@ from typing import Any
 
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.field_use.show import Use, example
-from tunebook.data.formats.meaning_of import meaning_in
+from tunebook.data.formats.meaning.meaning_of import meaning_in
 from tunebook.data.formats.values import dropped, is_true, plain_name
 
 SHARED = frozenset(

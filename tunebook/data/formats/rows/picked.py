@@ -12,7 +12,7 @@ from typing import Any
 
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.leaves import held_json
-from tunebook.data.formats.meanings import HISTORY, SYSTEM
+from tunebook.data.formats.meaning.meanings import HISTORY, SYSTEM
 from tunebook.data.formats.values import ROLE_KEYS, is_empty
 
 Row = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import Any
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.conversations import conversation
 from tunebook.data.formats.fields import refuse_unread
-from tunebook.data.formats.meanings import SCORES
+from tunebook.data.formats.meaning.meanings import SCORES
 from tunebook.data.formats.rows.prompts import (
     Placed,
     history_and_prompt,

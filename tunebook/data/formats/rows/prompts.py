@@ -12,7 +12,7 @@ from tunebook.core.errors import RowFault
 from tunebook.data.formats.conversations import conversation, parts, repaired_conversation, text
 from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.hermes import LISTED
-from tunebook.data.formats.meanings import HISTORY, SYSTEM
+from tunebook.data.formats.meaning.meanings import HISTORY, SYSTEM
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, value_of
 from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
 from tunebook.data.formats.values import ROLE_KEYS, dropped, is_empty, is_no, options_for, plain_name

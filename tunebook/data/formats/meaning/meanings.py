@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tunebook.data.formats.value_kinds import (
+from tunebook.data.formats.meaning.value_kinds import (
     has_no_tools,
     is_mark,
     is_no_weight,

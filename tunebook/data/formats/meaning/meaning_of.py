@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import TemplateError, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
-from tunebook.data.formats.meanings import (
+from tunebook.data.formats.meaning.meanings import (
     ABOUT,
     CHECKED,
     CHECKED_ANSWER,
@@ -24,7 +24,7 @@ from tunebook.data.formats.meanings import (
     SURENESS,
     Meaning,
 )
-from tunebook.data.formats.value_kinds import is_media
+from tunebook.data.formats.meaning.value_kinds import is_media
 from tunebook.data.formats.values import is_empty, plain_name
 
 DECORATION = re.compile(r"avatar|icon|thumbnail|profile|logo|emoji")
