@@ -920,6 +920,8 @@ CASES = [
                 "labels": 1 - n % 2,
                 "score_A": (12, 3)[n % 2],
                 "score_B": (3, 12)[n % 2],
+                "score_ratio": 4.0,
+                "upvote_ratio": 0.9,
             }
         ),
         PAIR,

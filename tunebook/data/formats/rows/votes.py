@@ -14,6 +14,7 @@ from tunebook.core.files import from_json
 Row = dict[str, Any]
 SHP = ("history", "human_ref_A", "human_ref_B", "labels")
 SHP_SCORES = ("score_A", "score_B")
+SHP_RATIO = "score_ratio"  # of the two
 CONVERSATIONS = ("conversation_a", "conversation_b")
 RESPONSES = ("response_a", "response_b")
 NUMBERED = ("response_0", "response_1")
@@ -71,7 +72,7 @@ def _shp(row: Row) -> Row:
             )
             raise RowFault("labels", message, "rows.scores_disagree")
     answers = [row["human_ref_A"], row["human_ref_B"]]
-    made = {key: value for key, value in row.items() if key not in (*SHP, *SHP_SCORES)}
+    made = {key: value for key, value in row.items() if key not in (*SHP, *SHP_SCORES, SHP_RATIO)}
     chosen, rejected = answers if first else answers[::-1]
     return {**made, "prompt": row["history"], "chosen": chosen, "rejected": rejected}
 
