@@ -190,7 +190,7 @@ def beside_rows(path: Path, options: TableOptions) -> dict[str, Any]:
     with open_text(path, encoding=options.encoding, longest=None) as file:
         try:
             return {name: value for name, value in beside(file).items() if not is_empty(value)}
-        except (JsonFault, TooDeepError, TooLongError, RepeatedKeyError):
+        except (JsonFault, JsonLimitError):
             return {}  # reported when the rows are read
 
 

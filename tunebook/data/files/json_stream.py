@@ -280,7 +280,7 @@ def beside(file: TextIO) -> dict[str, Any]:
     prompt for all rows, the address of the next page. {} for a document of another form.
 
     Raises:
-        JsonFault, TooDeepError, TooLongError, RepeatedKeyError: the document is not JSON.
+        JsonFault, JsonLimitError: the document is not JSON.
     """
     scanner = _Scanner(file)
     if scanner.peek() != "{" or scanner.one_of_several():
