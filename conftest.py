@@ -26,6 +26,8 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
 
 gc.set_threshold(50_000, 50, 50)  # see collect_rarely in tunebook/core/process.py
+# The files of tests/e2e/ that take minutes, the longest first.
+LONGEST = ("test_recipe.py", "test_trial_path.py", "test_ranks.py", "test_adapters.py", "test_interrupt.py")
 TORCH_WHILE_COLLECTING = pytest.StashKey[bool]()
 
 # DeepSpeed offers pytest-randomly a seeder, which would import torch into every worker: half a minute each.
@@ -66,10 +68,16 @@ def _needs_torch(file: str) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start what one worker has to do alone, then the files with slow tests, after the shuffle, so that no
-    worker is left alone with one."""
+    """Start what one worker has to do alone, then the longest files, then the others with slow tests, after
+    the shuffle, so that no worker is left alone with one."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not _needs_torch(item.nodeid.partition("::")[0]), item.path not in slow))
+
+    def place(item: pytest.Item) -> tuple[bool, int, bool]:
+        name, file = item.path.name, item.nodeid.partition("::")[0]
+        longest = LONGEST.index(name) if name in LONGEST else len(LONGEST)
+        return not _needs_torch(file), longest, item.path not in slow
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -80,7 +80,7 @@ IN_PLACE = ("ia3", "bottleneck", "bf16", "rslora", "loftq", "dora", "chat-dora")
 RESUMED = ["prompt", "ptuning", "prefix", "projection", "ia3", "bottleneck", "bf16", "loftq", "dora", "head"]
 SHORT = "num_epochs=1 evals_per_epoch=null saves_per_epoch=null save_steps=2 eval_steps=2 save_total_limit=9"
 SHORT += " warmup_ratio=0 bf16=false micro_batch_size=4 gradient_accumulation_steps=1 eval_batch_size=8"
-SHORT += " learning_rate=0.02 dataset_num_proc=1"
+SHORT += " learning_rate=0.02"
 
 
 def prepare(folder: Path, base: Path, case: str, cases: dict[str, tuple[str, str, int]] = CASES) -> Run:

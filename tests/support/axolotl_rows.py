@@ -19,7 +19,7 @@ Rows = list[tuple[list[int], list[int]]]
 def prepare(config: dict[str, Any], folder: Path) -> Path:
     """Write config.yaml of a job into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = {**config, "dataset_prepared_path": str(folder / "prepared"), "dataset_num_proc": 1}
+    config = {**config, "dataset_prepared_path": str(folder / "prepared"), "dataset_num_proc": 0}
     config.pop("test_datasets", None)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder

@@ -6,6 +6,7 @@ A new process would take ten seconds to import Axolotl.
 from __future__ import annotations
 
 import functools
+import gc
 import multiprocessing
 import os
 import sys
@@ -60,10 +61,12 @@ def _result(how: str, work: Callable[P, Found], *args: P.args, **kwargs: P.kwarg
 
 def _variables() -> dict[str, str]:
     """Axolotl's imports touch a GPU, which a fork cannot use then."""
-    return child_environment() | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    own = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return child_environment() | own | {"AXOLOTL_DATASET_NUM_PROC": "0"}
 
 
 def _begin(variables: dict[str, str]) -> None:
+    gc.freeze()  # Axolotl looks for garbage often, which the imports are not
     os.environ.clear()
     os.environ.update(variables)
     tempfile.tempdir = None  # read anew

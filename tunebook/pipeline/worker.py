@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import os
 import pkgutil
@@ -62,11 +63,14 @@ def axolotl(command: str, run: Path) -> int:
 
 def fork(module: str, config: str) -> int:
     """Call `do_cli(config)` of an Axolotl module in a fork and return its exit code."""
+    # With `dataset_num_proc: 0` Axolotl takes this number when it saves the prepared rows.
+    os.environ["AXOLOTL_DATASET_NUM_PROC"] = "0"
     import axolotl.common.datasets
     import axolotl.core.builders
     import axolotl.train  # noqa: F401 (imported here so that evaluation finds it loaded)
 
     do_cli = importlib.import_module(module).do_cli
+    gc.freeze()  # what is imported stays: Axolotl looks for garbage by hand, at each checkpoint and often
     child = os.fork()
     if child == 0:
         code = 1
