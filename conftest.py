@@ -82,6 +82,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     session.config.stash[TORCH_WHILE_COLLECTING] = "torch" in sys.modules
+    gc.freeze()  # what was imported and collected stays: no collection looks at it again
 
 
 @pytest.fixture(params=["0.19.0", "0.21.0"])

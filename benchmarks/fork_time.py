@@ -12,7 +12,6 @@ of the process and all its children; on a busy machine they say more than the ti
 from __future__ import annotations
 
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -79,17 +78,12 @@ def measure(name: str) -> dict[str, object]:
         seconds, processor, text = timed(fork, told)
         again, processor_again, _ = timed(["check", "mine"], told)
     print(text[-3000:])
-    stages: dict[str, float] = {}
-    for match in re.finditer(r"(?m)^(\w+) +.* ([\d.]+) s$", text):  # both fork and check print a stage `rows`
-        stage = match[1] + (" of check" if match[1] in stages else "")
-        stages[stage] = float(match[2])
     return {
         "case": name,
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(seconds, 1),
         "processor_seconds": round(processor, 1),
         "target_processor_seconds": case.target,
-        "stages": stages,
         "again_seconds": round(again, 1),
         "again_processor_seconds": round(processor_again, 1),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2),
