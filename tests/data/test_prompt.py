@@ -6,12 +6,12 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.support import axolotl_rows, tiny
+from tests.support.families import FAMILIES, family_tokenizer
 from tests.support.prepared_rows import compared
 from tunebook.config import recipe as recipes
 from tunebook.config.overrides import Options
@@ -29,13 +29,6 @@ from tunebook.pipeline.prepare import place_paths
 from tunebook.runs.run import Run
 
 TWINS = ROOT / "tests" / "twins"
-FAMILIES: dict[str, Any] = json.loads((ROOT / "tests/fixtures/families/families.json").read_text())
-# How Qwen's own tokenizer cuts text before merging (Qwen3's tokenizer.json): it keeps the two newlines
-# after an empty think block together, where the trial model's would look at what follows them.
-QWEN_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
-    r"\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 REWRITING = {"qwen3", "qwen3-base", "qwen3.5", "olmo3"}
 # Keys that decide how rows are learned, not what they are.
 TUNING = frozenset(
@@ -140,29 +133,6 @@ def test_every_recipe_gives_the_ids_that_axolotl_trains_on(
             assert (seen.differ, seen.not_compared.total()) == (0, 0), f"{name} {kind}: {seen.first}"
     for as_is, real in zip(found[::3], found[1::3], strict=True):
         assert sorted(as_is) == sorted(real)
-
-
-def family_tokenizer(family: str, folder: Path) -> Path:
-    """Save the trial tokenizer with a family's special tokens and template, as that family ships it."""
-    from tokenizers import Regex, pre_tokenizers
-
-    given = FAMILIES[family]
-    tokenizer = tiny.tokenizer()
-    tokenizer.add_special_tokens({"additional_special_tokens": given["special_tokens"]})
-    if family.startswith("qwen"):
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(QWEN_SPLIT), "isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
-    tokenizer.eos_token, tokenizer.pad_token = given["eos"], given["pad"]
-    if given["bos"]:
-        tokenizer.bos_token = given["bos"]
-    tokenizer.chat_template = (ROOT / f"tests/fixtures/families/{family}.jinja").read_text()
-    tokenizer.save_pretrained(folder)
-    tiny.model(vocab_size=len(tokenizer)).config.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.data.test_prompt import FAMILIES, TALK, family_tokenizer
+from tests.data.test_prompt import TALK
+from tests.support.families import FAMILIES, family_tokenizer
 from tests.support.real_tokenizers import PACKAGES, real_tokenizer
 from tunebook.core.paths import ROOT
 from tunebook.data.prompt import PromptEncoder

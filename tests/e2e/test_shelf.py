@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.data.test_prompt import family_tokenizer
+from tests.support.families import family_tokenizer
 from tests.support.lazy import lazy
 from tests.support.trainings import train
 from tunebook.config import recipe as recipes

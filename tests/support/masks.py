@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.data.test_prompt import FAMILIES, family_tokenizer
+from tests.support.families import FAMILIES, family_tokenizer
 from tunebook.models.registry import model_table
 
 # Families whose template reads `tools`. Phi-4-mini and Olmo 3 take theirs from keys of the system message

@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tunebook.check.promises.chat_template import look
 from tunebook.core.files import AxolotlConfig
 from tunebook.core.process import begin_worker
 from tunebook.data import stretches, tokenize, tool_calls
 from tunebook.data.prompt import PromptEncoder
 from tunebook.hardware.capabilities import ADA, AMPERE
-from tunebook.models.templates import ChatTemplate, traits
 from tunebook.runs.rows import read_rows
 
 LATER = "-"
@@ -60,7 +60,7 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     """Return lengths, masks and token-by-token views of the job's rows, or None if no rows are named."""
 
     config = job.get("rows_config", job["config"])
-    encoder = PromptEncoder(tokenize.load_tokenizer(config), config.get("chat_template_kwargs"))
+    encoder = PromptEncoder.of(tokenize.load_tokenizer(config), config)
     tokenizer = encoder.tokenizer
     mask = tokenize.AxolotlMask(config) if job.get("mask") or job.get("show") else None
     # All slow work that does not need the rows is done before waiting for them.
@@ -72,9 +72,8 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     sizes, refused, lost = tokenize.lengths(encoder, rows)
     answer: dict[str, Any] = {"lengths": sizes, "refused": refused, "lost": lost}
     names = {key: value for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
-    names |= config.get("chat_template_kwargs") or {}
     if isinstance(tokenizer.chat_template, str):
-        answer["traits"] = traits(ChatTemplate(tokenizer.chat_template, names), tokenizer.eos_token)
+        answer["traits"] = look(tokenizer.chat_template, names, config, tokenizer.eos_token)
     answer["special"] = tokenize.special_in_text(tokenizer, rows)
     answer["marks"] = sorted(tokenize.marks(tokenizer))
     answer |= {"eos": tokenizer.eos_token, "bos": tokenizer.bos_token, "bos_id": tokenizer.bos_token_id}
@@ -83,7 +82,7 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
     }
     limit = config.get("sequence_len")
     if mask and job.get("mask"):
-        answer["masked"] = []
+        answer["masked"], learned_as = [], (encoder.learned_form, encoder.thinking is not None)
         chosen, answer["kinds"], answer["kinds_left"] = stretches.of_every_kind(rows, job["mask"])
         for index in chosen:
             if index in refused:
@@ -91,7 +90,9 @@ def look_at_rows(job: dict[str, Any]) -> dict[str, Any] | None:
             ids, labels = mask.row(rows[index])
             held = tokenize.contract(encoder, rows[index])
             answer["masked"].append({"row": index, "ids": ids, "labels": labels, "contract": held})
-            wrong = stretches.faults(mask.tokenizer, rows[index], ids, labels, bool(config.get("rl")))
+            wrong = stretches.faults(
+                mask.tokenizer, rows[index], ids, labels, bool(config.get("rl")), *learned_as
+            )
             answer["masked"][-1]["stretches"] = wrong
             text = tokenizer.decode(ids)
             system = rows[index]["messages"][0]

@@ -25,7 +25,15 @@ from tunebook.data.files.split_names import Split
 from tunebook.data.formats.bad_rows import bad_count, is_fatal
 from tunebook.data.lengths import Counting
 from tunebook.data.near_duplicates import NearPairs
-from tunebook.data.render import Located, each_row, held_out, looks_for_near, of_split, split_from_train
+from tunebook.data.render import (
+    Located,
+    each_row,
+    held_out,
+    in_training,
+    looks_for_near,
+    of_split,
+    split_from_train,
+)
 from tunebook.data.stretches import EACH, turn_kinds
 from tunebook.data.tool_calls import texts
 from tunebook.runs.rows import Messages, RenderedRow
@@ -211,7 +219,16 @@ class Rows:
         """Yield the rows of `split`; for train, also a problem for each row that cannot be read."""
         if self.entry:
             yield from self.entry.located(self.dataset, split)
-        elif split not in self.shared:
+            return
+        for located in self._uncached(split):
+            if isinstance(located.value, Problem):
+                yield located
+                continue
+            for row in in_training(self.dataset, split, [located.value]):
+                yield replace(located, value=row)
+
+    def _uncached(self, split: Split) -> Iterator[Located]:
+        if split not in self.shared:
             yield from each_row(self.dataset, split)
         else:
             if not self.chosen:

@@ -22,6 +22,7 @@ from tunebook.data.near_duplicates import NearPairs
 from tunebook.data.renderer import Renderer, split_from_train
 from tunebook.data.sources import raw_rows, source_file
 from tunebook.data.splits import split_rows, time_of
+from tunebook.data.thinking.answers import each_answer
 from tunebook.runs.rows import RenderedRow
 
 
@@ -48,7 +49,7 @@ def render(dataset: Dataset, split: Split) -> list[RenderedRow]:
     shared = split in split_from_train(dataset)
     rows = _render(dataset, "train" if shared else split, problems)
     accept(dataset, problems, len(rows))
-    return held_out(dataset, rows)[split] if shared else rows
+    return in_training(dataset, split, held_out(dataset, rows)[split] if shared else rows)
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,21 @@ def render_whole(
     accept(dataset, problems, sum(map(len, rows.values())), left_out)
     near: NearPairs | None = [] if looks_for_near(dataset) else None
     rows |= held_out(dataset, rows["train"], notes, near) if shared else {}
-    came = {
-        split: [lines["train" if split in shared else split][row["id"]] for row in rows[split]]
-        for split in SPLITS
-    }
+    came: dict[Split, list[tuple[int, str]]] = {}
+    for split in SPLITS:
+        where = lines["train" if split in shared else split]
+        each = [in_training(dataset, split, [row]) for row in rows[split]]
+        came[split] = [where[row["id"]] for row, some in zip(rows[split], each, strict=True) for _ in some]
+        rows[split] = [one for some in each for one in some]
     return Rendered(rows, came, problems, near)
+
+
+def in_training(dataset: Dataset, split: Split, rows: list[RenderedRow]) -> list[RenderedRow]:
+    """Return the rows of a split as they are trained on: with reasoning, each answer of a conversation is a
+    row of train (tunebook/data/thinking/answers.py)."""
+    if split != "train" or not dataset.source.reasoning:
+        return rows
+    return [one for row in rows for one in each_answer(row)]
 
 
 def looks_for_near(dataset: Dataset) -> bool:

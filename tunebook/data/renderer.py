@@ -17,7 +17,7 @@ from tunebook.core.paths import show
 from tunebook.core.yaml_file import line_of, read_yaml
 from tunebook.data.dataset import Dataset
 from tunebook.data.files.split_names import SPLITS, Split
-from tunebook.data.formats import windows
+from tunebook.data.formats import thoughts, windows
 from tunebook.data.formats.values import is_empty
 from tunebook.data.markers import escaped
 from tunebook.data.prompt import Messages
@@ -195,6 +195,11 @@ class Renderer:
             kept = Turn(role=turn["role"], content="")
             if turn.get("weight") is not None:
                 kept["weight"] = turn["weight"]
+            if self.dataset.source.reasoning and turn["role"] == "assistant":
+                key, at = thoughts.field_of(turn), f"{field}[{index}]"
+                inside, content = thoughts.split(content or "", f"{at}.content")
+                if thought := thoughts.joined(key, inside, turn, at):
+                    kept["reasoning_content"] = thought
             if turn.get("tool_calls"):
                 kept["tool_calls"] = calls(turn["tool_calls"], f"{field}[{index}].tool_calls")
             if not isinstance(content, str) or not (content.strip() or "tool_calls" in kept):

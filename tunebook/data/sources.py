@@ -57,6 +57,8 @@ class Source(BaseModel):
     (tunebook/data/formats/repairs.py). `table` says how to read files that are ambiguous, `lists` which lists
     of a JSON object form a split, and `label_names` maps the labels in the files to names (null: drop their
     rows). `window` shortens the passages of questions to that many words (tunebook/data/formats/windows.py).
+    `reasoning` reads the reasoning of answers (tunebook/data/formats/thoughts.py), for which recipe.yaml must
+    say `thinking`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -75,6 +77,7 @@ class Source(BaseModel):
     near: Near = "bounded"
     roles: dict[str, Literal["system", "user", "assistant", "tool"]] = {}
     repair: list[Repair] = []
+    reasoning: bool = False
     table: TableOptions = AS_IT_IS
     lists: dict[Split, list[str]] = {}
     label_names: dict[str, str | None] = {}
@@ -96,6 +99,8 @@ class Source(BaseModel):
                 raise ValueError(f"sets both a {split} split and {split}_share. Remove one")
         if self.repair and self.reader != "chat":
             raise ValueError("repair only applies to conversations (reader: chat). Remove it")
+        if self.reasoning and self.reader not in (None, "chat", "pairs"):
+            raise ValueError("reasoning only applies to the readers chat and pairs. Remove it")
         if self.by_time and not (self.dev_share or self.test_share):
             raise ValueError("by_time has no effect without dev_share or test_share. Remove it")
         if self.columns and self.reader in (None, "oasst_best_paths", "squad"):
@@ -180,7 +185,7 @@ def read_rows_of(
         rows = ((number, without_steps(row, used)) for number, row in rows)
     if source.roles:
         rows = ((number, rename_roles(row, dict(source.roles))) for number, row in rows)
-    return read_layout(rows, source.reader, source.columns, place, answered, source.repair)
+    return read_layout(rows, source.reader, source.columns, place, answered, source.repair, source.reasoning)
 
 
 def _prepared(rows: Iterator[Numbered], source: Source, place: str) -> Iterator[Numbered]:

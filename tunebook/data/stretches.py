@@ -14,13 +14,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
+from tunebook.data.thinking.form import Form
 from tunebook.runs.rows import Messages, RenderedRow, Turn
 
 SEED = 42
 IGNORED = -100  # the label of a token that is not trained on
 EACH = 50  # rows of each kind of turn whose mask Axolotl itself makes
+EMPTY_LEARNED = "an empty think block is trained on before its text."
 MARKED = re.compile(r"<\|[^|\s]{1,40}\|>|\[/?INST\]|</?(?:s|think|tool_call|start_of_turn|end_of_turn)>")
 
 
@@ -78,10 +80,15 @@ def learned(ids: list[int], labels: list[int]) -> list[list[int]]:
     return [[id for id, _ in run] for is_learned, run in runs if is_learned]
 
 
-def supervised(row: RenderedRow, last_only: bool) -> Messages:
-    """Return the assistant turns of a row that should be trained on; for a preference pair, the last turn."""
+def supervised(row: RenderedRow, last_only: bool, form: Form | None = None) -> Messages:
+    """Return the assistant turns of a row that should be trained on; for a preference pair, the last turn.
+
+    Args:
+        form: how the template writes reasoning, if it is learned; the content of turns then begins with it.
+    """
     turns = [turn for turn in row["messages"] if turn["role"] == "assistant"]
-    return turns[-1:] if last_only else [turn for turn in turns if turn.get("weight") != 0]
+    turns = turns[-1:] if last_only else [turn for turn in turns if turn.get("weight") != 0]
+    return [cast(Turn, {**turn, "content": form.learned(turn)}) for turn in turns] if form else turns
 
 
 def lacks(rendered: str, row: RenderedRow, end: str) -> str | None:
@@ -119,19 +126,33 @@ def special_ids(tokenizer: Any) -> set[int]:
 
 
 def faults(
-    tokenizer: Any, row: RenderedRow, ids: list[int], labels: list[int], last_only: bool = False
+    tokenizer: Any,
+    row: RenderedRow,
+    ids: list[int],
+    labels: list[int],
+    last_only: bool = False,
+    form: Form | None = None,
+    exact: bool = False,
 ) -> list[str]:
     """Return what is wrong with the trained parts of a row, or [].
 
     Args:
         last_only: the row is one answer of a preference pair.
+        form: as for `supervised`.
+        exact: as for `turn_faults`.
     """
-    return turn_faults(tokenizer, supervised(row, last_only), ids, labels)
+    return turn_faults(tokenizer, supervised(row, last_only, form), ids, labels, exact)
 
 
-def turn_faults(tokenizer: Any, turns: Messages, ids: list[int], labels: list[int]) -> list[str]:
+def turn_faults(
+    tokenizer: Any, turns: Messages, ids: list[int], labels: list[int], exact: bool = False
+) -> list[str]:
     """Return what is wrong with the trained parts of a row, or []: each part must be exactly one of `turns`
-    with all of its text, without a special token of the template before its end."""
+    with all of its text, without a special token of the template before its end.
+
+    Args:
+        exact: an empty think block before an answer must not be trained on.
+    """
     special = special_ids(tokenizer)
     runs = learned(ids, labels)
     if len(runs) != len(turns):
@@ -145,10 +166,12 @@ def turn_faults(tokenizer: Any, turns: Messages, ids: list[int], labels: list[in
         text = tokenizer.decode(run[:end], clean_up_tokenization_spaces=False)
         inside = {tokenizer.decode([id]) for id in run[:end] if id in special}
         # A token in the row's own text is reported as such (tunebook/check/marks.py).
-        if inside := {token for token in inside if token not in turn["content"]}:
+        inside = {token for token in inside if token not in turn["content"]}
+        problem = _differs(text, turn, exact)
+        if inside and problem != EMPTY_LEARNED:
             token = min(inside)
             found.append(f"assistant turn {number}: {token!r} is trained on in the middle of the answer.")
-        elif problem := _differs(text, turn):
+        elif problem:
             found.append(f"assistant turn {number}: {problem}")
     return found
 
@@ -165,7 +188,7 @@ def text_end(tokenizer: Any, special: set[int], run: list[int], turn: Turn) -> i
     return end
 
 
-def _differs(text: str, turn: Turn) -> str:
+def _differs(text: str, turn: Turn, exact: bool) -> str:
     """Return how a trained text differs from its turn, "" if it does not, as `plain_text` compares them. For
     calls, only the names are checked, because each template writes calls in its own form."""
     got, wanted = plain_text(text), plain_text(turn["content"])
@@ -181,7 +204,7 @@ def _differs(text: str, turn: Turn) -> str:
         return "the template removes its reasoning (<think>)."
     empty = re.fullmatch(r"<think></think>(.*)", got, re.DOTALL)
     if empty and empty[1] == wanted:
-        return ""
+        return EMPTY_LEARNED if exact else ""
     at = next((n for n, pair in enumerate(zip(got, wanted, strict=False)) if pair[0] != pair[1]), None)
     at = min(len(got), len(wanted)) if at is None else at
     return f"the trained text is {got[at : at + 30]!r} where the row has {wanted[at : at + 30]!r}."

@@ -6,6 +6,7 @@ child process (tunebook/check/axolotl_child.py), because it imports transformers
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 from typing import Any
@@ -17,6 +18,7 @@ from tunebook.data.formats.turns import trained
 from tunebook.data.markers import of_template
 from tunebook.data.prompt import PromptEncoder, with_arguments
 from tunebook.data.stretches import lacks
+from tunebook.data.thinking.answers import without_reasoning
 from tunebook.data.token_counts import count_tokens
 from tunebook.data.tool_calls import texts
 from tunebook.models.sandbox import bounded
@@ -149,12 +151,19 @@ class AxolotlMask:
             self.pair, _ = load_pairs(entry.type, cfg)
         else:
             self.strategy = load(entry.type, self.tokenizer, cfg, entry)
+            self.encoder = PromptEncoder.of(self.tokenizer, config)
 
     def row(self, row: RenderedRow) -> tuple[list[int], list[int]]:
         """Return input ids and labels; for a preference pair, those of the chosen answer."""
         if self.pair is None:
+            if self.encoder.thinking == "off":
+                row = without_reasoning(row)
             made = self.strategy.tokenize_prompt(row)
-            return list(made["input_ids"]), list(made["labels"])
+            ids, labels = list(made["input_ids"]), list(made["labels"])
+            with contextlib.suppress(InputError):  # `contract` reports it
+                # as tunebook.plugins.Thinking does
+                labels = self.encoder.relabelled(row["messages"], ids, labels, row.get("tools"))
+            return ids, labels
         return cut_pair(self.tokenizer, self.pair(row, tokenizer=self.tokenizer), "chosen")
 
 

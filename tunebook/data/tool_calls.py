@@ -120,8 +120,10 @@ def written(turn: Turn) -> str:
 
 
 def texts(row: RenderedRow) -> list[str]:
-    """Return the texts of a rendered row: one for each turn, and one for its tools."""
-    return [*map(written, row["messages"]), *([row["tools"]] if row.get("tools") else [])]
+    """Return the texts of a rendered row: one for each turn, one for the reasoning of each that has it, and
+    one for its tools."""
+    thoughts = [turn["reasoning_content"] for turn in row["messages"] if turn.get("reasoning_content")]
+    return [*map(written, row["messages"]), *thoughts, *([row["tools"]] if row.get("tools") else [])]
 
 
 def called(text: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ given date.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -67,6 +67,10 @@ class ChatTemplate:
             add_generation_prompt=opened,
             **self._names,
         )
+
+    def render_turns(self, messages: Sequence[Mapping[str, Any]], opened: bool) -> str:
+        """Return rendered turns, which may have more fields than a role and a content, as `render` does."""
+        return self.render([dict(turn) for turn in messages], opened)
 
 
 def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **more: Any) -> str:

@@ -27,11 +27,13 @@ class Call(TypedDict):
 
 
 class Turn(TypedDict):
-    """A message. `weight` 0 or 1 says whether an assistant turn is trained on."""
+    """A message. `weight` 0 or 1 says whether an assistant turn is trained on; `reasoning_content` is the
+    reasoning before its answer, which is no part of `content`."""
 
     role: str
     content: str
     weight: NotRequired[float]
+    reasoning_content: NotRequired[str]
     tool_calls: NotRequired[list[Call]]
 
 

@@ -3,12 +3,15 @@ faulty."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
 from tunebook.check.findings import Add, Grade
 from tunebook.config.resolved import Resolved
+from tunebook.core.files import AxolotlConfig
+from tunebook.data.thinking import setting
+from tunebook.data.thinking.form import form_of
 from tunebook.models import base_files
 from tunebook.models.templates import ChatTemplate, find_text, traits
 
@@ -62,6 +65,11 @@ TRAITS = {  # by name, as in tunebook/models/templates.py
         grade="note",
         do="Training and evaluation both contain it.",
     ),
+    "no_thinking": Said(
+        "`thinking` shows reasoning, but the chat template ...",
+        code="template.no_thinking",
+        do="Use a base model that thinks (docs/models.md), or set `thinking: off`.",
+    ),
     "strips_thoughts": Said(
         "the chat template removes reasoning: .... It is not trained on.",
         code="template.strips_thoughts",
@@ -88,12 +96,25 @@ def template_rules(resolved: Resolved, add: Add) -> None:
         return
     text, tokens = known
     ends = config.get("eot_tokens") or [tokens.get("eos_token")]
-    arguments = config.get("chat_template_kwargs") or {}
+    say(look(text, tokens, config, ends[0] if len(ends) == 1 else None), resolved, add)
+
+
+def look(text: str, tokens: dict[str, Any], config: AxolotlConfig, end: str | None) -> dict[str, str]:
+    """Return the traits of a config's template (tunebook/models/templates.py), and `no_thinking` if it cannot
+    show reasoning although the config's `thinking` says so."""
+    arguments, shows = config.get("chat_template_kwargs") or {}, setting.of(config) in setting.SHOWN
+    # The other traits are those of rows without reasoning.
+    plain = {name: value for name, value in arguments.items() if not (shows and name == setting.SWITCH)}
     try:
-        found = traits(ChatTemplate(text, {**tokens, **arguments}), ends[0] if len(ends) == 1 else None)
+        found = traits(ChatTemplate(text, {**tokens, **plain}), end)
+        thinks = shows and form_of(ChatTemplate(text, {**tokens, **arguments}).render_turns)
     except TemplateError as error:
-        found = {"broken": str(error)}
-    say(found, resolved, add)
+        return {"broken": str(error)}
+    if shows:
+        found.pop("strips_thoughts", None)
+        if not thinks:
+            found["no_thinking"] = "does not write `reasoning_content` between a prompt and its answer."
+    return found
 
 
 def say(found: dict[str, str], resolved: Resolved, add: Add) -> None:

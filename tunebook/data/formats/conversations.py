@@ -2,7 +2,7 @@
 
 In: a list of turns in OpenAI's fine-tuning format (role and content, `weight` 0 or 1 on an assistant turn,
 tool calls), in ShareGPT's (from and value) or a similar one. Out: the system prompt and alternating turns
-`{role, content}`, plus `weight` and `tool_calls` if a turn has them.
+`{role, content}`, plus `weight`, `tool_calls` and `reasoning_content` if a turn has them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
+from tunebook.data.formats import thoughts
 from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.hermes import calls_in, result_in
 from tunebook.data.formats.meaning.meanings import MEANING_OF, WEIGHTS
@@ -43,13 +44,13 @@ class Conversation(NamedTuple):
     repairs: list[str]
 
 
-def conversation(value: Any, field: str, answered: bool) -> tuple[str, Messages]:
+def conversation(value: Any, field: str, answered: bool, reasoning: bool = False) -> tuple[str, Messages]:
     """Return the system prompt ("" without one) and the turns; see `repaired_conversation`."""
-    return repaired_conversation(value, field, answered)[:2]
+    return repaired_conversation(value, field, answered, reasoning=reasoning)[:2]
 
 
 def repaired_conversation(
-    value: Any, field: str, answered: bool, repairs: Collection[str] = ()
+    value: Any, field: str, answered: bool, repairs: Collection[str] = (), reasoning: bool = False
 ) -> Conversation:
     """Return the system prompt and the turns of a conversation.
 
@@ -59,6 +60,7 @@ def repaired_conversation(
         value: the content of the row's `field`, in any form of turn_forms.py, or turns with their places.
         answered: the last turn must be from the assistant.
         repairs: permitted changes to make the turns alternate (repairs.py).
+        reasoning: read the reasoning of assistant turns (thoughts.py).
 
     Raises:
         RowFault: the conversation is invalid; the message names the place below `field`.
@@ -70,7 +72,8 @@ def repaired_conversation(
         raise RowFault(field, f"expected a list of turns (got {_got(value)}).", "rows.not_turns")
     items = [item for _, item in found.placed]
     refuse_disorder(found.placed, field)
-    placed = [(at, _turn(item, at, items)) for at, item in found.placed if not _is_empty_system(item)]
+    said = [(at, item) for at, item in found.placed if not _is_empty_system(item)]
+    placed = [(at, _turn(item, at, items, reasoning)) for at, item in said]
     placed, done = repaired(placed, repairs if answered else set(repairs) - {"drop_unanswered"})
     system, turns = "", Messages()
     for index, (at, turn) in enumerate(placed):
@@ -135,7 +138,7 @@ def _weighted(turns: Messages, field: str) -> Messages:
     return turns
 
 
-def _turn(item: Any, at: str, others: list[Any]) -> Turn:
+def _turn(item: Any, at: str, others: list[Any], reasoning: bool = False) -> Turn:
     turn: Turn
     if not isinstance(item, dict):
         raise RowFault(at, f"expected a turn with a role and content (got {_got(item)}).", "rows.not_a_turn")
@@ -154,6 +157,12 @@ def _turn(item: Any, at: str, others: list[Any]) -> Turn:
         raise RowFault(f"{at}.{role_key}", message, "rows.unknown_role")
     text_key = next((key for key in TEXT_KEYS if key in item), None)
     call_key = next((key for key in ("tool_calls", "function_call") if item.get(key)), None)
+    thought_key, inside = None, ""
+    if reasoning and ROLE_OF[name] == "assistant" and name not in CALLER:
+        thought_key = thoughts.field_of(item)
+        if text_key and item[text_key]:
+            inside, shorter = _thought_in(item[text_key], f"{at}.{text_key}")
+            item = {**item, text_key: shorter}
     if name in CALLER and text_key and not call_key:  # in ShareGPT, the text is the call
         turn = {"role": "assistant", "content": "", "tool_calls": calls(item[text_key], f"{at}.{text_key}")}
     elif call_key and (text_key is None or not item[text_key]):
@@ -166,9 +175,25 @@ def _turn(item: Any, at: str, others: list[Any]) -> Turn:
         if turn["role"] != "assistant":
             raise RowFault(f"{at}.{call_key}", "only assistant turns can call tools.", "rows.call_by_user")
         turn["tool_calls"] = calls(item[call_key], f"{at}.{call_key}")
+    if thought := thoughts.joined(thought_key, inside, item, at):
+        turn["reasoning_content"] = thought
     weight_key = _weigh(turn, item, at)
-    refuse_unread(item, {role_key, text_key, call_key, weight_key}, at=f"{at}.")
+    refuse_unread(item, {role_key, text_key, call_key, weight_key, thought_key}, at=f"{at}.")
     return turn
+
+
+def _thought_in(value: Any, at: str) -> tuple[str, Any]:
+    """Return the reasoning in the text or the parts of a turn, and the text or parts without it."""
+    if isinstance(value, list):
+        found, rest = thoughts.without_parts(value)
+        if found:
+            return "\n\n".join(text.strip() for text in found), rest
+    content = parts(value, at) if not isinstance(value, list) or all(map(_is_text, value)) else None
+    return thoughts.split(content, at) if content is not None else ("", value)
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type", "text") in TEXT_PARTS
 
 
 def _no_role(item: dict[str, Any]) -> str:

@@ -177,8 +177,15 @@ def refuse_ignored(
             except RowFault:
                 continue
             steps = [step for step in (*at, key) if isinstance(step, str)]
-            if same and ".".join(steps) not in picked:
+            if same and ".".join(steps) not in picked and not _is_said(value, base):
                 raise unread(meaning, place((*at, key)), steps, value)
+
+
+def _is_said(value: Any, made: Any) -> bool:
+    """Return whether a value is the reasoning of a turn in the rows `made`: written in a field and in the
+    text, it is read once."""
+    turns = [turn for row in made if isinstance(row, dict) for turn in row.get("turns") or []]
+    return isinstance(value, str) and any(turn.get("reasoning_content") == value.strip() for turn in turns)
 
 
 def _has_meant(value: Any, answers: bool, here: bool = True) -> bool:

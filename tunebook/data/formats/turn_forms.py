@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 from tunebook.core.errors import RowFault
 from tunebook.core.files import from_json as json_value
 from tunebook.data.formats.meaning.meanings import WEIGHTS
-from tunebook.data.formats.values import ROLE_KEYS, is_empty, python_value, typed
+from tunebook.data.formats.thoughts import FIELDS
+from tunebook.data.formats.values import ROLE_KEYS, is_empty, plain_name, python_value, typed
 from tunebook.data.tool_calls import ANSWERER, CALLER
 
 ROLES = {
@@ -258,4 +259,5 @@ def unread_fields(value: Any, field: str) -> Iterator[str]:
     for _, turn in found.placed if found else []:
         if isinstance(turn, dict):
             read = {*ROLE_KEYS, *TEXT_KEYS, *WEIGHTS, "tool_calls", "function_call"}
+            read |= {key for key in turn if plain_name(str(key)) in FIELDS}  # read, or refused
             yield from (key for key, item in turn.items() if key not in read and not is_empty(item))

@@ -10,6 +10,7 @@ from jinja2 import TemplateError
 
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.stretches import plain_text, special_ids
+from tunebook.data.thinking.form import Form
 from tunebook.runs.rows import Messages
 
 WIDEST = 16  # tokens of the opening that are compared
@@ -59,10 +60,21 @@ class Bounds:
         ends: the end-of-turn tokens.
         pair: the stretches are answers of preference pairs, which include all that the template writes
             behind an answer.
+        form: how the template writes reasoning, if it is learned.
+        exact: an empty think block must not be learned.
     """
 
-    def __init__(self, tokenizer: Any, opened: list[list[int]], ends: set[int], pair: bool = False) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        opened: list[list[int]],
+        ends: set[int],
+        pair: bool = False,
+        form: Form | None = None,
+        exact: bool = False,
+    ) -> None:
         self.tokenizer, self.opened, self.ends, self.pair = tokenizer, opened, ends, pair
+        self.form, self.exact = form, exact
         self.width = max(map(len, opened), default=0)
         self.special = special_ids(tokenizer)
         self.blank: dict[int, bool] = {}

@@ -83,7 +83,9 @@ class _Comparison:
         self.prepared, self.plan, self.encoder = prepared, plan, encoder
         self.tokenizer = encoder.tokenizer
         self.texts = Texts(self.tokenizer)
-        self.bounds = Bounds(self.tokenizer, openings(encoder), set(plan.ends), plan.pair)
+        self.form, exact = encoder.learned_form, encoder.thinking is not None
+        ends = set(plan.ends)
+        self.bounds = Bounds(self.tokenizer, openings(encoder), ends, plan.pair, self.form, exact)
         self.wanted = read_wanted(plan.sources, encoder, self.texts)
         self.seen: set[bytes] = set()  # keys of prepared rows that a file has
         self.found = Compared(len(prepared))
@@ -177,7 +179,7 @@ class _Comparison:
         another."""
         found = {}
         for number, row in read_rows(self.plan.sources, numbers):
-            texts = [turn["content"] for turn in learned_turns(row)]
+            texts = [turn["content"] for turn in learned_turns(row, self.form)]
             ids = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
             key = self.texts.key(self.texts.decoded(ids))
             if all_of_them or key != self.texts.key(texts):
@@ -187,7 +189,8 @@ class _Comparison:
     def _without_thought(self, number: int) -> bytes:
         runs = learned(*self.prepared.row(number))
         bodies = [run[: self.bounds.look([], run, [])[0]] for run in runs]
-        texts = [plain_text(text).removeprefix(EMPTY_THOUGHT) for text in self.texts.decoded(bodies)]
+        empty = "" if self.bounds.exact else EMPTY_THOUGHT
+        texts = [plain_text(text).removeprefix(empty) for text in self.texts.decoded(bodies)]
         return self.texts.key(texts)
 
     def _missing(self, changed: int) -> list[int]:
@@ -243,7 +246,7 @@ class _Comparison:
                 continue
             fault = fault_of(row, *rows[index], self.bounds, self.plan.every_end)
             if not fault and left[numbers[index]] == self.texts.key(
-                [turn["content"] for turn in learned_turns(row)]
+                [turn["content"] for turn in learned_turns(row, self.form)]
             ):
                 fault = "it is trained on more often than the files have it."
             if fault:

@@ -22,12 +22,12 @@ def fault_of(row: RenderedRow, ids: list[int], labels: list[int], bounds: Bounds
     """
     if any(label not in (IGNORED, id) for id, label in zip(ids, labels, strict=True)):
         return "other tokens than its own are trained on."
-    turns = learned_turns(row)
-    faults = turn_faults(bounds.tokenizer, turns, ids, labels)
+    turns, own = learned_turns(row, bounds.form), learned_turns(row)
+    faults = turn_faults(bounds.tokenizer, turns, ids, labels, bounds.exact)
     if faults:
         return faults[0]
     at = 0
-    for number, turn in enumerate(turns, 1):
+    for number, turn in enumerate(own, 1):
         start = next(place for place in range(at, len(labels)) if labels[place] != IGNORED)
         at = next((place for place in range(start, len(labels)) if labels[place] == IGNORED), len(labels))
         before = ids[max(0, start - bounds.width) : start]

@@ -18,6 +18,7 @@ from jinja2 import TemplateError
 from tunebook.data.mask.prepared import OPEN_END, Texts, is_open
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.stretches import supervised
+from tunebook.data.thinking.form import Form
 from tunebook.runs.rows import Messages, RenderedRow, Turn
 
 ROLES = {"gpt": "assistant", "human": "user"}  # Axolotl's other names of roles
@@ -125,21 +126,26 @@ def content(turn: Turn) -> str:
     return text if isinstance(text, str) else ""
 
 
-def learned_turns(row: RenderedRow) -> Messages:
-    """Return the turns of a row that must be learned; of a preference pair, its two answers."""
+def learned_turns(row: RenderedRow, form: Form | None = None) -> Messages:
+    """Return the turns of a row that must be learned; of a preference pair, its two answers.
+
+    Args:
+        form: how the template writes reasoning, if it is learned; the turns' content then begins with it.
+    """
     if "rejected" in row:
         return [row["messages"][-1], row["rejected"][-1]]
-    return supervised(row, last_only=False)
+    return supervised(row, last_only=False, form=form)
 
 
 def read_wanted(sources: list[Source], encoder: PromptEncoder, texts: Texts) -> Wanted:
     """Read the rows of all sources; raises what `Source.rows` raises."""
-    wanted = Wanted()
+    wanted, form = Wanted(), encoder.learned_form
+    more = [name for name in MORE_TEXT if not encoder.shows_reasoning or name != "reasoning_content"]
     for number, source in enumerate(sources):
         for line, row in source.rows():
             place = len(wanted.places)
             wanted.places.append(Place(number, line, str(row.get("id", ""))))
-            turns = learned_turns(row)
+            turns = learned_turns(row, form)
             if any(turn.get("tool_calls") for turn in turns) and "rejected" not in row:
                 wanted.with_calls[place] = row
                 try:
@@ -148,12 +154,12 @@ def read_wanted(sources: list[Source], encoder: PromptEncoder, texts: Texts) -> 
                     wanted.unclear.add(place)
                 else:
                     wanted.by_text[texts.key([text])].append(place)
-            elif not all(map(_is_clear, turns)):
+            elif not all(_is_clear(turn, more) for turn in turns):
                 wanted.unclear.add(place)
             else:
                 key = texts.key([turn["content"] for turn in turns])
                 # The end-of-turn token is certain for the last turn of a row only: Olmo 3 has none before.
-                ends = not turns or turns[-1] is row["messages"][-1] or "rejected" in row
+                ends = not turns or supervised(row, False)[-1] is row["messages"][-1] or "rejected" in row
                 wanted.by_key[key if ends else key + OPEN_END].append(place)
     return wanted
 
@@ -169,6 +175,7 @@ def read_rows(sources: list[Source], numbers: Collection[int]) -> Iterator[tuple
                 yield number, row
 
 
-def _is_clear(turn: Turn) -> bool:
-    """Return whether what is learned of a turn is its content and nothing else."""
-    return bool(content(turn).strip()) and not any(turn.get(name) for name in (*MORE_TEXT, "tool_calls"))
+def _is_clear(turn: Turn, more: Collection[str]) -> bool:
+    """Return whether what is learned of a turn is its content and nothing else; `more` are other fields that
+    may be."""
+    return bool(content(turn).strip()) and not any(turn.get(name) for name in (*more, "tool_calls"))

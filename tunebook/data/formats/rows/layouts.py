@@ -43,6 +43,7 @@ def read_layout(
     place: str,
     answered: bool = True,
     repairs: Collection[str] = (),
+    reasoning: bool = False,
 ) -> Iterator[Numbered]:
     """Yield the rows of a file as rows for the templates, with a Problem in place of each row that cannot be
     read.
@@ -53,8 +54,13 @@ def read_layout(
         place: the file name for messages.
         answered: False for rows without an answer, as in `tunebook predict`.
         repairs: permitted changes to conversations (repairs.py), for the layout chat.
+        reasoning: read the reasoning of answers (thoughts.py), in the layouts chat and pairs.
     """
-    read = partial(chat, repairs=repairs) if layout == "chat" else LAYOUTS[layout]
+    read = LAYOUTS[layout]
+    if layout == "chat":
+        read = partial(chat, repairs=repairs, reasoning=reasoning)
+    elif layout == "pairs":
+        read = partial(pairs, reasoning=reasoning)
     for number, row in rows:
         if isinstance(row, Problem):
             yield number, row

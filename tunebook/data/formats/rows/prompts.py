@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from tunebook.core.errors import RowFault
+from tunebook.data.formats import thoughts
 from tunebook.data.formats.conversations import conversation, parts, repaired_conversation, text
 from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.hermes import LISTED
@@ -24,10 +25,12 @@ BAD = frozenset("bad undesirable rejected incorrect wrong fail failed thumbs_dow
 TWO_SYSTEMS = "differs from another system prompt of the same row. Remove one of them."
 
 
-def chat(row: Row, columns: Columns, answered: bool, repairs: Collection[str] = ()) -> Iterator[Row]:
+def chat(
+    row: Row, columns: Columns, answered: bool, repairs: Collection[str] = (), reasoning: bool = False
+) -> Iterator[Row]:
     field = columns.get("messages", "messages")
     value = value_of(row, "messages", columns)
-    system, turns, done = repaired_conversation(value, field, answered, repairs)
+    system, turns, done = repaired_conversation(value, field, answered, repairs, reasoning)
     system = system_of(row, columns, system)
     refuse_halves(row, {field, "tools", "functions", *columns.values()}, {"messages": field})
     made = {**other_columns(row, {"": field, **columns}), "system": system, "turns": turns}
@@ -47,16 +50,19 @@ def chat(row: Row, columns: Columns, answered: bool, repairs: Collection[str] = 
     yield made
 
 
-def pairs(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
+def pairs(row: Row, columns: Columns, answered: bool, reasoning: bool = False) -> Iterator[Row]:
     at, other = (columns.get(half, half) for half in ("prompt", "completion"))
     before, prompt = history_and_prompt(row, columns)
     placed = with_answer(value_of(row, "completion", columns), prompt, other) if answered else prompt
-    first, turns = conversation(Turns(placed), at, answered)
+    own = thoughts.field_of(row) if reasoning and answered else None
+    if own and isinstance(placed[-1][1], dict):
+        placed[-1] = (placed[-1][0], {**placed[-1][1], own: row[own]})
+    first, turns = conversation(Turns(placed), at, answered, reasoning)
     if before and first not in ("", before):
         raise RowFault(at, TWO_SYSTEMS, "rows.two_systems")
     system = system_of(row, columns, before or first)
     read = {at, other, columns.get("input", "input"), "tools", *history_names(row), *columns.values()}
-    refuse_halves(row, read, {"prompt": at, "completion": other})
+    refuse_halves(row, read | ({own} if own else set()), {"prompt": at, "completion": other})
     yield {**other_columns(row, columns), "system": system, "turns": turns}
 
 
