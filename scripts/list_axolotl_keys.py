@@ -57,6 +57,7 @@ BY_HAND = {
 OWN = {
     "tunebook.plugins.Adapters": "tunebook.config.adapter_keys.AdapterArguments",
     "tunebook.plugins.ClassificationHead": "tunebook.plugins.classification_head.HeadArguments",
+    "tunebook.plugins.Thinking": "tunebook.plugins.thinking.ThinkingArguments",
 }
 
 

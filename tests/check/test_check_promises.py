@@ -279,6 +279,7 @@ def provoked(make: Make, folder: Path) -> list[Finding]:  # noqa: F811
     found += found_in(make(text_of(coded, {})))
     for number, (text, _, _) in enumerate(TEMPLATES):
         found += found_in(make(text_of(write_base(folder / f"template-{number}", text), {})))
+    found += found_in(make(text_of(base, {"plugins": "[tunebook.plugins.Thinking]", "thinking": "keep"})))
     schedule.after_counting({"eval_steps": 50}, 40, adder(resolve(make(), Options("real"), False), found))
     return found
 
@@ -335,6 +336,24 @@ def test_a_date_that_is_pinned_depends_on_no_day(make: Make, tmp_path: Path) -> 
     assert [one.code for one in found_in(make(text_of(base, {})))] == ["template.depends_on_day"]
     pinned: dict[str, str | None] = {"chat_template_kwargs": "{date_string: 26 Jul 2024}"}
     assert found_in(make(text_of(base, pinned))) == []
+
+
+THINKS = "{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}"
+
+
+@pytest.mark.parametrize("thinking", ["off", "keep", "mask"])
+@pytest.mark.parametrize("thinks", [True, False])
+def test_reasoning_needs_a_template_that_has_it(
+    thinks: bool,
+    thinking: str,
+    make: Make,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    template = TEMPLATE.replace("{{ m.content }}", THINKS) if thinks else TEMPLATE
+    keys: dict[str, str | None] = {"plugins": "[tunebook.plugins.Thinking]", "thinking": thinking}
+    found = found_in(make(text_of(write_base(tmp_path / "base", template), keys)))
+    codes = [(one.grade, one.code) for one in found if one.code.startswith("template.")]
+    assert codes == ([] if thinks or thinking == "off" else [("error", "template.no_thinking")])
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests" / "fixtures" / "families").glob("*.jinja")), ids=str)

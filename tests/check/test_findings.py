@@ -42,10 +42,12 @@ from tunebook.check.turns import Leftovers, NotInPassage, OfAService, Turns
 from tunebook.config.overrides import Options
 from tunebook.config.resolve import resolve
 from tunebook.core.paths import ROOT
+from tunebook.data.dataset import load_dataset_config
 
 DOCS: Any = importlib.import_module("scripts.write_error_docs")
 FAMILIES = (
-    "access base config duplicates labels model rows secrets split template tokens training turns windows"
+    "access base config duplicates labels model rows secrets split template thinking tokens training turns "
+    "windows"
 ).split()
 
 
@@ -132,6 +134,15 @@ def test_promises(make: Any, tmp_path: Path) -> None:  # noqa: F811
     found = provoked(make, tmp_path)
     for family in ("base", "template"):
         hold(family, found, tmp_path)
+
+
+def test_thinking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "plugins=[tunebook.plugins.Thinking] thinking=keep"
+    found = findings_of_config("chat-lora", None, given)
+    dataset = load_dataset_config("kettlewick-chat")
+    thoughtful = dataset.model_copy(update={"source": dataset.source.model_copy(update={"reasoning": True})})
+    monkeypatch.setattr("tunebook.check.config.load_dataset_or_stand_in", lambda *_: thoughtful)
+    hold("thinking", [*found, *findings_of_config("chat-lora", None, "")], tmp_path)
 
 
 def test_tokens(

@@ -182,6 +182,32 @@ def test_the_model_table_follows_the_model_that_set_names(make: Make) -> None:
     }
 
 
+@pytest.mark.parametrize(("given", "kept"), [("off", "off"), ("keep", "keep"), ("mask", "mask")])
+def test_thinking_switches_the_template_of_a_hybrid_model(given: str, kept: str, make: Make) -> None:
+    plain = resolve(make(), Options(tier="real"), False)
+    options = Options(tier="real", set=f"plugins=[tunebook.plugins.Thinking] thinking={given}")
+    resolved = resolve(make(), options, False)
+    assert resolved.config["thinking"] == resolved.identity["thinking"] == kept
+    assert resolved.config["chat_template_kwargs"] == {"enable_thinking": given != "off"}
+    assert "thinking" not in {**plain.config, **plain.identity}
+    assert plain.identity["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize("value", ["true", "on", "some"])
+def test_an_unknown_value_of_thinking_is_an_error(value: str, make: Make) -> None:
+    options = Options(tier="real", set=f"plugins=[tunebook.plugins.Thinking] thinking={value}")
+    with pytest.raises(InputError) as caught:
+        resolve(make(), options, False)
+    assert [(one.code, one.key) for one in caught.value.problems] == [("thinking.bad_value", "thinking")]
+
+
+def test_thinking_without_its_plugin_is_an_error(make: Make) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve(make(), Options(tier="real", set="thinking=keep"), False)
+    assert caught.value.codes == ["config.unknown_key"]
+    assert "tunebook.plugins.Thinking" in str(caught.value)
+
+
 def test_plugins_of_every_layer_are_kept(make: Make) -> None:
     config = resolve(make(), Options(tier="trial", hardware="cpu")).config
     names = [name.rpartition(".")[2] for name in config["plugins"]]

@@ -11,9 +11,11 @@ from tunebook.check import model_rules, promises, training_rules
 from tunebook.check.findings import Add, Finding, Grade, of_problem
 from tunebook.config import method_limits
 from tunebook.config.resolved import Resolved
-from tunebook.core.errors import raise_all
+from tunebook.core.errors import InputError, raise_all
 from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import ROOT
+from tunebook.data.dataset import load_dataset_or_stand_in
+from tunebook.data.thinking import setting
 from tunebook.hardware import capabilities
 
 TABLES = (".jsonl", ".json", ".parquet", ".csv")
@@ -30,6 +32,7 @@ def config_findings(resolved: Resolved) -> list[Finding]:
     found: list[Finding] = []
     _needed(resolved, found)
     _rows_files(resolved, found)
+    _reasoning(resolved, found)
     found += [of_problem(problem, "config") for problem in method_limits.problems(resolved)]
     add = adder(resolved, found)
     machine = resolved.overlay.machine if resolved.overlay else None
@@ -112,6 +115,34 @@ def _rows_files(resolved: Resolved, found: list[Finding]) -> None:
                 f"file not found: {path}. Render the rows of that dataset with `make data`.",
                 code="config.no_such_rows",
             )
+
+
+def _reasoning(resolved: Resolved, found: list[Finding]) -> None:
+    """Check that `thinking` says what becomes of reasoning where the rows have any, and only there."""
+    add, thinking = adder(resolved, found), setting.of(resolved.config)
+    try:
+        dataset = load_dataset_or_stand_in(resolved.recipe.dataset, resolved.tier == "trial")
+    except InputError:
+        return  # reported by those who read the rows
+    if dataset.source.reasoning and thinking is None:
+        add(
+            "error",
+            setting.KEY,
+            f"missing, but datasets/{dataset.name} reads reasoning (source.reasoning), and nothing says what "
+            "becomes of it.",
+            f"Add {setting.PLUGIN} to plugins, and `thinking: keep` (learned), `mask` (shown, only the "
+            "answer is learned) or `off` (left out).",
+            code="thinking.not_set",
+        )
+    if thinking in setting.SHOWN and not dataset.source.reasoning:
+        add(
+            "warning",
+            setting.KEY,
+            f"{thinking}, but datasets/{dataset.name} reads no reasoning, so that the model is prompted to "
+            "think and learns answers without it.",
+            "Set `reasoning: true` under `source:` in dataset.yaml, or `thinking: off`.",
+            code="thinking.no_reasoning",
+        )
 
 
 def requested_and_effective(resolved: Resolved, effective: AxolotlConfig) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from tunebook.config.resolved import Resolved
 from tunebook.core.errors import Problem
 from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import show
+from tunebook.data.thinking import setting
 from tunebook.models import methods
 from tunebook.models.methods import ADAPTERS_PLUGIN, LORA, METHODS, has_encoder
 
@@ -55,7 +56,7 @@ def problems(resolved: Resolved) -> list[Problem]:
     """Return a Problem for each combination that would crash, train something else or be ignored."""
     config = resolved.config
     found = {**_head(config), **_own_keys(config), **_lora(config), **_adapter(config), **_virtual(config)}
-    found |= _pairs(config)
+    found |= {**_pairs(config), **_thinking(config)}
     return [_place(resolved, key, text) for key, text in found.items()]
 
 
@@ -187,6 +188,21 @@ def _pairs(config: AxolotlConfig) -> dict[str, str]:
     if config.get("chat_template_kwargs") and PAIRS_PLUGIN not in config.get("plugins", []):
         found["plugins"] = PLAIN_PROMPTS
     return found
+
+
+def _thinking(config: AxolotlConfig) -> dict[str, str]:
+    """Return why reasoning cannot be shown in what is trained here."""
+    if setting.of(config) not in setting.SHOWN:
+        return {}
+    if config.get("rl") or methods.uses_head(config):
+        what = "a classification head" if methods.uses_head(config) else "preference tuning"
+        return {setting.KEY: f"{what} does not support reasoning. Set it to off, or remove it."}
+    other = next(
+        (key for key in ("train_on_inputs", "tokenizer_use_mistral_common") if config.get(key)), None
+    )
+    if other:
+        return {setting.KEY: f"cannot be combined with {other}. Remove one of the two."}
+    return {}
 
 
 def _head(config: AxolotlConfig) -> dict[str, str]:

@@ -14,6 +14,7 @@ from tunebook.config.resolved import Resolved
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import show
+from tunebook.data.thinking import setting
 from tunebook.hardware import machine, memory, memory_settings, overlays
 from tunebook.models import shapes, trial_model
 from tunebook.models.registry import known_model, model_table, row_keys
@@ -81,9 +82,9 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
         _must_be_small(plain["base_model"])
     last = {"seed": options.seed, "max_steps": options.steps}
     last = {key: value for key, value in last.items() if value is not None}
-    final = merge(merge(merge(config, over), overrides), last)
+    final = _thinking(merge(merge(merge(config, over), overrides), last), recipe)
     world = options.gpus or _processes(overlay, for_this_machine)
-    without_hardware = merge(merge(config, overrides), last)
+    without_hardware = _thinking(merge(merge(config, overrides), last), recipe)
     identity = {
         key: value
         for key, value in without_hardware.items()
@@ -108,6 +109,20 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
         final |= keys
     changed = sorted(key for key in final if final[key] != recipe.config.get(key))
     return Resolved(recipe, tier, overlay, world, final, identity, changed, replay)
+
+
+def _thinking(config: AxolotlConfig, recipe: Recipe) -> AxolotlConfig:
+    """Return `config` with what its key `thinking` implies.
+
+    Raises:
+        InputError: an unknown value.
+    """
+    try:
+        return setting.switched(config)
+    except ValueError as error:
+        line = recipe.lines.get((setting.KEY,))
+        problem = Problem(f"{error}", recipe.file, line, setting.KEY, "thinking.bad_value")
+        raise InputError(problem, problems=[problem]) from None
 
 
 def split_batch(batch: int, most: int | None, world: int, config: AxolotlConfig) -> dict[str, int]:

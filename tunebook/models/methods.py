@@ -12,7 +12,7 @@ LORA = ("lora", "qlora")
 OWN_PLUGINS = tuple(
     f"tunebook.plugins.{name}"
     for name in "SeededInit TokenMean Float32Weights CPUArguments PreferencePrompts Progress Measure "
-    "Adapters ClassificationHead LoftQ TextOnly DevMetric".split()
+    "Adapters ClassificationHead LoftQ TextOnly Thinking DevMetric".split()
 )
 RENAMED_PLUGINS = {
     "tunebook.adapters.plugin.Adapters": ADAPTERS_PLUGIN,

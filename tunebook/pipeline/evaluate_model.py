@@ -17,6 +17,7 @@ from tunebook.core.paths import slug
 from tunebook.data import cache
 from tunebook.data.dataset import load_dataset_config
 from tunebook.data.files.split_names import SPLITS
+from tunebook.data.thinking.answers import without_reasoning
 from tunebook.evaluation import suite
 from tunebook.hardware import overlays
 from tunebook.models import trial_model
@@ -86,7 +87,7 @@ def evaluate_model(
     recipe = Recipe(name, folder, config, {}, {}, {}, {}, {})
     settings = suite.load_suite(recipe, dataset.task, picked, mode, beside)
     settings.checkpoints = "last"
-    rows = cache.all_rows(dataset)
+    rows = {split: [*map(without_reasoning, some)] for split, some in cache.all_rows(dataset).items()}
     made_of = [weights_hash(folder), config, {split: rows[split] for split in SPLITS}]
     resolved = Resolved(recipe, picked, overlay, 1, config, {"base_model": base}, [])
     run = pick(name, digest(made_of)[:10], new=False)

@@ -19,6 +19,8 @@ from tunebook.data.dataset import Dataset
 from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.lengths import FEWEST_ROWS, ROW, TRIAL_LENGTHS, fitting
 from tunebook.data.sampling import sample_rows
+from tunebook.data.thinking import setting
+from tunebook.data.thinking.answers import without_reasoning
 from tunebook.evaluation import suite
 from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.engines import vllm
@@ -65,6 +67,8 @@ def prepare_rows(
             model.
     """
     rows = cache.all_rows(dataset)
+    if setting.of(resolved.config) == "off":
+        rows = {split: [*map(without_reasoning, some)] for split, some in rows.items()}
     trial = resolved.tier == "trial"
     rows["train"] = _trainable(rows["train"], resolved, dataset)
     counts: dict[str, int] = dict(resolved.recipe.rows) if trial else {}

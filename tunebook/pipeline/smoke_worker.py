@@ -23,7 +23,7 @@ def choose_rows(nested: Run) -> None:
 
     config = nested.config()
     world = nested.placement()["world"]
-    encoder = PromptEncoder(load_tokenizer(config), config.get("chat_template_kwargs"))
+    encoder = PromptEncoder.of(load_tokenizer(config), config)
     drops = (config.get("excess_length_strategy") or "drop") == "drop"
     limit = config.get("sequence_len", 512) if drops else None
 

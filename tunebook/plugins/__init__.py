@@ -1,8 +1,8 @@
 """Axolotl plugins, named in a recipe as `tunebook.plugins.NAME`. They run inside a training process.
 
 In: Axolotl's config and hooks. Out: features that Axolotl lacks (seeded weights, token-mean loss, other
-adapters, a classification head, progress). May import: core, models, runs, data, and torch, which the
-packages above do not need.
+adapters, a classification head, reasoning, progress). May import: core, models, runs, data, and torch, which
+the packages above do not need.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ HOMES = {
     "ClassificationHead": "tunebook.plugins.classification_head",
     "LoftQ": "tunebook.plugins.loftq",
     "TextOnly": "tunebook.plugins.text_only",
+    "Thinking": "tunebook.plugins.thinking",
     "DevMetric": "tunebook.evaluation.dev_metric",
 }
 

@@ -20,6 +20,7 @@ from tunebook.data.mask.prepared import Chunk, Prepared
 from tunebook.data.mask.wanted import Source
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.stretches import IGNORED
+from tunebook.data.thinking import setting
 from tunebook.runs.supervised import FILE, Supervised, read_supervised, refuse_other_text
 
 CHUNK = 4096  # rows
@@ -162,7 +163,11 @@ def _compared(cfg: Any, tokenizer: Any, dataset: Any) -> Compared:
         pair=bool(kind),
     )
     prepared: Prepared = _Pairs(dataset) if kind else _Rows(dataset)
-    return compare(prepared, plan, PromptEncoder(tokenizer, dict(cfg.chat_template_kwargs or {})))
+    return compare(prepared, plan, _encoder(cfg, tokenizer))
+
+
+def _encoder(cfg: Any, tokenizer: Any) -> PromptEncoder:
+    return PromptEncoder(tokenizer, dict(cfg.chat_template_kwargs or {}), setting.of(cfg))
 
 
 def _source(entry: Any, pair: bool) -> Source | str:
