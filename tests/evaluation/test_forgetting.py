@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.families import in_memory
 from tunebook.config.recipe import load_recipe
 from tunebook.core.errors import InputError
 from tunebook.core.paths import ROOT
+from tunebook.data.prompt import PromptEncoder
 from tunebook.evaluation import forgetting, suite
 from tunebook.evaluation.forgetting import Task, all_met, compared, values
 from tunebook.metrics.scoring import bits_per_byte
@@ -149,3 +151,33 @@ def test_the_real_tier_asks_the_harness() -> None:
     loaded = suite.load_suite(load_recipe("chat-lora"), "chat", "real", "full")
     assert {"mmlu", "hellaswag", "arc_easy", "gsm8k", "ifeval"} <= set(loaded.retention)
     assert loaded.style is not None and loaded.style.rows == 100
+
+
+def test_with_thinking_an_answer_needs_reasoning_that_ends() -> None:
+    task = Task(kind="checks", file="x", thinking=True)
+    encoder = PromptEncoder(in_memory("qwen3"), {"enable_thinking": False}, "off")
+    prompt = {"id": "a", "prompt": "Name a fruit.", "checks": [{"contains": "fig"}]}
+    asked = forgetting.job("x", "base", task, [prompt], encoder)
+    assert encoder.tokenizer.decode(asked.contexts[0]).endswith("<|im_start|>assistant\n")
+    texts = [
+        "<think>\nHm.\n</think>\n\nA fig.",
+        "<think>\nHm.\n</think>\n\nA pear.",
+        "<think>\n\n</think>\n\nA fig.",
+        "A fig.",
+        "<think>\nA fig.",
+    ]
+    found: Any = [
+        {"tokens": encoder.tokenizer(text, add_special_tokens=False)["input_ids"]} for text in texts
+    ]
+    rows = [{**prompt, "id": str(number)} for number in range(len(texts))]
+    assert [row["value"] for row in values(task, rows, found, encoder)] == [1.0, 0.0, 0.0, 0.0, 0.0]
+    plain = Task(kind="checks", file="x")
+    keeps = PromptEncoder(in_memory("qwen3"), {"enable_thinking": True}, "keep")
+    asked = forgetting.job("x", "base", plain, [prompt], keeps)
+    assert keeps.tokenizer.decode(asked.contexts[0]).endswith("<think>\n\n</think>\n\n")
+    assert [row["value"] for row in values(plain, rows, found, keeps)] == [1.0, 0.0, 1.0, 1.0, 0.0]
+
+
+def test_only_written_answers_can_be_asked_with_thinking() -> None:
+    with pytest.raises(ValueError, match="thinking"):
+        Task(kind="text", file="x", thinking=True)

@@ -22,6 +22,34 @@ def test_each_tier_gets_its_values() -> None:
     assert suite.load_suite(RECIPE, "chat", "trial", "full").generate_rows is None
 
 
+@pytest.mark.parametrize("task", ["chat", "classification", "qa"])
+def test_reasoning_gets_room_and_is_asked_for_again(task: str) -> None:
+    plain = suite.load_suite(RECIPE, task, "real", "full")
+    shown = suite.load_suite(RECIPE, task, "real", "full", "", "mask")
+    off = suite.load_suite(RECIPE, task, "real", "full", "", "off")
+    assert shown.max_new_tokens == plain.max_new_tokens + 2048
+    assert shown.style and plain.style
+    assert shown.style.max_new_tokens == plain.style.max_new_tokens + 2048
+    assert off.max_new_tokens == plain.max_new_tokens
+    assert (
+        {*shown.retention} - {*plain.retention}
+        == {"instructions_thinking"}
+        == {*off.retention} - {*plain.retention}
+    )
+    default = suite.load_suite(RECIPE, task, "real", "default", "", "off").retention
+    assert default["instructions_thinking"].margin == (0.15 if task == "chat" else None)
+
+
+def test_without_thinking_the_settings_hash_as_before() -> None:
+    whole = suite.load_suite(RECIPE, "chat", "real", "full").model_dump()
+    assert "thinking_tokens" not in whole
+    assert not any({"thinking", "max_new_tokens"} & {*task} for task in whole["retention"].values())
+    shown = suite.load_suite(RECIPE, "chat", "real", "full", "", "keep")
+    again = suite.Suite.model_validate(shown.model_dump())
+    assert again == shown.model_copy(update={"thinking_tokens": 0})
+    assert again.retention["instructions_thinking"].thinking
+
+
 def test_answering_in_a_fixed_form_is_a_fault_of_chat_alone() -> None:
     for task in ("chat", "classification", "qa"):
         found = suite.load_suite(RECIPE, task, "trial", "full").retention

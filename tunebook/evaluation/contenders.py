@@ -123,12 +123,12 @@ class JobMaker:
     def answer(self, contender: Contender, split: str, rows: list[RenderedRow]) -> Job:
         """Return the job that generates an answer, or ranks the labels, for each row."""
         messages = [self.messages(row, contender.prompting) for row in rows]
-        contexts = [
-            self.encoder.context(turns[:-1], row.get("tools"))
-            for turns, row in zip(messages, rows, strict=True)
-        ]
+        generates = contender.prompting.method == "generate"
+        # A label that is ranked follows the prompt at once.
+        prompt = self.encoder.context if generates else self.encoder.direct
+        contexts = [prompt(turns[:-1], row.get("tools")) for turns, row in zip(messages, rows, strict=True)]
         ids = [row["id"] for row in rows]
-        if contender.prompting.method == "generate":
+        if generates:
             return Job(contender.name, split, "generate", ids, contexts, max_new=self.suite.max_new_tokens)
         choices = label_choices(self.dataset, self.encoder, messages[0][:-1])
         return Job(contender.name, split, "rank", ids, contexts, choices=choices)

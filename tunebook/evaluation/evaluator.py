@@ -16,7 +16,10 @@ from tunebook.core.ranks import Ranks
 from tunebook.data.formats.turns import trained
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.style_rules import rules_met
-from tunebook.data.tool_calls import calls_met, written
+from tunebook.data.thinking import setting
+from tunebook.data.thinking.answers import plain
+from tunebook.data.thinking.form import USUAL, Said
+from tunebook.data.tool_calls import calls_met
 from tunebook.evaluation import jobs
 from tunebook.evaluation.contenders import ENDPOINT, TUNED, Contender, JobMaker, Prompting, that_fit
 from tunebook.evaluation.endpoint.batch import endpoint_answers
@@ -43,6 +46,20 @@ def _entry(row: RenderedRow) -> Answer:
     return entry
 
 
+def encoder_of(
+    tokenizer: Any, template_kwargs: dict[str, Any] | None, thinking: setting.Thinking | None
+) -> PromptEncoder:
+    """Return the encoder of a model that takes part in an evaluation: it thinks if the setting shows
+    reasoning and its template has any."""
+    encoder = PromptEncoder(tokenizer, template_kwargs, thinking)
+    if not encoder.shows_reasoning:
+        return encoder
+    switched = {**encoder.template_kwargs, setting.SWITCH: True}
+    if encoder.thinking_on() is None:
+        return PromptEncoder(tokenizer, template_kwargs, "off")
+    return PromptEncoder(tokenizer, switched, thinking)
+
+
 class Evaluator:
     """Generates and scores the answers of one `ModelSource` to the rows of a run."""
 
@@ -62,7 +79,7 @@ class Evaluator:
         """
         self.inputs, self.models, self.events, self.here = inputs, models, events, here
         self.run, self.suite, self.dataset, self.rows = inputs.run, inputs.suite, inputs.dataset, inputs.rows
-        encoder = PromptEncoder(models.tokenizer, template_kwargs)
+        encoder = encoder_of(models.tokenizer, template_kwargs, setting.of(inputs.config))
         held_out = self.rows["dev"] + self.rows["test"]
         most = positions(models.config)
         room = most - self.suite.max_new_tokens if most else None
@@ -143,24 +160,31 @@ class Evaluator:
         return records
 
     def text(self, tokens: list[int]) -> str:
-        """Return generated tokens as text."""
-        return str(self.models.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+        """Return generated tokens as text, without the reasoning before the answer."""
+        return self.maker.encoder.said(tokens).answer
 
     def generated(self, rows: list[RenderedRow], results: list[JobRecord]) -> list[Answer]:
         """Return a scored record for each row from generated answers."""
         return [
-            {**_entry(row), **self.scored(row, self.text(result["tokens"]), result["stopped"])}
+            {**_entry(row), **self.scored(row, self.maker.encoder.said(result["tokens"]), result["stopped"])}
             for row, result in zip(rows, results, strict=True)
         ]
 
-    def scored(self, row: RenderedRow, text: str, stopped: bool) -> Scored:
-        """Return the scores of a generated answer."""
+    def scored(self, row: RenderedRow, said: Said, stopped: bool) -> Scored:
+        """Return the scores of a generated answer: its reasoning does not count, and without an answer behind
+        the reasoning everything is wrong."""
+        text = said.answer
         record: Scored = {"answer": text, "stopped": stopped}
+        if self.maker.encoder.thinking is not None:
+            record |= {"reasoning": said.thought, "unfinished": said.unfinished}
+        if said.unfinished and self.dataset.task == "qa":
+            return {**record, "golds": row["gold"]["answers"], "em": 0.0, "f1": 0.0}
         if self.dataset.labels:
             return {**record, "label": read_label(text, self.dataset.labels)}
         if self.dataset.task == "qa":
             return {**record, **scoring.squad(row["gold"]["answers"], text, self.dataset.no_answer)}
         met = rules_met(self.dataset.rules, text, row["gold"])
+        met = {rule: kept and not said.unfinished for rule, kept in met.items()}
         return {
             **record,
             "chrf": scoring.chrf(text, row["gold"]["answer"]),
@@ -180,7 +204,8 @@ class Evaluator:
         if job.spans:
             return self._turn_losses(rows, job, chosen)
         for row, result in zip(rows, chosen, strict=True):
-            loss = scoring.bits_per_byte(result["logprob"], row["gold"]["answer"])
+            text = self._learned(row) if "rejected" not in row else row["gold"]["answer"]
+            loss = scoring.bits_per_byte(result["logprob"], text)
             records.append({"id": row["id"], "group": row["group"], "loss": loss})
         if self.inputs.pairs:
             others: list[RenderedRow] = [
@@ -193,6 +218,12 @@ class Evaluator:
                 record.update(scoring.margins(one["logprob"], two["logprob"], *texts))
         return records
 
+    def _learned(self, row: RenderedRow) -> str:
+        """Return the text of a row's last turn that is scored."""
+        if self.maker.encoder.learned_form is None:
+            return row["gold"]["answer"]
+        return self.maker.encoder.learned_text(row["messages"][-1])
+
     def _turn_losses(self, rows: list[RenderedRow], job: Job, results: list[JobRecord]) -> list[Answer]:
         by_row: dict[str, list[float]] = {row["id"]: [] for row in rows}
         for id, result in zip(job.ids, results, strict=True):
@@ -200,7 +231,7 @@ class Evaluator:
         records: list[Answer] = []
         for row in rows:
             places, logprobs = trained(row["messages"]), by_row[row["id"]]
-            texts = [written(row["messages"][place]) for place in places]
+            texts = [self.maker.encoder.learned_text(row["messages"][place]) for place in places]
             loss = scoring.bits_per_byte(sum(logprobs), "".join(texts))
             record: Answer = {"id": row["id"], "group": row["group"], "loss": loss}
             if len(places) > 1:
@@ -245,16 +276,20 @@ class Evaluator:
     ) -> list[Answer]:
         """Let an endpoint answer `rows` with `prompting` and return one record per row. A row without an
         answer keeps its error and is not measured."""
-        prompts = [self.maker.messages(row, prompting)[:-1] for row in rows]
+        prompts = [plain(self.maker.messages(row, prompting)[:-1]) for row in rows]
         limits = {"max_tokens": self.suite.max_new_tokens, "seed": self.inputs.seed}
         named = settings.model_copy(update=limits)
         results = endpoint_answers(rows, prompts, named, folder, self.progress(ENDPOINT))
         return [
             {**_entry(row), "error": result["error"]}
             if "error" in result
-            else {**_entry(row), **self.scored(row, result["text"], result["stopped"])}
+            else {**_entry(row), **self.scored(row, self._read(result["text"]), result["stopped"])}
             for row, result in zip(rows, results, strict=True)
         ]
+
+    def _read(self, text: str) -> Said:
+        """Return the text of another model: its reasoning, if it wrote it, and its answer."""
+        return USUAL.said(text) if self.maker.encoder.thinking else Said("", text, False)
 
     def ask_endpoint(self, settings: Settings, split: str) -> None:
         """Let an endpoint answer a split, and write its answers file."""

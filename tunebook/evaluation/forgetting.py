@@ -14,7 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from tunebook.core.errors import InputError
 from tunebook.core.files import Row, read_jsonl
@@ -31,6 +38,8 @@ from tunebook.runs.rows import Turn
 
 LONG_PARAGRAPH = 200  # characters; shorter lines of a raw text are headings
 MAX_NEW = 48
+LATER = ("thinking", "max_new_tokens")
+NO_REASONING = "the chat template has no reasoning"
 
 
 class Task(BaseModel):
@@ -40,7 +49,9 @@ class Task(BaseModel):
 
     `margin` limits the drop: relative bits per byte for `text`, otherwise a share; without a margin, the drop
     is only reported. `limit` uses only the first items. `chat` applies the chat template to a harness task.
-    `tiers` and `full` say when the task runs.
+    `tiers` and `full` say when the task runs. `thinking` asks instructions with the reasoning of the model
+    switched on, for recipes that set `thinking`; an answer without reasoning counts as wrong.
+    `max_new_tokens` limits generated answers (default: 48).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -53,11 +64,22 @@ class Task(BaseModel):
     chat: bool = False
     tiers: list[Literal["trial", "real"]] = ["trial", "real"]
     full: bool = False
+    thinking: bool = False
+    max_new_tokens: int | None = Field(default=None, gt=0)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without later fields where they are not set, so that the hash of other evaluations stays as it
+        was."""
+        made: dict[str, Any] = handler(self)
+        return {key: value for key, value in made.items() if key not in LATER or value}
 
     @model_validator(mode="after")
     def _one_source(self) -> Task:
         if (self.kind == "harness") == (self.harness is None) or (self.kind == "harness") == bool(self.file):
             raise ValueError("a task of kind harness needs `harness`, any other needs `file`")
+        if self.thinking and self.kind != "checks":
+            raise ValueError("thinking only applies to tasks of kind checks, whose answers are generated")
         return self
 
     def path(self) -> Path | None:
@@ -109,8 +131,10 @@ def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncod
         # The passage after its first token, which has no context.
         return Job(model, split, "score", ids, [ids_[:1] for ids_ in encoded], [ids_[1:] for ids_ in encoded])
     if task.kind == "checks":
-        contexts = [encoder.context([{"role": "user", "content": row["prompt"]}]) for row in rows]
-        return Job(model, split, "generate", ids, contexts, max_new=MAX_NEW)
+        asks = encoder_for(task, encoder)
+        prompt = asks.context if task.thinking else asks.direct
+        contexts = [prompt([{"role": "user", "content": row["prompt"]}]) for row in rows]
+        return Job(model, split, "generate", ids, contexts, max_new=task.max_new_tokens or MAX_NEW)
     contexts, answers, names = [], [], []
     for row in rows:
         for number, option in enumerate(row["options"]):
@@ -126,17 +150,33 @@ def job(name: str, model: str, task: Task, rows: list[Row], encoder: PromptEncod
     return Job(model, split, "score", names, contexts, answers)
 
 
-def values(task: Task, rows: list[Row], records: list[JobRecord], tokenizer: Any) -> list[Value]:
+def encoder_for(task: Task, encoder: PromptEncoder) -> PromptEncoder:
+    """Return the encoder of a task's prompts: that of the run, or with thinking switched on.
+
+    Raises:
+        ValueError: the chat template has no reasoning.
+    """
+    if not task.thinking:
+        return encoder
+    found = encoder.thinking_on()
+    if found is None:
+        raise ValueError(NO_REASONING)
+    return found
+
+
+def values(task: Task, rows: list[Row], records: list[JobRecord], encoder: PromptEncoder) -> list[Value]:
     """Return the score of each item: bits per byte, or 1 for right and 0 for wrong."""
     if task.kind == "harness":
         return [{**item, "group": item["id"]} for item in records[0]["items"]]
     result, start = list[Value](), 0
+    asks = encoder_for(task, encoder) if task.kind == "checks" else encoder
     for number, row in enumerate(rows):
         if task.kind == "text":
             value = scoring.bits_per_byte(records[number]["logprob"], row["text"])
         elif task.kind == "checks":
-            text = str(tokenizer.decode(records[number]["tokens"], skip_special_tokens=True)).strip()
-            value = float(all_met(row["checks"], text))
+            said = asks.said(records[number]["tokens"])
+            right = all_met(row["checks"], said.answer) and not said.unfinished
+            value = float(right and (bool(said.thought) or not task.thinking))
         else:
             options = row["options"]
             # Likelihood per byte, the harness's acc_norm: long options are not penalized for their length.

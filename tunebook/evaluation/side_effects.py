@@ -27,6 +27,9 @@ def not_measured(evaluator: Evaluator) -> dict[str, str]:
     virtual = {
         n: VIRTUAL for n, task in tasks.items() if method and method.virtual and task.kind == "harness"
     }
+    thinking = [name for name, task in tasks.items() if task.thinking]
+    if thinking and evaluator.maker.encoder.thinking_on() is None:
+        virtual |= dict.fromkeys(thinking, forgetting.NO_REASONING)
     return {**forgetting.missing(tasks), **virtual, **few_shot}
 
 
@@ -39,7 +42,7 @@ def measure_side_effects(evaluator: Evaluator, model: str) -> None:
             rows = forgetting.items(task)
             job = forgetting.job(name, model, task, rows, evaluator.maker.encoder)
             records = evaluator.records(job, model)
-            values = forgetting.values(task, rows, records, evaluator.models.tokenizer)
+            values = forgetting.values(task, rows, records, evaluator.maker.encoder)
             evaluator.write_values(forgetting.answers_file(Path(), model, name).stem, values)
     if evaluator.suite.style and "style" not in left_out:
         _measure_style(evaluator, model)

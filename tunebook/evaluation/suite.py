@@ -12,6 +12,7 @@ from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import ROOT, show
 from tunebook.core.yaml_file import Lines, line_of, read_yaml, validation_problems
+from tunebook.data.thinking import setting
 from tunebook.evaluation.forgetting import Task, check_files
 from tunebook.evaluation.style import Style
 from tunebook.metrics.scoring import HIGHER_IS_BETTER
@@ -36,12 +37,15 @@ class Suite(BaseModel):
     shipped: the best on dev by the primary metric, or the last; `evaluate_turns` says whether a conversation
     is judged by all its trained assistant turns or by the last one; `beside` names other models to evaluate
     as well; `export_tolerance` is how much worse than the run an exported file may be, in the unit of the
-    primary metric (0.02: two points of accuracy, or 0.02 bits per byte)."""
+    primary metric (0.02: two points of accuracy, or 0.02 bits per byte). `thinking_tokens` are added to the
+    limits of generated answers if the recipe's `thinking` shows reasoning."""
 
     model_config = ConfigDict(extra="forbid")
     primary: Literal["accuracy", "f1", "loss", "preference"]
     shots: int
     max_new_tokens: int
+    # A part of the limits once the suite is loaded, and no key of its own in the hash of an evaluation.
+    thinking_tokens: int = Field(default=0, ge=0, exclude=True)
     dev_rows: int
     generate_rows: int | None
     agreement_rows: int
@@ -83,10 +87,18 @@ def _of_tier(value: Any, tier: Tier) -> Any:
     return {key: _of_tier(item, tier) for key, item in value.items()}
 
 
-def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "") -> Suite:
+def load_suite(
+    recipe: Recipe,
+    task: str,
+    tier: Tier,
+    mode: str,
+    beside: str = "",
+    thinking: setting.Thinking | None = None,
+) -> Suite:
     """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml that `mode`
     (quick, default, full) runs; the task's own settings take precedence. `beside` names other models to
-    evaluate, instead of those in eval.yaml, which are only evaluated with `full`.
+    evaluate, instead of those in eval.yaml, which are only evaluated with `full`. With `thinking`, the run's
+    setting, forgetting is also measured with reasoning switched on.
 
     Raises:
         InputError: an unknown key or value, a missing items file, or another model that cannot be evaluated.
@@ -121,7 +133,12 @@ def load_suite(recipe: Recipe, task: str, tier: Tier, mode: str, beside: str = "
             name: item
             for name, item in loaded.retention.items()
             if mode != "quick" and tier in item.tiers and (mode == "full" or not item.full)
+            if thinking or not item.thinking
         }
+        if thinking in setting.SHOWN:
+            loaded.max_new_tokens += loaded.thinking_tokens
+            if loaded.style:
+                loaded.style.max_new_tokens += loaded.thinking_tokens
         file = show(folder / "retention.yaml")
         missing = [Problem(line, file, code="eval.no_items_file") for line in check_files(loaded.retention)]
         raise_all(_idle_gates(loaded, show(path), lines) + missing)

@@ -35,7 +35,8 @@ MEASURED = {
         *("chrf", "rouge_l", "rules", "stop_rate", "length_ratio"),
     ],
 }
-ZERO_ONE = {"accuracy", "calls", "invalid_rate", "stop_rate", "em", "has_answer_em", "no_answer_em"}
+ZERO_ONE = {"accuracy", "calls", "invalid_rate", "stop_rate", "unfinished_rate", "em"}
+ZERO_ONE |= {"has_answer_em", "no_answer_em"}
 
 
 def macro_f1(sums: np.ndarray) -> np.ndarray:
@@ -136,11 +137,13 @@ def _measure(parts: np.ndarray, score: Score, groups: list[str], limits: Bounds 
 
 def measure(records: Sequence[Answer], task: str, labels: list[str]) -> dict[str, Measured]:
     """Return every metric of one contender. invalid_rate and stop_rate are measured only for generated
-    answers, the calibration error only for labels ranked by likelihood. Rows that an endpoint failed to
+    answers, unfinished_rate only with `thinking`, the calibration error only for labels ranked by likelihood.
+    Rows that an endpoint failed to
     answer are not measured."""
     groups = [record["group"] for record in records]
     measured: dict[str, Measured] = {}
-    for name in MEASURED[task]:
+    thinking = ["unfinished_rate"] if any("unfinished" in record for record in records) else []
+    for name in [*MEASURED[task], *thinking]:
         if name == "byte_perplexity":
             # Computed on the loss in bits, so that the interval of 2 ** loss is that of the loss.
             bits = measured["loss"]

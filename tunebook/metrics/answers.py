@@ -15,10 +15,13 @@ from tunebook.core.forms import check, read_rows_as, write_rows_as
 
 class Scored(TypedDict, total=False):
     """A generated answer and its scores: `label` is the label it names (None: no label), `stopped` whether it
-    ended by itself; `golds`, `em` and `f1` are SQuAD's."""
+    ended by itself; `golds`, `em` and `f1` are SQuAD's. With `thinking`, `reasoning` is what the model wrote
+    before the answer, and `unfinished` whether it never came to an answer."""
 
     answer: str
     stopped: bool
+    reasoning: str
+    unfinished: bool
     label: str | None
     golds: list[str]
     em: float

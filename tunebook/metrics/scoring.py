@@ -35,6 +35,7 @@ HIGHER_IS_BETTER = {
     "rules": True,
     "calls": True,
     "stop_rate": True,
+    "unfinished_rate": False,
     "length_ratio": None,
 }
 UNBOUNDED = {"reward", "loss", "byte_perplexity", "length_ratio"}  # the other metrics are shares
@@ -87,6 +88,8 @@ def _value(record: Mapping[str, Any], name: str) -> float | None:
         return float(record["label"] is None) if "stopped" in record else None
     if name == "stop_rate":
         return float(record["stopped"]) if "stopped" in record else None
+    if name == "unfinished_rate":
+        return float(record["unfinished"]) if "unfinished" in record else None
     if name == "rouge_l":
         return rouge_l(record["answer"], record["gold"]) if "answer" in record else None
     if name in MARGINS:

@@ -19,6 +19,7 @@ from tunebook.core.files import digest, write_json
 from tunebook.core.paths import runs_folder, show
 from tunebook.data.dataset import load_dataset_or_stand_in
 from tunebook.data.files.split_names import SPLITS, Split
+from tunebook.data.thinking import setting
 from tunebook.evaluation import suite
 from tunebook.export import merge
 from tunebook.hardware import machine
@@ -83,7 +84,8 @@ def execute(name: str, options: Options, console: Console) -> Run:
     resolved = resolve(recipe, options)
     dataset = load_dataset_or_stand_in(recipe.dataset, resolved.tier == "trial")
     resolved = prepare.with_labels(resolved, dataset)
-    settings = suite.load_suite(recipe, dataset.task, resolved.tier, options.eval, options.beside)
+    thinking = setting.of(resolved.config)
+    settings = suite.load_suite(recipe, dataset.task, resolved.tier, options.eval, options.beside, thinking)
     check_config(resolved)
     if options.from_run is not None and resolved.config.get("rl"):
         merge.ensure(find(options.from_run), console)

@@ -28,6 +28,7 @@ from tunebook.core.visible import VARIABLE
 from tunebook.data.dataset import Dataset, load_dataset_config
 from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.sampling import enough_rows
+from tunebook.data.thinking import setting
 from tunebook.evaluation import suite
 from tunebook.models import cut_model
 from tunebook.pipeline import rehearsal_config as settings
@@ -73,7 +74,7 @@ def rehearse(name: str, options: Options, console: Console) -> int:
     plan, no_plan = _plan(recipe, options)
     real = _resolved(recipe, options, dataset, plan)
     check_config(real)
-    whole = suite.load_suite(recipe, dataset.task, "real", options.eval, "")
+    whole = suite.load_suite(recipe, dataset.task, "real", options.eval, "", setting.of(real.config))
     less, left_out = settings.rehearsal_suite(whole)
     left_out += [f"other models: {options.beside}"] if options.beside else []
     config, switched, outside = settings.rehearsal_config(real, base)

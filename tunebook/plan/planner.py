@@ -9,6 +9,7 @@ from tunebook.config.recipe import Recipe
 from tunebook.config.resolved import Resolved
 from tunebook.core.files import AxolotlConfig
 from tunebook.data.dataset import Dataset, load_dataset_config
+from tunebook.data.thinking import setting
 from tunebook.evaluation import suite
 from tunebook.hardware import capabilities, gpus, memory, memory_settings
 from tunebook.hardware.memory_settings import Setting, Sharding
@@ -154,7 +155,7 @@ def plan(
     shape = shapes.find(base, config.get("revision_of_model"), download=True)
     dataset = load_dataset_config(recipe.dataset)
     rows = rows or with_further(known_rows(dataset, config.get("sequence_len", 512)), config)
-    settings = suite.load_suite(recipe, dataset.task, "real", "default")
+    settings = suite.load_suite(recipe, dataset.task, "real", "default", "", setting.of(config))
     s = memory_settings.setting(config, rows.longest)
     how = memory_settings.sharding(config, count)
     vram = memory.components(shape, s, how, count)

@@ -37,6 +37,9 @@ def risks(measured: Metrics, answers_read: bool, address: str) -> list[str]:
     stop = tuned["stop_rate"]["value"] if "stop_rate" in tuned else None
     if stop is not None and stop < 0.9:
         texts.append(f"{1 - stop:.0%} of the answers reached the length limit and are cut off.")
+    unfinished = tuned["unfinished_rate"]["value"] if "unfinished_rate" in tuned else None
+    if unfinished:
+        texts.append(f"{unfinished:.0%} of the answers end inside the reasoning, before the answer itself.")
     if measured["groups"] < 20:
         texts.append(
             f"The numbers are based on only {names.count(measured['groups'], 'group')} of test examples."
@@ -131,6 +134,12 @@ def _about_answers(measured: Metrics) -> list[str]:
         steps.append(
             f"{1 - stop:.0%} of the answers reached the length limit: check whether the end-of-turn token "
             "is trained (make check), or whether the references are longer than the limit."
+        )
+    unfinished = tuned["unfinished_rate"]["value"] if "unfinished_rate" in tuned else None
+    if unfinished:
+        steps.append(
+            f"{unfinished:.0%} of the answers end inside the reasoning: raise thinking_tokens in eval.yaml, "
+            "or train longer."
         )
     if measured["split"] != "test":
         steps.append(

@@ -15,7 +15,8 @@ from tunebook.report.light import traffic_light
 SHOWN = (  # metrics in the console and in a recipe's card; the report shows all
     *("accuracy", "macro_f1", "invalid_rate"),
     *("f1", "em", "has_answer_f1", "has_answer_em", "no_answer_em"),
-    *("preference", "reward_accuracy", "loss", "chrf", "rules", "calls", "stop_rate", "length_ratio"),
+    *("preference", "reward_accuracy", "loss", "chrf", "rules", "calls", "stop_rate"),
+    *("unfinished_rate", "length_ratio"),
 )
 
 

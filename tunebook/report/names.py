@@ -85,6 +85,10 @@ METRICS = {
     "stop_rate": Metric(
         "stop rate", "Share of the answers that end by themselves, before the limit on their length."
     ),
+    "unfinished_rate": Metric(
+        "unfinished reasoning",
+        "Share of the answers that end inside the reasoning, before the answer itself; they count as wrong.",
+    ),
     "length_ratio": Metric("length ratio", "Length of the answer divided by the length of the reference."),
 }
 
@@ -94,6 +98,7 @@ TASKS = {
     "completions": "completing sentences",
     "arithmetic": "arithmetic",
     "instructions": "following instructions",
+    "instructions_thinking": "following instructions, after reasoning",
     "arc_easy_200": "ARC easy (school science)",
     "arc_easy": "ARC easy (school science)",
     "hellaswag_200": "HellaSwag (everyday scenes)",
