@@ -173,6 +173,7 @@ VALUES = {
     "window": ["50"],
     "length": ["512"],
     "allow": ["hub_model_id"],
+    "thinking": ["keep", "off"],
     "drop_bad": [3],
     "model": ["Qwen/Qwen3-0.6B"],
 }

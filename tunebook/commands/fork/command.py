@@ -57,10 +57,15 @@ def fork_command(
     allow: Annotated[
         str, typer.Option(help="keys of somebody else's config that may run code, send data or read files")
     ] = "",
+    thinking: Annotated[
+        Literal["", "off", "keep", "mask"],
+        typer.Option(help="reasoning in answers: keep (learn it), mask (show it), off (leave it out)"),
+    ] = "",
     drop_bad: Annotated[int, typer.Option(min=0, help="drop up to this many bad rows, and list them")] = 0,
 ) -> int:
     """Make a recipe for your own data, and check it."""
     told = (task, fields, group, time, drop, near, where, roles, repair, drop_bad)
     table = table_options(encoding, delimiter, header, sheet, quotes)
-    asked = ForkOptions(origin, name, data, options.model, *told, table, labels, window, length, allow)
+    rest = (table, labels, window, length, allow, thinking)
+    asked = ForkOptions(origin, name, data, options.model, *told, *rest)
     return run_fork(asked, console())

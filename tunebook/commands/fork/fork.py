@@ -14,7 +14,7 @@ from tunebook.commands.fork.drops import with_all_drops, without
 from tunebook.commands.fork.files import copies, find, folder_of
 from tunebook.commands.fork.options import ForkOptions, as_recorded, read_drop, read_fields
 from tunebook.commands.fork.origin import load_origin
-from tunebook.commands.fork.output import dataset_text, earlier, recipe_text, screen
+from tunebook.commands.fork.output import dataset_text, earlier, recipe_text, screen, thinking
 from tunebook.commands.fork.output.screen import (
     Told,
     answers_that_are_none,
@@ -65,6 +65,7 @@ from tunebook.data.lengths import TokenCounter
 from tunebook.data.near_duplicates import repeated
 from tunebook.data.render import render_whole
 from tunebook.data.sources import Source, source_file
+from tunebook.data.thinking import setting
 from tunebook.models.registry import known_model
 
 TRIAL_ROWS = {"train": 300, "dev": 60, "test": 150}  # of the trial tier, if the recipe has none
@@ -92,7 +93,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     with named_options, console.rich.status("reading the rows"), steps.timed(None, "data") as words:
         data = find(options.data, folder, options.table)
         refuse_idle_table(options.table, data)
-        data.source |= rows_keys(options.where, options.roles, options.near)
+        data.source |= rows_keys(options.where, options.roles, options.near, options.thinking)
         refuse_beside(data.beside, read_drop(options.drop), data.place)
         rows, faults = sample(data, folder)
         named = numbered_fields(named, options.table)
@@ -106,6 +107,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
                     faults, options.name, len(rows)
                 ) from None  # unreadable rows are reported first
             raise
+        thinking.check_task(options.thinking, reading.task)
         group, group_why = group_of(options, rows, reading, data.place)
         words.append(f"{data.place}: {reading.task}")
     why = [*from_notes, *data.notes, *reading.why, f"group: {group_why}", *encoding_notes(rows, data.place)]
@@ -167,6 +169,8 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         fields = [*uses(dataset, data.splits), *beside_uses(data.beside, read_drop(options.drop))]
         counts: dict[str, int] = {split: len(some) for split, some in split_rows.items()}
         words.append(", ".join(f"{count} {split}" for split, count in counts.items()))
+    thinking.refuse_undecided(options.thinking, split_rows, data.place)
+    why += thinking.notes(options.thinking, split_rows)
     if "test" in data.splits and (same := repeated(split_rows["test"], split_rows["train"])):
         why.append(
             f"{same} test examples duplicate training examples (ignoring case and punctuation); the original "
@@ -185,7 +189,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         options.origin,
         reading.task,
         len(dataset.labels),
-        counted.weighted > 0,
+        counted.weighted > 0 or thinking.has_weights(split_rows["train"]),
         counted.with_tools > 0,
         counts,
         lengths,
@@ -194,6 +198,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
         fits,
         length,
         left_out,
+        setting.read(options.thinking or None),
     )
     if options.drop_bad and not bad:
         why.append(f"DROP_BAD={options.drop_bad} leaves nothing out: no row is bad")

@@ -36,6 +36,7 @@ class ForkOptions:
     window: str = ""
     length: str = ""
     allow: str = ""
+    thinking: str = ""
 
     @property
     def reading(self) -> dict[str, str]:
@@ -45,6 +46,7 @@ class ForkOptions:
         given |= {"TASK": self.task, "FIELDS": self.fields, "GROUP": self.group, "TIME": self.time}
         given |= {"DROP": self.drop, "WHERE": self.where, "ROLES": self.roles, "REPAIR": self.repair}
         given |= {"NEAR": self.near if self.near != "bounded" else "", "LABELS": self.labels}
+        given |= {"THINKING": self.thinking}
         return {name: value for name, value in given.items() if value}
 
     @property
@@ -54,7 +56,7 @@ class ForkOptions:
         given |= {"TASK": self.task, "FIELDS": self.fields, "GROUP": self.group, "TIME": self.time}
         given |= {"DROP": self.drop, "NEAR": self.near if self.near != "bounded" else ""}
         given |= {"WHERE": self.where, "ROLES": self.roles, "REPAIR": self.repair, "LABELS": self.labels}
-        given |= {"ALLOW": self.allow}
+        given |= {"ALLOW": self.allow, "THINKING": self.thinking}
         return "make fork " + " ".join(f"{key}={shlex.quote(value)}" for key, value in given.items() if value)
 
 

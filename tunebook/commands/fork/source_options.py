@@ -1,6 +1,7 @@
 """Options of fork that become keys of `source:` in dataset.yaml: which rows are read, and how.
 
-In: the text of --where, --roles, --repair and --near. Out: the keys, for the data files of a fork.
+In: the text of --where, --roles, --repair, --near and --thinking. Out: the keys, for the data files of a
+fork.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def check_words(where: str, roles: str, repair: str) -> None:
     _repairs(repair)
 
 
-def rows_keys(where: str, roles: str, near: Near) -> dict[str, Any]:
+def rows_keys(where: str, roles: str, near: Near, thinking: str) -> dict[str, Any]:
     """Return the keys that are needed to read the rows.
 
     Raises:
@@ -47,6 +48,8 @@ def rows_keys(where: str, roles: str, near: Near) -> dict[str, Any]:
         keys["roles"] = read_roles(roles)
     if near != "bounded":
         keys["near"] = near
+    if thinking:
+        keys["reasoning"] = True
     return keys
 
 

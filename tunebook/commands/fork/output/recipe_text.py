@@ -18,6 +18,7 @@ from tunebook.config.recipe import Recipe, method
 from tunebook.config.replay import GENERAL
 from tunebook.config.resolve import TOKEN_MEAN
 from tunebook.data.lengths import STEP, Lengths
+from tunebook.data.thinking import setting
 from tunebook.models.registry import model_table, row_keys
 
 MOST_EPOCHS = 5
@@ -33,6 +34,11 @@ REPLAY = f"""\
     type: chat_template
     field_messages: messages
     ds_type: json"""
+THINKING = {
+    "keep": "learned",
+    "mask": "shown, and only the answers are learned",
+    "off": "left out",
+}
 TITLES = {"lora": "LoRA", "qlora": "QLoRA (4-bit base model)", "full": "Full fine-tuning"}
 
 
@@ -53,6 +59,7 @@ class Made:
     fitting: Mapping[int, int] = field(default_factory=dict)  # sequence length -> train rows that fit
     length: int | None = None  # LENGTH=: the requested sequence length
     left_out: Mapping[str, int] = field(default_factory=dict)  # number of train and dev rows that are longer
+    thinking: setting.Thinking | None = None
 
 
 def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None) -> tuple[str, list[str]]:
@@ -87,6 +94,14 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         reasons[TOKEN_MEAN] = "Axolotl 0.19 averages micro batches, not tokens"
     if config.get("adapter"):
         reasons[SEEDED] = "Axolotl's seed does not cover the initial weights of the adapter"
+    if made.thinking:
+        reasons[setting.PLUGIN] = "it learns the reasoning in answers, or not, as `thinking` says"
+        changes[setting.KEY] = f"{entry(setting.KEY, made.thinking)} # reasoning is {THINKING[made.thinking]}"
+        notes.append(f"thinking: {made.thinking}, so reasoning in the answers is {THINKING[made.thinking]}")
+        if made.thinking in setting.SHOWN and config.get("chat_template_kwargs"):
+            switched = {**config["chat_template_kwargs"], setting.SWITCH: True}
+            changes["chat_template_kwargs"] = entry("chat_template_kwargs", switched)
+            notes.append("chat_template_kwargs switches thinking on, as `thinking` needs it")
     if added := [plugin for plugin in reasons if plugin not in plugins]:
         changes["plugins"] = entry("plugins", [*plugins, *added])
         notes += [f"{plugin} is added: {reasons[plugin]}" for plugin in added]
@@ -154,6 +169,8 @@ def _entries(key: str, made: Made, split: str) -> str:
         lines += ["    type: chat_template", "    field_messages: messages"]
     if made.weighted:
         lines += ["    message_field_training: weight   # turns with weight 0 are not trained on"]
+    if made.thinking in setting.SHOWN:
+        lines += ["    field_thinking: reasoning_content", "    template_thinking_key: reasoning_content"]
     if key == "test_datasets":
         lines += ["    split: train"]
     return "\n".join(lines)

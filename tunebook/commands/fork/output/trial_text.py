@@ -14,6 +14,7 @@ from tunebook.config.keys import schema
 from tunebook.config.replay import KEY
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.lengths import FEWEST_ROWS, TRIAL_LENGTHS
+from tunebook.data.thinking import setting
 from tunebook.models.registry import row_keys
 from tunebook.models.trial_model import NAME as TRIAL_BASE
 
@@ -113,16 +114,19 @@ def trial_text(
         "a GPU.",
         f"# Rows have {lengths.mean:.0f} tokens on average, {lengths.longest} at most ({lengths.how}).",
     ]
-    if made.tools:
+    shows = made.thinking in setting.SHOWN
+    lacks = " and ".join([*["tools"] * made.tools, *["reasoning"] * shows])
+    if lacks:
         keys["chat_template"] = "jinja"
         keys.pop("chat_template_jinja", None)
         notes.append(
-            "trial tier: SmolLM2's own chat template has no tools; trial.yaml has a template that supports "
-            "them"
+            f"trial tier: SmolLM2's own chat template has no {lacks}; trial.yaml has a template that "
+            "supports them"
         )
     lines += [entry(key, value) for key, value in keys.items()]
-    if made.tools:
-        template = (Path(__file__).parent / "chatml_tools.jinja").read_text(encoding="utf-8")
+    if lacks:
+        file = "chatml_thinking.jinja" if shows else "chatml_tools.jinja"
+        template = (Path(__file__).parent / file).read_text(encoding="utf-8")
         lines += ["chat_template_jinja: |", *("  " + line for line in template.splitlines())]
     return "\n".join(lines) + "\n", notes
 

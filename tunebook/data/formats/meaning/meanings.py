@@ -111,8 +111,8 @@ ABOUT = re.compile(
 )
 _LOSS = "(training|train|loss|finetuning|fine_tuning|finetune|sft)"
 AS_THOUGHT = (
-    "As `reasoning_content` of an answer, or between <think> and </think> in it, learn it with --thinking keep "
-    "(THINKING=keep) or only show it with --thinking mask (THINKING=mask)"
+    "As `reasoning_content` of an answer, or between <think> and </think> in it, learn it with --thinking "
+    "keep (THINKING=keep) or only show it with --thinking mask (THINKING=mask)"
 )
 AS_WEIGHT = "Write a weight of 0 or 1 on an assistant's turn (`weight`)"
 GOOD_ONLY = "Keep only good rows, for example with {good}"
