@@ -29,6 +29,7 @@ from tunebook.data.markers import marks_in
 from tunebook.data.prompt import Messages
 from tunebook.data.renderer import Renderer
 from tunebook.data.sources import read_rows_of
+from tunebook.data.thinking import setting
 from tunebook.evaluation import jobs
 from tunebook.export.merge import refuse_changed_base
 from tunebook.models.fingerprint import weights_hash
@@ -40,8 +41,9 @@ from tunebook.training.child import follow
 Question = tuple[Messages, str | None]
 OUT_KINDS = (".jsonl", ".csv")
 BLOCK = 4 * jobs.BATCH["generate"]
-ANSWER, STOPPED = "predicted", "predicted_stopped"  # rows per block without labels
-# rows per block with labels
+# columns of answers without labels
+ANSWER, STOPPED, REASONING = "predicted", "predicted_stopped", "predicted_reasoning"
+# and with labels
 LABEL, SECOND, SECOND_SCORE = "predicted_label", "predicted_second", "predicted_second_score"
 SCORE = "predicted_score"
 
@@ -154,6 +156,8 @@ def _plan(run: Run, data: Path, out: Path, threshold: float, raw: bool, console:
         )
     own = marks_in(f"{dataset.system} {dataset.prompt}")
     added = [LABEL, SCORE, SECOND, SECOND_SCORE] if dataset.labels else [ANSWER, SCORE, STOPPED]
+    if setting.of(run.config()) in setting.SHOWN and not dataset.labels:
+        added.append(REASONING)
     problems, columns, total, marked = [], dict[str, None](), 0, list[tuple[int, str]]()
     for number, value in questions(dataset, data):
         if isinstance(value, Problem):

@@ -20,6 +20,7 @@ from tunebook.commands.predict import (
     ANSWER,
     BLOCK,
     LABEL,
+    REASONING,
     SCORE,
     SECOND,
     SECOND_SCORE,
@@ -56,7 +57,7 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
     suite = Suite.model_validate(run.settings()["suite"])
     config = run.config()
     models = Models(config, run / "model", ranks())
-    encoder = PromptEncoder(models.tokenizer, config.get("chat_template_kwargs"))
+    encoder = PromptEncoder.of(models.tokenizer, config)
     rows = itertools.islice(questions(dataset, data), state["rows"], None)
     answers: list[list[int]] = []
     with partial.open("ab") as file:
@@ -67,13 +68,14 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
         while block := [
             value for _, value in itertools.islice(rows, BLOCK) if not isinstance(value, Problem)
         ]:
-            contexts = [encoder.context(*question) for _, question in block]
+            prompt = encoder.direct if dataset.labels else encoder.context
+            contexts = [prompt(*question) for _, question in block]
             if dataset.labels:
                 # A label has the same tokens after every prompt.
                 answers = answers or ([] if models.head else label_choices(dataset, encoder, block[0][1][0]))
                 found = _labels(contexts, answers, models, dataset.labels, state["threshold"])
             else:
-                found = _answers(contexts, models, suite.max_new_tokens)
+                found = _answers(contexts, models, suite.max_new_tokens, encoder)
             for (row, _), answer in zip(block, found, strict=True):
                 line = {**row, **answer}
                 state["unsure"] += LABEL in answer and answer[LABEL] is None
@@ -94,8 +96,9 @@ def answer_rows(run: Run, data: Path, out: Path, events: Path) -> None:
     partial.rename(out)
 
 
-def _answers(contexts: list[list[int]], models: Models, max_new: int) -> list[Row]:
-    """Generate an answer for each context; its score is the probability of the whole answer, 0 to 1."""
+def _answers(contexts: list[list[int]], models: Models, max_new: int, encoder: PromptEncoder) -> list[Row]:
+    """Generate an answer for each context, with its reasoning in a column of its own; its score is the
+    probability of the whole answer, 0 to 1."""
     lm = models.open("tuned")
     prefix = common_prefix(contexts) if len(contexts) > 1 else []
     found: dict[int, Row] = {}
@@ -106,8 +109,10 @@ def _answers(contexts: list[list[int]], models: Models, max_new: int) -> list[Ro
         written = [[*answer.ids, *([lm.end] if answer.stopped else [])] for answer in answers]
         scores = lm.score(asked_ids, written, prefix)
         for i, answer, score in zip(batch, answers, scores, strict=True):
-            text = str(models.tokenizer.decode(answer.ids, skip_special_tokens=True)).strip()
-            found[i] = {ANSWER: text, SCORE: round(math.exp(score), 6), STOPPED: answer.stopped}
+            said = encoder.said(answer.ids)
+            found[i] = {ANSWER: said.answer, SCORE: round(math.exp(score), 6), STOPPED: answer.stopped}
+            if encoder.shows_reasoning:
+                found[i][REASONING] = said.thought
     return [found[i] for i in range(len(contexts))]
 
 

@@ -52,8 +52,8 @@ class Answers:
     def answer(self, model: str, messages: Messages) -> None:
         """Answer one request. Both models stay loaded once both have answered."""
         models = self.models.setdefault(model, Models(self.config, self.folder, Ranks()))
-        encoder = PromptEncoder(models.tokenizer, self.config.get("chat_template_kwargs"))
-        context = encoder.context(messages)
+        encoder = PromptEncoder.of(models.tokenizer, self.config)
+        context = encoder.context(encoder.as_said(messages))
         most = (positions(self.config) or USUAL_POSITIONS) - len(context)
         if most < 1:
             self.write(error=f"the conversation has {len(context)} tokens, more than the model's positions.")

@@ -37,6 +37,7 @@ from tunebook.core.ranks import Ranks
 from tunebook.data.dataset import Dataset
 from tunebook.data.prompt import PromptEncoder
 from tunebook.data.renderer import Renderer
+from tunebook.data.thinking.form import Apart
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.engines.ranking import Ranked, label_choices, rank_labels
 from tunebook.evaluation.engines.token_lm import TokenLM
@@ -53,7 +54,7 @@ class Server:
         inputs = load_inputs(run)
         self.names, self.dataset, self.key = names, inputs.dataset, key
         self.models = Models(inputs.config, run / "model", Ranks())
-        self.encoder = PromptEncoder(self.models.tokenizer, inputs.config.get("chat_template_kwargs"))
+        self.encoder = PromptEncoder.of(self.models.tokenizer, inputs.config)
         self.engine = self.models.open("tuned", engine=False)
         self.positions = positions(inputs.config) or USUAL_POSITIONS
         self.usual, self.started, self.busy = inputs.suite.max_new_tokens, int(time.time()), asyncio.Lock()
@@ -75,7 +76,8 @@ class Server:
             raise Refused(400, "unsupported_parameter", f"this server does not support: {names}")
         try:
             tools = json.dumps(asked.tools) if asked.tools else None
-            context = self.encoder.context(cast(Messages, [*map(plain, asked.messages)]), tools)
+            turns = self.encoder.as_said(cast(Messages, [*map(plain, asked.messages)]))
+            context = self.encoder.context(turns, tools)
         except Refused:
             raise
         except Exception as error:
@@ -151,7 +153,7 @@ class Server:
             turns = [renderer.question(row) for row in rows]
         except RowFault as error:
             raise Refused(400, "bad_row", f"{error.field}: {error}") from None
-        contexts = [self.encoder.context(one) for one in turns]
+        contexts = [self.encoder.direct(one) for one in turns]
         answers = [] if self.models.head else label_choices(self.dataset, self.encoder, turns[0])
         return rank_labels(self.engine, self.models.head, contexts, self.dataset.labels, answers)
 
@@ -196,7 +198,8 @@ def application(server: Server) -> FastAPI:
         frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
         if asked.stream:
             counted = (lambda text: usage(text, context)) if asked.stream_options.include_usage else None
-            body = _events(server.pieces(context, most, asked), frame, counted)
+            apart = Apart(server.encoder.form) if server.encoder.shows_reasoning else None
+            body = _events(server.pieces(context, most, asked), frame, counted, apart)
             return StreamingResponse(body, media_type="text/event-stream")
         text, reason = "", "stop"
         async for piece in server.pieces(context, most, asked):
@@ -207,6 +210,9 @@ def application(server: Server) -> FastAPI:
             else:
                 text += piece
         answer = {"role": "assistant", "content": text.strip()}
+        if server.encoder.shows_reasoning:
+            said = server.encoder.form.said(text)
+            answer |= {"content": said.answer, "reasoning_content": said.thought}
         choice = {"index": 0, "message": answer, "finish_reason": reason, "logprobs": None}
         found = {"choices": [choice], "usage": usage(text, context)}
         return JSONResponse({**frame, "object": "chat.completion", **found})
@@ -228,9 +234,10 @@ async def _events(
     pieces: AsyncIterator[str | tuple[str]],
     frame: dict[str, Any],
     usage: Callable[[str], dict[str, int]] | None,
+    apart: Apart | None = None,
 ) -> AsyncIterator[str]:
     """Yield an answer as server-sent events, as OpenAI does; with `usage`, the numbers of tokens at the end,
-    which it returns for the text of the answer."""
+    which it returns for the text of the answer; with `apart`, its reasoning as `reasoning_content`."""
     frame, text = {**frame, "object": "chat.completion.chunk"}, ""
 
     def event(delta: dict[str, str], reason: str | None = None) -> str:
@@ -240,7 +247,13 @@ async def _events(
     yield event({"role": "assistant", "content": ""})
     async for piece in pieces:
         text += "" if isinstance(piece, tuple) else piece
-        yield event({}, piece[0]) if isinstance(piece, tuple) else event({"content": piece})
+        if apart:
+            for part, some in apart.finish() if isinstance(piece, tuple) else apart.take(piece):
+                yield event({part: some})
+        elif isinstance(piece, str):
+            yield event({"content": piece})
+        if isinstance(piece, tuple):
+            yield event({}, piece[0])
     if usage:
         yield f"data: {json.dumps({**frame, 'choices': [], 'usage': usage(text)})}\n\n"
     yield "data: [DONE]\n\n"
