@@ -23,8 +23,12 @@ FREE_BYTES_SCRATCH = 100_000_000
 OWN_PACKAGES = Path(sysconfig.get_path("purelib")).resolve()
 
 
-def check_machine(resolved: Resolved) -> None:
-    """Raise MachineError if this machine cannot run the config: disk, GPU, Hub."""
+def check_machine(resolved: Resolved, cpu_by_name: bool = False) -> None:
+    """Raise MachineError if this machine cannot run the config: disk, GPU, Hub.
+
+    Args:
+        cpu_by_name: whether the user chose the overlay `cpu`, and so knows that there is no GPU.
+    """
     runs_folder().mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(runs_folder()).free
     if free < FREE_BYTES_TRIAL:
@@ -57,10 +61,10 @@ def check_machine(resolved: Resolved) -> None:
     if Path(base).is_dir():
         return
     reach_hub(base, resolved.config.get("revision_of_model"))
-    if resolved.tier == "real" and not machine.gpus():
+    if resolved.tier == "real" and not machine.gpus() and not cpu_by_name:
         raise MachineError(
             f"The real tier needs an NVIDIA GPU: {machine.why_no_gpu()}. Use --tier trial (TIER=), which "
-            "needs no GPU.",
+            "needs no GPU. A small base model also trains on a CPU: --hardware cpu (HARDWARE=).",
             code="machine.no_gpu",
         )
 

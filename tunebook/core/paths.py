@@ -49,6 +49,7 @@ def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
         "TRITON_CACHE_DIR": str(cache / "triton"),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "MPLCONFIGDIR": str(cache / "matplotlib"),
+        "NLTK_DATA": str(cache / "nltk"),
         "AXOLOTL_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

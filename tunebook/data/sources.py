@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tunebook.core.environment import environment
 from tunebook.core.errors import InputError, Problem, RowFault
-from tunebook.core.paths import child_environment, show
-from tunebook.data.files.columnar import named_labels
+from tunebook.core.paths import show
+from tunebook.data.files.hub_rows import cached_revision, read_hub
 from tunebook.data.files.label_names import with_names
 from tunebook.data.files.split_names import SPLITS, Split, split_in
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
@@ -34,10 +34,8 @@ from tunebook.data.formats.rows.picked import picked
 from tunebook.data.formats.rows.votes import decided
 from tunebook.data.formats.turn_forms import rename_roles
 from tunebook.data.near_duplicates import Near
-from tunebook.models.hub import cache_only, hub_error, unreachable
 from tunebook.models.sandbox import Sandbox, bounded
 
-OTHER_ROWS = "set TUNEBOOK_SOURCES=folder, or TIER=trial for the dataset's stand-in"
 OASST_MARKS = ("deleted", "review_result")  # of messages that are dropped
 OASST_FIELDS = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank")
 ROW_KINDS = (".parquet", ".arrow", ".feather", ".xlsx")  # files that contain rows instead of lines
@@ -140,7 +138,8 @@ def untouched_rows(source: Source, folder: Path, split: Split) -> tuple[str, Ite
         if source.where and source.split_column:  # a row that is not kept may name any split
             rows = _kept(rows, source.where, show(folder / "dataset.yaml"), show(path))
         return show(path), _of_split(rows, source.split_column, split, show(path))
-    return f"{source.hub}/{source.splits[split]}", _hub_rows(source, source.splits[split])
+    name = source.splits[split]
+    return f"{source.hub}/{name}", read_hub(str(source.hub), source.config, source.revision, name)
 
 
 def _of_split(rows: Iterator[Numbered], column: str | None, split: Split, place: str) -> Iterator[Numbered]:
@@ -213,42 +212,9 @@ def source_file(source: Source, folder: Path, split: Split) -> Path | None:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-def _hub_rows(source: Source, split: str) -> Iterator[Numbered]:
-    os.environ.setdefault("HF_HOME", child_environment()["HF_HOME"])
-    from datasets.exceptions import DatasetNotFoundError
-
-    from datasets import load_dataset  # type: ignore[attr-defined]
-
-    cache_only()
-    try:
-        table = load_dataset(source.hub, source.config, revision=source.revision, split=split)
-    except (DatasetNotFoundError, ValueError) as error:
-        text = f"{source.hub!r}, split {split!r}: {error}"
-        raise InputError(Problem(text, key="source.hub", code="data.not_on_hub")) from None
-    except (OSError, RuntimeError) as error:  # raised by the Hub client without a network
-        raise hub_error("source.hub", repr(source.hub), unreachable() or error, OTHER_ROWS) from None
-    features = getattr(table, "features", None) or {}
-    inside = {name: getattr(feature, "feature", feature) for name, feature in features.items()}
-    labels = {name: feature.names for name, feature in inside.items() if hasattr(feature, "names")}
-    return in_rows(enumerate((named_labels(row, labels) for row in table), 1))
-
-
 def hub_revision(source: Source) -> str | None:
     """Return the commit of `source.hub` in the local cache, or None if its rows have never been read."""
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    os.environ.setdefault("HF_HOME", child_environment()["HF_HOME"])
-    if source.revision and len(source.revision) == 40:
-        return source.revision
-    try:
-        repos = [repo for repo in scan_cache_dir().repos if repo.repo_id == source.hub]
-    except CacheNotFound:
-        return None
-    wanted = source.revision or "main"
-    return next(
-        (version.commit_hash for repo in repos for version in repo.revisions if wanted in version.refs), None
-    )
+    return cached_revision(str(source.hub), source.revision)
 
 
 def _kept(rows: Iterator[Numbered], where: str, file: str, place: str) -> Iterator[Numbered]:

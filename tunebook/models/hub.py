@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
+import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote
 
 from tunebook.core.errors import MachineError, Problem
 from tunebook.core.paths import child_environment
 
+if TYPE_CHECKING:  # slow to import
+    from huggingface_hub.errors import HfHubHTTPError
+
 PROXIES = ("HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY")
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 PROBE_SECONDS = 3
+PAUSES = (1.0, 5.0)  # seconds before a download is tried again; the client resumes half files
+LONGEST_WAIT = 60.0  # seconds that a busy Hub may ask for (Retry-After) before the run ends instead
+BUSY = frozenset({429, 500, 502, 503, 504})
+T = TypeVar("T")
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -41,7 +53,7 @@ def _probe(settings: tuple[str | None, ...]) -> Exception | None:
     from huggingface_hub.errors import OfflineModeIsEnabled
     from huggingface_hub.utils import get_session
 
-    if any(is_on(os.environ.get(name)) for name in OFFLINE):
+    if is_switched_off():
         return OfflineModeIsEnabled("switched off")
     try:
         get_session().head(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT, timeout=PROBE_SECONDS)
@@ -92,29 +104,119 @@ def hub_error(key: str, what: str, error: Exception, instead: str = "use a local
         what: its name for the message.
         instead: what can be done without the Hub.
     """
-    from huggingface_hub.errors import HfHubHTTPError
-
-    token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
-        status = error.response.status_code
-        do = "Check the name, and set HF_TOKEN if the repository is gated."
-        if token and status in (401, 403):
-            do = (
-                "HF_TOKEN is set: check the name, and that the token is valid and has access to this "
-                "repository."
-            )
-        text = f"{_place()} answered {status} for {what}. {do}"
-        return MachineError(Problem(text, key=key, code="hub.refused"))
+    refused = _answer(error)
+    if refused is not None:
+        return MachineError(_refusal(key, what, refused))
     why = _reason(error)
     if why:
         return MachineError(Problem(f"{what} is not in the local cache. {why}", key=key, code="hub.settings"))
-    text = f"{what} is not in the local cache and {_place()} cannot be reached ({type(error).__name__}). "
+    if _broke_off(error):
+        text = (
+            f"the download of {what} from {place()} broke off ({type(error).__name__}). What has arrived is "
+            "kept: run the same command again to get the rest."
+        )
+        return MachineError(Problem(text, key=key, code="hub.broke_off"))
+    text = f"{what} is not in the local cache and {place()} cannot be reached ({type(error).__name__}). "
     return MachineError(
         Problem(f"{text}Connect this machine, or {instead}.", key=key, code="hub.unreachable")
     )
 
 
-def _place() -> str:
+def _refusal(key: str, what: str, error: HfHubHTTPError) -> Problem:
+    """Return the problem behind an answer of the Hub that is an error."""
+    status, hub = error.response.status_code, place()
+    answered = f"{hub} answered {status} for {what}"
+    if status in BUSY:
+        seconds = _retry_after(error)
+        when = "later" if seconds is None else f"in {seconds:.0f} seconds, as it says"
+        why = "too many requests" if status == 429 else "an error of its own"
+        more = "; with HF_TOKEN the limit is higher" if status == 429 and not _token() else ""
+        return Problem(
+            f"{answered}: {why}. Run the same command again {when}{more}.", key=key, code="hub.busy"
+        )
+    code = error.response.headers.get("x-error-code")
+    if code == "RevisionNotFound":
+        named = re.search(r"/(?:revision|resolve|tree|paths-info)/([^/?]+)", str(error.response.url))
+        revision = f" {unquote(named[1])!r}" if named else ""
+        text = f"{hub} has {what}, but not the revision{revision}. Correct the revision."
+        return Problem(text, key=key, code="hub.no_revision")
+    if code == "GatedRepo":
+        do = (
+            "The account of HF_TOKEN has no access to it: request it on its page."
+            if _token()
+            else "It is gated: request access on its page, and set HF_TOKEN."
+        )
+        return Problem(f"{answered}. {do}", key=key, code="hub.refused")
+    do = "Check the name, and set HF_TOKEN if the repository is gated."
+    if _token() and status in (401, 403):
+        do = "HF_TOKEN is set: check the name, and that the token is valid and has access to this repository."
+    return Problem(f"{answered}. {do}", key=key, code="hub.refused")
+
+
+def patiently(work: Callable[[], T], say: Callable[[str], None] = lambda text: None) -> T:
+    """Return what `work` returns; where the Hub is busy or breaks the connection, try again after a pause.
+
+    Args:
+        work: something that reads from the Hub, and may be repeated.
+        say: receives a line for the user before each pause.
+    """
+    for pause in PAUSES:
+        try:
+            return work()
+        except Exception as error:  # the Hub client lets through many kinds of connection errors
+            answer = _answer(error)
+            busy = answer is not None and answer.response.status_code in BUSY
+            seconds = _retry_after(answer) if answer is not None and busy else None
+            if not (busy or (answer is None and _broke_off(error))) or (seconds or 0) > LONGEST_WAIT:
+                raise
+            wait = pause if seconds is None else seconds
+            what = f"answered {answer.response.status_code}" if answer is not None else "broke the connection"
+            say(f"{place()} {what}; trying again in {wait:.0f} s")
+            time.sleep(wait)
+    return work()
+
+
+def _token() -> str | None:
+    return os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error and those that it was raised from, the newest first."""
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain:
+        chain.append(at)
+        at = at.__cause__ or at.__context__
+    return chain
+
+
+def _answer(error: BaseException) -> HfHubHTTPError | None:
+    """Return the Hub's answer behind an error, if it has answered: the client may hide it behind one that
+    says that the file is not on this machine. That a file which it only looked for is missing explains
+    nothing else."""
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    for one in _chain(error):
+        if isinstance(one, HfHubHTTPError) and (one is error or not isinstance(one, EntryNotFoundError)):
+            return one
+    return None
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Return whether a connection that was there has ended too early, or too little has come through it."""
+    import httpx
+
+    ended = (httpx.RemoteProtocolError, httpx.ReadError, httpx.ReadTimeout, httpx.WriteError)
+    return any(isinstance(one, ended) or "Consistency check failed" in str(one) for one in _chain(error))
+
+
+def _retry_after(error: HfHubHTTPError) -> float | None:
+    """Return the seconds that a busy Hub asks for; a date, which is also allowed, counts as nothing said."""
+    text = error.response.headers.get("retry-after", "")
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
+
+
+def place() -> str:
     """Return the Hub's name, with its address if the environment sets another one."""
     endpoint = os.environ.get("HF_ENDPOINT")
     return f"the Hub at HF_ENDPOINT={endpoint}" if endpoint else "the Hub"
@@ -123,11 +225,7 @@ def _place() -> str:
 def _reason(error: BaseException) -> str | None:
     """Return which setting of the environment keeps the Hub from being reached, and what to do about it, if
     any."""
-    chain: list[BaseException] = []
-    at: BaseException | None = error
-    while at is not None and at not in chain:
-        chain.append(at)
-        at = at.__cause__ or at.__context__
+    chain = _chain(error)
     messages = " ".join(f"{type(one).__name__} {one}" for one in chain)
     proxy = next((n for name in PROXIES for n in (name, name.lower()) if os.environ.get(n)), None)
     shown = f"{proxy}={hide_password(os.environ[proxy])}" if proxy else ""
@@ -155,6 +253,11 @@ def _reason(error: BaseException) -> str | None:
     if os.environ.get("HF_ENDPOINT") and ("UnsupportedProtocol" in messages or "InvalidURL" in messages):
         return f"HF_ENDPOINT={os.environ['HF_ENDPOINT']} is not an address such as https://host. Correct it."
     return None
+
+
+def is_switched_off() -> bool:
+    """Return whether the environment keeps this machine off the Hub."""
+    return any(is_on(os.environ.get(name)) for name in OFFLINE)
 
 
 def is_on(value: str | None) -> bool:

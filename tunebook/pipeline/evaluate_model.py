@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tunebook.models.fingerprint import weights_hash
 from tunebook.models.hub import reach_hub
 from tunebook.models.locate import model_folder
 from tunebook.models.registry import model_table
+from tunebook.pipeline.fetch import fetch
 from tunebook.pipeline.prepare import evaluation_digest, write_inputs
 from tunebook.pipeline.recipe import finish, show_run
 from tunebook.runs.model_files import find_with_model
@@ -92,6 +94,7 @@ def evaluate_model(
     resolved = Resolved(recipe, picked, overlay, 1, config, {"base_model": base}, [])
     run = pick(name, digest(made_of)[:10], new=False)
     evaluation = evaluation_digest(settings, dataset, config)
+    resolved = replace(resolved, config=fetch(config, settings, run, evaluation, console))
     with run.locked():
         if run.state().get("evaluation") not in (None, evaluation):
             run.forget("evaluate", "compare", "report")

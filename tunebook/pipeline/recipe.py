@@ -22,10 +22,11 @@ from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.data.thinking import setting
 from tunebook.evaluation import suite
 from tunebook.export import merge
-from tunebook.hardware import machine
+from tunebook.hardware import machine, overlays
 from tunebook.metrics.schema import read_metrics
 from tunebook.models import lanes, trial_model
 from tunebook.pipeline import prepare, smoke
+from tunebook.pipeline.fetch import fetch
 from tunebook.pipeline.prepare import (
     SAMPLE_SEED,
     evaluation_digest,
@@ -89,7 +90,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
     check_config(resolved)
     if options.from_run is not None and resolved.config.get("rl"):
         merge.ensure(find(options.from_run), console)
-    check_machine(resolved)
+    check_machine(resolved, cpu_by_name=options.hardware == overlays.CPU)
     for text in trackers.unheard(resolved.config):
         console.note(text)
     for name in ranks.ignored():
@@ -104,6 +105,7 @@ def execute(name: str, options: Options, console: Console) -> Run:
     identity["more_rows"] = more_rows(resolved)
     run = pick(name, digest(identity)[:10], options.new)
     evaluation = evaluation_digest(settings, dataset, resolved.config)
+    resolved = replace(resolved, config=fetch(resolved.config, settings, run, evaluation, console))
     with run.locked(), Session(run, options.store, console.note) as session:
         point_latest(run)
         before = run.state()

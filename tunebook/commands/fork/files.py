@@ -15,14 +15,14 @@ from typing import Any, Literal
 
 from tunebook.commands.fork.tables.gather import GATHERED, TEXT_KINDS, gather, holds_rows
 from tunebook.core.errors import InputError, Problem
-from tunebook.core.paths import ROOT, child_environment, show
+from tunebook.core.paths import ROOT, show
+from tunebook.data.files.hub_rows import split_names
 from tunebook.data.files.json_rows import beside_rows, lists_of
 from tunebook.data.files.split_names import SPLIT_OF, SPLITS, Split, split_of
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.files.tables import KINDS
 from tunebook.data.formats.open_file import COMPRESSED, kind_of
 from tunebook.data.formats.place import origins_of
-from tunebook.models.hub import cache_only, hub_error, unreachable
 
 MOST_COPIED = 1_000_000_000  # bytes
 PLAIN_TEXT = "plain text"  # the kind of a file that is one text, in a folder of such
@@ -264,21 +264,13 @@ def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
 
 def _on_hub(data: str) -> DataFiles:
     hub, _, config = data.partition(":")
-    os.environ.setdefault("HF_HOME", child_environment()["HF_HOME"])
-    from datasets.exceptions import DatasetNotFoundError
-
-    from datasets import get_dataset_split_names  # type: ignore[attr-defined]
-
-    cache_only()
     try:
-        names = get_dataset_split_names(hub, config or None)
-    except (DatasetNotFoundError, ValueError) as error:
-        if reason := unreachable():
-            raise hub_error("DATA", data, reason, "give a file or folder") from None
-        text = f"{data}: {error} A config is named as owner/name:config."
-        raise InputError(Problem(text, key="DATA", code="data.not_on_hub")) from None
-    except (OSError, RuntimeError) as error:
-        raise hub_error("DATA", data, unreachable() or error, "give a file or folder") from None
+        names = split_names(hub, config or None, "DATA")
+    except InputError as error:
+        if error.code != "data.not_on_hub":
+            raise
+        text = f"{error} A config is named as owner/name:config."
+        raise InputError(Problem(text, code="data.not_on_hub")) from None
     splits = {SPLIT_OF[name]: name for name in reversed(names) if name in SPLIT_OF}
     if "train" not in splits:
         text = f"{data}: no train split (it has {', '.join(names)})."

@@ -9,6 +9,7 @@ from typing import Any
 from tunebook.core.errors import TunebookError
 from tunebook.core.paths import ROOT
 from tunebook.evaluation.records import Item
+from tunebook.models.hub import is_switched_off
 
 # If a task has several metrics and answer filters, the first of these is used.
 METRICS = ("acc_norm", "acc", "prompt_level_strict_acc", "exact_match", "bits_per_byte")
@@ -31,15 +32,13 @@ def evaluate_task(
         TunebookError: the task has none of `METRICS`.
     """
     from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
 
     lm.batch_size_per_gpu = BATCH
-    manager = TaskManager(include_path=str(folder) if folder.is_dir() else None)
     results = simple_evaluate(
         model=lm,
         tasks=[name],
         limit=limit,
-        task_manager=manager,
+        task_manager=_manager(folder),
         apply_chat_template=chat,
         log_samples=True,
         bootstrap_iters=0,
@@ -52,6 +51,24 @@ def evaluate_task(
             if sample.get("filter", "none") == chosen:
                 result.append({"id": f"{task}/{sample['doc_id']}", "value": _value(task, sample)})
     return result
+
+
+def load_tasks(names: list[str], folder: Path = ROOT / "evals" / "tasks") -> None:
+    """Load tasks with their data, which downloads what is not on this machine."""
+    from lm_eval.tasks import get_task_dict
+
+    get_task_dict(names, _manager(folder))
+
+
+def _manager(folder: Path) -> Any:
+    """Return the harness's index of tasks, its own and those in `folder`."""
+    from lm_eval.tasks import TaskManager
+
+    if is_switched_off():
+        import nltk
+
+        nltk.download = lambda *_, **__: False  # ifeval's module asks GitHub as it is imported
+    return TaskManager(include_path=str(folder) if folder.is_dir() else None)
 
 
 def _value(task: str, sample: dict[str, Any]) -> float:
