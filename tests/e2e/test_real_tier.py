@@ -13,8 +13,11 @@ from tunebook.config.recipe import load_recipe
 from tunebook.core.files import read_json
 from tunebook.core.paths import recipes_folder
 from tunebook.metrics.schema import read_metrics
+from tunebook.runs.run import Run
 
 IN_MAKE_TEST = ("classify-lora", "qa-lora", "chat-full")
+# Without the smoke test and the test split: half of the time. The long tests have both.
+BRIEF = ("--eval", "quick", "--no-smoke")
 RECIPES = sorted(path.parent.name for path in recipes_folder().glob("*/recipe.yaml"))
 
 
@@ -32,47 +35,50 @@ def machine(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return Machine(tmp_path_factory.mktemp("machine"), hub)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in IN_MAKE_TEST else pytest.mark.long)
-        for name in RECIPES
-    ],
-)
-def test_every_recipe_runs_on_the_real_tier(name: str, machine: Machine, hub: Hub) -> None:
-    """From its base model and rows on the Hub to the report, with a checkpoint chosen on dev."""
-    result = machine.run(name)
+def checked(name: str, machine: Machine, hub: Hub, *words: str) -> Run:
+    """Run a recipe from its base model and rows on the Hub to the report, and return the run."""
+    result = machine.run(name, *words)
     assert result.returncode in (0, 3), result.stderr + result.stdout
     run = machine.latest(name)
     assert set(stages(run).values()) == {"done"}
     settings, measured = run.settings(), read_metrics(run / "metrics.json")
-    assert settings["tier"] == "real" and settings["base_model"] == load_recipe(name).config["base_model"]
-    assert settings["hardware"] == "cpu" and "tier real" in result.stdout
+    assert (settings["tier"], settings["hardware"], measured["tier"]) == ("real", "cpu", "real")
+    base = load_recipe(name).config["base_model"]
     manifest = read_json(run / "manifest.json")
-    source = run.settings()["dataset"]["source"]
-    if source.get("hub"):
-        assert manifest["data"]["revision"] == hub.commit(f"datasets/{source['hub']}")
-    assert measured["tier"] == "real" and measured["verdict"]
-    assert (run / "report.html").is_file() and (run / "model").is_dir()
+    assert settings["base_model"] == manifest["base_model"] == base
+    assert run.config()["revision_of_model"] == manifest["revision"] == hub.commit(base)
+    if source := settings["dataset"]["source"]["hub"]:
+        assert manifest["data"]["revision"] == hub.commit(f"datasets/{source}")
+    assert measured["verdict"] and (run / "report.html").is_file() and any((run / "model").iterdir())
     chosen = run.choice()["checkpoints"]
     assert chosen and set(chosen["dev"]) == {"1", "2"} and str(chosen["shipped"]) in chosen["dev"]
-    losses = [entry["loss"] for entry in run.history()["log"] if "loss" in entry]
-    assert len(losses) == 2
+    assert len([entry for entry in run.history()["log"] if "loss" in entry]) == 2
+    return run
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_runs_on_the_real_tier(name: str, machine: Machine, hub: Hub) -> None:
+    checked(name, machine, hub)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_MAKE_TEST)
+def test_the_real_tier_of_each_task(name: str, machine: Machine, hub: Hub) -> None:
+    """Classification, questions and chat; LoRA and full fine-tuning."""
+    run = checked(name, machine, hub, *BRIEF)
+    assert read_metrics(run / "metrics.json")["split"] == "dev"
 
 
 @pytest.mark.slow
 def test_nothing_is_asked_of_the_network_after_the_set_up(machine: Machine, hub: Hub) -> None:
     """The weights, the rows and the tokenizer come from the cache; nothing looks whether there are others."""
-    first = machine.run("classify-lora")
-    assert first.returncode in (0, 3), first.stderr + first.stdout
+    checked("classify-lora", machine, hub, *BRIEF)
     machine.env["HF_HUB_OFFLINE"] = "1"
     machine.network()
     hub.asked.clear()
     try:
-        result = machine.run("classify-lora", "--seed", "7")
-        assert result.returncode in (0, 3), result.stderr + result.stdout
+        checked("classify-lora", machine, hub, *BRIEF, "--seed", "7")
         assert hub.asked == [] and machine.network() == []
     finally:
         del machine.env["HF_HUB_OFFLINE"]
-    revision = machine.latest("classify-lora").config()["revision_of_model"]
-    assert revision == hub.commit(load_recipe("classify-lora").config["base_model"])
