@@ -91,7 +91,7 @@ def test_a_script(server: Hub) -> None:
         (Fault("cut", ".parquet"), "hub.broke_off", ["broke off"]),
         (Fault("half", "GET /datasets/owner/trees/resolve"), "hub.broke_off", ["broke off"]),
         (Fault("short", ".parquet"), "hub.broke_off", ["broke off"]),
-        (Fault("slow", "GET /datasets/owner/trees/resolve", seconds=3), "hub.broke_off", ["broke off"]),
+        (Fault("slow", "GET /datasets/owner/trees/resolve", seconds=0.6), "hub.broke_off", ["broke off"]),
         (Fault("busy", "README.md", seconds=9), "hub.busy", ["429", "9 seconds"]),
         (Fault("broken", "README.md"), "hub.busy", ["503"]),
     ],
@@ -101,6 +101,8 @@ def test_a_hub_that_fails_each_time_is_named(
     fault: Fault, code: str, said: list[str], server: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "LONGEST_WAIT", 1.0)
+    if fault.kind == "slow":
+        hub_use.impatient(monkeypatch)
     server.faults.append(fault)
     error = refused(MachineError)
     assert (error.code, error.exit_code) == (code, 4)

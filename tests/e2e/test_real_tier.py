@@ -74,8 +74,9 @@ def test_the_real_tier_of_each_task(name: str, machine: Machine, hub: Hub) -> No
 def test_nothing_is_asked_of_the_network_after_the_set_up(machine: Machine, hub: Hub) -> None:
     """The weights, the rows and the tokenizer come from the cache; nothing looks whether there are others."""
     checked("classify-lora", machine, hub, *BRIEF)
+    places = {line.split()[1].rpartition(":")[0] for line in machine.network()}
+    assert {place.removeprefix("datasets-server.") for place in places} == {"127.0.0.1"}
     machine.env["HF_HUB_OFFLINE"] = "1"
-    machine.network()
     hub.asked.clear()
     try:
         checked("classify-lora", machine, hub, *BRIEF, "--seed", "7")

@@ -99,8 +99,9 @@ def test_the_harness_asks_its_own_tasks_and_a_model_is_published(hub: Hub, tmp_p
     assert sent.returncode == 0, sent.stderr + sent.stdout
     assert {"README.md", "adapter_model.safetensors", "adapter_config.json"} <= set(hub.repos["me/mine"])
 
+    places = {line.split()[1].rpartition(":")[0] for line in machine.network()}
+    assert {place.removeprefix("datasets-server.") for place in places} == {"127.0.0.1"}
     machine.env |= {"HF_HUB_OFFLINE": "1"}
-    machine.network()
     hub.asked.clear()
     result = machine.run("chat-lora", "--eval", "full", "--seed", "7")
     assert result.returncode in (0, 3), result.stderr + result.stdout

@@ -91,7 +91,7 @@ def test_older_weights_are_fetched_where_there_are_no_others() -> None:
         (Fault("cut", "GET /some/model/resolve"), "hub.broke_off", ["broke off", "same command again"]),
         (Fault("half", "GET /some/model/resolve"), "hub.broke_off", ["broke off"]),
         (Fault("short", "00002-of-00002.safetensors"), "hub.broke_off", ["broke off"]),
-        (Fault("slow", "GET /some/model/resolve", seconds=3), "hub.broke_off", ["ReadTimeout"]),
+        (Fault("slow", "GET /some/model/resolve", seconds=0.6), "hub.broke_off", ["ReadTimeout"]),
         (
             Fault("busy", "/api/", seconds=7),
             "hub.busy",
@@ -104,8 +104,15 @@ def test_older_weights_are_fetched_where_there_are_no_others() -> None:
     ids=lambda value: f"{value.kind} {value.seconds}" if isinstance(value, Fault) else "",
 )
 def test_a_hub_that_fails_each_time_is_named(
-    fault: Fault, code: str, said: list[str], server: Hub, waits: list[float]
+    fault: Fault,
+    code: str,
+    said: list[str],
+    server: Hub,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if fault.kind == "slow":
+        hub_use.impatient(monkeypatch)
     server.faults.append(fault)
     error = refused()
     assert error.code == code and all(part in str(error) for part in said), str(error)

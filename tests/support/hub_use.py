@@ -10,7 +10,7 @@ import pytest
 from tests.support.hub_server import Hub
 from tunebook.models import hub
 
-SECONDS = 1  # that a client waits for an answer
+SECONDS = 5  # that a client waits for an answer
 SETTINGS = (*hub.PROXIES, *map(str.lower, hub.PROXIES), *hub.CERTIFICATES, *hub.OFFLINE, "HF_TOKEN")
 
 
@@ -42,6 +42,14 @@ def use(standin: Hub, cache: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None))
     HfFileSystem.clear_instance_cache()  # each has the listings that it has read
     hub._probe.cache_clear()
+
+
+def impatient(patch: pytest.MonkeyPatch) -> None:
+    """Let the clients wait only a fifth of a second, for a stand-in that is told to be slow."""
+    import huggingface_hub.constants as constants
+
+    for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        patch.setattr(constants, name, 0.2)
 
 
 def switch_off(patch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
         "AXOLOTL_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # by which `evaluate`, which the harness uses, asks S3
         "TOKENIZERS_PARALLELISM": "false",
         # Python stacks of a crash or a hang are written to the log (training/stacks.py)
         "PYTHONFAULTHANDLER": "1",
