@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.support import hub_server, hub_use
+from tests.support.commands import in_process
 from tests.support.hub_files import Fault
 from tests.support.hub_server import Hub
 from tunebook.config.recipe import load_recipe
@@ -211,3 +212,16 @@ def test_a_resumed_run_stays_on_its_commit(
     assert server.commit(BASE) != first and pinned() == first and server.asked == []
     assert pinned(revision_of_model="main") == "main", "what the recipe says stays as it is"
     assert pinned(tokenizer_config="other/tokenizer") is None, "Axolotl would look for the commit there"
+
+
+def test_the_real_tier_on_a_cpu_is_asked_for_by_name(server: Hub, tmp_path: Path) -> None:
+    """A base model on the Hub is too large for most CPUs, so nobody gets there by mistake."""
+    server.repos["Qwen/Qwen3-1.7B"] = FILES
+    places = {"TUNEBOOK_RUNS": str(tmp_path / "runs"), "CUDA_VISIBLE_DEVICES": ""}
+    words = ["recipe", "classify-lora", "--tier", "real"]
+    result = in_process(*words, **places)
+    assert result.returncode == 4 and "[machine.no_gpu]" in result.stderr, result.stderr
+    assert "HARDWARE=" in result.stderr
+    result = in_process(*words, "--hardware", "cpu", "--set", "replay=none", **places)
+    assert result.returncode == 2 and "[data.not_on_hub]" in result.stderr, "it came to the rows"
+    assert not list((tmp_path / "runs").iterdir()), "nothing is written before all is there"
