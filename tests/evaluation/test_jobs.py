@@ -38,7 +38,7 @@ class Model:
         self._ask(contexts, prefix)
         return [SimpleNamespace(ids=ids[-1:] * max_new, stopped=ids[-1] % 2 == 0) for ids in contexts]
 
-    def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
+    def rank_choices(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
         self._ask(contexts, prefix)
         return [[-(sum(ids) + sum(choice)) / 3 for choice in choices] for ids in contexts]
 

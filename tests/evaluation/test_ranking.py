@@ -16,7 +16,7 @@ LABELS = ["acorn", "beech", "cedar"]
 class Fixed(Engine):
     """Gives every context the same scores."""
 
-    def rank(self, contexts: Any, choices: Any, prefix: Any) -> list[list[float]]:
+    def rank_choices(self, contexts: Any, choices: Any, prefix: Any) -> list[list[float]]:
         return [[-3.0, -1.0, -2.0] for _ in contexts]
 
     def classify(self, contexts: Any) -> list[list[float]]:
@@ -38,7 +38,7 @@ def test_a_head_scores_the_labels_itself() -> None:
 
 def test_scores_of_very_unlikely_labels_do_not_vanish() -> None:
     class Low(Fixed):
-        def rank(self, contexts: Any, choices: Any, prefix: Any) -> list[list[float]]:
+        def rank_choices(self, contexts: Any, choices: Any, prefix: Any) -> list[list[float]]:
             return [[-4000.0, -4001.0, -5000.0]]
 
     assert rank_labels(Low(), False, [[1]], LABELS, [[4], [5], [6]])[0].probability == pytest.approx(

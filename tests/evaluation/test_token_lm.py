@@ -83,7 +83,9 @@ def test_the_turns_of_a_conversation_score_in_one_pass_as_in_one_each(
 def test_rank_equals_scoring_each_choice_alone(lm: token_lm.TokenLM, kind: str) -> None:
     contexts, choices = CONTEXTS[kind], [[30], [31, 32, 33], [31, 34], [30, 2]]
     expected = [[logprob(lm, context, choice) for choice in choices] for context in contexts]
-    for got, wanted in zip(lm.rank(contexts, choices, common_prefix(contexts)), expected, strict=True):
+    for got, wanted in zip(
+        lm.rank_choices(contexts, choices, common_prefix(contexts)), expected, strict=True
+    ):
         assert got == pytest.approx(wanted, abs=1e-3)
 
 
@@ -121,7 +123,9 @@ def test_generation_stops_at_the_turn_end(lm: token_lm.TokenLM) -> None:
 def test_virtual_tokens_change_the_answers(lm: token_lm.TokenLM) -> None:
     base = token_lm.TokenLM(tiny.model(), tiny.tokenizer())
     contexts, choices = CONTEXTS["short"], [[30], [31, 32]]
-    same = lm.rank(contexts, choices, [])[0] == pytest.approx(base.rank(contexts, choices, [])[0], abs=1e-3)
+    same = lm.rank_choices(contexts, choices, [])[0] == pytest.approx(
+        base.rank_choices(contexts, choices, [])[0], abs=1e-3
+    )
     assert same == (lm.virtual is None)
 
 
@@ -162,7 +166,7 @@ def test_the_output_layer_gets_rows_without_gaps() -> None:
     )
     for contexts in (CONTEXTS["short"], CONTEXTS["short"][:1]):
         lm.generate(contexts, [], 2)
-        again.rank(contexts, [[20, 21], [22]], [])
+        again.rank_choices(contexts, [[20, 21], [22]], [])
         lm.score(contexts, [[20, 21]] * len(contexts), [])
     assert {shape[0] for shape, _ in strides} == {1, 3}
     assert all(stride[0] == shape[1] * shape[2] for shape, stride in strides), strides

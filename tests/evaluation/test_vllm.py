@@ -66,7 +66,7 @@ def opened(saved: dict[str, Path]) -> Iterator[loader.Models]:
 
 
 def asked(lm: Any) -> tuple[list[Any], list[Any]]:
-    numbers = [lm.score(CONTEXTS, ANSWERS, []), *lm.rank(CONTEXTS, ANSWERS, [])]
+    numbers = [lm.score(CONTEXTS, ANSWERS, []), *lm.rank_choices(CONTEXTS, ANSWERS, [])]
     return lm.generate(CONTEXTS, [], 6), numbers
 
 

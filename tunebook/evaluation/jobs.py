@@ -169,7 +169,7 @@ def _answer(job: Job, lm: Engine, rows: list[int], prefix: list[int]) -> list[Jo
         generations = lm.generate(contexts, prefix, job.max_new)
         return [{"tokens": one.ids, "stopped": one.stopped} for one in generations]
     if job.kind == "rank":
-        return [{"scores": scores} for scores in lm.rank(contexts, job.choices, prefix)]
+        return [{"scores": scores} for scores in lm.rank_choices(contexts, job.choices, prefix)]
     if job.kind == "classify":
         return [{"scores": scores} for scores in lm.classify(contexts)]
     answers = [job.answers[row] for row in rows]

@@ -195,7 +195,7 @@ class LlamaLM(Engine):
             sums.append([float(each[start:end].sum()) for start, end in places])
         return sums
 
-    def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
+    def rank_choices(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
         return [self.score([context] * len(choices), choices, prefix) for context in contexts]
 
 

@@ -34,7 +34,7 @@ class Engine:
         """Continue each context greedily for at most `max_new` tokens."""
         raise NotImplementedError(f"{type(self).__name__} cannot generate text.")
 
-    def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
+    def rank_choices(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
         """Return, for each context, the summed log probability (nats) of every choice."""
         raise NotImplementedError(f"{type(self).__name__} cannot rank choices.")
 

@@ -40,7 +40,7 @@ def rank_labels(
         scores = engine.classify(contexts)
     else:
         prefix = common_prefix(contexts) if len(contexts) > 1 else []
-        scores = engine.rank(contexts, answers, prefix)
+        scores = engine.rank_choices(contexts, answers, prefix)
     return [_ranked(line, labels) for line in scores]
 
 

@@ -71,11 +71,16 @@ class TokenLM(HFLM, Engine):
         self._prefix: tuple[Ids, DynamicCache] | None = None
 
     def _model_call(self, *args: Any, **kwargs: Any) -> Any:
-        if self.virtual is not None:
-            raise NotImplementedError("The harness's own methods do not support virtual tokens.")
+        self._refuse_virtual()
         return super()._model_call(*args, **kwargs)
 
-    _model_generate = _model_call
+    def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse_virtual()
+        return super()._model_generate(*args, **kwargs)
+
+    def _refuse_virtual(self) -> None:
+        if self.virtual is not None:
+            raise NotImplementedError("The harness's own methods do not support virtual tokens.")
 
     def _shared(self, prefix: Ids, copies: int) -> tuple[DynamicCache | None, int, int]:
         """Return a cache of the common start of all prompts, for a batch of `copies`; the number of positions
@@ -193,7 +198,7 @@ class TokenLM(HFLM, Engine):
         return sums
 
     @torch.inference_mode()
-    def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
+    def rank_choices(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
         """Put all choices after their context in one sequence. The attention mask lets each choice see only
         the context and itself, and its positions continue from the context, so the context is computed only
         once.

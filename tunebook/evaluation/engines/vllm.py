@@ -266,6 +266,6 @@ class ServedLM(Engine):
             sums.append([sum(each[start:end]) for start, end in places])
         return sums
 
-    def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
+    def rank_choices(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
         flat = self.score([c for c in contexts for _ in choices], choices * len(contexts), prefix)
         return [flat[i : i + len(choices)] for i in range(0, len(flat), len(choices))]
