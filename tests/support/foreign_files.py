@@ -386,8 +386,8 @@ CASES = [
     Case(
         "MedMCQA",
         lines(lambda n: {"question": ask(n), "opa": "a b", "opb": "c d", "cop": n % 4, "exp": say(n)}),
-        fault="fork.unknown_columns",
-        says='FIELDS="prompt=... completion=..."',
+        fault="fork.needs_conversion",
+        says="each with its letter",
     ),
     Case(
         "BoolQ",
@@ -842,14 +842,14 @@ CASES = [
     Case(
         "OpenMathInstruct",
         lines(lambda n: {"problem": ask(n), "generated_solution": say(n), "expected_answer": str(n)}),
-        fault="fork.unknown_columns",
-        says='FIELDS="prompt=... completion=..."',
+        fault="rows.meaning_not_read",
+        says="DROP=expected_answer",
     ),
     Case(
         "TriviaQA: an answer with its aliases",
         lines(lambda n: {"question": ask(n), "answer": {"value": say(n), "aliases": ["x"]}}),
-        fault="rows.not_text",
-        says="answer.value",
+        fault="fork.ambiguous_columns",
+        says='FIELDS="prompt=question completion=answer.value"',
     ),
     Case(
         "BeaverTails: unsafe answers",

@@ -17,6 +17,7 @@ from tunebook.core.files import from_json
 from tunebook.runs.rows import Call, Messages, RenderedRow, Turn
 
 CALLER = ("function_call", "tool_call", "tool_calls")
+CALL_KEYS = {"name", "arguments"}
 ANSWERER = tuple(
     "tool function observation function_response tool_response tool_result function_result ipython".split()
 )
@@ -48,12 +49,22 @@ def offered(value: Any, at: str) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         raise RowFault(at, "expected a list of tools or its JSON text.", "rows.bad_tools")
     tools = []
+    value = [tool for one in value for tool in _declared(one)]
     for index, tool in enumerate(value):
         function = tool.get("function", tool) if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise RowFault(f"{at}[{index}]", "expected a tool with a name.", "rows.tool_without_name")
+        if "input_schema" in function and "parameters" not in function:  # Anthropic's name
+            function = {"parameters" if k == "input_schema" else k: v for k, v in function.items()}
         tools.append({"type": "function", "function": function})
     return tools
+
+
+def _declared(tool: Any) -> list[Any]:
+    """Return the functions that one of Gemini's tools declares, or the tool itself."""
+    names = ("functionDeclarations", "function_declarations")
+    found = next((tool[name] for name in names if name in tool), None) if isinstance(tool, dict) else None
+    return found if isinstance(found, list) else [tool]
 
 
 def calls(value: Any, at: str) -> list[Call]:
@@ -79,6 +90,20 @@ def calls(value: Any, at: str) -> list[Call]:
         text = json.dumps(arguments, ensure_ascii=False)
         result.append({"type": "function", "function": {"name": function["name"], "arguments": text}})
     return result
+
+
+def listed_calls(value: Any) -> list[Any] | None:
+    """Return the calls in a list of `{name, arguments}`, or in its JSON text; None for anything else."""
+    if isinstance(value, str):
+        if value.lstrip()[:1] != "[":
+            return None
+        try:
+            value = from_json(value)
+        except ValueError:
+            return None
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return None
+    return value if value and all(CALL_KEYS <= one.keys() <= CALL_KEYS | {"id"} for one in value) else None
 
 
 def _loaded(value: Any, at: str) -> Any:

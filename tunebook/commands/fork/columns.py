@@ -18,22 +18,24 @@ NAMES = {
     "text": "text body message utterance sentence content comment review tweet post request email query",
     "label": "label category class intent topic sentiment target tag label_text label_name",
     "question": "question query",
-    "context": "context passage paragraph document article story",
-    "answers": "answers answer",
+    "context": "context passage paragraph document article story contexts passages paragraphs support",
+    "answers": "answers answer answers_spans correct_answer answer_key",
     "messages": (
         "messages conversations conversation dialogue dialog turns chat contents utterances data log text"
     ),
-    "prompt": "prompt instruction question input query problem inputs input_text source_text",
+    "prompt": "prompt instruction question input query problem inputs input_text source_text question_stem",
     "input": "input context",
     "completion": (
         "completion output response answer reply solution targets target target_text output_text ideal "
-        "expected_output"
+        "expected_output generated_solution correct_answer answer_key"
     ),
     "system": "system system_prompt",
     "chosen": CHOSEN,
     "rejected": REJECTED,
     "better": "",  # which one of response_0 and response_1; only a person says so
 }
+# Columns that number rows or people.
+NUMBERED = re.compile(r"(\w+_)?(id|ids|uuid|hash|idx|index)")
 # Columns of labels that may hold several, after the names above.
 LABEL_LISTS = frozenset("labels categories tags topics intents classes annotation annotations accept".split())
 TASK_OF = {
@@ -82,6 +84,7 @@ def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str
         InputError: several columns could be the label.
     """
     able = [name for name in scalars if name not in taken and repeats(rows, name)]
+    able = [name for name in able if not NUMBERED.fullmatch(plain_name(name))] or able
     able = [name for name in able if not said_of(name, [one for one in able if one != name])]
     usual = NAMES["label"].split()
     named = [name for name in able if plain_name(name) in usual]
@@ -94,14 +97,23 @@ def label_column(rows: list[Row], scalars: list[str], place: str, taken: set[str
         same = all(len({row.get(name) for row in rows}) == len(pairs) for name in candidates)
         if same and len(texts) == 1:  # a number and its name
             return texts[0]
-        names = " or ".join(f'FIELDS="label={typed(name)}"' for name in candidates)
-        text = f"more than one column of {place} could be the label. Choose: {names}."
+        text = f"more than one column of {place} could be the label. Choose: "
+        text += " or ".join(_with_text(rows, scalars, name) for name in candidates) + "."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
     if not candidates:  # one label, or hardly a row of each: said with numbers once all rows are read
         by_name = [name for name in scalars if plain_name(name) in usual]
         by_name = by_name or [name for name in scalars if plain_name(name) in LABEL_LISTS]
         candidates = by_name if len(by_name) == 1 and by_name[0] not in taken else []
     return candidates[0] if candidates else None
+
+
+def _with_text(rows: list[Row], scalars: list[str], label: str) -> str:
+    """Return FIELDS= for a label, with the columns of texts if several could be the text."""
+    texts = [name for name in scalars if name != label and wordy(rows, name)]
+    named = [name for name in texts if plain_name(name) in NAMES["text"].split()]
+    if len(named or texts) < 2:
+        return f'FIELDS="label={typed(label)}"'
+    return f'FIELDS="text={typed("+".join(named or texts))} label={typed(label)}"'
 
 
 def refuse_indicators(rows: list[Row], columns: list[str], place: str) -> None:

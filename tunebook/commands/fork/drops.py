@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tunebook.commands.fork.files import DataFiles
 from tunebook.commands.fork.options import read_drop
+from tunebook.commands.fork.ways import LOOKED_AT, NOT_READ, to_drop
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.leaves import held_json, leaves, without_fields
 from tunebook.data.formats.values import typed
 from tunebook.data.sources import Source, raw_rows
-
-OFFERED = re.compile(r"""\(DROP=("'[^']*'"|[^\s)]+)\)""")
-NOT_READ, LOOKED_AT, MOST = "rows.meaning_not_read", 200, 20  # rows examined, maximum number of fields named
 
 
 def without(drop: str, rows: list[dict[str, Any]], data: DataFiles) -> list[dict[str, Any]]:
@@ -59,24 +55,15 @@ def with_all_drops(error: InputError, source: Source, folder: Path) -> InputErro
     its first such field."""
     if NOT_READ not in error.codes:
         return error
-    names = list(source.drop)
-    had = len(names)
-    for _ in range(MOST):
+    had = len(source.drop)
+
+    def faults(names: list[str]) -> Iterator[Problem]:
         _, rows = raw_rows(source.model_copy(update={"drop": names}), folder, "train")
-        found = [row for _, row in itertools.islice(rows, LOOKED_AT) if isinstance(row, Problem)]
-        found = [row for row in found if row.code == NOT_READ]
-        new = [name for name in dict.fromkeys(map(_name, found)) if name and name not in names]
-        if not new:
-            break
-        names += new
+        return (row for _, row in itertools.islice(rows, LOOKED_AT) if isinstance(row, Problem))
+
+    names = to_drop(faults, list(source.drop))
     if len(names) < had + 2:
         return error
     every = " ".join(map(typed, names))
     text = f'{error}\nTo ignore all of them: --drop "{every}" (DROP="{every}").'
     return InputError(text, problems=error.problems)
-
-
-def _name(problem: Problem) -> str:
-    """Return the field that the message of a refused row offers to drop."""
-    said = OFFERED.search(str(problem))
-    return read_drop(shlex.split(said[1])[0])[0] if said else ""

@@ -118,6 +118,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     why += without_answers(data, reading, folder)
     refuse_idle(options, data, reading, rows)
     column = reading.columns.get("label", reading.columns.get("completion", "label"))
+    said = reading.columns.get("text", reading.columns.get("prompt", "..."))
     source = dataset_text.provisional(data, reading) | repair_key(options.repair, reading)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     check_columns(group, options.time, Source.model_validate(source), folder, columns)
@@ -140,7 +141,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
                 source["label_names"] = names
                 counted = dataset_text.survey(source, folder, data, reading, group)
             if not counted.faults:
-                labels.check_kinds(counted.found, column, options.labels, data.place)
+                labels.check_kinds(counted.found, column, options.labels, data.place, said)
                 labels.refuse_new_labels(counted.found, column, {*data.splits})
             why += [*more, *labels.label_notes(counted.found, options.labels, folder_of(options.data))]
         if counted.repeated_ids and reading.layout != "squad":
@@ -163,7 +164,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             raise with_all_drops(error, dataset.source, folder) from None
         split_rows = whole.rows
         if reading.task == "classification":
-            labels.check_kinds(counted.found, column, options.labels, data.place)
+            labels.check_kinds(counted.found, column, options.labels, data.place, said)
             labels.check_counts(counted.found, column, source.get("test_share"), data.place)
         why += notes
         fields = [*uses(dataset, data.splits), *beside_uses(data.beside, read_drop(options.drop))]

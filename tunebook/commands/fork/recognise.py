@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 
-from tunebook.commands.fork import conversions
+from tunebook.commands.fork.advice import conversions
+from tunebook.commands.fork.advice.unknown import unknown
 from tunebook.commands.fork.columns import (
     LABEL_LISTS,
     LAYOUT_FIELDS,
@@ -28,21 +29,23 @@ from tunebook.commands.fork.special_forms import (
     pubmedqa,
     refuse_rivals,
     squad,
+    xlam,
 )
 from tunebook.commands.fork.tables.header import check_header
 from tunebook.commands.fork.tables.label_columns import (
     ambiguous_text,
+    paired,
     refuse_deciding,
     refuse_other_labels,
     with_halves,
 )
-from tunebook.commands.fork.unknown import unknown
+from tunebook.commands.fork.ways import refuse_objects, repeats_turns, way
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.data.files.table_options import AS_IT_IS, TableOptions
 from tunebook.data.formats.conversations import conversation
 from tunebook.data.formats.meaning.meanings import HISTORY, SCORES, SYSTEM
 from tunebook.data.formats.rows.label_lists import listed
-from tunebook.data.formats.rows.picked import sources
+from tunebook.data.formats.rows.picked import picked, sources
 from tunebook.data.formats.rows.row import Columns, Row
 from tunebook.data.formats.values import plain_name
 
@@ -82,7 +85,9 @@ def recognise(
             raise InputError(Problem(text, key="--fields (FIELDS=)", code="option.unknown_column"))
     if not fields:
         conversions.refuse_known(rows, place)
-    candidates = [] if fields else [*squad(rows), *oasst(rows), *label_studio(rows), *pubmedqa(rows)]
+    candidates = (
+        [] if fields else [*squad(rows), *oasst(rows), *label_studio(rows), *pubmedqa(rows), *xlam(rows)]
+    )
     for layout, (required, optional) in LAYOUT_FIELDS.items():
         if layout != "labels" and set(fields) <= {*required, *optional}:
             candidates += _by_name(rows, there, layout, fields)
@@ -100,12 +105,13 @@ def recognise(
         if not candidates and not fields and task in (None, "chat"):
             _refuse_halves(rows, there, place)
         raise unknown(candidates, rows, there, place, task, fields, conversions.example(rows, task))
+    fits = _without_repeats(fits, rows)
     if len({reading.task for reading in fits}) > 1:
         names = ", ".join(f"TASK={reading.task} ({call(reading)})" for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
         raise InputError(Problem(text, key="--task (TASK=)", code="fork.ambiguous_task"))
     if len(fits) > 1:
-        names = " or ".join(f'FIELDS="{call(reading)}"' for reading in fits)
+        names = " or ".join(way(reading, rows) for reading in fits)
         text = f"{place} can be read in more than one way. Choose: {names}."
         raise InputError(Problem(text, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
     if fits[0].layout == "chat":
@@ -115,6 +121,7 @@ def recognise(
     ):
         raise conversions.no_answers(rows, place, fits[0].columns["messages"])
     refuse_rivals(rows, there, place, fits[0], fields)
+    refuse_objects(rows, place, fits[0])
     read = {
         *sources(fits[0].columns.values()),
         *fits[0].columns.values(),
@@ -198,6 +205,18 @@ def _narrowed(candidates: list[Reading]) -> list[Reading]:
     return candidates
 
 
+def _without_repeats(fits: list[Reading], rows: list[Row]) -> list[Reading]:
+    """Return the readings with conversations first, and without pairs that only repeat turns of one."""
+    chats = [reading for reading in fits if reading.layout == "chat"]
+    others = [reading for reading in fits if reading.layout != "chat"]
+    if len(chats) == 1 and len(others) == 1 and others[0].layout == "pairs":
+        if repeats_turns(chats[0], others[0], rows):
+            columns = " and ".join(f"`{others[0].columns[name]}`" for name in ("prompt", "completion"))
+            chats[0].why.append(f"{columns} only repeat turns of `{chats[0].columns['messages']}`")
+            return chats
+    return [*chats, *others]
+
+
 def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> list[Reading]:
     usual, given = {*NAMES["label"].split(), *LABEL_LISTS}, rows
     lists = {name for name in there if plain_name(name) in usual or name == fields.get("label")}
@@ -213,6 +232,8 @@ def _labels(rows: list[Row], there: list[str], place: str, fields: Columns) -> l
     if not texts:  # texts of one word
         named = [name for name in scalars if name != label and plain_name(name) in NAMES["text"].split()]
     candidates = [fields["text"]] if "text" in fields else with_halves(named, texts) or named
+    if len(candidates) > 1 and (pair := paired(candidates)):
+        rows, candidates = [picked(row, [pair]) for row in rows], [pair]
     if len(candidates) > 1:
         raise ambiguous_text(candidates, label, place)
     if not candidates:

@@ -5,16 +5,18 @@ In: a sample of rows. Out: a reading, or an error if two columns could be the sa
 
 from __future__ import annotations
 
-from tunebook.commands.fork.columns import NAMES, Reading, call, wordy
+from tunebook.commands.fork.columns import NAMES, Reading, wordy
 from tunebook.commands.fork.dialogues import last_role
+from tunebook.commands.fork.ways import way
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.rows.row import Columns, Row
 from tunebook.data.formats.turn_forms import BEST_PATH
 from tunebook.data.formats.values import is_empty, plain_name
+from tunebook.data.tool_calls import listed_calls
 
 
 def squad(rows: list[Row]) -> list[Reading]:
-    if rows and all(isinstance(row.get("paragraphs"), list) for row in rows):
+    if rows and all(isinstance(row.get("paragraphs"), list) and "question" not in row for row in rows):
         return [Reading("squad", "qa", {}, ["articles with `paragraphs` and `qas`: a SQuAD file"])]
     return []
 
@@ -36,6 +38,15 @@ def pubmedqa(rows: list[Row]) -> list[Reading]:
             path = f"{context}.{inside}" if inside else context
             columns = {"question": question, "context": path, "answers": "final_decision"}
             return [Reading("qa", "qa", columns, ["PubMedQA: the final decision is the answer"])]
+    return []
+
+
+def xlam(rows: list[Row]) -> list[Reading]:
+    """Recognise xLAM's function calls: a query, the tools, and the calls that answer it."""
+    names = ("query", "answers", "tools")
+    if rows and all(all(name in row for name in names) and listed_calls(row["answers"]) for row in rows):
+        columns = {"prompt": "query", "completion": "answers"}
+        return [Reading("pairs", "chat", columns, ["xLAM's function calls: `answers` are the calls"])]
     return []
 
 
@@ -94,7 +105,8 @@ def refuse_rivals(rows: list[Row], there: list[str], place: str, reading: Readin
                 continue
             both = {**columns, field: f"{columns[field]}+{name}"}
             other = {**columns, field: name}
-            ways = " or ".join(f'FIELDS="{call(Reading("", "", way))}"' for way in (both, other, columns))
+            choices = [Reading(reading.layout, reading.task, one) for one in (columns, other, both)]
+            ways = " or ".join(way(one, rows) for one in choices)
             text = (
                 f"more than one column of {place} could be the {field} ({columns[field]}, {name}). Choose: "
             )

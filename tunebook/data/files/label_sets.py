@@ -59,6 +59,8 @@ def several_in_one(counts: Counts) -> tuple[str, list[str]] | None:
             continue
         within = {part for label in joined for part in parts_of(label, separator)}
         free = [part for part in within if len(places[part]) > 1]
+        if separator == " " and len(free) < len(within):
+            continue  # words of one label: "very negative"
         if 2 * len(free) >= len(within) and len(within) < 2 * len(joined):
             return separator, sorted(within)
     return None

@@ -18,6 +18,7 @@ from tunebook.data.formats import thoughts
 from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.hermes import calls_in, result_in
 from tunebook.data.formats.meaning.meanings import MEANING_OF, WEIGHTS
+from tunebook.data.formats.other_calls import in_openai_form
 from tunebook.data.formats.repairs import option, repaired
 from tunebook.data.formats.turn_forms import (
     ROLE_KEYS,
@@ -70,8 +71,9 @@ def repaired_conversation(
     found = value if isinstance(value, Turns) else turns_of(value, field)
     if found is None or not found.placed:
         raise RowFault(field, f"expected a list of turns (got {_got(value)}).", "rows.not_turns")
-    items = [item for _, item in found.placed]
     refuse_disorder(found.placed, field)
+    found = Turns([turn for at, item in found.placed for turn in in_openai_form(at, item)], found.assumed)
+    items = [item for _, item in found.placed]
     said = [(at, item) for at, item in found.placed if not _is_empty_system(item)]
     placed = [(at, _turn(item, at, items, reasoning)) for at, item in said]
     placed, done = repaired(placed, repairs if answered else set(repairs) - {"drop_unanswered"})
@@ -84,7 +86,7 @@ def repaired_conversation(
             system = turn["content"]
             continue
         if turn["role"] not in (expected := follows(turns)):
-            raise _out_of_turn(turn["role"], turns, at, expected)
+            raise _out_of_turn(turn["role"], turns, at, expected, _role_in(found, at))
         turns.append(turn)
     if not turns:
         raise RowFault(field, "has no user turn.", "rows.no_user_turn")
@@ -97,16 +99,26 @@ def repaired_conversation(
     return Conversation(system, _weighted(turns, field) if answered else turns, done)
 
 
+def _role_in(found: Turns, at: str) -> str:
+    """Return the role of the turn at a place as the file has it."""
+    item = next((item for place, item in found.placed if place == at), None)
+    return (
+        next((str(item[key]) for key in ROLE_KEYS if key in item), "tool") if isinstance(item, dict) else ""
+    )
+
+
 def _is_empty_system(item: Any) -> bool:
     """Return whether a turn is the empty system prompt that many exports write if there is none."""
-    role = next((item[key] for key in ROLE_KEYS if key in item), None) if isinstance(item, dict) else None
+    if not isinstance(item, dict) or item.get("role") in ("user", "assistant"):
+        return False
+    role = next((item[key] for key in ROLE_KEYS if key in item), None)
     if role is None or ROLE_OF.get(str(role).strip().lower()) != "system":
         return False
     return all(is_empty(item[key]) for key in TEXT_KEYS if key in item)
 
 
-def _out_of_turn(role: str, turns: Messages, at: str, expected: tuple[str, ...]) -> RowFault:
-    """Return the fault of a turn whose role is not allowed after `turns`."""
+def _out_of_turn(role: str, turns: Messages, at: str, expected: tuple[str, ...], name: str) -> RowFault:
+    """Return the fault of a turn whose role is not allowed after `turns`; `name` is its role in the file."""
     if role == "assistant" and not turns:
         message = (
             f"the assistant speaks first. Drop its first turns with {option('drop_opening')}, or move their "
@@ -118,6 +130,12 @@ def _out_of_turn(role: str, turns: Messages, at: str, expected: tuple[str, ...])
             f"a second {role} turn in a row. Join them with {option('join_turns')}, or correct the role."
         )
         return RowFault(at, message, "rows.turn_order")
+    if role == "tool":
+        message = (
+            "a tool's result, but the turn before it calls no tool. If its text is the call, results may be "
+            'read as user turns: --roles "{name}=user" (ROLES="{name}=user").'
+        )
+        return RowFault(at, message.replace("{name}", name), "rows.turn_order")
     message = f"expected role {' or '.join(expected)} (got {role}); turns must alternate."
     return RowFault(at, message, "rows.turn_order")
 

@@ -11,12 +11,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tunebook.core.errors import RowFault
+from tunebook.data.formats.listed_texts import choices, passage
 from tunebook.data.formats.meaning.meaning_of import meaning_in, meaning_of, said_of, speaks_of_another
 from tunebook.data.formats.meaning.meanings import CHOICES, LETTERS, TURNS, Meaning
 from tunebook.data.formats.values import are_turns, dropped, is_empty, options_for, texts_in, typed
 
 Row = dict[str, Any]
 JOINING = ("prompt", "text", "context")  # fields that take another text
+ASKING = ("prompt", "question", "text")  # fields that take the answers to choose from
 
 
 def refuse_unread(
@@ -37,12 +39,16 @@ def refuse_unread(
     Raises:
         RowFault: there is such a field; the message names the option that drops it.
     """
+    others = [name for name in row if name not in read]
+    if not others:
+        return
     lettered = row.keys() >= LETTERS  # a question with the columns A, B, C, D
     columns = [name for name in read if name]
     opened = {part.strip() for name in columns if "+" in name or "." in name for part in name.split("+")}
     opened |= {part.partition(".")[0] for part in opened}
-    for name, value in row.items():
-        if name in read or name in opened or is_empty(value):
+    for name in others:
+        value = row[name]
+        if name in opened or is_empty(value):
             continue
         meaning = CHOICES if lettered and name in LETTERS else meaning_in(name, value, answers)
         if meaning is None and speaks_of_another(name) and meaning_of(name, answers) is None:
@@ -61,16 +67,24 @@ def _is_said(row: Row, name: str, read: Collection[str]) -> bool:
     return all(text.strip() in learned for text in texts_in(row[name]))
 
 
-def _join(name: str, value: Any, fields: Mapping[str, str] | None) -> str:
+def _join(meaning: Meaning, name: str, value: Any, fields: Mapping[str, str] | None) -> str:
     """Return how to bring a text into the prompt: with FIELDS=, where that can join it."""
+    asked = next((field for field in ASKING if fields and field in fields), None)
+    if meaning is CHOICES and fields and asked and choices(value):
+        made = {**fields, asked: f"{fields[asked]}+{name}"}
+        return f'Join them: FIELDS="{_typed_fields(made)}"'
     taking = next((field for field in JOINING if fields and field in fields), None)
     if fields and "messages" in fields and isinstance(value, str):
         turns = typed(fields["messages"])
         return f'Read it as the system prompt: FIELDS="messages={turns} system={typed(name)}"'
-    if not fields or taking is None or not isinstance(value, str):
+    if not fields or taking is None or not (isinstance(value, str) or passage(value)):
         return "Write it into the prompt"
     made = {**fields, taking: f"{name}+{fields[taking]}"}
-    return 'Join it: FIELDS="' + " ".join(f"{field}={typed(column)}" for field, column in made.items()) + '"'
+    return f'Join it: FIELDS="{_typed_fields(made)}"'
+
+
+def _typed_fields(fields: Mapping[str, str]) -> str:
+    return " ".join(f"{field}={typed(column)}" for field, column in fields.items())
 
 
 def unread(
@@ -83,7 +97,7 @@ def unread(
     if inside and meaning.selects:
         alternative = "Remove the turn or the row"
     else:
-        join = _join(steps[-1], value, fields)
+        join = _join(meaning, steps[-1], value, fields)
         alternative = meaning.instead.format(join=join, **options_for(steps, value))
     instead = f"{alternative}, or drop it" if meaning.instead else "Drop it"
     message = (

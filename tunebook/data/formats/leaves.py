@@ -19,7 +19,7 @@ from tunebook.data.formats.values import ROLE_KEYS, is_empty, python_value
 
 AS_JSON = "as JSON"  # a step of `Leaf.at` into the object or list in a JSON text
 GONE = object()
-IN_TOOLS = {"tools", "functions", "tool_calls", "function_call", "arguments", "parameters"}
+IN_TOOLS = {"tools", "functions", "tool_calls", "function_call", "functionCall", "arguments", "parameters"}
 Step = str | int | tuple[str]  # a key, an index of a list, or (AS_JSON,)
 
 
@@ -108,6 +108,8 @@ def without_fields(value: Any, names: Collection[str], path: str = "") -> Any:
     inside it, except from tools and the arguments of calls; a dotted name (`meta.score`) is removed at that
     path only.
     """
+    if isinstance(value, dict) and value.get("type") == "tool_use":
+        return value
     if isinstance(value, dict):
         result = {}
         for key, item in value.items():
@@ -191,11 +193,15 @@ def _is_said(value: Any, made: Any) -> bool:
 def _has_meant(value: Any, answers: bool, here: bool = True) -> bool:
     """Return whether an object inside `value`, or `value` itself with `here`, has a field with a meaning."""
     if isinstance(value, dict):
-        return any(
-            (here and meaning_in(key, item, answers) is not None)
-            or (isinstance(item, (dict, list, str)) and _has_meant(item, answers))
-            for key, item in value.items()
-        )
+        for key, item in value.items():
+            if here and meaning_in(key, item, answers) is not None:
+                return True
+            if isinstance(item, str):
+                if not item[:1].isalnum() and _has_meant(item, answers):  # a letter starts no JSON
+                    return True
+            elif isinstance(item, (dict, list)) and _has_meant(item, answers):
+                return True
+        return False
     if isinstance(value, list):
         return any(_has_meant(item, answers) for item in value)
     return (held := held_json(value)) is not None and _has_meant(held, answers)

@@ -56,7 +56,10 @@ def _disorder(items: list[Any]) -> Disorder | None:
     """Return the time or the number by which some turn belongs before the one above it, or None."""
     if len(items) < 2 or not all(isinstance(item, dict) for item in items):
         return None
+    first = items[0]
     for name in (*NAMES, *ORDERS):
+        if name not in first:
+            continue
         places: list[Any] = [_time(item.get(name)) for item in items]
         if None in places or len({type(place) for place in places}) != 1:
             continue
@@ -79,6 +82,8 @@ def _replied_twice(items: list[Any]) -> tuple[int, str] | None:
     """Return the position of a turn that answers the same message as one before it, and the field that says
     so: it was written again, and only one of the two belongs to the conversation."""
     for name in PARENTS:
+        if not any(name in item for item in items if isinstance(item, dict)):
+            continue
         seen = set()
         for index, item in enumerate(items):
             parent = item.get(name) if isinstance(item, dict) else None

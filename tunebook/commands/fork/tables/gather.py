@@ -24,6 +24,7 @@ from tunebook.data.formats.place import fault, origins_of
 
 GATHERED = "tunebook-gathered"  # folder for the combined files
 TEXT_KINDS = (".txt", ".text", ".md", ".eml", "")
+USERS_SAY = re.compile(r"(.+)_usersays_[A-Za-z-]+")  # Dialogflow: the texts of an intent
 SHARD = re.compile(r"(.*?)[-_.]?(\d+)[-_]of[-_](\d+)$")
 NOT_ROWS = frozenset("readme license licence changelog notice authors copying makefile".split())
 # Files that `datasets` and LLaMA-Factory write to describe the others.
@@ -178,10 +179,14 @@ def _class_tables(folder: Path, options: TableOptions) -> Parts | None:
     depths = {len(path.relative_to(folder).parts) for path in tables}
     if len(tables) < 2 or len(depths) != 1 or depths == {1} and any(split_of(path.stem) for path in tables):
         return None
+    said = [path for path in tables if USERS_SAY.fullmatch(path.stem)]
+    tables = said or tables  # beside it, Dialogflow has a file with the answers of each intent
     by_split: dict[Split, list[tuple[str, Path]]] = defaultdict(list)
     for path in tables:
         split = split_of(path.stem) if depths == {2} else "train"
+        intent = USERS_SAY.fullmatch(path.stem)
         label = path.parent.name if depths == {2} else path.name.partition(".")[0]
+        label = intent[1] if intent else label
         by_split[split or "train"].append((label, path))
     for split, found in by_split.items():
         labels = [label for label, _ in found]

@@ -17,10 +17,29 @@ from tunebook.data.formats.values import is_empty, plain_name, typed
 
 HALVES = frozenset(
     """question query premise hypothesis sentence sentence1 sentence2 sentence_1 sentence_2 text1 text2 text_1
-    text_2 text_a text_b text_pair pair claim""".split()
+    text_2 text_a text_b text_pair pair claim question1 question2""".split()
 )
 PEOPLE = re.compile(r"(\w+_)?(worker|annotator|user|rater|author|customer|session|id|uuid)(_\w+)?")
 FEWEST, CONFLICTS, LEFT = 5, 0.2, 0.05  # rows, share of the rows, share of these that a column leaves
+
+
+PAIRS = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("sentence_1", "sentence_2"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("text_1", "text_2"),
+    ("text_a", "text_b"),
+)
+
+
+def paired(candidates: list[str]) -> str | None:
+    """Return two columns joined if they are the two texts of a pair by their names, as a label of the pair
+    needs both; otherwise None."""
+    names = {plain_name(name): name for name in candidates}
+    pair = next((pair for pair in PAIRS if {*pair} == {*names} and len(candidates) == 2), None)
+    return f"{names[pair[0]]}+{names[pair[1]]}" if pair else None
 
 
 def with_halves(named: list[str], texts: list[str]) -> list[str]:

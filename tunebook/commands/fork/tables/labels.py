@@ -89,8 +89,11 @@ def refuse_new_labels(found: LabelCounts, column: str, own: set[Split]) -> None:
             raise found.problem(text, column, new[0], split, code="labels.not_in_train")
 
 
-def check_kinds(found: LabelCounts, column: str, option: str, place: str) -> None:
+def check_kinds(found: LabelCounts, column: str, option: str, place: str, text_column: str = "...") -> None:
     """Raise for labels that are no labels, or if there is only one.
+
+    Args:
+        text_column: the column of the texts, for the message.
 
     Raises:
         InputError: one label, one text, several labels in one, or free text as label.
@@ -126,8 +129,8 @@ def check_kinds(found: LabelCounts, column: str, option: str, place: str) -> Non
             "labels.nearly_unique",
             f"{len(every)} different values in {sum(every.values())} rows (for example "
             f"{next(iter(every))!r:.60}): an id or a free text, not a label. Name another column: "
-            f'FIELDS="label=...". To learn to write free text: FROM=chat-lora FIELDS="prompt=... '
-            f'completion={typed(column)}".',
+            f'FIELDS="label=...". To learn to write free text: FROM=chat-lora '
+            f'FIELDS="prompt={typed(text_column)} completion={typed(column)}".',
         )
 
 
@@ -183,8 +186,7 @@ def _several(several: tuple[str, list[str]], found: LabelCounts, column: str) ->
         f"{joined!r} seems to be {len(parts)} labels of one row, joined by {separator!r} "
         f"({len(found.every)} combinations of {len(singles)} labels). Only one label per row can be learned. "
         f"Write one, as {first!r} instead of {joined!r}; or make a column for each label with yes or no and "
-        f'fork once for each: FIELDS="label={typed(first)}"; or LABELS=whole learns each combination '
-        "as one label."
+        "fork once for each; or LABELS=whole learns each combination as one label."
     )
     return found.problem(text, column, joined, code="labels.several_in_one")
 

@@ -120,7 +120,7 @@ SURE_ONLY = "Keep only sure rows, for example with {sure}"
 CHOICES = Meaning(
     "contains the answers to choose from",
     _names("choices options endings distractors answer_choices candidate_answers"),
-    "Write them into the prompt",
+    "{join}",
     lambda value: isinstance(value, list) and len(value) == 1,  # the answer in a log of an API
 )
 
@@ -267,8 +267,8 @@ MEANINGS = (
         _names("grade stars likes dislikes thumbs_down downvote verdict judgement judgment"),
         GOOD_ONLY,
         pattern=re.compile(
-            r"\w+_(scores?|ratings?|rewards?|feedback|votes?|grade|stars|quality|verdict)"
-            r"|(score|rating|reward|feedback|grade)_\w+|(eval|evaluation|judge|grader|review)_(result|label|outcome)"
+            r"(?!category_scores)\w+_(scores?|ratings?|rewards?|feedback|votes?|grade|stars|quality|verdict)"
+            r"|(score|rating|reward|feedback|grade)_(?!model)\w+|(eval|evaluation|judge|grader|review)_(result|label|outcome)"
         ),
         of_answers=True,
     ),

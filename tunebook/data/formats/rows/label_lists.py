@@ -13,7 +13,7 @@ from typing import Any
 
 from tunebook.core.errors import RowFault
 from tunebook.core.files import from_json
-from tunebook.data.formats.values import typed
+from tunebook.data.formats.values import variable
 
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
 NUMPY_TEXT = re.compile(r"""['"]([^'"]*)['"]""")
@@ -63,11 +63,13 @@ def one_label(value: Any, at: str) -> Any:
         return found[0]
     if not found:
         return None
-    first = str(found[0])
+    first, only = str(found[0]), ""
+    if isinstance(value, list):
+        kept = f"{variable(at.split('.'))}|length == 1"
+        only = f', or the rows of one label: --where "{kept}" (WHERE="{kept}")'
     message = (
         f"has {len(found)} labels ({found!r:.80}), but only one label per row can be learned. Keep one, such "
-        f"as {first!r}, or make a yes/no column for each label, and fork once for each column: "
-        f'FIELDS="label={typed(first)}".'
+        f"as {first!r}{only}, or make a yes/no column for each label, and fork once for each column."
     )
     raise RowFault(at, message, "labels.several_in_one")
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.leaves import held_json
-from tunebook.data.formats.meaning.meanings import HISTORY, SYSTEM
+from tunebook.data.formats.listed_texts import choices, passage
+from tunebook.data.formats.meaning.meaning_of import meaning_of
+from tunebook.data.formats.meaning.meanings import CHOICES, HISTORY, SYSTEM
 from tunebook.data.formats.values import ROLE_KEYS, is_empty
 
 Row = dict[str, Any]
@@ -54,9 +56,12 @@ def sources(columns: Collection[str]) -> set[str]:
 
 def _joined(parts: list[str], values: list[Any]) -> str:
     values = ["" if value is GONE else value for value in values]  # rows need not have all of them
-    for part, value in zip(parts, values, strict=True):
+    for at, (part, value) in enumerate(zip(parts, values, strict=True)):
         if isinstance(value, (dict, list)):
-            raise RowFault(part, "expected text, to be joined with the other fields.", "rows.not_text")
+            made = choices(value) if meaning_of(part.rpartition(".")[2]) is CHOICES else passage(value)
+            if made is None and not is_empty(value):
+                raise RowFault(part, "expected text, to be joined with the other fields.", "rows.not_text")
+            values[at] = made
     return "\n\n".join(str(value).strip() for value in values if not is_empty(value))
 
 

@@ -13,11 +13,12 @@ from tunebook.data.formats import thoughts
 from tunebook.data.formats.conversations import conversation, parts, repaired_conversation, text
 from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.hermes import LISTED
+from tunebook.data.formats.listed_texts import marks_and_texts
 from tunebook.data.formats.meaning.meanings import HISTORY, SYSTEM
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, value_of
 from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
 from tunebook.data.formats.values import ROLE_KEYS, dropped, is_empty, is_no, options_for, plain_name
-from tunebook.data.tool_calls import offered
+from tunebook.data.tool_calls import listed_calls, offered
 from tunebook.runs.rows import Messages
 
 Placed = list[tuple[str, Any]]  # turns and their places in the row
@@ -53,7 +54,7 @@ def chat(
 def pairs(row: Row, columns: Columns, answered: bool, reasoning: bool = False) -> Iterator[Row]:
     at, other = (columns.get(half, half) for half in ("prompt", "completion"))
     before, prompt = history_and_prompt(row, columns)
-    placed = with_answer(value_of(row, "completion", columns), prompt, other) if answered else prompt
+    placed = with_answer(_answer(row, columns), prompt, other) if answered else prompt
     own = thoughts.field_of(row) if reasoning and answered else None
     if own and isinstance(placed[-1][1], dict):
         placed[-1] = (placed[-1][0], {**placed[-1][1], own: row[own]})
@@ -64,6 +65,30 @@ def pairs(row: Row, columns: Columns, answered: bool, reasoning: bool = False) -
     read = {at, other, columns.get("input", "input"), "tools", *history_names(row), *columns.values()}
     refuse_halves(row, read | ({own} if own else set()), {"prompt": at, "completion": other})
     yield {**other_columns(row, columns), "system": system, "turns": turns}
+
+
+def _answer(row: Row, columns: Columns) -> Any:
+    """Return the answer of a row; one that only calls the tools of the row is a turn."""
+    value = value_of(row, "completion", columns)
+    if is_empty(row.get("tools")) or (made := listed_calls(value)) is None:
+        _refuse_number(row, columns, value)
+        return value
+    return {"role": "assistant", "content": "", "tool_calls": made}
+
+
+def _refuse_number(row: Row, columns: Columns, answer: Any) -> None:
+    """Raise for the number of an answer to choose from, if these are in the prompt with letters."""
+    for part in columns.get("prompt", "").split("+")[1:]:
+        marks = [mark for mark, _ in marks_and_texts(row.get(part))]
+        number = isinstance(answer, int) or (isinstance(answer, str) and answer.strip().isdecimal())
+        if marks and number and str(answer).strip() not in marks:
+            at = columns["completion"]
+            message = (
+                f"is the number of an answer to choose from (got {answer!r}), but they are lettered "
+                f"{marks[0]} to {marks[-1]}. Write the letter, such as (in pandas) "
+                f"rows[{at!r}].map(dict(enumerate('ABCDE')))."
+            )
+            raise RowFault(at, message, "rows.number_of_choice")
 
 
 def history_and_prompt(row: Row, columns: Columns) -> tuple[str, Placed]:

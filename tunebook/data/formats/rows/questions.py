@@ -12,6 +12,7 @@ from typing import Any
 from tunebook.core.errors import RowFault
 from tunebook.data.formats.conversations import text
 from tunebook.data.formats.fields import refuse_unread
+from tunebook.data.formats.listed_texts import passage
 from tunebook.data.formats.place import id_of
 from tunebook.data.formats.rows.label_lists import quoted_list
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, text_of, value_of
@@ -44,24 +45,9 @@ def questions(row: Row, columns: Columns, answered: bool) -> Iterator[Row]:
 
 
 def _passage(row: Row, columns: Columns) -> str:
-    """Return the passage, which may be a list of paragraphs (PubMedQA)."""
+    """Return the passage, which may be a list of paragraphs (listed_texts.py)."""
     value, at = value_of(row, "context", columns), columns.get("context", "context")
-    if isinstance(value, list) and value and all(map(_is_paragraph, value)):
-        value = "\n\n".join((part if isinstance(part, str) else _joined(part)).strip() for part in value)
-    return text(value, at)
-
-
-def _is_paragraph(part: Any) -> bool:
-    """Return whether a part of a passage is a text or a list of sentences (HotpotQA)."""
-    return isinstance(part, str) or (
-        isinstance(part, list) and bool(part) and all(isinstance(sentence, str) for sentence in part)
-    )
-
-
-def _joined(sentences: list[str]) -> str:
-    """Return sentences as one text; some files keep the blank before each."""
-    spaced = any(sentence[:1].isspace() for sentence in sentences[1:])
-    return ("" if spaced else " ").join(sentences)
+    return text(value if isinstance(value, str) else passage(value) or value, at)
 
 
 def _refuse_unanswerable(row: Row, columns: Columns) -> None:
@@ -87,6 +73,10 @@ def _answers(value: Any, at: str) -> list[str]:
     if isinstance(value, str) and (found := quoted_list(value)) is not None:
         value = found  # a list as pandas writes it into a table
     value = from_json(value, at)
+    if isinstance(value, dict) and isinstance(value.get("spans"), list):
+        return [_only_span(value["spans"], f"{at}.spans")]
+    if isinstance(value, dict) and isinstance(value.get("aliases"), list) and "value" in value:  # TriviaQA
+        return list(dict.fromkeys([text(value["value"], f"{at}.value"), *map(str, value["aliases"])]))
     if isinstance(value, dict):
         if "text" not in value:
             return [text(value, at)]  # which names what is inside
@@ -100,6 +90,23 @@ def _answers(value: Any, at: str) -> list[str]:
         text(item.get("text") if isinstance(item, dict) else item, f"{at}[{index}]")
         for index, item in enumerate(value)
     ]
+
+
+def _only_span(spans: list[Any], at: str) -> str:
+    """Return the answer of DROP, whose list has the parts of one answer, not several answers.
+
+    Raises:
+        RowFault: there are several parts.
+    """
+    parts = list(dict.fromkeys(text(span, f"{at}[{index}]") for index, span in enumerate(spans)))
+    if len(parts) != 1:
+        kept = f"{at}|unique|list|length == 1"
+        message = (
+            f"has {len(parts)} parts of one answer (got {parts!r:.60}), but an answer is one text. Keep the "
+            f'other rows: --where "{kept}" (WHERE="{kept}").'
+        )
+        raise RowFault(at, message, "rows.several_inside")
+    return parts[0]
 
 
 def _start(value: Any) -> int | None:

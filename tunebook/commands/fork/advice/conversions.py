@@ -6,12 +6,18 @@ In: a sample of rows. Out: an error that shows a row as it is and as it should b
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Any
 
+from tunebook.commands.fork.advice.exports import advice, export_of
 from tunebook.commands.fork.columns import NAMES
 from tunebook.core.errors import InputError, Problem
+from tunebook.data.formats.listed_texts import marks_and_texts
+from tunebook.data.formats.meaning.meaning_of import meaning_of
+from tunebook.data.formats.meaning.meanings import CHOICES
 from tunebook.data.formats.rows.row import Row
 from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS
 from tunebook.data.formats.values import ROLE_KEYS, plain_name, typed
@@ -129,6 +135,56 @@ def _flat_names(row: Row) -> tuple[str, str] | None:
     return (role, group) if role and group and known and texts else None
 
 
+def _options(row: Row) -> list[str]:
+    """Return the answers to choose from of a row: each in its column, or a list without the letters that
+    another column names."""
+    said = [str(row[name]) for name in row if plain_name(name) in RIGHT and row[name] is not None]
+    if not said or len(said[0]) > 2:
+        return []
+    texts = [str(row[name]) for name in row if OPTION.fullmatch(plain_name(name)) and row[name] is not None]
+    if len(texts) > 1:
+        return texts
+    lists = [marks_and_texts(row[name]) for name in row if meaning_of(name) is CHOICES]
+    marked = next((one for one in lists if one), [])
+    return [] if said[0] in {mark for mark, _ in marked} else [text for _, text in marked]
+
+
+def _lettered(row: Row) -> Row:
+    texts = _options(row)
+    asked = [row[name] for name in row if plain_name(name) in ASKED and isinstance(row[name], str)]
+    lines = [f"{letter}. {text}" for letter, text in zip(ascii_uppercase, texts, strict=False)]
+    return {"prompt": "\n".join([*asked[:1], *lines]), "completion": "A"}
+
+
+def _stated(row: Row) -> Row:
+    answers = (row["response1"], row["response2"])
+    prompt = row.get("context", row.get("prompt"))
+    return _pair(prompt, answers, float(row["overall_preference"]) > 0)
+
+
+def _natural(row: Row) -> Row | None:
+    """Return a row of Natural Questions as a question on a passage."""
+    text = row.get("question_text") or row["question"].get("text")
+    return {"question": text, "context": "the long answer's text", "answers": ["the short answer's text"]}
+
+
+def _asked_in_turn(row: Row) -> Row | None:
+    """Return the questions on one passage as a conversation (CoQA, QuAC)."""
+    found = row["answers"]
+    lists: list[Any] = next(
+        (found[name] for name in ("input_text", "texts") if isinstance(found.get(name), list)), []
+    )
+    answers = [one[0] if isinstance(one, list) and one else one for one in lists]
+    asked = [f"{row.get('story') or row.get('context')}\n\n{row['questions'][0]}", *row["questions"][1:]]
+    turns = []
+    for question, answer in zip(asked, answers, strict=False):
+        turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"messages": turns} if turns else None
+
+
+OPTION = re.compile(r"(answer|option|choice|ending|sol|op)_?[0-9a-e]")
+RIGHT = frozenset("label answer cop correct correct_option answer_key gold target".split())
+ASKED = frozenset("question prompt goal ctx sentence premise sent1".split())
 ANSWER = "the answer that should be learned"
 MADE_OF_TURNS: Row = {
     "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": ANSWER}]
@@ -148,6 +204,44 @@ FORMATS = (
         "several answers with scores or ranks; use the best and the worst as a pair",
         lambda row: bool(_scored(row)),
         _best_and_worst,
+    ),
+    Format(
+        "answers to choose from without their letters, and the number or letter of the right one",
+        lambda row: bool(_options(row)),
+        _lettered,
+        "Write the answers into the prompt, each with its letter, and the letter as the completion",
+    ),
+    Format(
+        "two answers and a number that says which is better (HelpSteer3: below 0 is the first)",
+        _has("response1", "response2", "overall_preference"),
+        _stated,
+        "Convert each row, without those of 0",
+    ),
+    Format(
+        "Natural Questions, whose answers are places in the tokens of a page",
+        lambda row: (
+            "annotations" in row
+            and ("long_answer_candidates" in row or isinstance(row.get("document"), dict))
+        ),
+        _natural,
+        "Write a row for each question with a short answer",
+    ),
+    Format(
+        "several questions on one passage, of which later ones need the earlier (CoQA, QuAC); a conversation "
+        "has them in order, for FROM=chat-lora",
+        lambda row: (
+            isinstance(row.get("questions"), list)
+            and isinstance(row.get("answers"), dict)
+            and bool(row["questions"])
+        ),
+        _asked_in_turn,
+    ),
+    Format(
+        "a transcript with <functioncall> (Glaive v2)",
+        lambda row: isinstance(row.get("chat"), str) and "ASSISTANT:" in row["chat"],
+        lambda row: MADE_OF_TURNS,
+        "Write each part as a turn, calls as `tool_calls`, and the functions as `tools` of the row. "
+        "llamafactory/glaive_toolcall_en on the Hub has such rows as turns",
     ),
     Format(
         "Self-Instruct tasks: an instruction with several instances",
@@ -221,6 +315,8 @@ def refuse_known(rows: list[Row], place: str) -> None:
     Raises:
         InputError: the message shows the first such row as it is and as it should be.
     """
+    if (export := export_of(rows)) is not None:
+        raise InputError(Problem(advice(export, place), key="DATA", code="fork.needs_conversion"))
     for known in FORMATS:
         fitting = [row for row in rows if known.fits(row)]
         if fitting and len(fitting) >= ENOUGH * len(rows):
