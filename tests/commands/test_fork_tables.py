@@ -415,14 +415,14 @@ REFUSED: dict[str, tuple[Files, str, dict[str, str], str, str]] = {
         "",
         {"fields": "text=text label=label"},
         "labels.several_in_one",
-        'FIELDS="label=a"',
+        'WHERE="label|length == 1"',
     ),
     "lists as text": (
         {"a.csv": csv_of(["\"['a', 'b']\""] * 60)},
         "",
         {},
         "labels.several_in_one",
-        'FIELDS="label=a"',
+        "Keep one, such as 'a'",
     ),
     "columns of 0 and 1": (
         {"a.csv": csv_of([f"{n % 2},{n % 3 // 2}" for n in range(60)], head="text,toxic,insult\n")},

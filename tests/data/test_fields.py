@@ -480,9 +480,8 @@ def test_texts_inside_of_parts(content: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("part", "says"),
     [
-        ({"type": "tool_use", "name": "tide", "input": {}}, "tool_calls"),
-        ({"type": "tool_result", "content": "17.30"}, "role tool"),
-        ({"functionCall": {"name": "tide"}}, "tool_calls"),
+        ({"type": "function_call", "name": "tide"}, "tool_calls"),
+        ({"type": "function_call_output", "output": "17.30"}, "role tool"),
         ({"type": "image_url"}, "remove the part"),
     ],
 )
@@ -504,14 +503,13 @@ def test_a_role_inside_an_object_and_speakers_that_are_numbers() -> None:
 @pytest.mark.parametrize(
     ("row", "code", "key"),
     [
-        ({"answer": {"value": "shed", "aliases": ["x"]}}, "rows.not_text", "answer"),
+        ({"answers": {"spans": ["shed", "hut"]}}, "rows.several_inside", "answers.spans"),
         ({"answers": ["shed"], "is_impossible": True}, "rows.impossible_answered", "is_impossible"),
         ({"answers": ["shed"], "answerable": "no"}, "rows.impossible_answered", "answerable"),
     ],
 )
 def test_an_answer_is_never_taken_for_none(row: dict[str, Any], code: str, key: str) -> None:
-    columns = {"answers": "answer"} if "answer" in row else {}
-    problem = read("qa", {"question": "Where?", "context": "In the shed.", **row}, **columns)
+    problem = read("qa", {"question": "Where?", "context": "In the shed.", **row})
     assert isinstance(problem, Problem) and (problem.code, problem.key) == (code, key)
 
 

@@ -344,8 +344,7 @@ CASES = [
         "SNLI",
         lines(lambda n: {"gold_label": label(n), "sentence1": text(n), "sentence2": ask(n)}),
         LABEL,
-        fault="fork.ambiguous_columns",
-        says='FIELDS="text=sentence1+sentence2 label=gold_label"',
+        each(lambda n: f"U: {text(n)}\n\n{ask(n)}", lambda n: f"A: {label(n)}"),
     ),
     Case(
         "SNLI: both halves",
@@ -367,15 +366,15 @@ CASES = [
             lambda n: {"sentence": text(n), "option1": "barge", "option2": "quay", "answer": str(n % 2 + 1)}
         ),
         LABEL,
-        fault="rows.meaning_not_read",
-        says='DROP="option1 option2"',
+        fault="fork.needs_conversion",
+        says="each with its letter",
     ),
     Case(
         "HellaSwag",
         lines(lambda n: {"ctx": text(n), "endings": [ask(n), say(n)], "label": str(n % 2)}),
         LABEL,
-        fault="rows.meaning_not_read",
-        says="DROP=endings",
+        fault="fork.needs_conversion",
+        says="each with its letter",
     ),
     Case(
         "MMLU: columns A to D",

@@ -143,9 +143,10 @@ def _column(there: list[str], name: str, fields: Columns, taken: Columns) -> str
     """Return the column of field `name`: the one in `fields`, or the most likely one by name."""
     if name in fields:
         return fields[name]
+    used = {*taken.values(), *fields.values(), *sources(fields.values())}
     for known in NAMES[name].split():
         for column in there:
-            if plain_name(column) == known and column not in {*taken.values(), *fields.values()}:
+            if plain_name(column) == known and column not in used:
                 return column
     return None
 

@@ -119,19 +119,19 @@ def is_turn(value: Any) -> bool:
 
 def text_paths(column: str, objects: list[Any]) -> list[str]:
     """Return the paths of the texts inside the objects of a column; if some are called `text`, only these."""
-    found: dict[str, int] = {}
+    found: dict[str, None] = {}
 
     def walk(value: Any, path: str) -> None:
         for key, item in value.items():
             if isinstance(item, dict):
                 walk(item, f"{path}.{key}")
             elif isinstance(item, str) and not is_empty(item):
-                found[f"{path}.{key}"] = found.get(f"{path}.{key}", 0) + len(item)
+                found[f"{path}.{key}"] = None
 
     for value in objects:
         walk(value, column)
     called = [path for path in found if path.rpartition(".")[2] in TEXTS]
-    return sorted(called or found, key=lambda path: -found[path])
+    return called or [*found]
 
 
 def text_columns(rows: list[Row], there: list[str]) -> list[str]:
@@ -143,10 +143,11 @@ def text_columns(rows: list[Row], there: list[str]) -> list[str]:
             found += [name] if all(isinstance(row.get(name), (str, type(None))) for row in rows) else []
             continue
         found += text_paths(name, objects[:LOOKED_AT])
-    return [name for name in found if wordy(_picked(rows, name), name)]
+    return [name for name in found if wordy(picked_rows(rows, name), name)]
 
 
-def _picked(rows: list[Row], name: str) -> list[Row]:
+def picked_rows(rows: list[Row], name: str) -> list[Row]:
+    """Return the rows with a field for a path; [] if one has several values there."""
     try:
         return [picked(row, [name]) for row in rows]
     except RowFault:

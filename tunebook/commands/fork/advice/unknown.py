@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunebook.commands.fork.columns import LAYOUT_FIELDS, NAMES, TASK_OF, Reading, call, wordy
 from tunebook.commands.fork.tables.header import is_table
-from tunebook.commands.fork.ways import text_columns, way
+from tunebook.commands.fork.ways import picked_rows, text_columns, way
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.rows.row import Columns, Row
 from tunebook.data.formats.values import are_turns, is_empty, path_of_text, plain_name, typed, value_at
@@ -133,7 +133,8 @@ def _guessed(rows: list[Row], there: list[str], task: str | None) -> str:
 
 def _repeats(rows: list[Row], name: str, other: str) -> bool:
     """Return whether a column only repeats a part of another, or contains it."""
-    pairs = [(str(row.get(name) or ""), str(row.get(other) or "")) for row in rows]
+    both = zip(picked_rows(rows, name), picked_rows(rows, other), strict=False)
+    pairs = [(str(row.get(name) or ""), str(more.get(other) or "")) for row, more in both]
     return all(one in two or two in one for one, two in pairs)
 
 
