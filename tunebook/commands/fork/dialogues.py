@@ -9,7 +9,7 @@ import contextlib
 
 from tunebook.commands.fork.columns import NAMES
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.hermes import calls_in
+from tunebook.data.formats.calls.hermes import calls_in
 from tunebook.data.formats.meaning.meanings import CHOSEN, HISTORY, REJECTED, SCORES
 from tunebook.data.formats.rows.row import Columns, Row
 from tunebook.data.formats.turn_forms import ROLE_OF, TEXT_KEYS, Turns, from_json, turns_of, unread_fields

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
 from tunebook.data.formats import thoughts
+from tunebook.data.formats.calls.hermes import calls_in, result_in
+from tunebook.data.formats.calls.other_calls import in_openai_form
 from tunebook.data.formats.fields import refuse_unread
-from tunebook.data.formats.hermes import calls_in, result_in
 from tunebook.data.formats.meaning.meanings import MEANING_OF, WEIGHTS
-from tunebook.data.formats.other_calls import in_openai_form
 from tunebook.data.formats.repairs import option, repaired
 from tunebook.data.formats.turn_forms import (
     ROLE_KEYS,

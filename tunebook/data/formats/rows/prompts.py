@@ -10,9 +10,9 @@ from typing import Any
 
 from tunebook.core.errors import RowFault
 from tunebook.data.formats import thoughts
+from tunebook.data.formats.calls.hermes import LISTED
 from tunebook.data.formats.conversations import conversation, parts, repaired_conversation, text
 from tunebook.data.formats.fields import refuse_unread
-from tunebook.data.formats.hermes import LISTED
 from tunebook.data.formats.listed_texts import marks_and_texts
 from tunebook.data.formats.meaning.meanings import HISTORY, SYSTEM
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, value_of
