@@ -1,4 +1,4 @@
-"""Tool calls in other forms than OpenAI's: written in the text (Hermes), or parts of a turn (Anthropic, Gemini).
+"""Tool calls in other forms than OpenAI's: in the text (Hermes), or parts of a turn (Anthropic, Gemini).
 
 In: a text or a turn. Out: calls, or turns in OpenAI's form. Imports formats/values.py and core only.
 """
