@@ -14,7 +14,7 @@ from tunebook.core.paths import ROOT
 DOCS: Any = importlib.import_module("scripts.write_error_docs")
 FAMILIES = """config recipe data rows labels split model hardware run store train eval endpoint report plan
 launch option machine hub check fork predict chat serve export access duplicates secrets tokens
-training turns base template tracker windows advise""".split()
+training turns base template thinking tracker windows advise""".split()
 CODE = re.compile(rf"({'|'.join(FAMILIES)})\.[a-z0-9]+(_[a-z0-9]+){{0,3}}")
 
 

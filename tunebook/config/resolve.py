@@ -121,7 +121,7 @@ def _thinking(config: AxolotlConfig, recipe: Recipe) -> AxolotlConfig:
         return setting.switched(config)
     except ValueError as error:
         line = recipe.lines.get((setting.KEY,))
-        problem = Problem(f"{error}", recipe.file, line, setting.KEY, "thinking.bad_value")
+        problem = Problem(f"{error}", recipe.file, line, setting.KEY, code="thinking.bad_value")
         raise InputError(problem, problems=[problem]) from None
 
 
