@@ -23,6 +23,8 @@ OTHER_THAN_PROSE = re.compile(
     r"|^#[^\n]*$|^\|[^\n]*\n\|--[^\n]*$",
     re.DOTALL | re.MULTILINE,
 )
+# A figure in a row of a table, and its unit.
+UNIT = re.compile(r"(?<=\d) (?=(?:%|GiB|GB|MB|ms|s|min)(?![\w]))")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -65,8 +67,15 @@ def with_terms(text: str, known: dict[str, str], link: str) -> str:
     return "".join(part if at % 2 else term.sub(linked_once, part) for at, part in enumerate(parts))
 
 
+def with_units(text: str) -> str:
+    """Return a page whose tables, narrow on a phone, break no line between a figure and its unit."""
+    lines = text.split("\n")
+    return "\n".join(UNIT.sub("\u00a0", line) if line.startswith("|") else line for line in lines)
+
+
 def stage() -> None:
-    """Copy the pages and the files that they link to into STAGE, and link terms to the glossary."""
+    """Copy the pages and the files that they link to into STAGE, keep figures and units together, and link
+    terms to the glossary."""
     shutil.rmtree(STAGE, ignore_errors=True)
     for page in pages():
         for path in [page, *linked(page)]:
@@ -75,10 +84,10 @@ def stage() -> None:
     shutil.copyfile(ROOT / STYLE, STAGE / STYLE)
     known = terms((ROOT / GLOSSARY).read_text(encoding="utf-8")) if (ROOT / GLOSSARY).is_file() else {}
     for page in pages():
+        text = with_units((ROOT / page).read_text(encoding="utf-8"))
         if known and page.is_relative_to(GLOSSARY.parent) and page != GLOSSARY:
-            link = os.path.relpath(GLOSSARY, page.parent)
-            text = (ROOT / page).read_text(encoding="utf-8")
-            (STAGE / page).write_text(with_terms(text, known, link), encoding="utf-8")
+            text = with_terms(text, known, os.path.relpath(GLOSSARY, page.parent))
+        (STAGE / page).write_text(text, encoding="utf-8")
 
 
 def main() -> int:

@@ -39,11 +39,13 @@ def collate(rows, pad):
     return {key: torch.tensor(value) for key, value in batch.items()}
 
 
-def answer(model, tokenizer, messages):
-    prompt = encode(tokenizer, messages)["labels"].count(-100)
-    ids = torch.tensor([encode(tokenizer, messages)["input_ids"][:prompt]])
-    written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False)
-    return tokenizer.decode(written[0, prompt:], skip_special_tokens=True).strip()
+def answer(model, tokenizer, rows):
+    """Prompts are padded on the left, so that each answer follows its own prompt."""
+    turns = [messages[:-1] for messages in rows]
+    texts = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt")
+    written = model.generate(**ids, max_new_tokens=16, do_sample=False)[:, ids["input_ids"].shape[1] :]
+    return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
 
 
 def main(base, rows, out):
@@ -63,7 +65,9 @@ def main(base, rows, out):
     Trainer(model, arguments, data_collator=lambda batch: collate(batch, 0), train_dataset=train).train()
     model.eval().save_pretrained(out)
     test = read(rows / "test.jsonl")
-    right = [answer(model, tokenizer, messages) == messages[-1]["content"] for messages in test]
+    parts = [test[at : at + 20] for at in range(0, len(test), 20)]
+    answers = [text for part in parts for text in answer(model, tokenizer, part)]
+    right = [text == row[-1]["content"] for text, row in zip(answers, test, strict=True)]
     print(json.dumps({"accuracy": sum(right) / len(right), "rows": len(right)}))
 
 

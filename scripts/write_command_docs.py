@@ -12,7 +12,7 @@ import typer
 
 from tunebook.commands.cli import app
 from tunebook.commands.options import variables
-from tunebook.core.markdown import markdown_table
+from tunebook.core.markdown import markdown_table, with_placeholders
 from tunebook.core.paths import ROOT
 from tunebook.report.markdown_blocks import fill
 
@@ -25,7 +25,7 @@ def reference() -> str:
     context, sections = typer.Context(group), []
     for name in group.list_commands(context):
         command = group.get_command(context, name)
-        lines = [f"### {name}", "", re.sub(r"\s+", " ", command.help or "").strip()]
+        lines = [f"### {name}", "", with_placeholders(re.sub(r"\s+", " ", command.help or "").strip())]
         if rows := [_row(variable, parameter) for variable, parameter in variables(command).items()]:
             lines += ["", markdown_table(rows)]
         sections.append("\n".join(lines))
@@ -46,7 +46,7 @@ def _row(variable: str, parameter: Any) -> dict[str, str]:
     return {
         "option": ", ".join(f"`{each}`" for each in shown),
         "make": ", ".join(f"`{variable}={value}`" for value in values),
-        "meaning": "; ".join(text for text in meaning if text).replace("|", "\\|"),
+        "meaning": with_placeholders("; ".join(text for text in meaning if text)).replace("|", "\\|"),
     }
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 
-from scripts.guide_blocks.registry import Sources, block
+from scripts.guide_blocks.registry import RESULTS, Sources, block
 from tunebook.commands.exercise.exercises import EXERCISES
 from tunebook.core.environment import PREFIX, Environment
-from tunebook.core.markdown import markdown_table
+from tunebook.core.markdown import markdown_table, with_placeholders
 from tunebook.core.paths import ROOT
+from tunebook.report.format import cell, number
 from tunebook.report.markdown_blocks import block as marked
 
 STACK = (
@@ -38,7 +39,10 @@ def environment(sources: Sources) -> str:
     sources.read[ROOT / "tunebook" / "core" / "environment.py"] = "tunebook env"
     return markdown_table(
         [
-            {"variable": f"`{PREFIX}{name.upper()}`", "what it is for": field.description or ""}
+            {
+                "variable": f"`{PREFIX}{name.upper()}`",
+                "what it is for": with_placeholders(field.description or ""),
+            }
             for name, field in Environment.model_fields.items()
         ]
     )
@@ -67,6 +71,23 @@ def plain_script(sources: Sources) -> str:
     path = ROOT / "scripts" / "plain_peft.py"
     sources.read[path] = ""
     return f"```python\n{path.read_text(encoding='utf-8').strip()}\n```"
+
+
+@block("tools/plain-transformers-and-peft", "score")
+def plain_score(sources: Sources) -> str:
+    """The accuracy of the script and of the recipe on the same test rows, once it was measured."""
+    if not (RESULTS / "plain_peft.json").is_file():
+        sources.read[ROOT / "benchmarks" / "plain_peft.py"] = ""
+        return "No run of it is published yet, so there is no score here; the script prints its own."
+    found = sources.benchmark("plain_peft")
+    script, recipe = found["plain"]["accuracy"], {**found["recipe"], "value": found["recipe"]["accuracy"]}
+    title = f"accuracy on {found['rows']} test rows"
+    return markdown_table(
+        [
+            {"trained by": "this script", title: number("accuracy", script)},
+            {"trained by": "the recipe", title: cell("accuracy", recipe)},
+        ]
+    )
 
 
 @block("closing/summary-and-when-to-fine-tune", "advice")

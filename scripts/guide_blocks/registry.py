@@ -9,6 +9,7 @@ from typing import Any
 
 from tunebook.core.files import read_json
 from tunebook.core.paths import ROOT
+from tunebook.hardware import gpus
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -26,6 +27,11 @@ class Sources:
     def benchmark(self, name: str) -> Any:
         """Return benchmarks/results/NAME.json."""
         return self.json(RESULTS / f"{name}.json", f"python benchmarks/{name}.py")
+
+    def api_price(self, name: str) -> gpus.ApiPrice:
+        """Return the price of a model behind an API."""
+        self.read[ROOT / gpus.API_FILE] = ""
+        return gpus.api_prices()[name]
 
     def forgetting(self) -> dict[str, Any]:
         """Return the runs of benchmarks/results/forgetting.json by label.

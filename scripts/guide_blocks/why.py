@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from scripts.guide_blocks.registry import Sources, block
 from tunebook.core.markdown import markdown_table
+from tunebook.evaluation.contenders import TUNED_RANKED
 from tunebook.report import names
 from tunebook.report.format import cell, number
+
+API = "gpt-5.6-luna"  # of the prices, the smallest model
 
 
 @block("why/prompting-limitations", "tried")
@@ -44,6 +47,52 @@ def prompt_against_tuned(sources: Sources) -> str:
             }
         )
     return markdown_table(rows)
+
+
+@block("why/prompting-limitations", "shots")
+def growing_shots(sources: Sources) -> str:
+    """Few-shot prompting with a growing number of examples, the best prompt and the fine-tuned model."""
+    found = sources.benchmark("growing_k")
+    api = sources.api_price(API)
+    rows = []
+    for shots in dict.fromkeys(line["shots"] for line in found["lines"]):
+        written, ranked = (
+            next(line for line in found["lines"] if (line["shots"], line["method"]) == (shots, method))
+            for method in ("generate", "rank")
+        )
+        tokens = written["prompt_tokens"]
+        price = (tokens * api.input + found["answer_tokens"] * api.output) / 1000
+        rows.append(
+            {
+                "examples": str(shots),
+                "accuracy, text written": cell("accuracy", written["accuracy"]),
+                "accuracy, label ranked": cell("accuracy", ranked["accuracy"]),
+                "tokens of the prompt": f"{tokens:.0f}",
+                "seconds: written, ranked": "{:.1f}, {:.1f}".format(
+                    *(line["processor_seconds"] for line in (written, ranked))
+                ),
+                "price of 1,000": f"${price:.3f}",
+            }
+        )
+    run = sources.run(found["recipe"])
+    accuracy = {name: cell("accuracy", one.get("accuracy")) for name, one in run["contenders"].items()}
+    same = ("accuracy, text written", "accuracy, label ranked")
+    last = {
+        "0, fine-tuned": (accuracy[names.TUNED], accuracy[TUNED_RANKED.name]),
+        f"0, {names.contender(names.SVM)}": ("-", accuracy[names.SVM]),
+    }
+    rest = dict.fromkeys(list(rows[0])[3:], "-")
+    tuned = {
+        "tokens of the prompt": rows[0]["tokens of the prompt"],  # the same plain prompt
+        "seconds: written, ranked": f"{run['latency']['median']:.1f} elapsed, -",
+    }
+    for what, values in last.items():
+        more = tuned if what == "0, fine-tuned" else {}
+        rows.append({"examples": what} | dict(zip(same, values, strict=True)) | rest | more)
+    return (
+        f"{markdown_table(rows)}\n\nBase model: {found['rows']} {found['split']} rows in {found['groups']} "
+        f"groups, {found['machine']['cpu']}; the others: all {run['rows']} rows, {run['hardware']['cpu']}."
+    )
 
 
 USES = {

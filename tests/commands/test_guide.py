@@ -181,6 +181,18 @@ def test_terms_are_linked_once_and_only_in_prose() -> None:
     assert "LoRA" in build_docs.terms((write_guide.GUIDE / "glossary.md").read_text())
 
 
+def test_figures_keep_their_units_in_tables_only() -> None:
+    page = "81 % of\n| a 81 % b | 1.5 GiB |\n| 3 steps |"
+    assert build_docs.with_units(page) == "81 % of\n| a 81\u00a0% b | 1.5\u00a0GiB |\n| 3 steps |"
+
+
+@pytest.mark.parametrize("page", build_docs.pages(), ids=str)
+def test_a_browser_shows_every_placeholder(page: Path) -> None:
+    """`<recipe>/latest` outside of code is a tag that no browser knows: only `/latest` would be shown."""
+    text = re.sub(r"```.*?```|`[^`]*`|^ {4}.*?$", "", (ROOT / page).read_text(), flags=re.DOTALL | re.M)
+    assert not re.findall(r"<(?!(?:a|br|img|details|summary|p|div|picture|source)\b)[a-z][\w-]*>", text)
+
+
 @pytest.mark.slow
 def test_the_site_builds_and_a_dead_link_stops_it(tmp_path: Path) -> None:
     """`make docs` with the pinned packages; then the same with a link to a page that does not exist."""

@@ -198,7 +198,7 @@ def test_the_figures_of_the_cells_agree(name: str) -> None:
     assert tuned == printed
     rows = one(r"^(\d+) dev", numbers)
     assert one(r" on (\d+) dev examples", run) == rows
-    again = output_of(name, "%%bash\nmake merge" if name != "chat" else "%%bash\nmake export")
+    again = output_of(name, "%%bash\nmake merge")
     assert one(r"^run +([\d.]+)", again) == tuned
 
 
