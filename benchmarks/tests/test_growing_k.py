@@ -54,7 +54,7 @@ class Parrot(Engine):
         ]
         return [Generation([ord(letter) for letter in answer], True) for answer in answers]
 
-    def rank(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
+    def rank_choices(self, contexts: list[Ids], choices: list[Ids], prefix: Ids) -> list[list[float]]:
         texts = ["".join(map(chr, ids)) for ids in contexts]
         labels = ["".join(map(chr, ids[:-1])) for ids in choices]
         return [[float(text.count(label)) for label in labels] for text in texts]
