@@ -491,7 +491,7 @@ def test_a_dataset_on_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     import datasets  # type: ignore[import-untyped]
 
     monkeypatch.delenv("TUNEBOOK_SOURCES", raising=False)
-    monkeypatch.setattr(datasets, "get_dataset_split_names", lambda *_: ["train", "validation"])
+    monkeypatch.setattr(datasets, "get_dataset_split_names", lambda *_, **__: ["train", "validation"])
     monkeypatch.setattr(
         datasets, "load_dataset", lambda *_, split, **__: LABELS if split == "train" else LABELS[:9]
     )
@@ -499,7 +499,7 @@ def test_a_dataset_on_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     source = load_dataset_config("mine").source
     assert (source.hub, source.splits) == ("someone/rows", {"train": "train", "dev": "validation"})
 
-    def unreachable(*_: object) -> None:
+    def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError
 
     monkeypatch.setattr(datasets, "get_dataset_split_names", unreachable)
