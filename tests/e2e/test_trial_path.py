@@ -14,7 +14,7 @@ import pytest
 from tunebook.core.paths import ROOT
 
 pytestmark = pytest.mark.slow
-SHORT = "evals_per_epoch=null saves_per_epoch=null save_steps=30 warmup_ratio=0"
+SHORT = "evals_per_epoch=null saves_per_epoch=null save_steps=60 warmup_ratio=0"
 
 
 def test_whole_trial_path_shortened(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_whole_trial_path_shortened(tmp_path: Path) -> None:
     trial = folder / "trial.yaml"
     rows = "rows: {train: 600, dev: 120, test: 300}"
     assert rows in trial.read_text()
-    trial.write_text(trial.read_text().replace(rows, "rows: {train: 240, dev: 24, test: 60}"))
+    trial.write_text(trial.read_text().replace(rows, "rows: {train: 480, dev: 24, test: 110}"))
     (folder / "eval.yaml").write_text("dev_rows: 8\nagreement_rows: 8\n")
     env = {
         **os.environ,
@@ -31,14 +31,14 @@ def test_whole_trial_path_shortened(tmp_path: Path) -> None:
         "TUNEBOOK_RECIPES": str(tmp_path / "recipes"),
     }
     command = [sys.executable, "-m", "tunebook.commands.cli", "recipe", "classify-lora", "--tier", "trial"]
-    settings = ["--steps", "30", "--hardware", "cpu", "--set", SHORT]
+    settings = ["--steps", "60", "--hardware", "cpu", "--set", SHORT]
     result = subprocess.run([*command, *settings], env=env, capture_output=True, text=True)
     assert result.returncode in (0, 3), result.stderr + result.stdout
     measured = json.loads((tmp_path / "runs" / "classify-lora" / "latest" / "metrics.json").read_text())
     tuned = measured["contenders"]["tuned"]["accuracy"]["value"]
     assert tuned > measured["contenders"][measured["baseline"]]["accuracy"]["value"] + 0.1
     assert measured["verdict"] == "better"
-    assert measured["contenders"]["tuned"]["accuracy"]["n"] >= 50
+    assert measured["contenders"]["tuned"]["accuracy"]["n"] >= 100
     assert set(measured["contenders"]) >= {"base_generate_0", "tuned", "tuned_rank_0", "svm"}
     ranked = measured["contenders"]["tuned_rank_0"]
     assert ranked["accuracy"]["n"] == measured["rows"]
