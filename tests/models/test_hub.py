@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import ssl
 from pathlib import Path
 
@@ -93,6 +94,11 @@ def test_the_hub_is_asked_once_and_not_at_all_when_switched_off(monkeypatch: pyt
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    # what is imported while the name is replaced would keep the replacement
+    importlib.import_module("huggingface_hub.hf_api")
+    importlib.import_module("huggingface_hub.file_download")
+    importlib.import_module("huggingface_hub.hf_file_system")
+    importlib.import_module("huggingface_hub._snapshot_download")
     monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
     hub._probe.cache_clear()
     assert isinstance(hub.unreachable(), httpx.ConnectError)
