@@ -6,6 +6,7 @@ The shapes are public, the rows are our own. Readings and rows are made here wit
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import re
@@ -310,6 +311,19 @@ def test_calls_of_other_apis_are_read(row: Row, result: str) -> None:
     assert made([row] * COUNT, "chat", drop="score")["turns"][1] == read["turns"][1]
 
 
+def test_calls_that_stand_twice_are_read_once_and_others_are_refused() -> None:
+    def with_own(name: str) -> list[Row]:  # LangChain writes them beside Anthropic's parts
+        own = [{"name": name, "args": {}, "id": "t", "type": "tool_call"}]
+        return [ANTHROPIC[0], {**ANTHROPIC[1], "tool_calls": own}, *ANTHROPIC[2:]]
+
+    tools = [{"name": "tide", "description": "d", "input_schema": SCHEMA}]
+    read = made([{"messages": with_own("tide"), "tools": tools}] * COUNT, "chat")
+    assert [call["function"]["name"] for call in read["turns"][1]["tool_calls"]] == ["tide"]
+    with pytest.raises(InputError, match=r"messages\[1\]\.tool_calls: has other calls") as caught:
+        made([{"messages": with_own("moon"), "tools": tools}] * COUNT, "chat")
+    assert caught.value.code == "rows.two_calls"
+
+
 def test_a_result_beside_text_is_refused() -> None:
     mixed = [
         *ANTHROPIC[:2],
@@ -373,6 +387,20 @@ def test_the_command_for_an_export_makes_conversations(name: str, tmp_path: Path
         read = repaired_conversation(talk, "messages", answered=True)
         assert [turn["role"] for turn in read.turns] == ["user", "assistant"]
     assert "Who knows?" not in shown.getvalue()
+
+
+@pytest.mark.parametrize("file", ["a.jsonl", "a.ndjson", "a.jsonl.gz", "a.json.gz"])
+def test_the_command_for_an_export_opens_its_file(file: str, tmp_path: Path) -> None:
+    rows = rows_of(EXPORTED["HubSpot"])
+    text = json.dumps(rows) if ".json." in file else "\n".join(map(json.dumps, rows))
+    path = tmp_path / file
+    path.write_bytes(gzip.compress(text.encode()) if file.endswith(".gz") else text.encode())
+    shown = io.StringIO()
+    export = export_of(rows)
+    assert export is not None
+    with contextlib.redirect_stdout(shown):
+        exec(code_of(export, str(path)), {})  # noqa: S102 - the command that is printed
+    assert len(shown.getvalue().splitlines()) == COUNT // 2
 
 
 def test_dialogflows_files_are_named_after_their_intents(tmp_path: Path) -> None:

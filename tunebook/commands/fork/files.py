@@ -269,8 +269,8 @@ def _on_hub(data: str) -> DataFiles:
     except InputError as error:
         if error.code != "data.not_on_hub":
             raise
-        text = f"{error} A config is named as owner/name:config."
-        raise InputError(Problem(text, code="data.not_on_hub")) from None
+        text = f"{error.problems[0].text} A config is named as owner/name:config."
+        raise InputError(Problem(text, key="DATA", code="data.not_on_hub")) from None
     splits = {SPLIT_OF[name]: name for name in reversed(names) if name in SPLIT_OF}
     if "train" not in splits:
         text = f"{data}: no train split (it has {', '.join(names)})."

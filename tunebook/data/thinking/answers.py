@@ -1,8 +1,8 @@
 """Rows with reasoning, as training needs them: one row for each answer of a conversation, or none of it.
 
 A template shows the reasoning of the last answer only (Qwen3 leaves it out of earlier turns, as a model sees
-them when a conversation goes on), so that in one row of several answers only the last could be learned with
-its reasoning.
+them later in a conversation), so that in one row of several answers only the last could be learned with its
+reasoning.
 """
 
 from __future__ import annotations

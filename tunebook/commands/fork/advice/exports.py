@@ -9,12 +9,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from tunebook.data.formats.open_file import kind_of
 from tunebook.data.formats.rows.row import Row
 
 ENOUGH = 0.8  # share of the sampled rows that have the form
 REPAIRS = 'REPAIR="join_turns drop_opening drop_unanswered"'
-LINES = "[json.loads(line) for line in file]"
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,15 @@ def export_of(rows: list[Row]) -> Export | None:
 
 def code_of(export: Export, place: str) -> str:
     """Return the Python code that prints the conversations in the file `place`, one per line."""
-    load = "import itertools, json, re; file = open(PLACE, encoding='utf-8'); "
-    load += f"rows = {LINES}" if place.endswith(("l", "l.gz")) else "rows = json.load(file)"
-    if not place.endswith(("l", "l.gz")):
-        load += "; rows = rows if isinstance(rows, list) else "
+    packed = Path(place).suffix == ".gz"
+    load = "import gzip, itertools, json, re; file = " if packed else "import itertools, json, re; file = "
+    load += f"gzip.open({place!r}, 'rt', " if packed else f"open({place!r}, "
+    load += "encoding='utf-8'); "
+    if kind_of(Path(place)) == ".json":
+        load += "rows = json.load(file); rows = rows if isinstance(rows, list) else "
         load += "next(v for v in rows.values() if isinstance(v, list))"
+    else:
+        load += "rows = [json.loads(line) for line in file]"
     if export.same:
         talks = f"key = lambda m: {export.same}; talks = [list(some) for _, some in itertools.groupby("
         talks += "sorted(rows, key=key), key)]"
@@ -135,7 +140,7 @@ def code_of(export: Export, place: str) -> str:
     turn = f"{{'role': 'assistant' if {export.side} else 'user', 'content': {export.text}}}"
     said = f"{{'messages': [t for t in ({turn} for m in talk) if t['content']]}}"
     shown = f"[print(json.dumps({said})) for talk in talks]"
-    return "; ".join((load.replace("PLACE", repr(place)), talks, shown))
+    return "; ".join((load, talks, shown))
 
 
 def advice(export: Export, place: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tunebook.check.run import FEW_STEPS, TINY_SET
 from tunebook.check.training_rules import averages_micro_batches
+from tunebook.commands.fork.output.thinking import SAYS
 from tunebook.commands.fork.output.yaml_text import change, entry, head
 from tunebook.config.overrides import merge
 from tunebook.config.recipe import Recipe, method
@@ -34,11 +35,6 @@ REPLAY = f"""\
     type: chat_template
     field_messages: messages
     ds_type: json"""
-THINKING = {
-    "keep": "learned",
-    "mask": "shown, and only the answers are learned",
-    "off": "left out",
-}
 TITLES = {"lora": "LoRA", "qlora": "QLoRA (4-bit base model)", "full": "Full fine-tuning"}
 
 
@@ -96,8 +92,8 @@ def recipe_text(text: str, config: dict[str, Any], made: Made, model: str | None
         reasons[SEEDED] = "Axolotl's seed does not cover the initial weights of the adapter"
     if made.thinking:
         reasons[setting.PLUGIN] = "it learns the reasoning in answers, or not, as `thinking` says"
-        changes[setting.KEY] = f"{entry(setting.KEY, made.thinking)} # reasoning is {THINKING[made.thinking]}"
-        notes.append(f"thinking: {made.thinking}, so reasoning in the answers is {THINKING[made.thinking]}")
+        changes[setting.KEY] = f"{entry(setting.KEY, made.thinking)} # reasoning is {SAYS[made.thinking]}"
+        notes.append(f"thinking: {made.thinking}, so reasoning in the answers is {SAYS[made.thinking]}")
         if made.thinking in setting.SHOWN and config.get("chat_template_kwargs"):
             switched = {**config["chat_template_kwargs"], setting.SWITCH: True}
             changes["chat_template_kwargs"] = entry("chat_template_kwargs", switched)

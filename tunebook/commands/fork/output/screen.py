@@ -16,14 +16,14 @@ from typing import NamedTuple
 from tunebook.check.findings import GRADES, Finding, Findings
 from tunebook.core.paths import show
 from tunebook.data.field_use.show import TITLES, Fate, Use, field_lines
-from tunebook.data.files.label_sets import folded
+from tunebook.data.files.label_sets import MISSING, folded
 from tunebook.data.files.split_names import SPLITS, Split
 from tunebook.runs.rows import RenderedRow
 
 WIDTH, MOST_LINES, NAME = 80, 25, 10  # columns, lines, columns for a line's name
 DECISIONS = 3  # shown in the terminal
 OFFSETS = ".answer_start"  # fields of SQuAD that repeat the text of the answer
-NULLS = frozenset(r"nan null n/a #n/a nil undefined \n".split())  # not none, which may be an answer
+NULLS = MISSING - frozenset("none na - ? unknown missing".split())  # these may be answers
 FEWEST_LETTERS = 12  # minimum length of a prompt with which no answer begins by chance
 
 

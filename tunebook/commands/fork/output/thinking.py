@@ -16,9 +16,9 @@ from tunebook.runs.rows import RenderedRow
 
 KEY = "--thinking (THINKING=)"
 SAYS = {
-    "keep": "it is learned",
-    "mask": "it is shown, and only the answers are learned",
-    "off": "it is left out of training and prompts",
+    "keep": "learned",
+    "mask": "shown, and only the answers are learned",
+    "off": "left out of training and prompts",
 }
 
 
@@ -67,7 +67,7 @@ def notes(thinking: str, rows: Mapping[Any, list[RenderedRow]]) -> list[str]:
     if not thinking:
         return []
     found = [f"{sum(map(has_reasoning, some))} of {len(some)} {split} rows" for split, some in rows.items()]
-    made = [f"{', '.join(found)} have reasoning: {SAYS[thinking]} (THINKING={thinking})"]
+    made = [f"{', '.join(found)} have reasoning: it is {SAYS[thinking]} (THINKING={thinking})"]
     if any("/" in row["id"] and has_weights([row]) for row in rows["train"]):
         made.append(
             "each answer of a conversation with reasoning is a row of train, because chat templates show the "

@@ -40,16 +40,15 @@ def refuse_beside(beside: Mapping[str, Any], names: Collection[str], place: str)
             continue
         if plain in MORE and (isinstance(value, str) or is_true(value)):
             text = (
-                f"the file is one page of an answer with more rows ({example(value)}). Join the pages, "
-                "or use this "
-                f"one alone: --drop {drop} (DROP={drop})."
+                f"the file is one page of an answer with more rows ({example(value)}). Join the pages, or "
+                f"use this one alone: --drop {drop} (DROP={drop})."
             )
             raise InputError(Problem(text, place, key=name, code="data.more_pages"))
         if plain in SHARED or meaning_in(plain, value) is not None:
             text = (
                 f"stands beside the list of rows ({example(value)}), so it holds for all of them, but "
-                "would be "
-                f"ignored in training. Write it into each row, or leave it out: --drop {drop} (DROP={drop})."
+                "would be ignored in training. Write it into each row, or leave it out: "
+                f"--drop {drop} (DROP={drop})."
             )
             raise InputError(Problem(text, place, key=name, code="data.beside_rows"))
 

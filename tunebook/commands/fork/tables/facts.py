@@ -73,8 +73,8 @@ def indent_notes(rows: list[Row], columns: Collection[str]) -> list[str]:
         return []
     return [
         f"warning: {len(some)} texts begin with an indented line, as in {some[0][:40]!r}: blanks at "
-        "the start of a "
-        "text are removed, so the first line loses its indentation. Write the line before it, or a code block"
+        "the start of a text are removed, so the first line loses its indentation. Write the line "
+        "before it, or a code block"
     ]
 
 

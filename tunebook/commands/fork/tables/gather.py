@@ -179,8 +179,8 @@ def _class_tables(folder: Path, options: TableOptions) -> Parts | None:
     depths = {len(path.relative_to(folder).parts) for path in tables}
     if len(tables) < 2 or len(depths) != 1 or depths == {1} and any(split_of(path.stem) for path in tables):
         return None
-    said = [path for path in tables if USERS_SAY.fullmatch(path.stem)]
-    tables = said or tables  # beside it, Dialogflow has a file with the answers of each intent
+    texts = [path for path in tables if USERS_SAY.fullmatch(path.stem)]
+    tables = texts or tables  # Dialogflow has another file with the answers of each intent
     by_split: dict[Split, list[tuple[str, Path]]] = defaultdict(list)
     for path in tables:
         split = split_of(path.stem) if depths == {2} else "train"

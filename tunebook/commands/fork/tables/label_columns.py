@@ -15,14 +15,8 @@ from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.rows.row import Row
 from tunebook.data.formats.values import is_empty, plain_name, typed
 
-HALVES = frozenset(
-    """question query premise hypothesis sentence sentence1 sentence2 sentence_1 sentence_2 text1 text2 text_1
-    text_2 text_a text_b text_pair pair claim question1 question2""".split()
-)
 PEOPLE = re.compile(r"(\w+_)?(worker|annotator|user|rater|author|customer|session|id|uuid)(_\w+)?")
 FEWEST, CONFLICTS, LEFT = 5, 0.2, 0.05  # rows, share of the rows, share of these that a column leaves
-
-
 PAIRS = (
     ("premise", "hypothesis"),
     ("sentence1", "sentence2"),
@@ -32,6 +26,7 @@ PAIRS = (
     ("text_1", "text_2"),
     ("text_a", "text_b"),
 )
+HALVES = frozenset("question query sentence text_pair pair claim".split()).union(*PAIRS)
 
 
 def paired(candidates: list[str]) -> str | None:
@@ -113,8 +108,7 @@ def refuse_other_labels(rows: list[Row], text: str, label: str, place: str) -> N
             ways = " or ".join(f'FIELDS="text={typed(text)} label={typed(one)}"' for one in (label, name))
             said = (
                 f"`{label}` and `{name}` of {place} contain the same labels and differ in {differ} of "
-                f"{len(rows)} "
-                f"sampled rows. Choose the one to learn: {ways}."
+                f"{len(rows)} sampled rows. Choose the one to learn: {ways}."
             )
             raise InputError(Problem(said, key="--fields (FIELDS=)", code="fork.ambiguous_columns"))
 

@@ -22,7 +22,7 @@ def in_openai_form(at: str, item: Any) -> list[tuple[str, Any]]:
     any other turn unchanged.
 
     Raises:
-        RowFault: a turn has a result and text, which have no order.
+        RowFault: a turn has a result and text, which have no order; or other calls than these.
     """
     key = None
     if isinstance(item, dict) and not isinstance(item.get("content"), str):
@@ -44,7 +44,16 @@ def in_openai_form(at: str, item: Any) -> list[tuple[str, Any]]:
         others = {name: value for name, value in item.items() if name not in (key, *ROLE_KEYS)}
         results[-1][1].update({name: value for name, value in others.items() if name not in results[-1][1]})
         return results
+    if (own := item.get("tool_calls")) and _names(own) != [call["name"] for call in calls]:
+        message = f"has other calls than `{key}`. Remove those that are not to be learned."
+        raise RowFault(f"{at}.tool_calls", message, "rows.two_calls")
     return [(at, {**item, key: rest or "", "tool_calls": calls})]
+
+
+def _names(calls: Any) -> list[Any]:
+    """Return the names of calls in OpenAI's form, or in LangChain's, which has them beside the parts."""
+    held = [one.get("function", one) if isinstance(one, dict) else one for one in calls]
+    return [one.get("name") if isinstance(one, dict) else None for one in held]
 
 
 def _has_calls(item: Any, key: str) -> bool:

@@ -104,7 +104,7 @@ ANOTHER = re.compile(
     r"|(model|gpt\w*|claude\w*|llm|human|expert|original|old|new|previous|alternative|alt|second|draft|suggested)"
     r"_(output|solution)s?"
 )
-# What is said of a column: sentiment_confidence, choose_one_gold, golden_result.
+# A column about another column: sentiment_confidence, choose_one_gold, golden_result.
 ABOUT = re.compile(
     r"(?P<stem>\w+?)_(?P<what>confidence|certainty|agreement|gold|golden|ground_truth)"
     r"|(?P<before>gold|golden)_(?P<after>\w+)"
