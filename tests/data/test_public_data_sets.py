@@ -319,9 +319,8 @@ def test_calls_that_stand_twice_are_read_once_and_others_are_refused() -> None:
     tools = [{"name": "tide", "description": "d", "input_schema": SCHEMA}]
     read = made([{"messages": with_own("tide"), "tools": tools}] * COUNT, "chat")
     assert [call["function"]["name"] for call in read["turns"][1]["tool_calls"]] == ["tide"]
-    with pytest.raises(InputError, match=r"messages\[1\]\.tool_calls: has other calls") as caught:
+    with pytest.raises(InputError, match=r"messages\[1\]\.tool_calls: has other calls"):
         made([{"messages": with_own("moon"), "tools": tools}] * COUNT, "chat")
-    assert caught.value.code == "rows.two_calls"
 
 
 def test_a_result_beside_text_is_refused() -> None:
