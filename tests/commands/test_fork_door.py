@@ -129,6 +129,7 @@ def test_the_screen_of_a_large_noisy_file_has_25_lines(good: bool) -> None:
     assert len(lines) <= 25 and all(len(line) <= 80 for line in lines)
     assert any("make recipe" in line for line in lines) == good
     assert any(line.startswith("decide") for line in lines)
+    assert any(line.endswith("(6 more to decide)") for line in lines)
     whole = screen.report(told)
     assert all(use.path in whole for use in fields) and whole.count("something long about row 399") >= 18
 

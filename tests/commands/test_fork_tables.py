@@ -13,6 +13,7 @@ import pytest
 
 from tests.data.test_table_files import sheet
 from tunebook.commands.fork.fork import ForkOptions, run_fork
+from tunebook.commands.fork.output import screen
 from tunebook.commands.fork.tables.facts import table_options
 from tunebook.core.console import Console
 from tunebook.core.errors import InputError
@@ -284,6 +285,11 @@ NOTED: dict[str, tuple[Files, str, str]] = {
         "",
         "'nan' (6 rows)",
     ),
+    "decimal numbers": (
+        {"a.csv": csv_of([("0.5", "1.0", "2", "3.75")[n % 4] for n in range(60)])},
+        "",
+        "a score is not learned as a number",
+    ),
     "stars": ({"a.csv": csv_of([str(n % 5 + 1) for n in range(60)])}, "", "scale"),
     "numbers with names beside": (
         {"a.csv": csv_of(ZERO_ONE), "labels.txt": "neg\npos\n"},
@@ -329,6 +335,20 @@ NOTED: dict[str, tuple[Files, str, str]] = {
         "column_1",
     ),
 }
+
+
+# These have consequences, so they are among the decisions on the screen, too.
+ON_SCREEN = """spellings, full-width spellings, decomposed spellings, nan, decimal numbers,
+letters decoded wrongly, lost letters, lists that are not read, a test file without labels, hidden rows"""
+
+
+@pytest.mark.parametrize("name", " ".join(ON_SCREEN.split()).split(", "))
+def test_a_warning_is_among_the_decisions(name: str, home: Path) -> None:
+    files, data, say = NOTED[name]
+    lines = fork(home, files, data)
+    start = lines.index("To decide") + 2
+    shown = lines[start : start + screen.DECISIONS]
+    assert any(say in line for line in shown), shown
 
 
 @pytest.mark.parametrize("name", NOTED)

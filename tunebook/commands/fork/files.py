@@ -160,7 +160,7 @@ def _notes_on_lists(path: Path, lists: dict[Split, list[str]], table: TableOptio
             more.setdefault(split, []).append(name)
     if left := [f"`{name}` ({count} rows)" for name, count in counts.items() if name not in read]:
         words = " ".join(f"{split}={path}#{'+'.join(names)}" for split, names in more.items())
-        notes.append(f'lists not read: {", ".join(left)}. To read them as well: DATA="{words}"')
+        notes.append(f'warning: lists not read: {", ".join(left)}. To read them as well: DATA="{words}"')
     return notes
 
 
@@ -259,7 +259,7 @@ def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
         raise InputError(Problem(text, key="DATA", code="fork.no_train"))
     notes = [f"{path.name} is used as {split}, by its name" for split, path in files.items()]
     left = [path.name for path in sorted(folder.iterdir()) if path not in files.values()]
-    return files, notes + ([f"not read: {', '.join(left)}"] if left else [])
+    return files, notes + ([f"warning: not read: {', '.join(left)}"] if left else [])
 
 
 def _on_hub(data: str) -> DataFiles:

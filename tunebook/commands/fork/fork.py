@@ -107,7 +107,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
                     faults, options.name, len(rows)
                 ) from None  # unreadable rows are reported first
             raise
-        thinking.check_task(options.thinking, reading.task)
+        thinking.check_reading(options.thinking, reading)
         group, group_why = group_of(options, rows, reading, data.place)
         words.append(f"{data.place}: {reading.task}")
     why = [*from_notes, *data.notes, *reading.why, f"group: {group_why}", *encoding_notes(rows, data.place)]
@@ -228,6 +228,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             *begins_with_prompt(split_rows),
             *answers_that_are_none(split_rows, reading.task),
             *assumed,
+            *screen.warnings(why),
             *screen.decisions(fields, notes, options.name, [] if decided else other_splits(rows, reading)),
         ],
         details=[*why, *changed],

@@ -246,9 +246,9 @@ def without_answers(data: DataFiles, reading: Reading, folder: Path) -> list[str
             for part in ("files", "lists"):
                 data.source.get(part, {}).pop(split, None)
             notes.append(
-                f"{place} has no `{column}`, so it cannot be used as {split}: {split} is split from train "
-                f"instead. To answer its rows after the training: make predict RUN={folder.name}/latest "
-                f"DATA={place} OUT=answers.csv"
+                f"warning: {place} has no `{column}`, so it cannot be used as {split}: {split} is split from "
+                f"train instead. To answer its rows after the training: make predict RUN={folder.name}/"
+                f"latest DATA={place} OUT=answers.csv"
             )
     return notes
 

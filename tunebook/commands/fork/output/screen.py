@@ -22,6 +22,7 @@ from tunebook.runs.rows import RenderedRow
 
 WIDTH, MOST_LINES, NAME = 80, 25, 10  # columns, lines, columns for a line's name
 DECISIONS = 3  # shown in the terminal
+WARNING = "warning: "
 OFFSETS = ".answer_start"  # fields of SQuAD that repeat the text of the answer
 NULLS = MISSING - frozenset("none na - ? unknown missing".split())  # these may be answers
 FEWEST_LETTERS = 12  # minimum length of a prompt with which no answer begins by chance
@@ -66,18 +67,20 @@ class Told:
 
 def lines(told: Told, following: str, good: bool) -> list[str]:
     """Return the lines of the summary. `following` is the next command, shown only if the check passed."""
+    more_to_decide = len(told.decide) - DECISIONS
+    more = f" ({more_to_decide} more to decide)" if more_to_decide > 0 else ""
     for rooms in ROOMS:
         result = _head(told, rooms)
-        end = [*_check(told, rooms), *_said("details", _tail(told.report), 1)]
+        end = [*_check(told, rooms), *_said("details", _tail(told.report, more), 1)]
         stopped = "correct the errors, then run the same command again"
         end += _said("next", following, 1) if good else _said("stopped", stopped)
         room = MOST_LINES - len(result) - len(end)
         decisions: list[str] = []
         shown = 0
         for number, text in enumerate(told.decide[:DECISIONS], 1):
-            more = _said("" if decisions else "decide", f"{number}. {text}", rooms.of_decision)
-            if len(decisions) + len(more) <= room:
-                decisions += more
+            new = _said("" if decisions else "decide", f"{number}. {text}", rooms.of_decision)
+            if len(decisions) + len(new) <= room:
+                decisions += new
                 shown += 1
         if room >= 0 and shown == min(DECISIONS, len(told.decide)):
             break
@@ -124,10 +127,10 @@ def report(told: Told) -> str:
     )
 
 
-def _tail(path: str) -> str:
-    """Return the end of a path that is too long for a line."""
-    room = WIDTH - NAME
-    return path if len(path) <= room else f"...{path[3 - room :]}"
+def _tail(path: str, more: str) -> str:
+    """Return the end of a path that is too long for a line, and `more` after it."""
+    room = WIDTH - NAME - len(more)
+    return (path if len(path) <= room else f"...{path[3 - room :]}") + more
 
 
 def _short(finding: Finding) -> str:
@@ -163,6 +166,11 @@ def as_read(layout: str, columns: Mapping[str, str]) -> str:
     """Return the layout of the rows and the column of each field."""
     named = " ".join(f"{name}={column}" for name, column in columns.items())
     return f"layout {layout}{f' ({named})' if named else ''}"
+
+
+def warnings(notes: list[str]) -> list[str]:
+    """Return the warnings among the notes on the rows, which the check after it does not repeat."""
+    return [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
 
 
 def decisions(fields: list[Use], notes: list[str], name: str, splits: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tunebook.commands.fork.columns import Reading
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.thoughts import CLOSE
 from tunebook.data.thinking.answers import has_reasoning
@@ -22,14 +23,14 @@ SAYS = {
 }
 
 
-def check_task(thinking: str, task: str) -> None:
+def check_reading(thinking: str, reading: Reading) -> None:
     """Refuse THINKING= for rows that are not read as conversations.
 
     Raises:
         InputError: it names the option.
     """
-    if thinking and task != "chat":
-        text = f"is for reasoning in conversations, and the rows are read as {task}. Leave it out."
+    if thinking and (reading.task != "chat" or reading.layout not in ("chat", "pairs")):
+        text = f"is for reasoning in conversations, and the rows are read as {reading.layout}. Leave it out."
         raise InputError(Problem(text, key=KEY, code="option.no_effect"))
 
 

@@ -63,7 +63,7 @@ def hidden_notes(path: Path, options: TableOptions) -> list[str]:
     if not hidden:
         return []
     some = ", ".join(map(str, hidden[:5])) + (", ..." if len(hidden) > 5 else "")
-    return [f"{len(hidden)} hidden rows of {path.name} are read like the others (rows {some})"]
+    return [f"warning: {len(hidden)} hidden rows of {path.name} are read like the others (rows {some})"]
 
 
 def indent_notes(rows: list[Row], columns: Collection[str]) -> list[str]:

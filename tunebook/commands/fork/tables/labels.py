@@ -217,7 +217,9 @@ def label_notes(found: LabelCounts, option: str, beside: Path | None) -> list[st
         at = str(file) if file else "names.txt"
         is_there = f"{file.name} may name them" if file else "a file may name them, one name per line"
         notes.append(f"the labels are numbers, which say nothing to a model; {is_there}: LABELS={at}")
-    elif every and all(re.fullmatch(r"[-+]?\d*[.,]\d+", folded(label)) for label in every if label != "0"):
+    elif any(re.search(r"[.,]", label) for label in every) and all(
+        re.fullmatch(r"[-+]?\d*[.,]?\d+", folded(label)) for label in every
+    ):
         notes.append(
             "warning: the labels are decimal numbers, each of which counts as a class of its own: a score is "
             "not learned as a number"
@@ -228,7 +230,7 @@ def label_notes(found: LabelCounts, option: str, beside: Path | None) -> list[st
         rows = sum(sum(has.values()) for has in mixed.values())
         names = " and ".join(f"{label!r} ({count})" for label, count in has.items())
         notes.append(
-            f"warning: {len(mixed)} texts ({rows} rows) have two labels or more, so at least one is wrong, "
+            f"{len(mixed)} texts ({rows} rows) have two labels or more, so at least one is wrong, "
             f"as in {' '.join(found.examples[key].split())[:60]!r}: {names}. `tunebook check` lists them "
             "with their lines"
         )
