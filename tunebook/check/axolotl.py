@@ -35,7 +35,9 @@ class Axolotl:
             env=child_environment()
             | ({"HF_HUB_OFFLINE": "1"} if offline else {})
             # it may be killed, which would leave temporary files of its libraries behind
-            | {"TMPDIR": self._folder.name},
+            | {"TMPDIR": self._folder.name}
+            # it runs no model, and bitsandbytes would import the compiler, for an eighth of all imports
+            | {"TORCHDYNAMO_DISABLE": "1"},
         )
 
     def __enter__(self) -> Axolotl:

@@ -11,9 +11,10 @@ import heapq
 import json
 import random
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,6 +26,9 @@ from tunebook.data.token_counts import count_tokens
 from tunebook.data.tool_calls import texts, written
 from tunebook.models import trial_model
 from tunebook.runs.rows import RenderedRow
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MEASURED = 2000  # rows counted exactly: the longest by letters, and as many evenly spread
 COUNTED = 100  # rows, if an approximate token count is enough
@@ -59,16 +63,19 @@ class TokenCounter:
         self.how = "counted with the tokenizer of SmolLM2" if self.path else ESTIMATED
         self.sizes: dict[str, int] = {}
 
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self.path))
+
     def rows(self, rows: list[RenderedRow]) -> list[int]:
         """Return the tokens of each row."""
         parts = [_texts(row) for row in rows]
         if self.path:
             new = [text for text in dict.fromkeys(chain(*parts)) if text not in self.sizes]
             if new:
-                from tokenizers import Tokenizer
-
-                tokenizer = Tokenizer.from_file(str(self.path))
-                self.sizes |= zip(new, count_tokens(tokenizer, new), strict=True)
+                self.sizes |= zip(new, count_tokens(self._tokenizer, new), strict=True)
             sizes = self.sizes
         else:
             sizes = {text: len(text.encode()) // BYTES_A_TOKEN for text in chain(*parts)}
