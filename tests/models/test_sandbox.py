@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from jinja2 import TemplateError
+from jinja2 import StrictUndefined, TemplateError
 
 from tests.data.test_dataset import INTENT, copy_of, put
 from tunebook.core.errors import InputError, RowFault
@@ -119,3 +119,32 @@ def test_errors_of_our_own_pass() -> None:
 
     with pytest.raises(InputError, match="own"):
         sandbox.bounded(refuse)
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("{{ text }}", True),
+        ("Passage: {{ row['context'] }}\n\n{% if note %}{{ note.title }}{% else %}none{% endif %}", True),
+        ("{{ 'yes' if label is defined and label == 'a' or not text else text }}", True),
+        ("{% for one in text %}{{ one }}{% endfor %}", False),
+        ("{{ text * 9 }}", False),
+        ("{{ text ~ text }}", False),
+        ("{{ text | center(10 ** 9) }}", False),
+        ("{{ text.format() }}", False),
+        ("{% set a = text %}{{ a }}", False),
+        ("{% macro a() %}{{ a() }}{% endmacro %}{{ text }}", False),
+        ("{% include 'a' %}", False),
+        ("{{ [text, text] }}", False),
+        ("{% if text * 9 %}a{% endif %}", False),
+        ("{{ row[text * 9] }}", False),
+    ],
+)
+def test_only_what_writes_fields_and_chooses_is_rendered_without_limits(text: str, short: bool) -> None:
+    assert sandbox.is_short(sandbox.Sandbox(), text) == short
+
+
+def test_a_short_template_that_fails_is_a_template_error() -> None:
+    template = sandbox.Sandbox(undefined=StrictUndefined).from_string("{{ text.title }}")
+    with pytest.raises(TemplateError, match="title"):
+        sandbox.unbounded(template.render, {"text": {}})

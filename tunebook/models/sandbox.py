@@ -15,10 +15,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-from jinja2 import TemplateError
+from jinja2 import Environment, TemplateError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
 from tunebook.core.errors import TunebookError
@@ -31,6 +31,18 @@ FRESH = 0.05  # seconds
 LARGEST = 10_000_000  # letters or items of a product
 BITS = 100_000  # of a number
 PAGE = os.sysconf("SC_PAGE_SIZE")
+SHORT = (
+    *(
+        nodes.Template,
+        nodes.Output,
+        nodes.TemplateData,
+        nodes.Const,
+        nodes.Name,
+        nodes.Getattr,
+        nodes.Getitem,
+    ),
+    *(nodes.If, nodes.CondExpr, nodes.Test, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not),
+)
 
 
 class _Bounded:
@@ -68,7 +80,8 @@ def bounded(function: Callable[P, T], *words: P.args, **named: P.kwargs) -> T:
         TemplateError: it fails, as a template or in any other way; it takes more than SECONDS of processor
             time (in the main thread), or more than MEMORY more bytes (on Linux).
     """
-    try:
+
+    def limited() -> T:
         try:
             with _in_time(), _in_memory():
                 return function(*words, **named)
@@ -76,6 +89,18 @@ def bounded(function: Callable[P, T], *words: P.args, **named: P.kwargs) -> T:
             _size.forget()  # of the process; it may have grown since
             with _in_time(), _in_memory():
                 return function(*words, **named)
+
+    return unbounded(limited)
+
+
+def unbounded(function: Callable[P, T], *words: P.args, **named: P.kwargs) -> T:
+    """Call a function that renders a template for which `is_short` is true.
+
+    Raises:
+        TemplateError: it fails, as a template or in any other way.
+    """
+    try:
+        return function(*words, **named)
     except (TemplateError, TunebookError):
         raise
     except MemoryError:
@@ -86,6 +111,22 @@ def bounded(function: Callable[P, T], *words: P.args, **named: P.kwargs) -> T:
         raise TemplateError(str(error)) from None
     except Exception as error:  # a template is a program: it can fail as any other
         raise TemplateError(f"{type(error).__name__}: {error}") from None
+
+
+def is_short(environment: Environment, text: str) -> bool:
+    """Return whether a template only writes fields and chooses between them. Without loops, calls, filters
+    and arithmetic it cannot take long, and to set the limits takes longer than to render it.
+
+    Raises:
+        TemplateError: it is not a template.
+    """
+    return all(isinstance(node, SHORT) for node in _nodes(environment.parse(text)))
+
+
+def _nodes(node: nodes.Node) -> Iterator[nodes.Node]:
+    yield node
+    for child in node.iter_child_nodes():
+        yield from _nodes(child)
 
 
 class _Size:
