@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.errors import TunebookError
-from tunebook.core.paths import child_environment
+from tunebook.core.paths import cache_folder, child_environment
 from tunebook.core.process import beginning
 
 
@@ -24,6 +24,7 @@ class Axolotl:
         self.scratch = Path(self._folder.name)
         job_file = self.scratch / "job.json"
         job_file.write_text(json.dumps({**job, "scratch": str(self.scratch)}))
+        cache_folder().mkdir(parents=True, exist_ok=True)  # Axolotl's libraries write to it
         self._said = (self.scratch / "stderr").open("w+")
         self._child = subprocess.Popen(
             [sys.executable, "-m", "tunebook.check.axolotl_child", str(job_file)],
