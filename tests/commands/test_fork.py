@@ -239,7 +239,7 @@ def test_axolotl_learns_the_turns_of_weight_1_only(home: Path) -> None:
     run = Run(home / "run")
     write_jsonl(run / "data" / "train.jsonl", rows)
     [made] = axolotl_rows.run([axolotl_rows.prepare(place_paths(config, run), run.folder)])
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny.trial_tokenizer()
     learned = [tokenizer.decode([token for token in labels if token != -100]).strip() for _, labels in made]
     assert sorted(learned) == sorted(row["messages"][-1]["content"] + tokenizer.eos_token for row in rows)
     asked = [tokenizer.decode(ids) for ids, _ in made]
@@ -305,7 +305,7 @@ def test_axolotl_learns_calls_and_not_what_tools_answer(home: Path) -> None:
 
 
 def test_the_trial_template_without_tools_is_the_bases_own() -> None:
-    own, other = tiny.tokenizer(), tiny.tokenizer()
+    own, other = tiny.trial_tokenizer(), tiny.tokenizer()
     template = ROOT / "tunebook" / "commands" / "fork" / "output" / "chatml_tools.jinja"
     other.chat_template = template.read_text()
     for messages in (TALKS[0]["messages"], [{"role": "system", "content": "Hm."}, *TALKS[1]["messages"]]):

@@ -140,15 +140,15 @@ def test_a_key_is_asked_for() -> None:
 
 def test_a_client_that_goes_away_ends_the_answer() -> None:
     from tunebook.commands.after.requests import ChatRequest
-    from tunebook.commands.after.server import Server
+    from tunebook.commands.after.server import End, Server
 
     server, ended = Server.__new__(Server), threading.Event()
 
-    def written(context: Any, most: int, asked: Any, show: Any, stop: threading.Event) -> str:
+    def written(context: Any, most: int, asked: Any, show: Any, stop: threading.Event) -> End:
         show("a")
         assert stop.wait(20)
         ended.set()
-        return "stop"
+        return End("stop", 1)
 
     server.written = written  # type: ignore[method-assign]
 

@@ -87,7 +87,7 @@ def test_special_tokens_are_escaped_wherever_a_row_has_text(tmp_path: Path) -> N
 
 
 def test_no_special_id_is_left_in_escaped_text(tmp_path: Path) -> None:
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny.trial_tokenizer()
     encoder = PromptEncoder(tokenizer)
     special = set(tokenizer.convert_tokens_to_ids(sorted(special_names(tokenizer))))
     counts = []
@@ -135,7 +135,7 @@ def test_two_rows_of_one_line_count_twice() -> None:
 
 
 def test_the_tokens_of_a_tokenizer_and_its_template() -> None:
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny.trial_tokenizer()
     tokenizer.chat_template = "[INST]{{ messages[0].content }}[/INST]"
     assert {"<|im_end|>", "[INST]", "[/INST]"} <= marks(tokenizer)
 
@@ -145,7 +145,7 @@ def test_the_tokens_of_a_tokenizer_and_its_template() -> None:
 
 def masked(turns: list[dict[str, Any]], learned: list[int]) -> tuple[Any, list[int], list[int]]:
     """Return a tokenizer, and ids and labels of ChatML turns, of which those in `learned` are learned."""
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny.trial_tokenizer()
     ids: list[int] = []
     labels: list[int] = []
     for number, turn in enumerate(turns):

@@ -39,12 +39,12 @@ ODD = (
 
 @pytest.fixture(scope="module")
 def encoder() -> PromptEncoder:
-    return PromptEncoder(tiny.tokenizer())
+    return PromptEncoder(tiny.trial_tokenizer())
 
 
 @pytest.fixture(scope="module")
 def with_tools() -> PromptEncoder:
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny.trial_tokenizer()
     template = ROOT / "tunebook" / "commands" / "fork" / "output" / "chatml_tools.jinja"
     tokenizer.chat_template = template.read_text()
     return PromptEncoder(tokenizer)
@@ -264,7 +264,7 @@ def test_rows_of_other_entries_are_not_compared(encoder: PromptEncoder, tmp_path
 def test_a_tokenizer_that_writes_text_another_way_is_no_fault(tmp_path: Path) -> None:
     from tokenizers import normalizers
 
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny.trial_tokenizer()
     tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
     small = PromptEncoder(tokenizer)
     rows = [talk("Question?", f"Answer {number}.", id=f"r{number}") for number in range(3)]

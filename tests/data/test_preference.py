@@ -92,7 +92,7 @@ def test_splits_share_no_conversation(pairs: Dataset, monkeypatch: pytest.Monkey
 
 
 def test_arguments_of_a_template_are_those_that_nobody_has_to_pass() -> None:
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny.trial_tokenizer()
     ends = "{% if thinking is defined and not thinking %}<no>{{ tag }}{% endif %}"
     tokenizer.chat_template = "{{ messages[0].content }}" + ends
     messages, given = [{"role": "user", "content": "Hm?"}], {"thinking": False, "tag": "it's"}
@@ -107,7 +107,7 @@ def test_scored_answers_of_pairs_have_their_turn_end(pairs: Dataset) -> None:
     from tunebook.evaluation import suite
     from tunebook.evaluation.contenders import PLAIN, JobMaker, untuned
 
-    encoder, row = PromptEncoder(tiny.tokenizer()), rendered(pairs, PAIR)
+    encoder, row = PromptEncoder(tiny.trial_tokenizer()), rendered(pairs, PAIR)
     settings = suite.load_suite(recipes.load_recipe("chat-dpo"), "preference", "trial", "default")
     for dataset, end in ((pairs, "<|im_end|>"), (load_dataset_config("kettlewick-chat"), "")):
         job = JobMaker(dataset, settings, encoder, []).score(untuned(PLAIN), "test", [row])

@@ -124,7 +124,7 @@ def test_every_recipe_gives_the_ids_that_axolotl_trains_on(
             folders[same] = axolotl_rows.prepare(place_paths(config, run), run.folder)
     made = dict(zip(folders, axolotl_rows.run(list(folders.values())), strict=True))
     found = [made[same] for *_, same in given]
-    encoder = PromptEncoder(tiny.tokenizer())
+    encoder = PromptEncoder(tiny.trial_tokenizer())
     for (name, kind, rows, _), axolotl in zip(given, found, strict=True):
         assert len(axolotl) == len(rows), f"{name} {kind}"
         hold_contract(rows, axolotl, encoder)
@@ -185,7 +185,7 @@ def test_a_mixture_has_the_rows_that_its_page_says(tmp_path: Path) -> None:
     config = {**config, "datasets": [{**entries[0], "ds_type": "json"}, *entries[1:]], "sequence_len": 1024}
     (found,) = axolotl_rows.run([axolotl_rows.prepare(config, tmp_path / "job")])
 
-    encoder = PromptEncoder(tiny.tokenizer())
+    encoder = PromptEncoder(tiny.trial_tokenizer())
 
     def whole(row: dict) -> tuple[int, ...]:
         encoded = encoder.encode(row["messages"])
@@ -199,7 +199,7 @@ def test_a_mixture_has_the_rows_that_its_page_says(tmp_path: Path) -> None:
 
 
 def test_the_answer_is_what_follows_the_prompt() -> None:
-    encoder = PromptEncoder(tiny.tokenizer())
+    encoder = PromptEncoder(tiny.trial_tokenizer())
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "  blanks   kept? "},
@@ -212,7 +212,7 @@ def test_the_answer_is_what_follows_the_prompt() -> None:
 
 
 def test_one_pass_has_every_answer_where_its_own_prompt_ends() -> None:
-    encoder = PromptEncoder(tiny.tokenizer())
+    encoder = PromptEncoder(tiny.trial_tokenizer())
     (one,) = encoder.passes(TALK, [2, 4])
     ids = one.context + one.rest
     for place, (start, end) in zip([2, 4], one.spans, strict=True):

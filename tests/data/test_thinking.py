@@ -45,7 +45,7 @@ def text_of(family: str) -> str:
 
 
 def encoder_of(family: str, thinking: setting.Thinking | None) -> PromptEncoder:
-    tokenizer = tiny.tokenizer() if family == "trial" else in_memory(family)
+    tokenizer = tiny.trial_tokenizer() if family == "trial" else in_memory(family)
     tokenizer.chat_template, tokenizer.eos_token = text_of(family), "<|im_end|>"
     return PromptEncoder(tokenizer, ON if thinking in setting.SHOWN else {}, thinking)
 
@@ -223,7 +223,7 @@ def test_generated_tokens_are_read_although_the_marks_are_special() -> None:
     ids = encoder.tokenizer("<think>\nHm.\n</think>\n\nFour.", add_special_tokens=False)["input_ids"]
     assert encoder.said(ids) == Said("Hm.", "Four.", False)
     assert encoder_of("smollm2", None).said(
-        tiny.tokenizer()("<think>Hm.</think>Four.", add_special_tokens=False)["input_ids"]
+        tiny.trial_tokenizer()("<think>Hm.</think>Four.", add_special_tokens=False)["input_ids"]
     ) == Said("", "<think>Hm.</think>Four.", False)
 
 

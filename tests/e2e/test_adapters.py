@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import tiny
 from tests.support.lazy import lazy
 from tests.support.trainings import train
 from tunebook.config import recipe as recipes
@@ -34,7 +35,7 @@ KV = KV_HEADS * WIDTH // HEADS
 LINEAR = [(WIDTH, WIDTH), (WIDTH, KV), (WIDTH, KV), (WIDTH, WIDTH), *[(WIDTH, INNER)] * 2, (INNER, WIDTH)]
 LORA = LAYERS * sum(RANK * (inside + outside) for inside, outside in LINEAR)
 DORA = LORA + LAYERS * sum(outside for _, outside in LINEAR)
-WHOLE = 49152 * WIDTH + LAYERS * (sum(a * b for a, b in LINEAR) + 2 * WIDTH) + WIDTH
+WHOLE = tiny.WORDS * WIDTH + LAYERS * (sum(a * b for a, b in LINEAR) + 2 * WIDTH) + WIDTH
 
 # Recipe, what is set beside it, and the formula of docs/adapters.md for what is trained.
 UNPACKED = "sample_packing=false pad_to_sequence_len=false"  # four steps of four rows, as the others

@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_adapters import LORA, LORA_R, WIDTH, prepare, probe
+from tests.support import tiny
 from tests.support.lazy import lazy
 from tests.support.trainings import train
 from tunebook.runs.run import Run
 
 evaluation, evaluators = lazy("tunebook.evaluation.evaluate"), lazy("tunebook.evaluation.evaluator")
 pytestmark = pytest.mark.slow
-WORDS = 49152
 BOTH = "lora_modules_to_save=[embed_tokens,lm_head]"
 CASES: dict[str, tuple[str, str, int]] = {
-    "saved-output": ("classify-lora", f"{LORA_R} lora_modules_to_save=[lm_head]", LORA + WORDS * WIDTH),
-    "saved-both": ("classify-lora", f"{LORA_R} {BOTH}", LORA + 2 * WORDS * WIDTH),
+    "saved-output": ("classify-lora", f"{LORA_R} lora_modules_to_save=[lm_head]", LORA + tiny.WORDS * WIDTH),
+    "saved-both": ("classify-lora", f"{LORA_R} {BOTH}", LORA + 2 * tiny.WORDS * WIDTH),
     "lora-on-output": (
         "classify-lora",
         f"{LORA_R} lora_target_modules=[lm_head]",
-        LORA + 2 * (WIDTH + WORDS),
+        LORA + 2 * (WIDTH + tiny.WORDS),
     ),
     "single-tokens": ("classify-lora", f"{LORA_R} peft_trainable_token_indices=[5,6]", LORA + 2 * WIDTH),
     "new-tokens": (
         "classify-lora",
         f'{LORA_R} {BOTH} tokens=["<unheard-of>"]',
-        LORA + 2 * (WORDS + 1) * WIDTH,
+        LORA + 2 * (tiny.WORDS + 1) * WIDTH,
     ),
 }
 

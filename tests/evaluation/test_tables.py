@@ -50,7 +50,7 @@ CONTEXT, ANSWER = [5, 6, 7, 8, 9, 20, 33], [6, 5, 41]
 
 @functools.cache
 def small() -> Any:
-    return tiny.small_tokenizer(WORDS)
+    return tiny.tokenizer(WORDS)
 
 
 def train(base: Path, folder: Path, shape: dict[str, Any], new: int) -> torch.Tensor:

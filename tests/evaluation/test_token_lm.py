@@ -132,7 +132,7 @@ def test_virtual_tokens_change_the_answers(lm: token_lm.TokenLM) -> None:
 def test_the_harness_is_not_asked_behind_virtual_tokens(lm: token_lm.TokenLM) -> None:
     ids = torch.tensor([[5, 6, 7]])
     if lm.virtual is None:
-        assert lm._model_call(ids).shape == (1, 3, 49152)
+        assert lm._model_call(ids).shape == (1, 3, tiny.WORDS)
     else:
         with pytest.raises(NotImplementedError, match="virtual tokens"):
             lm._model_call(ids)

@@ -71,12 +71,12 @@ def test_it_has_the_class_and_the_tokenizer_of_the_base(
 
     base = tmp_path / "base"
     base.mkdir()
-    vocab = len(tiny.tokenizer()) if own else 777
+    vocab = len(tiny.trial_tokenizer()) if own else 777
     quantized = {"quantization_config": {"quant_method": "mxfp4"}}
     true = {**QWEN, "vocab_size": vocab, "eos_token_id": 5, "tie_word_embeddings": True, **quantized}
     (base / "config.json").write_text(json.dumps(true))
     if own:
-        tiny.tokenizer().save_pretrained(base)
+        tiny.trial_tokenizer().save_pretrained(base)
     real_cache = os.environ.get("TUNEBOOK_CACHE", str(Path.home() / ".cache" / "tunebook"))
     trial = trial_model.folder()
     monkeypatch.setattr(trial_model, "ensure", lambda log=None: trial)
@@ -88,7 +88,7 @@ def test_it_has_the_class_and_the_tokenizer_of_the_base(
     config = AutoConfig.from_pretrained(folder)
     assert config.vocab_size == (vocab if own else 49152) and config.head_dim == 128
     assert config.eos_token_id == (5 if own else 2)
-    assert AutoTokenizer.from_pretrained(folder).chat_template == tiny.tokenizer().chat_template
+    assert AutoTokenizer.from_pretrained(folder).chat_template == tiny.trial_tokenizer().chat_template
     assert not hasattr(config, "quantization_config") and real_cache
     assert cut_model.ensure(str(base), None) == (folder, facts), "made once"
 

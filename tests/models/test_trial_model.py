@@ -9,7 +9,7 @@ from tunebook.models import trial_model
 
 
 def test_special_tokens() -> None:
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny.trial_tokenizer()
     assert (tokenizer.eos_token, tokenizer.eos_token_id) == ("<|im_end|>", 2)
     assert (tokenizer.pad_token_id, tokenizer.bos_token_id) == (2, 1)
     assert not tokenizer.clean_up_tokenization_spaces
@@ -26,7 +26,7 @@ def test_answers_and_stops() -> None:
     from tunebook.evaluation.engines.token_lm import TokenLM
 
     model = AutoModelForCausalLM.from_pretrained(trial_model.ensure(), dtype=torch.float32)
-    lm = TokenLM(model, tiny.tokenizer())
+    lm = TokenLM(model, tiny.trial_tokenizer())
     encoder = PromptEncoder(lm.tokenizer)
     context = encoder.context([{"role": "user", "content": "What is the capital of France?"}])
     answer = lm.generate([context], [], max_new=24)[0]

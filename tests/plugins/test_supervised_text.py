@@ -29,7 +29,7 @@ ROWS = [talk(f"Question {number}?", f"Answer {number}.", id=f"r{number}") for nu
 
 @pytest.fixture(scope="module")
 def encoder() -> PromptEncoder:
-    return PromptEncoder(tiny.tokenizer())
+    return PromptEncoder(tiny.trial_tokenizer())
 
 
 class Training:

@@ -35,7 +35,7 @@ def in_memory(family: str) -> Any:
     from tokenizers import Regex, pre_tokenizers
 
     given = FAMILIES[family]
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny.trial_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": given["special_tokens"]})
     if family.startswith("qwen"):
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -1,4 +1,5 @@
-"""A tiny random Llama with the trial model's real tokenizer and chat template."""
+"""A tiny random Llama with the trial model's chat template and a small vocabulary, since a test of two steps
+spends most of its time on the logits of 49,152 tokens."""
 
 from __future__ import annotations
 
@@ -10,9 +11,12 @@ from typing import Any
 from tunebook.core.paths import ROOT
 from tunebook.models import trial_model
 
+WORDS = 4096  # with which the rows below have as many tokens as with the trial model's
+ROWS = ("kettlewick-chat", "kettlewick-intents", "kettlewick-handbook")
 
-def tokenizer() -> Any:
-    """Return a copy of the trial model's tokenizer, which is read once."""
+
+def trial_tokenizer() -> Any:
+    """Return a copy of the trial model's real tokenizer, which is read once."""
     return copy.deepcopy(_read())
 
 
@@ -23,10 +27,16 @@ def _read() -> Any:
     return AutoTokenizer.from_pretrained(trial_model.ensure())
 
 
-def small_tokenizer(words: int) -> Any:
-    """Return the same with `words` tokens, which is read in a tenth of the time: for tests without text."""
-    text = [(ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")]
-    small = tokenizer().train_new_from_iterator(text, words, show_progress=False)
+def tokenizer(words: int = WORDS) -> Any:
+    """Return one with the special tokens and the template of the trial model's, and `words` tokens."""
+    return copy.deepcopy(_small(words))
+
+
+@functools.cache
+def _small(words: int) -> Any:
+    files = [ROOT / "datasets" / name / "source" / "train.jsonl" for name in ROWS]
+    text = [path.read_text(encoding="utf-8") for path in files]
+    small = _read().train_new_from_iterator(text, words, show_progress=False)
     assert len(small) == words
     return small
 
@@ -38,7 +48,7 @@ def model(**changes: Any) -> Any:
 
     torch.manual_seed(0)
     settings = {
-        "vocab_size": 49152,
+        "vocab_size": WORDS,
         "hidden_size": 64,
         "intermediate_size": 128,
         "num_hidden_layers": 2,
@@ -53,8 +63,8 @@ def model(**changes: Any) -> Any:
     return LlamaForCausalLM(LlamaConfig(**{**settings, **changes})).eval()
 
 
-def save(folder: Path) -> Path:
-    """Write the tiny model and the tokenizer to `folder`."""
-    model().save_pretrained(folder)
+def save(folder: Path, **changes: Any) -> Path:
+    """Write the tiny model and its tokenizer to `folder`."""
+    model(**changes).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder

@@ -61,7 +61,7 @@ class Answers:
         self.interrupted = False
         engine = models.open(model, engine=False)
         if isinstance(engine, TokenLM):
-            stopped = engine.stream(
+            stopped, _ = engine.stream(
                 context,
                 min(most, max(self.most, 512)),
                 lambda text: self.write(text=text),

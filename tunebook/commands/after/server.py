@@ -18,7 +18,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import uvicorn
@@ -45,6 +45,19 @@ from tunebook.evaluation.inputs import load_inputs
 from tunebook.models.shapes import USUAL_POSITIONS, positions
 from tunebook.runs.rows import Messages
 from tunebook.runs.run import Run
+
+
+class End(NamedTuple):
+    """The end of an answer: OpenAI's reason, and the tokens that were generated (none where labels are
+    ranked)."""
+
+    reason: str
+    tokens: int
+
+    def usage(self, prompt: int) -> dict[str, int]:
+        """Return the numbers of tokens as OpenAI does; `prompt` is that of the prompt."""
+        both = {"prompt_tokens": prompt, "completion_tokens": self.tokens}
+        return {**both, "total_tokens": prompt + self.tokens}
 
 
 class Server:
@@ -97,26 +110,24 @@ class Server:
         asked: ChatRequest,
         show: Callable[[str], None],
         stop: threading.Event,
-    ) -> str:
-        """Generate the answer in this thread; return OpenAI's reason for its end."""
+    ) -> End:
+        """Generate the answer in this thread."""
         if isinstance(self.engine, TokenLM):
             sampling = {"temperature": asked.temperature, "top_p": asked.top_p} if asked.temperature else {}
             if sampling and asked.seed is not None:
                 torch.manual_seed(asked.seed)
             stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
             until = Until(stops, show)
-            done = self.engine.stream(
+            done, tokens = self.engine.stream(
                 context, most, until.take, lambda: stop.is_set() or until.reached, **sampling
             )
             until.finish()
-            return "stop" if done or until.reached else "length"
+            return End("stop" if done or until.reached else "length", tokens)
         show(rank_labels(self.engine, True, [context], self.dataset.labels, [])[0].label)
-        return "stop"
+        return End("stop", 0)
 
-    async def pieces(
-        self, context: list[int], most: int, asked: ChatRequest
-    ) -> AsyncIterator[str | tuple[str]]:
-        """Yield the pieces of an answer, then a tuple with the reason for its end. A client that disconnects
+    async def pieces(self, context: list[int], most: int, asked: ChatRequest) -> AsyncIterator[str | End]:
+        """Yield the pieces of an answer, then its end. A client that disconnects
         stops the answer."""
         loop, queue, stop = asyncio.get_running_loop(), asyncio.Queue[Any](), threading.Event()
 
@@ -125,7 +136,7 @@ class Server:
 
         def work() -> None:
             try:
-                put((self.written(context, most, asked, put, stop),))
+                put(self.written(context, most, asked, put, stop))
             except Exception as error:
                 put(error)
 
@@ -137,7 +148,7 @@ class Server:
                     if isinstance(value, Exception):
                         raise value
                     yield value
-                    if isinstance(value, tuple):
+                    if isinstance(value, End):
                         return
             finally:
                 stop.set()
@@ -180,11 +191,6 @@ def application(server: Server) -> FastAPI:
         body = {"message": text, "type": "invalid_request_error", "code": "bad_request", "param": None}
         return JSONResponse({"error": body}, 400)
 
-    def usage(text: str, context: list[int]) -> dict[str, int]:
-        count = len(server.models.tokenizer(text, add_special_tokens=False)["input_ids"])
-        both = {"prompt_tokens": len(context), "completion_tokens": count}
-        return {**both, "total_tokens": len(context) + count}
-
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
         server.admit(request)
@@ -197,14 +203,14 @@ def application(server: Server) -> FastAPI:
         context, most = server.checked(asked)
         frame = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": asked.model}
         if asked.stream:
-            counted = (lambda text: usage(text, context)) if asked.stream_options.include_usage else None
+            counted = len(context) if asked.stream_options.include_usage else None
             apart = Apart(server.encoder.form) if server.encoder.shows_reasoning else None
             body = _events(server.pieces(context, most, asked), frame, counted, apart)
             return StreamingResponse(body, media_type="text/event-stream")
-        text, reason = "", "stop"
+        text, end = "", End("stop", 0)
         async for piece in server.pieces(context, most, asked):
-            if isinstance(piece, tuple):
-                reason = piece[0]
+            if isinstance(piece, End):
+                end = piece
             elif await request.is_disconnected():
                 break
             else:
@@ -213,8 +219,8 @@ def application(server: Server) -> FastAPI:
         if server.encoder.shows_reasoning:
             said = server.encoder.form.said(text)
             answer |= {"content": said.answer, "reasoning_content": said.thought}
-        choice = {"index": 0, "message": answer, "finish_reason": reason, "logprobs": None}
-        found = {"choices": [choice], "usage": usage(text, context)}
+        choice = {"index": 0, "message": answer, "finish_reason": end.reason, "logprobs": None}
+        found = {"choices": [choice], "usage": end.usage(len(context))}
         return JSONResponse({**frame, "object": "chat.completion", **found})
 
     @app.post("/v1/classify")
@@ -231,14 +237,14 @@ def application(server: Server) -> FastAPI:
 
 
 async def _events(
-    pieces: AsyncIterator[str | tuple[str]],
+    pieces: AsyncIterator[str | End],
     frame: dict[str, Any],
-    usage: Callable[[str], dict[str, int]] | None,
+    prompt_tokens: int | None,
     apart: Apart | None = None,
 ) -> AsyncIterator[str]:
-    """Yield an answer as server-sent events, as OpenAI does; with `usage`, the numbers of tokens at the end,
-    which it returns for the text of the answer; with `apart`, its reasoning as `reasoning_content`."""
-    frame, text = {**frame, "object": "chat.completion.chunk"}, ""
+    """Yield an answer as server-sent events, as OpenAI does; with `prompt_tokens`, the numbers of tokens at
+    the end; with `apart`, its reasoning as `reasoning_content`."""
+    frame, end = {**frame, "object": "chat.completion.chunk"}, End("stop", 0)
 
     def event(delta: dict[str, str], reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
@@ -246,16 +252,16 @@ async def _events(
 
     yield event({"role": "assistant", "content": ""})
     async for piece in pieces:
-        text += "" if isinstance(piece, tuple) else piece
         if apart:
-            for part, some in apart.finish() if isinstance(piece, tuple) else apart.take(piece):
+            for part, some in apart.finish() if isinstance(piece, End) else apart.take(piece):
                 yield event({part: some})
         elif isinstance(piece, str):
             yield event({"content": piece})
-        if isinstance(piece, tuple):
-            yield event({}, piece[0])
-    if usage:
-        yield f"data: {json.dumps({**frame, 'choices': [], 'usage': usage(text)})}\n\n"
+        if isinstance(piece, End):
+            end = piece
+            yield event({}, end.reason)
+    if prompt_tokens is not None:
+        yield f"data: {json.dumps({**frame, 'choices': [], 'usage': end.usage(prompt_tokens)})}\n\n"
     yield "data: [DONE]\n\n"
 
 

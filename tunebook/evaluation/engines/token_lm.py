@@ -116,10 +116,10 @@ class TokenLM(HFLM, Engine):
         show: Callable[[str], None],
         stop: Callable[[], bool],
         **sampling: float | None,
-    ) -> bool:
+    ) -> tuple[bool, int]:
         """Answer one prompt and call `show` with each piece of text as it is generated, until `stop()` is
         true. Greedy, unless `sampling` (temperature, top_p) is given. Return whether the answer ended by
-        itself."""
+        itself, and how many tokens were generated, with that of its end."""
 
         class Pieces(TextStreamer):
             def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
@@ -140,7 +140,7 @@ class TokenLM(HFLM, Engine):
             streamer=Pieces(self.tokenizer, skip_prompt=True, skip_special_tokens=True),
             stopping_criteria=[lambda ids, scores, **_: torch.full((len(ids),), stop())],
         )
-        return bool(output[0, -1] == self.end)
+        return bool(output[0, -1] == self.end), output.shape[1] - ids.shape[1]
 
     @torch.inference_mode()
     def generate(self, contexts: list[Ids], prefix: Ids, max_new: int) -> list[Generation]:
