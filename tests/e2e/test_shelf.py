@@ -42,7 +42,7 @@ def small_base(family: str, folder: Path) -> Path:
     from tunebook.models.random_model import config_of
 
     torch.manual_seed(0)
-    family_tokenizer(family, folder)
+    family_tokenizer(family, folder, small=True)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     sizes: dict[str, Any] = {"hidden": 64, "intermediate": 128, "heads": 4, "kv_heads": 2, "head_dim": 16}
     shape = shapes.find(MODELS[family])

@@ -49,8 +49,8 @@ def row(number: int) -> Any:
 def base(folder: Path) -> Path:
     import torch
 
-    family_tokenizer("qwen3", folder)
-    tokenizer = in_memory("qwen3")
+    family_tokenizer("qwen3", folder, small=True)
+    tokenizer = in_memory("qwen3", small=True)
     torch.manual_seed(0)
     ends = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("eos", "pad")}
     tiny.model(vocab_size=len(tokenizer), **ends).save_pretrained(folder)

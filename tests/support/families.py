@@ -22,20 +22,21 @@ def template_of(family: str) -> str:
     return (ROOT / f"tests/fixtures/families/{family}.jinja").read_text()
 
 
-def family_tokenizer(family: str, folder: Path) -> Path:
-    """Save the trial tokenizer with a family's special tokens and template, as that family ships it."""
-    tokenizer = in_memory(family)
+def family_tokenizer(family: str, folder: Path, small: bool = False) -> Path:
+    """Save the trial tokenizer with a family's special tokens and template, as that family ships it; with
+    `small`, that of the tiny model."""
+    tokenizer = in_memory(family, small)
     tokenizer.save_pretrained(folder)
     tiny.model(vocab_size=len(tokenizer)).config.save_pretrained(folder)
     return folder
 
 
-def in_memory(family: str) -> Any:
+def in_memory(family: str, small: bool = False) -> Any:
     """Return the tokenizer of a family."""
     from tokenizers import Regex, pre_tokenizers
 
     given = FAMILIES[family]
-    tokenizer = tiny.trial_tokenizer()
+    tokenizer = tiny.tokenizer() if small else tiny.trial_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": given["special_tokens"]})
     if family.startswith("qwen"):
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
