@@ -49,11 +49,11 @@ def test_serve_sends_reasoning_in_a_field_of_its_own(run: Run, monkeypatch: pyte
     made = server.Server(run, ["mine"], None)
     asked: list[str] = []
 
-    def stream(context: list[int], most: int, show: Any, stop: Any, **sampling: Any) -> bool:
+    def stream(context: list[int], most: int, show: Any, stop: Any, **sampling: Any) -> tuple[bool, int]:
         asked.append(made.models.tokenizer.decode(context))
         for start in range(0, len(TEXT), 4):
             show(TEXT[start : start + 4])
-        return True
+        return True, 9
 
     monkeypatch.setattr(made.engine, "stream", stream)
     with TestClient(server.application(made)) as client:
