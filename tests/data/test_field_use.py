@@ -265,6 +265,14 @@ def test_turns_after_the_last_trained_one_are_learned_in_part(tmp_path: Path) ->
     assert use.examples[0] == "'Thank you.'"
 
 
+def test_a_passage_of_which_a_window_is_learned(tmp_path: Path) -> None:
+    passage = " ".join(f"Shed {n} has door {n * 7}." for n in range(200))
+    answer = {"text": "door 693", "answer_start": passage.index("door 693")}
+    row = {"question": "Which door has shed 99?", "context": passage, "answers": [answer], "note": "x"}
+    made = dataset(tmp_path, QA, "qa", [row], window=60)
+    assert [use_of(made, path).fate for path in ("context", "note")] == ["learned", "not learned"]
+
+
 def test_a_prompt_that_only_repeats_what_is_learned(tmp_path: Path) -> None:
     """TRL's pairs: the conversations hold the prompt, too. Another prompt than theirs is not learned."""
     settings, reader, _ = FORMATS["preference"]

@@ -131,7 +131,8 @@ def run_fork(options: ForkOptions, console: Console) -> int:
             raise with_all_drops(error, Source.model_validate(source), folder)
         source |= dataset_text.shares(counted, data)
         if source.get("test_share", 0) > dataset_text.SHARE["test"]:
-            why.append(f"test has more rows than usual, because there are only {len(counted.groups)} groups")
+            groups = len(counted.groups)
+            why.append(f"warning: test has more rows than usual, because there are only {groups} groups")
         if reading.task == "classification":
             names, more = label_names(options.labels, counted.found, column, folder_of(options.data))
             if names:

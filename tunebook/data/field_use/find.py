@@ -34,6 +34,7 @@ REPEATED = "repeated"  # not read itself, but its text also occurs in a field th
 UNREAD = ("", "")  # a value that was neutral would now be refused, because the field is not read
 LONG_TEXT = 12  # minimum length of a text whose presence in another text is no coincidence
 EXAMPLES = 2
+STRETCH = 60  # letters, about ten words
 
 
 @dataclass
@@ -134,6 +135,8 @@ class _Finder:
         text = json.dumps(leaf.value, ensure_ascii=False) if isinstance(leaf.value, str) else None
         if fate == "used" and text and text in base[0]:
             return "learned"  # cannot be changed: a role, a label
+        if fate == "used" and text and self.dataset.source.window and _is_cut(text, base[0]):
+            return "learned"  # a window of a passage, which has to contain the answer
         return REPEATED if fate == "not learned" and _stands_in(leaf, base[0]) else fate
 
     def _outcome(self, unit: Rows) -> tuple[str, str] | None:
@@ -205,6 +208,12 @@ def _stands_in(leaf: Leaf, said: str) -> bool:
         return True
     text = str(leaf.value).strip()
     return len(text) >= LONG_TEXT and json.dumps(text, ensure_ascii=False)[1:-1] in said
+
+
+def _is_cut(text: str, said: str) -> bool:
+    """Return whether the learned text contains a stretch of a long text (both as JSON)."""
+    stretches = (text[at : at + STRETCH] for at in range(1, len(text) - STRETCH, STRETCH))
+    return any(one in said for one in stretches)
 
 
 def _units(rows: Iterable[Numbered], reader: str | None) -> Iterator[Rows]:
