@@ -166,7 +166,7 @@ def _texts(folder: Path, options: TableOptions) -> Rows:
                 problems.append(Problem("must not be empty.", show(path), code="rows.empty_text"))
             else:
                 where = path.relative_to(folder).as_posix()
-                yield path, 1, {"text": content.strip(), "label": label.name, "file": where}
+                yield path, 1, {"text": content.strip(), "label": label.name, "id": where}
             if len(problems) >= MOST_SHOWN:
                 raise_all(problems)
     raise_all(problems)
