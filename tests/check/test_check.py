@@ -7,7 +7,7 @@ import shutil
 import signal
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -15,10 +15,11 @@ from tests.support.commands import tunebook
 from tunebook.check import access, axolotl_child, run, tokens
 from tunebook.check.axolotl import Axolotl
 from tunebook.check.axolotl_child import LATER
+from tunebook.check.rows import Rows
 from tunebook.check.run import run_check
 from tunebook.config.overrides import Options
 from tunebook.core.console import Console
-from tunebook.core.errors import BAD_INPUT, GOOD, InputError, MachineError, TunebookError
+from tunebook.core.errors import BAD_INPUT, BAD_MACHINE, GOOD, InputError, MachineError, TunebookError
 from tunebook.core.paths import ROOT
 from tunebook.models import trial_model
 
@@ -151,6 +152,18 @@ def test_broken_rows_give_exit_2_with_their_lines(
     code, answer = checked(capsys)
     (kind,) = [kind for kind in answer["kinds"] if kind["grade"] == "error"]
     assert code == BAD_INPUT and kind["first"][0]["line"] == 121
+
+
+def test_rows_that_were_not_read_give_exit_4_and_the_last_line_says_so(
+    recipe: Path, axolotl: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of(rows: Rows, split: str) -> NoReturn:
+        raise MachineError("the Hub cannot be reached.", code="hub.unreachable")
+
+    monkeypatch.setattr(Rows, "of", of)
+    assert run_check(NAME, Options(), Console()) == BAD_MACHINE
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("found     0 errors") and "the rows were not read" in last
 
 
 def test_an_unknown_recipe_is_refused() -> None:

@@ -261,10 +261,17 @@ def test_the_commands_run_up_to_the_cloud(on: On, tmp_path: Path, monkeypatch: p
     for key, value in PLANTED.items():
         monkeypatch.setenv(key, value)
     checked: list[str] = []
-    monkeypatch.setattr(
-        "tunebook.commands.launch.run_check", lambda name, options, console: checked.append(name)
-    )
+    code = 2
+
+    def check(name: str, options: Options, console: Console) -> int:
+        checked.append(name)
+        return code
+
+    monkeypatch.setattr("tunebook.commands.launch.run_check", check)
     asked = replace(OPTIONS, smoke=True)
+    assert launch("chat-lora", asked, order(on, dry=False), Console()) == 2, "the check found errors"
+    assert checked.pop() == "chat-lora" and not (tmp_path / "record").exists(), "nothing was started"
+    code = 0
     assert launch("chat-lora", asked, order(on, dry=False), Console()) == 0
     assert checked == ["chat-lora"]
     record = (tmp_path / "record").read_text()

@@ -77,6 +77,7 @@ class Findings:
         self.kinds: dict[tuple[Grade, str], Kind] = {}
         self.not_checked: dict[str, str] = {}
         self.facts: dict[str, Any] = {}
+        self.unread = False  # the rows are on the Hub, which could not be reached
 
     def add(self, finding: Finding) -> None:
         kind = self.kinds.setdefault((finding.grade, finding.kind), Kind())
@@ -115,7 +116,8 @@ class Findings:
     def counts(self) -> str:
         """Return the number of errors, warnings and notes, and of things not checked."""
         counts = ", ".join(f"{self.count(g)} {g}{'' if self.count(g) == 1 else 's'}" for g in GRADES)
-        return counts + (f"; {len(self.not_checked)} checks skipped" if self.not_checked else "")
+        counts += f"; {len(self.not_checked)} checks skipped" if self.not_checked else ""
+        return counts + (", the rows were not read" if self.unread else "")
 
     def shortened(self) -> bool:
         """Return whether `show` omits findings."""

@@ -182,6 +182,7 @@ def survey(
         found.extend([of_problem(problem, "rows") for problem in error.problems])
     except MachineError as error:
         found.skip("rows, labels, duplicates, secrets", f"offline: {error}")
+        found.unread = True
         return counts
     _judge(dataset, problems, found)
     for watcher in watchers:

@@ -29,7 +29,7 @@ from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.config.resolve import resolve
 from tunebook.config.resolved import Resolved
 from tunebook.core.console import Console
-from tunebook.core.errors import BAD_INPUT, GOOD, InputError, MachineError, TunebookError
+from tunebook.core.errors import BAD_INPUT, BAD_MACHINE, GOOD, InputError, MachineError, TunebookError
 from tunebook.core.files import AxolotlConfig, write_text
 from tunebook.core.paths import cache_folder, show
 from tunebook.data import cache
@@ -53,7 +53,8 @@ def run_check(
     JSON. `found`, if given, collects the findings.
 
     Returns:
-        2 if there is an error, otherwise 0, even with warnings and notes.
+        2 if there is an error, 4 if the rows could not be read from the Hub, otherwise 0, even with warnings
+        and notes.
 
     Raises:
         InputError: there is no such recipe, or its YAML cannot be read.
@@ -83,7 +84,7 @@ def run_check(
         path = cache_folder() / "check" / f"{name}.txt"
         write_text(path, found.listed())
         console.stage("details", show(path))
-    code = BAD_INPUT if found.count("error") else GOOD
+    code = BAD_INPUT if found.count("error") else BAD_MACHINE if found.unread else GOOD
     if as_json:
         print(json.dumps({"recipe": name, "tier": "real", "exit_code": code, **found.as_json()}, indent=1))
     return code

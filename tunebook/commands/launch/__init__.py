@@ -32,7 +32,7 @@ from tunebook.commands.options import console as command_console
 from tunebook.config.overrides import Options
 from tunebook.config.recipe import Recipe, load_recipe
 from tunebook.core.console import Console
-from tunebook.core.errors import GOOD, STOPPED, InputError, MachineError
+from tunebook.core.errors import BAD_INPUT, GOOD, STOPPED, InputError, MachineError
 from tunebook.core.paths import ROOT, runs_folder, show
 from tunebook.core.process import run_command
 from tunebook.core.secrets import find_secrets, holds_value
@@ -78,7 +78,8 @@ NEEDED = {"skypilot": ["sky"], "slurm": ["sbatch"], "kubernetes": ["kubectl"], "
 
 
 def launch(name: str, options: Options, order: Order, console: Console) -> int:
-    """Write the files of a launch to runs/launch/ and, unless `dry`, check the recipe and start it.
+    """Write the files of a launch to runs/launch/ and, unless `dry`, check the recipe and start it; return
+    `BAD_INPUT` if the check finds an error.
 
     Raises:
         InputError: the order is incomplete, costs too much, contains a secret, or its config has not been
@@ -106,7 +107,9 @@ def launch(name: str, options: Options, order: Order, console: Console) -> int:
                 code="launch.missing_command",
             )
         asked = replace(options, hardware=plan.hardware, gpus=plan.count)
-        run_check(name, asked, console)
+        if run_check(name, asked, console) == BAD_INPUT:
+            console.stage("stopped", "nothing was started: correct the errors that the check found")
+            return BAD_INPUT
     folder.mkdir(0o700, parents=True, exist_ok=True)  # logs of jobs come here
     for file, text in files.items():
         (folder / file).write_text(text, encoding="utf-8")
