@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from jinja2 import Environment, TemplateError, nodes
@@ -31,16 +31,8 @@ FRESH = 0.05  # seconds
 LARGEST = 10_000_000  # letters or items of a product
 BITS = 100_000  # of a number
 PAGE = os.sysconf("SC_PAGE_SIZE")
-SHORT = (
-    *(
-        nodes.Template,
-        nodes.Output,
-        nodes.TemplateData,
-        nodes.Const,
-        nodes.Name,
-        nodes.Getattr,
-        nodes.Getitem,
-    ),
+SHORT = (  # what a template may consist of so that its text is as short as the row and itself
+    *(nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem),
     *(nodes.If, nodes.CondExpr, nodes.Test, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not),
 )
 
@@ -120,13 +112,7 @@ def is_short(environment: Environment, text: str) -> bool:
     Raises:
         TemplateError: it is not a template.
     """
-    return all(isinstance(node, SHORT) for node in _nodes(environment.parse(text)))
-
-
-def _nodes(node: nodes.Node) -> Iterator[nodes.Node]:
-    yield node
-    for child in node.iter_child_nodes():
-        yield from _nodes(child)
+    return all(isinstance(node, SHORT) for node in environment.parse(text).find_all(nodes.Node))
 
 
 class _Size:
