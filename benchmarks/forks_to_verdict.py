@@ -302,8 +302,8 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(done, indent=1), flush=True)
         if "verdict" in done:
             runs = {run["case"]: run for run in read_json(TARGET, {}).get("runs", [])} | {name: done}
-            facts = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib")}
-            found = {"machine": facts, "runs": [runs[each] for each in CASES if each in runs]}
+            done["machine"] = {key: machine.facts()[key] for key in ("cpu", "cores", "memory_gib")}
+            found = {"runs": [runs[each] for each in CASES if each in runs]}
             write_json(TARGET, found)
             fill(DOC, "forks", table(found))
     return 0
