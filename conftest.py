@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import gc
 import os
@@ -26,8 +25,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache_folder() / "bytecode"))
     sys.pycache_prefix, sys.dont_write_bytecode = os.environ["PYTHONPYCACHEPREFIX"], False
 
-gc.set_threshold(50_000, 50, 50)  # see collect_rarely in tunebook/core/process.py
-atexit.register(gc.freeze)
+from tunebook.core.process import collect_rarely  # after its bytecode has a place
+
+collect_rarely()
 # The files of tests/e2e/ that take minutes, the longest first.
 LONGEST = ("test_recipe.py", "test_trial_path.py", "test_ranks.py", "test_adapters.py", "test_interrupt.py")
 TORCH_WHILE_COLLECTING = pytest.StashKey[bool]()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.data.test_table_files import sheet
+from tunebook.commands.fork import files as data_files
 from tunebook.commands.fork.fork import ForkOptions, run_fork
 from tunebook.commands.fork.output import screen
 from tunebook.commands.fork.tables.facts import table_options
@@ -533,3 +534,16 @@ def test_an_option_that_is_not_possible(name: str, value: str, code: str) -> Non
     with pytest.raises(InputError) as caught:
         table_options(**given)
     assert caught.value.code == code
+
+
+def test_splits_of_the_hub_that_are_not_read_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_files, "split_names", lambda *words: ["train", "validation", "oos_train"])
+    assert "warning: splits not read: oos_train" in data_files.find("someone/rows", ROOT).notes
+
+
+def test_only_files_of_rows_that_are_not_read_are_a_warning(tmp_path: Path) -> None:
+    for name in ("train.csv", "test.csv", "extra.csv"):
+        (tmp_path / name).write_text(csv_of(AB))
+    (tmp_path / "README.md").write_text("x")
+    notes = data_files.find(str(tmp_path), ROOT).notes
+    assert "warning: not read: extra.csv" in notes and "not read: README.md" in notes

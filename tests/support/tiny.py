@@ -63,8 +63,8 @@ def model(**changes: Any) -> Any:
     return LlamaForCausalLM(LlamaConfig(**{**settings, **changes})).eval()
 
 
-def save(folder: Path, **changes: Any) -> Path:
+def save(folder: Path) -> Path:
     """Write the tiny model and its tokenizer to `folder`."""
-    model(**changes).save_pretrained(folder)
+    model().save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder

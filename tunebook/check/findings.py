@@ -13,6 +13,7 @@ GRADES: tuple[Grade, ...] = ("error", "warning", "note")
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 # findings of each kind that are kept, shown (of each code), and in JSON
 SHOWN, PRINTED, IN_JSON = 1000, 3, 20
+ROWS = "rows, labels, duplicates, secrets"  # what is not checked where the rows cannot be read
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,11 @@ class Findings:
         self.kinds: dict[tuple[Grade, str], Kind] = {}
         self.not_checked: dict[str, str] = {}
         self.facts: dict[str, Any] = {}
-        self.unread = False  # the rows are on the Hub, which could not be reached
+
+    @property
+    def unread(self) -> bool:
+        """Whether the rows were not read: they are on the Hub, which could not be reached."""
+        return ROWS in self.not_checked
 
     def add(self, finding: Finding) -> None:
         kind = self.kinds.setdefault((finding.grade, finding.kind), Kind())

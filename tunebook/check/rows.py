@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Protocol
 
-from tunebook.check.findings import Finding, Findings, of_problem
+from tunebook.check.findings import ROWS, Finding, Findings, of_problem
 from tunebook.core.errors import InputError, MachineError, Problem, TunebookError
 from tunebook.core.words import words
 from tunebook.data import cache, near_duplicates
@@ -181,8 +181,7 @@ def survey(
     except InputError as error:
         found.extend([of_problem(problem, "rows") for problem in error.problems])
     except MachineError as error:
-        found.skip("rows, labels, duplicates, secrets", f"offline: {error}")
-        found.unread = True
+        found.skip(ROWS, f"offline: {error}")
         return counts
     _judge(dataset, problems, found)
     for watcher in watchers:

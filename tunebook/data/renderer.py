@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError
@@ -22,7 +23,7 @@ from tunebook.data.formats.values import is_empty
 from tunebook.data.markers import escaped
 from tunebook.data.prompt import Messages
 from tunebook.data.tool_calls import calls, follows, offered, written
-from tunebook.models.sandbox import Sandbox, bounded, is_short, unbounded
+from tunebook.models.sandbox import Sandbox, bounded, compiled
 from tunebook.runs.rows import RenderedRow, Turn
 
 LONGEST_NAME = 80
@@ -44,14 +45,13 @@ class Renderer:
         environment = Sandbox(
             undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
         )
-        self.templates, self.limits = {}, {}
+        self.templates: dict[str, Callable[[Row], str]] = {}
         self.golds = None
         texts = {"system": dataset.system, "prompt": dataset.prompt, "answer": dataset.answer or ""}
         texts["rejected"] = dataset.rejected or ""
         try:
             for name, text in texts.items():
-                self.templates[name] = bounded(environment.from_string, text)
-                self.limits[name] = unbounded if is_short(environment, text) else bounded
+                self.templates[name] = compiled(environment, text)
             name = "answers"
             if dataset.answers:
                 self.golds = bounded(environment.compile_expression, dataset.answers)
@@ -221,7 +221,7 @@ class Renderer:
 
     def _text(self, name: str, value: Row) -> str:
         try:
-            return self.limits[name](self.templates[name].render, value).strip()
+            return self.templates[name](value).strip()
         except TemplateError as error:
             text = f"the template in dataset.yaml fails: {error}."
             raise RowFault(name, text, "rows.template_fails") from None

@@ -105,6 +105,16 @@ def unbounded(function: Callable[P, T], *words: P.args, **named: P.kwargs) -> T:
         raise TemplateError(f"{type(error).__name__}: {error}") from None
 
 
+def compiled(environment: Environment, text: str) -> Callable[..., str]:
+    """Return the function that renders a template, with limits unless `is_short`.
+
+    Raises:
+        TemplateError: it is not a template.
+    """
+    template = bounded(environment.from_string, text)
+    return functools.partial(unbounded if is_short(environment, text) else bounded, template.render)
+
+
 def is_short(environment: Environment, text: str) -> bool:
     """Return whether a template only writes fields and chooses between them. Without loops, calls, filters
     and arithmetic it cannot take long, and to set the limits takes longer than to render it.

@@ -258,8 +258,11 @@ def _in_folder(folder: Path) -> tuple[dict[Split, Path], list[str]]:
         text += 'name them: DATA="train=... test=...".'
         raise InputError(Problem(text, key="DATA", code="fork.no_train"))
     notes = [f"{path.name} is used as {split}, by its name" for split, path in files.items()]
-    left = [path.name for path in sorted(folder.iterdir()) if path not in files.values()]
-    return files, notes + ([f"warning: not read: {', '.join(left)}"] if left else [])
+    left = [path for path in sorted(folder.iterdir()) if path not in files.values()]
+    rows = [path.name for path in left if path in tables or (path.is_dir() and holds_rows(path))]
+    others = [path.name for path in left if path.name not in rows]
+    notes += [f"warning: not read: {', '.join(rows)}"] if rows else []
+    return files, notes + ([f"not read: {', '.join(others)}"] if others else [])
 
 
 def _on_hub(data: str) -> DataFiles:
@@ -276,4 +279,7 @@ def _on_hub(data: str) -> DataFiles:
         text = f"{data}: no train split (it has {', '.join(names)})."
         raise InputError(Problem(text, key="DATA", code="fork.no_train"))
     source = {"hub": hub, **({"config": config} if config else {}), "splits": splits}
-    return DataFiles(source, data, [f"splits of the Hub: {', '.join(names)}"])
+    notes = [f"splits of the Hub: {', '.join(names)}"]
+    if left := [name for name in names if name not in splits.values()]:
+        notes.append(f"warning: splits not read: {', '.join(left)}")
+    return DataFiles(source, data, notes)
