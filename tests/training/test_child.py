@@ -26,7 +26,11 @@ from tunebook.runs.session import Session
 from tunebook.training.child import _Watch, follow
 from tunebook.training.launch import note_usage
 
-RANKS = "import os, signal, sys, time\nrank = int(os.environ['RANK'])\n"
+# One write per line: two processes share the output, and print() writes each of its parts.
+RANKS = (
+    "import os, signal, sys, time\nrank, world = int(os.environ['RANK']), os.environ['WORLD_SIZE']\n"
+    "os.write(1, f\"rank {rank} of {world} {os.environ.get('CUDA_VISIBLE_DEVICES')}\\n\".encode())\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -229,8 +233,7 @@ def test_nodes_meet_through_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name, value in (("PATH", f"{srun.parent}:{os.environ['PATH']}"), ("TUNEBOOK_NODES", "2")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TUNEBOOK_HEAD", "localhost")
-    one_write = "sys.stdout.write(f'rank {rank} of ' + os.environ['WORLD_SIZE'] + chr(10))"
-    said = start(tmp_path, RANKS + "import sys; " + one_write, world=2)
+    said = start(tmp_path, RANKS, world=2)
     assert "srun --nodes=2" in said and "rank 0 of 2" in said and "rank 1 of 2" in said
 
 
@@ -278,13 +281,10 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
 def test_processes_know_their_ranks_and_a_lost_one_ends_the_others(
     end: str, said: str, tmp_path: Path
 ) -> None:
-    tell = (
-        "print(f'rank {rank} of', os.environ['WORLD_SIZE'], os.environ['CUDA_VISIBLE_DEVICES'], flush=True)"
-    )
     wait = f"while rank and 'rank 0' not in open({str(tmp_path / 'log.txt')!r}).read(): time.sleep(0.02)"
     before = time.monotonic()
     with pytest.raises(ChildError, match=said):
-        start(tmp_path, f"{RANKS}{tell}\n{wait}\nif rank == 1: {end}\ntime.sleep(600)", world=2)
+        start(tmp_path, f"{RANKS}{wait}\nif rank == 1: {end}\ntime.sleep(600)", world=2)
     assert time.monotonic() - before < 60
     log = (tmp_path / "log.txt").read_text()
     assert "rank 0 of 2 0,1" in log and "rank 1 of 2 0,1" in log
