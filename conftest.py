@@ -65,7 +65,7 @@ def _needs_torch(file: str) -> bool:
     if "/e2e/" in file:  # they take minutes each
         return False
     text = (Path(__file__).parent / file).read_text(encoding="utf-8")
-    return "lazy(" in text or "tiny." in text  # a tokenizer of transformers imports torch, too
+    return any(word in text for word in ("lazy(", "tiny.", "in_memory("))  # transformers imports torch, too
 
 
 @pytest.hookimpl(trylast=True)

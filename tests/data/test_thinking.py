@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def text_of(family: str) -> str:
     return TRIAL.read_text() if family == "trial" else template_of(family)
 
 
+@functools.cache
 def encoder_of(family: str, thinking: setting.Thinking | None) -> PromptEncoder:
     tokenizer = tiny.trial_tokenizer() if family == "trial" else in_memory(family)
     tokenizer.chat_template, tokenizer.eos_token = text_of(family), "<|im_end|>"

@@ -289,6 +289,7 @@ def test_rows_are_enough_for_all_steps_and_none_is_too_long(run: Run) -> None:
     assert len({row["id"].partition("-")[0] for row in dev[:8]}) == 8
 
 
+@pytest.mark.slow
 def test_rows_that_will_be_cut_may_be_longer(run: Run) -> None:
     train, _, noted = choose(run, excess_length_strategy="truncate")
     assert noted["tokens"] > 590

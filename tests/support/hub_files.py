@@ -67,6 +67,7 @@ class Reading(BaseHTTPRequestHandler):
     """Answers what the Hub's client asks for to read. `hub` is set by the subclass."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets: 40 ms a request
     hub: Library
 
     def log_message(self, *_: Any) -> None:

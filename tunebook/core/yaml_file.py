@@ -54,12 +54,12 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     return copy.deepcopy(value), {**lines}
 
 
-@lru_cache(maxsize=64)  # cached, because a plan for every GPU resolves the same recipe dozens of times
+@lru_cache(maxsize=512)  # cached, because a plan for every GPU resolves the same recipe dozens of times
 def _parse(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     try:
         # OmegaConf reads 1e-4 as a number (plain PyYAML: a string) and rejects repeated keys.
         value: Any = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         message = f"not valid YAML: {error.problem}"

@@ -11,7 +11,7 @@ import heapq
 import json
 import random
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,23 +63,24 @@ class TokenCounter:
         self.how = "counted with the tokenizer of SmolLM2" if self.path else ESTIMATED
         self.sizes: dict[str, int] = {}
 
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        return Tokenizer.from_file(str(self.path))
-
     def rows(self, rows: list[RenderedRow]) -> list[int]:
         """Return the tokens of each row."""
         parts = [_texts(row) for row in rows]
         if self.path:
             new = [text for text in dict.fromkeys(chain(*parts)) if text not in self.sizes]
             if new:
-                self.sizes |= zip(new, count_tokens(self._tokenizer, new), strict=True)
+                self.sizes |= zip(new, count_tokens(_tokenizer(str(self.path)), new), strict=True)
             sizes = self.sizes
         else:
             sizes = {text: len(text.encode()) // BYTES_A_TOKEN for text in chain(*parts)}
         return [ROW + sum(sizes[text] + TURN for text in own) for own in parts]
+
+
+@lru_cache(maxsize=1)  # read once: to read it takes longer than to count the tokens of a hundred rows
+def _tokenizer(path: str) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(path)
 
 
 def fitting(

@@ -27,6 +27,7 @@ from tunebook.models.sandbox import Sandbox, bounded, compiled
 from tunebook.runs.rows import RenderedRow, Turn
 
 LONGEST_NAME = 80
+ENVIRONMENT = Sandbox(undefined=StrictUndefined, finalize=lambda value: "" if value is None else value)
 
 
 def split_from_train(dataset: Dataset) -> list[Split]:
@@ -42,19 +43,16 @@ class Renderer:
     def __init__(self, dataset: Dataset, split: Split = "test") -> None:
         self.dataset, self.split = dataset, split
         self.undecided = split in split_from_train(dataset)
-        environment = Sandbox(
-            undefined=StrictUndefined, finalize=lambda value: "" if value is None else value
-        )
         self.templates: dict[str, Callable[[Row], str]] = {}
         self.golds = None
         texts = {"system": dataset.system, "prompt": dataset.prompt, "answer": dataset.answer or ""}
         texts["rejected"] = dataset.rejected or ""
         try:
             for name, text in texts.items():
-                self.templates[name] = compiled(environment, text)
+                self.templates[name] = compiled(ENVIRONMENT, text)
             name = "answers"
             if dataset.answers:
-                self.golds = bounded(environment.compile_expression, dataset.answers)
+                self.golds = bounded(ENVIRONMENT.compile_expression, dataset.answers)
         except TemplateError as error:
             path = dataset.folder / "dataset.yaml"
             line = line_of(read_yaml(path)[1], (name,)) if path.is_file() else None

@@ -105,6 +105,7 @@ def unbounded(function: Callable[P, T], *words: P.args, **named: P.kwargs) -> T:
         raise TemplateError(f"{type(error).__name__}: {error}") from None
 
 
+@functools.lru_cache(maxsize=64)  # a fork renders the same few templates in several places
 def compiled(environment: Environment, text: str) -> Callable[..., str]:
     """Return the function that renders a template, with limits unless `is_short`.
 
