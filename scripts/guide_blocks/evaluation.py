@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from scripts.guide_blocks.registry import Sources, block
 from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import ROOT
+from tunebook.evaluation.pairs import agreement_in_words
 from tunebook.metrics.scoring import chrf, squad
 from tunebook.report import names
 from tunebook.report.format import number
@@ -76,3 +79,25 @@ def coverage(sources: Sources) -> str:
             for one in found
         ]
     )
+
+
+@block("evaluation/manual-review", "votes")
+def two_reviewers(sources: Sources) -> str:
+    """The votes of each reviewer, of both together, and their agreement."""
+    found = sources.benchmark("review_agreement")
+    both = {"name": "both together", **found}
+    table = markdown_table(
+        [
+            {
+                "reviewer": one["name"],
+                "pairs": str(one["n"]),
+                "fine-tuned preferred": str(one["wins"]),
+                "baseline preferred": str(one["losses"]),
+                "no difference": str(one["ties"]),
+            }
+            for one in (*found["reviewers"], both)
+        ]
+    )
+    (two,) = found["agreement"]
+    text = textwrap.fill(f"{agreement_in_words(two).capitalize()}. {found['who']}", 88)
+    return f"{table}\n\n{text}"

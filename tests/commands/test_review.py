@@ -78,6 +78,40 @@ def test_goes_on_at_the_first_unread_pair(run: Run) -> None:
     assert [vote["choice"] for vote in files.read_records(path)] == ["first", "tie"]
 
 
+def test_a_second_reviewer_reads_the_same_pairs_without_the_first_ones_votes(run: Run) -> None:
+    anna, ben = Reading(run, "anna"), Reading(run, "ben")
+    for pair in anna.pairs:
+        anna.vote(pair.key, "first")
+    assert anna.unread() is None
+    assert ben.read() == 0 and ben.unread() == anna.pairs[0]
+    assert "0 of 5 pairs are read by ben" in ben.shown(ben.unread())
+    ben.vote(ben.pairs[0].key, "second")
+    assert (anna.read(), ben.read()) == (5, 1)
+    assert Reading(run).read() == 0, "votes without a name are another reviewer's"
+
+
+def test_how_far_two_reviewers_agree_is_in_the_report(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_all(reading: Reading, console: Console) -> None:
+        while pair := reading.unread():
+            alike = reading.reviewer == "anna" or pair != reading.pairs[0]
+            reading.vote(pair.key, better(reading, "tuned" if alike else "base"))
+
+    monkeypatch.setattr(review, "_serve", read_all)
+    for name in ("anna", "ben"):
+        assert review.review(str(run.folder), Console(), name) == 0
+    text = (run / "report.html").read_text()
+    assert "anna and ben agree on 4 of the 5 pairs that both read (Cohen&#39;s kappa 0.00)" in text
+    assert "ben: 5 pairs; the fine-tuned model preferred in 4, the baseline in 1, neither in 0." in text
+    assert "anna and ben agree on 4 of the 5" in (run / "report.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["two words", "x" * 41, "<b>", "a\nb"])
+def test_a_reviewers_name_is_a_short_word(name: str, run: Run) -> None:
+    with pytest.raises(InputError, match="REVIEWER") as caught:
+        review.review(str(run.folder), Console(), name)
+    assert caught.value.code == "run.reviewer"
+
+
 def test_a_hasty_second_key_does_not_vote_on_an_unread_pair(run: Run) -> None:
     reading = Reading(run)
     on_screen = reading.pairs[0]

@@ -15,7 +15,7 @@ from tests.support.helpers import make_run
 from tunebook.core import files
 from tunebook.core.errors import MachineError
 from tunebook.core.files import read_json, write_json
-from tunebook.evaluation.endpoint.judge import ORDERS, agreement, judge, judge_summary, question, verdict
+from tunebook.evaluation.endpoint.judge import ORDERS, judge, judge_summary, question, verdict
 from tunebook.evaluation.pairs import pairs
 from tunebook.report.report import write_report
 from tunebook.report.verdict import compare
@@ -150,26 +150,6 @@ def test_no_judge_in_this_evaluation_no_numbers_of_an_earlier_one(run: Run) -> N
     found = read_json(run / "settings.json")
     write_json(run / "settings.json", {**found, "suite": {**found["suite"], "judge": False}})
     assert judge_summary(run) is None
-
-
-def test_agreement_is_cohens_kappa() -> None:
-    # Cohen 1960: the share that agrees beyond what the shares of each outcome would give by chance.
-    people = ["tuned"] * 5 + ["baseline"] * 3 + ["tie"] * 2
-    model = ["tuned"] * 4 + ["baseline", "tuned"] + ["baseline"] * 2 + ["tuned", "tie"]
-    named = [str(i) for i in range(10)]
-    found = agreement(dict(zip(named, model, strict=True)), dict(zip(named, people, strict=True)))
-    observed = sum(a == b for a, b in zip(people, model, strict=True)) / 10
-    chance = sum(people.count(x) * model.count(x) for x in ("tuned", "tie", "baseline")) / 100
-    assert found == {
-        "n": 10,
-        "same": round(observed * 10),
-        "kappa": pytest.approx((observed - chance) / (1 - chance)),
-    }
-
-
-def test_agreement_without_variety_has_no_kappa() -> None:
-    assert agreement({"a": "tie"}, {"a": "tie", "b": "tuned"}) == {"n": 1, "same": 1, "kappa": None}
-    assert agreement({"a": "tie"}, {"b": "tie"}) is None
 
 
 def test_the_report_says_how_far_the_judge_can_be_trusted(run: Run) -> None:

@@ -10,7 +10,7 @@ from scipy import stats
 from tests.support.helpers import SCRIPT, make_run
 from tunebook.core import files
 from tunebook.core.files import read_json, read_jsonl, write_json, write_jsonl
-from tunebook.evaluation.pairs import Pair, in_words, pairs, review_summary, tally
+from tunebook.evaluation.pairs import Pair, agreement, in_words, pairs, review_summary, tally, votes
 from tunebook.runs.run import Run
 
 
@@ -19,8 +19,8 @@ def run(tmp_path: Path) -> Run:
     return make_run(tmp_path / "run", "chat", groups=20)
 
 
-def vote(run: Run, pair: Pair, outcome: str) -> None:
-    files.append_record(run / "review" / "votes.jsonl", {"key": pair.key, "outcome": outcome})
+def vote(run: Run, pair: Pair, outcome: str, **more: str) -> None:
+    files.append_record(run / "review" / "votes.jsonl", {"key": pair.key, "outcome": outcome, **more})
 
 
 def test_pairs_are_the_rows_that_both_answered_differently(run: Run) -> None:
@@ -145,3 +145,54 @@ def test_labels_can_be_read_as_well(tmp_path: Path) -> None:
     assert found and same and len(found) + same == 20
     assert SCRIPT in {pair.tuned for pair in found}
     assert all(pair.tuned != pair.baseline for pair in found)
+
+
+def test_agreement_is_cohens_kappa() -> None:
+    # Cohen 1960: the share that agrees beyond what the shares of each outcome would give by chance.
+    people = ["tuned"] * 5 + ["baseline"] * 3 + ["tie"] * 2
+    model = ["tuned"] * 4 + ["baseline", "tuned"] + ["baseline"] * 2 + ["tuned", "tie"]
+    named = [str(i) for i in range(10)]
+    found = agreement(dict(zip(named, model, strict=True)), dict(zip(named, people, strict=True)))
+    observed = sum(a == b for a, b in zip(people, model, strict=True)) / 10
+    chance = sum(people.count(x) * model.count(x) for x in ("tuned", "tie", "baseline")) / 100
+    assert found == {
+        "n": 10,
+        "same": round(observed * 10),
+        "kappa": pytest.approx((observed - chance) / (1 - chance)),
+    }
+
+
+def test_agreement_without_variety_has_no_kappa() -> None:
+    assert agreement({"a": "tie"}, {"a": "tie", "b": "tuned"}) == {"n": 1, "same": 1, "kappa": None}
+    assert agreement({"a": "tie"}, {"b": "tie"}) is None
+
+
+def test_a_pair_counts_for_what_more_of_its_reviewers_preferred(run: Run) -> None:
+    found, _ = pairs(run)
+    cast = {
+        "anna": ["tuned", "tuned", "baseline", "tie", "tuned"],
+        "ben": ["tuned", "baseline", "baseline", "tuned"],
+        "": ["tuned", "tie"],
+    }
+    for name, outcomes in cast.items():
+        for pair, outcome in zip(found, outcomes, strict=False):
+            vote(run, pair, outcome, reviewer=name) if name else vote(run, pair, outcome)
+    expected = ["tuned", "tie", "baseline", "tuned", "tuned"]
+    assert votes(run) == {pair.key: outcome for pair, outcome in zip(found, expected, strict=False)}
+    counted = review_summary(run)
+    assert counted and (counted["n"], counted["wins"], counted["losses"], counted["ties"]) == (5, 3, 1, 1)
+    assert counted["reviewers"] == [
+        {"name": "(no name)", "n": 2, "wins": 1, "losses": 0, "ties": 1},
+        {"name": "anna", "n": 5, "wins": 3, "losses": 1, "ties": 1},
+        {"name": "ben", "n": 4, "wins": 2, "losses": 2, "ties": 0},
+    ]
+    two = counted["agreement"][-1]
+    assert (two["between"], two["n"], two["same"]) == (["anna", "ben"], 4, 2)
+    assert two["kappa"] == pytest.approx((0.5 - 0.375) / (1 - 0.375))  # chance: 2/4 * 2/4 + 1/4 * 2/4
+
+
+def test_one_reviewer_agrees_with_nobody(run: Run) -> None:
+    for pair in pairs(run)[0]:
+        vote(run, pair, "tuned", reviewer="anna")
+    counted = review_summary(run)
+    assert counted and counted["reviewers"] == [] and counted["agreement"] == []

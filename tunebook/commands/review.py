@@ -6,13 +6,16 @@ tunebook/evaluation/pairs.py and shown in the report.
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 from urllib.parse import parse_qs
 
+import typer
 import uvicorn
 from jinja2 import Environment, PackageLoader, select_autoescape
 from starlette.applications import Starlette
@@ -28,7 +31,7 @@ from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError
 from tunebook.core.files import write_json
 from tunebook.core.paths import show
-from tunebook.evaluation.pairs import Pair, in_words, pairs, review_summary, votes
+from tunebook.evaluation.pairs import Pair, agreement_in_words, in_words, pairs, review_summary, votes_of_each
 from tunebook.report.report import write_report
 from tunebook.runs.run import Run, find
 
@@ -41,14 +44,15 @@ KEYS = """document.addEventListener("keydown", (event) => {
 });
 """
 PORT = 7860  # used if free: a fixed port can be kept open with `ssh -L`
+NAME = re.compile(r"[\w.-]{0,40}")  # of a reviewer; it appears in the report
 LONGEST = 4096  # maximum size of a form in bytes
 
 
 class Reading:
-    """The pairs of a run and the votes on them. Which answer is whose never leaves this process."""
+    """The pairs of a run and a reviewer's votes on them. Which answer is whose never leaves this process."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, reviewer: str = "") -> None:
+        self.run, self.reviewer = run, reviewer
         self.pairs, self.same = pairs(run)
         self.finished = threading.Event()
         self._template = Environment(
@@ -58,13 +62,16 @@ class Reading:
         ).get_template("review.html.jinja")
 
     def read(self) -> int:
-        """Return how many pairs have a vote."""
-        cast = votes(self.run)
+        """Return how many pairs have the reviewer's vote."""
+        cast = self._votes()
         return sum(pair.key in cast for pair in self.pairs)
 
+    def _votes(self) -> dict[str, str]:
+        return votes_of_each(self.run).get(self.reviewer, {})
+
     def unread(self) -> Pair | None:
-        """Return the first pair without a vote, or None if all have one."""
-        cast = votes(self.run)
+        """Return the first pair without the reviewer's vote, or None if all have one."""
+        cast = self._votes()
         return next((pair for pair in self.pairs if pair.key not in cast), None)
 
     def vote(self, key: str, choice: str) -> Pair | None:
@@ -74,6 +81,8 @@ class Reading:
         if pair:
             vote = {"key": key, "id": pair.id, "choice": choice, "tuned_first": pair.tuned_first}
             vote |= {"outcome": pair.outcome(choice), "time": round(time.time())}
+            if self.reviewer:
+                vote["reviewer"] = self.reviewer
             files.append_record(self.run / "review" / "votes.jsonl", vote)
         return self.unread()
 
@@ -87,8 +96,8 @@ class Reading:
     def shown(self, pair: Pair | None) -> str:
         """Return the page for `pair`; None means that every pair has been read."""
         counts = {"read": self.read(), "total": len(self.pairs), "same": self.same}
-        finished = self.finished.is_set()
-        return self._template.render(pair=pair, choices=CHOICES, finished=finished, **counts)
+        state = {"finished": self.finished.is_set(), "reviewer": self.reviewer}
+        return self._template.render(pair=pair, choices=CHOICES, **state, **counts)
 
     def act(self, key: str, act: str) -> Pair | None:
         """Perform the action of a button while the pair `key` is on the screen; return the next pair.
@@ -132,16 +141,19 @@ def page(reading: Reading) -> OwnPage:
     return OwnPage(Starlette(routes=routes))
 
 
-def review(name: str, console: Console) -> int:
+def review(name: str, console: Console, reviewer: str = "") -> int:
     """Serve the pairs of a finished run on 127.0.0.1 until the reader finishes; then write
-    review/summary.json and the report. Return the exit code.
+    review/summary.json and the report. Return the exit code. `reviewer` names whose votes these are.
 
     Raises:
-        InputError: no such run, the run has not finished, or no two answers differ.
+        InputError: no such run, the run has not finished, no two answers differ, or the name is no name.
         MachineError: another process uses the run folder.
     """
     run = find(name, "report")
-    reading = Reading(run)
+    if not NAME.fullmatch(reviewer):
+        text = f"REVIEWER (--reviewer): expected a name of at most 40 letters, digits, . _ - (got {reviewer!r})."
+        raise InputError(text, code="run.reviewer")
+    reading = Reading(run, reviewer)
     if not reading.pairs:
         raise InputError(
             f"RUN: {show(run.folder)}: both models gave the same answer to every row.",
@@ -153,6 +165,8 @@ def review(name: str, console: Console) -> int:
         if counted:
             write_json(run / "review" / "summary.json", counted)
             console.stage("review", f"{in_words(counted)}.")
+            for two in counted["agreement"]:
+                console.note(f"{agreement_in_words(two)}.")
             console.note(f"added to the report: {show(write_report(run))}")
         else:
             console.stage("review", "no pair was read")
@@ -193,9 +207,14 @@ def _serve(reading: Reading, console: Console) -> None:
             pass
 
 
-def review_command(run: RunName) -> int:
+def review_command(
+    run: RunName,
+    reviewer: Annotated[
+        str, typer.Option(help="whose votes these are; two reviewers read the same pairs, each for themselves")
+    ] = "",
+) -> int:
     """Compare pairs of answers blind, in the browser.
 
     Resumes an unfinished review.
     """
-    return review(run, command_console())
+    return review(run, command_console(), reviewer)

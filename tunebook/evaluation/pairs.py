@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -109,9 +110,7 @@ def tally(outcomes: list[str], groups: list[str]) -> dict[str, Any]:
     return {
         "n": len(values),
         "groups": len(set(groups)),
-        "wins": outcomes.count("tuned"),
-        "losses": outcomes.count("baseline"),
-        "ties": outcomes.count("tie"),
+        **_counts(outcomes),
         "win_rate": float(values.mean()) if len(values) else None,
         "low": bounds[0] if bounds else None,
         "high": bounds[1] if bounds else None,
@@ -119,17 +118,58 @@ def tally(outcomes: list[str], groups: list[str]) -> dict[str, Any]:
     }
 
 
+def _counts(outcomes: list[str]) -> dict[str, int]:
+    return {
+        "wins": outcomes.count("tuned"),
+        "losses": outcomes.count("baseline"),
+        "ties": outcomes.count("tie"),
+    }
+
+
+def votes_of_each(run: Run) -> dict[str, dict[str, str]]:
+    """Return the outcome of every pair that a reviewer voted on, by the reviewer's name ("" without one) and
+    the pair's key; the last vote of a reviewer counts."""
+    found: dict[str, dict[str, str]] = {}
+    for vote in files.read_records(run / "review" / "votes.jsonl"):
+        if vote.get("outcome") in SCORE and "key" in vote:
+            found.setdefault(vote.get("reviewer", ""), {})[vote["key"]] = vote["outcome"]
+    return found
+
+
 def votes(run: Run) -> dict[str, str]:
-    """Return the outcome of every pair that a person voted on, by the pair's key; the last vote counts."""
-    cast = files.read_records(run / "review" / "votes.jsonl")
-    return {vote["key"]: vote["outcome"] for vote in cast if vote.get("outcome") in SCORE and "key" in vote}
+    """Return the outcome of every pair with a vote, by the pair's key: what more of its reviewers preferred,
+    and `tie` if as many preferred either."""
+    scores: dict[str, list[float]] = {}
+    for cast in votes_of_each(run).values():
+        for key, outcome in cast.items():
+            scores.setdefault(key, []).append(SCORE[outcome] - SCORE["tie"])
+    return {
+        key: "tuned" if sum(each) > 0 else "baseline" if sum(each) < 0 else "tie"
+        for key, each in scores.items()
+    }
+
+
+def agreement(one: dict[str, str], other: dict[str, str]) -> dict[str, Any] | None:
+    """Return on how many of the pairs that two reviewers, or people and a judge, both voted on they agree, with
+    Cohen's kappa over tuned, baseline and tie (scikit-learn); None if there is no such pair, and kappa None
+    if all outcomes are equal."""
+    from sklearn.metrics import cohen_kappa_score
+
+    both = [(one[key], other[key]) for key in one if key in other]
+    if not both:
+        return None
+    first, second = zip(*both, strict=True)
+    alike = len({*first, *second}) == 1
+    kappa = None if alike else float(cohen_kappa_score(first, second, labels=[*SCORE]))
+    return {"n": len(both), "same": sum(a == b for a, b in both), "kappa": kappa}
 
 
 def review_summary(run: Run) -> dict[str, Any] | None:
     """Return the counts of people's votes, or None if no pair of this evaluation has a vote.
 
     In addition to the result of `tally`: the number of `pairs`, of rows with the `same` text twice, and of
-    `older` votes on other answers, which do not count.
+    `older` votes on other answers, which do not count; of several reviewers, the votes of each (`reviewers`)
+    and how far each two agree (`agreement`).
     """
     cast = votes(run)
     if not cast:
@@ -139,7 +179,17 @@ def review_summary(run: Run) -> dict[str, Any] | None:
     if not read:
         return None
     counted = tally([cast[pair.key] for pair in read], [pair.group for pair in read])
-    return {**counted, "pairs": len(found), "same": same, "older": len(cast) - len(read)}
+    keys = {pair.key for pair in read}
+    each = {name: {k: v for k, v in own.items() if k in keys} for name, own in votes_of_each(run).items()}
+    each = {name or "(no name)": own for name, own in sorted(each.items()) if own}
+    reviewers, agree = [], []
+    if len(each) > 1:
+        reviewers = [{"name": name, "n": len(own), **_counts([*own.values()])} for name, own in each.items()]
+        for one, other in combinations(each, 2):
+            if common := agreement(each[one], each[other]):
+                agree.append({"between": [one, other], **common})
+    more = {"reviewers": reviewers, "agreement": agree}
+    return {**counted, "pairs": len(found), "same": same, "older": len(cast) - len(read), **more}
 
 
 def in_words(counted: dict[str, Any]) -> str:
@@ -158,3 +208,10 @@ def in_words(counted: dict[str, Any]) -> str:
     if p is None:
         return text + ", too few groups for a test"
     return text + (", p < 0.0001" if p < 0.0001 else f", p = {p:.4f}")
+
+
+def agreement_in_words(found: dict[str, Any]) -> str:
+    """Return how far two reviewers of `review_summary` agree, in one sentence without a full stop."""
+    one, other = found["between"]
+    text = f"{one} and {other} agree on {found['same']} of the {found['n']} pairs that both read"
+    return text if found["kappa"] is None else f"{text} (Cohen's kappa {found['kappa']:.2f})"

@@ -17,7 +17,7 @@ from tunebook.data.formats.windows import held
 from tunebook.data.tool_calls import written
 from tunebook.evaluation.contenders import ENDPOINT
 from tunebook.evaluation.endpoint.judge import judge_summary
-from tunebook.evaluation.pairs import in_words, review_summary
+from tunebook.evaluation.pairs import agreement_in_words, in_words, review_summary
 from tunebook.metrics.answers import Answer, read_answer_file
 from tunebook.metrics.schema import Comparison, Metrics, read_metrics
 from tunebook.metrics.scoring import HIGHER_IS_BETTER, UNBOUNDED, per_row
@@ -281,6 +281,7 @@ def write_report(run: Run) -> Path:
     }
     environment = template_environment(TEMPLATES, escape=True)
     environment.globals |= {"number": number, "cell": cell, "in_words": in_words}
+    environment.globals |= {"agreement_in_words": agreement_in_words}
     for name in ("report.md", "report.html", "model_card.md"):
         pictures = _pictures(measured, history) if name.endswith("html") else {}
         text = environment.get_template(f"{name}.jinja").render(values, pictures=pictures)

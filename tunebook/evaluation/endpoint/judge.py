@@ -18,7 +18,7 @@ from tunebook.core.paths import ROOT
 from tunebook.data.prompt import Messages
 from tunebook.evaluation.endpoint.batch import Progress, ask_all, summary
 from tunebook.evaluation.endpoint.client import Settings
-from tunebook.evaluation.pairs import SCORE, Pair, pairs, tally, votes
+from tunebook.evaluation.pairs import Pair, agreement, pairs, tally, votes
 from tunebook.runs.run import Run
 
 MAX_TOKENS = 512
@@ -76,20 +76,6 @@ def judge(run: Run, settings: Settings, progress: Progress) -> None:
     replies = ask_all(prompts, settings, folder / "replies.jsonl", progress)
     write_jsonl(folder / "verdicts.jsonl", [outcome(pair, replies) for pair in to_judge])
     write_json(folder / "asked.json", {**summary([*replies.values()], settings), "same": same})
-
-
-def agreement(judged: dict[str, str], people: dict[str, str]) -> dict[str, Any] | None:
-    """Return on how many pairs a judge and people agree, with Cohen's kappa over tuned, baseline and tie
-    (scikit-learn); None if no pair was judged by both, and kappa None if all outcomes are equal."""
-    from sklearn.metrics import cohen_kappa_score
-
-    both = [(people[key], judged[key]) for key in judged if key in people]
-    if not both:
-        return None
-    human, machine = zip(*both, strict=True)
-    alike = len({*human, *machine}) == 1
-    kappa = None if alike else float(cohen_kappa_score(human, machine, labels=[*SCORE]))
-    return {"n": len(both), "same": sum(a == b for a, b in both), "kappa": kappa}
 
 
 def judge_summary(run: Run) -> dict[str, Any] | None:
