@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts import list_axolotl_keys
+from tests.support.forked import with_axolotl
 from tunebook.config.keys import LIST, KeyList, check_keys, versions
 from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.paths import ROOT
@@ -290,13 +290,7 @@ def test_both_versions_of_the_lock_are_listed() -> None:
 
 @pytest.mark.slow
 def test_the_committed_list_is_the_installed_axolotls() -> None:
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "list_axolotl_keys.py"), "--check"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr[-2000:]
+    assert with_axolotl(list_axolotl_keys.main, ["--check"]) == 0
 
 
 def test_every_plugin_of_ours_is_known_by_name() -> None:

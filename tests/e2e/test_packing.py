@@ -26,8 +26,8 @@ from tunebook.runs.run import Run
 STEPS = 3
 # One step over all rows, in fp32: side by side and padded, or in one sequence.
 BATCH = {
-    "padded": "micro_batch_size=8",
-    "packed": "micro_batch_size=1 sample_packing=true sequence_len=768 pad_to_sequence_len=true",
+    "padded": "micro_batch_size=4",
+    "packed": "micro_batch_size=1 sample_packing=true sequence_len=384 pad_to_sequence_len=true",
 }
 ALONE = f"gradient_accumulation_steps=1 num_epochs={STEPS} learning_rate=0.001 warmup_ratio=0 bf16=false "
 ALONE += "evals_per_epoch=null saves_per_epoch=null"
@@ -42,7 +42,7 @@ def test_a_packed_step_has_the_loss_and_the_gradient_of_a_padded_one(tmp_path: P
     for name, run in runs.items():
         resolved = resolve(recipe, Options("trial", "cpu", set=f"{ALONE} {BATCH[name]}", eval="quick"))
         resolved.config.pop("test_datasets")
-        write_jsonl(run / "data" / "train.jsonl", prepare_rows(resolved, dataset)["train"][:8])
+        write_jsonl(run / "data" / "train.jsonl", prepare_rows(resolved, dataset)["train"][:4])
         write_inputs(run, resolved, dataset, suite.load_suite(recipe, dataset.task, "trial", "quick"), "")
     train(runs.values(), {})
     logs = {name: read_json(run / "train" / "history.json")["log"] for name, run in runs.items()}
