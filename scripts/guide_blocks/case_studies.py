@@ -38,6 +38,7 @@ def _file_scores(sources: Sources, recipe: str) -> str:
                 "measured by": names.metric(one["metric"]),
                 "score of the run": number(one["metric"], one["run"]),
                 "score of the file": number(one["metric"], one["value"]),
+                "test rows": str(one["rows"]),
                 "size": f"{one['bytes'] / 1e6:.0f} MB",
             }
             for one in files

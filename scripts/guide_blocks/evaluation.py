@@ -50,15 +50,16 @@ def detectable(sources: Sources) -> str:
             for one in run["comparisons"]:
                 if (one["b"], one["metric"]) != (other, run["primary"]):
                     continue
-                values = (one["difference"], one["low"], one["high"], one["detectable"])
-                shown = [number(run["primary"], value) for value in values]
+                metric = run["primary"]
+                low, high = (names.signed(metric, one[end]) for end in ("low", "high"))
+                difference = f"{names.amount(metric, one['difference'])} ({low} to {high})"
                 rows.append(
                     {
                         "recipe": recipe,
                         "against": names.contender(other, run["baseline"]),
-                        "metric": names.metric(run["primary"]),
-                        "difference": f"{shown[0]} ({shown[1]} to {shown[2]})",
-                        "smallest detectable difference": shown[3],
+                        "metric": names.metric(metric),
+                        "difference": f"{'-' if one['difference'] < 0 else '+'}{difference}",
+                        "smallest detectable difference": names.amount(metric, one["detectable"]),
                         "test rows, groups": f"{one['n']}, {one['groups']}",
                     }
                 )
@@ -85,6 +86,8 @@ def coverage(sources: Sources) -> str:
 def two_reviewers(sources: Sources) -> str:
     """The votes of each reviewer, of both together, and their agreement."""
     found = sources.benchmark("review_agreement")
+    if not found:
+        return "No votes of two reviewers are published yet."
     both = {"name": "both together", **found}
     table = markdown_table(
         [

@@ -94,7 +94,7 @@ def learning_rates(sources: Sources) -> str:
     rows = []
     for recipe in ("classify-lora", "qa-lora", "chat-lora", "chat-dpo", "chat-full"):
         path = ROOT / "recipes" / recipe / "sweeps" / "trial-learning_rate.json"
-        swept = sources.json(path, f"make sweep NAME={recipe}")
+        swept = sources.json(path, f'make sweep NAME={recipe} OVER="learning_rate=..."')
         metric = swept["primary"]
         rows.append(
             {

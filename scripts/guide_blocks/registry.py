@@ -26,7 +26,7 @@ class Sources:
 
     def benchmark(self, name: str) -> Any:
         """Return benchmarks/results/NAME.json."""
-        return self.json(RESULTS / f"{name}.json", f"python benchmarks/{name}.py")
+        return self.json(RESULTS / f"{name}.json", f".venv/bin/python benchmarks/{name}.py")
 
     def api_price(self, name: str) -> gpus.ApiPrice:
         """Return the price of a model behind an API."""

@@ -23,7 +23,10 @@ def on_a_gpu(sources: Sources) -> str:
     """What was measured on GPUs, and what the plan says."""
     rows = []
     for path in sorted(BENCH.glob("*.json")):
-        item = sources.json(path, "make bench NAME=chat-lora-8b WEIGHTS=random")
+        item = sources.json(path, "")
+        words = {"SET": item["changed"], "LABEL": item["label"]}
+        more = "".join(f' {name}="{value}"' for name, value in words.items() if value)
+        sources.read[path] = f"make bench NAME={item['recipe']} WEIGHTS={item['weights']}{more}"
         ours = item["tunebook"]
         rows.append(
             {
@@ -42,7 +45,7 @@ def on_a_gpu(sources: Sources) -> str:
 def tracked(sources: Sources) -> str:
     """Memory of one training step: planned, and counted tensor by tensor."""
     path = ROOT / "benchmarks" / "results" / "plan_calibration.json"
-    found = sources.json(path, "python benchmarks/plan_memory.py")["tracked"]
+    found = sources.json(path, ".venv/bin/python -m benchmarks.plan_memory")["tracked"]
     return markdown_table(
         [
             {

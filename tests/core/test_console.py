@@ -79,3 +79,16 @@ def test_a_slow_training_is_said_once_after_ten_steps(a_step: float, steps: int,
         bars.show({"stage": "train", "done": step, "total": 200, "time": 5.0 + a_step * step})
     assert ("training takes 32 min more. Do less." in out.getvalue()) == said
     assert out.getvalue().count("Do less.") == said
+
+
+def test_one_row_that_took_long_is_no_line(clock: list[float]) -> None:
+    clock[0] = 0.0
+    out = io.StringIO()
+    console = Console()
+    console.rich = Rich(file=out, soft_wrap=True, width=200)
+    with console.counting("rows", None) as step:
+        clock[0] += 5
+        step()
+        assert out.getvalue() == ""
+        step()
+    assert out.getvalue().split() == ["rows:", "2"]

@@ -174,7 +174,7 @@ def _rows(
         if dataset.look_for_secrets:
             watchers.append(Secrets(found))
         total = sum(cache.counts(read.entry).values()) if read.entry else None
-        with console.counting("rows", total) as step:
+        with console.counting("rows read", total) as step:
             counts = survey(dataset, watchers, found, step, read)
         summary = ", ".join(f"{counts[split]} {split}" for split in ("train", "dev", "test"))
         words.append(f"datasets/{dataset.name}: {summary if counts else 'not read'}")

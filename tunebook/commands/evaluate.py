@@ -14,6 +14,7 @@ from tunebook.pipeline.evaluate_model import evaluate_model, evaluate_run
 from tunebook.report.leaderboard import compare_runs
 from tunebook.report.publish import publish
 
+DEFAULT = Options().eval
 Run = Annotated[str | None, typer.Argument(metavar="RUN", help="<recipe>/latest, <recipe>/<id> or a folder")]
 
 
@@ -35,10 +36,14 @@ def evaluate_command(
             "Name either a run (RUN=), or a model and a dataset: --model and --task (MODEL= TASK=).",
             code="option.run_or_model",
         )
-    if run and options.beside:
+    given = {"TASK": task, "BASE": base, "TIER": options.tier, "BESIDE": options.beside}
+    given["EVAL"] = "" if options.eval == DEFAULT else options.eval
+    if run and (unused := [name for name, value in given.items() if value]):
         raise InputError(
-            "--beside (BESIDE=) needs --model (MODEL=), or use it with `make recipe`.",
-            code="option.beside_run",
+            f"{' and '.join(f'--{name.lower()} ({name}=)' for name in unused)} cannot be used with a run, which is "
+            "evaluated as it was trained. `make recipe` with the run's options and another EVAL= or BESIDE= "
+            "evaluates a finished run again and does not train.",
+            code="option.not_for_a_run",
         )
     if run:
         return evaluate_run(run, console())

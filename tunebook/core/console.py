@@ -143,7 +143,7 @@ class Console:
             nonlocal done, next_time, pause
             done += 1
             now = time.monotonic()
-            if now < next_time:
+            if now < next_time or done == 1:  # nothing follows from one
                 return
             if bar:
                 bar.update(task, completed=done, visible=True)

@@ -45,8 +45,8 @@ def advise_command(
 ) -> int:
     """Look at your rows and recommend what to try first, with the evidence.
 
-    A prompt, retrieval, an SVM, a head, LoRA or more data. Writes no files. Exits with 3 if the advice is not
-    to fine-tune.
+    A prompt, retrieval, an SVM, a head, LoRA or more data. Writes no files outside the cache. Exits with 3
+    if the advice is not to fine-tune.
     """
     return run_advise(data, task, fields, group, may_ask, as_json, console(quiet=as_json))
 
