@@ -250,7 +250,7 @@ def test_what_needs_no_row_is_said_before_a_file_is_opened(
     """Neither FROM's files nor DATA's."""
     data = DATA["csv"].made(home / "own")
     monkeypatch.setattr("tunebook.commands.fork.fork.load_origin", None)
-    monkeypatch.setattr("tunebook.commands.fork.fork.find", None)
+    monkeypatch.setattr("tunebook.commands.fork.read.find", None)
     for given, code in (
         ({"data": "nofile"}, "fork.no_such_file"),
         ({"data": f"train={data} test={data}"}, "option.bad_data"),

@@ -33,9 +33,9 @@ def test_a_run_or_a_model_is_needed(tmp_path: Path, folder: Path) -> None:
     assert "option.run_or_model" in refused(tmp_path)
     assert "option.run_or_model" in refused(tmp_path, "some/run", "--model", str(folder))
     assert "option.missing_task" in refused(tmp_path, "--model", str(folder))
-    for words in (["--eval", "full"], ["--tier", "trial"], ["--task", "x"], ["--base", "x"], ["--beside", "x"]):
-        text = refused(tmp_path, "some/run", *words)
-        assert "option.not_for_a_run" in text and f"{words[0]} ({words[0][2:].upper()}=)" in text
+    for name, value in {"eval": "full", "tier": "trial", "task": "x", "base": "x", "beside": "x"}.items():
+        text = refused(tmp_path, "some/run", f"--{name}", value)
+        assert "option.not_for_a_run" in text and f"--{name} ({name.upper()}=)" in text
     assert "no run at 'some/run'" in refused(tmp_path, "some/run")
 
 

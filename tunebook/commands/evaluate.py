@@ -39,10 +39,10 @@ def evaluate_command(
     given = {"TASK": task, "BASE": base, "TIER": options.tier, "BESIDE": options.beside}
     given["EVAL"] = "" if options.eval == DEFAULT else options.eval
     if run and (unused := [name for name, value in given.items() if value]):
+        shown = " and ".join(f"--{name.lower()} ({name}=)" for name in unused)
         raise InputError(
-            f"{' and '.join(f'--{name.lower()} ({name}=)' for name in unused)} cannot be used with a run, which is "
-            "evaluated as it was trained. `make recipe` with the run's options and another EVAL= or BESIDE= "
-            "evaluates a finished run again and does not train.",
+            f"{shown} cannot be used with a run, which is evaluated as it was trained. `make recipe` with "
+            "its options and another EVAL= or BESIDE= evaluates the finished run again and does not train.",
             code="option.not_for_a_run",
         )
     if run:

@@ -151,7 +151,9 @@ def review(name: str, console: Console, reviewer: str = "") -> int:
     """
     run = find(name, "report")
     if not NAME.fullmatch(reviewer):
-        text = f"REVIEWER (--reviewer): expected a name of at most 40 letters, digits, . _ - (got {reviewer!r})."
+        text = (
+            f"REVIEWER (--reviewer): expected a name of at most 40 letters, digits, . _ - (got {reviewer!r})."
+        )
         raise InputError(text, code="run.reviewer")
     reading = Reading(run, reviewer)
     if not reading.pairs:
@@ -210,7 +212,8 @@ def _serve(reading: Reading, console: Console) -> None:
 def review_command(
     run: RunName,
     reviewer: Annotated[
-        str, typer.Option(help="whose votes these are; two reviewers read the same pairs, each for themselves")
+        str,
+        typer.Option(help="whose votes these are: two reviewers read the same pairs"),
     ] = "",
 ) -> int:
     """Compare pairs of answers blind, in the browser.

@@ -150,7 +150,7 @@ def votes(run: Run) -> dict[str, str]:
 
 
 def agreement(one: dict[str, str], other: dict[str, str]) -> dict[str, Any] | None:
-    """Return on how many of the pairs that two reviewers, or people and a judge, both voted on they agree, with
+    """Return on how many of the pairs that both voted on two reviewers agree, or people and a judge, with
     Cohen's kappa over tuned, baseline and tie (scikit-learn); None if there is no such pair, and kappa None
     if all outcomes are equal."""
     from sklearn.metrics import cohen_kappa_score

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunebook.check.findings import GRADES, Finding, Findings
+from tunebook.core.errors import BAD_INPUT, GOOD
 from tunebook.core.paths import show
 from tunebook.data.field_use.show import TITLES, Fate, Use, field_lines
 from tunebook.data.files.label_sets import MISSING, folded
@@ -65,15 +66,17 @@ class Told:
     found: Findings = field(default_factory=Findings)
 
 
-def lines(told: Told, following: str, good: bool) -> list[str]:
-    """Return the lines of the summary. `following` is the next command, shown only if the check passed."""
+def lines(told: Told, following: str, code: int) -> list[str]:
+    """Return the lines of the summary. `following` is the next command, shown only if the check passed;
+    `code` is the check's exit code."""
     more_to_decide = len(told.decide) - DECISIONS
     more = f" ({more_to_decide} more to decide)" if more_to_decide > 0 else ""
     for rooms in ROOMS:
         result = _head(told, rooms)
         end = [*_check(told, rooms), *_said("details", _tail(told.report, more), 1)]
-        stopped = "correct the errors, then run the same command again"
-        end += _said("next", following, 1) if good else _said("stopped", stopped)
+        first = "correct the errors" if code == BAD_INPUT else "see what could not be checked"
+        stopped = f"{first}, then run the same command again"
+        end += _said("next", following, 1) if code == GOOD else _said("stopped", stopped)
         room = MOST_LINES - len(result) - len(end)
         decisions: list[str] = []
         shown = 0
