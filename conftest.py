@@ -49,6 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than the cores where memory allows: a fifth of the time of a worker is waiting for a program, a
+    server or a disk."""
+    cores, gib = os.cpu_count() or 1, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return cores + 1 if gib >= 6 * (cores + 1) else cores
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
     """Give a worker whole files, and one worker all fast tests that import torch, so that it is paid once."""
     return OneForTorch(config, log) if config.getvalue("dist") == "loadfile" else None

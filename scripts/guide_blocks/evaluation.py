@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from scripts.guide_blocks.registry import Sources, block
+from scripts.guide_blocks.registry import RESULTS, Sources, block
 from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import ROOT
 from tunebook.evaluation.pairs import agreement_in_words
@@ -85,9 +85,8 @@ def coverage(sources: Sources) -> str:
 @block("evaluation/manual-review", "votes")
 def two_reviewers(sources: Sources) -> str:
     """The votes of each reviewer, of both together, and their agreement."""
-    found = sources.benchmark("review_agreement")
-    if not found:
-        return "No votes of two reviewers are published yet."
+    command = ".venv/bin/python benchmarks/review_agreement.py chat-lora/latest --reviewers ..."
+    found = sources.json(RESULTS / "review_agreement.json", command)
     both = {"name": "both together", **found}
     table = markdown_table(
         [
@@ -102,5 +101,5 @@ def two_reviewers(sources: Sources) -> str:
         ]
     )
     (two,) = found["agreement"]
-    text = textwrap.fill(f"{agreement_in_words(two).capitalize()}. {found['who']}", 88)
+    text = textwrap.fill(f"Reviewers {agreement_in_words(two)}. {found['who']}", 88)
     return f"{table}\n\n{text}"

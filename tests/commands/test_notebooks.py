@@ -203,6 +203,7 @@ def test_the_figures_of_the_cells_agree(name: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(5400)
 def test_a_notebook_runs_to_its_end(tmp_path: Path) -> None:
     """Trained for two steps, in its own environment: fork, check, train, predict, merge, serve, stop."""
     python = tmp_path / "venv-notebooks" / "bin" / "python"
