@@ -50,8 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than the cores where memory allows: a worker waits a fifth of its time, for a program, a server
-    or a disk."""
+    """One more than the cores where memory allows: a worker waits a fifth of its time, for a program, a
+    server or a disk."""
     cores, gib = os.cpu_count() or 1, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return cores + 1 if gib >= 6 * (cores + 1) else cores
 
