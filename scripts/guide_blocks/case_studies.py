@@ -28,7 +28,8 @@ def _result(sources: Sources, recipe: str) -> str:
     )
 
 
-def _file_scores(sources: Sources, recipe: str) -> str:
+def file_scores(sources: Sources, recipe: str) -> str:
+    """The score of each exported file of a recipe and of its run."""
     runs = sources.benchmark("export_parity")["runs"]
     files = next(run["exports"] for run in runs if run["recipe"] == recipe)
     return markdown_table(
@@ -49,7 +50,7 @@ def _file_scores(sources: Sources, recipe: str) -> str:
 for page, recipe in PAGES.items():
     block(f"case-studies/{page}", "result")(lambda sources, recipe=recipe: _result(sources, recipe))
 for page, recipe in {"text-classification": "classify-lora", "chatbot": "chat-lora"}.items():
-    block(f"case-studies/{page}", "files")(lambda sources, recipe=recipe: _file_scores(sources, recipe))
+    block(f"case-studies/{page}", "files")(lambda sources, recipe=recipe: file_scores(sources, recipe))
 
 
 @block("case-studies/text-classification", "labels")

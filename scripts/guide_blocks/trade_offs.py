@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scripts.guide_blocks.registry import Sources, block
 from tunebook.core.markdown import markdown_table
 from tunebook.core.paths import ROOT
@@ -18,15 +20,23 @@ def _points(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 
 
+def benched(sources: Sources) -> list[dict[str, Any]]:
+    """Return what `make bench` measured on GPUs."""
+    found = []
+    for path in sorted(BENCH.glob("*.json")):
+        item: dict[str, Any] = sources.json(path, "")
+        words = {"SET": item["changed"], "LABEL": item["label"]}
+        more = "".join(f' {name}="{value}"' for name, value in words.items() if value)
+        sources.read[path] = f"make bench NAME={item['recipe']} WEIGHTS={item['weights']}{more}"
+        found.append(item)
+    return found
+
+
 @block("trade-offs/compute-and-cost", "gpu")
 def on_a_gpu(sources: Sources) -> str:
     """What was measured on GPUs, and what the plan says."""
     rows = []
-    for path in sorted(BENCH.glob("*.json")):
-        item = sources.json(path, "")
-        words = {"SET": item["changed"], "LABEL": item["label"]}
-        more = "".join(f' {name}="{value}"' for name, value in words.items() if value)
-        sources.read[path] = f"make bench NAME={item['recipe']} WEIGHTS={item['weights']}{more}"
+    for item in benched(sources):
         ours = item["tunebook"]
         rows.append(
             {

@@ -52,13 +52,14 @@ def methods_compared(sources: Sources) -> str:
     return markdown_table(rows)
 
 
-def _runs(sources: Sources) -> dict[str, dict[str, Any]]:
+def method_runs(sources: Sources) -> dict[str, dict[str, Any]]:
+    """Return the run of each method with the recipes' own seed."""
     runs = sources.benchmark("methods")["runs"]
     return {name.removeprefix("classify-"): seeds[SEED] for name, seeds in runs.items()}
 
 
 def _measured(sources: Sources, *methods: str) -> str:
-    runs = _runs(sources)
+    runs = method_runs(sources)
     return markdown_table(
         [
             {
