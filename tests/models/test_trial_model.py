@@ -32,8 +32,3 @@ def test_answers_and_stops() -> None:
     answer = lm.generate([context], [], max_new=24)[0]
     assert answer.stopped
     assert "Paris" in lm.tokenizer.decode(answer.ids)
-
-
-def test_bf16_was_measured() -> None:
-    trial_model.ensure()
-    assert trial_model.cpu_facts()["bf16_speedup"] > 0

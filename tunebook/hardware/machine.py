@@ -6,12 +6,12 @@ import contextlib
 import os
 import platform
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from tunebook.core import visible
+from tunebook.hardware import cpu_speed
 
 
 @cache
@@ -75,20 +75,10 @@ def why_no_gpu() -> str:
     return "no GPU found"
 
 
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def facts() -> dict[str, Any]:
     """Return the facts about this machine that reports show."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_speed.name(),
         "cores": psutil.cpu_count() or 1,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": gpus(),

@@ -10,9 +10,8 @@ from tunebook.core.errors import InputError, Problem, raise_all
 from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import ROOT, show
 from tunebook.core.yaml_file import read_yaml
-from tunebook.hardware import machine
+from tunebook.hardware import cpu_speed, machine
 from tunebook.hardware.capabilities import AMPERE
-from tunebook.models import trial_model
 
 # The only keys that an overlay may set. They are not part of a run's id, so the same run can be resumed on
 # another GPU.
@@ -28,7 +27,6 @@ KEYS = frozenset(
 
 CPU = "cpu"
 LONG_ON_CPU = 1024  # tokens
-BF16_WORTH_IT = 1.1
 
 
 class Machine(BaseModel):
@@ -88,7 +86,7 @@ def overlay(name: str, measured: bool = True) -> Overlay:
         ]
     )
     if name == CPU and measured:
-        value = {**value, "bf16": cpu_has_fast_bf16()}
+        value = {**value, "bf16": cpu_speed.has_fast_bf16()}
     return Overlay(name, Machine.model_validate(cards) if cards else None, value)
 
 
@@ -99,9 +97,3 @@ def for_long_rows(config: AxolotlConfig) -> AxolotlConfig:
     if int(config.get("sequence_len") or 0) <= LONG_ON_CPU:
         return {}
     return {"attn_implementation": "sdpa", "gradient_checkpointing": True}
-
-
-def cpu_has_fast_bf16() -> bool:
-    """Return whether bf16 is faster than fp32 on this CPU, as measured when the base model was converted."""
-    trial_model.ensure()
-    return trial_model.cpu_facts()["bf16_speedup"] > BF16_WORTH_IT

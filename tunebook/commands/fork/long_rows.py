@@ -28,9 +28,9 @@ from tunebook.data.lengths import (
 )
 from tunebook.data.tool_calls import texts
 from tunebook.hardware import memory
+from tunebook.hardware.cpu_speed import is_known_fast_bf16
 from tunebook.hardware.gpus import gpu
 from tunebook.hardware.memory_settings import setting
-from tunebook.hardware.overlays import cpu_has_fast_bf16
 from tunebook.models import shapes, trial_model
 from tunebook.plan import hours, trial
 from tunebook.plan.rows import Rows
@@ -251,13 +251,12 @@ def _trial_minutes(sizes: Sequence[int], counts: dict[str, int], rows: dict[str,
     dev, test = (min(rows[split], counts[split]) for split in ("dev", "test"))
     read = (dev * trial.PROMPTINGS + test * trial.CONTENDERS) * size
     trained = min(TRIAL_TOKENS, min(rows["train"], counts["train"]) * size)
-    measured = (trial_model.folder() / "tunebook.json").is_file()
     config: dict[str, Any] = {
         "base_model": trial_model.NAME,
         "adapter": "lora",
         "attn_implementation": "eager",
     }
-    config["bf16"] = measured and cpu_has_fast_bf16()
+    config["bf16"] = is_known_fast_bf16()
     return trial.minutes(trained, read, size, config)
 
 
