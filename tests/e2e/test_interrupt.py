@@ -55,12 +55,12 @@ def test_ctrl_c_by_make_saves_and_the_same_command_resumes(base: Path, tmp_path:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(timeout=120)
     said = log.read_text()
-    saved = [path.name for path in (runner.folder / "train").glob("checkpoint-*")]
+    saved = [int(path.name.partition("-")[2]) for path in (runner.folder / "train").glob("checkpoint-*")]
     assert "run.interrupted" in said and "Rerun the same command" in said, said
     assert "Error 130" in said, "make's own line comes after ours"
     assert said.index("run.interrupted") < said.index("Error 130")
-    assert len(saved) == 1
-    step = int(saved[0].partition("-")[2])
+    step = max(saved)  # where it stopped; a quick machine has saved step 5 before
+    assert trained() == step >= 3
     assert read_json(runner.folder / "sessions.json")[-1]["end"] == "stopped"
     result = runner.run()
     assert result.returncode in (0, 3), result.stderr

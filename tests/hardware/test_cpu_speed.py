@@ -26,6 +26,8 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return subprocess.CompletedProcess(words, 0, "", "")
 
     monkeypatch.setenv("TUNEBOOK_CACHE", str(tmp_path))
+    for variable in cpu_speed.CHOICES:
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(cpu_speed, "run_command", measure)
     monkeypatch.setattr(cpu_speed, "name", lambda: "a CPU with AMX")
     return files
