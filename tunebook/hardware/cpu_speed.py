@@ -22,6 +22,7 @@ from tunebook.core.errors import MachineError
 from tunebook.core.files import digest, read_json, write_json
 from tunebook.core.paths import ROOT, cache_folder, child_environment
 from tunebook.core.process import run_command
+from tunebook.models.llama_cpp import processor
 
 BF16_WORTH_IT = 1.1
 # What torch and oneDNN choose their kernels by.
@@ -31,7 +32,13 @@ REPEATS, SECONDS = 20, 1.0  # of each measurement, whichever ends first
 
 def name() -> str:
     """Return the name of the CPU: `AMD EPYC`."""
-    return _line("model name") or platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def has_fast_bf16() -> bool:
@@ -59,8 +66,7 @@ def is_known_fast_bf16() -> bool:
 
 def _file() -> Path:
     """Return where the measurement of this kind of CPU is kept."""
-    flags = _line("flags") or _line("Features")  # x86, ARM
-    kind = [name(), flags, importlib.metadata.version("torch"), *map(os.environ.get, CHOICES)]
+    kind = [name(), processor(), importlib.metadata.version("torch"), *map(os.environ.get, CHOICES)]
     return cache_folder() / "cpu" / f"{digest(kind)[:16]}.json"
 
 
@@ -92,17 +98,6 @@ def measure_bf16() -> float:
         return best
 
     return round(seconds(torch.float32) / seconds(torch.bfloat16), 2)
-
-
-def _line(key: str) -> str | None:
-    """Return the value of the first line of /proc/cpuinfo that begins with `key`, if there is one."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith(key):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return None
 
 
 if __name__ == "__main__":

@@ -59,10 +59,10 @@ def folder() -> Path:
     A build for this machine's processor would crash on an older one, so a cache folder shared by several
     machines has a build for each kind of processor.
     """
-    return cache_folder() / f"llama.cpp-{VERSION}-{_processor()}"
+    return cache_folder() / f"llama.cpp-{VERSION}-{processor()}"
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the architecture of this machine and a hash of the processor features listed by Linux."""
     names = ("flags", "Features")  # x86, ARM
     able = []

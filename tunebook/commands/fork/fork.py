@@ -49,7 +49,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     """
     check_arguments(options)
     length = long_rows.check_length(options.length)
-    read_fields(options.fields)
+    named = read_fields(options.fields)
     recipe, config, text, from_notes = load_origin(options.origin, options.allow)
     model = known_model(options.model) if options.model else None
     if not (model or config.get("base_model")):
@@ -58,7 +58,7 @@ def run_fork(options: ForkOptions, console: Console) -> int:
     task = options.task or (load_dataset_config(recipe.dataset).task if recipe else None)
     folder = datasets_folder() / options.name
     with with_options_named(options), console.rich.status("reading the rows"):
-        found = read(options, task, folder)
+        found = read(options, named, task, folder)
         window = long_rows.check_window(options.window, found.reading.layout)
     with with_options_named(options):
         made = make_dataset(options, found, folder, window, console)

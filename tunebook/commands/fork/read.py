@@ -11,7 +11,7 @@ from typing import Any
 
 from tunebook.commands.fork.drops import with_all_drops, without
 from tunebook.commands.fork.files import DataFiles, copies, find, folder_of
-from tunebook.commands.fork.options import ForkOptions, read_drop, read_fields
+from tunebook.commands.fork.options import ForkOptions, read_drop
 from tunebook.commands.fork.output import dataset_text, thinking
 from tunebook.commands.fork.recognise import Reading
 from tunebook.commands.fork.refusals import check_columns, refuse_idle, refuse_idle_table
@@ -73,14 +73,14 @@ class NewDataset:
     notes: list[str]
 
 
-def read(options: ForkOptions, task: str | None, folder: Path) -> Read:
-    """Find the files and say what their rows are; `task` is the one asked for, `folder` the dataset's.
+def read(options: ForkOptions, named: dict[str, str], task: str | None, folder: Path) -> Read:
+    """Find the files and say what their rows are; `named` are the columns of FIELDS=, `task` is
+    the one asked for, `folder` the dataset's.
 
     Raises:
         InputError: files that cannot be read, rows of no known form, or an option that nothing is read by.
         MachineError: the data is on the Hub, which cannot be reached.
     """
-    named = read_fields(options.fields)
     data = find(options.data, folder, options.table)
     refuse_idle_table(options.table, data)
     data.source |= rows_keys(options.where, options.roles, options.near, options.thinking)
