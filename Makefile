@@ -109,7 +109,7 @@ $(VENV)/.tunebook-installed: requirements.lock pyproject.toml scripts/set_up.sh
 $(VENV)-docs/.installed: docs/requirements.txt
 $(VENV)-notebooks/.installed: docs/notebooks/requirements.txt
 $(VENV)-docs/.installed $(VENV)-notebooks/.installed:
-	@$(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@
+	@sh scripts/set_up.sh $(call quote,$(PYTHON)) $(call quote,$(@D)) $< && touch $@
 $(VERBS):
 	@$(TUNEBOOK) make $@ $(foreach v,$(WORDS),$(call quote,$(v)=$(value $(v))))
 .DEFAULT:

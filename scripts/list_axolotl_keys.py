@@ -135,7 +135,23 @@ def build() -> KeyList:
         "root": AxolotlInputConfig.__name__,
         "plugins": plugins,
         "models": {name: dict(sorted(keys.items())) for name, keys in sorted(models.items())},
+        "names": names(),
     }
+
+
+def names() -> dict[str, list[str]]:
+    """Return the values that the installed Axolotl and transformers accept for keys that name something."""
+    from axolotl.utils.schemas.enums import ChatTemplate, CustomSupportedOptimizers
+    from transformers.trainer_utils import SchedulerType
+    from transformers.training_args import OptimizerNames
+
+    found: dict[str, set[str]] = {
+        "optimizer": {one.value for kind in (OptimizerNames, CustomSupportedOptimizers) for one in kind},
+        "lr_scheduler": {one.value for one in SchedulerType}
+        | {"one_cycle", "rex"},  # the last two: Axolotl's
+        "chat_template": {one.value for one in ChatTemplate},
+    }
+    return {key: sorted(values) for key, values in found.items()}
 
 
 def join(lists: dict[str, KeyList]) -> dict:
@@ -155,7 +171,11 @@ def join(lists: dict[str, KeyList]) -> dict:
         for plugin, model in first["plugins"].items()
         if all(other["plugins"].get(plugin) == model for other in others)
     }
-    made: dict = {"root": first["root"], "common": {"plugins": plugins, "models": common}}
+    both = {
+        key: [name for name in some if all(name in other["names"][key] for other in others)]
+        for key, some in first["names"].items()
+    }
+    made: dict = {"root": first["root"], "common": {"plugins": plugins, "models": common, "names": both}}
     for version, known in sorted(lists.items()):
         rest = {
             name: {key: kinds for key, kinds in keys.items() if key not in common.get(name, {})}
@@ -164,6 +184,9 @@ def join(lists: dict[str, KeyList]) -> dict:
         made[version] = {
             "plugins": {plugin: model for plugin, model in known["plugins"].items() if plugin not in plugins},
             "models": {name: keys for name, keys in rest.items() if keys or name not in common},
+            "names": {
+                key: [name for name in some if name not in both[key]] for key, some in known["names"].items()
+            },
         }
     return made
 

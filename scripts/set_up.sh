@@ -1,8 +1,8 @@
 #!/bin/sh
-# Make or complete the virtual environment: set_up.sh PYTHON VENV. Called by make; exits 4 with one
-# sentence when the machine cannot do it.
+# Make or complete a virtual environment: set_up.sh PYTHON VENV [PACKAGES]. Called by make; exits 4 with one
+# sentence when the machine cannot do it. With PACKAGES, a file with hashes, it gets these and nothing else.
 set -u
-python=$1 venv=$2
+python=$1 venv=$2 packages=${3-}
 need_kb=6000000
 
 stop() {
@@ -50,10 +50,14 @@ if [ ! -x "$venv/bin/python" ]; then
     command -v "$python" >/dev/null || stop "no $python found. Install Python 3.11, 3.12 or 3.13, or name one: make ... PYTHON=/path/to/python3.12"
     fits "$python" || stop "$python is $("$python" -V 2>&1); Python 3.11, 3.12 or 3.13 is needed. Name one: make ... PYTHON=/path/to/python3.12"
     free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
-    [ "$free_kb" -ge "$need_kb" ] || stop "$((free_kb / 1000000)) GB free here; about 6 GB are needed."
+    [ -n "$packages" ] || [ "$free_kb" -ge "$need_kb" ] || stop "$((free_kb / 1000000)) GB free here; about 6 GB are needed."
     "$python" -m venv "$venv" >"$log" 2>&1 || stop "$python cannot make a virtual environment: $(tail -n 1 "$log")"
 fi
 fits "$venv/bin/python" || stop "$venv holds another Python than 3.11, 3.12 or 3.13. Remove it, or give another: make ... VENV=folder"
+if [ -n "$packages" ]; then
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$packages" || stop "the packages of $packages could not be installed (above: pip's words)."
+    exit 0
+fi
 version=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 echo "set-up: $venv has Python $version: $(stack "$version")"
 if [ "$version" = 3.11 ]; then

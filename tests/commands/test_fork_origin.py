@@ -155,7 +155,7 @@ def test_every_plugin_that_axolotl_ships_is_known() -> None:
     if not spec or not spec.origin:
         pytest.skip("Axolotl is not installed")
     folder = Path(os.path.dirname(spec.origin)) / "integrations"
-    homes = {path.parent.name for path in folder.glob("*/args.py")}
+    homes = {path.parent.name for path in folder.glob("*/__init__.py") if "Plugin" in path.read_text()}
     known = {name.split(".")[2] for name in schema()["plugins"] if name.startswith("axolotl.")}
     assert homes <= known
 

@@ -19,7 +19,7 @@ PYTHON = """\
 if [ "$1 $2" = "-m venv" ]; then
     mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
     printf '#!/bin/sh\\nexit 0\\n' >"$3/bin/uv" && chmod +x "$3/bin/uv"
-else
+elif [ "$1 $2" != "-m pip" ]; then
     exec {real} -IS -c "import sys; sys.version_info = (3, {minor}, 0, 'final', 0)
 $2"
 fi
@@ -52,9 +52,9 @@ class Machine:
         file.write_text(PYTHON.format(real=sys.executable, minor=minor))
         file.chmod(0o755)
 
-    def set_up(self, python: str, venv: str = ".venv") -> tuple[int, str]:
+    def set_up(self, python: str, venv: str = ".venv", *packages: str) -> tuple[int, str]:
         result = subprocess.run(
-            [str(self.bin / "sh"), str(ROOT / "scripts" / "set_up.sh"), python, venv],
+            [str(self.bin / "sh"), str(ROOT / "scripts" / "set_up.sh"), python, venv, *packages],
             cwd=self.folder,
             env={"PATH": str(self.bin), "PYENV_ROOT": str(self.folder / "pyenv"), "HOME": str(self.folder)},
             capture_output=True,
@@ -139,3 +139,11 @@ def test_a_launch_says_which_axolotl_will_train(on: str, lane: str) -> None:
     said = lanes.of_launch(on)
     assert (lane if on == "slurm" else "0.21") in said
     assert ("docs/lanes.md" in said) == (lane == "0.19.0")
+
+
+def test_an_environment_of_given_packages_gets_a_python_in_the_same_way(tmp_path: Path) -> None:
+    """Those of the guide's builder: also where PYTHON is no command on PATH, as with pyenv."""
+    machine = Machine(tmp_path, {}, [12])
+    code, said = machine.set_up("python3.12", ".venv-docs", "docs.txt")
+    assert code == 0, said
+    assert (tmp_path / ".venv-docs" / "bin" / "python").is_file() and "requirements.lock" not in said

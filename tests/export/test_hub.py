@@ -27,6 +27,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with hub_server.serving() as one:
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", one.endpoint)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)  # the stand-in speaks LFS
         monkeypatch.setattr("huggingface_hub.utils._http.HF_HUB_OFFLINE", False, raising=False)
         monkeypatch.setenv("HF_TOKEN", one.token)
         yield one

@@ -13,7 +13,7 @@ from tunebook.models.random_model import config_of
 KINDS = [
     *(f"Qwen/Qwen3.5-{size}" for size in ("0.8B", "2B", "4B", "9B")),
     *("Qwen/Qwen3.6-27B", "openbmb/MiniCPM5-1B", "ibm-granite/granite-4.1-3b", "ibm-granite/granite-4.1-8b"),
-    *("openai/gpt-oss-20b", "google/gemma-4-E4B-it", "google/gemma-4-12B-it"),
+    *("allenai/Olmo-3-7B-Instruct", "openai/gpt-oss-20b", "google/gemma-4-E4B-it", "google/gemma-4-12B-it"),
 ]
 
 

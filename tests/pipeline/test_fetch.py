@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -54,6 +56,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         sleep = staticmethod(found.append)
 
     monkeypatch.setattr(hub, "time", Clock)
+    for module in ("file_download", "utils._http"):  # the client's own pauses
+        own = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None})
+        monkeypatch.setattr(f"huggingface_hub.{module}.time", own)
     return found
 
 
@@ -127,7 +132,9 @@ def test_a_hub_that_fails_once_costs_a_pause(kind: str, server: Hub, waits: list
     server.faults.append(Fault(kind, place, times=1))  # type: ignore[arg-type]
     folder = get()
     assert all((folder / name).read_bytes() == data for name, data in FILES.items())
-    assert waits == [hub.PAUSES[0]]
+    # huggingface_hub 1.33 goes on with a file that broke off by itself, 1.17 does not.
+    assert waits == [hub.PAUSES[0]] or (waits == [] and kind in ("cut", "half"))
+    assert server.faults[0].hits == 1
 
 
 @pytest.mark.parametrize(("token", "status"), [(None, "401"), ("hf_other", "403")])

@@ -191,14 +191,18 @@ def test_a_persons_own_copy_beside_them_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoint-5-copy").is_dir()
 
 
-def test_tokens_are_counted_across_a_resume() -> None:
+@pytest.mark.parametrize("kept", [False, True])
+def test_tokens_are_counted_across_a_resume(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a lane whose counter goes on, it does not after a checkpoint without its count."""
+    from tunebook.models import lanes
     from tunebook.training.launch import count_tokens
 
+    monkeypatch.setattr(lanes, "is_new", lambda: kept)
     # The first value after the second resume is above the one before it.
     counted = [30, 60, 95, 25, 70, 80]
     log = [{"step": step, "tokens/trainable": n} for step, n in enumerate(counted, 1)]
     log.insert(3, {"step": 3, "eval_loss": 1.0})
-    assert count_tokens(log, "tokens/trainable", [3, 4]) == 95 + 25 + 80
+    assert count_tokens(log, "tokens/trainable", [3, 4]) == (95 + 80 if kept else 95 + 25 + 80)
     assert count_tokens(log[:3], "tokens/trainable", []) == 95
     assert count_tokens([], "tokens/trainable", []) is None
 

@@ -47,6 +47,7 @@ class Machine:
             "TUNEBOOK_RUNS": str(self.runs),
             "HF_HOME": str(folder / "hf"),
             "HF_ENDPOINT": hub.endpoint,
+            "HF_HUB_DISABLE_XET": "1",  # for uploads; the stand-in speaks LFS
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(SEEN)]),
             "NETWORK_SEEN": str(folder / "network.txt"),
             "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", str(cache_folder() / "bytecode")),

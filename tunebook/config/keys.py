@@ -23,12 +23,14 @@ LIST = Path(__file__).parent / "axolotl_keys.json"
 
 
 class KeyList(TypedDict):
-    """The keys of one version of Axolotl: the model of each plugin, of the top level (`root`), and the types
-    that each key of each model accepts."""
+    """The keys of one version of Axolotl: the model of each plugin, of the top level (`root`), the types that
+    each key of each model accepts, and the values that keys of names accept: `optimizer`, `lr_scheduler` and
+    `chat_template`."""
 
     root: str
     plugins: dict[str, str]
     models: dict[str, dict[str, list[str]]]
+    names: dict[str, list[str]]
 
 
 @cache
@@ -50,6 +52,7 @@ def of_version(content: dict[str, Any], version: str) -> KeyList:
             name: dict(sorted({**common["models"].get(name, {}), **own["models"].get(name, {})}.items()))
             for name in sorted(names)
         },
+        "names": {key: sorted([*some, *own["names"].get(key, [])]) for key, some in common["names"].items()},
     }
 
 
@@ -57,6 +60,20 @@ def schema() -> KeyList:
     """Return the key list of the installed Axolotl, or of the newest version listed."""
     known = versions()
     return known.get(lanes.axolotl(), list(known.values())[-1])
+
+
+def known_names(key: str) -> list[str]:
+    """Return the values that `optimizer`, `lr_scheduler` or `chat_template` accepts in the installed lane."""
+    return schema()["names"][key]
+
+
+def lane_of_name(key: str, name: Any) -> str:
+    """Return "" or, in one sentence, which other version of Axolotl has this optimizer, schedule or
+    template."""
+    homes = [version for version, known in versions().items() if name in known["names"][key]]
+    if not homes or name in known_names(key):
+        return ""
+    return f"Axolotl {homes[0]} has it and needs {lanes.python_of(homes[0])} (docs/lanes.md). "
 
 
 def check_keys(config: AxolotlConfig, lines: Lines, file: str) -> list[Problem]:

@@ -58,6 +58,12 @@ def seeds_weights() -> bool:
     return is_new()
 
 
+def keeps_token_counts() -> bool:
+    """Return whether Axolotl's counters of tokens go on where a training resumes from a checkpoint that it
+    found by itself: since 0.21. 0.19 begins anew, as both do if the checkpoint's counts cannot be read."""
+    return is_new()
+
+
 def load_gguf(model_class: Any, folder: str, file: str, **options: Any) -> Any:
     """Return the model in a GGUF file with unpacked weights, so that it can be saved.
 

@@ -27,7 +27,7 @@ MAX_POSITIONS = 40960
 
 def config_of(shape: Shape, **more: Any) -> Any:
     """Return a transformers config of the shape: of the text model of Qwen3.5, Gemma 4 or gpt-oss, else Qwen3
-    if query and key are normalised, otherwise Llama."""
+    or Olmo 3 if query and key are normalised, otherwise Llama."""
     import transformers
 
     sizes: dict[str, Any] = {
@@ -68,7 +68,11 @@ def config_of(shape: Shape, **more: Any) -> Any:
             return transformers.Gemma4UnifiedTextConfig(**sizes)
         sizes |= {"hidden_size_per_layer_input": shape.per_layer, "vocab_size_per_layer_input": shape.vocab}
         return transformers.Gemma4TextConfig(num_kv_shared_layers=shape.shared_layers, **sizes)
-    kinds = {"none": transformers.LlamaConfig, "head": transformers.Qwen3Config}
+    kinds = {
+        "none": transformers.LlamaConfig,
+        "head": transformers.Qwen3Config,
+        "whole": transformers.Olmo3Config,
+    }
     return kinds[shape.qk_norm](**sizes)
 
 

@@ -68,6 +68,13 @@ class CPUArguments(BasePlugin):
     In fp32, logits are computed only for trained positions (docs/ARCHITECTURE.md, CPU). The dev loss before
     the first step, which Axolotl always computes and nothing reads, is skipped."""
 
+    def register(self, cfg: Any) -> None:
+        """Called before Axolotl asks whether the GPUs of a training with several processes reach each other:
+        torch's builds for CUDA end with an error where there is no driver."""
+        from axolotl.utils import trainer
+
+        trainer.check_cuda_p2p_ib_support = lambda: True
+
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
         """Called before anything is loaded."""
         no_gpu_kernels_on_a_cpu()
@@ -76,12 +83,11 @@ class CPUArguments(BasePlugin):
         autocast = bool(cfg.bf16) and cfg.torch_dtype == torch.float32
         return {"use_cpu": True, "bf16": autocast, "bf16_full_eval": False, "eval_on_start": False}
 
-    def post_model_build(self, cfg: Any, model: Any) -> None:
-        output = getattr(model, "lm_head", None)  # a classification head has no token logits
-        if output is not None and output.weight.dtype == torch.float32:
-            only_trained_logits(model)
-
     def post_model_load(self, cfg: Any, model: Any) -> None:
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # as PEFT left it
+        output = getattr(inner, "lm_head", None)  # a classification head has no token logits
+        if output is not None and output.weight.dtype == torch.float32:
+            only_trained_logits(inner)
         # For gradient checkpointing, Axolotl makes every adapter's input require a gradient; below the lowest
         # adapter (peft_layers_to_transform), that backward pass computes a result nobody uses.
         if not cfg.gradient_checkpointing:

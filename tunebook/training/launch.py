@@ -12,7 +12,7 @@ from tunebook.core.errors import TunebookError
 from tunebook.core.files import read_json, write_json
 from tunebook.core.paths import show
 from tunebook.core.process import ChildError
-from tunebook.models import hub
+from tunebook.models import hub, lanes
 from tunebook.runs.checkpoints import RESUMED, ROWS, bring_back, numbered, set_broken_aside, ship
 from tunebook.runs.run import Run
 from tunebook.runs.session import Session
@@ -129,12 +129,13 @@ def trained_rows(left: dict[str, int] | None, epochs: float | None) -> int | Non
 
 
 def count_tokens(log: list[dict[str, Any]], key: str, resumed: list[int]) -> int | None:
-    """Add up a counter of the training log, which restarts from 0 at each of the steps `resumed`."""
+    """Add up a counter of the training log. Where it does not go on after a resume, it restarts from 0 at
+    each of the steps `resumed`."""
     total = before = last = 0
     entries = [entry for entry in log if key in entry]
     for entry in entries:
         if any(last <= step < entry["step"] for step in resumed):
-            before = 0
+            before = before if lanes.keeps_token_counts() and int(entry[key]) > before else 0
         total += int(entry[key]) - before
         before, last = int(entry[key]), entry["step"]
     return total if entries else None

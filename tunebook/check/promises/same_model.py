@@ -6,17 +6,11 @@ from __future__ import annotations
 
 from tunebook.check.findings import Add, Grade
 from tunebook.check.promises.names import files_of
+from tunebook.config.keys import known_names, lane_of_name
 from tunebook.config.resolved import Resolved
 from tunebook.models import base_files
 from tunebook.models.locate import OWN_CODE
 
-# Axolotl's ChatTemplate enum (compared in tests/check/test_check_promises.py).
-TEMPLATES = frozenset(
-    """alpaca chatml mistral_v1 mistral_v2v3 mistral_v3_tekken mistral_v7_tekken gemma cohere llama3
-    llama3_2_vision llama4 phi_3 phi_35 deepseek_v2 deepseek_v3 jamba jinja qwen_25 qwen3 qwen3_5 falcon_h1
-    nemotron_h tokenizer_default exaone exaone4 metharme pixtral llava qwen2_vl gemma3 gemma3n gemma4
-    gemma4_unified command_a command_a_tool_use command_a_rag aya""".split()
-)
 FALLBACK = "tokenizer_default_fallback_"
 # With these keys, training would use another model than the evaluation and other users.
 TRAINING_ONLY = {
@@ -106,13 +100,13 @@ def template(resolved: Resolved, add: Add) -> None:
     config, files = resolved.config, files_of(resolved)
     name, own = config.get("chat_template"), config.get("chat_template_jinja")
     plain = str(name).removeprefix(FALLBACK)
-    if name is not None and plain not in TEMPLATES:
-        known = ", ".join(sorted(TEMPLATES))
+    if name is not None and plain not in known_names("chat_template"):
+        known = ", ".join(known_names("chat_template"))
         add(
             "error",
             "chat_template",
             f"unknown chat template (got {name!r}).",
-            f"Known: {known}.",
+            f"{lane_of_name('chat_template', plain)}Known: {known}.",
             code="base.unknown_template",
         )
     elif name == "jinja" and not own:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.check.findings import Add, Grade
+from tunebook.config.keys import known_names, lane_of_name
 from tunebook.config.resolved import Resolved
 from tunebook.core.files import AxolotlConfig
 from tunebook.core.paths import ROOT
@@ -17,24 +18,6 @@ from tunebook.runs.checkpoints import fault
 
 TRAINER = "https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments"
 
-# transformers.SchedulerType and Axolotl's own two; transformers.OptimizerNames and Axolotl's
-# CustomSupportedOptimizers (compared in tests/check/test_check_promises.py).
-SCHEDULERS = frozenset(
-    """linear cosine cosine_with_restarts polynomial constant constant_with_warmup inverse_sqrt
-    reduce_lr_on_plateau cosine_with_min_lr cosine_warmup_with_min_lr warmup_stable_decay greedy one_cycle
-    rex""".split()
-)
-OPTIMIZERS = frozenset(
-    """adamw_torch adamw_torch_fused adamw_torch_xla adamw_torch_npu_fused adafactor adamw_anyprecision
-    adamw_torch_4bit adamw_torch_8bit ademamix sgd adagrad adamw_bnb_8bit adamw_8bit ademamix_8bit lion_8bit
-    lion_32bit paged_adamw_32bit paged_adamw_8bit paged_ademamix_32bit paged_ademamix_8bit paged_lion_32bit
-    paged_lion_8bit rmsprop rmsprop_bnb rmsprop_bnb_8bit rmsprop_bnb_32bit galore_adamw galore_adamw_8bit
-    galore_adafactor galore_adamw_layerwise galore_adamw_8bit_layerwise galore_adafactor_layerwise lomo
-    adalomo grokadamw schedule_free_radam schedule_free_adamw schedule_free_sgd apollo_adamw
-    apollo_adamw_layerwise stable_adamw optimi_adamw ao_adamw_4bit ao_adamw_8bit ao_adamw_fp8 adopt_adamw
-    adamc came_pytorch muon dion sinkgd polora flash_adamw flash_adam flash_sgd flash_sgdw flash_lion
-    q_galore_adamw8bit""".split()
-)
 # Schedules that need one of these numbers in lr_scheduler_kwargs.
 NEEDS = {
     "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
@@ -121,13 +104,13 @@ def amounts(resolved: Resolved, add: Add) -> None:
 def scheduler(resolved: Resolved, add: Add) -> None:
     config = resolved.config
     name, more = config.get("lr_scheduler"), config.get("lr_scheduler_kwargs") or {}
-    if name is not None and name not in SCHEDULERS:
-        known = ", ".join(sorted(SCHEDULERS))
+    if name is not None and name not in known_names("lr_scheduler"):
+        known = ", ".join(known_names("lr_scheduler"))
         add(
             "error",
             "lr_scheduler",
             f"unknown scheduler (got {name!r}).",
-            f"Known: {known}.",
+            f"{lane_of_name('lr_scheduler', name)}Known: {known}.",
             TRAINER,
             code="training.unknown_scheduler",
         )
@@ -153,12 +136,12 @@ def scheduler(resolved: Resolved, add: Add) -> None:
                     code="training.no_warmup",
                 )
     optimizer = config.get("optimizer")
-    if optimizer is not None and optimizer not in OPTIMIZERS:
+    if optimizer is not None and optimizer not in known_names("optimizer"):
         add(
             "error",
             "optimizer",
             f"unknown optimizer (got {optimizer!r}).",
-            "The usual choice is adamw_torch_fused.",
+            f"{lane_of_name('optimizer', optimizer)}The usual choice is adamw_torch_fused.",
             TRAINER,
             code="training.unknown_optimizer",
         )
