@@ -110,9 +110,9 @@ def sentences(found: dict[str, dict[str, Any]]) -> str:
             )
         )
         lines.append(
-            f"- {name}: verdicts `{old['verdict']}` and `{new['verdict']}`; {tokens} trained tokens; the losses "
-            f"of the first {same} of {len(old['losses'])} logged steps are equal to a thousandth; outside the "
-            f"published bounds {outside} of {old['judged']} metrics; {minutes} minutes."
+            f"- {name}: verdicts `{old['verdict']}` and `{new['verdict']}`; {tokens} trained tokens; the "
+            f"losses of the first {same} of {len(old['losses'])} logged steps are equal to a thousandth; "
+            f"outside the published bounds {outside} of {old['judged']} metrics; {minutes} minutes."
         )
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from tests.support import hub_contents, hub_server
 from tests.support.hub_files import Fault
 from tests.support.hub_server import Hub
 from tests.support.real_tier import Machine, stages
-from tunebook.core.files import read_json
-from tunebook.core.paths import recipes_folder
+from tunebook.core.files import read_json, write_jsonl
+from tunebook.core.paths import ROOT, recipes_folder
 from tunebook.metrics.schema import read_metrics
 from tunebook.runs.run import Run
 
 pytestmark = pytest.mark.long
 RECIPES = sorted(path.parent.name for path in recipes_folder().glob("*/recipe.yaml"))
+ORDER = ("first", "second", "third", "fourth", "fifth")
 TASKS = ("arc_easy", "gsm8k", "hellaswag", "ifeval", "mmlu")
 SETS = ("allenai/ai2_arc", "openai/gsm8k", "Rowan/hellaswag", "google/IFEval", "cais/mmlu")
 
@@ -129,3 +131,41 @@ def test_the_network_gone_after_the_set_up(hub: Hub, tmp_path: Path) -> None:
     other = Machine(tmp_path / "other", hub, HF_ENDPOINT="http://127.0.0.1:9")
     result = other.run("classify-lora")
     assert result.returncode == 4 and "[hub.unreachable]" in result.stderr, result.stderr
+
+
+def sum_with_reasoning(number: int) -> dict[str, Any]:
+    """Return a conversation about a sum of its own, answered after reasoning."""
+    one, two = 3 * number + 1, 7 * number % 41
+    answer = {"role": "assistant", "content": f"That makes {one + two}."}
+    thought = f"I add {two} to {one}, which is {one + two}."
+    asked = f"The {ORDER[number % 5]} shelf holds {one} jars, the one below it {two}. How many are there?"
+    return {"messages": [{"role": "user", "content": asked}, {**answer, "reasoning_content": thought}]}
+
+
+@pytest.mark.parametrize("thinking", ["keep", "mask"])
+def test_a_fork_with_reasoning_runs_to_its_report(
+    thinking: str, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answers are read behind the reasoning, and those that end inside it are counted and reported."""
+    folders = {f"TUNEBOOK_{kind.upper()}": str(tmp_path / kind) for kind in ("datasets", "recipes")}
+    for kind in ("datasets", "recipes"):
+        (tmp_path / kind).mkdir()
+    for kind, name in (("recipes", "chat-lora"), ("datasets", "oasst2"), ("datasets", "kettlewick-chat")):
+        (tmp_path / kind / name).symlink_to(ROOT / kind / name)
+    for variable, folder in folders.items():
+        monkeypatch.setenv(variable, folder)
+    write_jsonl(tmp_path / "sums.jsonl", [sum_with_reasoning(number) for number in range(80)])
+    machine = Machine(tmp_path, hub, **folders)
+    words = ["fork", "chat-lora", "sums", str(tmp_path / "sums.jsonl"), "--thinking", thinking]
+    forked = machine.call([sys.executable, "-m", "tunebook.commands.cli", *words, "--near", "off"])
+    assert forked.returncode in (0, 4), forked.stderr + forked.stdout
+    result = machine.run("sums")
+    assert result.returncode in (0, 3), result.stderr + result.stdout
+    run = machine.latest("sums")
+    measured = read_metrics(run / "metrics.json")
+    assert set(stages(run).values()) == {"done"} and measured["verdict"]
+    unfinished = measured["contenders"]["tuned"]["unfinished_rate"]
+    assert unfinished["n"] == 8 and unfinished["value"] == 1, "random weights end no reasoning"
+    assert "reasoning" in (run / "report.html").read_text()
+    losses = [entry["loss"] for entry in run.history()["log"] if "loss" in entry]
+    assert len(losses) == 2

@@ -65,8 +65,7 @@ class CPUArguments(BasePlugin):
     """Let a CPU train in bf16: transformers rejects `bf16: true` without a GPU, and Axolotl has no key for
     `use_cpu`. The config's `bf16: true` still loads the weights in bf16.
 
-    In fp32, logits are computed only for trained positions (docs/ARCHITECTURE.md, CPU). The dev loss before
-    the first step, which Axolotl always computes and nothing reads, is skipped."""
+    In fp32, logits are computed only for trained positions (docs/ARCHITECTURE.md, CPU)."""
 
     def register(self, cfg: Any) -> None:
         """Called before Axolotl asks whether the GPUs of a training with several processes reach each other:
@@ -81,7 +80,7 @@ class CPUArguments(BasePlugin):
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
         autocast = bool(cfg.bf16) and cfg.torch_dtype == torch.float32
-        return {"use_cpu": True, "bf16": autocast, "bf16_full_eval": False, "eval_on_start": False}
+        return {"use_cpu": True, "bf16": autocast, "bf16_full_eval": False}
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # as PEFT left it
@@ -175,7 +174,11 @@ class Progress(BasePlugin):
     learned of them with what they say (tunebook/plugins/supervised_text.py); and for full fine-tuning records
     the share of weights that changed in the first ten steps. A resumed training keeps the precision of its
     adapter: transformers does not pass `peft_autocast_adapter_dtype` to PEFT, which would turn bf16 into fp32
-    when it loads the checkpoint."""
+    when it loads the checkpoint. The dev loss before the first step, which Axolotl 0.19 always computes and
+    nothing reads, is skipped; Axolotl 0.21 has the key `eval_on_start` for it."""
+
+    def get_training_args(self, cfg: Any) -> dict[str, Any]:
+        return {"eval_on_start": bool(cfg.eval_on_start)}
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
         cast = cfg.peft_autocast_adapter_dtype
