@@ -76,11 +76,11 @@ class Machine:
         process = subprocess.Popen(
             command, env=self.env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        for _ in range(12000):
+        for _ in range(60000):
             if ready():
                 break
             assert process.poll() is None, "finished before it could be killed"
-            time.sleep(0.05)
+            time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
 

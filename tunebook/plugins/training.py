@@ -21,6 +21,7 @@ from tunebook.data.prompt import with_arguments
 from tunebook.models import lanes
 from tunebook.models.kernels import no_gpu_kernels_on_a_cpu
 from tunebook.plugins.meter import Meter
+from tunebook.plugins.row_order import RowOrder
 from tunebook.plugins.supervised_text import compare_supervised_text
 from tunebook.runs.checkpoints import ASIDE, ROWS, UNPLANNED, set_unplanned_aside
 
@@ -170,7 +171,8 @@ class Progress(BasePlugin):
     """Reports and controls training.
 
     Appends a JSON line for each training step to the file TUNEBOOK_EVENTS; saves and stops once the file
-    TUNEBOOK_STOP exists; stops a training that has diverged; counts the trained rows; compares what is
+    TUNEBOOK_STOP exists; stops a training that has diverged; gives each epoch its own order of the rows
+    (tunebook/plugins/row_order.py); counts the trained rows; compares what is
     learned of them with what they say (tunebook/plugins/supervised_text.py); and for full fine-tuning records
     the share of weights that changed in the first ten steps. A resumed training keeps the precision of its
     adapter: transformers does not pass `peft_autocast_adapter_dtype` to PEFT, which would turn bf16 into fp32
@@ -194,7 +196,7 @@ class Progress(BasePlugin):
             compare_supervised_text(cfg, trainer)
         here = environment()
         callbacks: list[TrainerCallback] = [_ProgressCallback(here.events)] if here.events else []
-        callbacks.append(StopWhenDiverged())
+        callbacks += [StopWhenDiverged(), RowOrder(trainer)]
         if here.stop:
             callbacks.insert(0, StopWhenAsked(here.stop))  # marks a checkpoint before it is reported
         return callbacks if cfg.adapter else [*callbacks, ChangedWeights(Path(cfg.output_dir))]
