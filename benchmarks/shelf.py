@@ -149,7 +149,8 @@ def main(argv: list[str] | None = None) -> int:
     for base in bases:
         with fresh() as pool:
             found[base] |= pool.submit(tracked, base).result()
-        lane["models"][base] = found[base]
+        known = lane["models"] | {base: found[base]}
+        lane["models"] = {name: known[name] for name in model_table() if name in known}
         print(base, json.dumps(found[base]), flush=True)
         write_json(TARGET, dict(sorted(lanes.items())))
     if not only:
