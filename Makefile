@@ -29,6 +29,13 @@ ifeq ($(wildcard $(VENV)/bin/$(PYTHON)),)
 $(error $(VENV) has another Python than PYTHON=$(PYTHON). Give another folder: VENV=.venv$(subst .,,$(PYTHON:python%=%)))
 endif
 endif
+# A recipe line of make ends where a value has a line break.
+define BREAK
+
+
+endef
+BROKEN := $(strip $(foreach v,$(GIVEN),$(if $(findstring $(BREAK),$(value $(v))),$(v))))
+$(if $(BROKEN),$(error $(BROKEN): has a line break. Give it in one line))
 # make would run a $(...) in a value where it expands it; `value` does not, and neither may the environment.
 $(if $(WORDS),$(eval unexport $(WORDS)))
 quote = '$(subst ','\'',$(1))'

@@ -337,6 +337,12 @@ def test_make_refuses_a_variable_of_its_own_targets() -> None:
     assert result.returncode != 0 and "unknown variable LR" in result.stderr
 
 
+def test_make_refuses_a_value_of_two_lines() -> None:
+    """The shell would get half of a quoted text."""
+    result = make("-n", "launch", "NAME=x", "IMAGE=a\nb: c")
+    assert result.returncode == 2 and "IMAGE: has a line break" in result.stderr
+
+
 def test_before_set_up_make_refuses_an_unknown_variable_itself(tmp_path: Path) -> None:
     """Set-up takes minutes, so a typing mistake must not wait for it."""
     venv = f"VENV={tmp_path / 'none'}"
