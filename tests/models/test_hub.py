@@ -110,3 +110,16 @@ def test_the_hub_is_asked_once_and_not_at_all_when_switched_off(monkeypatch: pyt
     with pytest.raises(MachineError) as caught:
         hub.reach_hub("nobody/nothing", None)
     assert caught.value.code == "hub.settings" and len(asked) == 1
+
+
+def test_a_dataset_that_the_hub_does_not_give_is_refused_and_not_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """datasets raises its own error, without the Hub's answer."""
+    monkeypatch.setattr(hub, "unreachable", lambda: None)
+    kind = type("DatasetNotFoundError", (FileNotFoundError,), {})
+    shown = hub.hub_error("retention", "the data of mmlu", kind("Dataset 'a/b' is gated."), "leave it out")
+    assert shown.code == "hub.refused"
+    assert "does not give the data of mmlu: Dataset 'a/b' is gated. Request access" in str(shown)
+    monkeypatch.setattr(hub, "unreachable", lambda: OSError("no route"))
+    assert hub.hub_error("retention", "it", kind("Dataset 'a/b' is gated.")).code == "hub.unreachable"

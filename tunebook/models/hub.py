@@ -107,6 +107,11 @@ def hub_error(key: str, what: str, error: Exception, instead: str = "use a local
     refused = _answer(error)
     if refused is not None:
         return MachineError(_refusal(key, what, refused))
+    # datasets drops the Hub's answer, and says what it was.
+    if type(error).__name__ == "DatasetNotFoundError" and unreachable() is None:
+        said = str(error).splitlines()[0].rstrip(".")
+        text = f"{place()} does not give {what}: {said}. Request access on its page and set HF_TOKEN, or "
+        return MachineError(Problem(f"{text}{instead}.", key=key, code="hub.refused"))
     why = _reason(error)
     if why:
         return MachineError(Problem(f"{what} is not in the local cache. {why}", key=key, code="hub.settings"))
