@@ -29,7 +29,9 @@ CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_
 
 def cached(base: str, file: str, revision: str | None) -> Path | None:
     """Return `file` of the model `base` in the Hub's local cache, if it is there."""
-    os.environ.setdefault("HF_HOME", child_environment()["HF_HOME"])
+    wanted = child_environment()
+    for name in ("HF_HOME", "HF_UPDATE_DOWNLOAD_COUNTS", "HF_HUB_DISABLE_TELEMETRY"):
+        os.environ.setdefault(name, wanted[name])
     from huggingface_hub import try_to_load_from_cache
 
     try:
