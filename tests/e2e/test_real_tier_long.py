@@ -146,7 +146,7 @@ def sum_with_reasoning(number: int) -> dict[str, Any]:
 def test_a_fork_with_reasoning_runs_to_its_report(
     thinking: str, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its answers are read behind the reasoning, and those that end inside it are counted and reported."""
+    """Its answers are read behind the reasoning, and those that end inside it are counted."""
     folders = {f"TUNEBOOK_{kind.upper()}": str(tmp_path / kind) for kind in ("datasets", "recipes")}
     for kind in ("datasets", "recipes"):
         (tmp_path / kind).mkdir()
@@ -167,7 +167,7 @@ def test_a_fork_with_reasoning_runs_to_its_report(
     measured = read_metrics(run / "metrics.json")
     assert set(stages(run).values()) == {"done"} and measured["verdict"]
     unfinished = measured["contenders"]["tuned"]["unfinished_rate"]
-    assert unfinished["n"] == 8 and unfinished["value"] == 1, "random weights end no reasoning"
+    assert unfinished["n"] == 8 and unfinished["value"] == 0, "random weights begin no reasoning"
     assert "reasoning" in (run / "report.html").read_text()
     losses = [entry["loss"] for entry in run.history()["log"] if "loss" in entry]
     assert len(losses) == 2
