@@ -127,7 +127,12 @@ def test_fp32_weights_stay_so_where_bf16_computes(tmp_path: Path) -> None:
 
 
 def test_the_rows_that_axolotl_left_are_counted(tmp_path: Path) -> None:
-    trainer = SimpleNamespace(is_world_process_zero=lambda: True, train_dataset=[1, 2, 3])
+    trainer = SimpleNamespace(
+        is_world_process_zero=lambda: True,
+        train_dataset=[1, 2, 3],
+        args=SimpleNamespace(seed=42, data_seed=None),
+        _get_train_sampler=lambda: None,
+    )
     cfg = SimpleNamespace(output_dir=str(tmp_path / "train"), adapter="lora")
     training.Progress().add_callbacks_post_trainer(cfg, trainer)
     counted = read_json(tmp_path / "train" / ROWS)
