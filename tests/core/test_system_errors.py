@@ -39,7 +39,9 @@ def test_kinds(number: int, code: str | None) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("check", "{}"), ("evaluate", "{}"), ("fork", "chat-lora", "mine", "{}")])
-@pytest.mark.parametrize("name", ["a" * 5000, "../../none", "a\tb", "-", "", " ", "caf\u00e9", "a/b", "docs/guide/.."])
+@pytest.mark.parametrize(
+    "name", ["a" * 5000, "../../none", "a\tb", "-", "", " ", "caf\u00e9", "a/b", "docs/guide/.."]
+)
 def test_odd_names_are_one_sentence(words: tuple[str, ...], name: str) -> None:
     shown = in_process(*(word.format(name) for word in words))
     assert shown.returncode in (2, 4) and "unexpected" not in shown.stderr, (
