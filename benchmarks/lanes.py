@@ -42,11 +42,8 @@ def measured(folder: Path) -> dict[str, Any]:
         "axolotl": run.manifest()["versions"]["axolotl"],
         "versions": run.manifest()["versions"],
         "tuned": found["contenders"]["tuned"],
-        "primary": found["primary"],
-        "baseline": found["contenders"][found["baseline"]][found["primary"]]["value"],
         "verdict": found["verdict"],
         "losses": [entry["loss"] for entry in log if "loss" in entry],
-        "dev_losses": [entry["eval_loss"] for entry in log if "eval_loss" in entry],
         "trained_tokens": found["trained_tokens"],
         "minutes": round(sum(found["seconds"].values()) / 60, 1),
         "outside": [

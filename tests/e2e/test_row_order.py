@@ -1,4 +1,4 @@
-"""A training that resumes in the middle of a later epoch goes on with the rows of that epoch."""
+"""Training resumed in the middle of a later epoch continues with the rows of that epoch."""
 
 from __future__ import annotations
 

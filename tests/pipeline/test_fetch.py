@@ -132,7 +132,7 @@ def test_a_hub_that_fails_once_costs_a_pause(kind: str, server: Hub, waits: list
     server.faults.append(Fault(kind, place, times=1))  # type: ignore[arg-type]
     folder = get()
     assert all((folder / name).read_bytes() == data for name, data in FILES.items())
-    # huggingface_hub 1.33 goes on with a file that broke off by itself, 1.17 does not.
+    # huggingface_hub 1.33 resumes an interrupted download by itself, 1.17 does not.
     assert waits == [hub.PAUSES[0]] or (waits == [] and kind in ("cut", "half"))
     assert server.faults[0].hits == 1
 

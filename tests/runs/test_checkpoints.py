@@ -193,7 +193,7 @@ def test_a_persons_own_copy_beside_them_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_tokens_are_counted_across_a_resume(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a lane whose counter goes on, it does not after a checkpoint without its count."""
+    """Even where counters continue, a checkpoint without its count restarts them."""
     from tunebook.models import lanes
     from tunebook.training.launch import count_tokens
 

@@ -59,8 +59,8 @@ def seeds_weights() -> bool:
 
 
 def keeps_token_counts() -> bool:
-    """Return whether Axolotl's counters of tokens go on where a training resumes from a checkpoint that it
-    found by itself: since 0.21. 0.19 begins anew, as both do if the checkpoint's counts cannot be read."""
+    """Return whether Axolotl's token counters continue when training resumes from a checkpoint that it found
+    by itself: since 0.21. 0.19 restarts them, as both do if the checkpoint's counts cannot be read."""
     return is_new()
 
 

@@ -43,7 +43,7 @@ class RowOrder(TrainerCallback):
 
     def __init__(self, trainer: Any) -> None:
         self.order: SeededOrder | None = None
-        self.epoch: int | None = None
+        self.epoch: int | None = None  # None until the first epoch of this process begins
         args, make = trainer.args, trainer._get_train_sampler
         seed = args.seed if args.data_seed is None else args.data_seed
 
@@ -57,9 +57,6 @@ class RowOrder(TrainerCallback):
             return made
 
         trainer._get_train_sampler = sampler
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.epoch = None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.epoch = int(state.epoch or 0) if self.epoch is None else self.epoch + 1

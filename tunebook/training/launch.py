@@ -129,8 +129,8 @@ def trained_rows(left: dict[str, int] | None, epochs: float | None) -> int | Non
 
 
 def count_tokens(log: list[dict[str, Any]], key: str, resumed: list[int]) -> int | None:
-    """Add up a counter of the training log. Where it does not go on after a resume, it restarts from 0 at
-    each of the steps `resumed`."""
+    """Add up a counter of the training log. Unless it continues after a resume, it restarts from 0 at each
+    of the steps `resumed`."""
     total = before = last = 0
     entries = [entry for entry in log if key in entry]
     for entry in entries:
