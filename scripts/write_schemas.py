@@ -117,6 +117,8 @@ def evaluation() -> dict[str, Any]:
             by_tier = {"type": "object", "properties": tiers, "required": ["trial", "real"]}
             by_tier["additionalProperties"] = False
             model["properties"][name] = {"anyOf": [given, {"type": "null"}, by_tier]}
+    about = "settings for runs that mix general conversations into training"
+    whole["properties"]["with_replay"] = {"$ref": "#", "description": about}
     whole["title"] = "eval.yaml: how a run is evaluated"
     return {"$schema": DRAFT, **whole}
 

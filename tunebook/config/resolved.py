@@ -7,7 +7,7 @@ from typing import Any
 
 from tunebook.config.overrides import Tier
 from tunebook.config.recipe import Recipe
-from tunebook.config.replay import Replay
+from tunebook.config.replay import GENERAL, Replay
 from tunebook.core.files import AxolotlConfig
 from tunebook.hardware import overlays
 
@@ -27,6 +27,12 @@ class Resolved:
     identity: dict[str, Any]
     changed: list[str]
     replay: Replay | None = None
+
+    @property
+    def mixes_general(self) -> bool:
+        """Whether general conversations are mixed into training: those that `replay` draws, or ours whole."""
+        entries = self.config.get("datasets") or []
+        return self.replay is not None or any(entry.get("path") == GENERAL for entry in entries[1:])
 
     @property
     def hardware(self) -> str | None:

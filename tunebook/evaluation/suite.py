@@ -87,6 +87,12 @@ def _of_tier(value: Any, tier: Tier) -> Any:
     return {key: _of_tier(item, tier) for key, item in value.items()}
 
 
+def _with_replay(layer: dict[str, Any], replay: bool) -> dict[str, Any]:
+    """Return a layer of settings, with those under `with_replay` if the run mixes general conversations in."""
+    rest = {key: value for key, value in layer.items() if key != "with_replay"}
+    return merge(rest, layer.get("with_replay") or {}) if replay else rest
+
+
 def load_suite(
     recipe: Recipe,
     task: str,
@@ -94,11 +100,13 @@ def load_suite(
     mode: str,
     beside: str = "",
     thinking: setting.Thinking | None = None,
+    replay: bool = False,
 ) -> Suite:
     """Load the suite of `task` for `tier`, with the parts of retention.yaml and style.yaml that `mode`
     (quick, default, full) runs; the task's own settings take precedence. `beside` names other models to
     evaluate, instead of those in eval.yaml, which are only evaluated with `full`. With `thinking`, the run's
-    setting, forgetting is also measured with reasoning switched on.
+    setting, forgetting is also measured with reasoning switched on. With `replay`, the run mixes general
+    conversations in, and has to keep what the suite's `with_replay` names.
 
     Raises:
         InputError: an unknown key or value, a missing items file, or another model that cannot be evaluated.
@@ -109,9 +117,11 @@ def load_suite(
     value, lines = read_yaml(path)
     for shared in ("retention", "style"):
         value[shared] = merge(read_yaml(folder / f"{shared}.yaml")[0], value.get(shared, {}))
+    value = _with_replay(value, replay)
     if recipe.eval:
         path = recipe.folder / "eval.yaml"
-        value, lines = merge(value, recipe.eval), read_yaml(path)[1] if path.is_file() else {}
+        own = _with_replay(recipe.eval, replay)
+        value, lines = merge(value, own), read_yaml(path)[1] if path.is_file() else {}
     picked = _of_tier(value, tier)
     if mode == "full":
         picked["generate_rows"] = None

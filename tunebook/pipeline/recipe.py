@@ -86,7 +86,9 @@ def execute(name: str, options: Options, console: Console) -> Run:
     dataset = load_dataset_or_stand_in(recipe.dataset, resolved.tier == "trial")
     resolved = prepare.with_labels(resolved, dataset)
     thinking = setting.of(resolved.config)
-    settings = suite.load_suite(recipe, dataset.task, resolved.tier, options.eval, options.beside, thinking)
+    settings = suite.load_suite(
+        recipe, dataset.task, resolved.tier, options.eval, options.beside, thinking, resolved.mixes_general
+    )
     check_config(resolved)
     if options.from_run is not None and resolved.config.get("rl"):
         merge.ensure(find(options.from_run), console)
