@@ -56,6 +56,15 @@ class Sources:
         self.read[path] = measured["run"]["command"]
         return measured
 
+    def seeds(self, recipe: str) -> dict[int, dict[str, Any]]:
+        """Return the published trial runs of a recipe by seed."""
+        runs = {}
+        for path in sorted((ROOT / "recipes" / recipe / "results").glob("trial-*.json")):
+            measured: dict[str, Any] = read_json(path)
+            self.read[path] = measured["run"]["command"]
+            runs[int(measured["seed"])] = measured
+        return runs
+
     def line(self, page: Path) -> str:
         """Return the line below a block that names its files and their commands."""
         parts = []

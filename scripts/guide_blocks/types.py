@@ -153,3 +153,58 @@ def lengths(sources: Sources) -> str:
     return markdown_table(
         [{key: row[key] for key in fixed} | {size: row.get(size, "-") for size in every} for row in rows]
     )
+
+
+@block("types/classifiers", "classifiers")
+def classifiers(sources: Sources) -> str:
+    """Four ways to a label and the free SVM, with the accuracy of every seed that was run."""
+    lora, head = sources.seeds("classify-lora"), sources.run("classify-head")["contenders"]
+    full = sources.run("classify-full")["contenders"][names.TUNED]
+    bench = sources.benchmark("methods")["runs"]
+
+    def row(way: str, accuracies: list[float], invalid: str, error: str = "-") -> dict[str, str]:
+        return {
+            "way to a label": way,
+            "accuracy, mean": number("accuracy", sum(accuracies) / len(accuracies)),
+            "of each seed": ", ".join(number("accuracy", value) for value in accuracies),
+            "invalid answers": invalid,
+            "calibration error": error,
+        }
+
+    def of_lora(contender: str, metric: str) -> list[float]:
+        return [run["contenders"][contender][metric]["value"] for run in lora.values()]
+
+    def of_bench(recipe: str) -> list[float]:
+        return [run["accuracy"]["value"] for run in bench[recipe].values()]
+
+    def link(recipe: str) -> str:
+        return f"[{recipe}](../../../recipes/{recipe}/README.md)"
+
+    errors, invalid = of_lora("tuned_rank_0", "ece_15"), max(of_lora(names.TUNED, "invalid_rate"))
+    return markdown_table(
+        [
+            row(
+                f"generate: {link('classify-lora')}",
+                of_lora(names.TUNED, "accuracy"),
+                number("invalid_rate", invalid),
+            ),
+            row(
+                "rank: the same models",
+                of_lora("tuned_rank_0", "accuracy"),
+                "impossible",
+                f"{sum(errors) / len(errors):.3f}",
+            ),
+            row(
+                f"head: {link('classify-head')}",
+                of_bench("classify-head"),
+                "impossible",
+                f"{head[names.TUNED]['ece_15']['value']:.3f}",
+            ),
+            row(
+                f"full: {link('classify-full')}",
+                of_bench("classify-full"),
+                number("invalid_rate", full["invalid_rate"]["value"]),
+            ),
+            row("a linear SVM", [head["svm"]["accuracy"]["value"]], "impossible"),
+        ]
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunebook.config import recipe as recipes
+from tunebook.config.overrides import Tier
 from tunebook.core.errors import InputError
 from tunebook.evaluation import suite
 
@@ -55,6 +56,34 @@ def test_answering_in_a_fixed_form_is_a_fault_of_chat_alone() -> None:
         found = suite.load_suite(RECIPE, task, "trial", "full").retention
         assert found["instructions"].margin == (0.15 if task == "chat" else None)
         assert found["choices"].margin == 0.15
+
+
+@pytest.mark.parametrize("task", ["classification", "qa"])
+@pytest.mark.parametrize("tier", ["trial", "real"])
+def test_a_run_with_replay_has_to_keep_what_replay_is_for(task: str, tier: Tier) -> None:
+    plain = suite.load_suite(replace(RECIPE, eval={}), task, tier, "full", "", "off").retention
+    mixed = suite.load_suite(replace(RECIPE, eval={}), task, tier, "full", "", "off", True).retention
+    kept = {name: task.margin for name, task in mixed.items() if task != plain[name]}
+    both = {"general": 0.15, "instructions": 0.15, "instructions_thinking": 0.15}
+    assert kept == both | ({} if tier == "trial" else {"gsm8k": 0.05, "ifeval": 0.05})
+    assert plain["general"].margin == 0.25
+    assert all(plain[name].margin is None for name in kept if name != "general")
+
+
+def test_a_recipes_eval_yaml_has_its_own_margins_with_replay() -> None:
+    own = {
+        "retention": {"general": {"margin": 0.5}},
+        "with_replay": {"retention": {"general": {"margin": 0.3}}},
+    }
+    recipe = replace(RECIPE, eval=own)
+    margins = [
+        suite.load_suite(recipe, "qa", "trial", "default", replay=replay).retention["general"].margin
+        for replay in (False, True)
+    ]
+    assert margins == [0.5, 0.3]
+    unknown = replace(RECIPE, eval={"with_replay": {"retentoin": {}}})
+    with pytest.raises(InputError, match="retentoin"):
+        suite.load_suite(unknown, "qa", "trial", "default", replay=True)
 
 
 def test_a_gate_may_be_a_multiple_of_the_plain_base_only() -> None:

@@ -88,7 +88,7 @@ def _of_tier(value: Any, tier: Tier) -> Any:
 
 
 def _with_replay(layer: dict[str, Any], replay: bool) -> dict[str, Any]:
-    """Return a layer of settings, with those under `with_replay` if the run mixes general conversations in."""
+    """Return a layer of settings, with those under `with_replay` if the run has `replay`."""
     rest = {key: value for key, value in layer.items() if key != "with_replay"}
     return merge(rest, layer.get("with_replay") or {}) if replay else rest
 

@@ -75,9 +75,7 @@ def rehearse(name: str, options: Options, console: Console) -> int:
     real = _resolved(recipe, options, dataset, plan)
     check_config(real)
     thinking = setting.of(real.config)
-    whole = suite.load_suite(
-        recipe, dataset.task, "real", options.eval, "", thinking, real.mixes_general
-    )
+    whole = suite.load_suite(recipe, dataset.task, "real", options.eval, "", thinking, real.mixes_general)
     less, left_out = settings.rehearsal_suite(whole)
     left_out += [f"other models: {options.beside}"] if options.beside else []
     config, switched, outside = settings.rehearsal_config(real, base)
