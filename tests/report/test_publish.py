@@ -59,7 +59,20 @@ def test_numbers_are_published_and_what_nobody_reads_there_is_not(run: Run) -> N
     assert published["run"]["command"] == "tunebook recipe handmade-lora"
     value = measured["contenders"]["tuned"]["accuracy"]["value"]
     assert f"{value * 100:.1f}" in line(folder, "fine-tuned")
-    assert last_published(folder) == f"trial: accuracy 25.0 % to {value * 100:.1f} %"
+    assert str(last_published(folder)).startswith(f"trial: accuracy 25.0 % to {value * 100:.1f} %")
+
+
+def test_a_recipe_that_fails_a_gate_is_listed_as_an_experiment(run: Run) -> None:
+    publish.publish(str(run.folder), Console())
+    folder = publish.ROOT / "recipes" / "classify-lora"
+    (file,) = (folder / "results").glob("*.json")
+    found = read_json(file)
+    said = []
+    for passed in (True, False):
+        gate = found["gates"][0] | {"name": "retention_general", "passed": passed}
+        write_json(file, found | {"gates": [gate]})
+        said.append(last_published(folder))
+    assert said[1] == f"{said[0]} (experiment: fails a gate, loss of ability: general texts)"
 
 
 def test_another_base_than_the_recipes_own_is_named(run: Run) -> None:

@@ -14,6 +14,7 @@ from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
 from tunebook.metrics.schema import Measured
 from tunebook.report.format import number
+from tunebook.report.names import gate
 from tunebook.runs.records import read
 
 BENCH = ROOT / "benchmarks" / "results" / "bench"  # written by `tunebook bench`
@@ -116,7 +117,7 @@ def published(results: Path) -> list[Published]:
 
 def last_published(folder: Path) -> str | None:
     """Return the newest published result of a recipe folder in a few words, preferring the recipe's own base
-    model, or None."""
+    model, or None. A recipe whose run failed a gate is an experiment, and says so."""
     found = published(folder / "results")
     found = [item for item in found if not other_base(item)] or found
     if not found:
@@ -125,7 +126,9 @@ def last_published(folder: Path) -> str | None:
     metric = last["primary"]
     values = [last["contenders"][name][metric]["value"] for name in (last["baseline"], "tuned")]
     tier = ", ".join([last["tier"], *other_base(last)])
-    return f"{tier}: {metric} {number(metric, values[0])} to {number(metric, values[1])}"
+    text = f"{tier}: {metric} {number(metric, values[0])} to {number(metric, values[1])}"
+    failed = [gate(one["name"]) for one in last["gates"] if not one["passed"]]
+    return f"{text} (experiment: fails a gate, {', '.join(failed)})" if failed else text
 
 
 def _last_published(folder: Path) -> str:
