@@ -12,7 +12,7 @@ from tunebook.config.recipe import load_recipe, method, names
 from tunebook.core.errors import InputError
 from tunebook.core.paths import ROOT
 from tunebook.data.dataset import load_dataset_config
-from tunebook.metrics.schema import Measured
+from tunebook.metrics.schema import GateLine, Measured
 from tunebook.report.format import number
 from tunebook.report.names import gate
 from tunebook.runs.records import read
@@ -46,6 +46,7 @@ class Published(TypedDict):
     seconds: dict[str, float]
     peak_memory_gib: float | None
     other_base: NotRequired[str | None]
+    gates: list[GateLine]
     run: Origin
 
 
