@@ -118,8 +118,16 @@ def test_a_dataset_that_the_hub_does_not_give_is_refused_and_not_unreachable(
     """datasets raises its own error, without the Hub's answer."""
     monkeypatch.setattr(hub, "unreachable", lambda: None)
     kind = type("DatasetNotFoundError", (FileNotFoundError,), {})
-    shown = hub.hub_error("retention", "the data of mmlu", kind("Dataset 'a/b' is gated."), "leave it out")
-    assert shown.code == "hub.refused"
-    assert "does not give the data of mmlu: Dataset 'a/b' is gated. Request access" in str(shown)
+    for token, do in (
+        ("", "on its page and set HF_TOKEN"),
+        ("hf_a", "on its page for the account of HF_TOKEN"),
+    ):
+        monkeypatch.setenv("HF_TOKEN", token)
+        shown = hub.hub_error(
+            "retention", "the data of mmlu", kind("Dataset 'a/b' is gated."), "leave it out"
+        )
+        assert shown.code == "hub.refused"
+        said = "does not give the data of mmlu: Dataset 'a/b' is gated. Request access"
+        assert f"{said} {do}, or leave it out." in str(shown)
     monkeypatch.setattr(hub, "unreachable", lambda: OSError("no route"))
     assert hub.hub_error("retention", "it", kind("Dataset 'a/b' is gated.")).code == "hub.unreachable"

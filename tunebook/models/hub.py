@@ -112,7 +112,8 @@ def hub_error(key: str, what: str, error: Exception, instead: str = "use a local
     # datasets drops the Hub's answer, and says what it was.
     if type(error).__name__ == "DatasetNotFoundError" and unreachable() is None:
         said = str(error).splitlines()[0].rstrip(".")
-        text = f"{place()} does not give {what}: {said}. Request access on its page and set HF_TOKEN, or "
+        do = "for the account of HF_TOKEN" if _token() else "and set HF_TOKEN"
+        text = f"{place()} does not give {what}: {said}. Request access on its page {do}, or "
         return MachineError(Problem(f"{text}{instead}.", key=key, code="hub.refused"))
     why = _reason(error)
     if why:

@@ -153,19 +153,20 @@ def execute(name: str, options: Options, console: Console) -> Run:
 
 
 def _expected(resolved: Resolved, options: Options, rows: dict[Split, list[RenderedRow]]) -> str | None:
-    """Return how long the run will take: as long as the newest published run of this recipe on this kind of
-    machine, or else, without a GPU, estimated from the tokens of its rows. None on a GPU, for which `tunebook
-    plan` gives the time.
+    """Return how long the run will take: as long as the newest published run of this recipe on a machine with
+    the same CPU or GPUs, or else, without a GPU, estimated from the tokens of its rows. None on a GPU, for
+    which `tunebook plan` gives the time.
     """
-    here = (resolved.tier, machine.kind(machine.facts()))
+    here = (resolved.tier, machine.model(machine.facts()))
     changed = options.set or options.model or options.steps or options.rows
     times = {
         item["run"]["started"]: sum(item["seconds"].values()) / 60
         for item in ([] if changed else published(resolved.recipe.folder / "results"))
-        if (item["tier"], machine.kind(item["hardware"])) == here and not other_base(item)
+        if (item["tier"], machine.model(item["hardware"])) == here and not other_base(item)
     }
     if times:
-        return f"about {times[max(times)]:.0f} minutes, like the published run on {here[1]}"
+        day = max(times)[:10]
+        return f"about {times[max(times)]:.0f} minutes, like the published run of {day} on {here[1]}"
     minutes = None if machine.gpus() else trial.run_minutes(rows, resolved.config)
     if minutes is None:
         return None

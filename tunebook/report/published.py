@@ -128,7 +128,7 @@ def last_published(folder: Path) -> str | None:
     values = [last["contenders"][name][metric]["value"] for name in (last["baseline"], "tuned")]
     tier = ", ".join([last["tier"], *other_base(last)])
     text = f"{tier}: {metric} {number(metric, values[0])} to {number(metric, values[1])}"
-    failed = [gate(one["name"]) for one in last["gates"] if not one["passed"]]
+    failed = [gate(one["name"]) for one in last["gates"] if one["passed"] is False]
     return f"{text} (experiment: fails a gate, {', '.join(failed)})" if failed else text
 
 
