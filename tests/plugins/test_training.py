@@ -42,12 +42,17 @@ def test_only_trained_logits_leave_loss_and_gradients_as_they_are(items: int | N
         assert torch.equal(plain(input_ids=ids).logits, other(input_ids=ids).logits), "without labels"
 
 
-@pytest.mark.parametrize("adapted", [{"target_modules": ["lm_head"]}, {"modules_to_save": ["lm_head"]}])
-def test_only_trained_logits_pass_an_output_with_an_adapter(adapted: dict[str, list[str]]) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "adapted", [{}, {"target_modules": ["lm_head"]}, {"modules_to_save": ["lm_head"]}], ids=str
+)
+def test_only_trained_logits_pass_an_output_with_an_adapter(
+    adapted: dict[str, list[str]], dtype: str
+) -> None:
     """PEFT puts its own layer in place of the output layer, after Axolotl has built the model."""
     torch.manual_seed(0)
     lora = peft.LoraConfig(r=4, init_lora_weights=False, **{"target_modules": ["q_proj"], **adapted})
-    plain = peft.get_peft_model(tiny.model(), lora)
+    plain = peft.get_peft_model(tiny.model().to(getattr(torch, dtype)), lora, autocast_adapter_dtype=False)
     other = copy.deepcopy(plain)
     training.CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=True), other)
     ids = torch.randint(3, 1000, (2, 12), generator=torch.Generator().manual_seed(0))

@@ -66,7 +66,7 @@ class CPUArguments(BasePlugin):
     """Let a CPU train in bf16: transformers rejects `bf16: true` without a GPU, and Axolotl has no key for
     `use_cpu`. The config's `bf16: true` still loads the weights in bf16.
 
-    In fp32, logits are computed only for trained positions (docs/ARCHITECTURE.md, CPU)."""
+    Logits are computed only for trained positions (docs/ARCHITECTURE.md, CPU)."""
 
     def register(self, cfg: Any) -> None:
         """Called before Axolotl asks whether the GPUs of a training with several processes reach each other:
@@ -86,7 +86,7 @@ class CPUArguments(BasePlugin):
     def post_model_load(self, cfg: Any, model: Any) -> None:
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # as PEFT left it
         output = getattr(inner, "lm_head", None)  # a classification head has no token logits
-        if output is not None and output.weight.dtype == torch.float32:
+        if output is not None:
             only_trained_logits(inner)
         # For gradient checkpointing, Axolotl makes every adapter's input require a gradient; below the lowest
         # adapter (peft_layers_to_transform), that backward pass computes a result nobody uses.
