@@ -92,7 +92,7 @@ def kind(machine: dict[str, Any]) -> str:
     return f"{len(cards)} x {cards[0]['name']}" if cards else "CPU"
 
 
-def model(machine: dict[str, Any]) -> str:
-    """Return the name of what sets the speed of the machine described by `facts`: "2 x NVIDIA H200", or
-    "AMD EPYC, 2 cores"."""
+def full_name(machine: dict[str, Any]) -> str:
+    """Return a name for the machine described by `facts` that includes its CPU if it has no GPU: "2 x NVIDIA
+    H200", or "AMD EPYC, 2 cores"."""
     return kind(machine) if machine["gpus"] else f"{machine['cpu']}, {machine['cores']} cores"

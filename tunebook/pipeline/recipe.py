@@ -157,12 +157,12 @@ def _expected(resolved: Resolved, options: Options, rows: dict[Split, list[Rende
     the same CPU or GPUs, or else, without a GPU, estimated from the tokens of its rows. None on a GPU, for
     which `tunebook plan` gives the time.
     """
-    here = (resolved.tier, machine.model(machine.facts()))
+    here = (resolved.tier, machine.full_name(machine.facts()))
     changed = options.set or options.model or options.steps or options.rows
     times = {
         item["run"]["started"]: sum(item["seconds"].values()) / 60
         for item in ([] if changed else published(resolved.recipe.folder / "results"))
-        if (item["tier"], machine.model(item["hardware"])) == here and not other_base(item)
+        if (item["tier"], machine.full_name(item["hardware"])) == here and not other_base(item)
     }
     if times:
         day = max(times)[:10]
