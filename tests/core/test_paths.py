@@ -29,3 +29,13 @@ def test_children_that_run_elsewhere_find_a_relative_cache(monkeypatch: pytest.M
     monkeypatch.setenv("TUNEBOOK_CACHE", "here")
     monkeypatch.delenv("HF_HOME", raising=False)
     assert child_environment()["HF_HOME"] == str(Path.cwd() / "here" / "huggingface")
+
+
+def test_threads_soon_wait_asleep_unless_a_person_says_how_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    assert child_environment()["GOMP_SPINCOUNT"] == "10000"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert "GOMP_SPINCOUNT" not in child_environment(), "it would take precedence"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert child_environment()["GOMP_SPINCOUNT"] == "7"

@@ -60,6 +60,10 @@ def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
         "PYTHONUTF8": "1",
         # Large tensors of a CPU run get huge pages: without, a fifth of a training goes into page faults.
         "THP_MEM_ALLOC_ENABLE": "1",
+        # How long a thread of torch's libgomp stays awake to wait for the others. Its default is so long that one
+        # busy program beside the training makes a step many times slower; a much shorter wait costs time
+        # on an idle machine.
+        "GOMP_SPINCOUNT": "10000",
         # Libraries look both up; a user in a container may have neither a home nor a name.
         "HOME": str(cache),
         "USER": str(os.getuid()),
@@ -71,6 +75,8 @@ def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
         # We want no __pycache__ in the checkout, but compiling all that Axolotl imports takes a child ten
         # seconds.
         defaults["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")
+    if "OMP_WAIT_POLICY" in variables:
+        del defaults["GOMP_SPINCOUNT"]  # which takes precedence over it
     for name, value in defaults.items():
         variables.setdefault(name, value)
     return variables
