@@ -35,6 +35,7 @@ def variant(passed: bool) -> dict[str, Any]:
         "retention": [{**general, "takes_part": True, "passed": passed}, {**sums, "passed": None}],
         "style": {"conditions": [{**other, "passed": None}]},
         "exit": 0 if passed else 3,
+        "day": "2026-11-28",
     }
 
 
@@ -43,6 +44,7 @@ def test_the_table_of_forgetting_says_which_gate_fails() -> None:
     assert forgetting.table(found, ["shipped", "over-trained"]).splitlines() == [
         "| | shipped | over-trained |",
         "|---|---|---|",
+        "| measured | 2026-11-28 | 2026-11-28 |",
         "| score | accuracy 80.0 % | accuracy 80.0 % |",
         "| retention: general, at most 0.25 | 1.00 to 1.10: +0.20 | 1.00 to 1.10: +0.70, **fails** |",
         "| retention: sums, at most 0.15 | 0.20 to 0.20: +0.10, at chance | 0.20 to 0.20: +0.10, at chance |",

@@ -34,19 +34,12 @@ class Sources:
         return gpus.api_prices()[name]
 
     def forgetting(self) -> dict[str, Any]:
-        """Return the runs of benchmarks/results/forgetting.json by label.
-
-        When the committed file was measured, classify-lora had no replay; since then,
-        `benchmarks/forgetting.py` names its runs with and without replay differently.
-        """
+        """Return the runs of benchmarks/results/forgetting.json by label."""
         runs: dict[str, Any] = self.benchmark("forgetting")["runs"]
         renamed = {
-            "classify-lora": "classify-lora without replay",
-            "with replay": "classify-lora with replay",
+            "classify-lora": "classify-lora with replay",
+            "without replay": "classify-lora without replay",
         }
-        if "without replay" in runs:
-            renamed = {"classify-lora": "classify-lora with replay"}
-            renamed["without replay"] = "classify-lora without replay"
         return {renamed.get(name, name): run for name, run in runs.items()}
 
     def run(self, recipe: str, tier: str = "trial") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tunebook.report.format import cell
 
 BENCH = ROOT / "benchmarks" / "results" / "bench"
 REPLAY = ("classify-lora without replay", "classify-lora with replay")
-PLANTED = (REPLAY[0], "over-trained", REPLAY[1], "averaged with its base")
+PLANTED = (*REPLAY, "over-trained", "averaged with its base")
 TASKS = (REPLAY[0], "qa-lora", "chat-lora")
 
 
