@@ -19,7 +19,7 @@ from tunebook.data.style_rules import rules_met
 COUNTS = {
     "kettlewick-intents": {"train": 600, "dev": 120, "test": 300},
     "kettlewick-chat": {"train": 200, "dev": 40, "test": 150},
-    "kettlewick-handbook": {"train": 750, "dev": 60, "test": 150},
+    "kettlewick-handbook": {"train": 300, "dev": 60, "test": 150},
 }
 # Two texts this alike say the same thing; test_the_threshold_catches_a_changed_word holds it to that.
 ALIKE = 80

@@ -60,8 +60,8 @@ def child_environment(tracked: bool = False, nodes: int = 1) -> dict[str, str]:
         "PYTHONUTF8": "1",
         # Large tensors of a CPU run get huge pages: without, a fifth of a training goes into page faults.
         "THP_MEM_ALLOC_ENABLE": "1",
-        # How long a thread of torch's libgomp stays awake to wait for the others. Its default is so long that one
-        # busy program beside the training makes a step many times slower; a much shorter wait costs time
+        # How long a thread of torch's libgomp stays awake to wait for the others. Its default is so long that
+        # one busy program beside the training makes a step many times slower; a much shorter wait costs time
         # on an idle machine.
         "GOMP_SPINCOUNT": "10000",
         # Libraries look both up; a user in a container may have neither a home nor a name.
