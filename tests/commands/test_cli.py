@@ -122,6 +122,9 @@ def test_every_problem_of_set_is_shown_at_once(runs: Path) -> None:
         ("no-such-verb",),
         ("results", "classify-lora/none"),
         ("results", ""),
+        ("recipe", NAME, "--set", "lora_r=4", "--set", "lora_alpha=8"),
+        ("recipe", NAME, "--seed=1", "--seed=2"),
+        ("recipe", NAME, "--smoke", "--no-smoke"),
     ],
     ids=" ".join,
 )

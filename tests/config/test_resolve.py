@@ -13,7 +13,7 @@ import pytest
 from tunebook.check.config import check_config
 from tunebook.check.machine import check_machine
 from tunebook.config import recipe as recipes
-from tunebook.config.overrides import Options, merge, parse_rows, parse_set
+from tunebook.config.overrides import Options, merge, parse_rows, parse_set, with_set
 from tunebook.config.recipe import Recipe
 from tunebook.config.resolve import resolve
 from tunebook.core.errors import InputError, MachineError
@@ -137,12 +137,40 @@ def test_set_is_read_as_a_shell_would(text: str, value: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["lora_r", "lora_r 32", "=3", "lora_r=1 '' x", "a='unclosed", "a=[1", "a=${oops"]
+    "text",
+    [
+        "lora_r",
+        "lora_r 32",
+        "=3",
+        "lora_r=1 '' x",
+        "a='unclosed",
+        "a=[1",
+        "a=${oops",
+        "a=1 b=2 a=3",
+        "a.b=1 a.b=1",
+    ],
 )
 def test_a_bad_word_in_set_is_refused(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_set(text)
     assert caught.value.code == "option.bad_set"
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [("seed=1", {"seed": 2}), ("max_steps=1", {"steps": 2}), ("base_model=a", {"model": "Qwen/Qwen3-1.7B"})],
+)
+def test_a_key_in_set_and_in_an_option_of_its_own_is_refused(
+    words: str, given: dict[str, Any], make: Make
+) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve(make(), Options(tier="trial", set=words, **given))
+    assert "Give it in one of the two" in str(caught.value)
+
+
+def test_a_proposed_value_replaces_the_one_in_set() -> None:
+    given = with_set(Options(set="lora_r=8 base_model='a b'"), {"lora_r": "4", "seed": "1"})
+    assert given.set == "'base_model=a b' lora_r=4 seed=1"
 
 
 def test_1e_4_is_a_number_not_text() -> None:
@@ -168,9 +196,9 @@ def test_each_layer_lies_over_the_one_below(make: Make) -> None:
     over = resolve(recipe, chosen, for_this_machine=False).config
     assert (over["gradient_checkpointing"], over["chat_template"]) == (True, "chatml"), "SET over both"
     assert over["seed"] == 1
-    last = Options(tier="trial", set="seed=1 max_steps=9", seed=2, steps=3)
+    last = Options(tier="trial", seed=2, steps=3)
     config = resolve(recipe, last, for_this_machine=False).config
-    assert (config["seed"], config["max_steps"]) == (2, 3), "SEED and STEPS over SET"
+    assert (config["seed"], config["max_steps"]) == (2, 3), "SEED and STEPS over the recipe"
 
 
 def test_the_model_table_follows_the_model_that_set_names(make: Make) -> None:
@@ -647,7 +675,9 @@ def test_rows_are_counted_by_split(text: str, counts: dict[str, int]) -> None:
     assert parse_rows(text) == counts
 
 
-@pytest.mark.parametrize("text", ["0", "many", "test=", "tset=5", "train=-1", "test=5,x"])
+@pytest.mark.parametrize(
+    "text", ["0", "many", "test=", "tset=5", "train=-1", "test=5,x", "5,train=6", "dev=1,dev=1"]
+)
 def test_bad_rows_are_refused(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_rows(text)

@@ -21,7 +21,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.utils import get_params_from_function
 
 from tunebook.commands import options
-from tunebook.core.errors import BAD_INPUT, INTERRUPTED, UNEXPECTED, TunebookError
+from tunebook.core.errors import BAD_INPUT, INTERRUPTED, UNEXPECTED, InputError, TunebookError
 from tunebook.core.markdown import visible
 from tunebook.core.process import collect_rarely
 from tunebook.core.secrets import mask_known
@@ -110,12 +110,27 @@ class LazyGroup(TyperGroup):
         )
 
 
+class OnceCommand(TyperCommand):
+    """A command that refuses an option given twice, of which click takes the last without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for one in given:
+            same_flag = getattr(one, "is_flag", False) and not one.secondary_opts
+            if given.count(one) > 1 and not one.multiple and not same_flag:
+                joined = f', or write both in one: {one.opts[0]} "... ..."' if one.name == "set" else ""
+                raise InputError(
+                    f"{one.opts[0]} is given twice. Give it once{joined}.", code="option.repeated"
+                )
+        return super().parse_args(ctx, args)
+
+
 def load(verb: str) -> Any:
     """Return the click command of `verb`: the function VERB_command of its module."""
     module = importlib.import_module(f"tunebook.commands.{VERBS[verb].module}")
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     function = getattr(module, f"{verb}_command")
-    single.command(verb)(function)
+    single.command(verb, cls=OnceCommand)(function)
     command = typer.main.get_command(single)
     described = get_params_from_function(function)
     for parameter in command.params:

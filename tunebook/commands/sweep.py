@@ -16,7 +16,7 @@ import typer
 
 from tunebook.commands.options import Name, takes
 from tunebook.commands.options import console as command_console
-from tunebook.config.overrides import Options, parse_rows
+from tunebook.config.overrides import Options, parse_rows, parse_set, with_set
 from tunebook.config.recipe import load_recipe
 from tunebook.core.console import Console
 from tunebook.core.errors import GOOD, InputError
@@ -106,6 +106,9 @@ def sweep(name: str, over_text: str, options: Options, keep: bool, console: Cons
         InputError, MachineError: as for a run of the recipe, or an invalid OVER.
     """
     over = parse_over(over_text)
+    if fixed := next((key for key in over if key in parse_set(options.set)), None):
+        message = f"--over (OVER=): {fixed} is also set by --set (SET=). Give it in one of the two."
+        raise InputError(message, code="option.bad_over")
     recipe = load_recipe(name)
     folder = runs_folder() / name / "sweeps" / digest([over, repr(options)])[:10]
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,9 +117,9 @@ def sweep(name: str, over_text: str, options: Options, keep: bool, console: Cons
     for index, values in enumerate(combinations, 1):
         summary = " ".join(f"{key}={value}" for key, value in values.items())
         console.stage("sweep", f"{index} of {len(combinations)}: {summary}")
-        words = " ".join(f"{key}={value}" for key, value in values.items() if key != ROWS)
         rows = values.get(ROWS)
-        chosen = replace(options, set=f"{options.set} {words}".strip(), eval="quick", new=False)
+        chosen = with_set(options, {key: value for key, value in values.items() if key != ROWS})
+        chosen = replace(chosen, eval="quick", new=False)
         if rows and rows != "all":
             rest = {k: v for k, v in parse_rows(options.rows).items() if k != "train"}
             chosen = replace(chosen, rows=",".join(f"{k}={v}" for k, v in {**rest, "train": rows}.items()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import yaml
@@ -53,7 +54,7 @@ def parse_set(text: str) -> AxolotlConfig:
     """Parse `SET="key=value a.b=value"`: split as a shell would, values parsed by OmegaConf.
 
     Raises:
-        InputError: a word without `=`, or a value that cannot be parsed.
+        InputError: a word without `=`, a key given twice, or a value that cannot be parsed.
     """
     from omegaconf import OmegaConf  # slow to import; `tunebook --help` does not need it
     from omegaconf.errors import OmegaConfBaseException
@@ -65,6 +66,8 @@ def parse_set(text: str) -> AxolotlConfig:
     for word in words:
         if not word.partition("=")[1] or not word.partition("=")[0]:
             raise InputError(f"--set (SET=): expected key=value (got {word!r}).", code="option.bad_set")
+    if twice := repeated(word.partition("=")[0] for word in words):
+        raise InputError(f"--set (SET=): {twice} is given twice in {text!r}.", code="option.bad_set")
     try:
         container = OmegaConf.to_container(OmegaConf.from_dotlist(words))
     except (OmegaConfBaseException, yaml.YAMLError) as error:
@@ -74,19 +77,52 @@ def parse_set(text: str) -> AxolotlConfig:
     return {str(key): value for key, value in container.items()}
 
 
+def repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that occurs more than once."""
+    listed = list(names)
+    return next((name for name in listed if listed.count(name) > 1), None)
+
+
+def parsed(options: Options) -> AxolotlConfig:
+    """Return the keys of SET.
+
+    Raises:
+        InputError: as `parse_set`, or a key that another option sets as well.
+    """
+    overrides = parse_set(options.set)
+    others = {"seed": "seed", "steps": "max_steps", "model": "base_model"}
+    for name, key in others.items():
+        if getattr(options, name) is not None and key in overrides:
+            raise InputError(
+                f"--set (SET=): {key} is also set by --{name} ({name.upper()}=). Give it in one of the two.",
+                code="option.bad_set",
+            )
+    return overrides
+
+
+def with_set(options: Options, words: dict[str, str]) -> Options:
+    """Return the options with the keys of `words` set, in place of their values in SET."""
+    kept = [word for word in shlex.split(options.set) if word.partition("=")[0] not in words]
+    return replace(options, set=shlex.join([*kept, *(f"{key}={value}" for key, value in words.items())]))
+
+
 def parse_rows(text: str) -> dict[str, int]:
     """Parse `ROWS=`: "200" for that many train rows, or "train=200,test=500".
 
     Raises:
-        InputError: something else.
+        InputError: something else, or a split given twice.
     """
-    counts = {}
+    counts = dict[str, int]()
     for word in filter(None, text.split(",")):
         split, _, count = word.rpartition("=")
         if split not in ("", "train", "dev", "test") or not count.isdecimal() or int(count) < 1:
             raise InputError(
                 f"--rows (ROWS=): expected a whole number, or train=200,test=500 (got {word!r}).",
                 code="option.bad_rows",
+            )
+        if (split or "train") in counts:
+            raise InputError(
+                f"--rows (ROWS=): {split or 'train'} is given twice in {text!r}.", code="option.bad_rows"
             )
         counts[split or "train"] = int(count)
     return counts

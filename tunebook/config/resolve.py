@@ -1,4 +1,4 @@
-"""Compose the config of a run: recipe < trial < MODEL and model table < hardware < SET < SEED, STEPS."""
+"""Compose the config of a run: recipe < trial < MODEL and model table < hardware < SET, SEED, STEPS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tunebook.config import method_limits
 from tunebook.config.continue_from import continued
 from tunebook.config.keys import check_keys, schema
-from tunebook.config.overrides import Options, Tier, merge, parse_set
+from tunebook.config.overrides import Options, Tier, merge, parsed
 from tunebook.config.recipe import Recipe
 from tunebook.config.replay import apply_replay, take_replay
 from tunebook.config.resolved import Resolved
@@ -40,7 +40,7 @@ def resolve(recipe: Recipe, options: Options, for_this_machine: bool = True) -> 
         InputError: unknown keys or wrong types in any layer; lists all of them, with file and line.
     """
     tier = pick_tier(options)
-    overrides = parse_set(options.set)
+    overrides = parsed(options)
     trial = dict(recipe.trial) if tier == "trial" else {}
     if tier == "trial" and not trial:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tunebook.config.overrides import Options
+from tunebook.config.overrides import Options, with_set
 from tunebook.config.recipe import Recipe
 from tunebook.config.resolve import resolve
 from tunebook.core.errors import InputError
@@ -85,8 +85,8 @@ def _settings(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candid
     words = list(_savings(resolve(recipe, asked, for_this_machine=False).config, broken))
     for some in [[word] for word in words] + [words[:end] for end in range(2, len(words) + 1)]:
         text = " ".join(some)
-        given = replace(options, set=f"{options.set} {text}".strip())
-        yield f'SET="{text}"', given, broken.gpu, broken.count
+        given = with_set(options, dict(word.split("=", 1) for word in text.split()))
+        yield f'SET="{given.set}"', given, broken.gpu, broken.count
 
 
 def _cards(recipe: Recipe, options: Options, broken: Plan) -> Iterator[Candidate]:

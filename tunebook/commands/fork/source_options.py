@@ -13,6 +13,7 @@ from jinja2 import TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from tunebook.commands.fork.columns import Reading
+from tunebook.config.overrides import repeated
 from tunebook.core.errors import InputError, Problem
 from tunebook.data.formats.repairs import SAYS
 from tunebook.data.near_duplicates import Near
@@ -65,6 +66,9 @@ def read_roles(text: str) -> dict[str, str]:
         if not name or role not in ROLES:
             message = f"expected a speaker and one of {', '.join(ROLES)}, as in Kunde=user (got {text!r})."
             raise InputError(Problem(message, key="--roles (ROLES=)", code="option.bad_roles"))
+    if twice := repeated(name for name, _, _ in pairs):
+        message = f"names the speaker {twice} twice (got {text!r})."
+        raise InputError(Problem(message, key="--roles (ROLES=)", code="option.bad_roles"))
     return {name: role for name, _, role in pairs}
 
 
