@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tunebook.core.ranks import Ranks
-from tunebook.data.formats.turns import trained
 from tunebook.data.prompt import PromptEncoder
-from tunebook.data.style_rules import rules_met
 from tunebook.data.thinking import setting
 from tunebook.data.thinking.answers import plain
 from tunebook.data.thinking.form import USUAL, Said
-from tunebook.data.tool_calls import calls_met
 from tunebook.evaluation import jobs
+from tunebook.evaluation.answer_scores import learned, row_entry, scored, turn_losses
 from tunebook.evaluation.contenders import ENDPOINT, TUNED, Contender, JobMaker, Prompting, that_fit
 from tunebook.evaluation.endpoint.batch import endpoint_answers
 from tunebook.evaluation.endpoint.client import Settings
@@ -30,20 +28,10 @@ from tunebook.evaluation.inputs import Inputs, load_inputs
 from tunebook.evaluation.jobs import ALONE, Job
 from tunebook.evaluation.records import JobRecord
 from tunebook.metrics import scoring
-from tunebook.metrics.answers import Answer, Scored, Value, write_answers, write_values
-from tunebook.metrics.labels import read_label
+from tunebook.metrics.answers import Answer, Value, write_answers, write_values
 from tunebook.models.shapes import positions
 from tunebook.runs.rows import RenderedRow
 from tunebook.runs.run import Run
-
-
-def _entry(row: RenderedRow) -> Answer:
-    """Return the part of an answer's record that describes its row; `turn` is the index of the answered
-    turn."""
-    entry: Answer = {"id": row["id"], "group": row["group"], "gold": row["gold"]["answer"]}
-    if "turn" in row:
-        entry["turn"] = row["turn"]
-    return entry
 
 
 def encoder_of(
@@ -156,7 +144,7 @@ class Evaluator:
         for row, result in zip(rows, results, strict=True):
             best = max(range(len(result["scores"])), key=result["scores"].__getitem__)
             label = self.dataset.labels[best]
-            records.append({**_entry(row), "answer": label, "label": label, "scores": result["scores"]})
+            records.append({**row_entry(row), "answer": label, "label": label, "scores": result["scores"]})
         return records
 
     def text(self, tokens: list[int]) -> str:
@@ -166,33 +154,13 @@ class Evaluator:
     def generated(self, rows: list[RenderedRow], results: list[JobRecord]) -> list[Answer]:
         """Return a scored record for each row from generated answers."""
         return [
-            {**_entry(row), **self.scored(row, self.maker.encoder.said(result["tokens"]), result["stopped"])}
+            self.scored(row, self.maker.encoder.said(result["tokens"]), result["stopped"])
             for row, result in zip(rows, results, strict=True)
         ]
 
-    def scored(self, row: RenderedRow, said: Said, stopped: bool) -> Scored:
-        """Return the scores of a generated answer: its reasoning does not count, and without an answer behind
-        the reasoning everything is wrong."""
-        text = said.answer
-        record: Scored = {"answer": text, "stopped": stopped}
-        if self.maker.encoder.thinking is not None:
-            record |= {"reasoning": said.thought, "unfinished": said.unfinished}
-        if said.unfinished and self.dataset.task == "qa":
-            return {**record, "golds": row["gold"]["answers"], "em": 0.0, "f1": 0.0}
-        if self.dataset.labels:
-            return {**record, "label": read_label(text, self.dataset.labels)}
-        if self.dataset.task == "qa":
-            return {**record, **scoring.squad(row["gold"]["answers"], text, self.dataset.no_answer)}
-        met = rules_met(self.dataset.rules, text, row["gold"])
-        met = {rule: kept and not said.unfinished for rule, kept in met.items()}
-        return {
-            **record,
-            "chrf": scoring.chrf(text, row["gold"]["answer"]),
-            "rules": sum(met.values()) / len(met) if met else None,
-            "rules_met": met,
-            "length_ratio": len(text) / len(row["gold"]["answer"]),
-            "calls": calls_met(row["messages"][-1], text) if row.get("tools") else None,
-        }
+    def scored(self, row: RenderedRow, said: Said, stopped: bool) -> Answer:
+        """Return the record of a generated answer with its scores."""
+        return {**row_entry(row), **scored(row, said, stopped, self.dataset, self.maker.encoder)}
 
     def losses(self, contender: Contender, split: str, rows: list[RenderedRow]) -> list[Answer]:
         """Score the reference answer of each row, or all its trained turns together, in bits per byte, with
@@ -202,9 +170,9 @@ class Evaluator:
         job = self.maker.score(contender, split, rows)
         chosen = self.records(job, contender.model)
         if job.spans:
-            return self._turn_losses(rows, job, chosen)
+            return turn_losses(rows, job, chosen, self.maker.encoder)
         for row, result in zip(rows, chosen, strict=True):
-            text = self._learned(row) if "rejected" not in row else row["gold"]["answer"]
+            text = learned(row, self.maker.encoder) if "rejected" not in row else row["gold"]["answer"]
             loss = scoring.bits_per_byte(result["logprob"], text)
             records.append({"id": row["id"], "group": row["group"], "loss": loss})
         if self.inputs.pairs:
@@ -216,28 +184,6 @@ class Evaluator:
             for record, row, one, two in zip(records, rows, chosen, rejected, strict=True):
                 texts = row["gold"]["answer"], row["rejected"][0]["content"]
                 record.update(scoring.margins(one["logprob"], two["logprob"], *texts))
-        return records
-
-    def _learned(self, row: RenderedRow) -> str:
-        """Return the text of a row's last turn that is scored."""
-        if self.maker.encoder.learned_form is None:
-            return row["gold"]["answer"]
-        return self.maker.encoder.learned_text(row["messages"][-1])
-
-    def _turn_losses(self, rows: list[RenderedRow], job: Job, results: list[JobRecord]) -> list[Answer]:
-        by_row: dict[str, list[float]] = {row["id"]: [] for row in rows}
-        for id, result in zip(job.ids, results, strict=True):
-            by_row[id] += result["logprobs"]
-        records: list[Answer] = []
-        for row in rows:
-            places, logprobs = trained(row["messages"]), by_row[row["id"]]
-            texts = [self.maker.encoder.learned_text(row["messages"][place]) for place in places]
-            loss = scoring.bits_per_byte(sum(logprobs), "".join(texts))
-            record: Answer = {"id": row["id"], "group": row["group"], "loss": loss}
-            if len(places) > 1:
-                each = [scoring.bits_per_byte(*one) for one in zip(logprobs, texts, strict=True)]
-                record["turns"], record["turn_losses"] = places, each
-            records.append(record)
         return records
 
     def evaluate(
@@ -281,9 +227,9 @@ class Evaluator:
         named = settings.model_copy(update=limits)
         results = endpoint_answers(rows, prompts, named, folder, self.progress(ENDPOINT))
         return [
-            {**_entry(row), "error": result["error"]}
+            {**row_entry(row), "error": result["error"]}
             if "error" in result
-            else {**_entry(row), **self.scored(row, self._read(result["text"]), result["stopped"])}
+            else self.scored(row, self._read(result["text"]), result["stopped"])
             for row, result in zip(rows, results, strict=True)
         ]
 

@@ -15,9 +15,9 @@ from typing import Any
 from tunebook.core.errors import InputError, Problem, RowFault
 from tunebook.core.files import from_json
 from tunebook.core.paths import show
-from tunebook.data.formats.conversations import text
 from tunebook.data.formats.open_file import open_text
 from tunebook.data.formats.place import Numbered, fault
+from tunebook.data.formats.texts import text
 
 LabelNames = dict[str, str | None]
 WHOLE = re.compile(r"([-+]?\d+)\.0+")

@@ -7,34 +7,19 @@ tool calls), in ShareGPT's (from and value) or a similar one. Out: the system pr
 
 from __future__ import annotations
 
-import difflib
-import json
-import math
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats import thoughts
-from tunebook.data.formats.calls.hermes import calls_in, result_in
 from tunebook.data.formats.calls.other_calls import in_openai_form
-from tunebook.data.formats.fields import refuse_unread
-from tunebook.data.formats.meaning.meanings import MEANING_OF, WEIGHTS
+from tunebook.data.formats.one_turn import turn_of
 from tunebook.data.formats.repairs import option, repaired
-from tunebook.data.formats.turn_forms import (
-    ROLE_KEYS,
-    ROLE_OF,
-    TEXT_KEYS,
-    Turns,
-    from_json,
-    turns_of,
-    unknown_speakers,
-)
+from tunebook.data.formats.texts import got
+from tunebook.data.formats.turn_forms import ROLE_KEYS, ROLE_OF, TEXT_KEYS, Turns, from_json, turns_of
 from tunebook.data.formats.turn_times import refuse_disorder
-from tunebook.data.formats.values import is_empty, path_of_text, plain_name
-from tunebook.data.tool_calls import CALLER, calls, follows
-from tunebook.runs.rows import Call, Messages, Turn
-
-TEXT_PARTS = ("text", "input_text", "output_text")  # the last two come from OpenAI's Responses API
+from tunebook.data.formats.values import is_empty
+from tunebook.data.tool_calls import follows
+from tunebook.runs.rows import Messages
 
 
 class Conversation(NamedTuple):
@@ -70,12 +55,12 @@ def repaired_conversation(
         value = from_json(value, field)
     found = value if isinstance(value, Turns) else turns_of(value, field)
     if found is None or not found.placed:
-        raise RowFault(field, f"expected a list of turns (got {_got(value)}).", "rows.not_turns")
+        raise RowFault(field, f"expected a list of turns (got {got(value)}).", "rows.not_turns")
     refuse_disorder(found.placed, field)
     found = Turns([turn for at, item in found.placed for turn in in_openai_form(at, item)], found.assumed)
     items = [item for _, item in found.placed]
     said = [(at, item) for at, item in found.placed if not _is_empty_system(item)]
-    placed = [(at, _turn(item, at, items, reasoning)) for at, item in said]
+    placed = [(at, turn_of(item, at, items, reasoning)) for at, item in said]
     placed, done = repaired(placed, repairs if answered else set(repairs) - {"drop_unanswered"})
     system, turns = "", Messages()
     for index, (at, turn) in enumerate(placed):
@@ -154,191 +139,3 @@ def _weighted(turns: Messages, field: str) -> Messages:
     while not turns[-1].get("weight"):
         del turns[-1]
     return turns
-
-
-def _turn(item: Any, at: str, others: list[Any], reasoning: bool = False) -> Turn:
-    turn: Turn
-    if not isinstance(item, dict):
-        raise RowFault(at, f"expected a turn with a role and content (got {_got(item)}).", "rows.not_a_turn")
-    role_key = next((key for key in ROLE_KEYS if key in item), None)
-    if role_key is None:
-        raise RowFault(at, _no_role(item), "rows.no_role")
-    if isinstance(item[role_key], (dict, list)):
-        message = "expected the role as text (got an object). Write user, assistant, system or tool."
-        raise RowFault(f"{at}.{role_key}", message, "rows.unknown_role")
-    name = str(item[role_key]).strip().lower()
-    if name not in ROLE_OF:
-        close = difflib.get_close_matches(name, ROLE_OF, n=1)
-        hint = f"Did you mean {close[0]}? Otherwise say who it is" if close else "Say who it is"
-        speakers = unknown_speakers(others)
-        message = f'unknown role (got {item[role_key]!r}). {hint}: --roles "{speakers}" (ROLES="{speakers}").'
-        raise RowFault(f"{at}.{role_key}", message, "rows.unknown_role")
-    text_key = next((key for key in TEXT_KEYS if key in item), None)
-    call_key = next((key for key in ("tool_calls", "function_call") if item.get(key)), None)
-    thought_key, inside = None, ""
-    if reasoning and ROLE_OF[name] == "assistant" and name not in CALLER:
-        thought_key = thoughts.field_of(item)
-        if text_key and item[text_key]:
-            inside, shorter = _thought_in(item[text_key], f"{at}.{text_key}")
-            item = {**item, text_key: shorter}
-    if name in CALLER and text_key and not call_key:  # in ShareGPT, the text is the call
-        turn = {"role": "assistant", "content": "", "tool_calls": calls(item[text_key], f"{at}.{text_key}")}
-    elif call_key and (text_key is None or not item[text_key]):
-        turn = {"role": ROLE_OF[name], "content": ""}
-    elif text_key is None:
-        raise RowFault(at, f"has no content. Call the field one of {', '.join(TEXT_KEYS)}.", "rows.no_text")
-    else:
-        turn = _spoken(ROLE_OF[name], item[text_key], f"{at}.{text_key}")
-    if call_key:
-        if turn["role"] != "assistant":
-            raise RowFault(f"{at}.{call_key}", "only assistant turns can call tools.", "rows.call_by_user")
-        turn["tool_calls"] = calls(item[call_key], f"{at}.{call_key}")
-    if thought := thoughts.joined(thought_key, inside, item, at):
-        turn["reasoning_content"] = thought
-    weight_key = _weigh(turn, item, at)
-    refuse_unread(item, {role_key, text_key, call_key, weight_key, thought_key}, at=f"{at}.")
-    return turn
-
-
-def _thought_in(value: Any, at: str) -> tuple[str, Any]:
-    """Return the reasoning in the text or the parts of a turn, and the text or parts without it."""
-    if isinstance(value, list):
-        found, rest = thoughts.without_parts(value)
-        if found:
-            return "\n\n".join(text.strip() for text in found), rest
-    content = parts(value, at) if not isinstance(value, list) or all(map(_is_text, value)) else None
-    return thoughts.split(content, at) if content is not None else ("", value)
-
-
-def _is_text(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type", "text") in TEXT_PARTS
-
-
-def _no_role(item: dict[str, Any]) -> str:
-    """Return the message about a turn without a role, or about another item between turns (Responses API)."""
-    kind = str(item.get("type", ""))
-    meaning = MEANING_OF.get(plain_name(kind))
-    if meaning or plain_name(kind).startswith(("function_call", "tool")):
-        says = f", which {meaning.says}" if meaning else ""
-        return f"expected a turn with a role (got an item of type {kind}{says}). {_instead_of(kind)}"
-    return f"has no role. Call the field one of {', '.join(ROLE_KEYS)}."
-
-
-def _spoken(role: str, value: Any, at: str) -> Turn:
-    """Return a turn from its text or its parts; tool calls in either are converted."""
-    made: list[Call] = []
-    # LLaMA-Factory's v1 format has parts of type tool_call
-    if role == "assistant" and isinstance(value, list):
-        for index, part in enumerate(value):
-            if isinstance(part, dict) and part.get("type") == "tool_call":
-                made += calls(part.get("value"), f"{at}[{index}].value")
-        value = [part for part in value if not (isinstance(part, dict) and part.get("type") == "tool_call")]
-    if made and not value:
-        return {"role": role, "content": "", "tool_calls": made}
-    content = parts(value, at)
-    if role == "tool":
-        content = result_in(content)
-    elif role == "assistant" and not made and (found := calls_in(content)):
-        content, made = found[0], calls(found[1], at)
-    turn = Turn(role=role, content=content)
-    if made:
-        turn["tool_calls"] = made
-    return turn
-
-
-def _weigh(turn: Turn, item: dict[str, Any], at: str) -> str | None:
-    """Copy the weight of `item` to `turn`, and return the name of its field."""
-    key = next((key for key in WEIGHTS if not is_empty(item.get(key))), None)
-    if key is None:
-        return None
-    weight = item[key]
-    if not isinstance(weight, (int, float)) or weight not in (0, 1):
-        message = f"expected 0, 1, true or false (got {weight!r})."
-        raise RowFault(f"{at}.{key}", message, "rows.bad_weight")
-    if turn["role"] == "assistant":
-        turn["weight"] = int(weight)
-    elif weight:
-        message = f"only assistant turns are trained (got {weight!r} on a {turn['role']} turn)."
-        raise RowFault(f"{at}.{key}", message, "rows.bad_weight")
-    return key
-
-
-def parts(value: Any, at: str) -> str:
-    """Return a text that may be given as a list of text parts.
-
-    Raises:
-        RowFault: a part is not text, or the whole text is empty.
-    """
-    if isinstance(value, dict) and isinstance(value.get("parts"), list):  # Gemini's system instruction
-        value, at = value["parts"], f"{at}.parts"
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
-        value = value[0]
-    if isinstance(value, list):
-        value = [_flat_part(part) for part in value]
-        for index, part in enumerate(value):
-            key = next((key for key in ("text", "value") if isinstance(part, dict) and key in part), None)
-            if key is None or part.get("type", "text") not in TEXT_PARTS or not isinstance(part[key], str):
-                kind = _kind(part)
-                meaning = MEANING_OF.get(plain_name(kind))
-                says = f", which {meaning.says}" if meaning else ""
-                message = f"only text parts are supported (got type {kind}{says}). {_instead_of(kind)}"
-                raise RowFault(f"{at}[{index}]", message, "rows.not_text")
-        value = "".join(part.get("text", part.get("value")) for part in value)
-    return text(value, at)
-
-
-def _flat_part(part: Any) -> Any:
-    """Return a text part without the object around its text: `{"text": {"value": ...}}` (Assistants API)."""
-    inside = part.get("text") if isinstance(part, dict) else None
-    if isinstance(inside, dict) and isinstance(inside.get("value"), str):
-        return {**part, "text": inside["value"]}
-    return part
-
-
-def _instead_of(kind: str) -> str:
-    """Return what to do with a part of a turn that is not text."""
-    plain = plain_name(kind)
-    if plain in ("tool_use", "function_call", "tool_call"):
-        return "Write a call as `tool_calls` of the turn, and what the tools offer as `tools` of the row."
-    if plain in ("tool_result", "function_response", "function_call_output"):
-        return "Write a result as a turn of the role tool."
-    return "Write it as text, or remove the part."
-
-
-def _kind(part: Any) -> str:
-    if not isinstance(part, dict):
-        return _got(part)
-    return str(part.get("type") or next(iter(part), "?"))
-
-
-def text(value: Any, at: str) -> str:
-    """Return `value` as text without surrounding whitespace; numbers and booleans as in JSON. NaN counts as
-    empty, because table libraries write it for an empty cell, and 1.0 becomes 1, because they write a whole
-    number that way if another cell of the column is empty.
-
-    Raises:
-        RowFault: the value is missing, empty, or not text.
-    """
-    if isinstance(value, (dict, list)):
-        inside = path_of_text(value)
-        name = f"a value inside it, such as {at}.{inside}," if inside else "the right column"
-        choose = f"Choose {name} with FIELDS=, or drop the row"
-        if "[" in at:  # inside a turn, where FIELDS= names nothing
-            choose = f"Write the text of {inside} itself" if inside else "Write text"
-        message = f"expected text (got {_got(value)}). {choose}."
-        raise RowFault(at, message, "rows.not_text")
-    if is_empty(value):
-        raise RowFault(at, "must not be empty.", "rows.empty_text")
-    if isinstance(value, float) and math.isinf(value):
-        raise RowFault(at, f"expected text or a finite number (got {value}).", "rows.not_text")
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
-        value = int(value)
-    return json.dumps(value) if isinstance(value, bool) else str(value).strip()
-
-
-def _got(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if value == []:
-        return "an empty list"
-    return {"str": "text", "list": "a list", "dict": "an object"}.get(type(value).__name__, repr(value))

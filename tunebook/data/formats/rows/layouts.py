@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 from tunebook.core.errors import Problem, RowFault
-from tunebook.data.formats.conversations import text
 from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.leaves import refuse_ignored
 from tunebook.data.formats.place import Numbered, fault, id_of
@@ -30,6 +29,7 @@ from tunebook.data.formats.rows.preference import preference
 from tunebook.data.formats.rows.prompts import chat, pairs
 from tunebook.data.formats.rows.questions import questions, squad
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, text_of, value_of
+from tunebook.data.formats.texts import text
 
 GIVEN = ("system", "turns", "tools", "rejected", "text", "label", "question", "context", "answers", "title")
 ANSWERED = ("chat", "pairs", "preference")  # layouts with an answer to learn, not only a label

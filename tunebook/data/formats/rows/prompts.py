@@ -11,11 +11,12 @@ from typing import Any
 from tunebook.core.errors import RowFault
 from tunebook.data.formats import thoughts
 from tunebook.data.formats.calls.hermes import LISTED
-from tunebook.data.formats.conversations import conversation, parts, repaired_conversation, text
+from tunebook.data.formats.conversations import conversation, repaired_conversation
 from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.listed_texts import marks_and_texts
 from tunebook.data.formats.meaning.meanings import HISTORY, SYSTEM
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, value_of
+from tunebook.data.formats.texts import parts, text
 from tunebook.data.formats.turn_forms import Turns, from_json, transcript, turns_in, turns_of
 from tunebook.data.formats.values import ROLE_KEYS, dropped, is_empty, is_no, options_for, plain_name
 from tunebook.data.tool_calls import listed_calls, offered

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.conversations import text
 from tunebook.data.formats.fields import refuse_unread
 from tunebook.data.formats.listed_texts import passage
 from tunebook.data.formats.place import id_of
 from tunebook.data.formats.rows.label_lists import quoted_list
 from tunebook.data.formats.rows.row import Columns, Row, other_columns, text_of, value_of
+from tunebook.data.formats.texts import text
 from tunebook.data.formats.turn_forms import from_json
 from tunebook.data.formats.values import (
     dropped,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunebook.core.errors import RowFault
-from tunebook.data.formats.conversations import text
+from tunebook.data.formats.texts import text
 
 Row = dict[str, Any]
 Columns = dict[str, str]
