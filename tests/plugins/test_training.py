@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -42,17 +44,31 @@ def test_only_trained_logits_leave_loss_and_gradients_as_they_are(items: int | N
         assert torch.equal(plain(input_ids=ids).logits, other(input_ids=ids).logits), "without labels"
 
 
+ADAPTERS: dict[str, Callable[[], Any]] = {
+    "lora": lambda: peft.LoraConfig(r=4, init_lora_weights=False, target_modules=["q_proj"]),
+    "lora on the output": lambda: peft.LoraConfig(r=4, init_lora_weights=False, target_modules=["lm_head"]),
+    "output trained": lambda: peft.LoraConfig(r=4, target_modules=["q_proj"], modules_to_save=["lm_head"]),
+    "ia3": lambda: peft.IA3Config(target_modules=["q_proj"], feedforward_modules=[]),
+    "prompt": lambda: peft.PromptTuningConfig(num_virtual_tokens=3),
+    "p-tuning": lambda: peft.PromptEncoderConfig(num_virtual_tokens=3, encoder_hidden_size=8),
+    "prefix": lambda: peft.PrefixTuningConfig(num_virtual_tokens=3),
+}
+
+
+@pytest.mark.parametrize("task", ["CAUSAL_LM", None])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(
-    "adapted", [{}, {"target_modules": ["lm_head"]}, {"modules_to_save": ["lm_head"]}], ids=str
-)
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_only_trained_logits_pass_an_output_with_an_adapter(
-    adapted: dict[str, list[str]], dtype: str
+    adapter: str, dtype: str, task: str | None
 ) -> None:
-    """PEFT puts its own layer in place of the output layer, after Axolotl has built the model."""
+    """PEFT puts its own layer in place of the output layer, after Axolotl has built the model; with the task
+    type that Axolotl sets, it calls the base model past its hooks."""
     torch.manual_seed(0)
-    lora = peft.LoraConfig(r=4, init_lora_weights=False, **{"target_modules": ["q_proj"], **adapted})
-    plain = peft.get_peft_model(tiny.model().to(getattr(torch, dtype)), lora, autocast_adapter_dtype=False)
+    config = ADAPTERS[adapter]()
+    if task is None and config.is_prompt_learning:
+        pytest.skip("PEFT has virtual tokens only for a task type")
+    config.task_type = task
+    plain = peft.get_peft_model(tiny.model().to(getattr(torch, dtype)), config, autocast_adapter_dtype=False)
     other = copy.deepcopy(plain)
     training.CPUArguments().post_model_load(SimpleNamespace(gradient_checkpointing=True), other)
     ids = torch.randint(3, 1000, (2, 12), generator=torch.Generator().manual_seed(0))

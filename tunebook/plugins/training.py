@@ -114,19 +114,22 @@ def only_trained_logits(model: Any) -> None:
     labels nothing changes.
     """
     kept: list[torch.Tensor] = []
+    forward = model.forward
 
-    def before_model(_: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    # Not a hook of the model: PEFT's causal models call its `forward` directly, past all hooks.
+    @functools.wraps(forward)
+    def with_kept(*args: Any, **kwargs: Any) -> Any:
         kept.clear()
         if kwargs.get("labels") is not None and kwargs.get("shift_labels") is None:
             following = torch.nn.functional.pad(kwargs["labels"], (0, 1), value=-100)[:, 1:]
             kept.append(following != -100)
             kwargs["shift_labels"] = following[kept[0]][None]
-        return args, kwargs
+        return forward(*args, **kwargs)
 
     def before_head(_: Any, args: tuple) -> tuple | None:
         return (args[0][kept[0]][None], *args[1:]) if kept else None
 
-    model.register_forward_pre_hook(before_model, with_kwargs=True)
+    model.forward = with_kept
     model.lm_head.register_forward_pre_hook(before_head)
 
 
