@@ -55,6 +55,17 @@ def test_words_environment_and_events_arrive(tmp_path: Path, capsys: pytest.Capt
     assert "some: 5 done" in capsys.readouterr().out
 
 
+def test_an_event_that_is_being_written_is_read_once_it_is_complete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = json.dumps({"stage": "some", "job": "täglich", "done": 5, "total": 5}, ensure_ascii=False).encode()
+    pieces = [line[: line.index(b"\xc3") + 1], line[line.index(b"\xc3") + 1 : -3], line[-3:] + b"\n"]
+    code = "import os, time\nfile = open(os.environ['TUNEBOOK_EVENTS'], 'ab', buffering=0)\n"
+    code += f"for piece in {pieces!r}:\n    file.write(piece)\n    time.sleep(0.5)\n"
+    start(tmp_path, code)
+    assert "täglich: 5 done" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [

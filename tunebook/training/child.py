@@ -24,6 +24,19 @@ from tunebook.training.stacks import dump_stacks
 PORT = 29512  # port on which the nodes of a job find each other
 
 
+class Lines:
+    """The complete lines of a file to which another program is writing. The start of a line is kept until its
+    rest has been written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.rest = file, b""
+
+    def more(self) -> list[bytes]:
+        """Return the lines that have been completed since the last call."""
+        *lines, self.rest = (self.rest + self.file.read()).split(b"\n")
+        return lines
+
+
 def follow(
     module: str,
     words: list[str],
@@ -76,16 +89,16 @@ def follow(
         running(command, variables, log) as (child, output),
         _Watch(child, stop, log, output, session, console) as watch,
         console.progress() as bars,
-        events.open() as file,
+        events.open("rb") as file,
     ):
         file.seek(position)
+        lines = Lines(file)
         while True:
             ended = child.poll() is not None
-            for line in file.readlines():
-                if line.endswith("\n"):
-                    event = json.loads(line)
-                    bars.show(event)
-                    watch.saw(event)
+            for line in lines.more():
+                event = json.loads(line)
+                bars.show(event)
+                watch.saw(event)
             if ended:
                 break
             watch.look()
