@@ -79,7 +79,11 @@ def measure(name: str, checkout: Path, runs: Path) -> dict[str, Any]:
     reached = padded * step_flops(shape, s, length) / training / 1e9
     dtype = "bfloat16" if config.get("bf16") else "float32"
     most = peak(dtype)
+    commit = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    )
     return {
+        "commit": commit.stdout.strip() or None,
         "exit": code,
         "seconds": round(seconds, 1),
         "until_first_step": round(steps[0]["time"] - start, 1),

@@ -44,6 +44,19 @@ def test_only_trained_logits_leave_loss_and_gradients_as_they_are(items: int | N
         assert torch.equal(plain(input_ids=ids).logits, other(input_ids=ids).logits), "without labels"
 
 
+def test_a_copy_of_a_model_with_only_trained_logits_has_its_own_weights() -> None:
+    plain = tiny.model()
+    other = copy.deepcopy(plain)
+    training.only_trained_logits(other)
+    copied = copy.deepcopy(other)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.mul_(2)
+    ids = torch.randint(3, 1000, (2, 12), generator=torch.Generator().manual_seed(0))
+    losses = [model(input_ids=ids, labels=ids).loss.item() for model in (plain, copied, other)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6) != losses[2]
+
+
 ADAPTERS: dict[str, Callable[[], Any]] = {
     "lora": lambda: peft.LoraConfig(r=4, init_lora_weights=False, target_modules=["q_proj"]),
     "lora on the output": lambda: peft.LoraConfig(r=4, init_lora_weights=False, target_modules=["lm_head"]),

@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -114,22 +115,23 @@ def only_trained_logits(model: Any) -> None:
     labels nothing changes.
     """
     kept: list[torch.Tensor] = []
-    forward = model.forward
+    forward = model.forward.__func__
 
-    # Not a hook of the model: PEFT's causal models call its `forward` directly, past all hooks.
+    # Not a hook of the model: PEFT's causal models call its `forward` directly, past all hooks. And a method,
+    # so that a copy of the model calls its own weights.
     @functools.wraps(forward)
-    def with_kept(*args: Any, **kwargs: Any) -> Any:
+    def with_kept(self: Any, *args: Any, **kwargs: Any) -> Any:
         kept.clear()
         if kwargs.get("labels") is not None and kwargs.get("shift_labels") is None:
             following = torch.nn.functional.pad(kwargs["labels"], (0, 1), value=-100)[:, 1:]
             kept.append(following != -100)
             kwargs["shift_labels"] = following[kept[0]][None]
-        return forward(*args, **kwargs)
+        return forward(self, *args, **kwargs)
 
     def before_head(_: Any, args: tuple) -> tuple | None:
         return (args[0][kept[0]][None], *args[1:]) if kept else None
 
-    model.forward = with_kept
+    model.forward = types.MethodType(with_kept, model)
     model.lm_head.register_forward_pre_hook(before_head)
 
 
