@@ -34,7 +34,7 @@ def expected(name: str, **config: Any) -> float:
     return found
 
 
-# Those whose published runs had the machine to themselves; others (two of classify-lora's, chat-dpo's) shared it.
+# Those whose published runs had the machine to themselves; classify-lora's and chat-dpo's shared it.
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["chat-lora", "qa-lora", "chat-full"])
 def test_it_is_within_a_factor_of_two_of_the_published_runs(name: str) -> None:
