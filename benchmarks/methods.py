@@ -179,7 +179,7 @@ def table(measured: dict[str, Any]) -> str:
             f"{first['train_seconds']:.0f} s",
             f"{first['latency'] * 1000:.0f} ms",
             f"{first['peak_memory_gib']:.1f} GiB",
-            lost + (" (fails a gate)" if False in first["gates"].values() else ""),
+            lost + (" (gate fails)" if False in first["gates"].values() else ""),
         )
         lines.append(f"| {' | '.join(cells)} |")
     for label, value in first["beside"].items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.support import tiny
 from tests.support.lazy import lazy
 from tests.support.trainings import train
 from tunebook.config import recipe as recipes
-from tunebook.config.overrides import Options
+from tunebook.config.overrides import Options, with_set
 from tunebook.config.resolve import resolve
 from tunebook.core.files import read_json, read_jsonl, write_jsonl
 from tunebook.data.dataset import load_dataset_config
@@ -90,7 +91,8 @@ def prepare(folder: Path, base: Path, case: str, cases: dict[str, tuple[str, str
     recipe = recipes.load_recipe(name)
     dataset = load_dataset_config(str(load_dataset_config(recipe.dataset).stand_in))
     layers = "peft_layers_to_transform=null" if "peft_layers_to_transform" in recipe.trial else ""
-    options = Options("trial", "cpu", set=f"base_model={base} {SHORT} {words} {layers}", eval="quick")
+    usual = Options("trial", "cpu", set=f"base_model={base} {SHORT} {layers}", eval="quick")
+    options = with_set(usual, dict(word.split("=", 1) for word in shlex.split(words)))
     resolved = head.with_labels(resolve(recipe, options), dataset)
     resolved.config["plugins"].append("tests.support.adapter_probe.Probe")
     run = Run(folder / case)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tunebook.core.files import write_json
 from tunebook.core.ranks import Ranks
-from tunebook.evaluation.baseline import choose_baseline
-from tunebook.evaluation.best_checkpoint import ship_the_best
+from tunebook.evaluation.chosen_on_dev import choose_baseline, ship_the_best
 from tunebook.evaluation.contenders import ENDPOINT, PLAIN, TUNED, TUNED_RANKED, untuned
 from tunebook.evaluation.endpoint.client import from_environment
 from tunebook.evaluation.endpoint.judge import judge

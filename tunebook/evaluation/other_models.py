@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunebook.evaluation.baseline import choose_baseline
+from tunebook.evaluation.chosen_on_dev import choose_baseline
 from tunebook.evaluation.contenders import Contender
 from tunebook.evaluation.engines.loader import Models
 from tunebook.evaluation.evaluator import Evaluator

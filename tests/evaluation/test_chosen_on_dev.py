@@ -18,7 +18,7 @@ from tunebook.evaluation.suite import Suite
 from tunebook.runs.checkpoints import ENCODER
 from tunebook.runs.run import Run
 
-best_checkpoint = lazy("tunebook.evaluation.best_checkpoint")
+best_checkpoint = lazy("tunebook.evaluation.chosen_on_dev")
 evaluator = lazy("tunebook.evaluation.evaluator")
 
 
@@ -53,7 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def fault(path: Path) -> str | None:
         return None if (path / "whole").is_file() else "broken"
 
-    monkeypatch.setattr("tunebook.evaluation.best_checkpoint.fault", fault)
+    monkeypatch.setattr("tunebook.evaluation.chosen_on_dev.fault", fault)
     (tmp_path / "eval").mkdir()
     for step in (10, 20, 30):
         folder = tmp_path / "train" / f"checkpoint-{step}"
