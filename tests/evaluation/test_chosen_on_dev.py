@@ -18,7 +18,7 @@ from tunebook.evaluation.suite import Suite
 from tunebook.runs.checkpoints import ENCODER
 from tunebook.runs.run import Run
 
-best_checkpoint = lazy("tunebook.evaluation.chosen_on_dev")
+chosen_on_dev = lazy("tunebook.evaluation.chosen_on_dev")
 evaluator = lazy("tunebook.evaluation.evaluator")
 
 
@@ -79,7 +79,7 @@ def shipped(run: Run) -> int:
 )
 def test_the_best_on_dev_ships(run: Run, primary: str, values: list[float], best: int) -> None:
     scores = dict(zip(("checkpoint-10", "checkpoint-20", "checkpoint-30"), values, strict=True))
-    found = best_checkpoint.ship_the_best(evaluation(run, scores, primary))
+    found = chosen_on_dev.ship_the_best(evaluation(run, scores, primary))
     assert found == {
         "metric": primary,
         "dev": {10: values[0], 20: values[1], 30: values[2]},
@@ -95,12 +95,12 @@ def test_a_broken_checkpoint_takes_no_part(run: Run) -> None:
     (run / "train" / "checkpoint-10" / "whole").unlink()
     scores = {"checkpoint-20": 0.5, "checkpoint-30": 0.6}
     asked = evaluation(run, scores, "f1")
-    assert best_checkpoint.ship_the_best(asked) and asked.asked == ["checkpoint-20", "checkpoint-30"]
+    assert chosen_on_dev.ship_the_best(asked) and asked.asked == ["checkpoint-20", "checkpoint-30"]
 
 
 def test_one_checkpoint_or_last_asks_nobody(run: Run) -> None:
     last = evaluation(run, {}, "f1", kept="last")
-    assert best_checkpoint.ship_the_best(last) is None and not last.asked
+    assert chosen_on_dev.ship_the_best(last) is None and not last.asked
     for step in (10, 20):
         (run / "train" / f"checkpoint-{step}" / "whole").unlink()
-    assert best_checkpoint.ship_the_best(evaluation(run, {}, "f1")) is None
+    assert chosen_on_dev.ship_the_best(evaluation(run, {}, "f1")) is None
